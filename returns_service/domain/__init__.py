@@ -1,0 +1,1 @@
+"""What the product decides, as plain functions: no clock, no session, no network."""
