@@ -1,0 +1,230 @@
+"""What a return is worth, as a function of counts alone, and breakdowns that sum to the cent.
+
+All amounts are integers of minor units as Stripe counts them, floored to the currency's step.
+https://docs.stripe.com/currencies
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+ZERO_DECIMAL = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split())
+THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())
+HUNDREDS_ONLY = frozenset({"isk", "ugx"})  # sent times 100, ending in 00: no decimals in real life
+
+
+def exponent(currency: str) -> int:
+    """Return how many of an amount's digits are decimals, as Stripe counts them."""
+    return 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
+
+
+def step(currency: str) -> int:
+    """Return the smallest amount Stripe can move in `currency`, in minor units."""
+    return 100 if currency in HUNDREDS_ONLY else 10 if currency in THREE_DECIMAL else 1
+
+
+def shown(amount: int, currency: str) -> str:
+    """Return `amount` (minor units) as people read it: `62.35 EUR`, `18,400 JPY`, `−1.50 USD`."""
+    places = exponent(currency)
+    whole, part = divmod(abs(amount), 10**places)
+    digits = f"{whole:,}" + (f".{part:0{places}d}" if places else "")
+    return f"{'−' if amount < 0 else ''}{digits} {currency.upper()}"
+
+
+def worth(total: int, quantity: int, units: int, floor_to: int = 1) -> int:
+    """Return what the first `units` of a line's `quantity` units are worth, in minor units.
+
+    Cumulative, floor(total * units / quantity), floored to `floor_to`; a refund pays the difference to what was paid
+    before, so any run of partial receipts sums to `total`. Raises ValueError unless 0 <= units <= quantity > 0.
+    """
+    if not 0 <= units <= quantity or quantity == 0:
+        raise ValueError(f"{units} of {quantity} units")
+    return total * units // quantity // floor_to * floor_to
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A return's line as money sees it. `accepted` counts units by condition; `total_amount` is for all `quantity`."""
+
+    id: str
+    position: int
+    title: str
+    quantity: int
+    total_amount: int
+    accepted: Mapping[str, int]
+    restocking: bool = True  # False: its reason waives the fee
+
+    @property
+    def units(self) -> int:
+        """How many units are accepted."""
+        return sum(self.accepted.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The policy's money rules for one currency. Fees: condition -> (basis points, fixed minor units a unit)."""
+
+    currency: str
+    restocking: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    label_cost: int = 0
+    shipping_amount: int = 0
+    shipping_refunded: str = "never"  # never | full_return | always
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a breakdown. `adjustment` rows are decisions of people: they never make anything due."""
+
+    kind: str  # line, restocking_fee, label, shipping, goodwill, deduction, reduction, unallocated
+    amount: int
+    line: str | None = None
+    units: int = 0
+    description: str = ""
+    adjustment: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as it is stored and answered."""
+        row: dict[str, Any] = {"kind": self.kind, "line": self.line, "units": self.units, "amount": self.amount}
+        return row | {"description": self.description, "adjustment": self.adjustment}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Row:
+        """Return the row that `to_dict` stored."""
+        return cls(**stored)
+
+
+def total(rows: Iterable[Row]) -> int:
+    """Return the rows' sum in minor units."""
+    return sum(row.amount for row in rows)
+
+
+def entitlement(lines: Sequence[Line], terms: Terms) -> list[Row]:
+    """Return what the accepted units are worth after fees: the same rows for the same counts, however they came."""
+    smallest = step(terms.currency)
+    rows: list[Row] = []
+    for line in lines:
+        if not line.units:
+            continue
+        value = worth(line.total_amount, line.quantity, line.units, smallest)
+        rows.append(Row("line", value, line.id, line.units, line.title))
+        if fee := restocking_fee(line, terms):
+            rows.append(Row("restocking_fee", -fee, line.id, 0, f"Restocking fee, {line.title}"))
+    if not rows:
+        return rows
+    if terms.label_cost:
+        rows.append(Row("label", -terms.label_cost, description="Return label"))
+    complete = all(line.units == line.quantity for line in lines)
+    if terms.shipping_amount and (
+        terms.shipping_refunded == "always" or (terms.shipping_refunded == "full_return" and complete)
+    ):
+        rows.append(Row("shipping", terms.shipping_amount, description="Shipping"))
+    return rows
+
+
+def restocking_fee(line: Line, terms: Terms) -> int:
+    """Return the fee for a line's accepted units, in minor units: each condition's share is floored by itself."""
+    if not line.restocking:
+        return 0
+    smallest = step(terms.currency)
+    fee = 0
+    for condition, units in line.accepted.items():
+        basis_points, fixed = terms.restocking.get(condition, (0, 0))
+        fee += (
+            line.total_amount * units * basis_points // (line.quantity * 10_000) // smallest * smallest + fixed * units
+        )
+    return fee
+
+
+def authorized(lines: Sequence[Line]) -> list[Line]:
+    """Return the lines as if every authorized unit had been accepted as new: the estimate's counts."""
+    return [replace(line, accepted={"new": line.quantity}) for line in lines]
+
+
+def difference(entitled: Sequence[Row], committed: Sequence[Row]) -> list[Row]:
+    """Return the rows that are still to be paid: what is entitled less what is paid, open or settled outside.
+
+    Adjustments in `committed` were decisions of their own and count for nothing here; an `unallocated` row (a refund
+    found at Stripe whose units nobody knows any more) counts against the sum.
+    """
+    paid: dict[tuple[str, str | None], Row] = {}
+    for row in committed:
+        if row.adjustment or row.kind == "unallocated":
+            continue
+        key = row.kind, row.line
+        before = paid.pop(key, None)
+        paid[key] = replace(row, amount=row.amount + before.amount, units=row.units + before.units) if before else row
+    rows = []
+    for row in entitled:
+        before = paid.pop((row.kind, row.line), None)
+        rest = (
+            replace(row, amount=row.amount - before.amount, units=max(0, row.units - before.units)) if before else row
+        )
+        if rest.amount:
+            rows.append(rest)
+    rows += [replace(row, amount=-row.amount, units=0) for row in paid.values() if row.amount]
+    if unallocated := sum(row.amount for row in committed if row.kind == "unallocated"):
+        rows.append(Row("unallocated", -unallocated, description="Refunded before, units unknown"))
+    return rows
+
+
+def due(rows: Sequence[Row]) -> int:
+    """Return what the still unpaid rows come to; below zero nothing is paid, the next receipt bears it."""
+    return max(0, total(rows))
+
+
+def adjusted(rows: Sequence[Row], amount: int, why: str) -> list[Row]:
+    """Return `rows` brought to exactly `amount` by a `reduction` or `goodwill` row that says why."""
+    base = list(rows) if total(rows) > 0 else []
+    gap = amount - total(base)
+    if gap:
+        base.append(Row("goodwill" if gap > 0 else "reduction", gap, description=why, adjustment=True))
+    return base
+
+
+def part(rows: Sequence[Row], amount: int) -> list[Row]:
+    """Return rows that pay `amount` of `rows` and leave the rest due: deductions whole, then line by line.
+
+    Raises ValueError unless 0 < amount <= total(rows).
+    """
+    if not 0 < amount <= total(rows):
+        raise ValueError(f"{amount} of {total(rows)}")
+    taken = [row for row in rows if row.amount < 0]
+    left = amount - total(taken)
+    for row in rows:
+        if row.amount > 0 and left > 0:
+            share = min(row.amount, left)
+            taken.append(row if share == row.amount else replace(row, amount=share, units=0))
+            left -= share
+    return taken
+
+
+def compact(rows: Sequence[Row], positions: Mapping[str, int], limit: int = 500) -> str | None:
+    """Return the breakdown as one short text for Stripe's metadata, or None where it doesn't fit.
+
+    `kind:line position:units:amount`, joined by `;`, so that a refund found after a restore knows what it paid.
+    """
+    words = []
+    for row in rows:
+        place = "" if row.line is None else str(positions[row.line])
+        words.append(f"{row.kind}{'!' if row.adjustment else ''}:{place}:{row.units}:{row.amount}")
+    text = ";".join(words)
+    return text if len(text) <= limit else None
+
+
+def expanded(text: str | None, lines: Mapping[int, tuple[str, str]], amount: int) -> list[Row]:
+    """Return the rows that `compact` wrote, or one `unallocated` row where they can't be had or don't sum to `amount`.
+
+    `lines` gives (line id, title) by position.
+    """
+    unknown = [Row("unallocated", amount, description="Found at Stripe, units unknown")]
+    rows = []
+    try:
+        for word in (text or "").split(";"):
+            kind, place, units, value = word.split(":")
+            line, title = lines[int(place)] if place else (None, kind.strip("!").replace("_", " ").capitalize())
+            rows.append(Row(kind.strip("!"), int(value), line, int(units), title, kind.endswith("!")))
+    except (ValueError, KeyError):
+        return unknown
+    return rows if total(rows) == amount else unknown

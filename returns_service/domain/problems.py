@@ -1,0 +1,163 @@
+"""Every problem the service can answer, and the one exception that carries it.
+
+Shape of the answer: RFC 9457 (problem+json). `code` is stable and machine-readable; `advice` says what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What all problems of one code have in common."""
+
+    title: str
+    status: int
+    advice: str
+
+
+PROBLEMS: dict[str, Kind] = {
+    # the request
+    "malformed_request": Kind(
+        "The request can't be read", 400, "Send one JSON object, UTF-8, as the documentation shows."
+    ),
+    "invalid_request": Kind("The request has wrong fields", 422, "Correct the fields named in `errors`."),
+    "unknown_filter": Kind("Unknown filter", 422, "Use only the filters that this list documents."),
+    "unknown_line": Kind("No such line on this return", 422, "Use a line id of this return, or send the `sku`."),
+    "not_found": Kind("Not found", 404, "Check the id and its prefix; ids are case-sensitive."),
+    "method_not_allowed": Kind("Method not allowed", 405, "See the API's documentation for this path's methods."),
+    "unsupported_media_type": Kind("Unsupported content type", 415, "Send `Content-Type: application/json`."),
+    "body_too_large": Kind("The body is too large", 413, "Send a smaller body."),
+    "version_mismatch": Kind("Somebody changed it meanwhile", 412, "Read it again, then repeat with the new ETag."),
+    "idempotency_key_required": Kind(
+        "This request needs an Idempotency-Key", 400, "Send a new UUID as `Idempotency-Key`; repeat it on retries."
+    ),
+    "idempotency_key_reused": Kind(
+        "This Idempotency-Key was used with another body", 422, "Use a new key for a new request."
+    ),
+    "idempotency_key_in_use": Kind(
+        "A request with this Idempotency-Key is still running", 409, "Wait, then repeat the same request."
+    ),
+    "metadata_reserved": Kind(
+        "Reserved metadata key", 422, "Leave out `refund_id` and `lines`: the service sets them."
+    ),
+    "metadata_invalid": Kind(
+        "The metadata is over Stripe's limits",
+        422,
+        "At most 46 keys, 40 characters a key, 500 a value, no [ ] in keys.",
+    ),
+    "reason_required": Kind("A reason is required", 422, "Say why in `reason`; it is kept in the history."),
+    "override_required": Kind(
+        "This needs a named reason", 422, "Repeat with `override_reason`; it is kept in the history."
+    ),
+    "scan_id_reused": Kind("This scan was already sent with other counts", 422, "Use a new `scan_id` for a new count."),
+    # who asks
+    "unauthorized": Kind("Missing or unknown API key", 401, "Send `Authorization: Bearer rsk_…` with a key in force."),
+    "insufficient_scope": Kind("This key may not do that", 403, "Use a key with the scope named in `required_scope`."),
+    "rate_limited": Kind("Too many requests", 429, "Wait as `Retry-After` says, then go on more slowly."),
+    "invalid_signature": Kind(
+        "The Stripe signature doesn't verify", 400, "Check STRIPE_WEBHOOK_SECRET against the endpoint's signing secret."
+    ),
+    # payments
+    "payment_missing": Kind(
+        "Stripe knows no such payment", 404, "Check the id and that it is of this Stripe account and mode."
+    ),
+    "payment_not_succeeded": Kind(
+        "The payment has not succeeded", 422, "Only a captured payment can be refunded; capture it first."
+    ),
+    "payment_disputed": Kind(
+        "The payment is disputed", 409, "Wait for the dispute's end; if it is lost, settle outside as `dispute`."
+    ),
+    "currency_mismatch": Kind("The payment is in another currency", 422, "Send the payment's own currency."),
+    "amount_exceeds_payment": Kind(
+        "More than the payment's amount", 422, "Check the lines' `total_amount` in minor units."
+    ),
+    "amount_exceeds_refundable": Kind(
+        "More than is left to refund", 422, "Ask for at most `refundable`, or settle the rest outside."
+    ),
+    "amount_not_a_step": Kind(
+        "Not an amount of this currency", 422, "Stripe takes this currency only in multiples of `step`."
+    ),
+    "charge_already_refunded": Kind(
+        "All of this payment is refunded already", 409, "Nothing is left to pay on this payment."
+    ),
+    "charge_mismatch": Kind(
+        "The charge is of another payment", 422, "Send the PaymentIntent alone, or the charge alone."
+    ),
+    "connect_not_supported": Kind(
+        "Connect payments are not supported",
+        422,
+        "Refund payments with a transfer or application fee in the Dashboard.",
+    ),
+    "units_already_returned": Kind(
+        "These units are on another return already", 422, "Authorize at most what was ordered, over all returns."
+    ),
+    "stripe_unavailable": Kind(
+        "Stripe can't be asked right now", 503, "Nothing was stored: repeat the same request later."
+    ),
+    # the return's machine
+    "invalid_transition": Kind("Not from this state", 409, "See `allowed` for what can be done now."),
+    "policy_violation": Kind("The policy doesn't allow it", 422, "Decline it, or approve with an `override_reason`."),
+    "second_person_required": Kind("A second person has to approve", 409, "Let somebody else approve."),
+    "nothing_due": Kind(
+        "Nothing is due", 422, "Receive units first, or pay goodwill with `amount` and `override_reason`."
+    ),
+    "amount_exceeds_due": Kind("More than is due", 422, "Settle at most what is due, or the failed refund's amount."),
+    "refund_in_progress": Kind(
+        "A refund of this return is not answered yet",
+        409,
+        "Wait until Stripe has answered it; see the refund's status.",
+    ),
+    "failed_refund_open": Kind("A failed refund waits for a decision", 409, "Retry it or settle it outside first."),
+    "money_moved": Kind("Money has moved or is moving", 409, "Close the return instead."),
+    "still_due": Kind("Something is still due", 409, "Refund it or settle it outside, then close."),
+    "already_closed": Kind("It is closed already", 409, "Nothing more needs to be done."),
+    "no_failed_refund": Kind(
+        "No failed refund waits for a decision", 409, "Read the return: its refunds tell their state."
+    ),
+    "which_refund": Kind("Several refunds failed", 409, "Name one in `refund`."),
+    "nothing_received": Kind("Nothing was received that could be reversed", 409, "Read the return's receipts."),
+    "nothing_to_inspect": Kind("No unit waits for inspection", 409, "Read the return's receipts."),
+    # receipts
+    "already_refunded": Kind(
+        "These units are refunded already", 409, "The receipt stands: the money is on its way or there."
+    ),
+    "receipt_reversed": Kind("This receipt is reversed already", 409, "Nothing more needs to be done."),
+    "undeclared_resolved": Kind("This item is resolved already", 409, "Nothing more needs to be done."),
+    "line_required": Kind("Which line is it?", 422, "Name the return's line in `line`."),
+    "line_complete": Kind(
+        "All authorized units of this line are counted", 409, "Return it to the customer, or scrap it."
+    ),
+    # refunds
+    "refund_not_failed": Kind(
+        "This refund has not failed", 409, "Only a failed refund can be retried or settled outside."
+    ),
+    "refund_superseded": Kind("This refund was dealt with already", 409, "See `superseded_by`."),
+    "refund_not_cancelable": Kind(
+        "This refund can't be canceled any more", 409, "Only an unsent one can, or one that waits for the customer."
+    ),
+    "refund_not_unknown": Kind(
+        "Stripe's answer to this refund is known", 409, "Send again is only for status `unknown`."
+    ),
+    "too_early": Kind("Too early to send again", 409, "Wait 15 minutes after the last attempt; see `possible_at`."),
+    "refund_found": Kind("Stripe has this refund already", 409, "It was adopted: read it again."),
+    # us
+    "database_unavailable": Kind("The database can't be reached", 503, "Repeat the same request in a moment."),
+    "internal_error": Kind(
+        "Something went wrong on our side", 500, "Repeat later with the same key; report `request_id`."
+    ),
+}
+
+
+class Problem(Exception):
+    """A request that can't be done, and why. `facts` travel in the answer (amounts in minor units)."""
+
+    def __init__(self, code: str, detail: str | None = None, *, param: str | None = None, **facts: Any) -> None:
+        self.code = code
+        self.kind = PROBLEMS[code]
+        self.detail = detail or self.kind.advice
+        self.param = param
+        self.facts = facts
+        super().__init__(f"{code}: {self.detail}")

@@ -1,0 +1,51 @@
+"""A refund's status, and how news about it joins what is known: the order of arrival never matters.
+
+Why a join and no state machine: Stripe's webhooks come doubled, late and in any order, and race with our own calls.
+News that raises the rank is taken at once. News that doesn't only asks for a fresh read, and a read that began after
+the news arrived wins. https://docs.stripe.com/refunds, https://docs.stripe.com/webhooks
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RANK = {
+    "queued": 0,
+    "submitted": 1,
+    "unknown": 2,
+    "pending": 3,
+    "requires_action": 3,
+    "succeeded": 4,
+    "failed": 5,
+    "canceled": 5,
+}
+UNANSWERED = ("queued", "submitted", "unknown")
+WAITING = ("pending", "requires_action")
+OPEN = UNANSWERED + WAITING
+FINAL = ("failed", "canceled")
+# `withdrawn`: never sent. `settled_outside`: paid by other means; counts as paid, moves nothing at Stripe.
+STATUSES = (*RANK, "withdrawn", "settled_outside")
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What becomes of a status: the new one, and whether Stripe should be read afresh to be sure."""
+
+    status: str
+    look_again: bool = False
+
+
+def join(known: str, news: str, *, first_sight: bool, fresh: bool) -> Joined:
+    """Return what `known` becomes when Stripe says `news`.
+
+    `first_sight`: the row carried no Stripe refund yet, so what it said (refused, unknown) knew nothing of this one.
+    `fresh`: the news is a read that began after all other news of this refund had arrived.
+    A status word that Stripe invents later is kept out: it changes nothing and asks for a fresh read.
+    """
+    if news not in RANK or RANK[news] < RANK["pending"]:
+        return Joined(known, look_again=not fresh)
+    if first_sight or RANK[news] > RANK.get(known, -1):
+        return Joined(news)
+    if news == known or known in FINAL:
+        return Joined(known)
+    return Joined(news) if fresh else Joined(known, look_again=True)

@@ -1,0 +1,347 @@
+"""The return's states: which trigger leads where, and what bars it.
+
+Declared once, as data. A trigger that leads "by the rule" ends where the return's refunds and counts say (RULE, in
+this order); the diagram in the documentation is drawn from the same data. No callbacks: effects are lines in commands.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from transitions import Machine, MachineError
+
+from returns_service.domain.problems import Problem
+
+if TYPE_CHECKING:
+    from transitions.core import TransitionConfigDict
+
+logging.getLogger("transitions").setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What guards may look at, read under the payment's lock. Amounts in minor units."""
+
+    due: int = 0
+    amount: int = 0  # what this trigger asks for; `due` where nothing is asked
+    refundable: int = 0
+    estimate: int = 0
+    headroom: int = 0  # refundable less what the payment's other approved returns may still need
+    payment_succeeded: bool = True
+    disputed: bool = False
+    approvals_missing: bool = False
+    allowed_by_policy: bool = True  # or overridden with a named reason
+    refund_open: bool = False  # queued … requires_action
+    refund_unanswered: bool = False  # queued, submitted, unknown
+    refund_failed: bool = False  # neither superseded nor settled outside
+    paid: bool = False  # at Stripe or outside
+    units_expected: bool = False
+    units_received: bool = False
+    units_reversible: bool = False
+    units_to_inspect: bool = False
+    closed: bool = False
+    why: str | None = None  # the reason given, where one is asked
+    override: bool = False  # an override reason was given
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A condition that bars a trigger: the problem code answered then, and the reason in plain words."""
+
+    code: str
+    reason: str
+    holds: Callable[[Facts], bool]
+
+    def __call__(self, facts: Facts) -> bool:
+        return self.holds(facts)
+
+    @property
+    def __name__(self) -> str:
+        return self.holds.__name__
+
+
+def guard(code: str, reason: str) -> Callable[[Callable[[Facts], bool]], Guard]:
+    """Make a Guard of a claim about facts."""
+    return lambda holds: Guard(code, reason, holds)
+
+
+@guard("payment_not_succeeded", "The payment has not succeeded.")
+def payment_succeeded(f: Facts) -> bool:
+    return f.payment_succeeded
+
+
+@guard("payment_disputed", "The payment is disputed: Stripe refuses refunds until the dispute is won.")
+def undisputed(f: Facts) -> bool:
+    return not f.disputed
+
+
+@guard("amount_exceeds_refundable", "The payment has too little left for this return and the approved ones before it.")
+def within_headroom(f: Facts) -> bool:
+    return f.estimate <= f.headroom
+
+
+@guard("policy_violation", "The policy doesn't allow it without an override reason.")
+def allowed_by_policy(f: Facts) -> bool:
+    return f.allowed_by_policy
+
+
+@guard("reason_required", "A reason is required.")
+def reason_given(f: Facts) -> bool:
+    return bool(f.why)
+
+
+@guard("money_moved", "Money was paid, settled outside or is on its way.")
+def no_money_moved(f: Facts) -> bool:
+    return not (f.paid or f.refund_open)
+
+
+@guard("override_required", "Units were received: cancel only with an override reason.")
+def nothing_received(f: Facts) -> bool:
+    return not f.units_received or f.override
+
+
+@guard("nothing_due", "Nothing received is unpaid.")
+def something_to_pay(f: Facts) -> bool:
+    return f.amount > 0
+
+
+@guard("amount_exceeds_refundable", "The payment has less left than this would pay.")
+def within_refundable(f: Facts) -> bool:
+    return f.amount <= f.refundable
+
+
+@guard("refund_in_progress", "A refund of this return is not answered yet.")
+def none_unanswered(f: Facts) -> bool:
+    return not f.refund_unanswered
+
+
+@guard("failed_refund_open", "A failed refund waits for a decision: retry it or settle it outside.")
+def none_failed(f: Facts) -> bool:
+    return not f.refund_failed
+
+
+@guard("amount_exceeds_due", "There is nothing to settle, or less than that.")
+def within_due(f: Facts) -> bool:
+    return 0 < f.amount <= f.due
+
+
+@guard("already_closed", "The return is closed already.")
+def not_closed(f: Facts) -> bool:
+    return not f.closed
+
+
+@guard("still_due", "Something is still due: refund it or settle it outside first.")
+def nothing_due(f: Facts) -> bool:
+    return f.due == 0
+
+
+@guard("nothing_received", "No receipt can be reversed: none stands, or its units are refunded.")
+def something_reversible(f: Facts) -> bool:
+    return f.units_reversible
+
+
+@guard("nothing_to_inspect", "No unit waits for inspection.")
+def something_to_inspect(f: Facts) -> bool:
+    return f.units_to_inspect
+
+
+# Branches: they pick a destination and bar nothing.
+def approvals_missing(f: Facts) -> bool:
+    return f.approvals_missing
+
+
+def a_refund_is_open(f: Facts) -> bool:
+    return f.refund_open
+
+
+def a_refund_failed(f: Facts) -> bool:
+    return f.refund_failed
+
+
+def more_to_come(f: Facts) -> bool:
+    return f.due > 0 or (not f.closed and (f.units_expected or not f.paid))
+
+
+def something_paid(f: Facts) -> bool:
+    return f.paid
+
+
+def nothing_paid(f: Facts) -> bool:
+    return not f.paid
+
+
+RULE: list[tuple[str, Callable[[Facts], bool]]] = [
+    ("refunding", a_refund_is_open),
+    ("failed", a_refund_failed),
+    ("approved", more_to_come),
+    ("refunded", something_paid),
+    ("canceled", nothing_paid),
+]
+STATES = ["requested", "approved", "refunding", "refunded", "failed", "declined", "canceled"]
+LIVE = ["approved", "refunding", "refunded", "failed"]
+
+
+def by_the_rule(trigger: str, sources: list[str], *guards: Guard) -> list[TransitionConfigDict]:
+    """Return the edges of a trigger whose destination the RULE picks."""
+    return [
+        {"trigger": trigger, "source": sources, "dest": dest, "conditions": [*guards, branch]} for dest, branch in RULE
+    ]
+
+
+TRANSITIONS: list[TransitionConfigDict] = [
+    {
+        "trigger": "approve",
+        "source": "requested",
+        "dest": "requested",
+        "conditions": [payment_succeeded, undisputed, within_headroom, allowed_by_policy, approvals_missing],
+    },
+    {
+        "trigger": "approve",
+        "source": "requested",
+        "dest": "approved",
+        "conditions": [payment_succeeded, undisputed, within_headroom, allowed_by_policy],
+    },
+    {"trigger": "decline", "source": "requested", "dest": "declined", "conditions": [reason_given]},
+    {
+        "trigger": "cancel",
+        "source": ["requested", "approved"],
+        "dest": "canceled",
+        "conditions": [no_money_moved, nothing_received],
+    },
+    *by_the_rule("receive", LIVE),
+    *by_the_rule("reverse", LIVE, something_reversible),
+    *by_the_rule("inspect", LIVE, something_to_inspect),
+    {
+        "trigger": "refund",
+        "source": ["approved", "refunding"],
+        "dest": "refunding",
+        "conditions": [none_unanswered, none_failed, undisputed, something_to_pay, within_refundable],
+    },
+    *by_the_rule("settle", ["refunding", "failed"]),
+    *by_the_rule("fail", LIVE),
+    *by_the_rule("take_back", LIVE),
+    *by_the_rule("withdraw", ["refunding"]),
+    *by_the_rule("adopt", ["requested", *LIVE]),
+    {"trigger": "retry", "source": "failed", "dest": "refunding", "conditions": [undisputed, within_refundable]},
+    *by_the_rule("settle_outside", ["approved", "failed"], within_due),
+    *by_the_rule("close", ["approved", "refunding"], not_closed, nothing_due),
+]
+PUBLIC = ["approve", "decline", "cancel", "receive", "reverse", "inspect", "refund", "retry", "settle_outside", "close"]
+# One machine for all rows, never add_model()ed: that resets their state and keeps them alive.
+MACHINE = Machine(None, states=STATES, transitions=TRANSITIONS, initial="requested", auto_transitions=False)
+
+
+class HasState(Protocol):
+    """A row with a state: a return."""
+
+    state: str
+
+
+def edges(trigger: str, state: str) -> bool:
+    """Return whether any edge of `trigger` leaves `state`."""
+    return bool(MACHINE.get_transitions(trigger, state))
+
+
+def unmet(trigger: str, state: str, facts: Facts) -> list[Guard]:
+    """Return the guards that bar `trigger` in `state`, in the order they were declared."""
+    conditions = (c.func for t in MACHINE.get_transitions(trigger, state) for c in t.conditions)
+    barring = (c for c in conditions if isinstance(c, Guard) and not c(facts))
+    return list(dict.fromkeys(barring))
+
+
+def available(state: str, facts: Facts) -> list[str]:
+    """Return the public triggers that would work now."""
+    asked = _as_if_asked(facts)
+    return [t for t in PUBLIC if edges(t, state) and not unmet(t, state, asked[t])]
+
+
+def barred(state: str, facts: Facts) -> dict[str, str]:
+    """Return each public trigger that would not work now, and why, in plain words."""
+    asked = _as_if_asked(facts)
+    reasons = {}
+    for trigger in PUBLIC:
+        if not edges(trigger, state):
+            reasons[trigger] = f"Not possible while the return is {state}."
+        elif guards := unmet(trigger, state, asked[trigger]):
+            reasons[trigger] = " ".join(g.reason for g in guards)
+    return reasons
+
+
+def _as_if_asked(facts: Facts) -> dict[str, Facts]:
+    """Facts for the question "could somebody do it?": required reasons will be given."""
+    given = replace(facts, why="given")
+    overriding = replace(given, override=True, allowed_by_policy=True)
+    return {t: overriding if t in ("approve", "cancel") else given for t in PUBLIC}
+
+
+def fire(trigger: str, row: HasState, facts: Facts) -> str:
+    """Move `row.state` along `trigger`; return the new state. Raises Problem, `row` untouched."""
+    before = row.state
+    try:
+        moved = MACHINE.events[trigger].trigger(row, facts)
+    except MachineError:
+        moved = None
+    if moved:
+        return row.state
+    if moved is None:
+        raise Problem(
+            "invalid_transition",
+            f"A return that is {before} can't take {trigger}.",
+            state=before,
+            trigger=trigger,
+            allowed=available(before, facts),
+        )
+    barring = unmet(trigger, before, facts)[0]
+    raise Problem(barring.code, barring.reason, state=before, trigger=trigger, **_figures(barring, facts))
+
+
+def _figures(barring: Guard, facts: Facts) -> dict[str, Any]:
+    if barring is within_headroom:
+        return {"estimate": facts.estimate, "refundable": facts.headroom}
+    if barring in (within_refundable, something_to_pay):
+        return {"amount": facts.amount, "refundable": facts.refundable}
+    if barring is within_due:
+        return {"amount": facts.amount, "due": facts.due}
+    return {}
+
+
+def ruled(facts: Facts) -> str:
+    """Return the state that the RULE gives for `facts`."""
+    return next(dest for dest, branch in RULE if branch(facts))
+
+
+def table() -> list[dict[str, Any]]:
+    """Return the machine as rows: trigger, from, to, guards."""
+    rows: list[dict[str, Any]] = []
+    for trigger, sources, dests, guards in _declared():
+        rows.append({"trigger": trigger, "from": sources, "to": dests, "guards": guards})
+    return rows
+
+
+def diagram() -> str:
+    """Return the machine as Mermaid; triggers that lead by the rule share one choice, the rule itself."""
+    lines = ["stateDiagram-v2", "    [*] --> requested", "    state rule <<choice>>"]
+    for trigger, sources, dests, guards in _declared():
+        if dests == [dest for dest, _ in RULE]:
+            continue
+        label = trigger + (f" [{', '.join(guards)}]" if guards else "")
+        lines += [f"    {source} --> {dest}: {label}" for dest in dests for source in sources]
+    for source in STATES:
+        ruled_here = [t for t, sources, dests, _ in _declared() if source in sources and len(dests) == len(RULE)]
+        if ruled_here:
+            lines.append(f"    {source} --> rule: {', '.join(ruled_here)}")
+    lines += [f"    rule --> {dest}: {n}. {branch.__name__}" for n, (dest, branch) in enumerate(RULE, 1)]
+    ends = [state for state in STATES if not any(state in sources for _, sources, _, _ in _declared())]
+    return "\n".join(lines + [f"    {state} --> [*]" for state in ends]) + "\n"
+
+
+def _declared() -> Iterable[tuple[str, list[str], list[str], list[str]]]:
+    """Yield (trigger, sources, destinations, guards' names), edges of one trigger together."""
+    for trigger in dict.fromkeys(t["trigger"] for t in TRANSITIONS):
+        mine: list[Any] = [t for t in TRANSITIONS if t["trigger"] == trigger]
+        sources = mine[0]["source"]
+        guards = [c.__name__ for c in mine[0].get("conditions", []) if isinstance(c, Guard)]
+        yield trigger, [sources] if isinstance(sources, str) else list(sources), [t["dest"] for t in mine], guards

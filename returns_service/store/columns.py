@@ -1,0 +1,75 @@
+"""How columns are declared: UTC times, JSON, amounts in minor units, words of a closed list."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, DateTime, Dialect, Index, String, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlmodel import Field
+
+
+class Utc(TypeDecorator[datetime]):
+    """An aware UTC time; on SQLite a text of fixed width, so that it sorts and compares as time does."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        native: TypeEngine[Any] = String(27) if dialect.name == "sqlite" else DateTime(timezone=True)
+        return dialect.type_descriptor(native)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        value = value.astimezone(UTC)
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if isinstance(value, str):
+            return datetime.fromisoformat(value)
+        return value.astimezone(UTC) if isinstance(value, datetime) else None
+
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+MaybeJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+def words(column: str, allowed: tuple[str, ...] | list[str], name: str) -> CheckConstraint:
+    """Return the check that `column` holds one of `allowed`."""
+    return CheckConstraint(f"{column} IN ({', '.join(repr(word) for word in allowed)})", name=name)
+
+
+def a_time(index: bool = False, nullable: bool = False) -> Any:
+    """Declare a UTC time."""
+    return Field(default=None if nullable else ..., sa_type=Utc, nullable=nullable, index=index)
+
+
+def an_object(empty: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
+    """Declare a JSON column that is never null."""
+    return Field(default_factory=empty, sa_type=Json, nullable=False)
+
+
+def maybe_object() -> Any:
+    """Declare a JSON column that may be null (SQL's NULL, not JSON's)."""
+    return Field(default=None, sa_type=MaybeJson, nullable=True)
+
+
+def an_amount(default: Any = ...) -> Any:
+    """Declare an amount in minor units."""
+    return Field(default=default, sa_type=BigInteger)
+
+
+def a_metadata() -> Any:
+    """Declare the caller's metadata: `metadata` in the table, since SQLModel keeps that name for itself."""
+    return Field(default_factory=dict, sa_column=Column("metadata", Json, nullable=False))
+
+
+def partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """Declare an index over the rows that meet `where`, the same on both databases."""
+    condition = text(where)
+    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)

@@ -1,0 +1,231 @@
+"""The engine, transactions and locks, on SQLite and PostgreSQL alike.
+
+SQLite has one writer: all commands share one connection and begin IMMEDIATE, so nobody meets a busy database halfway.
+PostgreSQL has row locks, always taken in the order payment, returns, refunds, `FOR NO KEY UPDATE` (plain FOR UPDATE
+would block the foreign keys of inserts).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import event, make_url, select, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel import SQLModel, col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from returns_service.store.clock import Now, SharedClock, machine_time
+from returns_service.store.ids import Ids
+from returns_service.store.tables import Payment, Refund, ReturnAuthorization
+
+T = TypeVar("T")
+Row = TypeVar("Row", bound=SQLModel)
+WAKE_CHANNEL = "returns_work"
+RETRIES = 4  # of a whole command after a deadlock or a serialization failure; the fifth answers 503
+PASSING = {"40001", "40P01", "55P03"}  # serialization_failure, deadlock_detected, lock_not_available
+BUSY_SECONDS = 10.0
+
+
+class Tx(AsyncSession):
+    """One transaction: it knows its time, makes ids, and remembers which payments it has locked."""
+
+    database: Database
+    now: datetime
+
+    def new_id(self, prefix: str) -> str:
+        """Return a new id of that kind."""
+        return self.database.ids.new(prefix, self.now)
+
+    @property
+    def postgresql(self) -> bool:
+        """Whether this is PostgreSQL; otherwise it is SQLite."""
+        return self.database.postgresql
+
+    @property
+    def locked_payments(self) -> set[str]:
+        """Ids of the payments this transaction has locked."""
+        held: set[str] = self.info.setdefault("locked", set())
+        return held
+
+    def wake_workers(self) -> None:
+        """Let workers look for work as soon as this is committed."""
+        self.info["wake"] = True
+
+
+class Database:
+    """One database for a process: `transaction()` to write, `reading()` to look."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        now: Now | None = None,
+        source: random.Random | None = None,
+        pool_size: int = 10,
+        statement_timeout_seconds: float = 30.0,
+    ) -> None:
+        self.url = async_url(url)
+        self.postgresql = self.url.startswith("postgresql")
+        self.random = source or random.SystemRandom()
+        self.ids = Ids(self.random)
+        self.woken = asyncio.Event()
+        self.shared_clock = SharedClock() if self.postgresql and now is None else None
+        self._now: Now = now or self.shared_clock or machine_time
+        self.writer: AsyncEngine
+        self.reader: AsyncEngine
+        if self.postgresql:
+            self.writer = self.reader = postgresql_engine(self.url, pool_size, statement_timeout_seconds)
+        else:
+            self.writer, self.reader = sqlite_engine(self.url, writes=True), sqlite_engine(self.url, writes=False)
+
+    def now(self) -> datetime:
+        """Return the time that leases and schedules go by, UTC."""
+        return self._now()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        """Open a transaction that commits at the end of the block, or leaves nothing."""
+        async with self._session(self.writer) as tx:
+            yield tx
+            if tx.info.get("wake") and self.postgresql:
+                await tx.exec(text("SELECT pg_notify(:channel, '')"), params={"channel": WAKE_CHANNEL})  # type: ignore[call-overload]
+            await tx.commit()
+        if tx.info.get("wake"):
+            self.woken.set()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Tx]:
+        """Open a transaction to look: it locks nothing and is rolled back."""
+        async with self._session(self.reader) as tx:
+            yield tx
+
+    async def run(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Do `work` in a transaction; after a deadlock or serialization failure do the whole of it again."""
+        for attempt in range(1, RETRIES + 1):
+            try:
+                async with self.transaction() as tx:
+                    return await work(tx)
+            except DBAPIError as error:
+                if not may_pass(error):
+                    raise
+                await asyncio.sleep(self.random.uniform(0, 0.02 * 2**attempt))
+        async with self.transaction() as tx:
+            return await work(tx)
+
+    @asynccontextmanager
+    async def _session(self, engine: AsyncEngine) -> AsyncIterator[Tx]:
+        async with Tx(engine, expire_on_commit=False, autoflush=False) as tx:
+            tx.database = self
+            if self.shared_clock and self.shared_clock.is_stale:
+                self.shared_clock.set((await tx.execute(text("SELECT clock_timestamp()"))).scalar_one())
+            tx.now = self.now()
+            yield tx
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.writer.dispose()
+        if self.reader is not self.writer:
+            await self.reader.dispose()
+
+
+def async_url(url: str) -> str:
+    """Return the URL with the driver that is used: asyncpg or aiosqlite."""
+    parsed = make_url(url)
+    if parsed.drivername in ("postgres", "postgresql", "postgresql+asyncpg"):
+        return parsed.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+    return parsed.set(drivername="sqlite+aiosqlite").render_as_string(hide_password=False)
+
+
+def postgresql_engine(url: str, pool_size: int, statement_timeout_seconds: float) -> AsyncEngine:
+    """Return a pool that checks its connections and never waits for ever."""
+    milliseconds = str(int(statement_timeout_seconds * 1000))
+    return create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=statement_timeout_seconds,
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": 10,
+            "server_settings": {
+                "application_name": "returns-service",
+                "timezone": "UTC",
+                "statement_timeout": milliseconds,
+                "idle_in_transaction_session_timeout": milliseconds,
+            },
+        },
+    )
+
+
+def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
+    """Return an engine on the file: one connection that writes, or several that read."""
+    options: dict[str, Any] = {"pool_size": 1, "max_overflow": 0} if writes else {"pool_size": 4, "max_overflow": 4}
+    engine = create_async_engine(url, pool_timeout=BUSY_SECONDS, **options)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def settle_connection(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # the driver must not begin by itself
+        cursor = connection.cursor()
+        for pragma in (
+            f"busy_timeout={int(BUSY_SECONDS * 1000)}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether the same command, done again, may work: a deadlock, a serialization failure, a busy file."""
+    original = getattr(error, "orig", None)
+    return getattr(original, "sqlstate", None) in PASSING or "database is locked" in str(original)
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Return whether the database could not be reached, is full, or has no connection left."""
+    if isinstance(error, PoolTimeout | InterfaceError | OperationalError | ConnectionError):
+        return True
+    if isinstance(error, DBAPIError):
+        state = str(getattr(error.orig, "sqlstate", ""))
+        return error.connection_invalidated or may_pass(error) or state[:2] in ("08", "53", "57")
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+
+
+async def locked_payment(tx: Tx, payment_id: str) -> Payment:
+    """Return the payment, locked to the end of `tx`. Always the first lock. Raises NoResultFound."""
+    tx.locked_payments.add(payment_id)
+    return (await locked(tx, select(Payment).where(col(Payment.id) == payment_id), Payment))[0]
+
+
+async def locked_refunds(tx: Tx, payment_id: str) -> list[Refund]:
+    """Return all refunds of a locked payment, oldest first, locked too (a worker's claim may hold one a moment)."""
+    chosen = select(Refund).where(col(Refund.payment_id) == payment_id).order_by(col(Refund.id))
+    return list(await locked(tx, chosen, Refund))
+
+
+async def locked_return(tx: Tx, return_id: str) -> ReturnAuthorization:
+    """Return the return, locked; its payment must be locked before. Raises NoResultFound."""
+    chosen = select(ReturnAuthorization).where(col(ReturnAuthorization.id) == return_id)
+    row: ReturnAuthorization = (await locked(tx, chosen, ReturnAuthorization))[0]
+    return row
+
+
+async def locked(tx: Tx, chosen: Any, _kind: type[Row]) -> Sequence[Row]:
+    """Return the chosen rows as they are now, locked to the end of `tx`."""
+    statement = chosen.with_for_update(key_share=True).execution_options(populate_existing=True)
+    rows: Sequence[Row] = (await tx.execute(statement)).scalars().all()
+    return rows

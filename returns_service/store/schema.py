@@ -1,0 +1,89 @@
+"""The schema's state: bring it to head, or say what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from returns_service.store.database import Database
+from returns_service.store.tables import Payment
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+LOCK = 7_263_845_001  # any number, the same for all: one migration at a time
+LOCK_TIMEOUT = "5s"  # rather fail than queue up behind a long transaction, and everybody else behind us
+
+
+def config(connection: Connection | None = None) -> Config:
+    """Return Alembic's configuration, over `connection` where one is open."""
+    made = Config()
+    made.set_main_option("script_location", str(MIGRATIONS))
+    made.attributes["connection"] = connection
+    return made
+
+
+def head() -> str:
+    """Return the newest revision that this release knows."""
+    return str(ScriptDirectory.from_config(config()).get_current_head())
+
+
+async def current(database: Database) -> str | None:
+    """Return the database's revision, None for an empty one."""
+
+    def read(connection: Connection) -> str | None:
+        return MigrationContext.configure(connection).get_current_revision()
+
+    async with database.reader.connect() as connection:
+        return await connection.run_sync(read)
+
+
+def is_known(revision: str | None) -> bool:
+    """Return whether this release has that revision in its history (a newer release's it has not)."""
+    scripts = ScriptDirectory.from_config(config())
+    return revision is not None and revision in {script.revision for script in scripts.walk_revisions()}
+
+
+async def is_behind(database: Database) -> bool:
+    """Return whether migrations are missing. A schema that a newer release has migrated is not behind."""
+    revision = await current(database)
+    return revision is None or (is_known(revision) and revision != head())
+
+
+async def upgrade(database: Database, revision: str = "head") -> None:
+    """Bring the schema to `revision`, one process at a time."""
+
+    def migrate_over(connection: Connection) -> None:
+        command.upgrade(config(connection), revision)
+
+    async with database.writer.begin() as connection:
+        if database.postgresql:
+            await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        await connection.run_sync(migrate_over)
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring the database at `url` to `revision`. Not for use inside a running event loop."""
+
+    async def run() -> None:
+        database = Database(url)
+        try:
+            await upgrade(database, revision)
+        finally:
+            await database.close()
+
+    asyncio.run(run())
+
+
+def differences(connection: Connection) -> list[Any]:
+    """Return what the models have and the schema hasn't, and the other way round."""
+    from alembic.autogenerate import compare_metadata
+
+    context = MigrationContext.configure(connection, opts={"compare_type": True})
+    return list(compare_metadata(context, Payment.metadata))

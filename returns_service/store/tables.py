@@ -1,0 +1,366 @@
+"""All tables. Constraints and partial indexes are the law; none of them bars what Stripe says.
+
+Amounts are minor units, times are UTC. `version` of a return counts its events: it is their sequence and the ETag.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text
+from sqlmodel import Field, SQLModel
+
+from returns_service.domain.refund_status import STATUSES, UNANSWERED
+from returns_service.domain.return_machine import STATES
+from returns_service.store.columns import a_metadata, a_time, an_amount, an_object, maybe_object, partial, words
+
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class Payment(SQLModel, table=True):
+    """One Stripe PaymentIntent, or one bare charge. Its row lock is taken before anything of it is decided."""
+
+    __tablename__ = "payment"
+    __table_args__ = (
+        CheckConstraint("captured >= 0", name="captured"),
+        CheckConstraint("payment_intent IS NOT NULL OR charge IS NOT NULL", name="named"),
+        partial("ix_payment_read_due", "read_at", where="read_at IS NOT NULL"),
+    )
+
+    id: str = Field(primary_key=True)
+    payment_intent: str | None = Field(default=None, unique=True)
+    charge: str | None = Field(default=None, unique=True)
+    currency: str
+    captured: int = an_amount()
+    amount_refunded: int = an_amount(0)  # as Stripe counts, pending ones included: compared, never trusted
+    status: str
+    livemode: bool
+    connect: bool = False
+    disputed: bool = False  # a formal dispute bars refunds
+    dispute: dict[str, Any] | None = maybe_object()  # {"id", "status"} of the latest one
+    method: str | None = None  # "Visa ending 4242"
+    busy_until: datetime | None = a_time(nullable=True)  # a call about it is under way: Stripe locks per charge
+    read_at: datetime | None = a_time(nullable=True)  # when to list its refunds at Stripe again
+    news: int = 0  # counts Stripe's words about the payment itself
+    created_at: datetime = a_time()
+
+
+class ReturnAuthorization(SQLModel, table=True):
+    """A return, from the shop's request to the customer's money."""
+
+    __tablename__ = "return_authorization"
+    __table_args__ = (
+        words("state", STATES, "state"),
+        CheckConstraint("shipping_amount >= 0", name="shipping_amount"),
+        partial("ix_return_follow_up", "follow_up_at", where="follow_up_at IS NOT NULL"),
+    )
+
+    id: str = Field(primary_key=True)
+    order_id: str = Field(index=True)
+    payment_id: str = Field(foreign_key="payment.id", index=True)
+    currency: str
+    livemode: bool
+    state: str = Field(default="requested", index=True)
+    reason: str | None = None
+    internal_note: str | None = None
+    customer_email: str | None = Field(default=None, index=True)
+    purchased_at: datetime | None = a_time(nullable=True)
+    shipping_amount: int = an_amount(0)
+    policy: dict[str, Any] | None = maybe_object()  # the snapshot, from approval on
+    approvals: list[dict[str, Any]] = an_object(list)  # [{by, at, note?, override_reason?}]
+    approvals_required: int = 1
+    follow_up_at: datetime | None = a_time(nullable=True)  # when a refund that a guard barred is tried again
+    follow_up_barred: dict[str, Any] | None = maybe_object()  # {code, reason}: on the desk
+    closed_at: datetime | None = a_time(nullable=True)
+    details: dict[str, Any] = a_metadata()
+    version: int = 0
+    created_at: datetime = a_time()
+    updated_at: datetime = a_time()
+
+
+class ReturnLine(SQLModel, table=True):
+    """Units of one SKU that may come back; counts are of standing (not reversed) receipts."""
+
+    __tablename__ = "return_line"
+    __table_args__ = (
+        CheckConstraint("quantity > 0", name="quantity"),
+        CheckConstraint("total_amount >= 0", name="total_amount"),
+        CheckConstraint("quantity_ordered IS NULL OR quantity_ordered > 0", name="quantity_ordered"),
+        CheckConstraint("inspecting >= 0", name="inspecting"),
+    )
+
+    id: str = Field(primary_key=True)
+    return_id: str = Field(foreign_key="return_authorization.id", index=True)
+    position: int
+    sku: str
+    title: str | None = None
+    reason: str | None = None
+    order_line: str | None = Field(default=None, index=True)
+    quantity_ordered: int | None = None
+    quantity: int
+    total_amount: int = an_amount()  # what the customer paid for these units: discounts in, tax in
+    accepted: dict[str, int] = an_object()  # condition -> units
+    rejected: dict[str, int] = an_object()  # condition -> units
+    inspecting: int = 0
+
+
+class Receipt(SQLModel, table=True):
+    """One count at the dock."""
+
+    __tablename__ = "receipt"
+    __table_args__ = (Index("uq_receipt_scan", "return_id", "scan_id", unique=True),)
+
+    id: str = Field(primary_key=True)
+    return_id: str = Field(foreign_key="return_authorization.id", index=True)
+    received_by: str
+    scan_id: str | None = None
+    fingerprint: str  # of what was sent: the same scan_id with other counts is another count
+    reversed_at: datetime | None = a_time(nullable=True)
+    reversed_by: str | None = None
+    reversed_reason: str | None = None
+    created_at: datetime = a_time()
+
+
+class ReceiptLine(SQLModel, table=True):
+    """Units of one line in one condition, counted in one receipt."""
+
+    __tablename__ = "receipt_line"
+    __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
+
+    id: str = Field(primary_key=True)
+    receipt_id: str = Field(foreign_key="receipt.id", index=True)
+    line_id: str = Field(foreign_key="return_line.id", index=True)
+    sku: str
+    quantity: int
+    condition: str
+    disposition: str
+    accepted: bool | None = None  # None: waits for inspection
+
+
+class UndeclaredItem(SQLModel, table=True):
+    """Units that nobody announced: a surplus or an unknown SKU."""
+
+    __tablename__ = "undeclared_item"
+    __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
+
+    id: str = Field(primary_key=True)
+    receipt_id: str = Field(foreign_key="receipt.id", index=True)
+    return_id: str = Field(foreign_key="return_authorization.id", index=True)
+    sku: str
+    quantity: int
+    note: str | None = None
+    decision: str | None = None  # accept_as_line | return_to_customer | scrap
+    line_id: str | None = Field(default=None, foreign_key="return_line.id")
+    decided_by: str | None = None
+    decided_at: datetime | None = a_time(nullable=True)
+
+
+UNANSWERED_SQL = f"status IN ({', '.join(repr(s) for s in UNANSWERED)})"
+DUE_SQL = "next_attempt_at IS NOT NULL"
+
+
+class Refund(SQLModel, table=True):
+    """One intent to move money, and the queue of the worker: what is due next, under whose lease."""
+
+    __tablename__ = "refund"
+    __table_args__ = (
+        words("status", STATUSES, "status"),
+        words("source", ["return", "standalone", "external"], "source"),
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("generation > 0", name="generation"),
+        # Two clicks can't both queue a refund of one return. Never a bar to what Stripe says: it has no such statuses.
+        partial("uq_refund_unanswered", "return_id", where=f"return_id IS NOT NULL AND {UNANSWERED_SQL}", unique=True),
+        partial("ix_refund_due", "next_attempt_at", "id", where=DUE_SQL),
+    )
+
+    id: str = Field(primary_key=True)
+    payment_id: str = Field(foreign_key="payment.id", index=True)
+    return_id: str | None = Field(default=None, foreign_key="return_authorization.id", index=True)
+    source: str
+    status: str = Field(index=True)
+    amount: int = an_amount()
+    currency: str
+    livemode: bool
+    reason: str | None = None  # Stripe's code
+    note: str | None = None  # the caller's words
+    breakdown: list[dict[str, Any]] = an_object(list)  # rows that sum to the amount
+    details: dict[str, Any] = a_metadata()
+    created_by: str
+    created_at: datetime = a_time()
+    updated_at: datetime = a_time()
+    # what Stripe is asked
+    generation: int = 1  # the key is `<id>:<generation>`
+    parameters: dict[str, Any] = an_object()  # exactly what is sent under this generation's key
+    past_parameters: list[dict[str, Any]] = an_object(list)  # of earlier generations, with their times
+    first_attempt_at: datetime | None = a_time(nullable=True)  # of this generation
+    attempts: int = 0
+    tries: int = 0  # attempts since the last good news: what the back-off counts
+    ever_unknown: bool = False
+    lookups_only: bool = False  # a stored 500 is replayed: asking again says nothing new
+    # the queue
+    next_attempt_at: datetime | None = a_time(nullable=True)
+    next_is_read: bool = False  # a fresh read was asked for by news
+    lease_until: datetime | None = a_time(nullable=True)
+    lease_token: int = 0
+    news: int = 0  # counts Stripe's words: a read is fresh if none came since its claim
+    # what Stripe said
+    stripe_refund: str | None = Field(default=None, unique=True)
+    failure: dict[str, Any] | None = maybe_object()
+    arrival: dict[str, Any] | None = maybe_object()
+    waits_for: str | None = None  # pending_reason, or what the customer must do
+    # how it ended otherwise
+    superseded_at: datetime | None = a_time(nullable=True)
+    superseded_by: str | None = Field(default=None, foreign_key="refund.id")
+    duplicate_of: str | None = Field(default=None, foreign_key="refund.id")
+    method: str | None = None  # settled outside: bank_transfer, store_credit, …
+    reference: str | None = None
+
+
+class Event(SQLModel, table=True):
+    """What happened to what, who did it, and when: append-only."""
+
+    __tablename__ = "event"
+    __table_args__ = (
+        Index("uq_event_sequence", "return_id", "sequence", unique=True),
+        partial("ix_event_unplaced", "id", where="position IS NULL"),
+    )
+
+    id: str = Field(primary_key=True)
+    # Given after commit, by who reads the feed: a number drawn inside a transaction could become visible after a
+    # higher one, and a reader would skip it for ever.
+    position: int | None = Field(default=None, sa_type=BigInteger, unique=True)
+    type: str = Field(index=True)
+    return_id: str | None = Field(default=None, foreign_key="return_authorization.id")
+    refund_id: str | None = Field(default=None, foreign_key="refund.id", index=True)
+    payment_id: str | None = Field(default=None, foreign_key="payment.id", index=True)
+    sequence: int | None = None  # per return, from 1
+    actor: str
+    request_id: str | None = None
+    data: dict[str, Any] = an_object()
+    created_at: datetime = a_time()
+
+
+class StripeEvent(SQLModel, table=True):
+    """The inbox: each Stripe event once, raw."""
+
+    __tablename__ = "stripe_event"
+    __table_args__ = (partial("ix_stripe_event_due", "next_attempt_at", where=DUE_SQL),)
+
+    id: str = Field(primary_key=True)
+    type: str
+    payload: str = Field(sa_type=Text)
+    received_at: datetime = a_time()
+    processed_at: datetime | None = a_time(nullable=True)
+    outcome: str | None = None  # folded, ignored, other_mode, other_account, failed
+    error: str | None = None
+    attempts: int = 0
+    next_attempt_at: datetime | None = a_time(nullable=True)
+
+
+class WebhookEndpoint(SQLModel, table=True):
+    """Where a shop wants to be told (Standard Webhooks)."""
+
+    __tablename__ = "webhook_endpoint"
+    __table_args__ = (words("status", ["enabled", "disabled"], "status"),)
+
+    id: str = Field(primary_key=True)
+    url: str
+    events: list[str] = an_object(list)
+    description: str | None = None
+    secret: str
+    status: str = "enabled"
+    created_at: datetime = a_time()
+
+
+class Delivery(SQLModel, table=True):
+    """One event on its way to one endpoint."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        words("status", ["pending", "delivered", "dead"], "status"),
+        partial("ix_delivery_due", "next_attempt_at", where=DUE_SQL),
+    )
+
+    id: str = Field(primary_key=True)
+    event_id: str = Field(foreign_key="event.id", index=True)
+    endpoint_id: str = Field(foreign_key="webhook_endpoint.id", index=True)
+    status: str = "pending"
+    attempts: list[dict[str, Any]] = an_object(list)  # [{at, status, error}]
+    next_attempt_at: datetime | None = a_time(nullable=True)
+    created_at: datetime = a_time()
+
+
+class ApiKey(SQLModel, table=True):
+    """Who may call, and what. Only a hash of the secret is kept."""
+
+    __tablename__ = "api_key"
+
+    id: str = Field(primary_key=True)
+    name: str
+    secret_hash: str = Field(unique=True)  # SHA-256 of 256 random bits
+    scopes: list[str] = an_object(list)
+    created_at: datetime = a_time()
+    expires_at: datetime | None = a_time(nullable=True)
+    revoked_at: datetime | None = a_time(nullable=True)
+    last_used_at: datetime | None = a_time(nullable=True)
+
+
+class StaffUser(SQLModel, table=True):
+    """Somebody who signs in to the pages."""
+
+    __tablename__ = "staff_user"
+    __table_args__ = (words("role", ["warehouse", "approver", "finance", "admin"], "role"),)
+
+    id: str = Field(primary_key=True)
+    email: str = Field(unique=True)
+    role: str
+    password_hash: str | None = None
+    created_at: datetime = a_time()
+    disabled_at: datetime | None = a_time(nullable=True)
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """A key, the request it came with and the answer it got: one transaction with the effect."""
+
+    __tablename__ = "idempotency_key"
+
+    scope: str = Field(primary_key=True)  # API key and path
+    key: str = Field(primary_key=True)
+    fingerprint: str
+    status: int | None = None
+    headers: dict[str, str] = an_object()
+    body: str | None = Field(default=None, sa_type=Text)
+    created_at: datetime = a_time(index=True)
+
+
+class StripePace(SQLModel, table=True):
+    """One row: how fast all workers together may write to Stripe, and whether Stripe is down."""
+
+    __tablename__ = "stripe_pace"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = Field(default=1, primary_key=True)
+    writes_a_second: float
+    next_slot_at: datetime = a_time()
+    slowed_at: datetime | None = a_time(nullable=True)  # the last 429
+    failures: int = 0  # in a row, without a success
+    open_until: datetime | None = a_time(nullable=True)  # the breaker: no calls before this
+    open_reason: str | None = None
+
+
+class Sweep(SQLModel, table=True):
+    """How far a sweep has come, so that a restart goes on there."""
+
+    __tablename__ = "sweep"
+
+    name: str = Field(primary_key=True)
+    cursor: str | None = None
+    next_at: datetime = a_time()
+    lease_until: datetime | None = a_time(nullable=True)
