@@ -1,0 +1,37 @@
+"""The shop's return policy: what it says, how it is read, and what it says about one return.
+
+A file that is wrong anywhere is refused whole, with every mistake named by line: a policy half in force pays
+the wrong people. The policy in force at approval is stored on the return as `to_dict` gives it.
+"""
+
+from returns_service.domain.policy.deciding import Decision, Violation, decide
+from returns_service.domain.policy.example import example
+from returns_service.domain.policy.reading import PolicyError, from_dict, parse
+from returns_service.domain.policy.shapes import (
+    ACCEPTABLE,
+    CONDITIONS,
+    DEFAULT,
+    STRIPE_REASONS,
+    Policy,
+    Reason,
+    Restocking,
+    to_dict,
+)
+
+__all__ = [
+    "ACCEPTABLE",
+    "CONDITIONS",
+    "DEFAULT",
+    "STRIPE_REASONS",
+    "Decision",
+    "Policy",
+    "PolicyError",
+    "Reason",
+    "Restocking",
+    "Violation",
+    "decide",
+    "example",
+    "from_dict",
+    "parse",
+    "to_dict",
+]

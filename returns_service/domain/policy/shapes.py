@@ -1,0 +1,102 @@
+"""The policy's shapes, its defaults, and the snapshot stored on a return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from returns_service.domain.money import Terms
+
+CONDITIONS = ("new", "opened", "damaged", "missing", "wrong_item")
+ACCEPTABLE = ("new", "opened", "damaged")
+REFUND_ON = ("approval", "receipt", "manual")
+SHIPPING_REFUNDED = ("never", "full_return", "always")
+STRIPE_REASONS = ("requested_by_customer", "duplicate", "fraudulent")
+
+
+@dataclass(frozen=True, slots=True)
+class Restocking:
+    """The fee for units in one condition: a share of their worth, and minor units a unit by currency."""
+
+    basis_points: int = 0
+    fixed: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One entry of the catalogue of reasons. `restocking=False` waives the fee."""
+
+    label: str
+    stripe: str = "requested_by_customer"
+    restocking: bool = True
+
+
+def _catalogue() -> dict[str, Reason]:
+    return {
+        "too_small": Reason("Too small"),
+        "too_large": Reason("Too large"),
+        "not_as_described": Reason("Not as described", restocking=False),
+        "damaged": Reason("Arrived damaged", restocking=False),
+        "wrong_item": Reason("Wrong item sent", restocking=False),
+        "changed_mind": Reason("Changed my mind"),
+        "other": Reason("Another reason"),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A policy, checked. Amounts are tables of minor units by lowercase currency."""
+
+    window_days: int = 30
+    refund_on: str = "receipt"
+    refund_delay: int = 0  # seconds
+    accepted_conditions: tuple[str, ...] = ACCEPTABLE
+    excluded_skus: tuple[str, ...] = ()
+    shipping_refunded: str = "never"
+    auto_approve_below: Mapping[str, int] = field(default_factory=dict)
+    second_person_above: Mapping[str, int] = field(default_factory=dict)
+    label_cost: Mapping[str, int] = field(default_factory=dict)
+    refund_rate_alert: float = 0.1
+    restocking: Mapping[str, Restocking] = field(default_factory=lambda: {"opened": Restocking()})
+    reasons: Mapping[str, Reason] = field(default_factory=_catalogue)
+
+    def stripe_reason(self, reason: str | None) -> str:
+        """Return Stripe's code for a return's reason; `fraudulent` only where policy or caller says so."""
+        if reason is not None and reason in self.reasons:
+            return self.reasons[reason].stripe
+        return reason if reason in STRIPE_REASONS else "requested_by_customer"
+
+    def waives_restocking(self, reason: str | None) -> bool:
+        """Whether a unit returned for `reason` bears no restocking fee."""
+        return reason is not None and reason in self.reasons and not self.reasons[reason].restocking
+
+    def terms(self, currency: str, *, shipping_amount: int = 0) -> Terms:
+        """Return what this policy says about money in `currency`; `shipping_amount` is what was paid for it."""
+        return Terms(
+            currency=currency,
+            restocking={c: (fee.basis_points, fee.fixed.get(currency, 0)) for c, fee in self.restocking.items()},
+            label_cost=self.label_cost.get(currency, 0),
+            shipping_amount=shipping_amount,
+            shipping_refunded=self.shipping_refunded,
+        )
+
+
+DEFAULT = Policy()
+
+
+def to_dict(policy: Policy) -> dict[str, Any]:
+    """Return `policy` as JSON can hold it: the snapshot stored on a return."""
+    plain: dict[str, Any] = {f.name: getattr(policy, f.name) for f in fields(policy)}
+    for name, value in plain.items():
+        if isinstance(value, tuple):
+            plain[name] = list(value)
+        elif isinstance(value, Mapping):
+            plain[name] = dict(value)
+    for name, shape in (("restocking", Restocking), ("reasons", Reason)):
+        plain[name] = {
+            key: {f.name: getattr(entry, f.name) for f in fields(shape)} for key, entry in plain[name].items()
+        }
+    for fee in plain["restocking"].values():
+        fee["fixed"] = dict(fee["fixed"])
+    return plain

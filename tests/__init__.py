@@ -1,0 +1,1 @@
+"""What the service claims, by what the claim is about."""

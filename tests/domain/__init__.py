@@ -1,0 +1,1 @@
+"""Claims about the pure rules: no I/O, under five seconds."""
