@@ -1,7 +1,6 @@
 """The only place that speaks with Stripe, and the only file that imports its SDK.
 
-Out come the dataclasses of `domain.stripe_words`, never an SDK object or exception. Pure translation lives beside:
-`translate` for objects, `verdicts` for refusals.
+Out come the dataclasses of `domain.stripe_words`, never an SDK object or exception.
 
 Why one `try` around every call: between "the answer was no" and "there was no answer" lies the money. `_ask` is where
 the two are told apart, so nobody else has to.
@@ -43,6 +42,7 @@ from returns_service.stripe_gateway.contract import (
     StripeChecked,
     StripeSilent,
     endpoint_of,
+    livemode_of,
 )
 from returns_service.stripe_gateway.translate import (
     Unreadable,
@@ -311,7 +311,7 @@ class StripeGateway(Gateway):
             # The SDK's own message isn't passed on: for a body it can't read, it quotes all of it.
             body = error.json_body.get("error") if isinstance(error.json_body, dict) else None
             raise StripeSilent(judge(heard, body if isinstance(body, dict) else None)) from None
-        except Exception as error:  # an answer so odd that the SDK stumbles over it
+        except Exception as error:  # noqa: BLE001 - an answer so odd that the SDK stumbles over it
             # No traceback in the log: its locals are the key and the customer's data.
             where = traceback.extract_tb(error.__traceback__)[-1]
             log.error("stripe_sdk_stumbled", error=type(error).__name__, at=f"{where.name}:{where.lineno}")
@@ -378,12 +378,6 @@ def read_webhook(
 def news_from_payload(raw: str) -> StripeNews:
     """Return the news in a stored body, whose signature was checked when it came. Raises ValueError if it is none."""
     return news_of(event_from(raw), raw)
-
-
-def livemode_of(secret_key: str) -> bool | None:
-    """Say whether a secret or restricted key is a live one; None where its form doesn't tell."""
-    kind = secret_key.split("_")[1:2]
-    return {"live": True, "test": False}.get(kind[0]) if kind else None
 
 
 def _is_signed(payload: bytes, signature: str, secret: str) -> bool:

@@ -101,3 +101,9 @@ def endpoint_of(thing: Mapping[str, Any]) -> EndpointSeen:
         events=tuple(str(name) for name in thing.get("enabled_events") or ()),
         api_version=version if isinstance(version, str) else None,
     )
+
+
+def livemode_of(secret_key: str) -> bool | None:
+    """Say whether a secret or restricted key is a live one; None where its form doesn't tell."""
+    kind = secret_key.split("_")[1:2]
+    return {"live": True, "test": False}.get(kind[0]) if kind else None
