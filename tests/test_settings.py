@@ -53,9 +53,7 @@ def test_the_defaults_need_no_environment() -> None:
         ("sqlite+aiosqlite:///returns.db", "sqlite:///returns.db"),
     ],
 )
-def test_the_usual_database_addresses_are_taken(
-    monkeypatch: pytest.MonkeyPatch, given: str, taken: str
-) -> None:
+def test_the_usual_database_addresses_are_taken(monkeypatch: pytest.MonkeyPatch, given: str, taken: str) -> None:
     monkeypatch.setenv("DATABASE_URL", given)
     assert load().database_url == taken
 
@@ -95,9 +93,7 @@ def test_a_database_we_cannot_use_is_refused(monkeypatch: pytest.MonkeyPatch, ur
         ("RETURNS_INBOX_DAYS", "3"),
     ],
 )
-def test_a_wrong_value_is_named_with_the_way_to_set_it(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_a_wrong_value_is_named_with_the_way_to_set_it(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     message = refusal(monkeypatch, **{name: value})
     assert message.startswith(f"{name}: ")
     assert f"Set it like {name}=" in message
