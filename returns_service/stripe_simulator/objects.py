@@ -1,0 +1,297 @@
+"""The shapes of Stripe's objects at API version 2026-10-28.endive, as JSON.
+
+A field that Stripe leaves absent until it has something to say is absent here too, not null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .cards import Card
+from .shelf import Json
+
+API_VERSION = "2026-10-28.endive"
+LIST_OBJECT = "list"
+
+_EVIDENCE = (
+    "access_activity_log billing_address cancellation_policy cancellation_policy_disclosure cancellation_rebuttal "
+    "customer_communication customer_email_address customer_name customer_purchase_ip customer_signature "
+    "duplicate_charge_documentation duplicate_charge_explanation duplicate_charge_id product_description receipt "
+    "refund_policy refund_policy_disclosure refund_refusal_explanation service_date service_documentation "
+    "shipping_address shipping_carrier shipping_date shipping_documentation shipping_tracking_number "
+    "uncategorized_file uncategorized_text"
+).split()
+
+
+def payment_intent(name: str, created: int, amount: int, currency: str, **given: Any) -> Json:
+    """A PaymentIntent nobody has paid yet; `amount` in minor units."""
+    return {
+        "id": name,
+        "object": "payment_intent",
+        "amount": amount,
+        "amount_capturable": 0,
+        "amount_details": {"tip": {}},
+        "amount_received": 0,
+        "application": None,
+        "application_fee_amount": None,
+        "automatic_payment_methods": None,
+        "canceled_at": None,
+        "cancellation_reason": None,
+        "capture_method": "automatic",
+        "client_secret": f"{name}_secret_simulated",
+        "confirmation_method": "automatic",
+        "created": created,
+        "currency": currency,
+        "customer": None,
+        "customer_account": None,
+        "description": None,
+        "excluded_payment_method_types": None,
+        "last_payment_error": None,
+        "latest_charge": None,
+        "livemode": False,
+        "managed_payments": None,
+        "metadata": {},
+        "next_action": None,
+        "on_behalf_of": None,
+        "payment_method": None,
+        "payment_method_configuration_details": None,
+        "payment_method_options": {},
+        "payment_method_types": ["card"],
+        "processing": None,
+        "receipt_email": None,
+        "review": None,
+        "setup_future_usage": None,
+        "shipping": None,
+        "source": None,
+        "statement_descriptor": None,
+        "statement_descriptor_suffix": None,
+        "status": "requires_payment_method",
+        "transfer_data": None,
+        "transfer_group": None,
+        **given,
+    }
+
+
+def charge(name: str, created: int, intent: Mapping[str, Any], card: Card) -> Json:
+    """A charge that went through in full, not captured yet."""
+    return {
+        "id": name,
+        "object": "charge",
+        "amount": intent["amount"],
+        "amount_captured": 0,
+        "amount_refunded": 0,
+        "application": None,
+        "application_fee": None,
+        "application_fee_amount": None,
+        "balance_transaction": None,
+        "billing_details": {"address": None, "email": None, "name": None, "phone": None, "tax_id": None},
+        "calculated_statement_descriptor": "SIMULATED SHOP",
+        "captured": False,
+        "created": created,
+        "currency": intent["currency"],
+        "customer": intent["customer"],
+        "description": intent["description"],
+        "disputed": False,
+        "failure_balance_transaction": None,
+        "failure_code": None,
+        "failure_message": None,
+        "fraud_details": {},
+        "livemode": False,
+        "metadata": dict(intent["metadata"]),
+        "on_behalf_of": None,
+        "outcome": {
+            "advice_code": None,
+            "network_advice_code": None,
+            "network_decline_code": None,
+            "network_status": "approved_by_network",
+            "reason": None,
+            "risk_level": "normal",
+            "risk_score": 12,
+            "seller_message": "Payment complete.",
+            "type": "authorized",
+        },
+        "paid": True,
+        "payment_intent": intent["id"],
+        "payment_method": intent["payment_method"],
+        "payment_method_details": {"card": _card_details(intent["amount"], card), "type": "card"},
+        "receipt_email": intent["receipt_email"],
+        "receipt_number": None,
+        "receipt_url": None,
+        "refunded": False,
+        "review": None,
+        "shipping": None,
+        "source": None,
+        "source_transfer": None,
+        "statement_descriptor": None,
+        "statement_descriptor_suffix": None,
+        "status": "succeeded",
+        "transfer_data": None,
+        "transfer_group": None,
+    }
+
+
+def _card_details(amount: int, card: Card) -> Json:
+    return {
+        "amount_authorized": amount,
+        "authorization_code": None,
+        "brand": card.brand,
+        "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
+        "country": "US",
+        "exp_month": 12,
+        "exp_year": 2034,
+        "fingerprint": f"fp{card.brand}{card.last4}",
+        "funding": card.funding,
+        "installments": None,
+        "last4": card.last4,
+        "mandate": None,
+        "network": card.brand,
+        "network_token": {"used": False},
+        "network_transaction_id": None,
+        "regulated_status": "unregulated",
+        "three_d_secure": None,
+        "transaction_link_id": None,
+        "wallet": None,
+    }
+
+
+def refund(name: str, created: int, amount: int, charge: Mapping[str, Any], metadata: dict[str, str]) -> Json:
+    """A refund of `amount` minor units, with no status yet."""
+    return {
+        "id": name,
+        "object": "refund",
+        "amount": amount,
+        "balance_transaction": None,
+        "charge": charge["id"],
+        "created": created,
+        "currency": charge["currency"],
+        "customer": None,
+        "customer_account": None,
+        "metadata": metadata,
+        "payment_intent": charge["payment_intent"],
+        "payment_method": charge["payment_method"],
+        "reason": None,
+        "receipt_number": None,
+        "source_transfer_reversal": None,
+        "status": None,
+        "transfer_reversal": None,
+    }
+
+
+def dispute(name: str, created: int, charge: Mapping[str, Any], reason: str, *, inquiry: bool) -> Json:
+    """A dispute over the whole captured amount, waiting for the shop's answer."""
+    evidence: Json = dict.fromkeys(_EVIDENCE)
+    return {
+        "id": name,
+        "object": "dispute",
+        "amount": charge["amount_captured"],
+        "balance_transactions": [],
+        "charge": charge["id"],
+        "created": created,
+        "currency": charge["currency"],
+        "enhanced_eligibility_types": [],
+        "evidence": {**evidence, "enhanced_evidence": {}},
+        "evidence_details": {
+            "due_by": created + 9 * 86400,
+            "enhanced_eligibility": {},
+            "has_evidence": False,
+            "past_due": False,
+            "submission_count": 0,
+        },
+        "is_charge_refundable": inquiry,
+        "livemode": False,
+        "metadata": {},
+        "payment_intent": charge["payment_intent"],
+        "payment_method_details": {
+            "card": {
+                "brand": charge["payment_method_details"]["card"]["brand"],
+                "case_type": "inquiry" if inquiry else "chargeback",
+                "network": charge["payment_method_details"]["card"]["network"],
+                "network_reason_code": "10.4" if reason == "fraudulent" else "13.1",
+            },
+            "type": "card",
+        },
+        "reason": reason,
+        "status": "warning_needs_response" if inquiry else "needs_response",
+    }
+
+
+def balance_transaction(
+    name: str, created: int, amount: int, currency: str, source: str, kind: str, available_on: int
+) -> Json:
+    """A line of the account's balance; `amount` is signed, in minor units."""
+    return {
+        "id": name,
+        "object": "balance_transaction",
+        "amount": amount,
+        "available_on": available_on,
+        "balance_type": "payments",
+        "created": created,
+        "currency": currency,
+        "description": None,
+        "exchange_rate": None,
+        "fee": 0,
+        "fee_details": [],
+        "net": amount,
+        "reporting_category": kind,
+        "source": source,
+        "status": "available" if available_on <= created else "pending",
+        "type": kind,
+    }
+
+
+def fraud_warning(name: str, created: int, charge: Mapping[str, Any]) -> Json:
+    """An early fraud warning by the card's issuer: no dispute, and no money moved."""
+    return {
+        "id": name,
+        "object": "radar.early_fraud_warning",
+        "actionable": True,
+        "charge": charge["id"],
+        "created": created,
+        "fraud_type": "misc",
+        "livemode": False,
+        "payment_intent": charge["payment_intent"],
+    }
+
+
+def webhook_endpoint(name: str, created: int, url: str, enabled_events: list[str], **given: Any) -> Json:
+    """A registered webhook endpoint, without its secret."""
+    return {
+        "id": name,
+        "object": "webhook_endpoint",
+        "api_version": None,
+        "application": None,
+        "created": created,
+        "description": None,
+        "enabled_events": enabled_events,
+        "livemode": False,
+        "metadata": {},
+        "status": "enabled",
+        "url": url,
+        **given,
+    }
+
+
+def account(name: str) -> Json:
+    """The one account of this Stripe."""
+    return {
+        "id": name,
+        "object": "account",
+        "business_profile": {"name": "Simulated Shop", "url": None},
+        "business_type": "company",
+        "capabilities": {"card_payments": "active", "transfers": "active"},
+        "charges_enabled": True,
+        "country": "US",
+        "default_currency": "usd",
+        "details_submitted": True,
+        "email": "owner@shop.example",
+        "metadata": {},
+        "payouts_enabled": True,
+        "settings": {"dashboard": {"display_name": "Simulated Shop", "timezone": "Etc/UTC"}},
+        "type": "standard",
+    }
+
+
+def page(url: str, rows: list[Json], has_more: bool) -> Json:
+    """One page of a list."""
+    return {"object": LIST_OBJECT, "data": rows, "has_more": has_more, "url": url}

@@ -1,0 +1,121 @@
+"""What Stripe answers instead of doing what was asked: status, type, code, parameter, words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .shelf import Json
+
+DOC_URL = "https://stripe.com/docs/error-codes/"
+
+
+@dataclass(eq=False)
+class Refusal(Exception):
+    """An error answer. `stored`: execution had begun, so an idempotency key keeps this answer."""
+
+    status: int
+    message: str
+    code: str | None = None
+    param: str | None = None
+    type: str = "invalid_request_error"
+    stored: bool = True
+    more: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self, request_id: str) -> Json:
+        """Return Stripe's error envelope; what does not apply is absent."""
+        error: Json = dict(self.more)
+        if self.code is not None:
+            error["code"] = self.code
+            error["doc_url"] = DOC_URL + self.code.replace("_", "-")
+        error["message"] = self.message
+        if self.param is not None:
+            error["param"] = self.param
+        error["request_log_url"] = f"https://dashboard.stripe.com/test/logs/{request_id}"
+        error["type"] = self.type
+        return {"error": error}
+
+
+def invalid(message: str, param: str | None = None, code: str | None = None) -> Refusal:
+    """A parameter that fails validation: nothing began, so no key remembers it."""
+    return Refusal(400, message, code, param, stored=False)
+
+
+def refused(message: str, param: str | None = None, code: str | None = None, **more: Any) -> Refusal:
+    """A well-formed request that the state of things forbids; kept under its key."""
+    return Refusal(400, message, code, param, more=more)
+
+
+def missing(noun: str, name: str, param: str = "id") -> Refusal:
+    """There is no such object."""
+    return Refusal(404, f"No such {noun}: '{name}'", "resource_missing", param)
+
+
+def unauthorized(message: str) -> Refusal:
+    """No key, or not one of a sandbox."""
+    return Refusal(401, message, stored=False)
+
+
+def broken() -> Refusal:
+    """Stripe's own fault."""
+    return Refusal(
+        500,
+        "An unknown error occurred. Please contact support if the problem persists.",
+        type="api_error",
+    )
+
+
+def rate_limited(reason: str) -> Refusal:
+    """Too many calls; `reason` as in the `Stripe-Rate-Limited-Reason` header."""
+    return Refusal(
+        429, "Request rate limit exceeded.", "rate_limit", stored=False,
+        headers={"Stripe-Rate-Limited-Reason": reason},
+    )  # fmt: skip
+
+
+def lock_timeout() -> Refusal:
+    """Another write holds the object."""
+    return Refusal(
+        429,
+        "This object cannot be accessed right now because another API request or Stripe process is currently "
+        "accessing it. If you see this error intermittently, retry the request. If you see this error frequently "
+        "and are making multiple concurrent requests to a single object, make your requests serially or at a "
+        "lower rate.",
+        "lock_timeout", stored=False, headers={"Stripe-Should-Retry": "true"},
+    )  # fmt: skip
+
+
+def key_in_use(key: str) -> Refusal:
+    """The first request with this key has not been answered yet."""
+    return Refusal(
+        409,
+        "There is currently another in-progress request using this Idempotent Key (that probably means you "
+        f"submitted twice, and the other request is still going through): {key}. Please try again later.",
+        "idempotency_key_in_use", type="idempotency_error", stored=False,
+        headers={"Stripe-Should-Retry": "true"},
+    )  # fmt: skip
+
+
+def not_permitted() -> Refusal:
+    """The key may not do this."""
+    return Refusal(
+        403,
+        "The provided key does not have the required permissions for this endpoint.",
+        stored=False,
+    )
+
+
+def key_used_otherwise(key: str, first_path: str, path: str) -> Refusal:
+    """A key came back with another request than its first."""
+    if first_path != path:
+        what = f"for the same endpoint they were first used for ('{path}' vs '{first_path}')"
+    else:
+        what = "with the same parameters they were first used with"
+    return Refusal(
+        400,
+        f"Keys for idempotent requests can only be used {what}. Try using a key other than '{key}' if you meant "
+        "to execute a different request.",
+        type="idempotency_error", stored=False,
+    )  # fmt: skip

@@ -1,0 +1,277 @@
+"""The simulator over HTTP: a bare ASGI app, and ways to run it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from random import Random
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from . import control, routes
+from .api import Request, Response, enter, leave
+from .control import Control, Stats
+from .courier import Courier
+from .exchange import play
+from .faults import Fault, Faults
+from .ledger import Ledger
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+PORT = 12111
+MAX_BODY_BYTES = 1 << 20
+GRACE_SECONDS = 2  # for calls under way when the server stops
+
+_CUT = "simulator.cut"  # ASGI extension: cuts the connection
+
+
+class Simulator:
+    """The ASGI app. Its lifespan makes the ledger's due moves and delivers the webhooks."""
+
+    def __init__(self, ledger: Ledger, faults: Faults) -> None:
+        self.ledger = ledger
+        self.faults = faults
+        self.stats = Stats()
+        self._courier: Courier | None = None
+        self.control = Control(ledger, faults, self.stats, self._wake)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http":
+            await self._handle(scope, receive, send)
+        else:
+            await send({"type": "websocket.close"})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._courier = Courier(self.ledger, self.faults)
+        work = asyncio.create_task(self._courier.run())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await _read(receive)
+        if body is not None:
+            await self._handle_whole(body, scope, receive, send)
+
+    async def _handle_whole(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(
+            scope["method"],
+            scope["path"],
+            scope["query_string"].decode("latin-1"),
+            {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
+            body,
+        )
+        response: Response | None
+        if len(body) > MAX_BODY_BYTES:
+            response = Response(413, {"Connection": "close"}, b"")
+        elif request.path.startswith(control.PREFIX):
+            response = self.control.answer(request)
+        else:
+            response = await self.respond(request)
+        if response is not None:
+            await _send(send, response)
+            return
+        cut = scope.get("extensions", {}).get(_CUT)
+        if cut is None:
+            raise ConnectionAbortedError("this server cannot cut a connection")
+        cut()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def respond(self, request: Request) -> Response | None:
+        """Answer a call to the API; None: the connection is to be cut."""
+        found = routes.find(request.method, request.path)
+        self.stats.calls[f"{request.method} {found[0].template if found else '(unknown)'}"] += 1
+        if (request.method, request.path) == ("POST", "/v1/refunds"):
+            self.stats.refunds_asked_at.append(self.ledger.now())
+        fault = self.faults.strike(request.method, request.path)
+        response = await self._played(request, fault)
+        self._wake()
+        self.stats.statuses["cut" if response is None else str(response.status)] += 1
+        if response is not None and "Idempotent-Replayed" in response.headers:
+            self.stats.replays += 1
+        return response
+
+    async def _played(self, request: Request, fault: Fault | None) -> Response | None:
+        seconds = self.ledger.settings.latency_seconds + (fault.seconds if fault is not None else 0)
+        if seconds:
+            refusal = enter(self.ledger, request)
+            if refusal is not None:
+                return refusal
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                leave(self.ledger, request)
+        return play(self.ledger, request, fault)
+
+    def _wake(self) -> None:
+        if self._courier is not None:
+            self._courier.wake()
+
+
+def create_app(
+    ledger: Ledger, faults: Faults, *, webhook_url: str | None = None, webhook_secret: str | None = None
+) -> Simulator:
+    """Return the ASGI app; with `webhook_url`, all events are posted there, signed with `webhook_secret`."""
+    if webhook_url is not None:
+        ledger.add_endpoint(webhook_url, webhook_secret)
+    return Simulator(ledger, faults)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    ledger: Ledger,
+    faults: Faults | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    webhook_url: str | None = None,
+    webhook_secret: str | None = None,
+) -> AsyncIterator[str]:
+    """Serve inside the running event loop and yield the address, `http://127.0.0.1:54321`; port 0: any free one.
+
+    Raises OSError if the port is in use.
+    """
+    app = create_app(ledger, faults or Faults(ledger.random), webhook_url=webhook_url, webhook_secret=webhook_secret)
+    listener = _listening(host, port)
+    config = uvicorn.Config(
+        app, http=_Cuttable, lifespan="on", ws="none", log_config=None, access_log=False, log_level=logging.WARNING,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )  # fmt: skip
+    server = _Server(config)
+    work = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        ready = asyncio.create_task(server.ready.wait())
+        await asyncio.wait([work, ready], return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if work.done():
+            work.result()
+            raise RuntimeError("the simulator stopped before it was ready")
+        yield _address(listener)
+    finally:
+        server.should_exit = True
+        await asyncio.shield(work)
+        listener.close()
+
+
+async def serve(
+    host: str = "127.0.0.1",
+    port: int = PORT,
+    *,
+    webhook_url: str | None = None,
+    webhook_secret: str | None = None,
+    seed: int | None = None,
+    on_ready: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serve a new ledger until cancelled; `on_ready` gets the address once connections are accepted.
+
+    The same `seed` makes the same ids. Raises OSError if the port is in use.
+    """
+    random = Random(seed)
+    ledger = Ledger(time.time, random)
+    async with running(
+        ledger, Faults(Random(random.random())), host=host, port=port,
+        webhook_url=webhook_url, webhook_secret=webhook_secret,
+    ) as address:  # fmt: skip
+        on_ready(address)
+        await asyncio.Event().wait()
+
+
+def run(
+    host: str = "127.0.0.1",
+    port: int = PORT,
+    webhook_url: str | None = None,
+    webhook_secret: str | None = None,
+    seed: int | None = None,
+) -> None:
+    """Serve until Ctrl-C, and print `ready` and the address once connections are accepted."""
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(
+            serve(
+                host, port, webhook_url=webhook_url, webhook_secret=webhook_secret, seed=seed,
+                on_ready=lambda address: print(f"ready {address}", flush=True),
+            )
+        )  # fmt: skip
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever runs the loop, and says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.ready.set()
+
+
+class _Cuttable(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """Lets the app cut its connection: ASGI has no word for an answer that never comes."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        app: Callable[[Scope, Receive, Send], Awaitable[None]] = self.config.loaded_app
+
+        async def cuttable(scope: Scope, receive: Receive, send: Send) -> None:
+            scope.setdefault("extensions", {})[_CUT] = transport.abort
+            await app(scope, receive, send)
+
+        self.app = cuttable
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """Return the body, cut off past the limit; None if the caller hung up."""
+    parts, size = [], 0
+    while size <= MAX_BODY_BYTES:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if not message.get("more_body", False):
+            break
+    return b"".join(parts)
+
+
+async def _send(send: Send, response: Response) -> None:
+    headers = {**response.headers, "Content-Length": str(len(response.body))}
+    names = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": response.status, "headers": names})
+    await send({"type": "http.response.body", "body": response.body})

@@ -1,0 +1,117 @@
+"""Objects of one kind in the order of their creation: found by id, listed newest first."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+
+def copied(value: Any) -> Any:
+    """Return a deep copy of a JSON value (much cheaper than `copy.deepcopy`, which guards against cycles)."""
+    if isinstance(value, dict):
+        return {name: copied(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [copied(part) for part in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of whole seconds since 1970 (UTC), both ends included; None is open."""
+
+    first: int | None = None
+    last: int | None = None
+
+    def holds(self, second: int) -> bool:
+        """Whether `second` lies in the range."""
+        return (self.first is None or second >= self.first) and (self.last is None or second <= self.last)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a page begins: behind `after`, or the page that ends right before `before`; `limit` rows at most."""
+
+    limit: int = 10
+    after: str | None = None
+    before: str | None = None
+
+
+class Shelf:
+    """Rows (JSON objects with `id` and `created`) of one kind."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._rows: dict[str, Json] = {}
+        self._order: list[str] = []
+        self._place: dict[str, int] = {}
+        self._by_time = True  # until the clock jumps back: then a range can't be found by bisection
+
+    def add(self, row: Json) -> Json:
+        """Put `row` at the end, as the newest."""
+        name: str = row["id"]
+        if self._order and self._created(self._order[-1]) > row["created"]:
+            self._by_time = False
+        self._place[name] = len(self._order)
+        self._order.append(name)
+        self._rows[name] = row
+        return row
+
+    def get(self, name: str) -> Json | None:
+        """Return the row itself (no copy), or None."""
+        return self._rows.get(name)
+
+    def __getitem__(self, name: str) -> Json:
+        return self._rows[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Json]:
+        return iter(self._rows.values())
+
+    def newest_first(self) -> Iterator[Json]:
+        """Walk all rows, the newest first."""
+        return (self._rows[name] for name in reversed(self._order))
+
+    def page(
+        self,
+        cursor: Cursor,
+        span: Span = Span(),
+        wanted: Callable[[Json], bool] = lambda row: True,
+        among: Sequence[str] | None = None,
+    ) -> tuple[list[Json], bool]:
+        """Return one page, newest first, and whether more follow in the direction of travel.
+
+        `among` narrows the search to some ids, given in the order of their creation.
+        """
+        order = self._order if among is None else among
+        low, high = 0, len(order)
+        if self._by_time and span.first is not None:
+            low = bisect_left(order, span.first, key=self._created)
+        if self._by_time and span.last is not None:
+            high = bisect_right(order, span.last, key=self._created)
+        if cursor.after is not None:
+            high = min(high, bisect_left(order, self._place[cursor.after], key=self._place.__getitem__))
+        if cursor.before is not None:
+            low = max(low, bisect_right(order, self._place[cursor.before], key=self._place.__getitem__))
+        upward = cursor.before is not None
+        found: list[Json] = []
+        for place in range(low, high) if upward else range(high - 1, low - 1, -1):
+            row = self._rows[order[place]]
+            if span.holds(row["created"]) and wanted(row):
+                found.append(row)
+                if len(found) > cursor.limit:
+                    break
+        rows = found[: cursor.limit]
+        return (rows[::-1] if upward else rows), len(found) > cursor.limit
+
+    def _created(self, name: str) -> int:
+        created: int = self._rows[name]["created"]
+        return created
