@@ -226,6 +226,7 @@ async def locked_return(tx: Tx, return_id: str) -> ReturnAuthorization:
 
 async def locked(tx: Tx, chosen: Any, _kind: type[Row]) -> Sequence[Row]:
     """Return the chosen rows as they are now, locked to the end of `tx`."""
+    await tx.flush()  # or a row changed in here would be read back as it was
     statement = chosen.with_for_update(key_share=True).execution_options(populate_existing=True)
     rows: Sequence[Row] = (await tx.execute(statement)).scalars().all()
     return rows

@@ -1,0 +1,86 @@
+"""The append-only history: an event and its outgoing deliveries, in the transaction of what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlmodel import col, select
+
+from returns_service.domain.policy import DEFAULT, Policy
+from returns_service.store.database import Tx
+from returns_service.store.tables import Delivery, Event, Payment, Refund, ReturnAuthorization, WebhookEndpoint
+
+EVENT_TYPES = (
+    "return.created",
+    "return.state_changed",
+    "return.updated",
+    "receipt.created",
+    "receipt.reversed",
+    "refund.created",
+    "refund.status_changed",
+    "refund.attempt_failed",
+    "refund.stuck",
+    "payment.updated",
+    "payment.overpaid",
+    "refund_rate.exceeded",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who asks (`key_…`, `usr_…`, `stripe`, `worker`), in which request, under which policy in force."""
+
+    actor: str
+    request_id: str | None = None
+    policy: Policy = field(default=DEFAULT)
+
+
+async def record(
+    tx: Tx,
+    by: By,
+    kind: str,
+    *,
+    row: ReturnAuthorization | None = None,
+    refund: Refund | None = None,
+    payment: Payment | None = None,
+    data: dict[str, Any],
+) -> Event:
+    """Write that `kind` happened. An event of a return is its next version: no change goes without one."""
+    if row is not None:
+        row.version += 1
+        row.updated_at = tx.now
+    event = Event(
+        id=tx.new_id("evt"),
+        type=kind,
+        return_id=row.id if row else refund.return_id if refund else None,
+        refund_id=refund.id if refund else None,
+        payment_id=payment.id if payment else refund.payment_id if refund else row.payment_id if row else None,
+        sequence=row.version if row else None,
+        actor=by.actor,
+        request_id=by.request_id,
+        data=data,
+        created_at=tx.now,
+    )
+    tx.add(event)
+    for endpoint in await _listening(tx):
+        if kind in endpoint.events or "*" in endpoint.events:
+            tx.add(
+                Delivery(
+                    id=tx.new_id("dlv"),
+                    event_id=event.id,
+                    endpoint_id=endpoint.id,
+                    next_attempt_at=tx.now,
+                    created_at=tx.now,
+                )
+            )
+            tx.wake_workers()
+    return event
+
+
+async def _listening(tx: Tx) -> list[WebhookEndpoint]:
+    if "endpoints" not in tx.info:
+        enabled = select(WebhookEndpoint).where(col(WebhookEndpoint.status) == "enabled")
+        tx.info["endpoints"] = list((await tx.exec(enabled)).all())
+    endpoints: list[WebhookEndpoint] = tx.info["endpoints"]
+    return endpoints

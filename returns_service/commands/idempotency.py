@@ -1,0 +1,70 @@
+"""Idempotency-Key: remember, replay, refuse. The key, its effect and its answer are one transaction.
+
+A killed request leaves nothing; a second one with the same key waits for the first, then replays its answer.
+https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import col, select
+
+from returns_service.domain.problems import Problem
+from returns_service.store.database import Tx
+from returns_service.store.tables import IdempotencyKey
+
+LONGEST_WAIT = "15s"  # for a first request with the same key; then 409
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The answer that a key got the first time."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
+async def recall(tx: Tx, scope: str, key: str, fingerprint: str) -> Remembered | None:
+    """Return the answer stored under the key, None if there is none. Raises Problem idempotency_key_reused."""
+    chosen = select(IdempotencyKey).where(col(IdempotencyKey.scope) == scope, col(IdempotencyKey.key) == key)
+    row = (await tx.exec(chosen)).first()
+    if row is None:
+        return None
+    if row.fingerprint != fingerprint:
+        raise Problem("idempotency_key_reused", param="Idempotency-Key")
+    if row.status is None or row.body is None:
+        raise Problem("idempotency_key_in_use")
+    return Remembered(row.status, row.headers, row.body)
+
+
+async def begin(tx: Tx, scope: str, key: str, fingerprint: str) -> Remembered | None:
+    """Take the key for this transaction; return the stored answer if it was taken before. Raises Problem."""
+    values = {"scope": scope, "key": key, "fingerprint": fingerprint, "headers": {}, "created_at": tx.now}
+    if not tx.postgresql:
+        from sqlalchemy.dialects.sqlite import insert as insert_lite
+
+        taken = await tx.execute(insert_lite(IdempotencyKey).values(**values).on_conflict_do_nothing())
+    else:
+        from sqlalchemy.dialects.postgresql import insert as insert_pg
+
+        await tx.execute(text(f"SET LOCAL lock_timeout = '{LONGEST_WAIT}'"))
+        try:
+            taken = await tx.execute(insert_pg(IdempotencyKey).values(**values).on_conflict_do_nothing())
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) == "55P03":
+                raise Problem("idempotency_key_in_use") from error
+            raise
+    if taken.rowcount:  # type: ignore[attr-defined]
+        return None
+    return await recall(tx, scope, key, fingerprint)
+
+
+async def remember(tx: Tx, scope: str, key: str, answer: Remembered) -> None:
+    """Store the answer under a key that `begin` took."""
+    row = await tx.get_one(IdempotencyKey, (scope, key))
+    row.status, row.headers, row.body = answer.status, dict(answer.headers), answer.body

@@ -1,0 +1,65 @@
+"""API keys: made, listed, revoked. The secret is 256 random bits, shown once; only its SHA-256 is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlmodel import col, select
+
+from returns_service.domain.problems import Problem
+from returns_service.store.database import Tx
+from returns_service.store.tables import ApiKey
+
+SCOPES = ("returns:read", "returns:write", "returns:approve", "receipts:write", "refunds:write", "admin")
+PREFIX = "rsk_"
+
+
+def hashed(secret: str) -> str:
+    """Return the form in which a secret is kept and looked up."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+async def create_key(
+    tx: Tx, name: str, scopes: Sequence[str], expires_at: datetime | None = None
+) -> tuple[ApiKey, str]:
+    """Return the new key's row and its secret. Raises Problem for an unknown scope."""
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown or not scopes:
+        raise Problem("invalid_request", f"Scopes are {', '.join(SCOPES)}.", param="scopes")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    row = ApiKey(
+        id=tx.new_id("key"),
+        name=name,
+        secret_hash=hashed(secret),
+        scopes=sorted(set(scopes)),
+        created_at=tx.now,
+        expires_at=expires_at,
+    )
+    tx.add(row)
+    await tx.flush()
+    return row, secret
+
+
+async def list_keys(tx: Tx) -> list[ApiKey]:
+    """Return all keys, newest first."""
+    return list((await tx.exec(select(ApiKey).order_by(col(ApiKey.id).desc()))).all())
+
+
+async def revoke_key(tx: Tx, key_id: str) -> ApiKey:
+    """Put a key out of force, at once and for good. Raises Problem not_found."""
+    row = await tx.get(ApiKey, key_id)
+    if row is None:
+        raise Problem("not_found", f"There is no key {key_id}.")
+    row.revoked_at = row.revoked_at or tx.now
+    return row
+
+
+async def key_in_force(tx: Tx, secret: str) -> ApiKey | None:
+    """Return the key with this secret, None if there is none, or it is revoked or over."""
+    row = (await tx.exec(select(ApiKey).where(col(ApiKey.secret_hash) == hashed(secret)))).first()
+    if row is None or row.revoked_at is not None:
+        return None
+    return None if row.expires_at is not None and row.expires_at <= tx.now else row

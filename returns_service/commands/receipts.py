@@ -1,0 +1,304 @@
+"""What the dock counted: receive, reverse a miscount, inspect, resolve what nobody announced.
+
+The dock is never refused for what it holds: a surplus unit or an unknown SKU becomes an undeclared item.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from sqlmodel import col, select
+
+from returns_service.commands.answers import shown_receipt
+from returns_service.commands.case import Case, counted, is_unsent, opened, rows_of
+from returns_service.commands.history import By, record
+from returns_service.commands.moves import move
+from returns_service.commands.refunds import follow_up, supersede, withdraw
+from returns_service.domain.problems import Problem
+from returns_service.domain.refund_status import FINAL
+from returns_service.store.database import Tx
+from returns_service.store.tables import Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
+
+DISPOSITIONS = ("restock", "inspect", "scrap", "return_to_customer")
+DEFAULT_DISPOSITION = {"damaged": "scrap", "wrong_item": "return_to_customer", "missing": "scrap"}
+DECISIONS = ("accept_as_line", "return_to_customer", "scrap")
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Units in one condition, by line id or by SKU."""
+
+    quantity: int
+    condition: str = "new"
+    line: str | None = None
+    sku: str | None = None
+    disposition: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undeclared:
+    """Units that nobody announced."""
+
+    sku: str
+    quantity: int
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What became of a count: its receipt, and whether it had been sent before."""
+
+    case: Case
+    receipt: Receipt
+    known: bool = False
+
+    def shown(self) -> dict[str, object]:
+        """Return the receipt as it is answered."""
+        return shown_receipt(self.receipt, self.case.receipt_lines, self.case.undeclared)
+
+
+async def receive(
+    tx: Tx, by: By, return_id: str, counts: Sequence[Count], undeclared: Sequence[Undeclared], scan_id: str | None
+) -> Counted:
+    """Write one receipt and pay what is due for it. The same `scan_id` again answers the same receipt."""
+    case = await opened(tx, by, return_id)
+    mark = fingerprint(counts, undeclared)
+    if scan_id is not None:
+        known = (
+            await tx.exec(select(Receipt).where(col(Receipt.return_id) == return_id, col(Receipt.scan_id) == scan_id))
+        ).first()
+        if known is not None and known.fingerprint != mark:
+            raise Problem("scan_id_reused", receipt=known.id, param="scan_id")
+        if known is not None:
+            return Counted(case, known, known=True)
+    receipt = Receipt(
+        id=tx.new_id("rcp"),
+        return_id=return_id,
+        received_by=by.actor,
+        scan_id=scan_id,
+        fingerprint=mark,
+        created_at=tx.now,
+    )
+    case.receipts.append(receipt)
+    for number, count in enumerate(counts):
+        _count(case, receipt, count, number)
+    for item in undeclared:
+        _set_aside(case, receipt, item.sku, item.quantity, item.note)
+    await move(case, "receive")
+    tx.add(receipt)
+    await tx.flush()
+    tx.add_all([row for row in case.receipt_lines if row.receipt_id == receipt.id])
+    tx.add_all([item for item in case.undeclared if item.receipt_id == receipt.id])
+    done = Counted(case, receipt)
+    await record(tx, by, "receipt.created", row=case.row, data={"object": done.shown()})
+    await follow_up(case)
+    return done
+
+
+def fingerprint(counts: Sequence[Count], undeclared: Sequence[Undeclared]) -> str:
+    """Return what tells one count from another."""
+    words = json.dumps([[asdict(c) for c in counts], [asdict(u) for u in undeclared]], sort_keys=True)
+    return hashlib.sha256(words.encode()).hexdigest()
+
+
+def _count(case: Case, receipt: Receipt, count: Count, number: int) -> None:
+    """Count units on their line; what is too many is set aside as undeclared."""
+    lines = _meant(case, count, number)
+    left = count.quantity
+    for line in lines:
+        units = min(left, line.quantity - counted(line))
+        if units > 0:
+            _take(case, receipt, line, units, count)
+            left -= units
+    if left:
+        sku = lines[0].sku if lines else count.sku or ""
+        note = f"Surplus, {count.condition}" if lines else f"Not on this return, {count.condition}"
+        _set_aside(case, receipt, sku, left, note)
+
+
+def _meant(case: Case, count: Count, number: int) -> list[ReturnLine]:
+    if count.line is None:
+        return [line for line in case.lines if line.sku == count.sku]
+    lines = [line for line in case.lines if line.id == count.line]
+    if not lines:
+        raise Problem("unknown_line", f"This return has no line {count.line}.", param=f"lines[{number}].line")
+    if count.sku is not None and count.sku != lines[0].sku:
+        raise Problem("unknown_line", f"Line {count.line} is {lines[0].sku}.", param=f"lines[{number}].sku")
+    return lines
+
+
+def _take(case: Case, receipt: Receipt, line: ReturnLine, units: int, count: Count) -> None:
+    disposition = count.disposition or DEFAULT_DISPOSITION.get(count.condition, "restock")
+    accepted = None if disposition == "inspect" else count.condition in case.policy.accepted_conditions
+    case.receipt_lines.append(
+        ReceiptLine(
+            id=case.tx.new_id("rcl"),
+            receipt_id=receipt.id,
+            line_id=line.id,
+            sku=line.sku,
+            quantity=units,
+            condition=count.condition,
+            disposition=disposition,
+            accepted=accepted,
+        )
+    )
+    tally(line, count.condition, units, accepted)
+
+
+def tally(line: ReturnLine, condition: str, units: int, accepted: bool | None) -> None:
+    """Add `units` (or take them away, below zero) where they count: accepted, rejected, or waiting for inspection."""
+    if accepted is None:
+        line.inspecting += units
+        return
+    counts = dict(line.accepted if accepted else line.rejected)
+    counts[condition] = counts.get(condition, 0) + units
+    kept = {name: number for name, number in counts.items() if number}
+    if accepted:
+        line.accepted = kept
+    else:
+        line.rejected = kept
+
+
+def _set_aside(case: Case, receipt: Receipt, sku: str, quantity: int, note: str | None) -> None:
+    case.undeclared.append(
+        UndeclaredItem(
+            id=case.tx.new_id("und"),
+            receipt_id=receipt.id,
+            return_id=case.row.id,
+            sku=sku,
+            quantity=quantity,
+            note=note,
+        )
+    )
+
+
+def receipt_of(case: Case, receipt_id: str) -> Receipt:
+    """Return a receipt of the case. Raises Problem not_found."""
+    found = next((receipt for receipt in case.receipts if receipt.id == receipt_id), None)
+    if found is None:
+        raise Problem("not_found", f"This return has no receipt {receipt_id}.")
+    return found
+
+
+async def reverse(tx: Tx, by: By, return_id: str, receipt_id: str, reason: str) -> Counted:
+    """Undo a miscount: what is unsent is withdrawn, what failed is superseded, what was sent bars it."""
+    case = await opened(tx, by, return_id)
+    receipt = receipt_of(case, receipt_id)
+    if receipt.reversed_at is not None:
+        raise Problem("receipt_reversed", reversed_at=receipt.reversed_at.isoformat())
+    if not case.can_reverse(receipt):
+        raise Problem("already_refunded", refunds=[r.id for r in case.refunds if not is_unsent(r)])
+    rows = [row for row in case.receipt_lines if row.receipt_id == receipt.id]
+    touched = {row.line_id for row in rows if row.accepted}
+    for refund in case.refunds:
+        if refund.superseded_at is None and touched & {row.line for row in rows_of(refund)}:
+            await _step_back(tx, by, refund)
+    receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
+    for row in rows:
+        line = next(line for line in case.lines if line.id == row.line_id)
+        tally(line, row.condition, -row.quantity, row.accepted)
+    await move(case, "reverse", why=reason, units_reversible=True)
+    done = Counted(case, receipt)
+    await record(tx, by, "receipt.reversed", row=case.row, data={"object": done.shown(), "reason": reason})
+    await follow_up(case)
+    return done
+
+
+async def _step_back(tx: Tx, by: By, refund: Refund) -> None:
+    """Take an unsent or failed refund out of the way of a recount; what is still due becomes a new one."""
+    if is_unsent(refund):
+        message = "The count behind it was reversed before it was sent; no money has moved."
+        withdraw(refund, tx, {"code": "receipt_reversed", "message": message, "by": by.actor})
+        await supersede(tx, refund, None)
+    elif refund.status in (*FINAL, "withdrawn"):
+        await supersede(tx, refund, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What an inspection found. `quantity` None: all units of the line that wait in this receipt."""
+
+    line: str
+    condition: str
+    disposition: str
+    quantity: int | None = None
+
+
+async def inspect(tx: Tx, by: By, return_id: str, receipt_id: str, found: Sequence[Inspected]) -> Counted:
+    """Decide units that were set aside for inspection, and pay what is due for them. Raises Problem."""
+    case = await opened(tx, by, return_id)
+    receipt = receipt_of(case, receipt_id)
+    if receipt.reversed_at is not None:
+        raise Problem("receipt_reversed", reversed_at=receipt.reversed_at.isoformat())
+    for number, finding in enumerate(found):
+        _inspect(case, receipt, finding, number)
+    await move(case, "inspect", units_to_inspect=True)
+    await tx.flush()
+    done = Counted(case, receipt)
+    await record(tx, by, "return.updated", row=case.row, data={"object": done.shown(), "inspected": receipt.id})
+    await follow_up(case)
+    return done
+
+
+def _inspect(case: Case, receipt: Receipt, finding: Inspected, number: int) -> None:
+    waiting = [
+        r for r in case.receipt_lines if r.receipt_id == receipt.id and r.line_id == finding.line and r.accepted is None
+    ]
+    left = finding.quantity if finding.quantity is not None else sum(row.quantity for row in waiting)
+    if not waiting or left > sum(row.quantity for row in waiting):
+        raise Problem("nothing_to_inspect", param=f"lines[{number}].line")
+    line = next(line for line in case.lines if line.id == finding.line)
+    accepted = finding.condition in case.policy.accepted_conditions
+    for row in waiting:
+        units = min(left, row.quantity)
+        if units == 0:
+            break
+        left -= units
+        tally(line, row.condition, -units, None)
+        tally(line, finding.condition, units, accepted)
+        if units < row.quantity:
+            row.quantity -= units
+            found = ReceiptLine(**{**row.model_dump(), "id": case.tx.new_id("rcl"), "quantity": units})
+            case.receipt_lines.append(found)
+            case.tx.add(found)
+        else:
+            found = row
+        found.condition, found.disposition, found.accepted = finding.condition, finding.disposition, accepted
+
+
+async def resolve(
+    tx: Tx, by: By, return_id: str, item_id: str, *, decision: str, line_id: str | None, condition: str
+) -> Case:
+    """Decide what happens to an undeclared item; accepted as a line it counts, and is paid. Raises Problem."""
+    case = await opened(tx, by, return_id)
+    item = next((item for item in case.undeclared if item.id == item_id), None)
+    if item is None:
+        raise Problem("not_found", f"This return has no undeclared item {item_id}.")
+    receipt = receipt_of(case, item.receipt_id)
+    if item.decision is not None:
+        raise Problem("undeclared_resolved", decision=item.decision)
+    if receipt.reversed_at is not None:
+        raise Problem("receipt_reversed", reversed_at=receipt.reversed_at.isoformat())
+    item.decision, item.decided_by, item.decided_at = decision, by.actor, tx.now
+    if decision == "accept_as_line":
+        line = _line_for(case, item, line_id)
+        item.line_id = line.id
+        _take(case, receipt, line, item.quantity, Count(item.quantity, condition, line=line.id))
+        tx.add(case.receipt_lines[-1])
+    await move(case, "receive", why=f"Undeclared {item.sku}: {decision}")
+    await follow_up(case)
+    return case
+
+
+def _line_for(case: Case, item: UndeclaredItem, line_id: str | None) -> ReturnLine:
+    fitting = [line for line in case.lines if (line.id == line_id if line_id else line.sku == item.sku)]
+    if line_id and not fitting:
+        raise Problem("unknown_line", f"This return has no line {line_id}.", param="line")
+    if len(fitting) != 1:
+        raise Problem("line_required", param="line", lines=[line.id for line in case.lines])
+    if counted(fitting[0]) + item.quantity > fitting[0].quantity:
+        raise Problem("line_complete", line=fitting[0].id, quantity=fitting[0].quantity, counted=counted(fitting[0]))
+    return fitting[0]

@@ -1,0 +1,301 @@
+"""Intents to move money: decided and reserved here, under the payment's lock; sent later, by the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from returns_service.commands.answers import shown_refund
+from returns_service.commands.case import Case, is_unsent, opened, refundable, rows_of
+from returns_service.commands.history import By, record
+from returns_service.commands.moves import move, record_move
+from returns_service.domain import money, return_machine
+from returns_service.domain.problems import Problem
+from returns_service.domain.refund_status import FINAL
+from returns_service.store.database import Tx, locked_payment, locked_refunds
+from returns_service.store.tables import Payment, Refund
+
+BARRED_AGAIN_SECONDS = 3600  # only a safety net: what frees a barred refund tries it again at once
+KEY_LIFE_HOURS = 23  # Stripe may prune a key from 24 h on
+SEND_AGAIN_MINUTES = 15  # a call that hangs somewhere on the way has long ended by then
+RESERVED_METADATA = ("refund_id", "lines")
+METADATA_KEYS = 46  # Stripe's 50 less our four
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """A person's decision beside what is due. `kind`: goodwill, shipping (add), deduction (take away)."""
+
+    kind: str
+    amount: int
+    description: str
+    line: str | None = None
+
+    def row(self) -> money.Row:
+        """Return it as a row of the breakdown; the kind decides the sign."""
+        amount = -self.amount if self.kind == "deduction" else self.amount
+        return money.Row(self.kind, amount, self.line, 0, self.description, adjustment=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asks of a manual refund. `amount` in minor units, None: what is due."""
+
+    amount: int | None = None
+    reason: str | None = None
+    adjustments: Sequence[Adjustment] = ()
+    override_reason: str | None = None
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Raise Problem where Stripe would refuse the metadata, or a key is ours. https://docs.stripe.com/api/metadata"""
+    if taken := [key for key in metadata if key in RESERVED_METADATA]:
+        raise Problem("metadata_reserved", param=f"metadata.{taken[0]}")
+    for key, value in metadata.items():
+        if not 0 < len(key) <= 40 or "[" in key or "]" in key or len(value) > 500:
+            raise Problem("metadata_invalid", param=f"metadata.{key[:40]}")
+    if len(metadata) > METADATA_KEYS:
+        raise Problem("metadata_invalid", param="metadata")
+
+
+def breakdown(case: Case, asked: Asked) -> list[money.Row]:
+    """Return the rows that a refund with `asked` would pay; they sum to its amount."""
+    rows = case.unpaid()
+    base = rows if money.total(rows) > 0 else []
+    rows = [*base, *(adjustment.row() for adjustment in asked.adjustments)]
+    if asked.amount is None:
+        return rows
+    return money.adjusted(rows, asked.amount, asked.override_reason or asked.reason or "Decided by hand")
+
+
+async def refund(tx: Tx, by: By, return_id: str, asked: Asked) -> tuple[Refund, Payment]:
+    """Decide a refund by hand. Raises Problem where a guard bars it."""
+    case = await opened(tx, by, return_id)
+    rows = breakdown(case, asked)
+    amount = money.total(rows)
+    check_step(amount, case.row.currency)
+    if case.row.state in ("approved", "refunding") and amount > case.due and not asked.override_reason and case.due:
+        raise Problem("override_required", f"{amount - case.due} more than is due.", amount=amount, due=case.due)
+    if case.row.state in ("approved", "refunding") and asked.amount and not case.due and not asked.override_reason:
+        raise Problem("nothing_due", amount=amount, due=0)
+    await move(case, "refund", why=asked.override_reason or asked.reason, amount=amount)
+    queued = await queue(case, rows, reason=stripe_reason(case, asked.reason), note=asked.reason)
+    return queued, case.payment
+
+
+def stripe_reason(case: Case, reason: str | None) -> str:
+    """Return Stripe's code for why: the caller's exact word, else the policy's mapping of the return's reason."""
+    return case.policy.stripe_reason(reason or case.row.reason)
+
+
+def check_step(amount: int, currency: str) -> None:
+    """Raise Problem for an amount that Stripe can't move in this currency."""
+    if amount % money.step(currency):
+        raise Problem("amount_not_a_step", param="amount", step=money.step(currency))
+
+
+async def queue(
+    case: Case, rows: Sequence[money.Row], *, reason: str, note: str | None = None, delay_seconds: int = 0
+) -> Refund:
+    """Write the intent, with its key's exact parameters, and wake the workers."""
+    positions = {line.id: line.position for line in case.lines}
+    row = new_refund(case.tx, case.by, case.payment, money.total(rows), source="return")
+    row.return_id, row.reason, row.note = case.row.id, reason, note
+    row.breakdown = [r.to_dict() for r in rows]
+    row.details = dict(case.row.details)
+    lines = money.compact(rows, positions)
+    ours = {"refund_id": row.id, "return_id": case.row.id, "order_id": case.row.order_id}
+    row.parameters = parameters(row, case.payment, {**case.row.details, **ours, **({"lines": lines} if lines else {})})
+    row.next_attempt_at = case.tx.now + timedelta(seconds=delay_seconds)
+    case.payment_refunds.append(row)
+    case.row.follow_up_at = case.row.follow_up_barred = None
+    await start(case.tx, case.by, row, case.payment, case)
+    return row
+
+
+def new_refund(tx: Tx, by: By, payment: Payment, amount: int, *, source: str, status: str = "queued") -> Refund:
+    """Return a refund row; who calls fills in the rest."""
+    return Refund(
+        id=tx.new_id("rfd"),
+        payment_id=payment.id,
+        source=source,
+        status=status,
+        amount=amount,
+        currency=payment.currency,
+        livemode=payment.livemode,
+        created_by=by.actor,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+
+
+def parameters(row: Refund, payment: Payment, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return exactly what Stripe is asked under this generation's key. The amount is always explicit."""
+    target = {"payment_intent": payment.payment_intent} if payment.payment_intent else {"charge": payment.charge}
+    reason = {"reason": row.reason} if row.reason else {}
+    return {**target, "amount": row.amount, **reason, "metadata": dict(metadata)}
+
+
+async def start(tx: Tx, by: By, row: Refund, payment: Payment, case: Case | None) -> None:
+    """Add the row and record that it was created."""
+    tx.add(row)
+    of = case.row if case else None
+    await record(
+        tx, by, "refund.created", row=of, refund=row, payment=payment, data={"object": shown_refund(row, payment)}
+    )
+    if row.status == "queued":
+        tx.wake_workers()
+
+
+async def follow_up(case: Case) -> None:
+    """Pay what is due now, unless the policy leaves it to people or a guard bars it; then the reason is kept."""
+    row = case.row
+    facts = case.facts()
+    waits = facts.refund_unanswered or facts.refund_failed
+    if row.state not in ("approved", "refunding") or case.policy.refund_on == "manual" or not facts.due or waits:
+        row.follow_up_at = row.follow_up_barred = None
+        return
+    if barring := return_machine.unmet("refund", row.state, facts):
+        said = {"code": barring[0].code, "reason": barring[0].reason, "due": facts.due, "refundable": facts.refundable}
+        row.follow_up_at = case.tx.now + timedelta(seconds=BARRED_AGAIN_SECONDS)
+        if row.follow_up_barred != said:
+            row.follow_up_barred = said
+            await record_move(case, "refund_barred", row.state, barring[0].reason)
+        return
+    await move(case, "refund")
+    reason = case.policy.stripe_reason(row.reason)
+    await queue(case, case.unpaid(), reason=reason, delay_seconds=case.policy.refund_delay)
+
+
+async def standalone(
+    tx: Tx,
+    by: By,
+    payment: Payment,
+    *,
+    amount: int | None,
+    reason: str | None,
+    metadata: Mapping[str, str],
+    return_id: str | None = None,
+) -> Refund:
+    """Decide a refund of no return, of a locked payment; no amount: all that is left. Raises Problem."""
+    refunds = await locked_refunds(tx, payment.id)
+    left = refundable(payment, refunds)
+    if payment.connect:
+        raise Problem("connect_not_supported")
+    if payment.status != "succeeded":
+        raise Problem("payment_not_succeeded", payment_status=payment.status)
+    if payment.disputed:
+        raise Problem("payment_disputed")
+    if left <= 0:
+        raise Problem("charge_already_refunded", refundable=max(0, left))
+    asked = left if amount is None else amount
+    if asked > left:
+        raise Problem("amount_exceeds_refundable", amount=asked, refundable=left, param="amount")
+    check_step(asked, payment.currency)
+    row = new_refund(tx, by, payment, asked, source="standalone")
+    row.reason, row.note = case_reason(reason), reason
+    row.details = dict(metadata)
+    row.breakdown = [money.Row("standalone", asked, description=reason or "Refund", adjustment=True).to_dict()]
+    row.parameters = parameters(row, payment, {**metadata, "refund_id": row.id})
+    row.next_attempt_at = tx.now
+    await start(tx, by, row, payment, None)
+    return row
+
+
+def case_reason(reason: str | None) -> str | None:
+    """Return Stripe's code where the caller gave exactly one; free words are kept as a note only."""
+    return reason if reason in ("requested_by_customer", "duplicate", "fraudulent") else None
+
+
+async def chosen_failed(case: Case, refund_id: str | None) -> Refund:
+    """Return the failed refund that is meant. Raises Problem which_refund, no_failed_refund, …"""
+    failed = case.unresolved()
+    if refund_id is None:
+        if len(failed) > 1:
+            raise Problem("which_refund", refunds=[r.id for r in failed], param="refund")
+        if not failed:
+            raise Problem("no_failed_refund")
+        return failed[0]
+    found = next((r for r in case.refunds if r.id == refund_id), None)
+    if found is None:
+        raise Problem("not_found", f"This return has no refund {refund_id}.", param="refund")
+    if found.superseded_at is not None:
+        raise Problem("refund_superseded", superseded_by=found.superseded_by)
+    if found not in failed:
+        raise Problem("refund_not_failed", refund_status=found.status)
+    return found
+
+
+async def retry(
+    tx: Tx, by: By, return_id: str, *, refund_id: str | None, amount: int | None, override_reason: str | None
+) -> tuple[Refund, Payment]:
+    """Try a failed refund again: a new row with a new key, which supersedes the failed one. Raises Problem."""
+    case = await opened(tx, by, return_id)
+    if not return_machine.edges("retry", case.row.state):
+        return_machine.fire("retry", case.row, case.facts())  # answers the problem
+    failed = await chosen_failed(case, refund_id)
+    rows = rows_of(failed)
+    if amount is not None and amount != failed.amount:
+        if amount > failed.amount and not override_reason:
+            raise Problem("override_required", amount=amount, failed_amount=failed.amount)
+        check_step(amount, case.row.currency)
+        rows = money.adjusted(rows, amount, override_reason or "Decided at the retry")
+    await move(case, "retry", why=override_reason, amount=money.total(rows))
+    made = await queue(case, rows, reason=failed.reason or stripe_reason(case, None), note=failed.note)
+    await supersede(tx, failed, made)
+    return made, case.payment
+
+
+async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:
+    """Mark a refund as dealt with: it stays as history, and counts for nothing."""
+    await tx.flush()  # the new row must be there before anything points at it
+    old.superseded_at, old.superseded_by = tx.now, new.id if new else None
+    old.updated_at, old.next_attempt_at = tx.now, None
+
+
+async def retry_standalone(tx: Tx, by: By, refund_id: str) -> tuple[Refund, Payment]:
+    """Try a failed refund of no return again. Raises Problem."""
+    old, payment = await refund_of(tx, refund_id)
+    if old.superseded_at is not None:
+        raise Problem("refund_superseded", superseded_by=old.superseded_by)
+    if old.status not in (*FINAL, "withdrawn") or old.source == "external":
+        raise Problem("refund_not_failed", refund_status=old.status)
+    reason = old.reason or old.note
+    made = await standalone(tx, by, payment, amount=old.amount, reason=reason, metadata=old.details)
+    await supersede(tx, old, made)
+    return made, payment
+
+
+async def settle_standalone_outside(
+    tx: Tx, by: By, refund_id: str, *, method: str, reference: str
+) -> tuple[Refund, Payment]:
+    """Record that a failed refund of no return was paid by other means. Raises Problem."""
+    old, payment = await refund_of(tx, refund_id)
+    if old.superseded_at is not None:
+        raise Problem("refund_superseded", superseded_by=old.superseded_by)
+    if old.status not in (*FINAL, "withdrawn") or old.source == "external":
+        raise Problem("refund_not_failed", refund_status=old.status)
+    made = new_refund(tx, by, payment, old.amount, source="standalone", status="settled_outside")
+    made.method, made.reference, made.breakdown, made.details = method, reference, old.breakdown, old.details
+    await start(tx, by, made, payment, None)
+    await supersede(tx, old, made)
+    return made, payment
+
+
+async def refund_of(tx: Tx, refund_id: str) -> tuple[Refund, Payment]:
+    """Return a refund and its payment, both locked. Raises Problem not_found."""
+    row = await tx.get(Refund, refund_id)
+    if row is None:
+        raise Problem("not_found", f"There is no refund {refund_id}.")
+    payment = await locked_payment(tx, row.payment_id)
+    refunds = await locked_refunds(tx, payment.id)
+    return next(r for r in refunds if r.id == refund_id), payment
+
+
+def withdraw(row: Refund, tx: Tx, failure: Mapping[str, Any]) -> None:
+    """Take back an intent that was never sent. Raises Problem if it may have been."""
+    if not is_unsent(row):
+        raise Problem("refund_not_cancelable", refund_status=row.status)
+    row.status, row.next_attempt_at, row.failure, row.updated_at = "withdrawn", None, dict(failure), tx.now

@@ -1,0 +1,300 @@
+"""What people decide about a return: create, approve, decline, cancel, close, settle outside, correct."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlmodel import col, select
+
+from returns_service.commands.answers import shown_refund, shown_return, when
+from returns_service.commands.case import Case, lines_of, opened, rows_of
+from returns_service.commands.history import By, record
+from returns_service.commands.moves import move
+from returns_service.commands.refunds import check_metadata, check_step, chosen_failed, follow_up, new_refund, supersede
+from returns_service.domain import money
+from returns_service.domain.policy import Decision, decide, to_dict
+from returns_service.domain.problems import Problem
+from returns_service.store.database import Tx
+from returns_service.store.tables import Payment, Refund, ReturnAuthorization, ReturnLine
+
+METHODS = ("bank_transfer", "store_credit", "cash", "exchange", "dashboard_refund", "dispute", "waived")
+
+
+@dataclass(frozen=True, slots=True)
+class NewLine:
+    """A line as the shop asks for it; `total_amount` is what the customer paid for these units, minor units."""
+
+    sku: str
+    quantity: int
+    total_amount: int
+    title: str | None = None
+    reason: str | None = None
+    order_line: str | None = None
+    quantity_ordered: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewReturn:
+    """A return authorization as the shop asks for it."""
+
+    order_id: str
+    currency: str
+    lines: Sequence[NewLine]
+    reason: str | None = None
+    shipping_amount: int = 0
+    customer_email: str | None = None
+    purchased_at: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+async def create(tx: Tx, by: By, payment: Payment, asked: NewReturn) -> Case:
+    """Open a return on a payment that `tx` has locked. Raises Problem, nothing written."""
+    check_payment(payment, asked.currency)
+    check_metadata(asked.metadata)
+    await check_lines(tx, payment, asked.order_id, asked.lines, asked.shipping_amount)
+    row = ReturnAuthorization(
+        id=tx.new_id("ret"),
+        order_id=asked.order_id,
+        payment_id=payment.id,
+        currency=payment.currency,
+        livemode=payment.livemode,
+        state="requested",
+        reason=asked.reason,
+        customer_email=asked.customer_email,
+        purchased_at=asked.purchased_at,
+        shipping_amount=asked.shipping_amount,
+        details=dict(asked.metadata),
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    tx.add(row)
+    await tx.flush()
+    for position, line in enumerate(asked.lines):
+        tx.add(new_line(tx, row.id, position, line))
+    case = await opened(tx, by, row.id)
+    decision = decision_on(case)
+    row.approvals_required = decision.approvals_required
+    event = await record(tx, by, "return.created", row=row, data={})
+    event.data = {"from": None, "to": "requested", "trigger": "create", "object": shown_return(case)}
+    if decision.auto_approve and decision.approvals_required == 1 and case.estimate <= case.facts().headroom:
+        policy = By("policy", by.request_id, by.policy)
+        case.by = policy
+        await _approved(case, note="Below the policy's limit.", override_reason=None)
+        case.by = by
+    return case
+
+
+def check_payment(payment: Payment, currency: str) -> None:
+    """Raise Problem where a return can't be made on this payment."""
+    if payment.connect:
+        raise Problem("connect_not_supported")
+    if payment.status != "succeeded" or payment.captured == 0:
+        raise Problem("payment_not_succeeded", payment_status=payment.status)
+    if payment.currency != currency:
+        raise Problem("currency_mismatch", f"The payment is in {payment.currency}.", param="currency")
+
+
+async def check_lines(
+    tx: Tx, payment: Payment, order_id: str, lines: Sequence[NewLine], shipping_amount: int, besides: str | None = None
+) -> None:
+    """Raise Problem where the lines ask for more than was paid, or units that are on another return already."""
+    asked = sum(line.total_amount for line in lines) + shipping_amount
+    if asked > payment.captured:
+        raise Problem("amount_exceeds_payment", amount=asked, captured=payment.captured, param="lines")
+    smallest = money.step(payment.currency)
+    for number, line in enumerate(lines):
+        if line.total_amount % smallest:
+            raise Problem("amount_not_a_step", param=f"lines[{number}].total_amount", step=smallest)
+    wanted: dict[str, int] = {}
+    ordered: dict[str, int] = {}
+    for line in lines:
+        if line.order_line is not None and line.quantity_ordered is not None:
+            wanted[line.order_line] = wanted.get(line.order_line, 0) + line.quantity
+            ordered[line.order_line] = line.quantity_ordered
+    if not wanted:
+        return
+    if tx.postgresql:  # an order may have several payments: their locks don't meet
+        await tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:order_id, 0))"), {"order_id": order_id})
+    before = (
+        select(ReturnLine.order_line, ReturnLine.quantity)
+        .join(ReturnAuthorization, col(ReturnAuthorization.id) == col(ReturnLine.return_id))
+        .where(
+            col(ReturnAuthorization.order_id) == order_id,
+            col(ReturnAuthorization.state).not_in(("declined", "canceled")),
+            col(ReturnLine.order_line).in_(list(wanted)),
+            col(ReturnAuthorization.id) != (besides or ""),
+        )
+    )
+    for order_line, quantity in (await tx.exec(before)).all():
+        wanted[order_line or ""] += quantity
+    for order_line, units in wanted.items():
+        if units > ordered[order_line]:
+            raise Problem(
+                "units_already_returned", order_line=order_line, quantity=units, quantity_ordered=ordered[order_line]
+            )
+
+
+def new_line(tx: Tx, return_id: str, position: int, line: NewLine) -> ReturnLine:
+    """Return the row of a line."""
+    return ReturnLine(
+        id=tx.new_id("rli"),
+        return_id=return_id,
+        position=position,
+        sku=line.sku,
+        title=line.title,
+        reason=line.reason,
+        order_line=line.order_line,
+        quantity_ordered=line.quantity_ordered,
+        quantity=line.quantity,
+        total_amount=line.total_amount,
+    )
+
+
+def decision_on(case: Case) -> Decision:
+    """Return what the policy in force says about a request."""
+    return decide(
+        case.by.policy,
+        currency=case.row.currency,
+        estimate=case.estimate,
+        purchased_at=case.row.purchased_at,
+        now=case.tx.now,
+        skus=[line.sku for line in case.lines],
+        reasons=[line.reason or case.row.reason for line in case.lines],
+    )
+
+
+async def approve(tx: Tx, by: By, return_id: str, *, note: str | None, override_reason: str | None) -> Case:
+    """Give one approval; the last one that the policy asks for approves. Raises Problem."""
+    case = await opened(tx, by, return_id)
+    if case.row.state == "requested" and any(given["by"] == by.actor for given in case.row.approvals):
+        raise Problem("second_person_required", required=case.row.approvals_required)
+    await _approved(case, note=note, override_reason=override_reason)
+    return case
+
+
+async def _approved(case: Case, *, note: str | None, override_reason: str | None) -> None:
+    row, decision = case.row, decision_on(case)
+    if row.state == "requested" and not decision.allowed and not override_reason:
+        said = [{"code": v.code, "message": v.message} for v in decision.violations]
+        raise Problem("policy_violation", " ".join(v.message for v in decision.violations), violations=said)
+    given = {"by": case.by.actor, "at": when(case.tx.now), "note": note, "override_reason": override_reason}
+    approvals = [*row.approvals, {key: value for key, value in given.items() if value is not None}]
+    missing = len(approvals) < decision.approvals_required
+    row.approvals, row.approvals_required = approvals, decision.approvals_required
+    if not missing:
+        row.policy = to_dict(case.by.policy)
+    await move(case, "approve", why=override_reason or note, approvals_missing=missing)
+    await follow_up(case)
+
+
+async def decline(tx: Tx, by: By, return_id: str, reason: str) -> Case:
+    """Decline a request. Raises Problem."""
+    case = await opened(tx, by, return_id)
+    await move(case, "decline", why=reason)
+    return case
+
+
+async def cancel(tx: Tx, by: By, return_id: str, reason: str, override_reason: str | None = None) -> Case:
+    """End a return before any money moved. Raises Problem."""
+    case = await opened(tx, by, return_id)
+    await move(case, "cancel", why=override_reason or reason, override=bool(override_reason))
+    return case
+
+
+async def close(tx: Tx, by: By, return_id: str, reason: str) -> Case:
+    """Say that the rest is not coming. Raises Problem."""
+    case = await opened(tx, by, return_id)
+    before = case.row.closed_at
+    case.row.closed_at = tx.now
+    await move(case, "close", why=reason, closing=True, closed=before is not None)
+    await follow_up(case)
+    return case
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Money that reached the customer by other means. `amount` in minor units, None: all of it."""
+
+    method: str
+    reference: str
+    refund: str | None = None
+    amount: int | None = None
+    note: str | None = None
+
+
+async def settle_outside(tx: Tx, by: By, return_id: str, asked: Outside) -> Case:
+    """Record that what is due, or a failed refund's amount, was paid by other means. Raises Problem."""
+    case = await opened(tx, by, return_id)
+    failed: Refund | None = None
+    if case.row.state == "failed" or asked.refund:
+        failed = await chosen_failed(case, asked.refund)
+    rows = rows_of(failed) if failed else case.unpaid()
+    limit = failed.amount if failed else case.due
+    amount = limit if asked.amount is None else asked.amount
+    if 0 < amount < limit:
+        why = asked.note or f"Settled outside: {asked.method}"
+        rows = money.adjusted(rows, amount, why) if failed else money.part(rows, amount)
+    settled = new_refund(tx, by, case.payment, max(1, amount), source="return", status="settled_outside")
+    settled.return_id, settled.method, settled.reference = case.row.id, asked.method, asked.reference
+    settled.note, settled.breakdown = asked.note, [row.to_dict() for row in rows]
+    check_step(amount, case.row.currency)
+    case.payment_refunds.append(settled)
+    if failed:
+        failed.superseded_at = tx.now
+    await move(case, "settle_outside", why=asked.note or asked.method, amount=amount, settleable=limit)
+    tx.add(settled)
+    shown = {"object": shown_refund(settled, case.payment)}
+    await record(tx, by, "refund.created", row=case.row, refund=settled, payment=case.payment, data=shown)
+    if failed:
+        await supersede(tx, failed, settled)
+    await follow_up(case)
+    return case
+
+
+async def update(tx: Tx, by: By, return_id: str, changes: Mapping[str, Any], if_version: int | None) -> Case:
+    """Correct a return: metadata and note always; lines, reason, e-mail, shipping while requested. Raises Problem."""
+    case = await opened(tx, by, return_id)
+    row = case.row
+    if if_version is not None and if_version != row.version:
+        raise Problem("version_mismatch", version=row.version)
+    early = sorted(changes.keys() - {"metadata", "internal_note"})
+    if early and (row.state != "requested" or row.approvals):
+        raise Problem(
+            "invalid_transition",
+            f"{', '.join(early)} can only change while nobody has approved.",
+            state=row.state,
+            trigger="update",
+            allowed=case.available(),
+        )
+    if "metadata" in changes:
+        check_metadata(changes["metadata"])
+        row.details = dict(changes["metadata"])
+    for name in ("internal_note", "reason", "customer_email", "shipping_amount"):
+        if name in changes:
+            setattr(row, name, changes[name])
+    if "lines" in changes or "shipping_amount" in changes:
+        kept = [line_asked(line) for line in case.lines]
+        asked: Sequence[NewLine] = changes.get("lines", kept)
+        await check_lines(tx, case.payment, row.order_id, asked, row.shipping_amount, besides=row.id)
+        for old in case.lines:
+            await tx.delete(old)
+        await tx.flush()
+        for position, line in enumerate(asked):
+            tx.add(new_line(tx, row.id, position, line))
+        await tx.flush()
+        case.lines = await lines_of(tx, row.id)
+        row.approvals_required = decision_on(case).approvals_required
+    event = await record(tx, by, "return.updated", row=row, data={})
+    event.data = {"changed": sorted(changes), "object": shown_return(case)}
+    return case
+
+
+def line_asked(line: ReturnLine) -> NewLine:
+    """Return a stored line as it was asked for."""
+    return NewLine(
+        line.sku, line.quantity, line.total_amount, line.title, line.reason, line.order_line, line.quantity_ordered
+    )

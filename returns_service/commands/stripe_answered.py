@@ -1,0 +1,175 @@
+"""What the worker heard from Stripe, written back under the claim's token.
+
+A known no, a "not now" and "nobody knows" are three different things: only the first ends a refund, and if the row was
+ever unknown, only after a look-up found nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from returns_service.commands.answers import shown_refund, when
+from returns_service.commands.history import By, record
+from returns_service.commands.stripe_says import changed, payment_said, refund_said
+from returns_service.domain.refund_status import UNANSWERED
+from returns_service.domain.stripe_words import Missing, PaymentSeen, RefundSeen, Refused, TryLater, Unknown
+from returns_service.store import claims
+from returns_service.store.claims import Claim
+from returns_service.store.database import Tx, locked_payment, locked_refunds, locked_return
+from returns_service.store.tables import Payment, Refund, ReturnAuthorization
+
+LONGEST_WAIT_SECONDS = 300  # of the back-off between attempts
+FIRST_LOOK_SECONDS, SLOWEST_LOOK_SECONDS = 5, 3600  # look-ups of an unknown: Stripe's lists may lag a moment
+PASSES_LATER_SECONDS = 3600  # a balance is topped up by people or by the next day's sales
+STUCK_AFTER = 6  # tries without an answer: a person should know
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What Stripe said to one claim. `lookup`: the payment, read after (or instead of) the call."""
+
+    answer: RefundSeen | Refused | TryLater | Unknown | Missing | None
+    lookup: PaymentSeen | None = None
+    looked: bool = False  # a look-up was tried; without `lookup` it got no answer
+
+
+async def answered(tx: Tx, by: By, claim: Claim, heard: Heard) -> Refund | None:
+    """Write back what was heard; None if the claim is no longer ours."""
+    payment = await locked_payment(tx, claim.payment_id)
+    row = next(r for r in await locked_refunds(tx, payment.id) if r.id == claim.refund_id)
+    if not claims.still_owner(row, claim):
+        # Late, but what Stripe said about money is true whoever heard it: it joins as news, the lease stays as it is.
+        if isinstance(heard.answer, RefundSeen):
+            await refund_said(tx, by, payment, heard.answer)
+        return None
+    claims.release(row, payment)
+    # News that came meanwhile asked for a look; it may only be forgotten by an answer newer than it.
+    row.next_attempt_at = None if row.news == claim.news else tx.now
+    row.next_is_read = False
+    if heard.lookup is not None:
+        await payment_said(tx, by, payment, heard.lookup, since_news=claim.payment_news)
+    if isinstance(heard.answer, RefundSeen):
+        since = claim.news if claim.stripe_refund else None
+        await refund_said(tx, by, payment, heard.answer, since_news=since, of=claim.refund_id)
+    elif row.stripe_refund is None or claim.stripe_refund is not None:
+        await _no_refund(tx, by, payment, row, claim, heard)
+    if row.status in UNANSWERED and row.next_attempt_at is None:
+        row.next_attempt_at = tx.now  # a webhook overtook the answer: look again
+    return row
+
+
+async def _no_refund(tx: Tx, by: By, payment: Payment, row: Refund, claim: Claim, heard: Heard) -> None:
+    row.tries += 1
+    answer = heard.answer
+    if claim.stripe_refund is not None:  # a read of a known refund got no answer: its status stands
+        row.next_attempt_at, row.next_is_read = tx.now + _backoff(tx, row), True
+        if isinstance(answer, Missing):
+            row.waits_for = f"Stripe says it has no {row.stripe_refund}: was the account or the mode changed?"
+            row.next_attempt_at = tx.now + _look_delay(row)
+        return
+    if isinstance(answer, Unknown):
+        await _nobody_knows(tx, by, payment, row, answer)
+    elif isinstance(answer, TryLater):
+        _later(tx, row, answer)
+    elif isinstance(answer, Refused):
+        await _refused(tx, by, payment, row, claim, answer, heard)
+    elif heard.lookup is not None:
+        _not_found(tx, row, claim)
+    else:
+        row.next_attempt_at = tx.now + _backoff(tx, row)
+
+
+async def _nobody_knows(tx: Tx, by: By, payment: Payment, row: Refund, answer: Unknown) -> None:
+    before, row.status, row.ever_unknown = row.status, "unknown", True
+    row.lookups_only = row.lookups_only or answer.replayed or answer.code == "idempotency_error"
+    row.waits_for = "The money may or may not have moved; nobody knows yet. Stripe is asked again."
+    row.next_attempt_at = tx.now + (_look_delay(row) if row.lookups_only else _backoff(tx, row))
+    row.updated_at = tx.now
+    said = {"code": answer.code, "message": answer.message, "next_attempt_at": when(row.next_attempt_at)}
+    shown = {**said, "object": shown_refund(row, payment)}
+    of = await _return_of(tx, row)
+    await record(tx, by, "refund.attempt_failed", row=of, refund=row, payment=payment, data=shown)
+    if before != "unknown":
+        await changed(tx, by, payment, row, before)
+    if row.tries == STUCK_AFTER:
+        await record(tx, by, "refund.stuck", row=of, refund=row, payment=payment, data=shown)
+
+
+def _later(tx: Tx, row: Refund, answer: TryLater) -> None:
+    # Nothing was executed, so the intent is unsent again, unless an attempt before this one is in doubt.
+    row.status = "unknown" if row.ever_unknown else "queued"
+    row.waits_for = f"Stripe can't take it right now ({answer.code}); nothing has moved."
+    if row.ever_unknown:
+        row.waits_for = f"Stripe can't be asked right now ({answer.code}); an earlier attempt is still in doubt."
+    wait = _backoff(tx, row)
+    row.next_attempt_at = tx.now + max(wait, timedelta(seconds=answer.after_seconds or 0))
+
+
+async def _refused(tx: Tx, by: By, payment: Payment, row: Refund, claim: Claim, answer: Refused, heard: Heard) -> None:
+    if heard.looked and heard.lookup is None:  # may be ours already: a no is only believed after a look-up
+        row.next_attempt_at = tx.now + _backoff(tx, row)
+        row.status = "unknown" if row.ever_unknown else row.status
+        return
+    disputed = payment.disputed and answer.code in ("charge_disputed", "refund_disputed_payment")
+    if answer.may_pass or disputed:
+        row.status = "queued"
+        _next_generation(tx, row, answer.code)
+        row.next_attempt_at = tx.now + timedelta(seconds=PASSES_LATER_SECONDS)
+        row.waits_for = f"{answer.message} {answer.advice}"
+        of = await _return_of(tx, row)
+        said = {"code": answer.code, "message": answer.message, "object": shown_refund(row, payment)}
+        await record(tx, by, "refund.attempt_failed", row=of, refund=row, payment=payment, data=said)
+        return
+    before, row.status = row.status, "failed"
+    row.next_attempt_at, row.waits_for, row.updated_at = None, None, tx.now
+    row.failure = {
+        "code": answer.code,
+        "message": f"Stripe refused it; no money has moved. {answer.message}",
+        "stripe_code": answer.code,
+        "failure_reason": None,
+        "advice": answer.advice,
+    }
+    await changed(tx, by, payment, row, before)
+
+
+def _not_found(tx: Tx, row: Refund, claim: Claim) -> None:
+    """A look-up found nothing. Past the key's life a new key is safe; before, the first may still be at work."""
+    age = (tx.now - claim.first_attempt_at).total_seconds() if claim.first_attempt_at else 0.0
+    if age >= claims.KEY_LIFE_SECONDS:
+        row.status = "queued"
+        _next_generation(tx, row, "not_found_after_key_life")
+        row.next_attempt_at = tx.now
+        return
+    row.status, row.ever_unknown = "unknown", True
+    row.waits_for = "Stripe answered with an error and kept no refund so far; it may still repair it. Looking again."
+    row.next_attempt_at = tx.now + _look_delay(row)
+    if claim.first_attempt_at is not None:
+        end_of_key = claim.first_attempt_at + timedelta(seconds=claims.KEY_LIFE_SECONDS)
+        row.next_attempt_at = min(row.next_attempt_at, max(end_of_key, tx.now))
+
+
+def _next_generation(tx: Tx, row: Refund, why: str) -> None:
+    past = {"generation": row.generation, "parameters": row.parameters, "first_attempt_at": when(row.first_attempt_at)}
+    row.past_parameters = [*row.past_parameters, {**past, "ended_at": when(tx.now), "why": why}]
+    row.generation, row.first_attempt_at, row.lookups_only, row.tries = row.generation + 1, None, False, 0
+
+
+def send_again(tx: Tx, row: Refund, why: str) -> None:
+    """Give an unknown refund a new key, on a person's word, after an empty look-up."""
+    _next_generation(tx, row, why)
+    row.status, row.next_attempt_at = "queued", tx.now
+    tx.wake_workers()
+
+
+def _backoff(tx: Tx, row: Refund) -> timedelta:
+    """Full jitter, so that a thousand refunds don't knock together. The first attempt went at once."""
+    return timedelta(seconds=tx.database.random.uniform(0, min(LONGEST_WAIT_SECONDS, 2 ** min(row.tries, 16))))
+
+
+def _look_delay(row: Refund) -> timedelta:
+    return timedelta(seconds=min(SLOWEST_LOOK_SECONDS, FIRST_LOOK_SECONDS * 2 ** min(max(0, row.tries - 1), 16)))
+
+
+async def _return_of(tx: Tx, row: Refund) -> ReturnAuthorization | None:
+    return await locked_return(tx, row.return_id) if row.return_id else None

@@ -1,0 +1,318 @@
+"""The fold: what Stripe says about refunds, payments and disputes joins our rows. The one way in.
+
+Webhooks, the worker's answers, sweeps and reconciliation all end here, under the payment's lock, so the order in which
+they come doesn't matter. A match needs refund id, payment and amount; whatever else Stripe holds becomes a row of its
+own: nothing hides moved money.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+from sqlmodel import col, or_, select
+
+from returns_service.commands.answers import shown_payment, shown_refund
+from returns_service.commands.case import under_lock
+from returns_service.commands.history import By, record
+from returns_service.commands.moves import record_move
+from returns_service.commands.refunds import follow_up, new_refund
+from returns_service.domain import money, return_machine
+from returns_service.domain.refund_status import FINAL, OPEN, RANK, WAITING, join
+from returns_service.domain.stripe_words import ChargeSeen, DisputeSeen, PaymentSeen, RefundSeen
+from returns_service.store.database import Tx, locked_payment, locked_refunds
+from returns_service.store.tables import Payment, Refund, ReturnAuthorization, ReturnLine
+
+OURS = re.compile(r"rfd_[0-7][0-9a-hjkmnp-tv-z]{25}\Z")
+SLOWEST_LOOK_SECONDS = 86_400  # `pending` may last weeks: from a minute, doubling, to once a day
+SECOND_LOOK_SECONDS = 60  # news that came between our first read of a payment and its row was for nobody
+# What a person reads first; Stripe's own word travels beside it. https://docs.stripe.com/refunds#failed-refunds
+FAILURES = {
+    "lost_or_stolen_card": (
+        "The card was reported lost or stolen.",
+        "Ask the customer for another way, and settle it outside.",
+    ),
+    "expired_or_canceled_card": (
+        "The card is expired or canceled.",
+        "Ask the customer for another way, and settle it outside.",
+    ),
+    "charge_for_pending_refund_disputed": (
+        "The customer disputed the payment meanwhile.",
+        "Wait for the dispute's end: if it is lost, the customer has the money already.",
+    ),
+    "insufficient_funds": ("The Stripe balance was too low.", "Top up the Stripe balance, then retry."),
+    "declined": ("The customer's bank declined the refund.", "Retry once, or settle it outside."),
+    "merchant_request": (
+        "It was canceled on the shop's request.",
+        "Retry it if that was a mistake, or settle it outside.",
+    ),
+    "unknown": ("The bank gave no reason.", "Retry once, or settle it outside."),
+}
+
+
+async def payment_named(tx: Tx, *, payment_intent: str | None, charge: str | None) -> str | None:
+    """Return our id of a payment by Stripe's ids; a charge that has a PaymentIntent is that PaymentIntent's row."""
+    named = [col(Payment.payment_intent) == payment_intent] if payment_intent else []
+    named += [col(Payment.charge) == charge] if charge else []
+    if not named:
+        return None
+    return (await tx.exec(select(Payment.id).where(or_(*named)).order_by(col(Payment.id)))).first()
+
+
+async def payment_adopted(tx: Tx, by: By, seen: PaymentSeen) -> Payment:
+    """Return the payment's row, locked, with all that was just read of it; made at first sight."""
+    known = await payment_named(tx, payment_intent=seen.payment_intent, charge=seen.charge)
+    if known is None:
+        known = await _inserted(tx, seen)
+    payment = await locked_payment(tx, known)
+    await payment_said(tx, by, payment, seen)
+    return payment
+
+
+async def _inserted(tx: Tx, seen: PaymentSeen) -> str:
+    row = Payment(
+        id=tx.new_id("pay"),
+        payment_intent=seen.payment_intent,
+        charge=seen.charge,
+        currency=seen.currency,
+        captured=seen.captured,
+        status=seen.status,
+        livemode=seen.livemode,
+        read_at=tx.now + timedelta(seconds=SECOND_LOOK_SECONDS),
+        created_at=tx.now,
+    )
+    values = row.model_dump()
+    if tx.postgresql:
+        from sqlalchemy.dialects.postgresql import insert as insert_pg
+
+        await tx.execute(insert_pg(Payment).values(**values).on_conflict_do_nothing())
+    else:
+        from sqlalchemy.dialects.sqlite import insert as insert_lite
+
+        await tx.execute(insert_lite(Payment).values(**values).on_conflict_do_nothing())
+    found = await payment_named(tx, payment_intent=seen.payment_intent, charge=seen.charge)
+    return found or row.id
+
+
+async def payment_said(tx: Tx, by: By, payment: Payment, seen: PaymentSeen, *, since_news: int | None = None) -> None:
+    """Fold a payment that was read with all its refunds. `since_news`: its count of news when the read began."""
+    before = payment.captured, payment.status, payment.disputed
+    payment.charge = payment.charge or seen.charge
+    payment.method = seen.method or payment.method
+    payment.connect, payment.amount_refunded = seen.connect, seen.amount_refunded
+    payment.captured, payment.status = seen.captured, seen.status
+    if since_news is None or since_news == payment.news:  # a dispute's webhook may have overtaken the read
+        payment.disputed = seen.disputed
+    for refund in sorted(seen.refunds, key=lambda r: (r.created, r.id)):
+        await refund_said(tx, by, payment, refund)
+    if before != (payment.captured, payment.status, payment.disputed):
+        await _payment_changed(tx, by, payment)
+
+
+async def charge_said(tx: Tx, by: By, payment: Payment, seen: ChargeSeen) -> None:
+    """Fold a charge told without its refunds: where its sum isn't ours, its refunds are to be listed."""
+    payment.charge = payment.charge or seen.id
+    payment.captured, payment.amount_refunded = seen.captured, seen.amount_refunded
+    refunds = await locked_refunds(tx, payment.id)
+    ours = sum(r.amount for r in refunds if r.stripe_refund and r.status in (*OPEN, "succeeded"))
+    if ours != seen.amount_refunded:
+        payment.read_at = tx.now
+        tx.wake_workers()
+
+
+async def dispute_said(tx: Tx, by: By, payment: Payment, seen: DisputeSeen) -> None:
+    """Fold a dispute: a formal one holds what is queued; won, all goes on; lost, the desk decides."""
+    known = payment.dispute or {}
+    if known.get("id") == seen.id and known.get("status") in ("won", "lost", "warning_closed"):
+        return
+    payment.news += 1
+    payment.dispute = {"id": seen.id, "status": seen.status, "amount": seen.amount}
+    was, payment.disputed = payment.disputed, seen.bars_refunds
+    if seen.status == "lost":
+        failure = {
+            "code": "dispute_lost",
+            "message": "The dispute is lost: the bank has given the customer the money back.",
+            "advice": "Settle it outside as `dispute`.",
+        }
+        for refund in await locked_refunds(tx, payment.id):
+            if refund.status == "queued" and not refund.ever_unknown:
+                before, refund.status = refund.status, "withdrawn"
+                refund.failure, refund.next_attempt_at, refund.updated_at = failure, None, tx.now
+                await changed(tx, by, payment, refund, before)
+    if was != payment.disputed:
+        await _payment_changed(tx, by, payment)
+
+
+async def _payment_changed(tx: Tx, by: By, payment: Payment) -> None:
+    refunds = await locked_refunds(tx, payment.id)
+    await record(tx, by, "payment.updated", payment=payment, data={"object": shown_payment(payment, refunds)})
+    await try_barred_again(tx, by, payment)
+    tx.wake_workers()
+
+
+async def try_barred_again(tx: Tx, by: By, payment: Payment) -> None:
+    """Let every return of the payment whose refund a guard barred try again: more may be refundable now."""
+    barred = select(ReturnAuthorization.id).where(
+        col(ReturnAuthorization.payment_id) == payment.id, col(ReturnAuthorization.follow_up_at).is_not(None)
+    )
+    for return_id in (await tx.exec(barred.order_by(col(ReturnAuthorization.id)))).all():
+        await follow_up(await under_lock(tx, by, payment, return_id))
+
+
+async def refund_said(
+    tx: Tx, by: By, payment: Payment, seen: RefundSeen, *, since_news: int | None = None, of: str | None = None
+) -> Refund:
+    """Fold a refund that Stripe holds into its row; one that has none gets one.
+
+    `since_news`: the row's (`of`) count of news when a read of it began; without, the news is a hint that can only
+    raise the rank or ask for a fresh read.
+    """
+    refunds = await locked_refunds(tx, payment.id)
+    row = matched(refunds, seen)
+    before = row.status if row else None
+    if row is None:
+        row = await _given_a_row(tx, by, payment, seen)
+    fresh = row.id == of and since_news == row.news
+    joined = join(row.status, seen.status, first_sight=row.stripe_refund is None, fresh=fresh)
+    if row.stripe_refund is None:
+        row.first_attempt_at = row.first_attempt_at or seen.created
+        row.tries, row.lookups_only = 0, False
+    row.stripe_refund, row.status = seen.id, joined.status
+    row.news += not fresh
+    row.arrival = arrival_of(seen) or row.arrival
+    if joined.status == seen.status:
+        row.waits_for = waits_for(seen)
+        row.failure = failure_of(seen) if joined.status in FINAL else None
+    _schedule(tx, row, before, look_again=joined.look_again)
+    if before != row.status:
+        row.updated_at = tx.now
+        await changed(tx, by, payment, row, before)
+    return row
+
+
+def matched(refunds: list[Refund], seen: RefundSeen) -> Refund | None:
+    """Return the row that owns this refund of Stripe's; None: not ours, or a second one for its row."""
+    owner = next((r for r in refunds if r.stripe_refund == seen.id), None)
+    if owner is not None:
+        return owner
+    named = next((r for r in refunds if r.id == seen.metadata.get("refund_id")), None)
+    if named is None or named.stripe_refund is not None or named.superseded_at is not None:
+        return None
+    return named if named.amount == seen.amount and named.source != "external" else None
+
+
+async def _given_a_row(tx: Tx, by: By, payment: Payment, seen: RefundSeen) -> Refund:
+    """Make a row for a refund we didn't know of: adopted as ours after a restore, else external or a duplicate."""
+    named = seen.metadata.get("refund_id", "")
+    known = await tx.get(Refund, named) if OURS.match(named) else None
+    status = seen.status if RANK.get(seen.status, 0) >= RANK["pending"] else "pending"
+    row = new_refund(tx, By("stripe"), payment, seen.amount, source="external", status=status)
+    row.reason, row.details = seen.reason, dict(seen.metadata)
+    row.breakdown = [money.Row("unallocated", seen.amount, description="Refunded outside this service").to_dict()]
+    row.created_at = seen.created
+    if known is not None:
+        row.duplicate_of = known.id
+    elif OURS.match(named):
+        row.id, row.source = named, "standalone"
+        await _given_back_to_its_return(tx, payment, row, seen)
+    tx.add(row)
+    await tx.flush()
+    of = await tx.get(ReturnAuthorization, row.return_id) if row.return_id else None
+    shown = {"object": shown_refund(row, payment), "found_at": "stripe"}
+    await record(tx, by, "refund.created", row=of, refund=row, payment=payment, data=shown)
+    if row.duplicate_of:
+        await record(
+            tx, by, "payment.overpaid", refund=row, payment=payment, data={**shown, "duplicate_of": row.duplicate_of}
+        )
+    return row
+
+
+async def _given_back_to_its_return(tx: Tx, payment: Payment, row: Refund, seen: RefundSeen) -> None:
+    found = await tx.get(ReturnAuthorization, seen.metadata.get("return_id", ""))
+    if found is None or found.payment_id != payment.id:
+        return
+    lines = (await tx.exec(select(ReturnLine).where(col(ReturnLine.return_id) == found.id))).all()
+    named = {line.position: (line.id, line.title or line.sku) for line in lines}
+    rows = money.expanded(seen.metadata.get("lines"), named, seen.amount)
+    row.return_id, row.source, row.breakdown = found.id, "return", [r.to_dict() for r in rows]
+
+
+def arrival_of(seen: RefundSeen) -> dict[str, Any] | None:
+    """Return how the customer can trace the money, once the bank gave a reference."""
+    if not (seen.arrival_reference or seen.arrival_kind):
+        return None
+    days = {"reversal": "now", "refund": "5-10 business days"}.get(seen.arrival_kind or "")
+    return {"reference": seen.arrival_reference, "kind": seen.arrival_kind, "expected": days}
+
+
+def waits_for(seen: RefundSeen) -> str | None:
+    """Return what an open refund waits for, in plain words."""
+    if seen.status == "requires_action":
+        return "The customer has to act: Stripe has e-mailed them for their bank details."
+    if seen.status == "pending":
+        reasons = {"insufficient_funds": "The Stripe balance is too low: it is sent once there is enough."}
+        reasons["charge_pending"] = "The payment itself is not settled yet."
+        return reasons.get(seen.pending_reason or "", "The bank is processing it.")
+    return None
+
+
+def failure_of(seen: RefundSeen) -> dict[str, Any]:
+    """Return why Stripe says the refund failed or was canceled, for people."""
+    word = seen.failure_reason or ("merchant_request" if seen.status == "canceled" else "unknown")
+    message, advice = FAILURES.get(word, FAILURES["unknown"])
+    code = "refund_canceled" if seen.status == "canceled" else "refund_failed"
+    return {
+        "code": code,
+        "message": f"{message} The money is back on the Stripe balance.",
+        "stripe_code": None,
+        "failure_reason": word,
+        "advice": advice,
+    }
+
+
+def _schedule(tx: Tx, row: Refund, before: str | None, *, look_again: bool) -> None:
+    if look_again:
+        row.next_attempt_at, row.next_is_read = tx.now, True
+        tx.wake_workers()
+    elif row.status in WAITING:
+        row.tries = 0 if before != row.status else row.tries + 1
+        row.next_is_read = False
+        row.next_attempt_at = tx.now + timedelta(seconds=min(SLOWEST_LOOK_SECONDS, 60 * 2 ** min(row.tries, 20)))
+    elif row.status in (*FINAL, "succeeded"):
+        row.next_attempt_at, row.next_is_read = None, False
+
+
+async def changed(tx: Tx, by: By, payment: Payment, refund: Refund, before: str | None) -> None:
+    """Record a refund's new status, and let its return follow."""
+    shown = {"from": before, "to": refund.status, "object": shown_refund(refund, payment)}
+    if refund.return_id is None and before is None:
+        pass  # its first event, `refund.created`, said it all
+    elif refund.return_id is None:
+        await record(tx, by, "refund.status_changed", refund=refund, payment=payment, data=shown)
+    else:
+        case = await under_lock(tx, by, payment, refund.return_id)
+        await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=payment, data=shown)
+        state = case.row.state
+        trigger = trigger_for(before, refund.status)
+        if trigger and not return_machine.edges(trigger, state):
+            trigger = "adopt"
+        if trigger and return_machine.edges(trigger, state):
+            return_machine.fire(trigger, case.row, case.facts())
+            await record_move(case, trigger, state, (refund.failure or {}).get("message"))
+        await follow_up(case)
+    if refund.status in (*FINAL, "withdrawn"):
+        await try_barred_again(tx, by, payment)
+
+
+def trigger_for(before: str | None, after: str) -> str | None:
+    """Return the return's trigger for a refund's change; None where the return doesn't care."""
+    if after == "succeeded":
+        return "settle" if before in OPEN else "adopt"
+    if after in FINAL:
+        return "fail"
+    if after == "withdrawn":
+        return "withdraw"
+    if before == "succeeded":
+        return "take_back"
+    return "adopt" if before is None or before in FINAL else None

@@ -1,0 +1,177 @@
+"""Leases for all workers: who may speak with Stripe about which refund, and until when.
+
+One statement claims a batch: the oldest due first, never two refunds of one payment at once (Stripe locks per charge,
+so does `payment.busy_until`), and rows that another worker holds are passed over, never waited for. Every claim counts
+the row's token up; who writes back with an older one is late and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, case, exists, or_, select, update
+from sqlalchemy.orm import aliased
+from sqlmodel import col
+
+from returns_service.store.database import Tx
+from returns_service.store.tables import Payment, Refund
+
+LEASE_SECONDS = 30  # renewed while a call is in flight; a call's own timeout is shorter
+KEY_LIFE_SECONDS = 23 * 3600  # Stripe may prune a key from 24 h on; an hour is for slow calls and clocks
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A refund as it was claimed: all that is needed to speak with Stripe about it."""
+
+    refund_id: str
+    payment_id: str
+    payment_intent: str | None
+    charge: str | None
+    status: str
+    amount: int
+    generation: int
+    parameters: dict[str, Any]
+    stripe_refund: str | None
+    first_attempt_at: datetime | None
+    ever_unknown: bool
+    lookups_only: bool
+    news: int
+    payment_news: int
+    token: int
+    lease_until: datetime
+
+    @property
+    def key(self) -> str:
+        """The idempotency key: the same for every attempt of a generation."""
+        return f"{self.refund_id}:{self.generation}"
+
+    def must_look_first(self, now: datetime) -> bool:
+        """Return whether the call may not be sent again before a look-up: its key is old, or its answer is stored."""
+        age = (now - self.first_attempt_at).total_seconds() if self.first_attempt_at else 0.0
+        return self.lookups_only or age >= KEY_LIFE_SECONDS
+
+
+def due(now: datetime) -> Any:
+    """Return the condition for refunds that may be claimed now: due, unleased, and not held by a dispute."""
+    held_by_dispute = and_(col(Payment.disputed), col(Refund.status) == "queued")
+    return and_(
+        col(Refund.next_attempt_at) <= now,
+        or_(col(Refund.lease_until).is_(None), col(Refund.lease_until) <= now),
+        or_(col(Payment.busy_until).is_(None), col(Payment.busy_until) <= now),
+        ~held_by_dispute,
+    )
+
+
+def candidates(now: datetime, limit: int) -> Any:
+    """Return the statement that picks what to claim: oldest first, one refund a payment."""
+    older = aliased(Refund)
+    due_before = exists().where(
+        col(older.payment_id) == col(Refund.payment_id),
+        or_(
+            col(older.next_attempt_at) < col(Refund.next_attempt_at),
+            and_(col(older.next_attempt_at) == col(Refund.next_attempt_at), col(older.id) < col(Refund.id)),
+        ),
+        col(older.next_attempt_at) <= now,
+        or_(~col(Payment.disputed), col(older.status) != "queued"),
+    )
+    return (
+        select(col(Refund.id), col(Payment.id))
+        .join(Payment, col(Payment.id) == col(Refund.payment_id))
+        .where(due(now), ~due_before)
+        .order_by(col(Refund.next_attempt_at), col(Refund.id))
+        .limit(limit)
+        .with_for_update(key_share=True, skip_locked=True, of=[Refund, Payment])
+    )
+
+
+async def claim_refunds(tx: Tx, limit: int, lease_seconds: float = LEASE_SECONDS) -> list[Claim]:
+    """Lease up to `limit` due refunds to the caller."""
+    picked = (await tx.execute(candidates(tx.now, limit))).all()
+    if not picked:
+        return []
+    until = tx.now + timedelta(seconds=lease_seconds)
+    refund_ids, payment_ids = [row[0] for row in picked], [row[1] for row in picked]
+    await tx.execute(update(Payment).where(col(Payment.id).in_(payment_ids)).values(busy_until=until))
+    # `submitted` whose lease ran out: its owner died, nobody knows what it was told.
+    died = col(Refund.status) == "submitted"
+    sent_now = and_(col(Refund.stripe_refund).is_(None), ~col(Refund.lookups_only))
+    await tx.execute(
+        update(Refund)
+        .where(col(Refund.id).in_(refund_ids))
+        .values(
+            lease_until=until,
+            next_attempt_at=until,
+            lease_token=col(Refund.lease_token) + 1,
+            attempts=col(Refund.attempts) + 1,
+            first_attempt_at=case(
+                (sent_now, case((col(Refund.first_attempt_at).is_(None), tx.now), else_=col(Refund.first_attempt_at))),
+                else_=col(Refund.first_attempt_at),
+            ),
+            ever_unknown=or_(col(Refund.ever_unknown), died),
+            status=case((col(Refund.status) == "queued", "submitted"), (died, "unknown"), else_=col(Refund.status)),
+        )
+    )
+    taken = select(Refund, Payment).join(Payment, col(Payment.id) == col(Refund.payment_id))
+    taken = taken.where(col(Refund.id).in_(refund_ids)).execution_options(populate_existing=True)
+    claims = {row.id: claim_of(row, payment) for row, payment in (await tx.execute(taken)).all()}
+    return [claims[refund_id] for refund_id in refund_ids]
+
+
+def claim_of(row: Refund, payment: Payment) -> Claim:
+    """Return the claim on a row that was just leased."""
+    return Claim(
+        refund_id=row.id,
+        payment_id=payment.id,
+        payment_intent=payment.payment_intent,
+        charge=payment.charge,
+        status=row.status,
+        amount=row.amount,
+        generation=row.generation,
+        parameters=row.parameters,
+        stripe_refund=row.stripe_refund,
+        first_attempt_at=row.first_attempt_at,
+        ever_unknown=row.ever_unknown,
+        lookups_only=row.lookups_only,
+        news=row.news,
+        payment_news=payment.news,
+        token=row.lease_token,
+        lease_until=row.lease_until or row.created_at,
+    )
+
+
+async def renew(tx: Tx, claims: Sequence[Claim], lease_seconds: float = LEASE_SECONDS) -> dict[str, datetime]:
+    """Extend the leases that are still these claims' own; return the new ends by refund id."""
+    until = tx.now + timedelta(seconds=lease_seconds)
+    kept: dict[str, datetime] = {}
+    for claim in claims:
+        mine = and_(col(Refund.id) == claim.refund_id, col(Refund.lease_token) == claim.token)
+        extended = (
+            update(Refund)
+            .where(mine, col(Refund.lease_until) > tx.now)
+            .values(lease_until=until, next_attempt_at=until)
+        )
+        if (await tx.execute(extended.returning(col(Refund.id)))).first():
+            await tx.execute(update(Payment).where(col(Payment.id) == claim.payment_id).values(busy_until=until))
+            kept[claim.refund_id] = until
+    return kept
+
+
+def still_owner(row: Refund, claim: Claim) -> bool:
+    """Return whether nobody else claimed the refund since."""
+    return row.lease_token == claim.token
+
+
+def release(row: Refund, payment: Payment) -> None:
+    """End the lease; who calls says when the refund is due next."""
+    row.lease_until = None
+    payment.busy_until = None
+
+
+async def next_due_at(tx: Tx) -> datetime | None:
+    """Return when the next refund is due, None if none is."""
+    soonest = select(col(Refund.next_attempt_at)).where(col(Refund.next_attempt_at).is_not(None))
+    return (await tx.execute(soonest.order_by(col(Refund.next_attempt_at)).limit(1))).scalars().first()
