@@ -43,6 +43,8 @@ class Facts:
     units_reversible: bool = False
     units_to_inspect: bool = False
     closed: bool = False
+    closing: bool = False  # this trigger closes it: nothing more is expected then
+    settleable: int = 0  # what may be settled outside: what was due, or the failed refund's amount
     why: str | None = None  # the reason given, where one is asked
     override: bool = False  # an override reason was given
 
@@ -125,7 +127,7 @@ def none_failed(f: Facts) -> bool:
 
 @guard("amount_exceeds_due", "There is nothing to settle, or less than that.")
 def within_due(f: Facts) -> bool:
-    return 0 < f.amount <= f.due
+    return 0 < f.amount <= f.settleable
 
 
 @guard("already_closed", "The return is closed already.")
@@ -162,7 +164,7 @@ def a_refund_failed(f: Facts) -> bool:
 
 
 def more_to_come(f: Facts) -> bool:
-    return f.due > 0 or (not f.closed and (f.units_expected or not f.paid))
+    return f.due > 0 or (not (f.closed or f.closing) and (f.units_expected or not f.paid))
 
 
 def something_paid(f: Facts) -> bool:
@@ -304,7 +306,7 @@ def _figures(barring: Guard, facts: Facts) -> dict[str, Any]:
     if barring in (within_refundable, something_to_pay):
         return {"amount": facts.amount, "refundable": facts.refundable}
     if barring is within_due:
-        return {"amount": facts.amount, "due": facts.due}
+        return {"amount": facts.amount, "due": facts.settleable}
     return {}
 
 
