@@ -81,7 +81,7 @@ class Heard:
 
 def judge(heard: Heard, error: Mapping[str, Any] | None) -> Refused | TryLater | Unknown:
     """Return what a non-2xx answer means; `error` is the body's error object, None where it can't be read."""
-    if error is None or heard.status < 400:
+    if error is None:
         return unreadable(heard)
     code, kind, message = (_said(error, name) for name in ("code", "type", "message"))
     message = message or f"Stripe answered {heard.status} without a word"
