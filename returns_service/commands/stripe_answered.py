@@ -12,7 +12,7 @@ from datetime import timedelta
 from returns_service.commands.answers import shown_refund, when
 from returns_service.commands.history import By, record
 from returns_service.commands.stripe_says import changed, payment_said, refund_said
-from returns_service.domain.refund_status import UNANSWERED
+from returns_service.domain.refund_status import FINAL, UNANSWERED
 from returns_service.domain.stripe_words import Missing, PaymentSeen, RefundSeen, Refused, TryLater, Unknown
 from returns_service.store import claims
 from returns_service.store.claims import Claim
@@ -52,6 +52,8 @@ async def answered(tx: Tx, by: By, claim: Claim, heard: Heard) -> Refund | None:
     if isinstance(heard.answer, RefundSeen):
         since = claim.news if claim.stripe_refund else None
         await refund_said(tx, by, payment, heard.answer, since_news=since, of=claim.refund_id)
+        if heard.answer.replayed and row.next_attempt_at is None and row.status not in FINAL:
+            row.next_attempt_at, row.next_is_read = tx.now, True  # an answer as it was then: what is it now?
     elif row.stripe_refund is None or claim.stripe_refund is not None:
         await _no_refund(tx, by, payment, row, claim, heard)
     if row.status in UNANSWERED and row.next_attempt_at is None:
@@ -77,7 +79,9 @@ async def _no_refund(tx: Tx, by: By, payment: Payment, row: Refund, claim: Claim
     elif heard.lookup is not None:
         _not_found(tx, row, claim)
     else:
-        row.next_attempt_at = tx.now + _backoff(tx, row)
+        row.status = "unknown" if row.ever_unknown else "queued"
+        row.waits_for = "Stripe says it knows no such payment: was the account or the mode changed?"
+        row.next_attempt_at = tx.now + _look_delay(row)
 
 
 async def _nobody_knows(tx: Tx, by: By, payment: Payment, row: Refund, answer: Unknown) -> None:
@@ -109,7 +113,8 @@ def _later(tx: Tx, row: Refund, answer: TryLater) -> None:
 async def _refused(tx: Tx, by: By, payment: Payment, row: Refund, claim: Claim, answer: Refused, heard: Heard) -> None:
     if heard.looked and heard.lookup is None:  # may be ours already: a no is only believed after a look-up
         row.next_attempt_at = tx.now + _backoff(tx, row)
-        row.status = "unknown" if row.ever_unknown else row.status
+        row.status = "unknown" if row.ever_unknown else "queued"
+        row.waits_for = f"Stripe refused it ({answer.code}); the payment is read again before that is believed."
         return
     disputed = payment.disputed and answer.code in ("charge_disputed", "refund_disputed_payment")
     if answer.may_pass or disputed:

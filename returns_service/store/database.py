@@ -75,7 +75,8 @@ class Database:
         self.postgresql = self.url.startswith("postgresql")
         self.random = source or random.SystemRandom()
         self.ids = Ids(self.random)
-        self.woken = asyncio.Event()
+        self.wakes = 0  # counts reasons to look for work; who saw the same number may sleep
+        self._sleepers: set[asyncio.Future[None]] = set()
         self.shared_clock = SharedClock() if self.postgresql and now is None else None
         self._now: Now = now or self.shared_clock or machine_time
         self.writer: AsyncEngine
@@ -98,7 +99,7 @@ class Database:
                 await tx.exec(text("SELECT pg_notify(:channel, '')"), params={"channel": WAKE_CHANNEL})  # type: ignore[call-overload]
             await tx.commit()
         if tx.info.get("wake"):
-            self.woken.set()
+            self.wake()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Tx]:
@@ -127,6 +128,26 @@ class Database:
                 self.shared_clock.set((await tx.execute(text("SELECT clock_timestamp()"))).scalar_one())
             tx.now = self.now()
             yield tx
+
+    def wake(self) -> None:
+        """Let everybody in `sleep` look for work, or not fall asleep at all."""
+        self.wakes += 1
+        for sleeper in self._sleepers:
+            if not sleeper.done():
+                sleeper.set_result(None)
+
+    async def sleep(self, seconds: float, seen: int) -> None:
+        """Sleep, unless there was a reason to wake since `seen` was read from `wakes`."""
+        if self.wakes != seen or seconds <= 0:
+            return
+        sleeper = asyncio.get_running_loop().create_future()
+        self._sleepers.add(sleeper)
+        try:
+            await asyncio.wait_for(sleeper, seconds)
+        except TimeoutError:
+            pass
+        finally:
+            self._sleepers.discard(sleeper)
 
     async def close(self) -> None:
         """Close all connections."""

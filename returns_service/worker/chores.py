@@ -1,0 +1,96 @@
+"""What else is due: folds that raised, payments to read again, refunds that a guard barred.
+
+Each chore takes one thing, so that a bad one stops nobody else, and is safe to do twice.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import select, update
+from sqlmodel import col
+
+from returns_service.commands.case import under_lock
+from returns_service.commands.history import By
+from returns_service.commands.inbox import process
+from returns_service.commands.refunds import follow_up
+from returns_service.commands.stripe_says import payment_said
+from returns_service.domain.stripe_words import PaymentSeen
+from returns_service.store.database import Database, Tx, locked_payment
+from returns_service.store.tables import Payment, ReturnAuthorization, StripeEvent
+from returns_service.stripe_gateway import Gateway, news_from_payload
+
+READ_AGAIN_SECONDS = 60  # a read that got no answer
+log = structlog.get_logger("returns.chores")
+
+
+async def fold_again(db: Database, by: By, *, livemode: bool) -> bool:
+    """Fold one stored event whose fold raised before; return whether there was one."""
+
+    async def work(tx: Tx) -> bool:
+        due = select(StripeEvent).where(col(StripeEvent.next_attempt_at) <= tx.now)
+        due = due.order_by(col(StripeEvent.next_attempt_at)).limit(1).with_for_update(skip_locked=True)
+        row = (await tx.execute(due)).scalars().first()
+        if row is None:
+            return False
+        await process(tx, by, row, news_from_payload(row.payload), livemode=livemode)
+        return True
+
+    return await db.run(work)
+
+
+async def read_again(db: Database, gateway: Gateway, by: By) -> bool:
+    """List one payment's refunds at Stripe, where something didn't add up; return whether there was one."""
+    async with db.transaction() as tx:
+        chosen = select(Payment).where(col(Payment.read_at) <= tx.now).order_by(col(Payment.read_at)).limit(1)
+        payment = (await tx.execute(chosen.with_for_update(key_share=True, skip_locked=True))).scalars().first()
+        if payment is None:
+            return False
+        again = tx.now + timedelta(seconds=READ_AGAIN_SECONDS)
+        payment.read_at = again
+        names, news = (payment.payment_intent, payment.charge), payment.news
+    seen = await gateway.read_payment(payment_intent=names[0], charge=None if names[0] else names[1])
+    if not isinstance(seen, PaymentSeen):
+        log.warning("payment.not_read", payment=payment.id, answer=type(seen).__name__)
+        return True
+
+    async def work(tx: Tx) -> None:
+        row = await locked_payment(tx, payment.id)
+        if row.read_at == again:  # else something asked for another look meanwhile
+            row.read_at = None
+        await payment_said(tx, by, row, seen, since_news=news)
+
+    await db.run(work)
+    return True
+
+
+async def follow_up_again(db: Database, by: By) -> bool:
+    """Try one refund again that a guard barred; return whether there was one."""
+    async with db.reading() as tx:
+        due = select(col(ReturnAuthorization.id), col(ReturnAuthorization.payment_id))
+        due = due.where(col(ReturnAuthorization.follow_up_at) <= tx.now).order_by(col(ReturnAuthorization.follow_up_at))
+        found = (await tx.execute(due.limit(1))).first()
+    if found is None:
+        return False
+
+    async def work(tx: Tx) -> None:
+        payment = await locked_payment(tx, found[1])
+        await follow_up(await under_lock(tx, by, payment, found[0]))
+
+    await db.run(work)
+    return True
+
+
+async def forget_old(db: Database, *, idempotency_hours: int, inbox_days: int) -> None:
+    """Delete stored answers and the payloads of folded events that nobody will ask for again."""
+    from sqlalchemy import delete
+
+    from returns_service.store.tables import IdempotencyKey
+
+    async with db.transaction() as tx:
+        old_keys = col(IdempotencyKey.created_at) < tx.now - timedelta(hours=idempotency_hours)
+        await tx.execute(delete(IdempotencyKey).where(old_keys))
+        old_events = col(StripeEvent.processed_at) < tx.now - timedelta(days=inbox_days)
+        emptied = update(StripeEvent).where(old_events, col(StripeEvent.payload) != "").values(payload="")
+        await tx.execute(emptied)

@@ -1,0 +1,129 @@
+"""Money out: claim in one transaction, speak with Stripe in none, write the answer back in another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from returns_service.commands.history import By
+from returns_service.commands.stripe_answered import Heard, answered
+from returns_service.domain.stripe_words import Missing, PaymentSeen, RefundSeen, Refused, TryLater, Unknown
+from returns_service.store import claims, pace
+from returns_service.store.claims import Claim
+from returns_service.store.clock import elapsed
+from returns_service.store.database import Database, Tx
+from returns_service.store.tables import Refund
+from returns_service.stripe_gateway import Gateway
+
+BY = By("worker")
+DEFAULT_BUDGET = 20.0  # writes a second: Stripe's own limit is 25 an endpoint unless raised
+log = structlog.get_logger("returns.refunds")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A claim, the moment of its call (seconds from now), and the end of its lease on the monotonic clock."""
+
+    claim: Claim
+    wait_seconds: float
+    not_after: float
+
+
+@dataclass
+class Till:
+    """What the executor works with; one a process."""
+
+    db: Database
+    gateway: Gateway
+    budget: float = DEFAULT_BUDGET
+    lease_seconds: float = claims.LEASE_SECONDS
+    monotonic: Callable[[], float] = elapsed
+    failing: bool = field(default=False)  # the breaker counted failures when last seen
+    ask_again_seconds: float = 0.0  # when the pace left no room
+
+    async def claim(self, limit: int) -> list[Turn]:
+        """Lease up to `limit` due refunds, each with the moment of its call."""
+        async with self.db.transaction() as tx:
+            allowed = await pace.paced(tx, self.budget, limit)
+            self.failing = allowed.failing
+            taken = await claims.claim_refunds(tx, allowed.allowed, self.lease_seconds) if allowed.allowed else []
+            writes = [claim for claim in taken if sends(claim, tx)]
+            moments = dict(zip((c.refund_id for c in writes), pace.moments(tx, allowed, len(writes)), strict=True))
+            now = tx.now
+            self.ask_again_seconds = 0.0 if allowed.allowed else pace.next_moment(allowed, now)
+        end = self.monotonic() + self.lease_seconds
+        return [Turn(c, max(0.0, (moments.get(c.refund_id, now) - now).total_seconds()), end) for c in taken]
+
+    async def pay(self, turn: Turn) -> Refund | None:
+        """Speak with Stripe about one claim and write the answer back; None if the claim was lost meanwhile."""
+        claim = turn.claim
+        heard = await ask(self.gateway, claim, turn.not_after, self.db)
+        row = await self.db.run(lambda tx: answered(tx, BY, claim, heard))
+        await self._keep_pace(heard)
+        log.info("refund.asked", refund=claim.refund_id, answer=type(heard.answer).__name__, looked=heard.looked)
+        return row
+
+    async def give_back(self, turns: list[Turn]) -> None:
+        """Return claims whose call was not begun."""
+
+        async def work(tx: Tx) -> None:
+            for turn in turns:
+                nothing_sent = TryLater("stopped", "The worker stopped before it was sent")
+                await answered(tx, BY, turn.claim, Heard(nothing_sent))
+
+        await self.db.run(work)
+
+    async def _keep_pace(self, heard: Heard) -> None:
+        answer = heard.answer
+        if isinstance(answer, TryLater) and answer.slow_down:
+            await self.db.run(lambda tx: pace.too_fast(tx, self.budget))
+        silent = isinstance(answer, Unknown) and not answer.replayed
+        if isinstance(answer, Unknown | TryLater) and (silent or getattr(answer, "everyone", False)):
+            self.failing, why = True, f"{answer.code}: {answer.message}"
+            await self.db.run(lambda tx: pace.failed(tx, self.budget, why))
+        elif self.failing and isinstance(answer, RefundSeen | Refused | Missing | type(None)):
+            self.failing = False
+            await self.db.run(lambda tx: pace.succeeded(tx, self.budget))
+
+
+def sends(claim: Claim, tx: Tx) -> bool:
+    """Return whether this claim's call writes at Stripe, so that it needs a moment of its own."""
+    return claim.stripe_refund is None and not claim.must_look_first(tx.now)
+
+
+async def ask(gateway: Gateway, claim: Claim, not_after: float, db: Database) -> Heard:
+    """Ask Stripe what the claim is about. Past the key's life, and before a refusal is believed, a look-up."""
+    if claim.stripe_refund is not None:
+        return Heard(await gateway.retrieve_refund(claim.stripe_refund))
+    if claim.must_look_first(db.now()):
+        return await look_up(gateway, claim, None)
+    answer = await gateway.create_refund(claim.parameters, key=claim.key, not_after=not_after)
+    if isinstance(answer, Refused) and (answer.reread or claim.ever_unknown or claim.generation > 1):
+        return await look_up(gateway, claim, answer)
+    return Heard(answer)
+
+
+async def look_up(gateway: Gateway, claim: Claim, refused: Refused | None) -> Heard:
+    """Read the payment with all its refunds: ours is among them, or it isn't."""
+    by_charge = None if claim.payment_intent else claim.charge
+    seen = await gateway.read_payment(payment_intent=claim.payment_intent, charge=by_charge)
+    if isinstance(seen, PaymentSeen):
+        return Heard(refused, lookup=seen, looked=True)
+    return Heard(refused or seen, looked=True)
+
+
+async def pay_due(db: Database, gateway: Gateway, limit: int = 10, till: Till | None = None) -> int:
+    """Work off what is due now; return how many refunds Stripe was asked about."""
+    till = till or Till(db, gateway, budget=1000.0)
+    turns = await till.claim(limit)
+    await asyncio.gather(*(till.pay(turn) for turn in turns))
+    return len(turns)
+
+
+async def renew_leases(db: Database, turns: list[Turn], lease_seconds: float) -> None:
+    """Extend the leases of calls in flight."""
+    async with db.transaction() as tx:
+        await claims.renew(tx, [turn.claim for turn in turns], lease_seconds)

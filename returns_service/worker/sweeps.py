@@ -1,0 +1,85 @@
+"""The janitor: events whose webhook never came are pulled from Stripe's list, with a cursor that survives a restart.
+
+Refunds that are open too long need no sweep of their own: each open row has its `next_attempt_at`.
+https://docs.stripe.com/api/events (kept for 30 days)
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import select
+from sqlmodel import col
+
+from returns_service.commands.history import By
+from returns_service.commands.inbox import receive
+from returns_service.domain.stripe_words import StripeNews
+from returns_service.store.database import Database
+from returns_service.store.tables import StripeEvent, Sweep
+from returns_service.stripe_gateway import Gateway, StripeSilent
+
+EVENTS = (
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.refunded",
+    "charge.refund.updated",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+)
+EVERY_SECONDS = 300
+OVERLAP_SECONDS = 900  # Stripe's list may lag, and an event may be older than its place in it
+FIRST_LOOK = timedelta(days=1)
+STRIPE_KEEPS = timedelta(days=30)
+LEASE_SECONDS = 120
+log = structlog.get_logger("returns.sweeps")
+
+
+async def pull_missed_events(db: Database, gateway: Gateway, by: By, *, livemode: bool) -> int | None:
+    """Store and fold events that never arrived; return how many, None where it is not yet time."""
+    since = await _claimed(db)
+    if since is None:
+        return None
+    started = db.now()
+    listed = gateway.events_since(since - timedelta(seconds=OVERLAP_SECONDS), EVENTS)
+    try:
+        missed: list[StripeNews] = [news async for news in listed if not await _is_known(db, news.id)]
+    except StripeSilent as silence:
+        log.warning("events.not_listed", answer=silence.answer.code)
+        await _finished(db, since, again_seconds=EVERY_SECONDS / 5)
+        return 0
+    for news in reversed(missed):  # oldest first, as they would have come
+        await db.run(lambda tx, news=news: receive(tx, by, news, livemode=livemode))  # type: ignore[misc]
+    await _finished(db, started, again_seconds=EVERY_SECONDS)
+    if missed:
+        log.info("events.pulled", count=len(missed))
+    return len(missed)
+
+
+async def _claimed(db: Database) -> datetime | None:
+    async with db.transaction() as tx:
+        chosen = select(Sweep).where(col(Sweep.name) == "events").with_for_update()
+        row = (await tx.execute(chosen)).scalars().first()
+        if row is None:
+            row = Sweep(name="events", cursor=(tx.now - FIRST_LOOK).isoformat(), next_at=tx.now)
+            tx.add(row)
+        if row.next_at > tx.now or (row.lease_until is not None and row.lease_until > tx.now):
+            return None
+        row.lease_until = tx.now + timedelta(seconds=LEASE_SECONDS)
+        return max(datetime.fromisoformat(row.cursor or tx.now.isoformat()), tx.now - STRIPE_KEEPS)
+
+
+async def _finished(db: Database, cursor: datetime, *, again_seconds: float) -> None:
+    async with db.transaction() as tx:
+        row = await tx.get_one(Sweep, "events")
+        row.cursor, row.lease_until = cursor.isoformat(), None
+        row.next_at = tx.now + timedelta(seconds=again_seconds)
+
+
+async def _is_known(db: Database, event_id: str) -> bool:
+    async with db.reading() as tx:
+        return await tx.get(StripeEvent, event_id) is not None

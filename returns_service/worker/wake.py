@@ -1,0 +1,48 @@
+"""Be woken at once: PostgreSQL's NOTIFY from any process, an in-process signal on SQLite.
+
+Polling is only the fallback; a listener whose connection died comes back by itself, and wakes everybody first, since
+it may have missed something.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import structlog
+from sqlalchemy import make_url
+
+from returns_service.store.database import WAKE_CHANNEL, Database
+
+AGAIN_SECONDS = 1.0
+asyncpg_: Any = asyncpg  # typed in part only
+GONE = (OSError, TimeoutError, asyncpg_.PostgresError, asyncpg_.InterfaceError)
+log = structlog.get_logger("returns.wake")
+
+
+async def listen(db: Database) -> None:
+    """Wake `db`'s sleepers at each NOTIFY, until cancelled. Does nothing on SQLite."""
+    while db.postgresql:
+        gone = asyncio.Event()
+        try:
+            connection = await _connected(db)
+        except GONE as error:
+            log.warning("wake.no_listener", error=type(error).__name__)
+            await asyncio.sleep(AGAIN_SECONDS)
+            continue
+        try:
+            connection.add_termination_listener(lambda *_, gone=gone: gone.set())
+            await connection.add_listener(WAKE_CHANNEL, lambda *_: db.wake())
+            db.wake()
+            await gone.wait()
+        except GONE as error:
+            log.warning("wake.listener_lost", error=type(error).__name__)
+            await asyncio.sleep(AGAIN_SECONDS)
+        finally:
+            connection.terminate()
+
+
+async def _connected(db: Database) -> Any:
+    url = make_url(db.url).set(drivername="postgresql")
+    return await asyncpg_.connect(dsn=url.render_as_string(hide_password=False), timeout=10)
