@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, exists, or_, select, update
+from sqlalchemy import and_, case, exists, func, literal, or_, select, update
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
+from returns_service.store.columns import Utc
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 
@@ -98,6 +99,7 @@ async def claim_refunds(tx: Tx, limit: int, lease_seconds: float = LEASE_SECONDS
     await tx.execute(update(Payment).where(col(Payment.id).in_(payment_ids)).values(busy_until=until))
     # `submitted` whose lease ran out: its owner died, nobody knows what it was told.
     died = col(Refund.status) == "submitted"
+    first = func.coalesce(col(Refund.first_attempt_at), literal(tx.now, Utc()))
     sent_now = and_(col(Refund.stripe_refund).is_(None), ~col(Refund.lookups_only))
     await tx.execute(
         update(Refund)
@@ -107,10 +109,7 @@ async def claim_refunds(tx: Tx, limit: int, lease_seconds: float = LEASE_SECONDS
             next_attempt_at=until,
             lease_token=col(Refund.lease_token) + 1,
             attempts=col(Refund.attempts) + 1,
-            first_attempt_at=case(
-                (sent_now, case((col(Refund.first_attempt_at).is_(None), tx.now), else_=col(Refund.first_attempt_at))),
-                else_=col(Refund.first_attempt_at),
-            ),
+            first_attempt_at=case((sent_now, first), else_=col(Refund.first_attempt_at)),
             ever_unknown=or_(col(Refund.ever_unknown), died),
             status=case((col(Refund.status) == "queued", "submitted"), (died, "unknown"), else_=col(Refund.status)),
         )

@@ -364,3 +364,9 @@ class Sweep(SQLModel, table=True):
     cursor: str | None = None
     next_at: datetime = a_time()
     lease_until: datetime | None = a_time(nullable=True)
+
+
+# Rows of one transaction may come in any order; what they refer to must be there when it commits.
+for table in SQLModel.metadata.tables.values():
+    for reference in table.foreign_key_constraints:
+        reference.deferrable, reference.initially = True, "DEFERRED"

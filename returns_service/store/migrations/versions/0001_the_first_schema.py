@@ -164,7 +164,13 @@ def upgrade() -> None:
             name=op.f("ck_return_authorization_state"),
         ),
         sa.CheckConstraint("shipping_amount >= 0", name=op.f("ck_return_authorization_shipping_amount")),
-        sa.ForeignKeyConstraint(["payment_id"], ["payment.id"], name=op.f("fk_return_authorization_payment_id")),
+        sa.ForeignKeyConstraint(
+            ["payment_id"],
+            ["payment.id"],
+            name=op.f("fk_return_authorization_payment_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_return_authorization")),
     )
     with op.batch_alter_table("return_authorization", schema=None) as batch_op:
@@ -191,7 +197,13 @@ def upgrade() -> None:
         sa.Column("reversed_by", sa.String(), nullable=True),
         sa.Column("reversed_reason", sa.String(), nullable=True),
         sa.Column("created_at", columns.Utc(), nullable=False),
-        sa.ForeignKeyConstraint(["return_id"], ["return_authorization.id"], name=op.f("fk_receipt_return_id")),
+        sa.ForeignKeyConstraint(
+            ["return_id"],
+            ["return_authorization.id"],
+            name=op.f("fk_receipt_return_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_receipt")),
     )
     with op.batch_alter_table("receipt", schema=None) as batch_op:
@@ -244,10 +256,26 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("amount > 0", name=op.f("ck_refund_amount")),
         sa.CheckConstraint("generation > 0", name=op.f("ck_refund_generation")),
-        sa.ForeignKeyConstraint(["duplicate_of"], ["refund.id"], name=op.f("fk_refund_duplicate_of")),
-        sa.ForeignKeyConstraint(["payment_id"], ["payment.id"], name=op.f("fk_refund_payment_id")),
-        sa.ForeignKeyConstraint(["return_id"], ["return_authorization.id"], name=op.f("fk_refund_return_id")),
-        sa.ForeignKeyConstraint(["superseded_by"], ["refund.id"], name=op.f("fk_refund_superseded_by")),
+        sa.ForeignKeyConstraint(
+            ["duplicate_of"], ["refund.id"], name=op.f("fk_refund_duplicate_of"), initially="DEFERRED", deferrable=True
+        ),
+        sa.ForeignKeyConstraint(
+            ["payment_id"], ["payment.id"], name=op.f("fk_refund_payment_id"), initially="DEFERRED", deferrable=True
+        ),
+        sa.ForeignKeyConstraint(
+            ["return_id"],
+            ["return_authorization.id"],
+            name=op.f("fk_refund_return_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
+        sa.ForeignKeyConstraint(
+            ["superseded_by"],
+            ["refund.id"],
+            name=op.f("fk_refund_superseded_by"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_refund")),
         sa.UniqueConstraint("stripe_refund", name=op.f("uq_refund_stripe_refund")),
     )
@@ -291,7 +319,13 @@ def upgrade() -> None:
             "quantity_ordered IS NULL OR quantity_ordered > 0", name=op.f("ck_return_line_quantity_ordered")
         ),
         sa.CheckConstraint("total_amount >= 0", name=op.f("ck_return_line_total_amount")),
-        sa.ForeignKeyConstraint(["return_id"], ["return_authorization.id"], name=op.f("fk_return_line_return_id")),
+        sa.ForeignKeyConstraint(
+            ["return_id"],
+            ["return_authorization.id"],
+            name=op.f("fk_return_line_return_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_return_line")),
     )
     with op.batch_alter_table("return_line", schema=None) as batch_op:
@@ -311,9 +345,19 @@ def upgrade() -> None:
         sa.Column("request_id", sa.String(), nullable=True),
         sa.Column("data", columns.Json, nullable=False),
         sa.Column("created_at", columns.Utc(), nullable=False),
-        sa.ForeignKeyConstraint(["payment_id"], ["payment.id"], name=op.f("fk_event_payment_id")),
-        sa.ForeignKeyConstraint(["refund_id"], ["refund.id"], name=op.f("fk_event_refund_id")),
-        sa.ForeignKeyConstraint(["return_id"], ["return_authorization.id"], name=op.f("fk_event_return_id")),
+        sa.ForeignKeyConstraint(
+            ["payment_id"], ["payment.id"], name=op.f("fk_event_payment_id"), initially="DEFERRED", deferrable=True
+        ),
+        sa.ForeignKeyConstraint(
+            ["refund_id"], ["refund.id"], name=op.f("fk_event_refund_id"), initially="DEFERRED", deferrable=True
+        ),
+        sa.ForeignKeyConstraint(
+            ["return_id"],
+            ["return_authorization.id"],
+            name=op.f("fk_event_return_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_event")),
         sa.UniqueConstraint("position", name=op.f("uq_event_position")),
     )
@@ -341,8 +385,16 @@ def upgrade() -> None:
         sa.Column("disposition", sa.String(), nullable=False),
         sa.Column("accepted", sa.Boolean(), nullable=True),
         sa.CheckConstraint("quantity > 0", name=op.f("ck_receipt_line_quantity")),
-        sa.ForeignKeyConstraint(["line_id"], ["return_line.id"], name=op.f("fk_receipt_line_line_id")),
-        sa.ForeignKeyConstraint(["receipt_id"], ["receipt.id"], name=op.f("fk_receipt_line_receipt_id")),
+        sa.ForeignKeyConstraint(
+            ["line_id"], ["return_line.id"], name=op.f("fk_receipt_line_line_id"), initially="DEFERRED", deferrable=True
+        ),
+        sa.ForeignKeyConstraint(
+            ["receipt_id"],
+            ["receipt.id"],
+            name=op.f("fk_receipt_line_receipt_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_receipt_line")),
     )
     with op.batch_alter_table("receipt_line", schema=None) as batch_op:
@@ -362,9 +414,27 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.String(), nullable=True),
         sa.Column("decided_at", columns.Utc(), nullable=True),
         sa.CheckConstraint("quantity > 0", name=op.f("ck_undeclared_item_quantity")),
-        sa.ForeignKeyConstraint(["line_id"], ["return_line.id"], name=op.f("fk_undeclared_item_line_id")),
-        sa.ForeignKeyConstraint(["receipt_id"], ["receipt.id"], name=op.f("fk_undeclared_item_receipt_id")),
-        sa.ForeignKeyConstraint(["return_id"], ["return_authorization.id"], name=op.f("fk_undeclared_item_return_id")),
+        sa.ForeignKeyConstraint(
+            ["line_id"],
+            ["return_line.id"],
+            name=op.f("fk_undeclared_item_line_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
+        sa.ForeignKeyConstraint(
+            ["receipt_id"],
+            ["receipt.id"],
+            name=op.f("fk_undeclared_item_receipt_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
+        sa.ForeignKeyConstraint(
+            ["return_id"],
+            ["return_authorization.id"],
+            name=op.f("fk_undeclared_item_return_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_undeclared_item")),
     )
     with op.batch_alter_table("undeclared_item", schema=None) as batch_op:
@@ -381,8 +451,16 @@ def upgrade() -> None:
         sa.Column("next_attempt_at", columns.Utc(), nullable=True),
         sa.Column("created_at", columns.Utc(), nullable=False),
         sa.CheckConstraint("status IN ('pending', 'delivered', 'dead')", name=op.f("ck_delivery_status")),
-        sa.ForeignKeyConstraint(["endpoint_id"], ["webhook_endpoint.id"], name=op.f("fk_delivery_endpoint_id")),
-        sa.ForeignKeyConstraint(["event_id"], ["event.id"], name=op.f("fk_delivery_event_id")),
+        sa.ForeignKeyConstraint(
+            ["endpoint_id"],
+            ["webhook_endpoint.id"],
+            name=op.f("fk_delivery_endpoint_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
+        sa.ForeignKeyConstraint(
+            ["event_id"], ["event.id"], name=op.f("fk_delivery_event_id"), initially="DEFERRED", deferrable=True
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_delivery")),
     )
     with op.batch_alter_table("delivery", schema=None) as batch_op:
