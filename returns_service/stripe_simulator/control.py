@@ -45,6 +45,10 @@ class Stats:
     refunds_asked_at: list[float] = field(default_factory=list)
     replays: int = 0
 
+    def refunds_a_second(self) -> dict[int, int]:
+        """Return how many calls of POST /v1/refunds arrived in each second."""
+        return Counter(int(at) for at in self.refunds_asked_at)
+
 
 @dataclass
 class Control:
@@ -76,6 +80,7 @@ class Control:
         name = request.path.removeprefix(PREFIX)
         routes: dict[tuple[str, str], Callable[[Request], Response]] = {
             ("GET", ""): self._page,
+            ("GET", PREFIX.rstrip("/")): lambda _: _back(),
             ("GET", "state"): lambda _: _json(self.state()),
             ("GET", "faults"): lambda _: _json([_shown(arm) for arm in self.faults.arms]),
             ("POST", "faults"): self._arm,
@@ -83,7 +88,7 @@ class Control:
             ("POST", "moves"): self._move,
             ("GET", "webhooks"): lambda _: _json(self.webhooks()),
             ("POST", "webhooks"): self._add_endpoint,
-            ("GET", "stats"): lambda _: _json(vars(self.stats)),
+            ("GET", "stats"): lambda _: _json(vars(self.stats) | {"refunds_a_second": self.stats.refunds_a_second()}),
             ("GET", "settings"): lambda _: _json(asdict(self.ledger.settings)),
             ("POST", "settings"): self._set,
         }
@@ -235,5 +240,6 @@ def _json(body: Any, status: int = 200) -> Response:
     return Response(status, {"Content-Type": "application/json"}, text.encode())
 
 
-def _back(said: str) -> Response:
-    return Response(303, {"Location": f"{PREFIX}?{urlencode({'said': said})}"}, b"")
+def _back(said: str = "") -> Response:
+    query = f"?{urlencode({'said': said})}" if said else ""
+    return Response(303, {"Location": PREFIX + query}, b"")

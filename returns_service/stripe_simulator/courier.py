@@ -15,6 +15,7 @@ from .ledger import Endpoint, Ledger, Outgoing
 TIMEOUT_SECONDS = 10.0  # Stripe does not publish how long it waits for an endpoint
 AT_ONCE = 16  # deliveries on their way at the same time
 LONGEST_SLEEP_SECONDS = 0.5  # settings may change while nothing is due
+SHORTEST_SLEEP_SECONDS = 0.002  # many calls at once make one round
 
 
 class Courier:
@@ -39,6 +40,7 @@ class Courier:
                 while True:
                     self._news.clear()
                     self.ledger.make_due_moves()
+                    self.ledger.drop_unaddressed()
                     for mail in self.ledger.due_mail():
                         if mail.endpoint is not None and mail not in self._under_way:
                             self._send_off(client, mail, mail.endpoint)
@@ -83,10 +85,11 @@ class Courier:
 
     async def _sleep(self) -> None:
         """Wait for news, or for what is due next."""
+        await asyncio.sleep(SHORTEST_SLEEP_SECONDS)
         now = self.ledger.now()
         idle = (mail for mail in self.ledger.mailbox if mail.endpoint is not None and mail not in self._under_way)
         waiting = [mail.next_attempt_at for mail in idle]
         next_move = self.ledger.next_move_at()
         due = min([*waiting, *([] if next_move is None else [next_move]), now + LONGEST_SLEEP_SECONDS])
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), max(due - now, 0.001))
+            await asyncio.wait_for(self._news.wait(), max(due - now, 0))

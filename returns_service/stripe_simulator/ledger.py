@@ -249,6 +249,11 @@ class Ledger:
         """Return the body to post: the event as JSON, the same `evt_` at each attempt."""
         return json.dumps(outgoing.event, ensure_ascii=False, separators=(",", ":")).encode()
 
+    def drop_unaddressed(self) -> None:
+        """Forget the mail of times without an endpoint; its events can be listed all the same."""
+        if any(mail.endpoint is None for mail in self.mailbox):
+            self.mailbox = [mail for mail in self.mailbox if mail.endpoint is not None]
+
     def delivered(self, outgoing: Outgoing) -> None:
         """Take note that the endpoint answered 2xx."""
         if outgoing in self.mailbox:

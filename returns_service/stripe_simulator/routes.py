@@ -56,7 +56,7 @@ def create_payment_intent(ledger: Ledger, given: Params, _: str) -> Perform:
     method = given.text("payment_method")
     manner = given.choice("capture_method", ("automatic", "automatic_async", "manual")) or "automatic"
     metadata = merged({}, given.metadata())
-    texts = {name: given.text(name) for name in ("description", "receipt_email", "transfer_group")}
+    texts = {name: given.text(name) for name in ("customer", "description", "receipt_email", "transfer_group")}
 
     def perform() -> Json:
         if method is not None:
@@ -160,8 +160,8 @@ def list_refunds(ledger: Ledger, given: Params, _: str) -> Perform:
 
 def list_payment_intents(ledger: Ledger, given: Params, _: str) -> Perform:
     """`GET /v1/payment_intents`."""
-    cursor, span = given.cursor(ledger.payment_intents), given.span()
-    return lambda: objects.page("/v1/payment_intents", *ledger.payment_intents.page(cursor, span))
+    cursor, span, wanted = given.cursor(ledger.payment_intents), given.span(), _of_customer(given)
+    return lambda: objects.page("/v1/payment_intents", *ledger.payment_intents.page(cursor, span, wanted))
 
 
 def list_charges(ledger: Ledger, given: Params, _: str) -> Perform:
@@ -171,7 +171,8 @@ def list_charges(ledger: Ledger, given: Params, _: str) -> Perform:
     if intent is not None:
         _row(ledger.payment_intents, intent, "payment_intent")
         among = ledger.charges_of.get(intent, [])
-    return lambda: objects.page("/v1/charges", *ledger.charges.page(cursor, span, among=among))
+    wanted = _of_customer(given)
+    return lambda: objects.page("/v1/charges", *ledger.charges.page(cursor, span, wanted, among))
 
 
 def list_disputes(ledger: Ledger, given: Params, _: str) -> Perform:
@@ -277,6 +278,11 @@ def _row(shelf: Shelf, name: str, param: str = "id") -> Json:
     if row is None:
         raise missing(shelf.kind, name, param)
     return row
+
+
+def _of_customer(given: Params) -> Callable[[Json], bool]:
+    customer = given.text("customer")
+    return lambda row: customer in (None, row["customer"])
 
 
 def _reader(shelf_of: Callable[[Ledger], Shelf]) -> Handler:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
@@ -59,7 +60,8 @@ class Simulator:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,7 +80,7 @@ class Simulator:
         response: Response | None
         if len(body) > MAX_BODY_BYTES:
             response = Response(413, {"Connection": "close"}, b"")
-        elif request.path.startswith(control.PREFIX):
+        elif request.path.startswith(control.PREFIX.rstrip("/")):
             response = self.control.answer(request)
         else:
             response = await self.respond(request)
@@ -198,14 +200,22 @@ def run(
     webhook_secret: str | None = None,
     seed: int | None = None,
 ) -> None:
-    """Serve until Ctrl-C, and print `ready` and the address once connections are accepted."""
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(
+    """Serve until Ctrl-C or SIGTERM, and print `ready` and the address once connections are accepted."""
+
+    async def until_told() -> None:
+        work = asyncio.create_task(
             serve(
                 host, port, webhook_url=webhook_url, webhook_secret=webhook_secret, seed=seed,
                 on_ready=lambda address: print(f"ready {address}", flush=True),
             )
         )  # fmt: skip
+        with contextlib.suppress(NotImplementedError):  # no such signals on Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, work.cancel)
+        await work
+
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(until_told())
 
 
 class _Server(uvicorn.Server):
@@ -241,7 +251,8 @@ class _Cuttable(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named because asyncio turns Nagle's delay off only where it is: else 40 ms an answer.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
