@@ -9,7 +9,6 @@ the two are told apart, so nobody else has to.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 import ssl
@@ -42,6 +41,7 @@ from returns_service.stripe_gateway.contract import (
     StripeChecked,
     StripeSilent,
     endpoint_of,
+    is_loopback,
     livemode_of,
 )
 from returns_service.stripe_gateway.translate import (
@@ -108,7 +108,7 @@ class StripeGateway(Gateway):
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("Stripe's address must begin with https:// or http://")
-        loopback = _is_loopback(parts.hostname)
+        loopback = is_loopback(parts.hostname)
         self._livemode = livemode_of(secret_key)
         if self._livemode and parts.scheme == "http" and not loopback:
             raise ValueError("a live Stripe key is never sent over plain http")
@@ -223,6 +223,13 @@ class StripeGateway(Gateway):
         except StripeSilent as silence:
             return StripeChecked(account, self._livemode, problem=str(silence))
         return StripeChecked(account, self._livemode, tuple(endpoints))
+
+    async def take_test_payment(self, amount: int, currency: str, method: str) -> str:
+        """Pay `amount` minor units by a test method of Stripe's; return the PaymentIntent's id. Raises StripeSilent."""
+        if self._livemode:
+            raise ValueError("test payments are for test keys")
+        asked: Any = {"amount": amount, "currency": currency, "payment_method": method, "confirm": True}
+        return str((await self._ask(lambda: self._stripe.payment_intents.create_async(asked)))["id"])
 
     async def close(self) -> None:
         """Close all connections."""
@@ -386,13 +393,6 @@ def _is_signed(payload: bytes, signature: str, secret: str) -> bool:
         return stripe.WebhookSignature.verify_header(payload, signature, secret) is True
     except (ValueError, TypeError, stripe.SignatureVerificationError):  # bad UTF-8, a non-ASCII signature, no match
         return False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _verify(*, needed: bool) -> ssl.SSLContext | bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -107,3 +108,11 @@ def livemode_of(secret_key: str) -> bool | None:
     """Say whether a secret or restricted key is a live one; None where its form doesn't tell."""
     kind = secret_key.split("_")[1:2]
     return {"live": True, "test": False}.get(kind[0]) if kind else None
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether `host` is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

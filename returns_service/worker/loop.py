@@ -44,6 +44,7 @@ class Worker:
             asyncio.create_task(listen(self.till.db), name="wake"),
             asyncio.create_task(self._forever(lambda: self._do_chores(by)), name="chores"),
             asyncio.create_task(self._renew(), name="renew"),
+            asyncio.create_task(self._forget(), name="forget"),
         ]
         stopped = asyncio.create_task(self._wake_at(stop))
         try:
@@ -102,6 +103,12 @@ class Worker:
             await asyncio.sleep(every)
             if turns := list(self.in_flight.values()):
                 await self._guarded(lambda turns=turns: renew_leases(self.till.db, turns, self.till.lease_seconds))  # type: ignore[misc]
+
+    async def _forget(self) -> None:
+        hours, days = self.idempotency_hours, self.inbox_days
+        while True:
+            await self._guarded(lambda: chores.forget_old(self.till.db, idempotency_hours=hours, inbox_days=days))
+            await asyncio.sleep(OLD_THINGS_EVERY_SECONDS)
 
     async def _forever(self, once: Callable[[], Awaitable[object]]) -> None:
         while True:

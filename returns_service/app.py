@@ -1,0 +1,235 @@
+"""The one place that wires: settings, database, Stripe, web and worker become one running service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+from sqlmodel import col, select
+
+from returns_service.domain import policy as policies
+from returns_service.domain.policy import Policy
+from returns_service.http import Context, litestar_app
+from returns_service.settings import Settings, SettingsError
+from returns_service.store import schema
+from returns_service.store.clock import elapsed
+from returns_service.store.database import Database
+from returns_service.store.tables import Payment
+from returns_service.stripe_gateway import Gateway, StripeGateway
+from returns_service.worker.loop import Worker
+from returns_service.worker.refunds import Till
+
+CALL_SECONDS = 20.0  # a call's own limit: shorter than the lease, so its answer is written by its owner
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Return the policy in force. Raises PolicyError naming every mistake by line."""
+    if settings.policy is None:
+        return policies.DEFAULT
+    return policies.parse(settings.policy.read_text(encoding="utf-8"), str(settings.policy))
+
+
+def database_of(settings: Settings) -> Database:
+    """Return the database; nothing is opened yet."""
+    return Database(
+        settings.database_url,
+        pool_size=settings.database_pool,
+        statement_timeout_seconds=settings.statement_timeout_seconds,
+    )
+
+
+def gateway_of(settings: Settings) -> StripeGateway:
+    """Return the way to Stripe. Raises SettingsError."""
+    settings.require_stripe()
+    key = settings.stripe_secret_key
+    try:
+        return StripeGateway(
+            key.get_secret_value() if key else "",
+            api_base=settings.stripe_api_base,
+            timeout_seconds=CALL_SECONDS,
+            monotonic=elapsed,
+        )
+    except ValueError as error:
+        raise SettingsError(f"STRIPE_API_BASE: {error}") from None
+
+
+async def prepare(database: Database, settings: Settings) -> None:
+    """Bring an SQLite file to head; refuse an old schema, or data of the other Stripe mode. Raises SettingsError."""
+    if not database.postgresql:
+        await schema.upgrade(database)
+    elif await schema.is_behind(database):
+        raise SettingsError("The database's schema is older than this release. Run: returns-service migrate")
+    async with database.reading() as tx:
+        other = select(Payment.id).where(col(Payment.livemode) != settings.livemode).limit(1)
+        if (await tx.exec(other)).first() is not None:
+            mine, theirs = ("live", "test") if settings.livemode else ("test", "live")
+            raise SettingsError(
+                f"STRIPE_SECRET_KEY: a {mine} key, but the database holds {theirs} payments. "
+                "Use the other key, or another DATABASE_URL"
+            )
+
+
+def worker_of(settings: Settings, database: Database, gateway: Gateway, policy: Policy) -> Worker:
+    """Return a worker over these parts."""
+    return Worker(
+        till=Till(database, gateway, budget=settings.stripe_budget),
+        policy=policy,
+        livemode=settings.livemode,
+        concurrency=settings.worker_concurrency,
+        shutdown_seconds=settings.shutdown_seconds,
+        idempotency_hours=settings.idempotency_hours,
+        inbox_days=settings.inbox_days,
+    )
+
+
+class Server(uvicorn.Server):
+    """uvicorn that ends live streams when told to stop, and says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, context: Context, *, own_signals: bool) -> None:
+        super().__init__(config)
+        self.context = context
+        self.own_signals = own_signals
+        self.ready = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        """Leave signals alone where somebody else runs the loop."""
+        if not self.own_signals:
+            yield
+            return
+        with super().capture_signals():
+            yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        self.ready.set()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop: no new requests, streams end, the rest may finish."""
+        self.stop()
+        super().handle_exit(sig, frame)
+
+    def stop(self) -> None:
+        """Begin to stop, as a signal would."""
+        self.context.closing.set()
+        self.should_exit = True
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Return a socket that listens. Raises SettingsError with what to do."""
+    try:
+        return socket.create_server((host, port), backlog=2048, reuse_port=False)
+    except OSError as error:
+        raise SettingsError(f"Can't listen on {host}:{port} ({error.strerror}). Choose another with --port") from None
+
+
+async def serve(
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    with_worker: bool,
+    own_signals: bool = True,
+    on_ready: Callable[[Server], None] = lambda _: None,
+) -> None:
+    """Serve until told to stop: requests end, then the worker's calls, then the connections."""
+    database, gateway, policy = database_of(settings), gateway_of(settings), policy_of(settings)
+    try:
+        await prepare(database, settings)
+        context = Context(database=database, gateway=gateway, settings=settings, policy=policy)
+
+        @contextlib.asynccontextmanager
+        async def worker_inside(_: object) -> AsyncIterator[None]:
+            stop = asyncio.Event()
+            work = asyncio.create_task(worker_of(settings, database, gateway, policy).run(stop))
+            try:
+                yield
+            finally:
+                stop.set()
+                await work
+
+        application = litestar_app(context, lifespan=[worker_inside] if with_worker else [])
+        config = uvicorn.Config(
+            application,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            ws="none",
+            timeout_graceful_shutdown=int(settings.shutdown_seconds),
+            server_header=False,
+            date_header=True,
+        )
+        server = Server(config, context, own_signals=own_signals)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        ready = asyncio.create_task(server.ready.wait())
+        await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if not serving.done():
+            on_ready(server)
+        try:
+            await asyncio.shield(serving)
+        except asyncio.CancelledError:
+            server.stop()
+            await serving
+            raise
+    finally:
+        await gateway.close()
+        await database.close()
+        listener.close()
+
+
+async def work(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:
+    """Work until SIGTERM or Ctrl-C."""
+    database, gateway, policy = database_of(settings), gateway_of(settings), policy_of(settings)
+    try:
+        await prepare(database, settings)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        on_ready()
+        await worker_of(settings, database, gateway, policy).run(stop)
+    finally:
+        await gateway.close()
+        await database.close()
+
+
+def set_up_logs(settings: Settings) -> None:
+    """Log one line an event to stderr, as JSON off a terminal; secrets of the settings never appear."""
+    secrets = [s.get_secret_value() for s in (settings.stripe_secret_key, *settings.stripe_webhook_secret) if s]
+    on_terminal = settings.log == "console" or (settings.log == "auto" and sys.stderr.isatty())
+    shared: list[Any] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        lambda _logger, _name, event: masked(event, secrets),
+    ]
+    last: Any = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    structlog.configure(
+        processors=[*shared, last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    plain = structlog.stdlib.ProcessorFormatter(processor=last, foreign_pre_chain=shared)
+    handler.setFormatter(plain)
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def masked(event: MutableMapping[str, Any], secrets: list[str]) -> MutableMapping[str, Any]:
+    """Return the log event with every known secret, and anything that looks like an API key of ours, replaced."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            for secret in secrets:
+                value = value.replace(secret, "***")  # noqa: PLW2901
+            event[name] = value
+    return event

@@ -1,0 +1,111 @@
+"""The return's machine: every trigger leads where the rule says, and what bars it has a name."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from returns_service.domain import return_machine as machine
+from returns_service.domain.problems import PROBLEMS, Problem
+from returns_service.domain.return_machine import RULE, STATES, TRANSITIONS, Facts, Guard
+
+TRIGGERS = list(dict.fromkeys(t["trigger"] for t in TRANSITIONS))
+FACTS = st.builds(
+    Facts,
+    due=st.integers(0, 3),
+    amount=st.integers(0, 3),
+    refundable=st.integers(-1, 3),
+    settleable=st.integers(0, 3),
+    estimate=st.integers(0, 3),
+    headroom=st.integers(0, 3),
+    why=st.sampled_from([None, "because"]),
+)
+
+
+@dataclass
+class Row:
+    state: str
+
+
+@given(st.sampled_from(TRIGGERS), st.sampled_from(STATES), FACTS)
+def test_a_trigger_moves_along_an_edge_or_changes_nothing(trigger: str, state: str, facts: Facts) -> None:
+    row, barred = Row(state), None
+    try:
+        machine.fire(trigger, row, facts)
+    except Problem as problem:
+        barred = problem.code
+    if barred is None:
+        assert machine.MACHINE.get_transitions(trigger, state, row.state)
+    else:
+        assert row.state == state
+        assert (barred == "invalid_transition") == (not machine.edges(trigger, state))
+
+
+@given(st.sampled_from(["receive", "fail", "take_back", "adopt"]), st.sampled_from(machine.LIVE), FACTS)
+def test_what_happened_leads_by_the_rule(trigger: str, state: str, facts: Facts) -> None:
+    row = Row(state)
+    assert machine.fire(trigger, row, facts) == machine.ruled(facts)
+
+
+@given(FACTS)
+def test_an_open_refund_means_refunding_whatever_else_is_true(facts: Facts) -> None:
+    assert machine.ruled(replace(facts, refund_open=True)) == "refunding"
+
+
+@given(FACTS)
+def test_a_failed_refund_is_never_shown_as_refunded(facts: Facts) -> None:
+    assert machine.ruled(replace(facts, refund_failed=True)) in ("refunding", "failed")
+
+
+@given(st.sampled_from(STATES), FACTS)
+def test_every_public_trigger_is_either_available_or_barred_with_a_reason(state: str, facts: Facts) -> None:
+    available, barred = machine.available(state, facts), machine.barred(state, facts)
+    assert set(available) | set(barred) == set(machine.PUBLIC)
+    assert not set(available) & set(barred)
+    assert all(barred.values())
+
+
+@given(st.sampled_from(machine.PUBLIC), st.sampled_from(STATES), FACTS)
+def test_what_is_said_to_be_possible_is(trigger: str, state: str, facts: Facts) -> None:
+    if trigger in machine.available(state, facts):
+        given_reasons = replace(facts, why="because", override=True, allowed_by_policy=True)
+        machine.fire(trigger, Row(state), given_reasons)
+
+
+def test_a_missing_edge_names_what_is_allowed() -> None:
+    with pytest.raises(Problem) as raised:
+        machine.fire("refund", Row("requested"), Facts(amount=1, refundable=1))
+    assert raised.value.code == "invalid_transition"
+    assert raised.value.facts["allowed"] == ["approve", "decline", "cancel"]
+
+
+def test_every_guard_answers_a_problem_of_the_catalogue() -> None:
+    guards = [c for t in TRANSITIONS for c in t.get("conditions", []) if isinstance(c, Guard)]  # type: ignore[union-attr]
+    assert guards
+    assert {guard.code for guard in guards} <= PROBLEMS.keys()
+
+
+def test_edges_of_one_trigger_carry_the_same_guards() -> None:
+    for trigger in TRIGGERS:
+        mine = [t for t in TRANSITIONS if t["trigger"] == trigger]
+        guards = [[c for c in t.get("conditions", []) if isinstance(c, Guard)] for t in mine]  # type: ignore[union-attr]
+        assert all(g == guards[0] for g in guards), trigger
+
+
+def test_the_rule_always_has_an_answer() -> None:
+    assert [dest for dest, _ in RULE] == ["refunding", "failed", "approved", "refunded", "canceled"]
+    assert machine.ruled(Facts(closed=True)) == "canceled"
+    assert machine.ruled(Facts(closed=True, paid=True)) == "refunded"
+    assert machine.ruled(Facts(paid=True, units_expected=True)) == "approved"
+    assert machine.ruled(Facts()) == "approved"
+
+
+def test_the_diagram_names_every_state_and_trigger() -> None:
+    drawn = machine.diagram()
+    for word in [*STATES, *TRIGGERS]:
+        assert word in drawn, word
+
+
+def test_declined_and_canceled_are_ends() -> None:
+    assert not any(machine.edges(trigger, state) for trigger in TRIGGERS for state in ("declined", "canceled"))
