@@ -16,6 +16,7 @@ Bodies are JSON, or forms (from the page). What can't be done is answered 4xx wi
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 from .api import Request, Response
-from .dashboard import Dashboard
+from .dashboard import MOVES, Dashboard
 from .faults import Arm, Faults
 from .ledger import Ledger, Settings
 from .page import CONTENT_POLICY, rendered
@@ -149,7 +150,7 @@ class Control:
         return Response(200, headers, rendered(self.ledger, self.faults, said).encode())
 
     def _arm(self, request: Request) -> Response:
-        return _json(_shown(self.faults.arm(**_arguments(request))), 201)
+        return _json(_shown(self.faults.arm(**_fitting(self.faults.arm, _arguments(request)))), 201)
 
     def _disarm(self, request: Request) -> Response:
         for name in parse_qs(request.query).get("name", [None]):
@@ -167,8 +168,13 @@ class Control:
             move, name = given.pop("move"), given.pop("id", "")
         except KeyError:
             raise ValueError('say {"move": …, "id": …}') from None
+        if not isinstance(move, str) or not isinstance(name, str):
+            raise ValueError("move and id are texts")
+        dashboard = Dashboard(self.ledger)
         try:
-            row = Dashboard(self.ledger).move(move, name, **given)
+            if move in MOVES:
+                _fitting(getattr(dashboard, move), given, name)
+            row = dashboard.move(move, name, **given)
         except (LookupError, Refusal, WrongMove) as error:
             if not from_page:
                 raise
@@ -178,9 +184,12 @@ class Control:
 
     def _add_endpoint(self, request: Request) -> Response:
         given = _arguments(request)
-        if urlsplit(str(given.get("url", ""))).scheme not in ("http", "https"):
+        url, secret, wanted = given.get("url"), given.get("secret"), given.get("enabled_events", ["*"])
+        if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
             raise ValueError('say {"url": "http://…", "secret": "…"}')
-        endpoint = self.ledger.add_endpoint(**given)
+        if not isinstance(secret, str | None) or not isinstance(wanted, list):
+            raise ValueError("secret is a text, enabled_events a list")
+        endpoint = self.ledger.add_endpoint(url, secret, wanted)
         return _json({**endpoint.row, "secret": endpoint.secret}, 201)
 
     def _set(self, request: Request) -> Response:
@@ -225,6 +234,15 @@ def _arguments(request: Request) -> dict[str, Any]:
     given = json.loads(request.body or b"{}")
     if not isinstance(given, dict):
         raise ValueError("the body is no JSON object")
+    return given
+
+
+def _fitting(function: Callable[..., Any], given: dict[str, Any], *before: Any) -> dict[str, Any]:
+    """Return `given` if `function` takes these names after the arguments `before`."""
+    try:
+        inspect.signature(function).bind(*before, **given)
+    except TypeError as error:
+        raise ValueError(f"the body does not fit: {error}") from None
     return given
 
 

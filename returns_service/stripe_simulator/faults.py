@@ -90,6 +90,8 @@ class Faults:
         """Arm a fault (see `Arm`); with `seed` its share is drawn from a generator of its own."""
         if name not in CALL_FAULTS + WEBHOOK_FAULTS:
             raise ValueError(f"no fault {name!r}; there are: {', '.join(CALL_FAULTS + WEBHOOK_FAULTS)}")
+        if not all(isinstance(pattern, str) for pattern in (method, path, event_type)):
+            raise ValueError("method, path and event_type are texts")
         if share is not None and not 0 <= share <= 1:
             raise ValueError(f"share is {share}, not between 0 and 1")
         if count is not None and count < 1:

@@ -24,6 +24,9 @@ class Refusal(Exception):
     more: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return f"{self.status}: {self.message}"
+
     def body(self, request_id: str) -> Json:
         """Return Stripe's error envelope; what does not apply is absent."""
         error: Json = dict(self.more)
