@@ -18,6 +18,7 @@ from sqlalchemy import event, make_url, select, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession as SessionOfSqlalchemy
 from sqlmodel import SQLModel, col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -38,6 +39,7 @@ class Tx(AsyncSession):
 
     database: Database
     now: datetime
+    execute = SessionOfSqlalchemy.execute  # SQLModel's warns at each call that `exec` is better typed
 
     def new_id(self, prefix: str) -> str:
         """Return a new id of that kind."""

@@ -1,0 +1,40 @@
+"""The README's parts that are written from the code. `python -m tests.readme` brings them up to date."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from returns_service.domain import return_machine
+from returns_service.domain.problems import PROBLEMS
+from returns_service.settings import described
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def parts() -> dict[str, str]:
+    """Return what belongs between the markers, by their names."""
+    rows = [f"| `{s.name}` | {f'`{s.default}`' if s.default else ''} | {s.description} |" for s in described()]
+    problems = [f"| `{code}` | {kind.status} | {kind.title}. {kind.advice} |" for code, kind in PROBLEMS.items()]
+    details = "<details><summary>All codes</summary>\n\n| code | status | what it means, what to do |\n|---|---|---|\n"
+    return {
+        "diagram": f"```mermaid\n{return_machine.diagram()}```",
+        "settings": "\n".join(["| setting | default | what it does |", "|---|---|---|", *rows]),
+        "problems": details + "\n".join(problems) + "\n\n</details>",
+    }
+
+
+def current(text: str) -> str:
+    """Return `text` with its generated parts as the code says now."""
+    for name, part in parts().items():
+        text = re.sub(
+            rf"<!-- {name} -->.*?<!-- end -->",
+            lambda _, n=name, p=part: f"<!-- {n} -->\n{p}\n<!-- end -->",
+            text,
+            flags=re.DOTALL,
+        )  # type: ignore[misc]
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(current(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,184 @@
+"""The house's own rules: who may import whom, documents that say what the code does, commands that run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from returns_service.domain.problems import PROBLEMS
+from tests.readme import README, current
+
+ROOT = Path(__file__).parent.parent
+CODE = sorted((ROOT / "returns_service").rglob("*.py"))
+BIN = Path(sys.executable).parent
+
+
+def blocks() -> list[str]:
+    """Return the README's shell blocks."""
+    return re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def clean_environment(folder: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("STRIPE_", "RETURNS_", "DATABASE_"))}
+    return {**kept, "PATH": f"{BIN}:{kept['PATH']}", "HOME": str(folder)}
+
+
+def test_everybody_imports_only_whom_they_may() -> None:
+    done = subprocess.run([BIN / "lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_stripe_is_imported_in_one_file() -> None:
+    says_so = re.compile(r"^\s*(import stripe\b|from stripe\b)", flags=re.MULTILINE)
+    importing = [p for p in CODE if says_so.search(p.read_text())]
+    assert [str(p.relative_to(ROOT)) for p in importing] == ["returns_service/stripe_gateway/__init__.py"]
+
+
+def test_no_file_is_two_rooms_in_one() -> None:
+    assert {p.name: n for p in CODE if (n := len(p.read_text().splitlines())) > 400} == {}
+
+
+def test_the_readme_says_what_the_code_says() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert text == current(text), "run: python -m tests.readme"
+
+
+def test_every_problem_that_is_raised_is_in_the_catalogue() -> None:
+    raised = {code for p in CODE for code in re.findall(r'Problem\(\s*"(\w+)"', p.read_text())}
+    assert raised
+    assert raised <= PROBLEMS.keys()
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    commands = [block.strip() for block in blocks() if "pytest" in block]
+    assert len(commands) == 1
+    assert commands[0] in (ROOT / ".ci/run").read_text()
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    import click
+
+    from returns_service.cli import commands
+
+    def leaves(group: click.Group, path: list[str]) -> list[tuple[list[str], click.Command]]:
+        found = []
+        for name, command in group.commands.items():
+            deeper = isinstance(command, click.Group)
+            found += leaves(command, [*path, name]) if isinstance(command, click.Group) else []
+            found += [] if deeper else [([*path, name], command)]
+        return found
+
+    for path, command in leaves(commands, []):
+        assert command.help, path
+        assert "Example:" in command.help, path
+
+
+@pytest.mark.timeout(90)
+def test_the_demo_proves_itself(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [BIN / "returns-service", "demo", "--exit", "--json", "--port", "0", "--data", str(tmp_path / "data")],
+        cwd=tmp_path,
+        env=clean_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    assert told["proof"]["holds"] is True
+    assert {row["state"] for row in told["proof"]["returns"]} == {"refunded"}
+
+
+@pytest.mark.timeout(90)
+def test_the_readmes_curl_lines_run(tmp_path: Path) -> None:
+    script = "".join(block for block in blocks() if "curl" in block)
+    for port in ("8000", "12111"):
+        script = script.replace(port, str(free_port()))
+    script = script.replace('export PATH="$PWD/.venv/bin:$PATH" ', "export ")
+    shell = subprocess.Popen(
+        ["bash", "-c", "set -e\n" + script],
+        cwd=tmp_path,
+        env=clean_environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        code = shell.wait(timeout=60)
+    finally:
+        os.killpg(shell.pid, signal.SIGTERM)
+    printed, complaints = shell.communicate()
+    assert code == 0, printed + complaints
+    said = [line for line in printed.splitlines() if not line.startswith("ready")]
+    assert said == ["approved", "receipt", "3333", "receipt", "refunded"]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["serve"], "STRIPE_SECRET_KEY"),
+        (["worker"], "STRIPE_SECRET_KEY"),
+        (["policy", "check", "-"], "window_day"),
+        (["keys", "create", "--name", "x", "--scope", "everything"], "Scopes are"),
+        (["keys", "revoke", "key_none"], "no key"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_non_zero_exit(tmp_path: Path, words: list[str], message: str) -> None:
+    done = subprocess.run(
+        [BIN / "returns-service", *words],
+        cwd=tmp_path,
+        env=clean_environment(tmp_path),
+        input="window_day = 3\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_said_so(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        settings = {"STRIPE_SECRET_KEY": "sk_test_" + "demo", "STRIPE_WEBHOOK_SECRET": "whsec_" + "demo"}
+        done = subprocess.run(
+            [BIN / "returns-service", "serve", "--port", port],
+            cwd=tmp_path,
+            env={**clean_environment(tmp_path), **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "--port" in done.stderr
+
+
+def test_a_database_file_that_cant_be_written_is_said_so(tmp_path: Path) -> None:
+    where = {"DATABASE_URL": f"sqlite:///{tmp_path}/no/such/folder/returns.db"}
+    done = subprocess.run(
+        [BIN / "returns-service", "keys", "list"],
+        cwd=tmp_path,
+        env={**clean_environment(tmp_path), **where},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "DATABASE_URL" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
