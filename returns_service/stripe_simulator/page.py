@@ -83,7 +83,7 @@ def _line(row: Json, kind: str, state: str, moves: list[str]) -> str:
 
 
 def _button(name: str, move: str) -> str:
-    amount = ""
+    amount, words = "", move.replace("_", " ")
     if move == "refund":
         amount = (
             f'<input name="amount" inputmode="numeric" pattern="[0-9]*" placeholder="minor units" '
@@ -92,7 +92,7 @@ def _button(name: str, move: str) -> str:
     return (
         f'<form method="post" action="/_control/moves"><input type="hidden" name="move" value="{escape(move)}">'
         f'<input type="hidden" name="id" value="{escape(name)}">{amount}'
-        f"<button>{escape(move.replace('_', ' '))}</button></form> "
+        f'<button aria-label="{escape(words)} {escape(name)}">{escape(words)}</button></form> '
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
 from random import Random
 from typing import Any
 
@@ -165,6 +168,14 @@ def test_the_page_offers_the_moves_and_says_what_came_of_them(desk: Desk) -> Non
     assert "is greater than unrefunded amount" in said
     desk.call("POST", "moves", f"move=refund&id={intent['id']}&amount=")
     assert desk.shop.charge(intent)["amount_refunded"] == 5000
+
+
+def test_the_page_may_use_its_own_style_and_nothing_else(desk: Desk) -> None:
+    page = desk.call("GET", "")
+    style = page.body.decode().partition("<style>")[2].partition("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in page.headers["Content-Security-Policy"]
+    assert not re.search(r"(src|href|style)=", page.body.decode())
 
 
 def test_the_page_escapes_whatever_it_shows(desk: Desk) -> None:

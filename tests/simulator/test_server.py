@@ -22,6 +22,9 @@ from tests.simulator.shop import KEY, SECRET
 
 stripe.enable_telemetry = False
 
+# The SDK still hands httpx its body under the older name.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
 
 @pytest.fixture
 async def ledger() -> Ledger:
