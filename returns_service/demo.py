@@ -164,8 +164,8 @@ async def a_lost_answer(shop: Shop) -> None:
 async def a_lost_webhook(shop: Shop) -> None:
     """A pending refund's webhook never comes: somebody asks Stripe."""
     row = await shop.bought("webhook lost", [line("SCARF", 1, 3100)], card="pm_card_pendingRefund")
-    await shop.fault("lose", event="refund.updated")
-    await shop.fault("lose", event="charge.refund.updated")
+    await shop.fault("lose", event_type="refund.updated")
+    await shop.fault("lose", event_type="charge.refund.updated")
     await shop.received(row, 1)
     await shop.until(row, lambda r: bool(r["state"] == "refunding"))
     refund = await shop.refund_of(row)

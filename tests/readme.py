@@ -27,12 +27,8 @@ def parts() -> dict[str, str]:
 def current(text: str) -> str:
     """Return `text` with its generated parts as the code says now."""
     for name, part in parts().items():
-        text = re.sub(
-            rf"<!-- {name} -->.*?<!-- end -->",
-            lambda _, n=name, p=part: f"<!-- {n} -->\n{p}\n<!-- end -->",
-            text,
-            flags=re.DOTALL,
-        )  # type: ignore[misc]
+        before, found = re.split(rf"(?<=<!-- {name} -->)\n", text, maxsplit=1)
+        text = f"{before}\n{part}\n{found[found.index('<!-- end -->') :]}"
     return text
 
 

@@ -1,0 +1,1 @@
+"""Figures, not tests: `python -m tests.bench executor --workers 1 --refunds 1500`."""
