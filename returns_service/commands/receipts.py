@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from sqlmodel import col, select
 
-from returns_service.commands.answers import shown_receipt
+from returns_service.commands.answers import shown_receipt, shown_refund
 from returns_service.commands.case import Case, counted, is_unsent, opened, rows_of
 from returns_service.commands.history import By, record
 from returns_service.commands.moves import move
@@ -195,7 +195,7 @@ async def reverse(tx: Tx, by: By, return_id: str, receipt_id: str, reason: str) 
     touched = {row.line_id for row in rows if row.accepted}
     for refund in case.refunds:
         if refund.superseded_at is None and touched & {row.line for row in rows_of(refund)}:
-            await _step_back(tx, by, refund)
+            await _step_back(case, refund)
     receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
     for row in rows:
         line = next(line for line in case.lines if line.id == row.line_id)
@@ -207,12 +207,15 @@ async def reverse(tx: Tx, by: By, return_id: str, receipt_id: str, reason: str) 
     return done
 
 
-async def _step_back(tx: Tx, by: By, refund: Refund) -> None:
+async def _step_back(case: Case, refund: Refund) -> None:
     """Take an unsent or failed refund out of the way of a recount; what is still due becomes a new one."""
+    tx, by = case.tx, case.by
     if is_unsent(refund):
-        message = "The count behind it was reversed before it was sent; no money has moved."
+        before, message = refund.status, "The count behind it was reversed before it was sent; no money has moved."
         withdraw(refund, tx, {"code": "receipt_reversed", "message": message, "by": by.actor})
         await supersede(tx, refund, None)
+        shown = {"from": before, "to": refund.status, "object": shown_refund(refund, case.payment)}
+        await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=case.payment, data=shown)
     elif refund.status in (*FINAL, "withdrawn"):
         await supersede(tx, refund, None)
 
