@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from returns_service.commands.answers import shown_refund, when
 from returns_service.commands.history import By, record
-from returns_service.commands.stripe_says import changed, payment_said, refund_said
+from returns_service.commands.stripe_says import changed, payment_said, refund_said, withdraw_lost
 from returns_service.domain.refund_status import FINAL, UNANSWERED
 from returns_service.domain.stripe_words import Missing, PaymentSeen, RefundSeen, Refused, TryLater, Unknown
 from returns_service.store import claims
@@ -58,6 +58,8 @@ async def answered(tx: Tx, by: By, claim: Claim, heard: Heard) -> Refund | None:
         await _no_refund(tx, by, payment, row, claim, heard)
     if row.status in UNANSWERED and row.next_attempt_at is None:
         row.next_attempt_at = tx.now  # a webhook overtook the answer: look again
+    if row.status == "queued":
+        await withdraw_lost(tx, by, payment)  # lost while the call was under way
     return row
 
 

@@ -129,19 +129,25 @@ async def dispute_said(tx: Tx, by: By, payment: Payment, seen: DisputeSeen) -> N
     payment.news += 1
     payment.dispute = {"id": seen.id, "status": seen.status, "amount": seen.amount}
     was, payment.disputed = payment.disputed, seen.bars_refunds
-    if seen.status == "lost":
-        failure = {
-            "code": "dispute_lost",
-            "message": "The dispute is lost: the bank has given the customer the money back.",
-            "advice": "Settle it outside as `dispute`.",
-        }
-        for refund in await locked_refunds(tx, payment.id):
-            if refund.status == "queued" and not refund.ever_unknown:
-                before, refund.status = refund.status, "withdrawn"
-                refund.failure, refund.next_attempt_at, refund.updated_at = failure, None, tx.now
-                await changed(tx, by, payment, refund, before)
+    await withdraw_lost(tx, by, payment)
     if was != payment.disputed:
         await _payment_changed(tx, by, payment)
+
+
+async def withdraw_lost(tx: Tx, by: By, payment: Payment) -> None:
+    """End what is queued on a payment whose dispute is lost: it would be held for ever. What was sent is waited for."""
+    if (payment.dispute or {}).get("status") != "lost":
+        return
+    failure = {
+        "code": "dispute_lost",
+        "message": "The dispute is lost: the bank has given the customer the money back.",
+        "advice": "Settle it outside as `dispute`.",
+    }
+    for refund in await locked_refunds(tx, payment.id):
+        if refund.status == "queued":
+            before, refund.status = refund.status, "withdrawn"
+            refund.failure, refund.next_attempt_at, refund.updated_at = failure, None, tx.now
+            await changed(tx, by, payment, refund, before)
 
 
 async def _payment_changed(tx: Tx, by: By, payment: Payment) -> None:
