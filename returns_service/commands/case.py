@@ -26,11 +26,12 @@ from returns_service.store.tables import (
 )
 
 COUNTS_AS_PAID = ("succeeded", "settled_outside")
+NEIGHBOUR_STATES = ("approved", "refunding", "failed")  # of returns that may still need money of the same payment
 
 
 @dataclass
 class Case:
-    """A return with all that decides about it. Loaded by `opened` (locked) or `seen` (to look)."""
+    """A return with all that decides about it. Loaded by `opened` (locked) or `cases.case_seen` (to look)."""
 
     tx: Tx
     by: By
@@ -220,16 +221,6 @@ async def opened(tx: Tx, by: By, return_id: str) -> Case:
     return await _loaded(tx, by, payment, row, await locked_refunds(tx, payment_id))
 
 
-async def seen(tx: Tx, by: By, return_id: str) -> Case:
-    """Return the case to look at: nothing is locked, nothing may be written. Raises Problem not_found."""
-    row = await tx.get(ReturnAuthorization, return_id)
-    if row is None:
-        raise Problem("not_found", f"There is no return {return_id}.")
-    payment = await tx.get_one(Payment, row.payment_id)
-    chosen = select(Refund).where(col(Refund.payment_id) == payment.id).order_by(col(Refund.id))
-    return await _loaded(tx, by, payment, row, list((await tx.exec(chosen)).all()))
-
-
 async def under_lock(tx: Tx, by: By, payment: Payment, return_id: str) -> Case:
     """Return the case of a payment that `tx` has locked already."""
     row = await locked_return(tx, return_id)
@@ -265,7 +256,7 @@ async def _neighbours(tx: Tx, by: By, payment: Payment, row: ReturnAuthorization
     others = select(ReturnAuthorization).where(
         col(ReturnAuthorization.payment_id) == payment.id,
         col(ReturnAuthorization.id) != row.id,
-        col(ReturnAuthorization.state).in_(("approved", "refunding", "failed")),
+        col(ReturnAuthorization.state).in_(NEIGHBOUR_STATES),
         col(ReturnAuthorization.closed_at).is_(None),
     )
     found = (await tx.exec(others)).all()

@@ -60,6 +60,15 @@ async def revoke_key(tx: Tx, key_id: str) -> ApiKey:
 async def key_in_force(tx: Tx, secret: str) -> ApiKey | None:
     """Return the key with this secret, None if there is none, or it is revoked or over."""
     row = (await tx.exec(select(ApiKey).where(col(ApiKey.secret_hash) == hashed(secret)))).first()
-    if row is None or row.revoked_at is not None:
-        return None
-    return None if row.expires_at is not None and row.expires_at <= tx.now else row
+    return row if row is not None and is_in_force(tx, row) else None
+
+
+async def still_in_force(tx: Tx, key_id: str) -> bool:
+    """Return whether a key that was let in may go on listening."""
+    row = await tx.get(ApiKey, key_id)
+    return row is not None and is_in_force(tx, row)
+
+
+def is_in_force(tx: Tx, row: ApiKey) -> bool:
+    """Return whether the key is neither revoked nor over."""
+    return row.revoked_at is None and (row.expires_at is None or row.expires_at > tx.now)

@@ -180,6 +180,7 @@ async def standalone(
     return_id: str | None = None,
 ) -> Refund:
     """Decide a refund of no return, of a locked payment; no amount: all that is left. Raises Problem."""
+    check_metadata(metadata)
     refunds = await locked_refunds(tx, payment.id)
     left = refundable(payment, refunds)
     if payment.connect:
@@ -255,21 +256,23 @@ async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:
     old.updated_at, old.next_attempt_at = tx.now, None
 
 
-async def retry_standalone(tx: Tx, by: By, refund_id: str) -> tuple[Refund, Payment]:
-    """Try a failed refund of no return again. Raises Problem."""
+async def retry_standalone(tx: Tx, by: By, refund_id: str, *, amount: int | None = None) -> tuple[Refund, Payment]:
+    """Try a failed refund of no return again, whole or in part. Raises Problem."""
     old, payment = await refund_of(tx, refund_id)
     if old.superseded_at is not None:
         raise Problem("refund_superseded", superseded_by=old.superseded_by)
     if old.status not in (*FINAL, "withdrawn") or old.source == "external":
         raise Problem("refund_not_failed", refund_status=old.status)
     reason = old.reason or old.note
-    made = await standalone(tx, by, payment, amount=old.amount, reason=reason, metadata=old.details)
+    metadata = {key: value for key, value in old.details.items() if key not in RESERVED_METADATA}
+    asked = old.amount if amount is None else amount
+    made = await standalone(tx, by, payment, amount=asked, reason=reason, metadata=metadata)
     await supersede(tx, old, made)
     return made, payment
 
 
 async def settle_standalone_outside(
-    tx: Tx, by: By, refund_id: str, *, method: str, reference: str
+    tx: Tx, by: By, refund_id: str, *, method: str, reference: str, note: str | None = None
 ) -> tuple[Refund, Payment]:
     """Record that a failed refund of no return was paid by other means. Raises Problem."""
     old, payment = await refund_of(tx, refund_id)
@@ -278,7 +281,8 @@ async def settle_standalone_outside(
     if old.status not in (*FINAL, "withdrawn") or old.source == "external":
         raise Problem("refund_not_failed", refund_status=old.status)
     made = new_refund(tx, by, payment, old.amount, source="standalone", status="settled_outside")
-    made.method, made.reference, made.breakdown, made.details = method, reference, old.breakdown, old.details
+    made.method, made.reference, made.note = method, reference, note
+    made.breakdown, made.details = old.breakdown, old.details
     await start(tx, by, made, payment, None)
     await supersede(tx, old, made)
     return made, payment

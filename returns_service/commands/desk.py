@@ -1,0 +1,126 @@
+"""What finance does about one refund: look at it, preview it, retry it, take it back, send it again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from returns_service.commands import returns
+from returns_service.commands.answers import Answer, when
+from returns_service.commands.case import Case
+from returns_service.commands.history import By
+from returns_service.commands.refunds import (
+    SEND_AGAIN_MINUTES,
+    refund_of,
+    retry,
+    retry_standalone,
+    settle_standalone_outside,
+    withdraw,
+)
+from returns_service.commands.returns import Outside
+from returns_service.commands.stripe_answered import send_again
+from returns_service.commands.stripe_says import changed, payment_said, refund_said
+from returns_service.domain import money, return_machine
+from returns_service.domain.problems import Problem
+from returns_service.domain.stripe_words import PaymentSeen, RefundSeen
+from returns_service.store.database import Tx
+from returns_service.store.tables import Payment, Refund
+
+
+def preview(case: Case) -> Answer:
+    """Return the breakdown that a refund would pay now, and what bars it, if anything."""
+    state, facts = case.row.state, case.facts()
+    barring = return_machine.unmet("refund", state, facts)
+    barred: dict[str, Any] | None = None
+    if not return_machine.edges("refund", state):
+        barred = {"code": "invalid_transition", "message": f"Not possible while the return is {state}."}
+    elif barring:
+        barred = {"code": barring[0].code, "message": barring[0].reason}
+    rows = case.unpaid() if facts.due > 0 else []
+    return {
+        "object": "refund_preview",
+        "return": case.row.id,
+        "amount": money.total(rows),
+        "currency": case.row.currency,
+        "breakdown": [row.to_dict() for row in rows],
+        "refundable": max(0, case.refundable),
+        "barred": barred,
+    }
+
+
+async def retry_one(
+    tx: Tx, by: By, refund_id: str, *, amount: int | None, override_reason: str | None
+) -> tuple[Refund, Payment]:
+    """Try a failed refund again, of a return or standalone. Raises Problem."""
+    row = await _named(tx, refund_id)
+    if row.return_id is None:
+        return await retry_standalone(tx, by, refund_id, amount=amount)
+    return await retry(tx, by, row.return_id, refund_id=refund_id, amount=amount, override_reason=override_reason)
+
+
+async def settle_one_outside(tx: Tx, by: By, refund_id: str, asked: Outside) -> tuple[Refund, Payment]:
+    """Record that a failed refund was paid by other means; return the row that says so. Raises Problem."""
+    row = await _named(tx, refund_id)
+    if row.return_id is None:
+        if asked.amount not in (None, row.amount):
+            raise Problem("amount_exceeds_due", "A refund of no return is settled whole.", due=row.amount)
+        return await settle_standalone_outside(
+            tx, by, refund_id, method=asked.method, reference=asked.reference, note=asked.note
+        )
+    case = await returns.settle_outside(tx, by, row.return_id, asked)
+    failed = next(refund for refund in case.refunds if refund.id == refund_id)
+    return next(refund for refund in case.refunds if refund.id == failed.superseded_by), case.payment
+
+
+async def told(tx: Tx, by: By, refund_id: str, seen: PaymentSeen | RefundSeen, news: int | None) -> Refund:
+    """Fold what was read of a refund, or of its payment; `news`: their count of news when the read began."""
+    row, payment = await refund_of(tx, refund_id)
+    if isinstance(seen, RefundSeen):
+        await refund_said(tx, by, payment, seen, since_news=news, of=row.id)
+    else:
+        await payment_said(tx, by, payment, seen, since_news=news)
+    return row
+
+
+async def cancel_unsent(tx: Tx, by: By, refund_id: str) -> tuple[Refund, Payment]:
+    """Take back an intent that Stripe knows nothing of. Raises Problem refund_not_cancelable."""
+    row, payment = await refund_of(tx, refund_id)
+    before = row.status
+    failure = {
+        "code": "withdrawn",
+        "message": "It was canceled before it was sent; no money has moved.",
+        "advice": "Retry it if that was a mistake, or settle it outside.",
+    }
+    withdraw(row, tx, failure)
+    await changed(tx, by, payment, row, before)
+    return row, payment
+
+
+def can_be_sent_again(tx: Tx, row: Refund) -> None:
+    """Raise Problem unless nobody knows what became of it, and its last attempt is long over."""
+    if row.status != "unknown":
+        raise Problem("refund_not_unknown", refund_status=row.status)
+    # An unknown answer is the last thing that touched the row; a call still under way holds its lease.
+    possible_at = row.updated_at + timedelta(minutes=SEND_AGAIN_MINUTES)
+    if row.lease_until is not None:
+        possible_at = max(possible_at, row.lease_until)
+    if tx.now < possible_at:
+        raise Problem("too_early", possible_at=when(possible_at))
+
+
+async def sent_again(tx: Tx, by: By, refund_id: str, reason: str) -> tuple[Refund, Payment]:
+    """Give an unknown refund a new key, on a person's word, after a look-up that found nothing. Raises Problem."""
+    row, payment = await refund_of(tx, refund_id)
+    can_be_sent_again(tx, row)
+    before = row.status
+    send_again(tx, row, reason)
+    row.updated_at = tx.now
+    await changed(tx, by, payment, row, before)
+    return row, payment
+
+
+async def _named(tx: Tx, refund_id: str) -> Refund:
+    row = await tx.get(Refund, refund_id)
+    if row is None:
+        raise Problem("not_found", f"There is no refund {refund_id}.")
+    return row

@@ -1,0 +1,83 @@
+"""The feed of events: one order for all readers, and no event that they could skip.
+
+Why positions are given by who reads: a number drawn inside a transaction could be committed after a higher one that
+was read already. So readers number what is committed, one reader at a time; a late commit gets a later number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlmodel import col, func, select
+
+from returns_service.domain.problems import Problem
+from returns_service.store.database import Database, Tx
+from returns_service.store.tables import Event
+
+LOCK = 7_263_845_002  # any number, the same for all: one transaction numbers events at a time
+# Events of one return keep their sequence, whatever their ids say of clocks; the rest go by id.
+PLACE = """
+WITH unplaced AS (
+    SELECT id, sequence,
+           max(id) OVER (PARTITION BY coalesce(return_id, id) ORDER BY coalesce(sequence, 0), id) AS after_id
+    FROM event WHERE position IS NULL
+),
+numbered AS (
+    SELECT id, row_number() OVER (ORDER BY after_id, coalesce(sequence, 0), id)
+               + (SELECT coalesce(max(position), 0) FROM event) AS place
+    FROM unplaced
+)
+UPDATE event SET position = numbered.place FROM numbered WHERE event.id = numbered.id
+"""
+
+
+async def place_events(tx: Tx) -> None:
+    """Give every committed event that has none its place in the feed."""
+    if tx.postgresql:
+        await tx.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    await tx.execute(text(PLACE))
+
+
+async def feed_is_placed(tx: Tx) -> bool:
+    """Return whether no event waits for its place."""
+    waiting = select(Event.id).where(col(Event.position).is_(None)).limit(1)
+    return (await tx.exec(waiting)).first() is None
+
+
+async def bring_up_to_date(database: Database) -> None:
+    """Place what waits; where nothing does, only look."""
+    async with database.reading() as tx:
+        placed = await feed_is_placed(tx)
+    if not placed:
+        await database.run(place_events)
+
+
+def filtered(chosen: Any, *, return_id: str | None, refund_id: str | None, kind: str | None) -> Any:
+    """Narrow a statement over events."""
+    for column, value in ((Event.return_id, return_id), (Event.refund_id, refund_id), (Event.type, kind)):
+        if value is not None:
+            chosen = chosen.where(col(column) == value)
+    return chosen
+
+
+async def position_of(tx: Tx, event_id: str, param: str) -> int:
+    """Return an event's place. Raises Problem invalid_request where there is no such event."""
+    position = (await tx.exec(select(Event.position).where(col(Event.id) == event_id))).first()
+    if position is None:
+        said = {"param": param, "code": "invalid", "message": "Must be the id of an event"}
+        raise Problem("invalid_request", f"{param}: there is no event with this id.", param=param, errors=[said])
+    return position
+
+
+async def last_position(tx: Tx) -> int:
+    """Return the place of the newest event, 0 where there is none."""
+    return (await tx.exec(select(func.max(Event.position)))).first() or 0
+
+
+async def events_after(tx: Tx, position: int, limit: int, **narrow: Any) -> Sequence[Event]:
+    """Return the events behind a place, oldest first."""
+    chosen = filtered(select(Event).where(col(Event.position) > position), **narrow)
+    found: Sequence[Event] = (await tx.execute(chosen.order_by(col(Event.position)).limit(limit))).scalars().all()
+    return found

@@ -1,0 +1,139 @@
+"""The one way a request is answered: let in, read, done in one transaction, answered from inside of it.
+
+Every POST goes through `_written`: the Idempotency-Key, the effect and the answer are one transaction, so a killed
+request leaves nothing, and a repeated one gets the first one's answer, byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from litestar import HttpMethod, Request, Response
+from litestar.handlers import HTTPRouteHandler
+
+from returns_service.commands import feed, idempotency
+from returns_service.commands.history import By
+from returns_service.commands.idempotency import Remembered
+from returns_service.domain.problems import Problem
+from returns_service.http import access
+from returns_service.http.bodies import LONGEST_BODY_BYTES, canonical, parsed, validated
+from returns_service.http.context import context_of
+from returns_service.http.errors import request_id_of
+from returns_service.http.live import live
+from returns_service.http.operations import Call, Empty, Operation
+from returns_service.http.queries import WINDOW, read_query, wrong
+from returns_service.store.database import Tx
+from returns_service.store.tables import ApiKey
+
+LONGEST_KEY = 255
+EVENT_STREAM = "text/event-stream"
+AnyRequest = Request[Any, Any, Any]
+Handler = Callable[[AnyRequest], Awaitable[Response[Any]]]
+
+
+def handler_of(operation: Operation) -> HTTPRouteHandler:
+    """Return the route that serves an operation."""
+
+    async def answer(request: AnyRequest) -> Response[Any]:
+        return await (_written if operation.writes else _read)(operation, request)
+
+    route = HTTPRouteHandler(
+        operation.path.replace("}", ":str}"),
+        http_method=HttpMethod(operation.method),
+        name=operation.name,
+        status_code=operation.status,
+        include_in_schema=False,
+        request_max_body_size=LONGEST_BODY_BYTES,
+        opt={"operation": operation},
+    )
+    return route(answer)
+
+
+async def _read(operation: Operation, request: AnyRequest) -> Response[Any]:
+    context = context_of(request)
+    async with context.database.reading() as tx:
+        key = await access.caller(request, tx, operation.scope)
+        call = _call(operation, request, key)
+        if not operation.streams:
+            return await _looked(operation, request, call, key, tx)
+    await feed.bring_up_to_date(context.database)
+    if EVENT_STREAM in request.headers.get("accept", ""):
+        return await live(call, key, request.headers.get("last-event-id"))
+    async with context.database.reading() as tx:
+        return await _looked(operation, request, call, key, tx)
+
+
+async def _looked(operation: Operation, request: AnyRequest, call: Call[Any], key: ApiKey, tx: Tx) -> Response[bytes]:
+    reply = await operation.work(call, tx)
+    return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encoded()))
+
+
+async def _written(operation: Operation, request: AnyRequest) -> Response[Any]:
+    context = context_of(request)
+    async with context.database.reading() as tx:
+        key = await access.caller(request, tx, operation.scope)
+    call = _call(operation, request, key)
+    found = parsed(await request.body(), request.headers.get("content-type", ""))
+    fingerprint = _fingerprint(request, canonical(found))
+    call = replace(call, body=validated(operation.body or Empty, found))
+    word = _idempotency_key(operation, request, call)
+    scope = f"{key.id} {request.url.path}"
+    if operation.first is not None:
+        if word is not None:
+            async with context.database.reading() as tx:
+                if stored := await idempotency.recall(tx, scope, word, fingerprint):
+                    return _answer(operation, request, key, stored, replayed=True)
+        call = replace(call, heard=await operation.first(call))
+
+    async def work(tx: Tx) -> tuple[Remembered, bool]:
+        if word is not None and (stored := await idempotency.begin(tx, scope, word, fingerprint)):
+            return stored, True
+        reply = await operation.work(call, tx)
+        answer = Remembered(operation.status, dict(reply.headers), reply.encoded())
+        if word is not None:
+            await idempotency.remember(tx, scope, word, answer)
+        return answer, False
+
+    answer, replayed = await context.database.run(work)
+    return _answer(operation, request, key, answer, replayed=replayed)
+
+
+def _call(operation: Operation, request: AnyRequest, key: ApiKey) -> Call[Any]:
+    known = (*operation.parameters, *(WINDOW if operation.answer.endswith("_list") else ()))
+    return Call(
+        context=context_of(request),
+        by=By(key.id, request_id_of(request), context_of(request).policy),
+        path=request.path_params,
+        query=read_query(request.scope["query_string"], known, operation.expandable),
+        body=Empty(),
+        if_match=request.headers.get("if-match"),
+    )
+
+
+def _fingerprint(request: AnyRequest, body: bytes) -> str:
+    return hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).hexdigest()
+
+
+def _idempotency_key(operation: Operation, request: AnyRequest, call: Call[Any]) -> str | None:
+    word = request.headers.get("idempotency-key", "").strip()
+    if word and (len(word) > LONGEST_KEY or not word.isascii() or not word.isprintable()):
+        raise wrong("Idempotency-Key", f"Must be at most {LONGEST_KEY} printable ASCII characters")
+    if not word and operation.key_required is not None and operation.key_required(call.body):
+        raise Problem("idempotency_key_required", param="Idempotency-Key")
+    return word or None
+
+
+def _answer(
+    operation: Operation, request: AnyRequest, key: ApiKey, answer: Remembered, *, replayed: bool = False
+) -> Response[bytes]:
+    headers = dict(answer.headers) | ({"Idempotent-Replayed": "true"} if replayed else {})
+    return Response(
+        answer.body.encode(),
+        status_code=answer.status,
+        media_type="application/json",
+        headers=headers,
+        background=access.note_use(context_of(request), key),
+    )

@@ -1,0 +1,5 @@
+"""The contract."""
+
+
+def document() -> str:
+    return ""

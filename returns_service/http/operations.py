@@ -1,0 +1,148 @@
+"""What one operation of the API is: declared beside its handler, once, for the router, the scopes and the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+import msgspec
+
+from returns_service.commands.history import By
+from returns_service.domain.problems import Problem
+from returns_service.domain.stripe_words import PaymentSeen, RefundSeen
+from returns_service.http.bodies import B, Body
+from returns_service.http.context import Context
+from returns_service.http.queries import Query
+from returns_service.store.database import Tx
+
+LONGEST_ID = 255
+Heard = PaymentSeen | RefundSeen | None
+
+
+class Empty(Body):
+    """A body without fields."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[B]):
+    """A request that was let in and read: who asks (`by`), for what, and what Stripe said before the transaction."""
+
+    context: Context
+    by: By
+    path: Mapping[str, str]
+    query: Query
+    body: B
+    heard: Heard = None
+    if_match: str | None = None
+
+    def id(self, name: str) -> str:
+        """Return an id out of the path. Raises Problem not_found for what can't be one."""
+        value = self.path[name]
+        if not value.isascii() or not value.isprintable() or len(value) > LONGEST_ID:
+            raise Problem("not_found")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A 2xx answer: built inside the transaction, so that it is what was committed."""
+
+    body: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def encoded(self) -> str:
+        """Return the body as JSON."""
+        return msgspec.json.encode(self.body).decode()
+
+
+Work = Callable[[Call[B], Tx], Awaitable[Reply]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method on one path. `first` asks Stripe before the transaction, so that none is open meanwhile."""
+
+    method: str
+    path: str  # in OpenAPI's notation: `/v1/returns/{return_id}`
+    name: str
+    summary: str
+    description: str
+    tag: str
+    scope: str
+    work: Work[Any]
+    status: int
+    answer: str  # the name of its shape in `shapes.py`
+    body: type[Body] | None = None
+    example: Mapping[str, Any] | None = None
+    errors: tuple[str, ...] = ()
+    first: Callable[[Call[Any]], Awaitable[Heard]] | None = None
+    key_required: Callable[[Any], bool] | None = None  # of the body; None: an Idempotency-Key is optional
+    parameters: Mapping[str, str] = field(default_factory=dict)  # of the query: name -> what it says
+    expandable: tuple[str, ...] = ()
+    streams: bool = False  # can answer with live events
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change something."""
+        return self.method != "GET"
+
+
+Declared = Callable[[Work[B]], Operation]
+
+
+def always(_: Any) -> bool:
+    """Money or stock moves: without an Idempotency-Key a repeated request could move it twice."""
+    return True
+
+
+def reads(
+    path: str,
+    tag: str,
+    answer: str,
+    *,
+    errors: tuple[str, ...] = (),
+    parameters: Mapping[str, str] | None = None,
+    expandable: tuple[str, ...] = (),
+    streams: bool = False,
+) -> Declared[Empty]:
+    """Declare a read: a GET in one transaction that locks nothing."""
+
+    def declared(work: Work[Empty]) -> Operation:
+        return Operation(
+            "GET", path, *_said(work), tag, "returns:read", work, 200, answer,
+            errors=errors, parameters=parameters or {}, expandable=expandable, streams=streams,
+        )  # fmt: skip
+
+    return declared
+
+
+def writes(
+    path: str,
+    tag: str,
+    answer: str,
+    *,
+    scope: str,
+    body: type[B],
+    example: Mapping[str, Any],
+    status: int = 200,
+    errors: tuple[str, ...] = (),
+    first: Callable[[Call[B]], Awaitable[Heard]] | None = None,
+    key_required: Callable[[B], bool] | None = None,
+) -> Declared[B]:
+    """Declare a write: a POST whose key, effect and answer are one transaction."""
+
+    def declared(work: Work[B]) -> Operation:
+        return Operation(
+            "POST", path, *_said(work), tag, scope, work, status, answer,
+            body=body, example=example, errors=errors, first=first, key_required=key_required,
+        )  # fmt: skip
+
+    return declared
+
+
+def _said(work: Work[Any]) -> tuple[str, str, str]:
+    """Return an operation's id, summary and description: its handler's name and docstring."""
+    summary, _, rest = (work.__doc__ or "").strip().partition("\n")
+    name: str = getattr(work, "__name__", "")
+    return name, summary.rstrip("."), " ".join(rest.split())

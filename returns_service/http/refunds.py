@@ -1,0 +1,286 @@
+"""Refunds by themselves: standalone ones, those found at Stripe, and what finance does about each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmodel import col, select
+
+from returns_service.commands import desk
+from returns_service.commands.answers import shown_payment, shown_refund, shown_return
+from returns_service.commands.cases import cases_seen
+from returns_service.commands.history import By
+from returns_service.commands.refunds import standalone
+from returns_service.commands.returns import Outside
+from returns_service.commands.stripe_says import payment_adopted, payment_named
+from returns_service.domain.problems import Problem
+from returns_service.domain.refund_status import STATUSES
+from returns_service.domain.stripe_words import Missing, PaymentSeen, RefundSeen, Refused
+from returns_service.http.bodies import Body, Metadata, Money, Name, Reason, Words
+from returns_service.http.operations import Call, Empty, Heard, Operation, Reply, always, reads, writes
+from returns_service.http.queries import shown_list
+from returns_service.http.return_refunds import Method, shown
+from returns_service.http.stripe_asked import Target, answered, payment_at_stripe
+from returns_service.store.database import Tx, locked_payment
+from returns_service.store.tables import Payment, Refund
+
+TAG = "Refunds"
+EXPANDABLE = ("return", "payment")
+
+
+class CreateRefund(Target):
+    """A refund of no return. No `amount`: all that is left on the payment."""
+
+    amount: Money | None = None
+    reason: Words | None = None
+    metadata: Metadata | None = None
+
+
+class RetryOne(Body):
+    """For how much to try again; whole where nothing is said."""
+
+    amount: Money | None = None
+    override_reason: Reason | None = None
+
+
+class SettleOneOutside(Body):
+    """How the failed refund's money reached the customer."""
+
+    amount: Money | None = None
+    method: Method
+    reference: Name
+    note: Words | None = None
+
+
+class SendAgain(Body):
+    """Why it may be sent under a new key."""
+
+    reason: Reason
+
+
+async def payment_if_new(call: Call[CreateRefund]) -> Heard:
+    """Ask Stripe for a payment that we never saw; with a known one, an intent can wait until Stripe is back."""
+    body = call.body
+    async with call.context.database.reading() as tx:
+        known = await payment_named(tx, payment_intent=body.payment_intent, charge=body.charge)
+        row = await tx.get(Payment, known) if known else None
+    if row is not None and body.payment_intent in (None, row.payment_intent) and body.charge in (None, row.charge):
+        return None
+    return await payment_at_stripe(call.context, body)
+
+
+@writes(
+    "/v1/refunds", TAG, "refund",
+    scope="refunds:write", body=CreateRefund, status=202, first=payment_if_new, key_required=always,
+    example={"payment_intent": "pi_3PxExample", "amount": 1500, "reason": "requested_by_customer"},
+    errors=(
+        "amount_exceeds_refundable", "charge_already_refunded", "amount_not_a_step", "payment_missing",
+        "charge_mismatch", "payment_not_succeeded", "payment_disputed", "connect_not_supported", "metadata_reserved",
+        "metadata_invalid", "stripe_unavailable",
+    ),
+)  # fmt: skip
+async def create_refund(call: Call[CreateRefund], tx: Tx) -> Reply:
+    """Refund a payment without a return.
+
+    The answer is the intent: Stripe is asked afterwards, and again until it has answered.
+    """
+    body = call.body
+    if isinstance(call.heard, PaymentSeen):
+        payment = await payment_adopted(tx, stripe_of(call), call.heard)
+    else:
+        known = await payment_named(tx, payment_intent=body.payment_intent, charge=body.charge)
+        payment = await locked_payment(tx, known or "")
+    metadata = body.metadata or {}
+    row = await standalone(tx, call.by, payment, amount=body.amount, reason=body.reason, metadata=metadata)
+    return shown(row, payment)
+
+
+def stripe_of(call: Call[Any]) -> By:
+    """Return Stripe as who says it, in this request."""
+    return By("stripe", call.by.request_id, call.by.policy)
+
+
+@reads(
+    "/v1/refunds", TAG, "refund_list",
+    parameters={
+        "payment_intent": "Only refunds of this PaymentIntent.",
+        "charge": "Only refunds of this charge.",
+        "return": "Only refunds of this return.",
+        "status": "Only refunds with this status.",
+    },
+    expandable=EXPANDABLE, errors=("unknown_filter",),
+)  # fmt: skip
+async def list_refunds(call: Call[Empty], tx: Tx) -> Reply:
+    """List refunds, newest first, those made in the Stripe Dashboard too."""
+    query = call.query
+    chosen: Any = select(Refund, Payment).join(Payment, col(Payment.id) == col(Refund.payment_id))
+    for name, column in (("payment_intent", Payment.payment_intent), ("charge", Payment.charge)):
+        if (value := query.get(name)) is not None:
+            chosen = chosen.where(col(column) == value)
+    if (return_id := query.get("return")) is not None:
+        chosen = chosen.where(col(Refund.return_id) == return_id)
+    if status := query.one_of("status", STATUSES):
+        chosen = chosen.where(col(Refund.status) == status)
+    found = (await tx.execute(query.window(chosen, Refund.id, "rfd"))).all()
+    rows, has_more = query.page([(row[0], row[1]) for row in found])
+    shown = await expanded(tx, call, rows)
+    return Reply(shown_list("/v1/refunds", shown, has_more, lambda body: body))
+
+
+async def expanded(tx: Tx, call: Call[Any], rows: list[tuple[Refund, Payment]]) -> list[dict[str, Any]]:
+    """Return refunds as they are answered, with what `expand[]` asks for."""
+    bodies = [shown_refund(refund, payment) for refund, payment in rows]
+    if "return" in call.query.expand:
+        ids = sorted({refund.return_id for refund, _ in rows if refund.return_id})
+        of = {case.row.id: shown_return(case) for case in await cases_seen(tx, call.by, ids)}
+        for body in bodies:
+            body["return"] = of.get(body["return"])
+    if "payment" in call.query.expand:
+        chosen = select(Refund).where(col(Refund.payment_id).in_([payment.id for _, payment in rows]))
+        siblings = (await tx.exec(chosen.order_by(col(Refund.id)))).all()
+        for body, (_, payment) in zip(bodies, rows, strict=True):
+            body["payment"] = shown_payment(payment, [r for r in siblings if r.payment_id == payment.id])
+    return bodies
+
+
+async def found_refund(tx: Tx, refund_id: str) -> tuple[Refund, Payment]:
+    """Return a refund and its payment, to look at. Raises Problem not_found."""
+    refund = await tx.get(Refund, refund_id)
+    if refund is None:
+        raise Problem("not_found", f"There is no refund {refund_id}.")
+    return refund, await tx.get_one(Payment, refund.payment_id)
+
+
+@reads("/v1/refunds/{refund_id}", TAG, "refund", expandable=EXPANDABLE, errors=("not_found",))
+async def read_refund(call: Call[Empty], tx: Tx) -> Reply:
+    """Read a refund: its amount, its breakdown, and what became of it."""
+    (body,) = await expanded(tx, call, [await found_refund(tx, call.id("refund_id"))])
+    return Reply(body)
+
+
+async def read_at_stripe(call: Call[Any]) -> Heard:
+    """Read the refund at Stripe and fold it at once; where Stripe gave it no id yet, its payment with all refunds.
+
+    Why the fold is here, in a transaction of its own: what Stripe holds is true, whatever is decided next.
+    """
+    database, refund_id = call.context.database, call.id("refund_id")
+    async with database.reading() as tx:
+        row, payment = await found_refund(tx, refund_id)
+    heard: RefundSeen | PaymentSeen | Missing | Refused
+    if row.stripe_refund is not None:
+        heard, news = answered(await call.context.gateway.retrieve_refund(row.stripe_refund)), row.news
+    else:
+        target = Target(
+            payment_intent=payment.payment_intent, charge=None if payment.payment_intent else payment.charge
+        )
+        heard, news = await payment_at_stripe(call.context, target), payment.news
+    if not isinstance(heard, RefundSeen | PaymentSeen):
+        raise Problem("payment_missing", f"Stripe knows no refund {row.stripe_refund}.")
+    seen = heard
+    await database.run(lambda tx: desk.told(tx, stripe_of(call), refund_id, seen, news))
+    return seen
+
+
+@writes(
+    "/v1/refunds/{refund_id}/check", TAG, "refund",
+    scope="refunds:write", body=Empty, example={}, first=read_at_stripe,
+    errors=("not_found", "payment_missing", "stripe_unavailable"),
+)  # fmt: skip
+async def check_refund(call: Call[Empty], tx: Tx) -> Reply:
+    """Ask Stripe now what became of a refund."""
+    return Reply(shown_refund(*await found_refund(tx, call.id("refund_id"))))
+
+
+@writes(
+    "/v1/refunds/{refund_id}/retry", TAG, "refund",
+    scope="refunds:write", body=RetryOne, status=202, key_required=always, example={},
+    errors=(
+        "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "override_required",
+        "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed", "charge_already_refunded",
+    ),
+)  # fmt: skip
+async def retry_refund(call: Call[RetryOne], tx: Tx) -> Reply:
+    """Try a failed refund again, as a new refund with a new key, which supersedes it."""
+    body = call.body
+    refund_id = call.id("refund_id")
+    return shown(
+        *await desk.retry_one(tx, call.by, refund_id, amount=body.amount, override_reason=body.override_reason)
+    )
+
+
+@writes(
+    "/v1/refunds/{refund_id}/settle_outside", TAG, "refund",
+    scope="refunds:write", body=SettleOneOutside, key_required=always,
+    example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
+    errors=(
+        "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "amount_exceeds_due",
+        "amount_not_a_step",
+    ),
+)  # fmt: skip
+async def settle_refund_outside(call: Call[SettleOneOutside], tx: Tx) -> Reply:
+    """Record that a failed refund was paid by other means; answers the refund that says so."""
+    refund_id = call.id("refund_id")
+    outside = Outside(refund=refund_id, **call.body.model_dump())
+    return shown(*await desk.settle_one_outside(tx, call.by, refund_id, outside))
+
+
+async def canceled_at_stripe(call: Call[Empty]) -> Heard:
+    """Ask Stripe to cancel a refund that waits for the customer; what was never sent, Stripe knows nothing of."""
+    async with call.context.database.reading() as tx:
+        row, _ = await found_refund(tx, call.id("refund_id"))
+    if row.status != "requires_action" or row.stripe_refund is None:
+        return None
+    # One key however often it is asked: canceling twice is canceling once.
+    heard = answered(await call.context.gateway.cancel_refund(row.stripe_refund, key=f"{row.id}:cancel"))
+    if not isinstance(heard, RefundSeen):
+        said = heard.message if isinstance(heard, Refused | Missing) else None
+        raise Problem("refund_not_cancelable", said, refund_status=row.status)
+    return heard
+
+
+@writes(
+    "/v1/refunds/{refund_id}/cancel", TAG, "refund",
+    scope="refunds:write", body=Empty, example={}, first=canceled_at_stripe,
+    errors=("not_found", "refund_not_cancelable", "stripe_unavailable"),
+)  # fmt: skip
+async def cancel_refund(call: Call[Empty], tx: Tx) -> Reply:
+    """Cancel a refund that was not sent yet, or that waits for the customer."""
+    refund_id = call.id("refund_id")
+    if isinstance(call.heard, RefundSeen):
+        await desk.told(tx, stripe_of(call), refund_id, call.heard, None)
+        return Reply(shown_refund(*await found_refund(tx, refund_id)))
+    return Reply(shown_refund(*await desk.cancel_unsent(tx, call.by, refund_id)))
+
+
+async def not_found_at_stripe(call: Call[SendAgain]) -> Heard:
+    """Look for the refund at Stripe; it is sent again only where Stripe has none. Raises Problem refund_found."""
+    database, refund_id = call.context.database, call.id("refund_id")
+    async with database.reading() as tx:
+        row, _ = await found_refund(tx, refund_id)
+        desk.can_be_sent_again(tx, row)
+    heard = await read_at_stripe(call)
+    async with database.reading() as tx:
+        row, _ = await found_refund(tx, refund_id)
+    if row.stripe_refund is not None:
+        raise Problem("refund_found", stripe_refund=row.stripe_refund, refund_status=row.status)
+    return heard
+
+
+@writes(
+    "/v1/refunds/{refund_id}/send_again", TAG, "refund",
+    scope="refunds:write", body=SendAgain, status=202, first=not_found_at_stripe, key_required=always,
+    example={"reason": "Stripe support says it never arrived."},
+    errors=("not_found", "refund_not_unknown", "too_early", "refund_found", "payment_missing", "stripe_unavailable"),
+)  # fmt: skip
+async def send_refund_again(call: Call[SendAgain], tx: Tx) -> Reply:
+    """Send a refund of unknown outcome again, under a new key.
+
+    At least 15 minutes after its last attempt, and only when Stripe, asked once more, has no such refund.
+    """
+    return shown(*await desk.sent_again(tx, call.by, call.id("refund_id"), call.body.reason))
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    create_refund, list_refunds, read_refund, check_refund, retry_refund, settle_refund_outside, cancel_refund,
+    send_refund_again,
+)  # fmt: skip

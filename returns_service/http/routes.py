@@ -1,0 +1,73 @@
+"""All routes, and the application that serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from litestar import Litestar
+from litestar.datastructures import MutableScopeHeaders, State
+from litestar.types import Message, Scope
+
+from returns_service.http import (
+    docs,
+    events,
+    health,
+    payments,
+    receipts,
+    refunds,
+    return_refunds,
+    returns,
+    stripe_webhook,
+)
+from returns_service.http.calls import handler_of
+from returns_service.http.context import Context
+from returns_service.http.errors import HANDLERS, explain_problem, named
+from returns_service.http.operations import Operation
+
+Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]] | AbstractAsyncContextManager[None]
+OPERATIONS: tuple[Operation, ...] = (
+    *returns.OPERATIONS,
+    *receipts.OPERATIONS,
+    *return_refunds.OPERATIONS,
+    *refunds.OPERATIONS,
+    *payments.OPERATIONS,
+    *events.OPERATIONS,
+)
+SAFE = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+def litestar_app(context: Context, lifespan: Sequence[Lifespan] = ()) -> Litestar:
+    """Return the application. `lifespan`: what begins and ends with it."""
+    open_to_all = [
+        health.healthz, health.readyz, health.metrics, stripe_webhook.stripe_webhook, explain_problem, *docs.HANDLERS,
+    ]  # fmt: skip
+    return Litestar(
+        route_handlers=[*(handler_of(operation) for operation in OPERATIONS), *open_to_all],
+        exception_handlers=HANDLERS,
+        before_send=[dress],
+        state=State({"context": context}),
+        lifespan=list(lifespan),
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+async def dress(message: Message, scope: Scope) -> None:
+    """Give every answer its request id and the headers that keep a browser from guessing; count it."""
+    if message["type"] != "http.response.start":
+        return
+    headers = MutableScopeHeaders.from_message(message)
+    headers["Request-Id"] = named(scope)
+    for name, value in SAFE.items():
+        headers.setdefault(name, value)
+    if scope["path"].startswith("/v1/"):
+        headers["Cache-Control"] = "no-store"
+    context: Context = scope["litestar_app"].state.context
+    route = scope.get("path_template") or "none"
+    context.metrics.requests.labels(scope.get("method", ""), route, message["status"]).inc()
