@@ -21,7 +21,7 @@ from returns_service.commands.refunds import follow_up, new_refund
 from returns_service.domain import money, return_machine
 from returns_service.domain.refund_status import FINAL, OPEN, RANK, WAITING, join
 from returns_service.domain.stripe_words import ChargeSeen, DisputeSeen, PaymentSeen, RefundSeen
-from returns_service.store.database import Tx, locked_payment, locked_refunds
+from returns_service.store.database import Tx, inserted, locked_payment, locked_refunds
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization, ReturnLine
 
 OURS = re.compile(r"rfd_[0-7][0-9a-hjkmnp-tv-z]{25}\Z")
@@ -82,15 +82,7 @@ async def _inserted(tx: Tx, seen: PaymentSeen) -> str:
         read_at=tx.now + timedelta(seconds=SECOND_LOOK_SECONDS),
         created_at=tx.now,
     )
-    values = row.model_dump()
-    if tx.postgresql:
-        from sqlalchemy.dialects.postgresql import insert as insert_pg
-
-        await tx.execute(insert_pg(Payment).values(**values).on_conflict_do_nothing())
-    else:
-        from sqlalchemy.dialects.sqlite import insert as insert_lite
-
-        await tx.execute(insert_lite(Payment).values(**values).on_conflict_do_nothing())
+    await inserted(tx, Payment, row.model_dump())
     found = await payment_named(tx, payment_intent=seen.payment_intent, charge=seen.charge)
     return found or row.id
 
@@ -184,7 +176,7 @@ async def refund_said(
     if row.stripe_refund is None:
         row.first_attempt_at = row.first_attempt_at or seen.created
         row.tries, row.lookups_only = 0, False
-    row.stripe_refund, row.status = seen.id, joined.status
+    row.stripe_refund, row.stripe_created_at, row.status = seen.id, seen.created, joined.status
     row.news += not fresh
     row.arrival = arrival_of(seen) or row.arrival
     if joined.status == seen.status:

@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from returns_service.store.database import Database
-from returns_service.store.tables import Payment
+from returns_service.store.reconciliation_tables import ReconciliationRun
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK = 7_263_845_001  # any number, the same for all: one migration at a time
@@ -86,4 +86,4 @@ def differences(connection: Connection) -> list[Any]:
     from alembic.autogenerate import compare_metadata
 
     context = MigrationContext.configure(connection, opts={"compare_type": True})
-    return list(compare_metadata(context, Payment.metadata))
+    return list(compare_metadata(context, ReconciliationRun.metadata))

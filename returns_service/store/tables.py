@@ -178,6 +178,7 @@ class Refund(SQLModel, table=True):
         # Two clicks can't both queue a refund of one return. Never a bar to what Stripe says: it has no such statuses.
         partial("uq_refund_unanswered", "return_id", where=f"return_id IS NOT NULL AND {UNANSWERED_SQL}", unique=True),
         partial("ix_refund_due", "next_attempt_at", "id", where=DUE_SQL),
+        partial("ix_refund_at_stripe", "stripe_created_at", "id", where="stripe_created_at IS NOT NULL"),
     )
 
     id: str = Field(primary_key=True)
@@ -212,6 +213,7 @@ class Refund(SQLModel, table=True):
     news: int = 0  # counts Stripe's words: a read is fresh if none came since its claim
     # what Stripe said
     stripe_refund: str | None = Field(default=None, unique=True)
+    stripe_created_at: datetime | None = a_time(nullable=True)  # its place in Stripe's list: what a comparison goes by
     failure: dict[str, Any] | None = maybe_object()
     arrival: dict[str, Any] | None = maybe_object()
     waits_for: str | None = None  # pending_reason, or what the customer must do

@@ -181,19 +181,18 @@ class StripeGateway(Gateway):
         except Unreadable as error:
             return Unknown("unreadable_answer", f"Stripe's answer about this payment: {error}")
 
-    async def refunds_since(self, since: datetime) -> AsyncIterator[RefundSeen]:
-        """Yield all refunds created since, newest first.
+    async def refunds_since(self, since: datetime, before: datetime | None = None) -> AsyncIterator[RefundSeen]:
+        """Yield all refunds created since (and before, whole seconds), newest first.
 
         One that can't be read doesn't hide the others: they are yielded first, then StripeSilent tells of it.
         """
         unread: list[str] = []
-        async for thing in self._all(self._stripe.refunds.list_async, created={"gte": int(since.timestamp())}):
+        created = {"gte": int(since.timestamp())} | ({"lt": int(before.timestamp())} if before else {})
+        async for thing in self._all(self._stripe.refunds.list_async, created=created):
             try:
-                seen = refund_of(thing)
+                yield refund_of(thing)
             except Unreadable as error:
                 unread.append(f"{thing.get('id')}: {error}")
-            else:
-                yield seen
         if unread:
             raise StripeSilent(Unknown("unreadable_answer", f"{len(unread)} refunds couldn't be read: {unread[0]}"))
 

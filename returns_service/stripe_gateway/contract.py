@@ -76,8 +76,8 @@ class Gateway(Protocol):
     ) -> PaymentSeen | Missing | TryLater | Unknown:
         """Read a payment with all its refunds; a charge that has a PaymentIntent is that PaymentIntent's."""
 
-    def refunds_since(self, since: datetime) -> AsyncIterator[RefundSeen]:
-        """Yield all refunds created since, newest first. Raises StripeSilent."""
+    def refunds_since(self, since: datetime, before: datetime | None = None) -> AsyncIterator[RefundSeen]:
+        """Yield all refunds created since (and before, whole seconds), newest first. Raises StripeSilent."""
 
     def events_since(
         self, since: datetime, types: Sequence[str], *, only_undelivered: bool = False
