@@ -1,0 +1,30 @@
+"""One stage for all worlds of a session, and no log in between."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from tests.world.stage import Stage
+from tests.world.world import World
+
+
+@pytest.fixture(scope="session")
+def world_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """The stage, on a file of its own."""
+    stage = Stage(tmp_path_factory.mktemp("world") / "world.db")
+    yield stage
+    stage.close()
+
+
+@pytest.fixture(autouse=True)
+def stage(world_stage: Stage) -> Iterator[Stage]:
+    """The stage set, the service's log silent."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    World.stage = world_stage
+    yield world_stage
+    structlog.configure(**before)

@@ -1,0 +1,263 @@
+"""What must hold, checked from outside: committed rows on one side, Stripe's ledger on the other."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any, cast
+
+from returns_service.commands.case import Case
+from returns_service.commands.history import By
+from returns_service.domain import return_machine
+from returns_service.domain.policy import DEFAULT, Policy
+from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, WAITING
+from tests.world.stage import Stage
+
+Row = Any  # a row of a table, as a namespace: its columns are its attributes
+JSON_COLUMNS = frozenset("breakdown parameters policy approvals accepted rejected failure data dispute".split())
+LIVE_AT_STRIPE = ("pending", "requires_action", "succeeded")
+COUNTS = (*OPEN, "succeeded", "settled_outside")
+TOLD = ("pending", "requires_action", "succeeded", "failed", "canceled", "withdrawn", "settled_outside")
+STEPS = {"isk": 100, "kwd": 10}  # the smallest amount that Stripe moves, minor units; else 1
+
+
+@lru_cache(4096)
+def _read(text: str) -> Any:
+    return json.loads(text)
+
+
+def _row(found: sqlite3.Row) -> Row:
+    values = {
+        name: _read(value) if name in JSON_COLUMNS and isinstance(value, str) else value
+        for name, value in zip(found.keys(), found, strict=True)
+    }
+    return SimpleNamespace(**values)
+
+
+@dataclass
+class Laws:
+    """The laws over one world, and what it has told so far."""
+
+    stage: Stage
+    policy: Policy = DEFAULT
+    repaired: set[str] = field(default_factory=set)  # refunds at Stripe that a late repair made
+    kept: dict[str, str] = field(default_factory=dict)  # key -> what was answered 2xx
+    states: dict[str, str] = field(default_factory=dict)  # return -> the fold of its events
+    sequences: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)  # refund -> the fold of its events
+    triggers: set[tuple[str, str, str]] = field(default_factory=set)  # (from, trigger, to): transitions met
+    seen_events: int = 0
+    seen_version: tuple[int, int] = (-1, -1)
+
+    def rows(self, table: str, *, after: int = 0) -> list[Row]:
+        """Return the committed rows of a table in the order of their insertion."""
+        sql = f"SELECT rowid AS number, * FROM {table} WHERE rowid > ? ORDER BY rowid"  # noqa: S608 - our own names
+        return [_row(found) for found in self.stage.eye.execute(sql, (after,))]
+
+    def at_stripe(self) -> list[dict[str, Any]]:
+        """Return all refunds that Stripe holds."""
+        return list(self.stage.ledger.refunds)
+
+    def cases(self) -> Iterator[Case]:
+        """Yield every return with all that decides about it, made of committed rows."""
+        payments = {row.id: row for row in self.rows("payment")}
+        refunds, lines, receipts, counts = (
+            _by(key, self.rows(table))
+            for key, table in (
+                ("payment_id", "refund"),
+                ("return_id", "return_line"),
+                ("return_id", "receipt"),
+                ("receipt_id", "receipt_line"),
+            )
+        )
+        for row in self.rows("return_authorization"):
+            case = Case(
+                cast("Any", None), By("eye", policy=self.policy), payments[row.payment_id], row,
+                sorted(lines[row.id], key=lambda line: int(line.position)), refunds[row.payment_id],
+            )  # fmt: skip
+            case.receipts = receipts[row.id]
+            case.receipt_lines = [count for receipt in case.receipts for count in counts[receipt.id]]
+            yield case
+
+    # --- after every step --------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Check what must hold at any moment."""
+        assert not self.stage.broken, self.stage.broken[0]
+        version = (self.stage.one("PRAGMA data_version")[0], len(self.stage.ledger.events))
+        if version == self.seen_version:
+            return
+        self.seen_version = version
+        self._history()
+        refunds = {row.id: row for row in self.rows("refund")}
+        self._once(refunds)
+        self._never_too_much(refunds)
+        self._nothing_silent(refunds)
+        for case in self.cases():
+            self._return(case)
+
+    def _history(self) -> None:
+        """Events have no gaps, say who and when, and their fold is the state."""
+        for event in self.rows("event", after=self.seen_events):
+            self.seen_events = event.number
+            assert event.actor, f"{event.id}: nobody did it"
+            assert event.request_id or not event.actor.startswith(("key_", "usr_")), f"{event.id}: in no request"
+            if event.return_id is not None and event.sequence is not None:
+                last = self.sequences.get(event.return_id, 0)
+                assert event.sequence == last + 1, f"{event.return_id}: event {event.sequence} follows {last}"
+                self.sequences[event.return_id] = event.sequence
+            if event.type in ("return.created", "return.state_changed"):
+                known = self.states.get(event.return_id)
+                assert event.data["from"] == known, f"{event.return_id}: {known}, the event says {event.data['from']}"
+                self.states[event.return_id] = event.data["to"]
+            if event.type in ("return.state_changed", "return.updated") and "trigger" in event.data:
+                self.triggers.add((event.data["from"], event.data["trigger"], event.data["to"]))
+            if event.type == "refund.created":
+                self.statuses[event.refund_id] = event.data["object"]["status"]
+            if event.type == "refund.status_changed":
+                self.statuses[event.refund_id] = event.data["to"]
+
+    def _once(self, refunds: dict[str, Row]) -> None:
+        """A row owns at most one refund at Stripe; that one is exactly as decided."""
+        owners = _by("stripe_refund", [row for row in refunds.values() if row.stripe_refund])
+        found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for refund in self.at_stripe():
+            if name := refund["metadata"].get("refund_id"):
+                found[name].append(refund)
+        for name, mine in found.items():
+            assert name in refunds, f"{name} is at Stripe, its row is gone"
+            row = refunds[name]
+            assert len([r for r in mine if r["id"] not in self.repaired]) <= 1, f"{name} was paid twice"
+            assert all(r["amount"] == row.amount for r in mine), f"{name} was paid another amount"
+        for name, rows in owners.items():
+            assert len(rows) == 1, f"{name} has two rows"
+        for row in refunds.values():
+            total = sum(item["amount"] for item in row.breakdown)
+            assert total == row.amount, f"{row.id}: {row.amount}, its breakdown sums to {total}"
+            self._says_who(row)
+
+    def _says_who(self, row: Row) -> None:
+        """No refund is called failed, canceled or paid unless Stripe said so."""
+        seen = self.stage.ledger.refunds.get(row.stripe_refund or "")
+        if row.status in FINAL and seen is not None:
+            assert seen["status"] == row.status, f"{row.id} {row.status}? Stripe says {seen['status']}"
+        elif row.status in FINAL:
+            assert row.id in self.stage.wire.refused, f"{row.id} {row.status}? Says who?"
+        elif row.status in (*WAITING, "succeeded"):
+            assert seen is not None, f"{row.id} {row.status}? Stripe holds no such refund"
+
+    def _never_too_much(self, refunds: dict[str, Row]) -> None:
+        """What was decided for a payment never exceeds what was captured."""
+        late = {r["metadata"].get("refund_id") for r in self.at_stripe() if r["id"] in self.repaired}
+        for payment in self.rows("payment"):
+            decided = [r for r in refunds.values() if r.payment_id == payment.id and r.source != "external"]
+            # A refusal may lose to a refund that Stripe repaired long after: that is the desk's.
+            spent = sum(r.amount for r in decided if r.status in (*OPEN, "succeeded") and r.id not in late)
+            assert spent <= payment.captured, f"{payment.id}: decided {spent} of {payment.captured}"
+
+    def _nothing_silent(self, refunds: dict[str, Row]) -> None:
+        """Every open thing has its next moment; every news was folded once; answers given stay given."""
+        for row in refunds.values():
+            if row.status in OPEN:
+                assert row.next_attempt_at is not None, f"{row.id} is {row.status} and waits for nothing"
+            if row.status in TOLD:
+                told = self.statuses.get(row.id)
+                assert told == row.status, f"{row.id} is {row.status}, its events say {told}"
+        for news in self.rows("stripe_event"):
+            assert news.outcome != "failed", f"{news.id} {news.type} was not folded: {news.error}"
+            assert news.attempts <= 1, f"{news.id} was folded {news.attempts} times"
+        kept = {row.key for row in self.rows("idempotency_key") if row.body is not None}
+        assert self.kept.keys() <= kept, "an answer that was given is gone"
+        for call in self.stage.wire.in_flight:
+            row = refunds[call.refund]
+            if row.lease_token == call.token:
+                assert row.lease_until == call.lease_until, f"{call.refund}: a stranger touched the lease"
+
+    def _return(self, case: Case) -> None:
+        row = case.row
+        assert self.states.get(row.id) == row.state, f"{row.id} is {row.state}, its events say {self.states[row.id]}"
+        assert self.sequences[row.id] == row.version, f"{row.id}: version {row.version} without its event"
+        facts = case.facts()
+        if row.state in return_machine.LIVE:
+            ruled = return_machine.ruled(facts)
+            assert row.state == ruled, f"{row.id} is {row.state}, by the rule it is {ruled}"
+        if row.state in ("approved", "refunding") and facts.due and case.policy.refund_on != "manual":
+            waits = facts.refund_unanswered or facts.refund_failed or row.follow_up_at is not None
+            assert waits, f"{row.id}: {facts.due} is due and nobody pays it"
+        self._counts(case)
+        worth, paid = self.worth(case), self.paid(case)
+        for line, amount in paid.items():
+            assert amount <= worth[line], f"{line} got {amount}, it is worth {worth[line]}"
+
+    def _counts(self, case: Case) -> None:
+        """A line's counts are those of its standing receipts."""
+        standing = {receipt.id for receipt in case.receipts if receipt.reversed_at is None}
+        for line in case.lines:
+            units = sum(c.quantity for c in case.receipt_lines if c.line_id == line.id and c.receipt_id in standing)
+            ours = sum(line.accepted.values()) + sum(line.rejected.values()) + line.inspecting
+            assert ours == units <= line.quantity, f"{line.id}: {ours} counted, {units} on its receipts"
+
+    def worth(self, case: Case) -> dict[str, int]:
+        """Return what each line's accepted units are worth: the cumulative allocation, worked out here anew."""
+        standing = {receipt.id for receipt in case.receipts if receipt.reversed_at is None}
+        step, worth = STEPS.get(case.row.currency, 1), {}
+        for line in case.lines:
+            mine = [c for c in case.receipt_lines if c.line_id == line.id and c.receipt_id in standing and c.accepted]
+            worth[line.id] = line.total_amount * sum(c.quantity for c in mine) // line.quantity // step * step
+        return worth
+
+    def paid(self, case: Case) -> dict[str, int]:
+        """Return what each line got, or is on its way to get."""
+        paid = dict.fromkeys((line.id for line in case.lines), 0)
+        for refund in case.refunds:
+            for item in refund.breakdown if refund.status in COUNTS else ():
+                if item["line"] is not None and not item["adjustment"]:
+                    paid[item["line"]] += item["amount"]
+        return paid
+
+    # --- once the world is quiet -------------------------------------------------------------------------------------
+
+    def check_truth(self) -> None:
+        """Check what must be true once nothing is under way any more."""
+        self.seen_version = (-1, -1)
+        self.check()
+        refunds = self.rows("refund")
+        rows = {row.stripe_refund: row for row in refunds if row.stripe_refund}
+        payments = {row.payment_intent: row for row in self.rows("payment")}
+        for refund in self.at_stripe():
+            if refund["payment_intent"] in payments:
+                assert refund["id"] in rows, f"{refund['id']}: nobody here knows it"
+                ours = rows[refund["id"]].status
+                assert ours == refund["status"], f"{refund['id']} is {refund['status']}, we say {ours}"
+        for row in refunds:
+            assert row.status not in UNANSWERED, f"{row.id} is still {row.status}"
+        for intent, payment in payments.items():
+            charge = self.stage.ledger.charges[self.stage.ledger.payment_intents[intent]["latest_charge"]]
+            left = charge["amount_captured"] - charge["amount_refunded"]
+            ours = payment.captured - sum(
+                r.amount for r in refunds if r.payment_id == payment.id and r.status in (*OPEN, "succeeded")
+            )
+            assert ours == left, f"{payment.id}: {left} refundable at Stripe, {ours} here"
+        for case in self.cases():
+            self._settled(case)
+
+    def _settled(self, case: Case) -> None:
+        """A refunded return paid every line its cumulative allocation; a barred one is barred for a reason."""
+        facts = case.facts()
+        if case.row.follow_up_at is not None:
+            assert return_machine.unmet("refund", case.row.state, facts), f"{case.row.id}: barred by nothing"
+        if case.row.state == "refunded":
+            worth, paid = self.worth(case), self.paid(case)
+            assert paid == worth, f"{case.row.id}: lines got {paid}, they are worth {worth}"
+
+
+def _by(key: str, rows: list[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[getattr(row, key)].append(row)
+    return found

@@ -1,0 +1,102 @@
+"""The end of a world: no faults any more, clocks run on, everybody does what is due, until nothing is.
+
+Healing hides bugs, so it comes last: first whoever stands at a gate goes on and workers do what is due, then the late
+webhooks arrive, newest first, then the janitor sweeps. Half the worlds wake a day later, when Stripe has forgotten the
+keys.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from returns_service.domain import return_machine
+from returns_service.domain.refund_status import WAITING
+from returns_service.worker import sweeps
+from tests.world import acts
+from tests.world.laws import Row
+
+if TYPE_CHECKING:
+    from tests.world.world import World
+
+ROUNDS = 200
+DAY = 24 * 3600
+
+
+def grow_quiet(world: World) -> None:
+    """Let everything come to its end."""
+    world.wire.faults = []
+    world.tell("all faults end")
+    if world.wakes_late:
+        world.time_passes(DAY)
+    for actor in list(world.kernel.waiting):
+        world.kernel.finish(actor)
+    _let_stripe_end(world)
+    _drain(world, workers_only=True)
+    while world.ledger.mailbox:
+        world.webhook(-1, "")
+    world.clock.advance(sweeps.EVERY_SECONDS)
+    world.sweep()
+    _drain(world, workers_only=False)
+
+
+def _let_stripe_end(world: World) -> None:
+    """Disputes end, pending refunds settle; who must act may never do so."""
+    for number, dispute in enumerate(list(world.ledger.disputes)):
+        moves = world.moves(dispute)
+        if "win" in moves:
+            world.move("lose" if world.settles and not number and "lose" in moves else "win", dispute["id"])
+    for refund in list(world.ledger.refunds):
+        if refund["status"] == "pending" or (refund["status"] == "requires_action" and world.settles):
+            world.move("settle", refund["id"])
+    while (at := world.ledger.next_move_at()) is not None:
+        world.clock.advance(max(0.0, at - world.clock.unix()))
+        world.ledger.make_due_moves()
+
+
+def _drain(world: World, *, workers_only: bool) -> None:
+    """Do what is due next, and advance the clock to it, until nothing is."""
+    for _ in range(ROUNDS):
+        refund_due, chore_due = _next_refund(world), None if workers_only else _next_chore(world)
+        moments = [moment for moment in (refund_due, chore_due) if moment is not None]
+        while not workers_only and world.ledger.mailbox:
+            world.webhook(-1, "")
+            moments = moments or [world.clock.now()]
+        if not moments:
+            return
+        world.clock.advance(max(0.0, (min(moments) - world.clock.now()).total_seconds()))
+        if refund_due is not None and refund_due <= world.clock.now():
+            actor = world.spawn("worker", acts.work(world.stage))
+            world.kernel.finish(actor)
+            if actor.answer == "idle":
+                world.clock.advance(1)  # the pace, or the breaker, lets nobody through just now
+        if chore_due is not None and chore_due <= world.clock.now():
+            world.sweep()
+    raise AssertionError("the world never grows quiet")
+
+
+def _next_refund(world: World) -> datetime | None:
+    payments = {row.id: row for row in world.rows("payment")}
+    due = [(row, payments[row.payment_id]) for row in world.rows("refund")]
+    return min((_due_at(row, payment) for row, payment in due if _is_due(world, row, payment)), default=None)
+
+
+def _is_due(world: World, row: Row, payment: Row) -> bool:
+    """Whether Stripe is to be asked; what waits for a customer, as Stripe says too, is as quiet as it gets."""
+    if row.next_attempt_at is None or (payment.disputed and row.status == "queued"):
+        return False
+    seen = world.ledger.refunds.get(row.stripe_refund or "")
+    return not (row.status in WAITING and seen is not None and seen["status"] == row.status)
+
+
+def _due_at(refund: Row, payment: Row) -> datetime:
+    return max(datetime.fromisoformat(t) for t in (refund.next_attempt_at, refund.lease_until, payment.busy_until) if t)
+
+
+def _next_chore(world: World) -> datetime | None:
+    moments = [row.read_at for row in world.rows("payment")]
+    moments += [row.next_attempt_at for row in world.rows("stripe_event")]
+    for case in world.laws.cases():
+        barred = return_machine.unmet("refund", case.row.state, case.facts())
+        moments += [case.row.follow_up_at] if not barred else []
+    return min((datetime.fromisoformat(moment) for moment in moments if moment), default=None)

@@ -1,0 +1,360 @@
+"""The world's rules: what can happen, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from returns_service.commands.receipts import Count
+from returns_service.domain.policy import DEFAULT
+from returns_service.store.claims import LEASE_SECONDS
+from returns_service.stripe_simulator import Dashboard, Refusal, WrongMove
+from tests.world import acts
+from tests.world.acts import Desk, Wish
+from tests.world.kernel import Actor
+from tests.world.laws import Laws
+from tests.world.quiet import grow_quiet
+from tests.world.stage import FAULTS, Stage
+
+T = TypeVar("T")
+DAY = 24 * 3600
+CI = settings(
+    max_examples=100,
+    stateful_step_count=24,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],  # `explain` traces every line: several times slower
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
+    report_multiple_bugs=False,
+)
+WHICH = st.integers(0, 5)
+FATES = st.sampled_from(["", "", "", "", "in transaction", "before the answer", "is slow"])
+STRIKES = st.sampled_from(["", "", "", "drop_after", "drop_before", "stored_500", *FAULTS])
+METHODS = st.sampled_from(["pm_card_visa", "pm_card_visa", "pm_card_pendingRefund", "pm_card_refundFail"])
+CURRENCIES = st.sampled_from(["usd", "usd", "isk"])
+LINES = st.lists(st.tuples(st.integers(1, 3), st.sampled_from([1, 2, 5])), min_size=1, max_size=2)
+
+
+def pick(some: Sequence[T], which: int) -> T:
+    """Return one of `some`."""
+    return some[which % len(some)]
+
+
+class World(RuleBasedStateMachine):
+    """One life of the service: callers, dock, desk, workers, Stripe, banks and death."""
+
+    stage: ClassVar[Stage]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage.begin()
+        self.kernel, self.clock, self.ledger = self.stage.kernel, self.stage.clock, self.stage.ledger
+        self.wire, self.dashboard = self.stage.wire, Dashboard(self.stage.ledger)
+        self.policy = DEFAULT
+        self.laws, self.desk = Laws(self.stage, self.policy), Desk(self.stage, self.policy)
+        self.payments: list[tuple[str, str]] = []  # (intent, currency)
+        self.wishes: list[Wish] = []
+        self.wakes_late = False  # a day after the last rule
+        self.settles = False  # who must act does so in the end, and the first dispute is lost
+
+    # --- callers -----------------------------------------------------------------------------------------------------
+
+    @initialize(
+        amount=st.sampled_from([6, 10, 15]),
+        currency=CURRENCIES,
+        method=METHODS,
+        lines=LINES,
+        parcel=WHICH,
+        ends=st.tuples(st.booleans(), st.booleans()),
+    )
+    def the_shop_opens(
+        self,
+        amount: int,
+        currency: str,
+        method: str,
+        lines: list[tuple[int, int]],
+        parcel: int,
+        ends: tuple[bool, bool],
+    ) -> None:
+        """The janitor's first round; a payment, an approved return, mostly its first parcel."""
+        self.wakes_late, self.settles = ends
+        self.sweep()
+        self.buy(amount, currency, method)
+        self.open_return(0, lines, approve=True, fate="")
+        if parcel and self.returns:
+            self.parcel(0, 0, parcel, "new", "", again=False)
+
+    @rule(amount=st.sampled_from([6, 10, 15]), currency=CURRENCIES, method=METHODS)
+    def buy(self, amount: int, currency: str, method: str) -> None:
+        """A customer pays."""
+        hundreds = amount * 100
+        self.payments.append((acts.pay(self.stage, hundreds, currency, method), currency))
+        self.tell(f"a customer pays {hundreds} {currency} by {method}: {self.payments[-1][0]}")
+
+    @rule(which=WHICH, lines=LINES, approve=st.sampled_from([True, True, True, False]), fate=FATES)
+    def open_return(self, which: int, lines: list[tuple[int, int]], approve: bool, fate: str) -> None:
+        """The shop asks for a return, mostly approved at once."""
+        intent, currency = pick(self.payments, which)
+        odd = 0 if currency == "isk" else 1  # amounts that don't split evenly
+        wanted = [(units, share * 100 + odd) for units, share in lines]
+        shown = ", ".join(f"{units} for {paid}" for units, paid in wanted)
+        effect = acts.opens(f"order-{len(self.wishes)}", currency, wanted)
+        answer = self.ask(f"a return on {intent} of {shown}", effect, fate, intent)
+        if approve and answer is not None and answer[0] == 200:
+            self.ask(f"approve {answer[1]}", acts.decides(answer[1], "approve", None), "", actor="usr_anna")
+
+    @precondition(lambda self: self.returns)
+    @rule(
+        which=WHICH, line=WHICH, units=st.integers(1, 4), fate=FATES, again=st.booleans(),
+        condition=st.sampled_from(["new", "new", "new", "opened", "missing", "wrong_item"]),
+    )  # fmt: skip
+    def parcel(self, which: int, line: int, units: int, condition: str, fate: str, again: bool) -> None:
+        """A parcel arrives at the dock; sometimes it is scanned twice."""
+        name = pick(self.returns, which)
+        lines = self.stage.eye.execute("SELECT id FROM return_line WHERE return_id = ? ORDER BY position", (name,))
+        count = Count(units, condition, line=pick([row["id"] for row in lines], line))
+        effect = acts.receives(name, [count], f"scan-{len(self.wishes)}")
+        state = self.stage.one("SELECT state FROM return_authorization WHERE id = ?", name)["state"]
+        answer = self.ask(f"{units} {condition} of {name} received", effect, fate, actor="usr_dock")
+        live = state in ("approved", "refunding", "refunded", "failed")
+        if answer is not None and fate != "is slow":
+            self.stage.law(not live or answer[0] == 200, f"the dock was refused: {name} {state}, {answer}")
+        if again and answer is not None and answer[0] == 200:
+            twice = self.ask(f"the same parcel of {name} again", effect, "", actor="usr_dock")
+            self.stage.law(twice == answer, f"a parcel sent twice: {answer}, then {twice}")
+
+    @precondition(lambda self: self.rows("receipt"))
+    @rule(which=WHICH, fate=FATES)
+    def reverse(self, which: int, fate: str) -> None:
+        """The dock undoes a miscount."""
+        receipt = pick(self.rows("receipt"), which)
+        effect = acts.reverses(receipt.return_id, receipt.id)
+        self.ask(f"{receipt.id} was a miscount", effect, fate, actor="usr_dock")
+
+    @precondition(lambda self: self.rows("undeclared_item"))
+    @rule(which=WHICH, line=WHICH, accept=st.booleans())
+    def resolve(self, which: int, line: int, accept: bool) -> None:
+        """Somebody decides about a surplus unit."""
+        item = pick(self.rows("undeclared_item"), which)
+        lines = [row.id for row in self.rows("return_line") if row.return_id == item.return_id]
+        effect = acts.resolves(item.return_id, item.id, pick(lines, line) if accept else None)
+        self.ask(f"{item.id} is {'taken' if accept else 'sent back'}", effect, "", actor="usr_dock")
+
+    @precondition(lambda self: self.returns)
+    @rule(
+        which=WHICH, fate=FATES, amount=st.sampled_from([None, None, 50, 200]),
+        what=st.sampled_from(["refund", "retry", "retry", "settle_outside", "close", "approve", "cancel", "decline"]),
+    )  # fmt: skip
+    def decide(self, which: int, what: str, amount: int | None, fate: str) -> None:
+        """A person decides about a return."""
+        name, amount = pick(self.returns, which), amount if what in ("refund", "settle_outside") else None
+        if amount and self.currency_of(name) == "isk":
+            amount *= 2
+        self.ask(
+            f"{what} {name}{f' by {amount}' if amount else ''}", acts.decides(name, what, amount), fate, actor="usr_ben"
+        )
+
+    @rule(which=WHICH, amount=st.sampled_from([None, 100, 300]), fate=FATES)
+    def refund_alone(self, which: int, amount: int | None, fate: str) -> None:
+        """The shop refunds a payment without a return."""
+        intent, _ = pick(self.payments, which)
+        self.ask(f"refund {amount or 'what is left'} of {intent}", acts.pays_alone(amount), fate, intent)
+
+    @precondition(lambda self: self.wishes)
+    @rule(which=WHICH)
+    def ask_again(self, which: int) -> None:
+        """A caller who got no answer, or lost it, sends the same request again."""
+        self.send(pick(self.wishes[::-1], which), "")
+
+    # --- workers -----------------------------------------------------------------------------------------------------
+
+    @rule(steps=st.sampled_from([1, 2, 2, 9, 9]), fault=STRIKES)
+    def start_worker(self, steps: int, fault: str) -> None:
+        """A worker begins its turn and is left somewhere on the way."""
+        self.wire.faults = [fault] if fault else []  # strikes the next call, whoever makes it
+        self.let_go(self.spawn("worker", acts.work(self.stage)), steps)
+
+    @precondition(lambda self: self.kernel.waiting)
+    @rule(which=WHICH, steps=st.sampled_from([1, 9]))
+    def go_on(self, which: int, steps: int) -> None:
+        """Somebody who stood still goes on."""
+        self.let_go(pick(self.kernel.waiting, which), steps)
+
+    @precondition(lambda self: self.kernel.waiting)
+    @rule(which=WHICH, seconds=st.sampled_from([LEASE_SECONDS + 1, LEASE_SECONDS + 1, DAY]))
+    def freeze(self, which: int, seconds: int) -> None:
+        """An actor outsleeps its lease, another takes over, the first wakes."""
+        frozen = pick(self.kernel.waiting, which)
+        self.time_passes(seconds)
+        self.start_worker(2, "")
+        self.let_go(frozen, 9)
+
+    @precondition(lambda self: self.kernel.waiting)
+    @rule(which=WHICH, in_transaction=st.booleans())
+    def crash(self, which: int, in_transaction: bool) -> None:
+        """A process dies."""
+        actor = pick(self.kernel.waiting, which)
+        (self.kernel.crash_in_transaction if in_transaction else self.kernel.crash)(actor)
+
+    @rule(fault=STRIKES, fate=FATES)
+    def sweep(self, fault: str = "", fate: str = "") -> None:
+        """The janitor's round."""
+        self.wire.faults = [fault] if fault else []
+        self.live("janitor", acts.sweep(self.stage, self.policy), fate)
+
+    # --- Stripe, banks, customers ------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.ledger.mailbox)
+    @rule(which=WHICH, fate=st.sampled_from(["", "", "twice", "lost", "in transaction", "before the answer"]))
+    def webhook(self, which: int, fate: str) -> None:
+        """A webhook arrives, out of order, twice, or never."""
+        mail = pick(self.ledger.mailbox, which)
+        if fate == "lost":
+            self.tell(f"{mail.event['id']} {mail.event['type']} is lost")
+            self.ledger.lose(mail)
+            return
+        name = f"webhook {mail.event['id']} {mail.event['type']}"
+        for time in range(2 if fate == "twice" else 1):
+            actor = self.live(name, acts.take_news(self.stage, mail, self.policy), "" if fate == "twice" else fate)
+            if actor.answer is not None and not time:
+                self.ledger.delivered(mail)
+
+    @rule(seconds=st.sampled_from([LEASE_SECONDS + 1, 3600, DAY]))
+    def time_passes(self, seconds: int) -> None:
+        """Time passes; who stands at a gate meanwhile was frozen."""
+        self.clock.advance(seconds)
+        self.ledger.make_due_moves()
+
+    @precondition(lambda self: len(self.ledger.refunds) > 0)
+    @rule(which=WHICH, choice=WHICH)
+    def bank_decides(self, which: int, choice: int) -> None:
+        """A refund moves at its bank: settles, fails, is canceled, waits for the customer, gets its number."""
+        refund = pick(list(self.ledger.refunds), which)
+        if moves := self.moves(refund):
+            self.move(pick(moves, choice), refund["id"])
+
+    @rule(which=WHICH, amount=st.sampled_from([100, 200, 500, None]))
+    def refund_in_dashboard(self, which: int, amount: int | None) -> None:
+        """Somebody refunds in the Stripe Dashboard."""
+        self.move("refund", pick(self.payments, which)[0], *([amount] if amount else []))
+
+    @precondition(lambda self: self.ledger.unfinished)
+    @rule(which=WHICH)
+    def stripe_repairs(self, which: int) -> None:
+        """Stripe does at last what it answered with a stored 500."""
+        known = {refund["id"] for refund in self.ledger.refunds}
+        self.move("repair", pick(list(self.ledger.unfinished), which))
+        self.laws.repaired |= {refund["id"] for refund in self.ledger.refunds} - known
+
+    @rule(which=WHICH, choice=WHICH)
+    def dispute(self, which: int, choice: int) -> None:
+        """A cardholder disputes a payment, or a dispute moves."""
+        charge = self.ledger.charges[self.ledger.payment_intents[pick(self.payments, which)[0]]["latest_charge"]]
+        open_ones = [row for row in self.ledger.disputes if row["charge"] == charge["id"] and self.moves(row)]
+        subject = open_ones[-1] if open_ones else charge
+        moves = [move for move in self.moves(subject) if move != "refund"]
+        if moves:
+            self.move(pick(moves, choice), subject["id"])
+
+    # --- how it happens ----------------------------------------------------------------------------------------------
+
+    def moves(self, row: dict[str, Any]) -> list[str]:
+        """Return what can happen to an object at Stripe without the API."""
+        return self.dashboard.open_moves(row)
+
+    def move(self, name: str, *what: Any) -> None:
+        """Let something happen at Stripe without the API."""
+        try:
+            made: Callable[..., Any] = getattr(self.dashboard, name)
+            self.tell(f"at Stripe: {name} {' '.join(map(str, what))} -> {made(*what)['id']}")
+        except (Refusal, WrongMove) as error:
+            self.tell(f"at Stripe: {name} {' '.join(map(str, what))} can't be done: {error}")
+
+    def tell(self, text: str) -> None:
+        """Add a line to the story."""
+        self.kernel.tell(text)
+
+    def rows(self, table: str) -> list[Any]:
+        """Return the committed rows of a table."""
+        return self.laws.rows(table)
+
+    @property
+    def returns(self) -> list[str]:
+        """Ids of all returns, whether their caller knows of them or not."""
+        return [row[0] for row in self.stage.eye.execute("SELECT id FROM return_authorization ORDER BY rowid")]
+
+    def currency_of(self, return_id: str) -> str:
+        """Return a return's currency."""
+        return str(self.stage.one("SELECT currency FROM return_authorization WHERE id = ?", return_id)[0])
+
+    def ask(
+        self, words: str, effect: acts.Effect, fate: str, intent: str | None = None, actor: str = "key_shop"
+    ) -> acts.Answer | None:
+        """Send a new request; return its answer, None if there was none."""
+        self.wishes.append(Wish(f"wish-{len(self.wishes) + 1}", words, effect, intent, actor))
+        return self.send(self.wishes[-1], fate)
+
+    def send(self, wish: Wish, fate: str) -> acts.Answer | None:
+        """Send a request; remember what was answered."""
+
+        async def asked() -> acts.Answer:
+            answer = await self.desk.ask(wish)
+            if answer[0] == 200:
+                first = self.laws.kept.setdefault(wish.key, answer[1])
+                self.stage.law(first == answer[1], f"{wish.words}: {first} at first, then {answer[1]}")
+            return answer
+
+        answer: Any = self.live(wish.words, asked(), fate).answer
+        found: acts.Answer | None = answer
+        return found
+
+    def spawn(self, name: str, words: Coroutine[object, object, object]) -> Actor:
+        """Bring an actor to life."""
+        return self.kernel.spawn(name, words)
+
+    def live(self, name: str, words: Coroutine[object, object, object], fate: str) -> Actor:
+        """Let an actor run to its end, to its death, or to where it is slow."""
+        actor = self.spawn(name, words)
+        if fate == "in transaction":
+            self.kernel.crash_in_transaction(actor)
+        elif fate == "before the answer":
+            while actor in self.kernel.waiting and actor.gate != "committed":
+                self.kernel.step(actor)
+            if actor in self.kernel.waiting:
+                self.kernel.crash(actor)
+        elif fate == "is slow":
+            self.kernel.step(actor)
+        else:
+            self.kernel.finish(actor)
+        return actor
+
+    def let_go(self, actor: Actor, steps: int) -> None:
+        """Let an actor pass some gates."""
+        for _ in range(steps):
+            if actor in self.kernel.waiting:
+                self.kernel.step(actor)
+
+    # --- what must hold ----------------------------------------------------------------------------------------------
+
+    @invariant()
+    def holds(self) -> None:
+        """The laws hold after every rule."""
+        with self.kernel.judged():
+            self.laws.check()
+
+    def teardown(self) -> None:
+        """Let the world go quiet, judge it once more, tell its story."""
+        try:
+            with self.kernel.judged():
+                if not self.kernel.failed:
+                    grow_quiet(self)
+                    self.laws.check_truth()
+        finally:
+            self.kernel.bury_all()
+            note("\n".join(self.kernel.story))
