@@ -111,7 +111,7 @@ class Settings(BaseSettings):
         examples=["10"],
     )
     worker_concurrency: int = Field(
-        default=32,
+        default=64,
         ge=1,
         le=1000,
         description="Pieces of work one worker has under way at once.",

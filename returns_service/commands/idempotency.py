@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
 from returns_service.domain.problems import Problem
-from returns_service.store.database import Tx
+from returns_service.store.database import Tx, inserted
 from returns_service.store.tables import IdempotencyKey
 
 LONGEST_WAIT = "15s"  # for a first request with the same key; then 409
@@ -45,22 +45,15 @@ async def recall(tx: Tx, scope: str, key: str, fingerprint: str) -> Remembered |
 async def begin(tx: Tx, scope: str, key: str, fingerprint: str) -> Remembered | None:
     """Take the key for this transaction; return the stored answer if it was taken before. Raises Problem."""
     values = {"scope": scope, "key": key, "fingerprint": fingerprint, "headers": {}, "created_at": tx.now}
-    if not tx.postgresql:
-        from sqlalchemy.dialects.sqlite import insert as insert_lite
-
-        taken = await tx.execute(insert_lite(IdempotencyKey).values(**values).on_conflict_do_nothing())
-    else:
-        from sqlalchemy.dialects.postgresql import insert as insert_pg
-
+    if tx.postgresql:
         await tx.execute(text(f"SET LOCAL lock_timeout = '{LONGEST_WAIT}'"))
-        try:
-            taken = await tx.execute(insert_pg(IdempotencyKey).values(**values).on_conflict_do_nothing())
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) == "55P03":
-                raise Problem("idempotency_key_in_use") from error
-            raise
-    if taken.rowcount:  # type: ignore[attr-defined]
-        return None
+    try:
+        if await inserted(tx, IdempotencyKey, values):
+            return None
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == "55P03":
+            raise Problem("idempotency_key_in_use") from error
+        raise
     return await recall(tx, scope, key, fingerprint)
 
 

@@ -13,7 +13,7 @@ import structlog
 from returns_service.commands.history import By
 from returns_service.commands.stripe_says import charge_said, dispute_said, payment_named, refund_said
 from returns_service.domain.stripe_words import ChargeSeen, DisputeSeen, StripeNews
-from returns_service.store.database import Tx, is_unavailable, locked_payment, may_pass
+from returns_service.store.database import Tx, inserted, is_unavailable, locked_payment, may_pass
 from returns_service.store.tables import StripeEvent
 
 AGAIN_SECONDS, SLOWEST_SECONDS = 60, 21_600  # a fold that raised: after a minute, doubling, to every six hours
@@ -24,16 +24,7 @@ log = structlog.get_logger("returns.inbox")
 async def receive(tx: Tx, by: By, news: StripeNews, *, livemode: bool) -> str:
     """Store and fold one verified event; return its outcome. Safe to be told twice."""
     row = StripeEvent(id=news.id, type=news.type, payload=news.raw, received_at=tx.now)
-    values = row.model_dump()
-    if tx.postgresql:
-        from sqlalchemy.dialects.postgresql import insert as insert_pg
-
-        stored = await tx.execute(insert_pg(StripeEvent).values(**values).on_conflict_do_nothing())
-    else:
-        from sqlalchemy.dialects.sqlite import insert as insert_lite
-
-        stored = await tx.execute(insert_lite(StripeEvent).values(**values).on_conflict_do_nothing())
-    if not stored.rowcount:  # type: ignore[attr-defined]
+    if not await inserted(tx, StripeEvent, row.model_dump()):
         return "known"
     return await process(tx, by, await tx.get_one(StripeEvent, news.id), news, livemode=livemode)
 

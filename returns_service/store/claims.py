@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, exists, func, literal, or_, select, update
+from sqlalchemy import Integer, and_, bindparam, case, exists, func, literal, or_, select, update
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -56,20 +56,11 @@ class Claim:
         return self.lookups_only or age >= KEY_LIFE_SECONDS
 
 
-def due(now: datetime) -> Any:
-    """Return the condition for refunds that may be claimed now: due, unleased, and not held by a dispute."""
-    held_by_dispute = and_(col(Payment.disputed), col(Refund.status) == "queued")
-    return and_(
-        col(Refund.next_attempt_at) <= now,
-        or_(col(Refund.lease_until).is_(None), col(Refund.lease_until) <= now),
-        or_(col(Payment.busy_until).is_(None), col(Payment.busy_until) <= now),
-        ~held_by_dispute,
-    )
-
-
-def candidates(now: datetime, limit: int) -> Any:
-    """Return the statement that picks what to claim: oldest first, one refund a payment."""
+def _candidates() -> Any:
+    """Return the statement that picks what to claim at `now`: oldest first, one refund a payment, at most `most`."""
+    now = bindparam("now", type_=Utc())
     older = aliased(Refund)
+    not_held = or_(~col(Payment.disputed), col(Refund.status) != "queued")  # a dispute holds what is queued
     due_before = exists().where(
         col(older.payment_id) == col(Refund.payment_id),
         or_(
@@ -82,16 +73,25 @@ def candidates(now: datetime, limit: int) -> Any:
     return (
         select(col(Refund.id), col(Payment.id))
         .join(Payment, col(Payment.id) == col(Refund.payment_id))
-        .where(due(now), ~due_before)
+        .where(
+            col(Refund.next_attempt_at) <= now,
+            or_(col(Refund.lease_until).is_(None), col(Refund.lease_until) <= now),
+            or_(col(Payment.busy_until).is_(None), col(Payment.busy_until) <= now),
+            not_held,
+            ~due_before,
+        )
         .order_by(col(Refund.next_attempt_at), col(Refund.id))
-        .limit(limit)
+        .limit(bindparam("most", type_=Integer()))
         .with_for_update(key_share=True, skip_locked=True, of=[Refund, Payment])
     )
 
 
+CANDIDATES = _candidates()  # built once: a worker runs it several times a second
+
+
 async def claim_refunds(tx: Tx, limit: int, lease_seconds: float = LEASE_SECONDS) -> list[Claim]:
     """Lease up to `limit` due refunds to the caller."""
-    picked = (await tx.execute(candidates(tx.now, limit))).all()
+    picked = (await tx.execute(CANDIDATES, {"now": tx.now, "most": limit})).all()
     if not picked:
         return []
     until = tx.now + timedelta(seconds=lease_seconds)
@@ -143,20 +143,25 @@ def claim_of(row: Refund, payment: Payment) -> Claim:
 
 
 async def renew(tx: Tx, claims: Sequence[Claim], lease_seconds: float = LEASE_SECONDS) -> dict[str, datetime]:
-    """Extend the leases that are still these claims' own; return the new ends by refund id."""
+    """Extend the leases that are still these claims' own; return the new ends by refund id.
+
+    A payment that somebody has locked is passed over: its answer is just being written.
+    """
     until = tx.now + timedelta(seconds=lease_seconds)
-    kept: dict[str, datetime] = {}
-    for claim in claims:
-        mine = and_(col(Refund.id) == claim.refund_id, col(Refund.lease_token) == claim.token)
-        extended = (
-            update(Refund)
-            .where(mine, col(Refund.lease_until) > tx.now)
-            .values(lease_until=until, next_attempt_at=until)
-        )
-        if (await tx.execute(extended.returning(col(Refund.id)))).first():
-            await tx.execute(update(Payment).where(col(Payment.id) == claim.payment_id).values(busy_until=until))
-            kept[claim.refund_id] = until
-    return kept
+    payments = select(col(Payment.id)).where(col(Payment.id).in_([claim.payment_id for claim in claims]))
+    locked = payments.order_by(col(Payment.id)).with_for_update(key_share=True, skip_locked=True)
+    free = set((await tx.execute(locked)).scalars().all())
+    owned = or_(*(and_(col(Refund.id) == c.refund_id, col(Refund.lease_token) == c.token) for c in claims))
+    extended = (
+        update(Refund)
+        .where(col(Refund.payment_id).in_(free), owned, col(Refund.lease_until) > tx.now)
+        .values(lease_until=until, next_attempt_at=until)
+        .returning(col(Refund.id), col(Refund.payment_id))
+    )
+    kept = (await tx.execute(extended)).all()
+    busy = update(Payment).where(col(Payment.id).in_([payment_id for _, payment_id in kept]))
+    await tx.execute(busy.values(busy_until=until))
+    return {refund_id: until for refund_id, _ in kept}
 
 
 def still_owner(row: Refund, claim: Claim) -> bool:

@@ -42,6 +42,6 @@ class SharedClock:
         """Whether the database should be asked again."""
         return self._at is None or elapsed() - self._since > self.RESET_SECONDS
 
-    def set(self, told: datetime) -> None:
-        """Take the time that the database just told."""
-        self._at, self._since = told, elapsed()
+    def set(self, told: datetime, asked_at: float) -> None:
+        """Take the time that the database told between `asked_at` (monotonic seconds) and now."""
+        self._at, self._since = told, (asked_at + elapsed()) / 2

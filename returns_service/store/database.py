@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import event, make_url, select, text
+from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -22,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession as SessionOfSqlalchemy
 from sqlmodel import SQLModel, col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from returns_service.store.clock import Now, SharedClock, machine_time
+from returns_service.store.clock import Now, SharedClock, elapsed, machine_time
 from returns_service.store.ids import Ids
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
@@ -127,7 +129,9 @@ class Database:
         async with Tx(engine, expire_on_commit=False, autoflush=False) as tx:
             tx.database = self
             if self.shared_clock and self.shared_clock.is_stale:
-                self.shared_clock.set((await tx.execute(text("SELECT clock_timestamp()"))).scalar_one())
+                _ = await tx.connection()  # opened first: it may take long, and the clock is asked in between
+                asked_at = elapsed()
+                self.shared_clock.set((await tx.execute(text("SELECT clock_timestamp()"))).scalar_one(), asked_at)
             tx.now = self.now()
             yield tx
 
@@ -145,9 +149,10 @@ class Database:
         sleeper = asyncio.get_running_loop().create_future()
         self._sleepers.add(sleeper)
         try:
-            await asyncio.wait_for(sleeper, seconds)
+            async with asyncio.timeout(seconds):  # wait_for would lose a cancellation that comes with the wake-up
+                await sleeper
         except TimeoutError:
-            pass
+            return
         finally:
             self._sleepers.discard(sleeper)
 
@@ -253,3 +258,10 @@ async def locked(tx: Tx, chosen: Any, _kind: type[Row]) -> Sequence[Row]:
     statement = chosen.with_for_update(key_share=True).execution_options(populate_existing=True)
     rows: Sequence[Row] = (await tx.execute(statement)).scalars().all()
     return rows
+
+
+async def inserted(tx: Tx, kind: type[SQLModel], values: Mapping[str, Any]) -> bool:
+    """Insert a row unless one of its unique keys is taken; return whether it was. Waits for who is just taking it."""
+    insert = insert_postgresql if tx.postgresql else insert_sqlite
+    done: Any = await tx.execute(insert(kind).values(**values).on_conflict_do_nothing())
+    return bool(done.rowcount)

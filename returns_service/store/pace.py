@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlmodel import col
 
-from returns_service.store.database import Tx
+from returns_service.store.database import Tx, inserted
 from returns_service.store.tables import StripePace
 
 HEADROOM = 0.98  # of the budget: clocks and sockets jitter, and a limit is a limit
-AHEAD_SECONDS = 1.0  # no claim waits longer than this for its moment: a lease is not for waiting
+AHEAD_SECONDS = 0.25  # no claim waits longer than this for its moment: a lease is not for waiting
 BREAK_AFTER, PROBE_SECONDS = 10, 5.0  # failures in a row without a success; then one probe each 5 s
 SLOWEST, SLOWER, FASTER, FASTER_AFTER_SECONDS = 1.0, 0.5, 1.1, 10.0  # a 429 halves the rate, calm raises it again
 
@@ -28,37 +28,48 @@ class Pace:
     """What this claim may do: how many refunds, and whether the breaker lets only a probe through."""
 
     row: StripePace
+    now: datetime  # the database's own: no process's idea of it, since moments are for all
     allowed: int
     failing: bool
 
+    @property
+    def apart_seconds(self) -> float:
+        """How far apart two writes are."""
+        return 1 / (self.row.writes_a_second * HEADROOM)
 
-async def paced(tx: Tx, budget: float, wanted: int) -> Pace:
-    """Return how many of `wanted` refunds may be claimed now, with the pace locked. `budget`: writes a second."""
+
+async def paced(tx: Tx, budget: float, wanted: int, late_seconds: float = 0.0) -> Pace:
+    """Return how many of `wanted` refunds may be claimed now, with the pace locked.
+
+    `budget`: writes a second. `late_seconds`: how long this process still needs for moments it was given before.
+    """
     row = await _row(tx, budget)
+    now = (await tx.execute(text("SELECT clock_timestamp()"))).scalar_one() if tx.database.shared_clock else tx.now
     failing = row.failures > 0
-    if row.open_until is not None and row.open_until > tx.now:
-        return Pace(row, 0, failing)
+    if row.open_until is not None and row.open_until > now:
+        return Pace(row, now, 0, failing)
     if row.failures >= BREAK_AFTER:
-        row.open_until = tx.now + timedelta(seconds=PROBE_SECONDS)
-        return Pace(row, min(1, wanted), failing)
-    _recover(row, tx.now, budget)
-    behind = max(0.0, (row.next_slot_at - tx.now).total_seconds())
+        row.open_until = now + timedelta(seconds=PROBE_SECONDS)
+        return Pace(row, now, min(1, wanted), failing)
+    _recover(row, now, budget)
+    row.next_slot_at = max(row.next_slot_at, now + timedelta(seconds=late_seconds))
+    behind = (row.next_slot_at - now).total_seconds()
     room = int((AHEAD_SECONDS - behind) * row.writes_a_second)
-    return Pace(row, max(0, min(wanted, max(room, 1 if behind == 0 else 0))), failing)
+    return Pace(row, now, max(0, min(wanted, max(room, 1 if behind <= 0 else 0))), failing)
 
 
-def moments(tx: Tx, pace: Pace, writes: int) -> Sequence[datetime]:
-    """Return the moment of each of `writes` calls, one after the other over all workers."""
-    start, apart = max(tx.now, pace.row.next_slot_at), timedelta(seconds=1 / (pace.row.writes_a_second * HEADROOM))
+def moments(pace: Pace, writes: int) -> Sequence[float]:
+    """Return in how many seconds each of `writes` calls has its moment, one after the other over all workers."""
+    start, apart = max(pace.now, pace.row.next_slot_at), timedelta(seconds=pace.apart_seconds)
     pace.row.next_slot_at = start + writes * apart
-    return [start + number * apart for number in range(writes)]
+    return [(start + number * apart - pace.now).total_seconds() for number in range(writes)]
 
 
-def next_moment(pace: Pace, now: datetime) -> float:
+def next_moment(pace: Pace) -> float:
     """Return in how many seconds it is worth to ask for moments again."""
-    if pace.row.open_until is not None and pace.row.open_until > now:
-        return (pace.row.open_until - now).total_seconds()
-    return max(0.0, (pace.row.next_slot_at - now).total_seconds() - AHEAD_SECONDS / 2)
+    if pace.row.open_until is not None and pace.row.open_until > pace.now:
+        return (pace.row.open_until - pace.now).total_seconds()
+    return max(0.0, (pace.row.next_slot_at - pace.now).total_seconds() - AHEAD_SECONDS / 2)
 
 
 async def succeeded(tx: Tx, budget: float) -> None:
@@ -97,13 +108,6 @@ async def _row(tx: Tx, budget: float) -> StripePace:
     if row is not None:
         return row
     values = {"id": 1, "writes_a_second": budget, "next_slot_at": tx.now, "failures": 0}
-    if tx.postgresql:
-        from sqlalchemy.dialects.postgresql import insert as insert_pg
-
-        await tx.execute(insert_pg(StripePace).values(**values).on_conflict_do_nothing())
-    else:
-        from sqlalchemy.dialects.sqlite import insert as insert_lite
-
-        await tx.execute(insert_lite(StripePace).values(**values).on_conflict_do_nothing())
+    await inserted(tx, StripePace, values)
     made: StripePace = (await tx.execute(chosen)).scalars().one()
     return made

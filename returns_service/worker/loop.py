@@ -30,7 +30,7 @@ class Worker:
     till: Till
     policy: Policy
     livemode: bool
-    concurrency: int = 32
+    concurrency: int = 64
     shutdown_seconds: float = 25.0
     idempotency_hours: int = 24
     inbox_days: int = 30
@@ -71,6 +71,8 @@ class Worker:
 
     async def _take_turn(self, turn: Turn) -> None:
         await asyncio.sleep(turn.wait_seconds)
+        if turn.writes:
+            await asyncio.sleep(self.till.late_seconds())
         self.begun.add(turn.claim.refund_id)
         await self._guarded(lambda: self.till.pay(turn))
 

@@ -30,6 +30,7 @@ class Turn:
     claim: Claim
     wait_seconds: float
     not_after: float
+    writes: bool = True  # at Stripe, so that it keeps the pace
 
 
 @dataclass
@@ -43,19 +44,29 @@ class Till:
     monotonic: Callable[[], float] = elapsed
     failing: bool = field(default=False)  # the breaker counted failures when last seen
     ask_again_seconds: float = 0.0  # when the pace left no room
+    apart_seconds: float = 0.0  # between two writes of this process
+    next_write_at: float = 0.0  # monotonic
 
     async def claim(self, limit: int) -> list[Turn]:
         """Lease up to `limit` due refunds, each with the moment of its call."""
         async with self.db.transaction() as tx:
-            allowed = await pace.paced(tx, self.budget, limit)
-            self.failing = allowed.failing
+            late = max(0.0, self.next_write_at - self.monotonic())
+            allowed = await pace.paced(tx, self.budget, limit, late)
+            self.failing, self.apart_seconds = allowed.failing, allowed.apart_seconds
             taken = await claims.claim_refunds(tx, allowed.allowed, self.lease_seconds) if allowed.allowed else []
             writes = [claim for claim in taken if sends(claim, tx)]
-            moments = dict(zip((c.refund_id for c in writes), pace.moments(tx, allowed, len(writes)), strict=True))
-            now = tx.now
-            self.ask_again_seconds = 0.0 if allowed.allowed else pace.next_moment(allowed, now)
-        end = self.monotonic() + self.lease_seconds
-        return [Turn(c, max(0.0, (moments.get(c.refund_id, now) - now).total_seconds()), end) for c in taken]
+            moments = dict(zip((c.refund_id for c in writes), pace.moments(allowed, len(writes)), strict=True))
+            told_at = self.monotonic()
+            self.ask_again_seconds = 0.0 if allowed.allowed else pace.next_moment(allowed)
+        since, end = self.monotonic() - told_at, told_at + self.lease_seconds
+        return [Turn(c, max(0.0, moments.get(c.refund_id, 0.0) - since), end, c.refund_id in moments) for c in taken]
+
+    def late_seconds(self) -> float:
+        """Return how long a write has to wait for the one before it: after a hold-up all moments are past at once."""
+        now = self.monotonic()
+        at = max(now, self.next_write_at)
+        self.next_write_at = at + self.apart_seconds
+        return at - now
 
     async def pay(self, turn: Turn) -> Refund | None:
         """Speak with Stripe about one claim and write the answer back; None if the claim was lost meanwhile."""

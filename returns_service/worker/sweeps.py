@@ -15,7 +15,7 @@ from sqlmodel import col
 from returns_service.commands.history import By
 from returns_service.commands.inbox import receive
 from returns_service.domain.stripe_words import StripeNews
-from returns_service.store.database import Database
+from returns_service.store.database import Database, inserted
 from returns_service.store.tables import StripeEvent, Sweep
 from returns_service.stripe_gateway import Gateway, StripeSilent
 
@@ -62,11 +62,10 @@ async def pull_missed_events(db: Database, gateway: Gateway, by: By, *, livemode
 
 async def _claimed(db: Database) -> datetime | None:
     async with db.transaction() as tx:
+        first = {"name": "events", "cursor": (tx.now - FIRST_LOOK).isoformat(), "next_at": tx.now}
+        await inserted(tx, Sweep, first)
         chosen = select(Sweep).where(col(Sweep.name) == "events").with_for_update()
-        row = (await tx.execute(chosen)).scalars().first()
-        if row is None:
-            row = Sweep(name="events", cursor=(tx.now - FIRST_LOOK).isoformat(), next_at=tx.now)
-            tx.add(row)
+        row = (await tx.execute(chosen)).scalars().one()
         if row.next_at > tx.now or (row.lease_until is not None and row.lease_until > tx.now):
             return None
         row.lease_until = tx.now + timedelta(seconds=LEASE_SECONDS)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
-from returns_service.store.claims import LEASE_SECONDS, Claim, candidates, claim_refunds, renew
+from returns_service.store.claims import CANDIDATES, LEASE_SECONDS, Claim, claim_refunds, renew
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Payment, Refund
 from tests.make import a_payment, a_refund
@@ -141,7 +141,7 @@ async def copied(tx: Tx, kind: type[SQLModel], **changed: str) -> None:
 async def explained(database: Database, clock: Clock) -> str:
     """Return PostgreSQL's plan of the claim's statement."""
     engine = database.writer.sync_engine
-    statement = candidates(clock(), 50).compile(engine, compile_kwargs={"literal_binds": True})
+    statement = CANDIDATES.params(now=clock(), most=50).compile(engine, compile_kwargs={"literal_binds": True})
 
     async def work(tx: Tx) -> str:
         rows = await tx.execute(text(f"EXPLAIN {statement}".replace(":", r"\:")))
