@@ -39,6 +39,7 @@ async def process(tx: Tx, by: By, row: StripeEvent, news: StripeNews, *, livemod
     except Exception as error:  # whatever it is, the event must stay; a lost database is not the event's fault
         if is_unavailable(error) or may_pass(error):
             raise
+        tx.info.clear()  # what was read and locked went with the savepoint
         log.exception("stripe_event.fold_failed", stripe_event=news.id, type=news.type)
         row.outcome, row.error = "failed", f"{type(error).__name__}: {error}"[:1000]
         wait = min(SLOWEST_SECONDS, AGAIN_SECONDS * 2 ** min(row.attempts - 1, 16))

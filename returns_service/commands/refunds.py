@@ -109,7 +109,6 @@ async def queue(
     ours = {"refund_id": row.id, "return_id": case.row.id, "order_id": case.row.order_id}
     row.parameters = parameters(row, case.payment, {**case.row.details, **ours, **({"lines": lines} if lines else {})})
     row.next_attempt_at = case.tx.now + timedelta(seconds=delay_seconds)
-    case.payment_refunds.append(row)
     case.row.follow_up_at = case.row.follow_up_barred = None
     await start(case.tx, case.by, row, case.payment, case)
     return row
@@ -141,6 +140,9 @@ def parameters(row: Refund, payment: Payment, metadata: Mapping[str, str]) -> di
 async def start(tx: Tx, by: By, row: Refund, payment: Payment, case: Case | None) -> None:
     """Add the row and record that it was created."""
     tx.add(row)
+    refunds = await locked_refunds(tx, payment.id)
+    if row not in refunds:
+        refunds.append(row)
     of = case.row if case else None
     await record(
         tx, by, "refund.created", row=of, refund=row, payment=payment, data={"object": shown_refund(row, payment)}

@@ -215,7 +215,7 @@ async def _given_a_row(tx: Tx, by: By, payment: Payment, seen: RefundSeen) -> Re
         row.id, row.source = named, "standalone"
         await _given_back_to_its_return(tx, payment, row, seen)
     tx.add(row)
-    await tx.flush()
+    (await locked_refunds(tx, payment.id)).append(row)
     of = await tx.get(ReturnAuthorization, row.return_id) if row.return_id else None
     shown = {"object": shown_refund(row, payment), "found_at": "stripe"}
     await record(tx, by, "refund.created", row=of, refund=row, payment=payment, data=shown)

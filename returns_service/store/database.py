@@ -240,16 +240,24 @@ async def locked_payment(tx: Tx, payment_id: str) -> Payment:
 
 
 async def locked_refunds(tx: Tx, payment_id: str) -> list[Refund]:
-    """Return all refunds of a locked payment, oldest first, locked too (a worker's claim may hold one a moment)."""
-    chosen = select(Refund).where(col(Refund.payment_id) == payment_id).order_by(col(Refund.id))
-    return list(await locked(tx, chosen, Refund))
+    """Return all refunds of a locked payment, oldest first, locked too (a worker's claim may hold one a moment).
+
+    Locked once, they can't change but by this transaction, so they are read once: who adds one appends it.
+    """
+    held: dict[str, list[Refund]] = tx.info.setdefault("refunds", {})
+    if payment_id not in held:
+        chosen = select(Refund).where(col(Refund.payment_id) == payment_id).order_by(col(Refund.id))
+        held[payment_id] = list(await locked(tx, chosen, Refund))
+    return held[payment_id]
 
 
 async def locked_return(tx: Tx, return_id: str) -> ReturnAuthorization:
     """Return the return, locked; its payment must be locked before. Raises NoResultFound."""
-    chosen = select(ReturnAuthorization).where(col(ReturnAuthorization.id) == return_id)
-    row: ReturnAuthorization = (await locked(tx, chosen, ReturnAuthorization))[0]
-    return row
+    held: dict[str, ReturnAuthorization] = tx.info.setdefault("returns", {})
+    if return_id not in held:
+        chosen = select(ReturnAuthorization).where(col(ReturnAuthorization.id) == return_id)
+        held[return_id] = (await locked(tx, chosen, ReturnAuthorization))[0]
+    return held[return_id]
 
 
 async def locked(tx: Tx, chosen: Any, _kind: type[Row]) -> Sequence[Row]:
