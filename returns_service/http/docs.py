@@ -36,9 +36,9 @@ POLICY = (
 
 
 @get("/openapi.yaml", include_in_schema=False, sync_to_thread=False, name="openapi")
-def openapi_yaml() -> Response[str]:
+def openapi_yaml(request: Request[Any, Any, Any]) -> Response[str]:
     """Return the contract, OpenAPI 3.1."""
-    return Response(document(), media_type="application/yaml")
+    return Response(document(request.app.state.operations), media_type="application/yaml")
 
 
 @get("/docs", include_in_schema=False, sync_to_thread=False, name="docs")

@@ -59,7 +59,7 @@ class Reply:
 Work = Callable[[Call[B], Tx], Awaitable[Reply]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operation:
     """One method on one path. `first` asks Stripe before the transaction, so that none is open meanwhile."""
 
