@@ -1,0 +1,22 @@
+"""A shop on the simulated Stripe, in process, over both databases, on a clock that tests turn."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from returns_service.store.database import Database
+from tests.worker.shop import Shop
+
+
+@pytest.fixture
+async def shop(database_url: str) -> AsyncIterator[Shop]:
+    made = Shop(database_url)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def database(shop: Shop) -> Database:
+    return shop.db

@@ -1,0 +1,172 @@
+"""A shop with its returns service and its Stripe, in process: nothing waits for real time."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from sqlmodel import col, select
+
+from returns_service.commands import inbox, receipts, returns, stripe_says
+from returns_service.commands.answers import shown_return
+from returns_service.commands.cases import case_seen
+from returns_service.commands.history import By
+from returns_service.domain.stripe_words import PaymentSeen
+from returns_service.store.database import Database
+from returns_service.store.reconciliation_tables import ReconciliationDifference
+from returns_service.store.tables import Refund
+from returns_service.stripe_gateway import StripeGateway, read_webhook
+from returns_service.stripe_simulator import Dashboard, Faults, Ledger, Request, play, signature_of
+from returns_service.worker.reconcile import Report
+from returns_service.worker.refunds import pay_due
+
+KEY = "sk_test_" + "simulator"
+SECRET = "whsec_" + "simulator"
+BY = By("key_shop", "req_1")
+SHOP_METADATA = {"customer": "c_17"}
+
+
+class Wire(httpx.AsyncBaseTransport):
+    """The line to the simulator; `asked` keeps what was asked over it."""
+
+    def __init__(self, ledger: Ledger, faults: Faults) -> None:
+        self.ledger, self.faults = ledger, faults
+        self.asked: list[str] = []
+        self.cut_after: int | None = None  # calls; then every line is cut
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = await request.aread()
+        self.asked.append(f"{request.method} {request.url.path}")
+        if self.cut_after is not None and len(self.asked) > self.cut_after:
+            raise httpx.ConnectError("cut")
+        asked = Request(request.method, request.url.path, request.url.query.decode(), dict(request.headers), body)
+        answer = play(self.ledger, asked, self.faults.strike(asked.method, asked.path))
+        if answer is None:
+            raise httpx.ReadError("cut")
+        return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body)
+
+
+class Shop:
+    """What a test drives: payments, returns, parcels, the worker, Stripe's mail and the clock."""
+
+    def __init__(self, url: str) -> None:
+        self.time = datetime(2026, 11, 24, 12, tzinfo=UTC)
+        self.ledger = Ledger(self.seconds, random.Random(7), settle_seconds=0)
+        self.ledger.add_endpoint("http://shop.test/webhooks/stripe", SECRET)
+        self.dashboard = Dashboard(self.ledger)
+        self.faults = Faults(random.Random(8))
+        self.wire = Wire(self.ledger, self.faults)
+        self.gateway = StripeGateway(KEY, api_base="http://127.0.0.1:1", transport=self.wire)
+        self.open(url)
+
+    def seconds(self) -> float:
+        """Return the time, seconds since 1970 (UTC)."""
+        return self.time.timestamp()
+
+    def open(self, url: str) -> None:
+        """Run the service on this database."""
+        self.db = Database(url, now=lambda: self.time, source=random.Random(9))
+
+    async def close(self) -> None:
+        await self.gateway.close()
+        await self.db.close()
+
+    def turn(self, seconds: float) -> None:
+        """Let time pass, and what it brings at Stripe happen."""
+        self.time += timedelta(seconds=seconds)
+        self.ledger.make_due_moves()
+
+    # --- the shop ------------------------------------------------------------------------------------------------
+
+    async def pay(self, amount: int = 9000, card: str = "pm_card_visa") -> str:
+        """Return a PaymentIntent that succeeded."""
+        return await self.gateway.take_test_payment(amount, "usd", card)
+
+    async def a_return(
+        self, intent: str, *, units: int = 3, amount: int = 9000, order_id: str = "order_1", **more: Any
+    ) -> str:
+        """Return the id of an approved return."""
+        seen = await self.gateway.read_payment(payment_intent=intent)
+        assert isinstance(seen, PaymentSeen)
+        lines = [returns.NewLine("SHIRT", units, amount)]
+        asked = returns.NewReturn(order_id, "usd", lines, **{"reason": "too_small", **more})
+
+        async def work(tx: Any) -> str:
+            payment = await stripe_says.payment_adopted(tx, By("stripe"), seen)
+            case = await returns.create(tx, BY, payment, asked)
+            await returns.approve(tx, BY, case.row.id, note=None, override_reason=None)
+            return case.row.id
+
+        return await self.db.run(work)
+
+    async def count(self, return_id: str, units: int = 1, scan_id: str | None = None) -> dict[str, Any]:
+        """Count units at the dock; return the return as it is then."""
+        counts = [receipts.Count(units, "new", sku="SHIRT")]
+        await self.db.run(lambda tx: receipts.receive(tx, BY, return_id, counts, [], scan_id))
+        return await self.seen(return_id)
+
+    async def seen(self, return_id: str) -> dict[str, Any]:
+        """Return a return as the API shows it."""
+        async with self.db.reading() as tx:
+            return shown_return(await case_seen(tx, BY, return_id))
+
+    async def work(self) -> None:
+        """Let the worker send what is due."""
+        while await pay_due(self.db, self.gateway):
+            pass
+
+    async def deliver(self) -> None:
+        """Let all of Stripe's mail arrive."""
+        for mail in list(self.ledger.due_mail()):
+            body = self.ledger.body_of(mail)
+            news = read_webhook(
+                body, signature_of(body, SECRET, self.time.timestamp()), [SECRET], now=self.time.timestamp()
+            )
+            await self.db.run(lambda tx, news=news: inbox.receive(tx, By("stripe"), news, livemode=False))  # type: ignore[misc]
+            self.ledger.delivered(mail)
+
+    def lose_mail(self) -> None:
+        """Let all of Stripe's mail get lost."""
+        for mail in list(self.ledger.due_mail()):
+            self.ledger.lose(mail)
+
+    async def refunded(self, *, units: int = 1, amount: int = 3000) -> Refund:
+        """Return the refund of a whole return, made, answered and told."""
+        intent = await self.pay(amount)
+        return_id = await self.a_return(intent, units=units, amount=amount)
+        await self.count(return_id, units)
+        await self.work()
+        await self.deliver()
+        (row,) = [row for row in await self.refunds() if row.return_id == return_id]
+        assert row.status == "succeeded"
+        return row
+
+    async def refunds(self) -> list[Refund]:
+        """Return all refund rows."""
+        async with self.db.reading() as tx:
+            return list((await tx.exec(select(Refund).order_by(col(Refund.id)))).all())
+
+    async def execute(self, statement: Any) -> None:
+        """Do what no command would: the damage that a test is about."""
+        async with self.db.transaction() as tx:
+            await tx.execute(statement)
+
+    def at_stripe(self, intent: str) -> int:
+        """Return what is refunded of a payment at Stripe, minor units."""
+        charges = self.ledger.charges_of[intent]
+        rows = [self.ledger.refunds[name] for charge in charges for name in self.ledger.refunds_of.get(charge, [])]
+        return sum(row["amount"] for row in rows if row["status"] not in ("failed", "canceled"))
+
+    # --- reports -------------------------------------------------------------------------------------------------
+
+    async def rows(self, report: Report) -> list[ReconciliationDifference]:
+        """Return the rows of a report."""
+        chosen = select(ReconciliationDifference).where(col(ReconciliationDifference.run_id) == report.run.id)
+        async with self.db.reading() as tx:
+            return list((await tx.exec(chosen.order_by(col(ReconciliationDifference.id)))).all())
+
+    async def told(self, report: Report) -> list[tuple[str, str]]:
+        """Return what a report says: codes and outcomes."""
+        return [(row.code, row.outcome) for row in await self.rows(report)]
