@@ -25,7 +25,7 @@ DAY = 24 * 3600
 
 def grow_quiet(world: World) -> None:
     """Let everything come to its end."""
-    world.wire.faults = []
+    world.wire.fault = ("", "")
     world.tell("all faults end")
     if world.wakes_late:
         world.time_passes(DAY)
@@ -57,7 +57,7 @@ def _let_stripe_end(world: World) -> None:
 def _drain(world: World, *, workers_only: bool) -> None:
     """Do what is due next, and advance the clock to it, until nothing is."""
     for _ in range(ROUNDS):
-        refund_due, chore_due = _next_refund(world), None if workers_only else _next_chore(world)
+        refund_due, chore_due = next_refund(world), None if workers_only else _next_chore(world)
         moments = [moment for moment in (refund_due, chore_due) if moment is not None]
         while not workers_only and world.ledger.mailbox:
             world.webhook(-1, "")
@@ -75,7 +75,7 @@ def _drain(world: World, *, workers_only: bool) -> None:
     raise AssertionError("the world never grows quiet")
 
 
-def _next_refund(world: World) -> datetime | None:
+def next_refund(world: World) -> datetime | None:
     payments = {row.id: row for row in world.rows("payment")}
     due = [(row, payments[row.payment_id]) for row in world.rows("refund")]
     return min((_due_at(row, payment) for row, payment in due if _is_due(world, row, payment)), default=None)

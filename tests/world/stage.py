@@ -26,6 +26,7 @@ from returns_service.store.ids import Ids
 from returns_service.store.tables import Refund
 from returns_service.stripe_gateway import StripeGateway
 from returns_service.stripe_simulator import Fault, Ledger, Request, play
+from returns_service.worker.sweeps import EVENTS
 from tests.world.kernel import START, Clock, Kernel
 
 T = TypeVar("T")
@@ -76,7 +77,7 @@ class Wire(httpx.AsyncBaseTransport):
 
     def begin(self) -> None:
         """Forget the last world."""
-        self.faults: list[str] = []  # strike the next calls, whoever makes them
+        self.fault = ("", "")  # (method, fault): strikes the next call of that method, whoever makes it
         self.struck: list[tuple[str, str]] = []  # (fault, method): which of them did
         self.bodies: dict[str, bytes] = {}  # idempotency key -> what was sent under it
         self.refused: set[str] = set()  # refunds that Stripe said no to
@@ -86,8 +87,9 @@ class Wire(httpx.AsyncBaseTransport):
         """Play one call."""
         stage, body = self.stage, await request.aread()
         asked = Request(request.method, request.url.path, request.url.query.decode(), dict(request.headers), body)
-        fault = self.faults.pop(0) if self.faults else ""
-        if fault:
+        fault = ""
+        if self.fault[0] == asked.method:
+            (_, fault), self.fault = self.fault, ("", "")
             self.struck.append((fault, asked.method))
         call = self._witness(asked) if (asked.method, asked.path) == ("POST", "/v1/refunds") else None
         unsent = fault == "no_connection"
@@ -175,7 +177,7 @@ class Stage:
         self.db.random = random.Random(11)
         self.db.ids = Ids(self.db.random)
         self.ledger = Ledger(self.clock.unix, random.Random(7), settle_seconds=SETTLE_SECONDS)
-        self.ledger.add_endpoint("http://shop.test/webhooks/stripe", SECRET)
+        self.ledger.add_endpoint("http://shop.test/webhooks/stripe", SECRET, EVENTS)
         self.broken: list[str] = []  # laws broken where an exception would have been caught
         self.wire.begin()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 
 from hypothesis import HealthCheck, Phase, note, settings
@@ -17,7 +18,7 @@ from tests.world import acts
 from tests.world.acts import Desk, Wish
 from tests.world.kernel import Actor
 from tests.world.laws import Laws
-from tests.world.quiet import grow_quiet
+from tests.world.quiet import grow_quiet, next_refund
 from tests.world.stage import FAULTS, Stage
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ WHICH = st.integers(0, 5)
 FATES = st.sampled_from(["", "", "", "", "in transaction", "before the answer", "is slow"])
 STRIKES = st.sampled_from(["", "", "", "drop_after", "drop_before", "stored_500", *FAULTS])
 METHODS = st.sampled_from(["pm_card_visa", "pm_card_visa", "pm_card_pendingRefund", "pm_card_refundFail"])
+AMOUNTS = st.sampled_from([6, 10, 15, 30])  # hundreds of minor units
 CURRENCIES = st.sampled_from(["usd", "usd", "isk"])
 LINES = st.lists(st.tuples(st.integers(1, 3), st.sampled_from([1, 2, 5])), min_size=1, max_size=2)
 
@@ -66,7 +68,7 @@ class World(RuleBasedStateMachine):
     # --- callers -----------------------------------------------------------------------------------------------------
 
     @initialize(
-        amount=st.sampled_from([6, 10, 15]),
+        amount=AMOUNTS,
         currency=CURRENCIES,
         method=METHODS,
         lines=LINES,
@@ -86,27 +88,36 @@ class World(RuleBasedStateMachine):
         self.wakes_late, self.settles = ends
         self.sweep()
         self.buy(amount, currency, method)
-        self.open_return(0, lines, approve=True, fate="")
+        self.open_return(0, lines, "")
         if parcel and self.returns:
             self.parcel(0, 0, parcel, "new", "", again=False)
 
-    @rule(amount=st.sampled_from([6, 10, 15]), currency=CURRENCIES, method=METHODS)
+    @rule(
+        which=WHICH, new=st.booleans(), amount=AMOUNTS, currency=CURRENCIES, method=METHODS, lines=LINES, fate=FATES
+    )  # fmt: skip
+    def shop(
+        self, which: int, new: bool, amount: int, currency: str, method: str, lines: list[tuple[int, int]], fate: str
+    ) -> None:
+        """The shop asks for a return on a new payment, or on one that has returns already."""
+        if new:
+            self.buy(amount, currency, method)
+        self.open_return(-1 if new else which, lines, fate)
+
     def buy(self, amount: int, currency: str, method: str) -> None:
         """A customer pays."""
         hundreds = amount * 100
         self.payments.append((acts.pay(self.stage, hundreds, currency, method), currency))
         self.tell(f"a customer pays {hundreds} {currency} by {method}: {self.payments[-1][0]}")
 
-    @rule(which=WHICH, lines=LINES, approve=st.sampled_from([True, True, True, False]), fate=FATES)
-    def open_return(self, which: int, lines: list[tuple[int, int]], approve: bool, fate: str) -> None:
-        """The shop asks for a return, mostly approved at once."""
+    def open_return(self, which: int, lines: list[tuple[int, int]], fate: str) -> None:
+        """The shop asks for a return; who gets its answer approves it at once."""
         intent, currency = pick(self.payments, which)
         odd = 0 if currency == "isk" else 1  # amounts that don't split evenly
         wanted = [(units, share * 100 + odd) for units, share in lines]
         shown = ", ".join(f"{units} for {paid}" for units, paid in wanted)
         effect = acts.opens(f"order-{len(self.wishes)}", currency, wanted)
         answer = self.ask(f"a return on {intent} of {shown}", effect, fate, intent)
-        if approve and answer is not None and answer[0] == 200:
+        if answer is not None and answer[0] == 200:
             self.ask(f"approve {answer[1]}", acts.decides(answer[1], "approve", None), "", actor="usr_anna")
 
     @precondition(lambda self: self.returns)
@@ -177,8 +188,17 @@ class World(RuleBasedStateMachine):
     @rule(steps=st.sampled_from([1, 2, 2, 9, 9]), fault=STRIKES)
     def start_worker(self, steps: int, fault: str) -> None:
         """A worker begins its turn and is left somewhere on the way."""
-        self.wire.faults = [fault] if fault else []  # strikes the next call, whoever makes it
+        self.wire.fault = ("POST" if fault else "", fault)
         self.let_go(self.spawn("worker", acts.work(self.stage)), steps)
+
+    @precondition(lambda self: self.due is not None)
+    @rule(steps=st.sampled_from([1, 2, 9, 9]), fault=STRIKES, then=STRIKES)
+    def wait_and_work(self, steps: int, fault: str, then: str) -> None:
+        """Time passes until a refund is due; a worker has bad luck with it, and again."""
+        for fault_now in (fault, then):
+            if self.due is not None:
+                self.time_passes(max(0.0, (self.due - self.clock.now()).total_seconds()))
+                self.start_worker(steps, fault_now)
 
     @precondition(lambda self: self.kernel.waiting)
     @rule(which=WHICH, steps=st.sampled_from([1, 9]))
@@ -205,10 +225,18 @@ class World(RuleBasedStateMachine):
     @rule(fault=STRIKES, fate=FATES)
     def sweep(self, fault: str = "", fate: str = "") -> None:
         """The janitor's round."""
-        self.wire.faults = [fault] if fault else []
+        self.wire.fault = ("GET" if fault else "", fault)
         self.live("janitor", acts.sweep(self.stage, self.policy), fate)
 
     # --- Stripe, banks, customers ------------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.ledger.mailbox)
+    @rule(first=WHICH, second=WHICH)
+    def two_webhooks(self, first: int, second: int) -> None:
+        """Two webhooks arrive."""
+        self.webhook(first, "")
+        if self.ledger.mailbox:
+            self.webhook(second, "")
 
     @precondition(lambda self: self.ledger.mailbox)
     @rule(which=WHICH, fate=st.sampled_from(["", "", "twice", "lost", "in transaction", "before the answer"]))
@@ -226,7 +254,7 @@ class World(RuleBasedStateMachine):
                 self.ledger.delivered(mail)
 
     @rule(seconds=st.sampled_from([LEASE_SECONDS + 1, 3600, DAY]))
-    def time_passes(self, seconds: int) -> None:
+    def time_passes(self, seconds: float) -> None:
         """Time passes; who stands at a gate meanwhile was frozen."""
         self.clock.advance(seconds)
         self.ledger.make_due_moves()
@@ -288,6 +316,11 @@ class World(RuleBasedStateMachine):
     def returns(self) -> list[str]:
         """Ids of all returns, whether their caller knows of them or not."""
         return [row[0] for row in self.stage.eye.execute("SELECT id FROM return_authorization ORDER BY rowid")]
+
+    @property
+    def due(self) -> datetime | None:
+        """When the next refund may be claimed."""
+        return next_refund(self)
 
     def currency_of(self, return_id: str) -> str:
         """Return a return's currency."""
