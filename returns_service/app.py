@@ -18,7 +18,8 @@ from sqlmodel import col, select
 
 from returns_service.domain import policy as policies
 from returns_service.domain.policy import Policy
-from returns_service.http import Context, litestar_app
+from returns_service.http.context import Context
+from returns_service.http.routes import litestar_app
 from returns_service.settings import Settings, SettingsError
 from returns_service.store import schema
 from returns_service.store.clock import elapsed

@@ -255,8 +255,9 @@ def openapi(check: bool, write: bool) -> None:
     Example: returns-service openapi --check
     """
     from returns_service.http.openapi import document
+    from returns_service.http.routes import OPERATIONS
 
-    served = document()
+    served = document(OPERATIONS)
     if write:
         OPENAPI.parent.mkdir(exist_ok=True)
         OPENAPI.write_text(served, encoding="utf-8")

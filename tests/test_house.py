@@ -48,7 +48,8 @@ def test_stripe_is_imported_in_one_file() -> None:
 
 
 def test_no_file_is_two_rooms_in_one() -> None:
-    assert {p.name: n for p in CODE if (n := len(p.read_text().splitlines())) > 400} == {}
+    rooms = [p for p in CODE if "migrations" not in p.parts]
+    assert {p.name: n for p in rooms if (n := len(p.read_text().splitlines())) > 400} == {}
 
 
 def test_the_readme_says_what_the_code_says() -> None:

@@ -1,0 +1,124 @@
+"""A shop's day, through the public API and Stripe's own SDK only: simulator, service and worker in one process.
+
+It plays what goes right and what goes wrong, then holds the two ledgers against each other, to the cent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import secrets
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+from pydantic import SecretStr
+from rich.console import Console
+
+from returns_service import app
+from returns_service.commands.keys import SCOPES, create_key
+from returns_service.demo.proof import printed, prove
+from returns_service.demo.shop import Shop
+from returns_service.demo.story import STORY
+from returns_service.settings import Settings
+from returns_service.stripe_simulator import Ledger, running
+
+STRIPE_KEY = "sk_test_" + "demo"
+
+
+async def play(*, port: int, and_exit: bool, as_json: bool, data: Path | None) -> int:
+    """Play the day; return the exit status: 0 if the proof holds."""
+    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = 120
+    with tempfile.TemporaryDirectory(prefix="returns-demo-") as folder:
+        kept = data or Path(folder)
+        kept.mkdir(parents=True, exist_ok=True)
+        secret = "whsec_" + secrets.token_urlsafe(24)
+        listener = app.listening("127.0.0.1", port)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        ledger = Ledger(time.time, random.Random())
+        async with running(ledger, webhook_url=f"{url}/webhooks/stripe", webhook_secret=secret) as stripe_url:
+            settings = Settings(
+                database_url=f"sqlite:///{kept / 'returns.db'}",
+                stripe_secret_key=SecretStr(STRIPE_KEY),
+                stripe_webhook_secret=(SecretStr(secret),),
+                policy=None,
+                stripe_api_base=stripe_url,
+                public_url=url,
+                rate_limit=1000,
+                log_level="error",
+            )
+            app.set_up_logs(settings)
+            started = asyncio.Event()
+            service = asyncio.create_task(
+                app.serve(
+                    settings, listener, with_worker=True, own_signals=not and_exit, on_ready=lambda _: started.set()
+                )
+            )
+            first = asyncio.create_task(started.wait())
+            await asyncio.wait([service, first], return_when=asyncio.FIRST_COMPLETED)
+            if service.done():
+                service.result()
+                return 1
+            try:
+                return await _day(settings, console, url, stripe_url, service, and_exit=and_exit, as_json=as_json)
+            finally:
+                service.cancel()
+                await asyncio.gather(service, return_exceptions=True)
+
+
+async def _day(
+    settings: Settings,
+    console: Console,
+    url: str,
+    stripe_url: str,
+    service: asyncio.Task[None],
+    *,
+    and_exit: bool,
+    as_json: bool,
+) -> int:
+    api_key = await _new_key(settings)
+    console.print(f"The service listens on {url}, the Stripe simulator on {stripe_url}.")
+    gateway = app.gateway_of(settings)
+    as_shop = {"Authorization": f"Bearer {api_key}"}
+    as_account = {"Authorization": f"Bearer {STRIPE_KEY}"}
+    async with (
+        httpx.AsyncClient(base_url=url, headers=as_shop, timeout=30) as api,
+        httpx.AsyncClient(base_url=stripe_url, headers=as_account, timeout=30) as control,
+    ):
+        began = time.monotonic()
+        shop = Shop(
+            api, control, gateway, tell=lambda text: console.print(f"{time.monotonic() - began:6.1f} s  {text}")
+        )
+        try:
+            for number, chapter in enumerate(STORY, 1):
+                console.print(f"\n{number}/{len(STORY)}  {(chapter.__doc__ or '').strip()}", style="bold")
+                await chapter(shop)
+            proof = await prove(shop)
+        finally:
+            await gateway.close()
+    console.print()
+    printed(console, proof)
+    where = {"url": url, "api_key": api_key, "stripe": {"url": stripe_url, "page": f"{stripe_url}/_control/"}}
+    result = {"holds": proof.holds, "line": proof.line(), "refunds_decided": proof.decided, "returns": proof.rows}
+    if as_json:
+        print(json.dumps({**where, "proof": result}), flush=True)
+    if and_exit:
+        return 0 if proof.holds else 1
+    console.print(f"\nAPI documentation: {url}/docs     Stripe simulator: {stripe_url}/_control/")
+    console.print(f"\ncurl -H 'Authorization: Bearer {api_key}' {url}/v1/returns?limit=3\n", soft_wrap=True)
+    console.print("Ctrl-C ends it.")
+    await service
+    return 0 if proof.holds else 1
+
+
+async def _new_key(settings: Settings) -> str:
+    database = app.database_of(settings)
+    try:
+        _, secret = await database.run(lambda tx: create_key(tx, "demo", SCOPES))
+        return secret
+    finally:
+        await database.close()
