@@ -230,7 +230,7 @@ def is_unavailable(error: BaseException) -> bool:
     if isinstance(error, DBAPIError):
         state = str(getattr(error.orig, "sqlstate", ""))
         return error.connection_invalidated or may_pass(error) or state[:2] in ("08", "53", "57")
-    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+    return isinstance(error, OSError)  # a stopped PostgreSQL takes its socket's file away: FileNotFoundError too
 
 
 async def locked_payment(tx: Tx, payment_id: str) -> Payment:

@@ -44,16 +44,20 @@ class Clock:
 
 @dataclass
 class StripeLine(httpx.AsyncBaseTransport):
-    """The line to the simulator. A test may cut it: before the request (`down`), or after it was done (`deaf`)."""
+    """The line to the simulator. A test may cut it: no connection (`down`), lost on the way (`lost`), or done and
+    never answered (`deaf`)."""
 
     ledger: Ledger
     down: bool = False
+    lost: bool = False
     deaf: bool = False
     asked: list[str] = field(default_factory=list)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self.down:
             raise httpx.ConnectError("cut", request=request)
+        if self.lost:
+            raise httpx.ReadError("cut", request=request)
         self.asked.append(f"{request.method} {request.url.path}")
         headers = {name.lower(): value for name, value in request.headers.items()}
         asked = Request(request.method, request.url.path, request.url.query.decode(), headers, await request.aread())
@@ -167,7 +171,7 @@ class Shop:
             return {kind.__name__: (await tx.exec(select(func.count()).select_from(kind))).one() for kind in kinds}
 
 
-def asked(payment: str, amount: int = 10_000, quantity: int = 3, **more: Any) -> dict[str, Any]:
+def asked(payment: Any, amount: int = 10_000, quantity: int = 3, **more: Any) -> dict[str, Any]:
     """Return the body that asks for a return."""
     line = {"sku": "SHIRT", "title": "Blue shirt", "quantity": quantity, "total_amount": amount}
     body = {"order_id": "order_98765", "payment_intent": payment, "currency": "usd", "lines": [line], **more}

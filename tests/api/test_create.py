@@ -1,0 +1,114 @@
+"""Asking for a return: on which payment, for how much, and what bars it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Shop, asked, said
+
+
+async def test_a_return_says_where_it_is_and_which_version(shop: Shop) -> None:
+    answer = await shop.post("/v1/returns", asked(shop.paid(), customer_email="c@example.com", metadata={"a": "b"}))
+    made = said(answer, 201)
+    assert answer.headers["location"] == f"/v1/returns/{made['id']}"
+    assert answer.headers["etag"] == f'"{made["version"]}"'
+    assert (made["object"], made["livemode"], made["metadata"]) == ("return", False, {"a": "b"})
+    read = await shop.get(answer.headers["location"])
+    assert (said(read, 200), read.headers["etag"]) == (made, answer.headers["etag"])
+
+
+async def test_a_charge_names_its_payment_too(shop: Shop) -> None:
+    payment = shop.paid()
+    intent = shop.ledger.payment_intents[payment]
+    by_charge = said(await shop.post("/v1/returns", asked(..., charge=intent["latest_charge"])), 201)
+    both = said(await shop.post("/v1/returns", asked(payment, charge=intent["latest_charge"])), 201)
+    assert by_charge["payment"] == both["payment"]
+    assert by_charge["payment_intent"] == payment
+
+
+async def test_a_charge_of_another_payment_is_refused(shop: Shop) -> None:
+    other = shop.ledger.payment_intents[shop.paid()]["latest_charge"]
+    said(await shop.post("/v1/returns", asked(shop.paid(), charge=other)), 422, "charge_mismatch")
+    assert (await shop.tables())["ReturnAuthorization"] == 0
+
+
+@pytest.mark.parametrize(
+    "change, status, code",
+    [
+        ({"currency": "eur"}, 422, "currency_mismatch"),
+        ({"amount": 10_001}, 422, "amount_exceeds_payment"),
+        ({"shipping_amount": 1}, 422, "amount_exceeds_payment"),
+        ({"payment": "pi_nobody"}, 404, "payment_missing"),
+        ({"payment": ..., "charge": "ch_nobody"}, 404, "payment_missing"),
+        ({"metadata": {"refund_id": "x"}}, 422, "metadata_reserved"),
+        ({"metadata": {"x" * 41: "x"}}, 422, "metadata_invalid"),
+        ({"metadata": {f"k{n}": "v" for n in range(47)}}, 422, "metadata_invalid"),
+    ],
+)
+async def test_what_the_payment_or_stripe_would_refuse_writes_nothing(
+    shop: Shop, change: dict[str, Any], status: int, code: str
+) -> None:
+    named: dict[str, Any] = {"payment": shop.paid(10_000), "amount": 10_000} | change
+    body = asked(named.pop("payment"), named.pop("amount"), **named)
+    said(await shop.post("/v1/returns", body), status, code)
+    rows = await shop.tables()
+    assert (rows["ReturnAuthorization"], rows["Event"], rows["IdempotencyKey"]) == (0, 0, 0)
+
+
+async def test_a_payment_that_did_not_succeed_is_refused(shop: Shop) -> None:
+    declined = shop.paid(method="pm_card_visa_chargeDeclined")
+    said(await shop.post("/v1/returns", asked(declined)), 422, "payment_not_succeeded")
+
+
+async def test_no_unit_goes_into_two_returns(shop: Shop) -> None:
+    payment = shop.paid()
+
+    def units(quantity: int) -> dict[str, Any]:
+        line = {"sku": "A", "quantity": quantity, "total_amount": 100, "order_line": "l1", "quantity_ordered": 3}
+        return asked(payment) | {"lines": [line]}
+
+    said(await shop.post("/v1/returns", units(2)), 201)
+    said(await shop.post("/v1/returns", units(2)), 422, "units_already_returned")
+    said(await shop.post("/v1/returns", units(1)), 201)
+
+
+async def test_stripe_down_means_later_and_nothing_stored(shop: Shop) -> None:
+    body, shop.line.down = asked(shop.paid()), True
+    answer = await shop.post("/v1/returns", body, key="k1")
+    said(answer, 503, "stripe_unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert set((await shop.tables()).values()) == {0}
+    shop.line.down = False
+    said(await shop.post("/v1/returns", body, key="k1"), 201)
+
+
+async def test_the_policy_may_approve_at_once(shop: Shop, with_policy: Any) -> None:
+    with_policy(auto_approve_below={"usd": 5000})
+    now = "2999-01-01T00:00:00Z"  # bought in the future: certainly inside the window
+    small = asked(shop.paid(), 4000, purchased_at=now)
+    assert said(await shop.post("/v1/returns", small), 201)["state"] == "approved"
+    assert said(await shop.post("/v1/returns", asked(shop.paid(), 6000, purchased_at=now)), 201)["state"] == "requested"
+
+
+async def test_a_return_is_corrected_while_nobody_has_approved(shop: Shop) -> None:
+    made = await shop.requested()
+    where = f"/v1/returns/{made['id']}"
+    lines = [{"sku": "SHIRT", "quantity": 2, "total_amount": 7000}]
+    changed = said(await shop.post(where, {"lines": lines, "reason": "too_small", "metadata": {"x": "y"}}), 200)
+    assert (changed["amount_authorized"], changed["reason"], changed["metadata"]) == (7000, "too_small", {"x": "y"})
+    said(await shop.post(where, {"lines": [lines[0] | {"total_amount": 10_001}]}), 422, "amount_exceeds_payment")
+    said(await shop.post(f"{where}/approve", {"override_reason": "ok"}), 200)
+    assert said(await shop.post(where, {"reason": "other"}), 409, "invalid_transition")["state"] == "approved"
+    assert said(await shop.post(where, {"internal_note": "seen"}), 200)["internal_note"] == "seen"
+
+
+async def test_a_version_that_was_not_read_is_not_overwritten(shop: Shop) -> None:
+    made = await shop.requested()
+    where = f"/v1/returns/{made['id']}"
+    version = f'"{made["version"]}"'
+    said(await shop.post(where, {"internal_note": "1"}, If_Match=version), 200)
+    for stale in (version, "nonsense", 'W/"1"', '"' + "9" * 400 + '"'):
+        said(await shop.post(where, {"internal_note": "2"}, If_Match=stale), 412, "version_mismatch")
+    assert said(await shop.post(where, {"internal_note": "3"}, If_Match="*"), 200)["internal_note"] == "3"

@@ -1,0 +1,106 @@
+"""The same Idempotency-Key: one effect, one answer; without one, the locks alone keep money from moving twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+
+from tests.api.conftest import Shop, asked, said
+
+
+async def ready(shop: Shop) -> str:
+    """The path of a return with units received that nobody has paid yet."""
+    shop.context.policy = replace(shop.context.policy, refund_on="manual")
+    made = await shop.approved()
+    await shop.receive(made["id"], 3)
+    return f"/v1/returns/{made['id']}"
+
+
+async def test_a_replay_is_the_first_answer_byte_for_byte(shop: Shop) -> None:
+    body = asked(shop.paid())
+    first = await shop.post("/v1/returns", body, key="k1")
+    said(await shop.post(f"{first.headers['location']}/approve", {"override_reason": "x"}), 200)
+    again = await shop.post("/v1/returns", body, key="k1")
+    assert (again.status_code, again.content) == (201, first.content)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert "idempotent-replayed" not in first.headers
+    for name in ("location", "etag", "content-type"):
+        assert again.headers[name] == first.headers[name]
+    assert again.headers["request-id"] != first.headers["request-id"]
+    assert (await shop.tables())["ReturnAuthorization"] == 1
+
+
+async def test_a_replay_asks_stripe_nothing(shop: Shop) -> None:
+    body = asked(shop.paid())
+    said(await shop.post("/v1/returns", body, key="k1"), 201)
+    shop.line.down = True
+    said(await shop.post("/v1/returns", body, key="k1"), 201)
+    refund = {"payment_intent": body["payment_intent"], "amount": 5}
+    shop.line.down = False
+    first = await shop.post("/v1/refunds", refund, key="k2")
+    shop.line.down = True
+    assert (await shop.post("/v1/refunds", refund, key="k2")).content == first.content
+
+
+async def test_a_key_belongs_to_one_body_whatever_its_spaces_and_order(shop: Shop) -> None:
+    where = await ready(shop)
+    headers = {"Idempotency-Key": "k1", "Content-Type": "application/json"}
+    first = await shop.client.post(f"{where}/refund", content='{"amount":100,"reason":"x"}', headers=headers)
+    again = await shop.client.post(f"{where}/refund", content='{ "reason": "x", "amount": 100 }', headers=headers)
+    assert said(again, 202) == said(first, 202)
+    problem = said(await shop.post(f"{where}/refund", {"amount": 200, "reason": "x"}, key="k1"), 422)
+    assert problem["code"] == "idempotency_key_reused"
+
+
+async def test_a_key_belongs_to_one_path_and_one_api_key(shop: Shop) -> None:
+    first, second = await shop.requested(), await shop.requested()
+    why = {"reason": "x"}
+    said(await shop.post(f"/v1/returns/{first['id']}/decline", why, key="k1"), 200)
+    said(await shop.post(f"/v1/returns/{second['id']}/decline", why, key="k1"), 200)
+    other = await shop.key("admin")
+    answer = await shop.post(f"/v1/returns/{first['id']}/decline", why, key="k1", Authorization=f"Bearer {other}")
+    said(answer, 409, "invalid_transition")
+
+
+async def test_a_refused_request_leaves_its_key_free(shop: Shop) -> None:
+    made = await shop.requested()
+    where = f"/v1/returns/{made['id']}"
+    said(await shop.post(f"{where}/refund", key="k1"), 409, "invalid_transition")
+    shop.context.policy = replace(shop.context.policy, refund_on="manual")
+    said(await shop.post(f"{where}/approve", {"override_reason": "x"}), 200)
+    await shop.receive(made["id"])
+    said(await shop.post(f"{where}/refund", key="k1"), 202)
+
+
+async def test_keys_are_printable_and_not_too_long(shop: Shop) -> None:
+    where = await ready(shop)
+    said(await shop.post(f"{where}/refund", key="k" * 256), 422, "invalid_request")
+    said(await shop.post(f"{where}/refund", key="k" * 255), 202)
+
+
+async def test_50_parallel_requests_with_one_key_are_one_refund_and_one_answer(shop: Shop) -> None:
+    where = await ready(shop)
+    answers = await asyncio.gather(*(shop.post(f"{where}/refund", key="k1") for _ in range(50)))
+    assert Counter(a.status_code for a in answers) == {202: 50}
+    assert len({a.content for a in answers}) == 1
+    assert Counter(a.headers.get("idempotent-replayed") for a in answers) == {None: 1, "true": 49}
+    await shop.settle()
+    assert [r["amount"] for r in shop.ledger.refunds] == [10_000]
+
+
+async def test_50_parallel_requests_with_50_keys_are_one_refund(shop: Shop) -> None:
+    where = await ready(shop)
+    answers = await asyncio.gather(*(shop.post(f"{where}/refund") for _ in range(50)))
+    assert Counter(a.status_code for a in answers) == {202: 1, 409: 49}
+    assert {a.json()["code"] for a in answers if a.status_code == 409} == {"refund_in_progress"}
+    await shop.settle()
+    assert [r["amount"] for r in shop.ledger.refunds] == [10_000]
+
+
+async def test_parallel_standalone_refunds_never_exceed_the_payment(shop: Shop) -> None:
+    body = {"payment_intent": shop.paid(10_000), "amount": 3000}
+    answers = await asyncio.gather(*(shop.post("/v1/refunds", body) for _ in range(20)))
+    assert Counter(a.status_code for a in answers) == {202: 3, 422: 17}
+    await shop.settle()
+    assert sum(r["amount"] for r in shop.ledger.refunds) == 9000

@@ -1,0 +1,114 @@
+"""Who gets in: every route with every scope, and with no key, an unknown, a revoked and an expired one."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+from sqlmodel import col, select
+
+from returns_service.commands.keys import SCOPES, create_key, hashed, revoke_key
+from returns_service.http.limits import Limiter
+from returns_service.http.operations import Operation
+from returns_service.http.routes import OPERATIONS
+from returns_service.store.tables import ApiKey
+from tests.api.conftest import Shop, said
+
+EXPECTED = {
+    "create_return": "returns:write", "update_return": "returns:write", "cancel_return": "returns:write",
+    "close_return": "returns:write", "approve_return": "returns:approve", "decline_return": "returns:approve",
+    "create_receipt": "receipts:write", "reverse_receipt": "receipts:write", "inspect_receipt": "receipts:write",
+    "resolve_undeclared": "receipts:write", "refund_return": "refunds:write", "retry_return": "refunds:write",
+    "settle_return_outside": "refunds:write", "create_refund": "refunds:write", "check_refund": "refunds:write",
+    "retry_refund": "refunds:write", "settle_refund_outside": "refunds:write", "cancel_refund": "refunds:write",
+    "send_refund_again": "refunds:write",
+}  # fmt: skip
+OPEN = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/{name:str}", "/openapi.yaml", "/errors/{code:str}",
+        "/webhooks/stripe"}  # fmt: skip
+
+
+def path_of(operation: Operation) -> str:
+    return re.sub(r"\{\w+\}", "x_1", operation.path)
+
+
+async def test_every_route_asks_for_a_key_or_is_known_to_be_open(shop: Shop) -> None:
+    declared = {operation.path.replace("}", ":str}") for operation in OPERATIONS}
+    served = {route.path for route in shop.app.routes}
+    assert served == declared | OPEN
+    for operation in OPERATIONS:
+        assert operation.scope == ("returns:read" if operation.method == "GET" else EXPECTED[operation.name])
+
+
+async def test_every_route_with_every_scope(shop: Shop) -> None:
+    keys = {scope: await shop.key(scope) for scope in SCOPES}
+    for operation in OPERATIONS:
+        for scope, secret in keys.items():
+            headers = {"Authorization": f"Bearer {secret}", "Content-Type": "text/plain"}
+            content = b"x" if operation.writes else None  # let in, it gets no further than its wrong content type
+            answer = await shop.client.request(operation.method, path_of(operation), headers=headers, content=content)
+            if scope in (operation.scope, "admin"):
+                assert answer.status_code in (200, 404, 415), (operation.name, scope, answer.text)
+            else:
+                problem = said(answer, 403, "insufficient_scope")
+                assert problem["required_scope"] == operation.scope
+    assert set((await shop.tables()).values()) == {0}
+
+
+@pytest.mark.parametrize("kind", ["none", "unknown", "basic", "empty", "revoked", "expired", "long"])
+async def test_every_route_without_a_key_in_force(shop: Shop, kind: str) -> None:
+    async with shop.context.database.transaction() as tx:
+        row, secret = await create_key(tx, "t", SCOPES, tx.now - timedelta(seconds=1) if kind == "expired" else None)
+        if kind == "revoked":
+            await revoke_key(tx, row.id)
+    words = {
+        "unknown": "Bearer rsk_" + "a" * 43, "basic": f"Basic {secret}", "empty": "Bearer ", "none": "",
+        "long": "Bearer rsk_" + "a" * 5000,
+    }  # fmt: skip
+    header = words.get(kind, f"Bearer {secret}")
+    for operation in OPERATIONS:
+        answer = await shop.client.request(operation.method, path_of(operation), headers={"Authorization": header})
+        said(answer, 401, "unauthorized")
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_the_last_use_is_kept_once_a_minute(shop: Shop) -> None:
+    async def last_use() -> object:
+        async with shop.context.database.reading() as tx:
+            chosen = select(ApiKey.last_used_at).where(col(ApiKey.secret_hash) == hashed(shop.secret))
+            return (await tx.exec(chosen)).one()
+
+    assert await last_use() is None
+    said(await shop.get("/v1/returns"), 200)
+    first = await last_use()
+    assert first is not None
+    said(await shop.get("/v1/returns"), 200)
+    assert await last_use() == first
+    shop.clock.ahead_seconds += 61
+    said(await shop.get("/v1/returns"), 200)
+    assert await last_use() != first
+
+
+async def test_the_secret_is_kept_nowhere(shop: Shop) -> None:
+    async with shop.context.database.reading() as tx:
+        rows = (await tx.exec(select(ApiKey))).all()
+    assert shop.secret not in repr([row.model_dump() for row in rows])
+
+
+async def test_who_asks_too_fast_is_told_when_to_come_back(shop: Shop) -> None:
+    shop.context.keys = Limiter(1)
+    answers = [await shop.get("/v1/returns") for _ in range(4)]
+    assert [a.status_code for a in answers] == [200, 200, 200, 429]
+    said(answers[3], 429, "rate_limited")
+    assert answers[3].headers["retry-after"] == "1"
+    other = await shop.key("admin")
+    assert (await shop.get("/v1/returns", headers={"Authorization": f"Bearer {other}"})).status_code == 200
+    assert (await shop.get("/healthz")).status_code == 200
+
+
+async def test_a_stranger_who_guesses_is_slowed_down(shop: Shop) -> None:
+    shop.context.strangers = Limiter(1)
+    guess = {"Authorization": "Bearer rsk_" + "b" * 43}
+    codes = [(await shop.get("/v1/returns", headers=guess)).status_code for _ in range(5)]
+    assert codes == [401, 401, 401, 429, 429]
+    assert (await shop.get("/v1/returns")).status_code == 200

@@ -1,0 +1,199 @@
+"""Money by hand: preview, refund, retry, settle outside; standalone refunds, and what finance does about each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.api.conftest import Shop, said
+
+
+async def received(shop: Shop, quantity: int = 1, **more: Any) -> dict[str, Any]:
+    """A return with units received that nobody has paid yet."""
+    shop.context.policy = replace(shop.context.policy, refund_on="manual")
+    made = await shop.approved(**more)
+    await shop.receive(made["id"], quantity)
+    return made
+
+
+async def test_the_preview_is_what_the_refund_pays(shop: Shop) -> None:
+    made = await received(shop)
+    preview = said(await shop.get(f"/v1/returns/{made['id']}/refund_preview"), 200)
+    assert (preview["object"], preview["amount"], preview["barred"]) == ("refund_preview", 3333, None)
+    answer = await shop.post(f"/v1/returns/{made['id']}/refund")
+    refund = said(answer, 202)
+    assert (refund["amount"], refund["breakdown"]) == (preview["amount"], preview["breakdown"])
+    assert said(await shop.get(answer.headers["location"]), 200) == refund
+    barred = said(await shop.get(f"/v1/returns/{made['id']}/refund_preview"), 200)["barred"]
+    assert barred["code"] == "refund_in_progress"
+
+
+async def test_the_preview_before_approval_says_why_nothing_is_paid(shop: Shop) -> None:
+    made = await shop.requested()
+    preview = said(await shop.get(f"/v1/returns/{made['id']}/refund_preview"), 200)
+    assert (preview["amount"], preview["barred"]["code"]) == (0, "invalid_transition")
+
+
+async def test_a_second_click_pays_nothing(shop: Shop) -> None:
+    made = await received(shop)
+    said(await shop.post(f"/v1/returns/{made['id']}/refund"), 202)
+    said(await shop.post(f"/v1/returns/{made['id']}/refund"), 409, "refund_in_progress")
+    await shop.settle()
+    said(await shop.post(f"/v1/returns/{made['id']}/refund"), 422, "nothing_due")
+    assert len(shop.ledger.refunds) == 1
+
+
+async def test_less_than_due_is_a_reduction_and_more_needs_a_reason(shop: Shop) -> None:
+    made = await received(shop)
+    where = f"/v1/returns/{made['id']}/refund"
+    said(await shop.post(where, {"amount": 4000}), 422, "override_required")
+    said(await shop.post(where, {"amount": 10_001, "override_reason": "x"}), 422, "amount_exceeds_refundable")
+    refund = said(await shop.post(where, {"amount": 3000, "reason": "A stain."}), 202)
+    assert [(row["kind"], row["amount"]) for row in refund["breakdown"]] == [("line", 3333), ("reduction", -333)]
+    await shop.settle()
+    assert (await shop.read(made["id"]))["amount_due"] == 0
+
+
+async def test_adjustments_stand_in_the_breakdown_and_it_sums(shop: Shop) -> None:
+    made = await received(shop)
+    adjustments = [
+        {"kind": "goodwill", "amount": 500, "description": "Sorry."},
+        {"kind": "deduction", "amount": 100, "description": "Box missing."},
+    ]
+    body = {"adjustments": adjustments, "override_reason": "Agreed on the phone."}
+    refund = said(await shop.post(f"/v1/returns/{made['id']}/refund", body), 202)
+    assert refund["amount"] == 3733 == sum(row["amount"] for row in refund["breakdown"])
+
+
+@pytest.mark.parametrize("path", ["refund", "retry", "settle_outside"])
+async def test_money_never_moves_without_an_idempotency_key(shop: Shop, path: str) -> None:
+    made = await received(shop)
+    body = {"method": "cash", "reference": "1"} if path == "settle_outside" else {}
+    said(await shop.post(f"/v1/returns/{made['id']}/{path}", body, key=None), 400, "idempotency_key_required")
+    said(await shop.post("/v1/refunds", {"payment_intent": shop.paid()}, key=None), 400, "idempotency_key_required")
+
+
+async def test_what_is_due_can_be_settled_outside(shop: Shop) -> None:
+    made = await received(shop, 3)
+    body = {"method": "bank_transfer", "reference": "t-1"}
+    said(
+        await shop.post(f"/v1/returns/{made['id']}/settle_outside", {**body, "amount": 10_001}),
+        422,
+        "amount_exceeds_due",
+    )
+    done = said(await shop.post(f"/v1/returns/{made['id']}/settle_outside", body), 200)
+    assert (done["state"], done["amount_settled_outside"], done["amount_due"]) == ("refunded", 10_000, 0)
+    await shop.settle()
+    assert len(shop.ledger.refunds) == 0
+
+
+async def test_a_standalone_refund_of_all_that_is_left(shop: Shop) -> None:
+    payment = shop.paid(8000)
+    part = said(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 3000}), 202)
+    assert (part["status"], part["source"], part["return"], part["amount"]) == ("queued", "standalone", None, 3000)
+    said(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 5001}), 422, "amount_exceeds_refundable")
+    rest = said(await shop.post("/v1/refunds", {"payment_intent": payment, "metadata": {"case": "7"}}), 202)
+    assert rest["amount"] == 5000
+    said(await shop.post("/v1/refunds", {"payment_intent": payment}), 409, "charge_already_refunded")
+    await shop.settle()
+    read = said(await shop.get(f"/v1/payments/{payment}"), 200)
+    assert (read["captured"], read["refunded"], read["reserved"], read["refundable"]) == (8000, 8000, 0, 0)
+    at_stripe = sorted((r["amount"], r["metadata"].get("case")) for r in shop.ledger.refunds)
+    assert at_stripe == [(3000, None), (5000, "7")]
+
+
+async def test_intents_queue_while_stripe_is_down(shop: Shop) -> None:
+    payment = shop.paid(8000)
+    said(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 1}), 202)
+    shop.line.down = True
+    said(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 2}), 202)
+    said(await shop.post("/v1/refunds", {"payment_intent": shop.paid(), "amount": 2}), 503, "stripe_unavailable")
+    said(await shop.post("/v1/refunds", {"charge": "ch_nobody"}), 503, "stripe_unavailable")
+    shop.line.down = False
+    said(await shop.post("/v1/refunds", {"charge": "ch_nobody"}), 404, "payment_missing")
+
+
+async def test_a_refund_made_in_the_dashboard_shows_as_external(shop: Shop) -> None:
+    made = await shop.approved()
+    shop.dashboard.refund(made["payment_intent"], 2500)
+    await shop.deliver()
+    listed = said(await shop.get("/v1/refunds", params={"payment_intent": made["payment_intent"]}), 200)["data"]
+    assert [(r["source"], r["amount"], r["status"]) for r in listed] == [("external", 2500, "succeeded")]
+    assert said(await shop.get(f"/v1/payments/{made['payment']}"), 200)["refundable"] == 7500
+
+
+async def test_check_asks_stripe_now(shop: Shop) -> None:
+    made = await shop.approved(quantity=1, method="pm_card_pendingRefund")
+    await shop.receive(made["id"])
+    await shop.work()
+    (refund,) = (await shop.read(made["id"]))["refunds"]
+    assert refund["status"] == "pending"
+    shop.clock.ahead_seconds += 5
+    shop.ledger.make_due_moves()
+    where = f"/v1/refunds/{refund['id']}/check"
+    assert said(await shop.post(where), 200)["status"] == "succeeded"
+    assert (await shop.read(made["id"]))["state"] == "refunded"
+    shop.line.down = True
+    said(await shop.post(where), 503, "stripe_unavailable")
+
+
+async def test_an_unsent_refund_is_canceled_and_a_sent_one_is_not(shop: Shop) -> None:
+    made = await shop.approved(quantity=1)
+    await shop.receive(made["id"])
+    (refund,) = (await shop.read(made["id"]))["refunds"]
+    assert said(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 200)["status"] == "withdrawn"
+    assert (await shop.read(made["id"]))["state"] == "failed"
+    again = said(await shop.post(f"/v1/refunds/{refund['id']}/retry"), 202)
+    await shop.settle()
+    said(await shop.post(f"/v1/refunds/{again['id']}/cancel"), 409, "refund_not_cancelable")
+    assert (await shop.read(made["id"]))["state"] == "refunded"
+
+
+async def test_a_failed_standalone_refund_is_retried_then_settled_outside(shop: Shop) -> None:
+    payment = shop.paid(4000, method="pm_card_refundFail")
+    refund = said(await shop.post("/v1/refunds", {"payment_intent": payment}), 202)
+    where = f"/v1/refunds/{refund['id']}"
+    said(await shop.post(f"{where}/retry"), 409, "refund_not_failed")
+    await shop.settle()
+    failed = said(await shop.get(where), 200)
+    assert failed["status"] == "failed"
+    assert failed["failure"]["message"]
+    again = said(await shop.post(f"{where}/retry"), 202)
+    said(await shop.post(f"{where}/retry"), 409, "refund_superseded")
+    await shop.settle()
+    body = {"method": "cash", "reference": "till 4"}
+    done = said(await shop.post(f"/v1/refunds/{again['id']}/settle_outside", body), 200)
+    assert (done["status"], done["method"], done["amount"]) == ("settled_outside", "cash", 4000)
+    assert said(await shop.get(f"/v1/refunds/{again['id']}"), 200)["superseded_by"] == done["id"]
+
+
+async def test_send_again_waits_looks_and_only_then_sends(shop: Shop) -> None:
+    refund = said(await shop.post("/v1/refunds", {"payment_intent": shop.paid(4000)}), 202)
+    where = f"/v1/refunds/{refund['id']}/send_again"
+    why = {"reason": "Stripe support says it never came."}
+    said(await shop.post(where, why), 409, "refund_not_unknown")
+    shop.line.deaf = True
+    await shop.work()
+    shop.line.deaf = False
+    early = said(await shop.post(where, why), 409, "too_early")
+    assert early["possible_at"]
+    shop.clock.ahead_seconds += 16 * 60
+    found = said(await shop.post(where, why), 409, "refund_found")
+    assert found["stripe_refund"].startswith("re_")
+    assert said(await shop.get(f"/v1/refunds/{refund['id']}"), 200)["status"] == "succeeded"
+
+
+async def test_send_again_uses_a_new_key_when_stripe_has_nothing(shop: Shop) -> None:
+    refund = said(await shop.post("/v1/refunds", {"payment_intent": shop.paid(4000)}), 202)
+    where = f"/v1/refunds/{refund['id']}/send_again"
+    shop.line.lost = True
+    await shop.work()
+    shop.line.lost = False
+    shop.clock.ahead_seconds += 16 * 60
+    sent = said(await shop.post(where, {"reason": "Never arrived."}), 202)
+    assert (sent["status"], sent["generation"]) == ("queued", 2)
+    await shop.settle()
+    assert said(await shop.get(f"/v1/refunds/{refund['id']}"), 200)["status"] == "succeeded"
+    assert len(shop.ledger.refunds) == 1

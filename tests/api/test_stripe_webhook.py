@@ -1,0 +1,109 @@
+"""Stripe's webhooks: who may send them, and that one that is stored is answered 200."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlmodel import select
+
+from returns_service.store.database import Database
+from returns_service.store.tables import StripeEvent
+from returns_service.stripe_simulator import signature_of
+from tests.api.conftest import SECRET, Shop, said
+
+
+async def send(shop: Shop, body: bytes, signature: str | bytes | None) -> httpx.Response:
+    headers = [(b"stripe-signature", signature.encode() if isinstance(signature, str) else signature)]
+    sent = [(name, value) for name, value in headers if value is not None]
+    return await shop.client.post("/webhooks/stripe", content=body, headers=sent)
+
+
+def an_event(**more: Any) -> bytes:
+    said = {"id": "evt_1", "object": "event", "type": "customer.created", "created": int(time.time()),
+            "livemode": False, "data": {"object": {"id": "cus_1", "object": "customer"}}} | more  # fmt: skip
+    return json.dumps(said).encode()
+
+
+async def inbox(shop: Shop) -> list[tuple[str, str | None]]:
+    async with shop.context.database.reading() as tx:
+        return [(row.id, row.outcome) for row in (await tx.exec(select(StripeEvent))).all()]
+
+
+@pytest.mark.parametrize("kind", ["unsigned", "empty", "nonsense", "other secret", "altered", "old", "not ascii"])
+async def test_what_stripe_did_not_sign_is_refused_and_not_kept(shop: Shop, kind: str) -> None:
+    body, now = an_event(), time.time()
+    signature = {
+        "unsigned": None, "empty": "", "nonsense": "t=x,v1=y", "other secret": signature_of(body, "whsec_" + "b", now),
+        "altered": signature_of(body + b" ", SECRET, now), "old": signature_of(body, SECRET, now - 301),
+        "not ascii": b"t=1,v1=\xe9",
+    }[kind]  # fmt: skip
+    said(await send(shop, body, signature), 400, "invalid_signature")
+    assert await inbox(shop) == []
+
+
+async def test_a_signed_body_that_is_no_event_is_refused(shop: Shop) -> None:
+    for body in (b"", b"[]", b"{", b"\xff", b'{"id": 1}'):
+        said(await send(shop, body, signature_of(body, SECRET, time.time())), 400, "invalid_signature")
+
+
+async def test_too_long_a_body_is_refused_whether_announced_or_not(shop: Shop) -> None:
+    body = an_event(pad="x" * 256 * 1024)
+    said(await send(shop, body, signature_of(body, SECRET, time.time())), 413, "body_too_large")
+
+    async def pieces() -> Any:
+        for _ in range(300):
+            yield b"x" * 1024
+
+    said(await shop.client.post("/webhooks/stripe", content=pieces()), 413, "body_too_large")
+
+
+async def test_each_event_is_taken_once(shop: Shop) -> None:
+    body = an_event()
+    answers = [said(await send(shop, body, signature_of(body, SECRET, time.time())), 200) for _ in range(2)]
+    assert answers == [{"received": True, "outcome": "ignored"}, {"received": True, "outcome": "known"}]
+    assert await inbox(shop) == [("evt_1", "ignored")]
+
+
+async def test_an_event_of_the_other_mode_is_kept_and_changes_nothing(shop: Shop) -> None:
+    body = an_event(livemode=True)
+    assert said(await send(shop, body, signature_of(body, SECRET, time.time())), 200)["outcome"] == "other_mode"
+
+
+async def test_an_event_nobody_can_fold_is_kept_and_answered_200(shop: Shop) -> None:
+    body = an_event(type="refund.updated", data={"object": {"id": "re_1", "object": "refund", "amount": "much"}})
+    answer = said(await send(shop, body, signature_of(body, SECRET, time.time())), 200)
+    assert answer["outcome"] == "failed"
+    assert await inbox(shop) == [("evt_1", "failed")]
+
+
+async def test_without_the_database_stripe_is_asked_to_come_again(shop: Shop, tmp_path: Path) -> None:
+    body = an_event()
+    signature = signature_of(body, SECRET, time.time())
+    nowhere = (
+        f"postgresql://nobody@/gone?host={tmp_path}" if shop.context.database.postgresql else f"sqlite:///{tmp_path}"
+    )
+    kept, shop.context.database = shop.context.database, Database(nowhere)
+    answer = await send(shop, body, signature)
+    said(answer, 503, "database_unavailable")
+    assert answer.headers["retry-after"] == "1"
+    said(await shop.get("/v1/returns"), 503, "database_unavailable")
+    ready = said(await shop.get("/readyz"), 503)
+    assert [missing["what"] for missing in ready["missing"]] == ["database"]
+    assert (await shop.get("/healthz")).status_code == 200
+    assert "returns_database_up 0.0" in (await shop.get("/metrics")).text
+    await shop.context.database.close()
+    shop.context.database = kept
+    said(await send(shop, body, signature), 200)
+
+
+async def test_ready_and_figures_with_the_database(shop: Shop) -> None:
+    assert said(await shop.get("/readyz"), 200) == {"status": "ready", "missing": []}
+    said(await shop.post("/v1/refunds", {"payment_intent": shop.paid()}), 202)
+    text = (await shop.get("/metrics")).text
+    assert 'returns_refunds{status="queued"} 1.0' in text
+    assert 'returns_http_requests_total{method="POST",route="/v1/refunds",status="202"} 1.0' in text
