@@ -8,8 +8,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, MutableMapping
-from types import FrameType
+from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 from typing import Any
 
 import structlog
@@ -102,26 +101,21 @@ class Server(uvicorn.Server):
         self.ready = asyncio.Event()
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        """Leave signals alone where somebody else runs the loop."""
-        if not self.own_signals:
-            yield
-            return
-        with super().capture_signals():
-            yield
+    def capture_signals(self) -> Iterator[None]:
+        """End with exit status 0 when told to stop; leave signals alone where somebody else runs the loop."""
+        if self.own_signals:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, self.stop)
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
         self.ready.set()
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop: no new requests, streams end, the rest may finish."""
-        self.stop()
-        super().handle_exit(sig, frame)
-
     def stop(self) -> None:
-        """Begin to stop, as a signal would."""
+        """Begin to stop: no new requests, streams end, the rest may finish; told twice, at once."""
+        self.force_exit = self.should_exit
         self.context.closing.set()
         self.should_exit = True
 
