@@ -28,7 +28,7 @@ from returns_service.http.queries import WINDOW, read_query, wrong
 from returns_service.store.database import Tx
 from returns_service.store.tables import ApiKey
 
-LONGEST_KEY = 255
+LONGEST_KEY = 255  # of an Idempotency-Key, and of an id
 EVENT_STREAM = "text/event-stream"
 AnyRequest = Request[Any, Any, Any]
 Handler = Callable[[AnyRequest], Awaitable[Response[Any]]]
@@ -106,11 +106,18 @@ def _call(operation: Operation, request: AnyRequest, key: ApiKey) -> Call[Any]:
     return Call(
         context=context_of(request),
         by=By(key.id, request_id_of(request), context_of(request).policy),
-        path=request.path_params,
+        path={name: _checked_id(value) for name, value in request.path_params.items()},
         query=read_query(request.scope["query_string"], known, operation.expandable),
         body=Empty(),
         if_match=request.headers.get("if-match"),
     )
+
+
+def _checked_id(value: str) -> str:
+    """Return an id out of the path; what can't be one is not looked for, and named nowhere."""
+    if not value.isascii() or not value.isprintable() or len(value) > LONGEST_KEY:
+        raise Problem("not_found")
+    return value
 
 
 def _fingerprint(request: AnyRequest, body: bytes) -> str:

@@ -9,14 +9,12 @@ from typing import Any, Generic
 import msgspec
 
 from returns_service.commands.history import By
-from returns_service.domain.problems import Problem
 from returns_service.domain.stripe_words import PaymentSeen, RefundSeen
 from returns_service.http.bodies import B, Body
 from returns_service.http.context import Context
 from returns_service.http.queries import Query
 from returns_service.store.database import Tx
 
-LONGEST_ID = 255
 Heard = PaymentSeen | RefundSeen | None
 
 
@@ -37,11 +35,8 @@ class Call(Generic[B]):
     if_match: str | None = None
 
     def id(self, name: str) -> str:
-        """Return an id out of the path. Raises Problem not_found for what can't be one."""
-        value = self.path[name]
-        if not value.isascii() or not value.isprintable() or len(value) > LONGEST_ID:
-            raise Problem("not_found")
-        return value
+        """Return an id out of the path."""
+        return self.path[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,122 @@
+"""The contract: complete, the same at each export, and true to what is answered."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from returns_service.domain.problems import PROBLEMS
+from returns_service.http.bodies import validated
+from returns_service.http.openapi import contract, document
+from returns_service.http.routes import OPERATIONS
+from tests.api.conftest import Shop, said
+
+CONTRACT = contract(OPERATIONS)
+WRITES = [operation for operation in OPERATIONS if operation.writes]
+
+
+def strict(schema: Any) -> Any:
+    """The same shape, but a field that it doesn't tell of is an error."""
+    if isinstance(schema, list):
+        return [strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {name: strict(part) for name, part in schema.items()}
+    if "properties" in closed and "required" in closed and "additionalProperties" not in closed:
+        closed["additionalProperties"] = False
+    return closed
+
+
+def wrong(name: str, answer: Any) -> list[str]:
+    """What of an answer is not as the contract says."""
+    whole = Resource.from_contents({"components": strict(CONTRACT["components"])}, DRAFT202012)
+    registry: Registry[Any] = Registry().with_resource("urn:contract", whole)
+    schema = {"$ref": f"urn:contract#/components/schemas/{name}"}
+    found = Draft202012Validator(schema, registry=registry).iter_errors(answer)
+    return [f"{error.json_path}: {error.message}"[:300] for error in found]
+
+
+def test_the_contract_is_the_same_at_each_export_and_plain_yaml() -> None:
+    text = document(OPERATIONS)
+    assert yaml.safe_load(text) == json.loads(json.dumps(CONTRACT))
+    assert "&id" not in text
+
+
+def test_every_link_leads_somewhere() -> None:
+    links = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(CONTRACT)))
+    assert links <= set(CONTRACT["components"]["schemas"])
+    for name, schema in CONTRACT["components"]["schemas"].items():
+        Draft202012Validator.check_schema(schema)
+        assert schema, name
+
+
+def test_every_operation_has_its_name_summary_errors_and_example() -> None:
+    names = [one["operationId"] for path in CONTRACT["paths"].values() for one in path.values()]
+    assert len(names) == len(set(names))
+    for path, methods in CONTRACT["paths"].items():
+        for method, one in methods.items():
+            assert re.fullmatch(r"[a-z]+(_[a-z]+)+", one["operationId"])
+            assert one["summary"], path
+            assert one["tags"][0] in {tag["name"] for tag in CONTRACT["tags"]}
+            if path.startswith("/v1/"):
+                assert {"401", "403", "429", "503"} <= set(one["responses"])
+            if method == "post":
+                assert "example" in one["requestBody"]["content"]["application/json"]
+
+
+def test_only_known_problems_are_documented() -> None:
+    for operation in OPERATIONS:
+        assert set(operation.errors) <= set(PROBLEMS), operation.name
+
+
+@pytest.mark.parametrize("name", [operation.name for operation in WRITES])
+def test_the_example_of_every_body_is_accepted(name: str) -> None:
+    operation = next(operation for operation in WRITES if operation.name == name)
+    assert operation.body is not None
+    validated(operation.body, dict(operation.example or {}))
+
+
+async def test_answers_are_as_the_contract_says(shop: Shop) -> None:
+    made = await shop.approved(quantity=2, method="pm_card_refundFail", customer_email="a@b.c", metadata={"a": "b"})
+    lines = [{"sku": "SHIRT", "quantity": 3, "condition": "opened"}]
+    receipt = said(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": lines}), 201)
+    await shop.settle()
+    expand = "expand[]=payment&expand[]=refunds&expand[]=events"
+    case = said(await shop.get(f"/v1/returns/{made['id']}?{expand}"), 200)
+    assert case["state"] == "failed"
+    refund = case["refunds"][0]
+    answers = {
+        "return": case,
+        "return_list": said(await shop.get("/v1/returns"), 200),
+        "receipt": receipt,
+        "receipt_list": said(await shop.get(f"/v1/returns/{made['id']}/receipts"), 200),
+        "refund": said(await shop.get(f"/v1/refunds/{refund['id']}?expand[]=return"), 200),
+        "refund_list": said(await shop.get("/v1/refunds"), 200),
+        "refund_preview": said(await shop.get(f"/v1/returns/{made['id']}/refund_preview"), 200),
+        "payment": said(await shop.get(f"/v1/payments/{made['payment']}"), 200),
+        "event_list": said(await shop.get("/v1/events"), 200),
+    }
+    problem = said(await shop.post("/v1/returns", {}), 422, "invalid_request")
+    assert {name: wrong(name, answer) for name, answer in answers.items() if wrong(name, answer)} == {}
+    assert wrong("problem", problem) == []
+
+
+async def test_the_page_asks_no_other_host(shop: Shop) -> None:
+    page = await shop.get("/docs", headers={"Authorization": ""})
+    assert page.status_code == 200
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert links
+    for link in links:
+        assert "//" not in link
+        answer = await shop.get(f"/{link}", headers={"Authorization": ""})
+        assert (answer.status_code, bool(answer.content)) == (200, True), link
+    assert "connect-src 'self'" in page.headers["content-security-policy"]
+    served = await shop.get("/openapi.yaml", headers={"Authorization": ""})
+    assert yaml.safe_load(served.text)["openapi"] == "3.1.0"
