@@ -119,7 +119,11 @@ class Town:
     def dying_worker(self, point: str, calls: int) -> Process:
         """Start a worker that kills itself at `point` of its n-th call."""
         words = [sys.executable, "-m", "tests.processes.dying", point, str(calls)]
-        return self.started(f"dying-{point}", *words)
+        process = Process(words, self.environment(), self.folder / f"{len(self.processes)}-dying-{point}.log")
+        process.environment["RETURNS_WORKER_CONCURRENCY"] = "1"  # else the first takes all there is into its grave
+        process.start()
+        self.processes.append(process)
+        return process
 
     def cli(self, *words: str) -> str:
         """Run a command and return what it prints."""
