@@ -13,6 +13,7 @@ from returns_service.domain.policy import Policy
 from returns_service.store import claims
 from returns_service.store.database import is_unavailable, may_pass
 from returns_service.worker import chores, sweeps
+from returns_service.worker.reconcile import reconcile_daily
 from returns_service.worker.refunds import Till, Turn, renew_leases
 from returns_service.worker.wake import listen
 
@@ -20,6 +21,7 @@ BATCH = 50  # refunds a claim: few enough to be fair to other workers, many enou
 LONGEST_SLEEP_SECONDS = 30.0  # without news; a safety net, since work wakes us
 AFTER_ERROR_SECONDS = 1.0
 OLD_THINGS_EVERY_SECONDS = 3600.0
+RECONCILE_LOOK_SECONDS = 300.0
 log = structlog.get_logger("returns.worker")
 
 
@@ -45,6 +47,7 @@ class Worker:
             asyncio.create_task(self._forever(lambda: self._do_chores(by)), name="chores"),
             asyncio.create_task(self._renew(), name="renew"),
             asyncio.create_task(self._forget(), name="forget"),
+            asyncio.create_task(self._reconcile(by), name="reconcile"),
         ]
         stopped = asyncio.create_task(self._wake_at(stop))
         try:
@@ -111,6 +114,12 @@ class Worker:
         while True:
             await self._guarded(lambda: chores.forget_old(self.till.db, idempotency_hours=hours, inbox_days=days))
             await asyncio.sleep(OLD_THINGS_EVERY_SECONDS)
+
+    async def _reconcile(self, by: By) -> None:
+        """Look now and then whether the day's comparison with Stripe is due; it may take an hour, so it is no chore."""
+        while True:
+            await self._guarded(lambda: reconcile_daily(self.till.db, self.till.gateway, by))
+            await asyncio.sleep(RECONCILE_LOOK_SECONDS)
 
     async def _forever(self, once: Callable[[], Awaitable[object]]) -> None:
         while True:

@@ -1,0 +1,171 @@
+"""A person is forgotten, the money's history is not; what is kept only for a while goes by itself."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text, update
+from sqlmodel import col, select
+
+from returns_service.commands import idempotency, privacy, receipts, refunds, returns
+from returns_service.commands.answers import shown_return
+from returns_service.commands.cases import case_seen
+from returns_service.commands.idempotency import Remembered
+from returns_service.commands.privacy import GONE
+from returns_service.domain.problems import Problem
+from returns_service.store.tables import Event, IdempotencyKey, ReturnAuthorization, StripeEvent
+from returns_service.worker.chores import forget_old
+from returns_service.worker.refunds import pay_due
+from tests.worker.shop import BY, Shop
+
+EMAIL = "Anna.Muster@example.com"
+CANARY = "Muster"  # in everything that a person wrote
+
+
+async def everything(shop: Shop) -> str:
+    """Return all that the database holds, as one text."""
+    names = (
+        "return_authorization return_line receipt receipt_line undeclared_item refund payment event stripe_event "
+        "delivery idempotency_key"
+    ).split()
+    async with shop.db.reading() as tx:
+        rows = [(await tx.execute(text(f"SELECT * FROM {name}"))).all() for name in names]  # noqa: S608
+    return repr(rows)
+
+
+async def a_persons_return(shop: Shop, *, order_id: str = "order_7") -> str:
+    """Return the id of a return with a person's words wherever there is room for them."""
+    intent = await shop.pay(9000)
+    return_id = await shop.a_return(
+        intent,
+        order_id=order_id,
+        reason="Mrs. Muster says it is too small",
+        customer_email=EMAIL,
+        metadata={"phone": "Muster 0170"},
+    )
+    note = {"internal_note": "Muster is angry", "metadata": {"phone": "Muster 0170"}}
+    await shop.db.run(lambda tx: returns.update(tx, BY, return_id, note, if_version=None))
+    await shop.count(return_id, scan_id="scan_1")
+    await shop.work()
+    await shop.deliver()
+    extra = [receipts.Undeclared("HAT", 1, "a hat of Mrs. Muster")]
+    await shop.db.run(lambda tx: receipts.receive(tx, BY, return_id, [], extra, None))
+    kind = refunds.Adjustment("goodwill", 100, "for Mrs. Muster")
+    asked = refunds.Asked(adjustments=[kind], reason="Muster called", override_reason="Muster was promised it")
+    await shop.db.run(lambda tx: refunds.refund(tx, BY, return_id, asked))
+    await shop.work()
+    await shop.deliver()
+
+    async def keep_an_answer(tx: Any) -> None:
+        body = json.dumps(shown_return(await case_seen(tx, BY, return_id)))
+        await idempotency.begin(tx, "key_shop /v1/returns", return_id, "f")
+        await idempotency.remember(tx, "key_shop /v1/returns", return_id, Remembered(201, {}, body))
+
+    await shop.db.run(keep_an_answer)
+    return return_id
+
+
+def money(seen: dict[str, Any]) -> dict[str, Any]:
+    """Return what must outlive the person."""
+    kept = ("id", "order_id", "state", "amount_refunded", "amount_due", "payment", "closed_at", "created")
+    return {name: seen[name] for name in kept} | {"lines": [line["refunded_amount"] for line in seen["lines"]]}
+
+
+@pytest.mark.parametrize("named", [{"order_id": "order_7"}, {"email": EMAIL.upper()}])
+async def test_nothing_personal_is_left_and_no_money_is_lost(shop: Shop, named: dict[str, str]) -> None:
+    return_id = await a_persons_return(shop)
+    before = money(await shop.seen(return_id))
+    rows = [(r.id, r.amount, r.status, r.stripe_refund) for r in await shop.refunds()]
+    assert CANARY in await everything(shop)
+    done = await shop.db.run(lambda tx: privacy.forget(tx, BY, **named))
+    assert done.returns == [return_id]
+    assert done.left == []
+    left = await everything(shop)
+    assert CANARY not in left
+    assert EMAIL.lower() not in left.lower()
+    after = await shop.seen(return_id)
+    assert money(after) == before
+    assert (after["metadata"], after["customer_email"], after["reason"]) == ({"phone": GONE}, None, GONE)
+    assert [(r.id, r.amount, r.status, r.stripe_refund) for r in await shop.refunds()] == rows
+
+
+async def test_it_is_one_event_and_the_second_time_nothing(shop: Shop) -> None:
+    return_id = await a_persons_return(shop)
+    version = (await shop.seen(return_id))["version"]
+    await shop.db.run(lambda tx: privacy.forget(tx, BY, order_id="order_7"))
+    again = await shop.db.run(lambda tx: privacy.forget(tx, BY, order_id="order_7"))
+    assert (again.returns, again.counts.total()) == ([], 0)
+    assert (await shop.seen(return_id))["version"] == version + 1
+    async with shop.db.reading() as tx:
+        newest = select(Event).where(col(Event.return_id) == return_id).order_by(col(Event.sequence).desc())
+        event = (await tx.exec(newest)).first()
+    assert event is not None
+    assert (event.type, event.actor, event.data["trigger"]) == ("return.updated", BY.actor, "forget")
+
+
+async def test_others_are_not_forgotten(shop: Shop) -> None:
+    await a_persons_return(shop)
+    other = await a_persons_return(shop, order_id="order_8")
+    before = await shop.seen(other)
+    await shop.db.run(lambda tx: privacy.forget(tx, BY, order_id="order_7"))
+    assert await shop.seen(other) == before
+
+
+async def test_a_reason_of_the_catalogue_stays_since_fees_depend_on_it(shop: Shop) -> None:
+    return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL)
+    await shop.db.run(lambda tx: privacy.forget(tx, BY, email=EMAIL))
+    assert (await shop.seen(return_id))["reason"] == "too_small"
+
+
+async def test_an_unanswered_refund_keeps_what_stripe_must_be_asked_with(shop: Shop) -> None:
+    return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL, metadata={"phone": "Muster 0170"})
+    await shop.count(return_id)
+    shop.faults.arm("drop_after", count=1, path="/v1/refunds")
+    await pay_due(shop.db, shop.gateway)
+    assert [r.status for r in await shop.refunds()] == ["unknown"]
+    done = await shop.db.run(lambda tx: privacy.forget(tx, BY, email=EMAIL))
+    assert done.left
+    shop.turn(60)
+    await shop.work()
+    (row,) = await shop.refunds()
+    assert (row.status, row.generation) == ("succeeded", 1)
+    await shop.deliver()
+    rest = await shop.db.run(lambda tx: privacy.forget(tx, BY, order_id="order_1"))
+    assert rest.left == []
+    assert CANARY not in await everything(shop)
+
+
+async def test_one_must_be_named_and_only_one(shop: Shop) -> None:
+    for named in ({}, {"order_id": "order_7", "email": EMAIL}):
+        with pytest.raises(Problem):
+            await shop.db.run(lambda tx, named=named: privacy.forget(tx, BY, **named))  # type: ignore[misc]
+    nobody = await shop.db.run(lambda tx: privacy.forget(tx, BY, order_id="order_nobody"))
+    assert nobody.returns == []
+
+
+async def test_old_answers_and_folded_events_go_by_themselves(shop: Shop) -> None:
+    await a_persons_return(shop)
+    async with shop.db.reading() as tx:
+        first = (await tx.exec(select(StripeEvent).order_by(col(StripeEvent.id)))).first()
+    assert first is not None
+    unfolded = {"processed_at": None, "outcome": "failed", "next_attempt_at": shop.time}
+    await shop.execute(update(StripeEvent).where(col(StripeEvent.id) == first.id).values(**unfolded))
+    await forget_old(shop.db, idempotency_hours=24, inbox_days=30)
+    async with shop.db.reading() as tx:
+        assert len((await tx.exec(select(IdempotencyKey))).all()) == 1
+        assert all(event.payload for event in (await tx.exec(select(StripeEvent))).all())
+    shop.turn(timedelta(days=1, seconds=1).total_seconds())
+    await forget_old(shop.db, idempotency_hours=24, inbox_days=30)
+    async with shop.db.reading() as tx:
+        assert (await tx.exec(select(IdempotencyKey))).all() == []
+        assert all(event.payload for event in (await tx.exec(select(StripeEvent))).all())
+    shop.turn(timedelta(days=30).total_seconds())
+    await forget_old(shop.db, idempotency_hours=24, inbox_days=30)
+    async with shop.db.reading() as tx:
+        events = (await tx.exec(select(StripeEvent))).all()
+        assert [event.id for event in events if event.payload] == [first.id]  # the only copy of its news
+        assert len(events) > 1  # each event's id stays: it is what a second delivery is known by
+        assert (await tx.exec(select(ReturnAuthorization))).all()
