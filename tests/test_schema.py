@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy import bindparam, text
+
 from returns_service.store import schema
+from returns_service.store.columns import Utc
 from returns_service.store.database import Database
+from returns_service.store.tables import Payment
+from tests.postgres import Postgres
 
 
 async def test_models_equal_migrations(database_url: str) -> None:
@@ -24,3 +34,63 @@ async def test_migrating_twice_changes_nothing(database_url: str) -> None:
         assert await schema.current(database) == schema.head()
     finally:
         await database.close()
+
+
+def revisions() -> list[str]:
+    """Return all revisions, oldest first."""
+    scripts = ScriptDirectory.from_config(schema.config())
+    return [script.revision for script in scripts.walk_revisions()][::-1]
+
+
+async def test_upgrading_from_the_first_revision_keeps_what_was_there(empty_url: str) -> None:
+    database = Database(empty_url)
+    try:
+        await schema.upgrade(database, revisions()[0])
+        if len(revisions()) > 1:
+            assert await schema.is_behind(database)
+        async with database.transaction() as tx:
+            await tx.execute(
+                text(
+                    "INSERT INTO payment (id, payment_intent, currency, captured, amount_refunded, status, livemode,"
+                    " connect, disputed, news, created_at)"
+                    " VALUES ('pay_old', 'pi_old', 'usd', 10000, 0, 'succeeded', :no, :no, :no, 0, :now)"
+                ).bindparams(bindparam("now", tx.now, type_=Utc())),
+                {"no": False},
+            )
+        await schema.upgrade(database)
+        async with database.reading() as tx:
+            kept = await tx.get_one(Payment, "pay_old")
+            assert (kept.captured, kept.payment_intent) == (10_000, "pi_old")
+        async with database.writer.connect() as connection:
+            assert await connection.run_sync(schema.differences) == []
+    finally:
+        await database.close()
+
+
+async def test_two_processes_migrate_one_after_the_other(empty_url: str) -> None:
+    databases = [Database(empty_url) for _ in range(2)]
+    try:
+        await asyncio.gather(*(schema.upgrade(database) for database in databases))
+        assert await schema.current(databases[0]) == schema.head()
+    finally:
+        for database in databases:
+            await database.close()
+
+
+async def test_a_schema_from_a_newer_release_is_not_behind(database_url: str) -> None:
+    database = Database(database_url)
+    try:
+        async with database.transaction() as tx:
+            await tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        assert not await schema.is_behind(database)
+    finally:
+        await database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/empty.db"
+    server: Postgres = request.getfixturevalue("pg")
+    return server.url(server.create_database())

@@ -1,0 +1,88 @@
+"""All workers together keep Stripe's pace, share one breaker, and slow down when told."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from returns_service.store import pace
+from returns_service.store.database import Database
+from returns_service.store.tables import StripePace
+from tests.store.conftest import Clock
+
+BUDGET = 100.0
+
+
+async def given(database: Database, wanted: int, late: float = 0.0) -> list[float]:
+    """Return the moments one claim gets, in seconds from now."""
+    async with database.transaction() as tx:
+        allowed = await pace.paced(tx, BUDGET, wanted, late)
+        return list(pace.moments(allowed, allowed.allowed))
+
+
+async def test_no_second_holds_more_than_the_budget(database: Database, clock: Clock) -> None:
+    moments = []
+    for _ in range(200):
+        moments += [clock().timestamp() + seconds for seconds in await given(database, 7)]
+        clock.turn(0.05)
+    moments.sort()
+    busiest = max(sum(at <= other < at + 1 for other in moments) for at in moments)
+    assert busiest <= BUDGET
+    assert len(moments) / (moments[-1] - moments[0]) > 0.95 * BUDGET
+
+
+async def test_nobody_is_given_a_moment_far_ahead(database: Database) -> None:
+    moments = await given(database, 500)
+    assert 0 < len(moments) <= pace.AHEAD_SECONDS * BUDGET
+    assert moments[-1] <= pace.AHEAD_SECONDS
+    assert await given(database, 500) == []
+
+
+async def test_a_process_that_is_late_pushes_everybodys_moments_back(database: Database) -> None:
+    moments = await given(database, 3, late=0.1)
+    assert moments[0] == pytest.approx(0.1)
+
+
+async def test_a_slow_budget_still_lets_one_through(database: Database) -> None:
+    async with database.transaction() as tx:
+        assert (await pace.paced(tx, 1.0, 10)).allowed == 1
+
+
+async def test_ten_failures_in_a_row_open_the_breaker_and_one_probe_closes_it(database: Database, clock: Clock) -> None:
+    for _ in range(pace.BREAK_AFTER):
+        assert await given(database, 1)
+        async with database.transaction() as tx:
+            await pace.failed(tx, BUDGET, "timeout")
+        clock.turn(1)
+    assert await given(database, 9) == []
+    clock.turn(pace.PROBE_SECONDS)
+    assert len(await given(database, 9)) == 1, "one probe"
+    assert await given(database, 9) == []
+    async with database.transaction() as tx:
+        await pace.succeeded(tx, BUDGET)
+    assert len(await given(database, 9)) == 9
+
+
+async def test_a_429_halves_the_pace_and_calm_raises_it_again(database: Database, clock: Clock) -> None:
+    for _ in range(3):  # a burst of 429 is one message
+        async with database.transaction() as tx:
+            await pace.too_fast(tx, BUDGET)
+    assert await given_row(database) == BUDGET / 2
+    for _ in range(10):
+        clock.turn(pace.FASTER_AFTER_SECONDS + 1)
+        await given(database, 1)
+    assert await given_row(database) == BUDGET
+
+
+async def given_row(database: Database) -> float:
+    """Return the present pace, writes a second."""
+    async with database.reading() as tx:
+        row = await tx.get(StripePace, 1)
+        return row.writes_a_second if row else BUDGET
+
+
+async def test_many_workers_at_once_get_different_moments(postgresql: Database) -> None:
+    batches = await asyncio.gather(*(given(postgresql, 2) for _ in range(10)))
+    moments = sorted(round(at, 6) for batch in batches for at in batch)
+    assert len(set(moments)) == len(moments)
