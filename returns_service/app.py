@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -39,7 +41,11 @@ def policy_of(settings: Settings) -> Policy:
 
 
 def database_of(settings: Settings) -> Database:
-    """Return the database; nothing is opened yet."""
+    """Return the database; nothing is opened yet. Raises SettingsError for a file that can't be written."""
+    if settings.database_url.startswith("sqlite:///"):
+        file = Path(settings.database_url.removeprefix("sqlite:///").partition("?")[0])
+        if not os.access(file if file.exists() else file.parent, os.W_OK):
+            raise SettingsError(f"DATABASE_URL: {file} can't be written. Name a file in a folder that is yours")
     return Database(
         settings.database_url,
         pool_size=settings.database_pool,
