@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import rich_click as click
 from click.exceptions import Exit
 from sqlalchemy.exc import SQLAlchemyError
 
-from returns_service import __version__, settings
+from returns_service import __version__, settings, upkeep
 from returns_service.domain import policy as policies
 from returns_service.domain import return_machine
 from returns_service.domain.problems import Problem
-from returns_service.settings import Settings, SettingsError
+from returns_service.settings import SettingsError
+from returns_service.terminal import json_option, print_rows, run, stop, with_database
 
-T = TypeVar("T")
 OPENAPI = Path("openapi/openapi.yaml")
 port_option = click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 host_option = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def main() -> None:
@@ -41,21 +38,6 @@ def main() -> None:
         stop(str(error))
     except SQLAlchemyError as error:
         stop(f"DATABASE_URL: the database can't be used: {getattr(error, 'orig', None) or error}")
-
-
-def stop(reason: str) -> None:
-    """End with one line on stderr."""
-    click.echo(f"returns-service: {reason}", err=True)
-    sys.exit(1)
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine, on uvloop where there is one."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(work)
-    return uvloop.run(work)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -295,46 +277,5 @@ def policy_check(file: Any, as_json: bool) -> None:
     click.echo(json.dumps(policies.to_dict(parsed)) if as_json else f"{file.name}: a complete policy, no mistakes.")
 
 
-def with_database(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-    """Do `work` in one transaction of the settings' database; an SQLite file is migrated first."""
-    loaded: Settings = settings.load()
-
-    async def inside() -> T:
-        from returns_service.app import database_of
-        from returns_service.store import schema
-
-        database = database_of(loaded)
-        try:
-            if not database.postgresql:
-                await schema.upgrade(database)
-            elif await schema.is_behind(database):
-                raise SettingsError("The database's schema is older than this release. Run: returns-service migrate")
-            return await database.run(work)
-        finally:
-            await database.close()
-
-    return run(inside())
-
-
-def print_rows(rows: list[dict[str, Any]], as_json: bool, empty: str = "Nothing.") -> None:
-    """Print rows as a table on a terminal, tab-separated off it, or as JSON."""
-    if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False))
-    elif not rows:
-        click.echo(empty)
-    elif sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(*rows[0])
-        for row in rows:
-            table.add_row(*(word(value) for value in row.values()))
-        Console().print(table)
-    else:
-        for row in rows:
-            click.echo("\t".join(word(value) for value in row.values()))
-
-
-def word(value: object) -> str:
-    """Return a cell's text."""
-    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+commands.add_command(upkeep.reconcile)
+commands.add_command(upkeep.forget)

@@ -1,0 +1,88 @@
+"""What all commands of the terminal share: run, print, stop with one line, open the database."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import rich_click as click
+
+from returns_service import settings
+from returns_service.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from returns_service.store.database import Database
+
+T = TypeVar("T")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def stop(reason: str) -> NoReturn:
+    """End with one line on stderr."""
+    click.echo(f"returns-service: {reason}", err=True)
+    sys.exit(1)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine, on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
+
+
+@asynccontextmanager
+async def open_database(loaded: Settings) -> AsyncIterator[Database]:
+    """Lend the settings' database; an SQLite file is migrated first. Raises SettingsError for an old schema."""
+    from returns_service.app import database_of
+    from returns_service.store import schema
+
+    database = database_of(loaded)
+    try:
+        if not database.postgresql:
+            await schema.upgrade(database)
+        elif await schema.is_behind(database):
+            raise SettingsError("The database's schema is older than this release. Run: returns-service migrate")
+        yield database
+    finally:
+        await database.close()
+
+
+def with_database(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    """Do `work` in one transaction of the settings' database."""
+    loaded: Settings = settings.load()
+
+    async def inside() -> T:
+        async with open_database(loaded) as database:
+            return await database.run(work)
+
+    return run(inside())
+
+
+def print_rows(rows: list[dict[str, Any]], as_json: bool, empty: str = "Nothing.") -> None:
+    """Print rows as a table on a terminal, tab-separated off it, or as JSON."""
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False))
+    elif not rows:
+        click.echo(empty)
+    elif sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(*rows[0])
+        for row in rows:
+            table.add_row(*(word(value) for value in row.values()))
+        Console().print(table)
+    else:
+        for row in rows:
+            click.echo("\t".join(word(value) for value in row.values()))
+
+
+def word(value: object) -> str:
+    """Return a cell's text."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)

@@ -1,0 +1,111 @@
+"""The books' commands as a person or a cron job runs them: what they print, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete
+from sqlmodel import col
+
+from returns_service.store.tables import Event, Refund
+from returns_service.stripe_simulator import running
+from tests.worker.shop import KEY, SECRET, Shop
+
+BIN = Path(sys.executable).parent
+NOWHERE = "http://127.0.0.1:1"
+SINCE = ("--since", "2026-11-01")  # the shop's clock stands on a day of its own
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+async def command(url: str, stripe: str, folder: Path, *words: str) -> Ended:
+    """Run a command of the terminal against this database and this Stripe."""
+    environment = {
+        "PATH": str(BIN),
+        "HOME": str(folder),
+        "DATABASE_URL": url,
+        "STRIPE_SECRET_KEY": KEY,
+        "STRIPE_WEBHOOK_SECRET": SECRET,
+        "STRIPE_API_BASE": stripe,
+    }
+    process = await asyncio.create_subprocess_exec(
+        str(BIN / "returns-service"),
+        *words,
+        cwd=folder,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+async def test_reconcile_ends_with_1_while_anything_differs(shop: Shop, database_url: str, tmp_path: Path) -> None:
+    lost = await shop.refunded()
+    await shop.execute(delete(Event).where(col(Event.refund_id) == lost.id))
+    await shop.execute(delete(Refund).where(col(Refund.id) == lost.id))
+    async with running(shop.ledger) as stripe:
+        found = await command(database_url, stripe, tmp_path, "reconcile", *SINCE)
+        assert (found.code, found.err) == (1, "")
+        assert "missing here" in found.out
+        assert str(lost.stripe_refund) in found.out
+        assert "--fix" in found.out
+        fixed = await command(database_url, stripe, tmp_path, "reconcile", *SINCE, "--fix", "--json")
+        assert fixed.code == 0, fixed.err
+        said = fixed.json()
+        assert (said["object"], said["status"], said["fix"], said["differs"]) == (
+            "reconciliation",
+            "finished",
+            True,
+            False,
+        )
+        assert said["counts"]["fixed"] == 1
+        (row, *rest) = said["differences"]
+        assert (row["code"], row["outcome"], row["refund"]) == ("missing_here", "fixed", lost.id)
+        assert [other["code"] for other in rest] == ["not_rebuilt"] * len(rest)
+        after = await command(database_url, stripe, tmp_path, "reconcile", *SINCE)
+        assert after.code == 0
+        assert "0 differing" in after.out
+
+
+async def test_reconcile_says_that_stripe_is_silent_in_one_line(shop: Shop, database_url: str, tmp_path: Path) -> None:
+    ended = await command(database_url, NOWHERE, tmp_path, "reconcile")
+    assert ended.code == 1
+    assert ended.out == ""
+    assert ended.err.count("\n") == 1
+    assert "goes on where it stopped" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words", [["reconcile", "--since", "yesterday"], ["forget"], ["forget", "--order", "a", "--email", "b"]]
+)
+async def test_what_cannot_be_meant_is_refused(sqlite_url: str, tmp_path: Path, words: list[str]) -> None:
+    ended = await command(sqlite_url, NOWHERE, tmp_path, *words)
+    assert ended.code != 0
+    assert "Traceback" not in ended.err
+
+
+async def test_forget_says_what_it_did_and_the_second_time_nothing(
+    shop: Shop, database_url: str, tmp_path: Path
+) -> None:
+    return_id = await shop.a_return(await shop.pay(), customer_email="anna@example.com", metadata={"phone": "0170"})
+    first = await command(database_url, NOWHERE, tmp_path, "forget", "--email", "anna@example.com", "--json")
+    assert first.code == 0, first.err
+    assert first.json()["returns"] == [return_id]
+    second = await command(database_url, NOWHERE, tmp_path, "forget", "--order", "order_1", "--json")
+    assert (second.code, second.json()["returns"], second.json()["redacted"]) == (0, [], {})
+    assert (await shop.seen(return_id))["customer_email"] is None
