@@ -73,6 +73,10 @@ def breakdown(case: Case, asked: Asked) -> list[money.Row]:
 async def refund(tx: Tx, by: By, return_id: str, asked: Asked) -> tuple[Refund, Payment]:
     """Decide a refund by hand. Raises Problem where a guard bars it."""
     case = await opened(tx, by, return_id)
+    for number, adjustment in enumerate(asked.adjustments):
+        if adjustment.line is not None and adjustment.line not in {line.id for line in case.lines}:
+            detail = f"This return has no line {adjustment.line}."
+            raise Problem("unknown_line", detail, param=f"adjustments[{number}].line")
     rows = breakdown(case, asked)
     amount = money.total(rows)
     check_step(amount, case.row.currency)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from litestar.response import Stream
+from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service.commands import feed
 from returns_service.commands.answers import shown_event
@@ -45,10 +46,13 @@ async def told(context: Context, key_id: str, position: int, narrow: dict[str, s
     yield ": the feed of events\n\n"
     silent = 0.0
     for _ in range(int(LONGEST_SECONDS / LOOK_SECONDS)):
-        await feed.bring_up_to_date(context.database)
-        async with context.database.reading() as tx:
-            events = await feed.events_after(tx, position, AT_ONCE, **narrow)
-            in_force = await still_in_force(tx, key_id)
+        try:
+            await feed.bring_up_to_date(context.database)
+            async with context.database.reading() as tx:
+                events = await feed.events_after(tx, position, AT_ONCE, **narrow)
+                in_force = await still_in_force(tx, key_id)
+        except (SQLAlchemyError, OSError):
+            return  # the database is away: the reader comes back, and goes on where it was
         for event in events:
             position = event.position or position
             shown = msgspec.json.encode(shown_event(event)).decode()

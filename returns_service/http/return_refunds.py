@@ -80,7 +80,7 @@ async def preview_refund(call: Call[Empty], tx: Tx) -> Reply:
     scope="refunds:write", body=RefundReturn, status=202, key_required=always, example={"amount": 3333},
     errors=(
         "not_found", "invalid_transition", "nothing_due", "amount_exceeds_refundable", "amount_not_a_step",
-        "override_required", "payment_disputed", "refund_in_progress", "failed_refund_open",
+        "override_required", "payment_disputed", "refund_in_progress", "failed_refund_open", "unknown_line",
     ),
 )  # fmt: skip
 async def refund_return(call: Call[RefundReturn], tx: Tx) -> Reply:

@@ -8,7 +8,7 @@ from typing import Any
 
 from returns_service.domain.problems import Problem
 from returns_service.domain.stripe_words import Missing, PaymentSeen, RefundSeen, Refused, TryLater, Unknown
-from returns_service.http.bodies import Body, Id, Wrong
+from returns_service.http.bodies import Body, StripeId, Wrong
 from returns_service.http.context import Context
 from returns_service.http.operations import Heard
 
@@ -18,8 +18,8 @@ PATIENCE_SECONDS = 5  # where Stripe says nothing of its own: its troubles rarel
 class Target(Body):
     """The payment that is meant: by `payment_intent`, or by `charge`."""
 
-    payment_intent: Id | None = None
-    charge: Id | None = None
+    payment_intent: StripeId | None = None
+    charge: StripeId | None = None
 
     @classmethod
     def also_wrong(cls, found: Mapping[str, Any]) -> list[Wrong]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
@@ -189,9 +190,9 @@ def said(answer: httpx.Response, status: int, code: str | None = None) -> dict[s
     return body
 
 
-@pytest.fixture
-async def shop(database_url: str) -> AsyncIterator[Shop]:
-    """The service over each of the two databases, with a key that may do everything."""
+@asynccontextmanager
+async def open_shop(database_url: str) -> AsyncIterator[Shop]:
+    """Open the service over a database, with a key that may do everything."""
     clock = Clock()
     ledger = Ledger(clock.now, Random(7))
     ledger.add_endpoint(HOOK, SECRET)
@@ -206,15 +207,21 @@ async def shop(database_url: str) -> AsyncIterator[Shop]:
         _, secret = await create_key(tx, "all", SCOPES)
     served: Any = app  # the two libraries word ASGI's types differently
     transport = httpx.ASGITransport(app=served, raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {secret}"}
     async with (
         app.lifespan(),
-        httpx.AsyncClient(
-            transport=transport, base_url="http://shop.test", headers={"Authorization": f"Bearer {secret}"}
-        ) as client,
+        httpx.AsyncClient(transport=transport, base_url="http://shop.test", headers=headers) as client,
     ):
         yield Shop(app, context, ledger, line, clock, client, secret)
     await gateway.close()
     await database.close()
+
+
+@pytest.fixture
+async def shop(database_url: str) -> AsyncIterator[Shop]:
+    """The service over each of the two databases."""
+    async with open_shop(database_url) as shop:
+        yield shop
 
 
 @pytest.fixture

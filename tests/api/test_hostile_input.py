@@ -68,6 +68,7 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "metadata of numbers": ({"metadata": {"a": 1}}, "metadata.a"),
     "metadata deep": ({"metadata": {"a": {"b": "c"}}}, "metadata.a"),
     "no payment": ({"payment_intent": None}, "payment_intent"),
+    "payment as a path": ({"payment_intent": "pi_1/../x"}, "payment_intent"),
     "payment as an object": ({"payment_intent": {"id": "pi_1"}}, "payment_intent"),
 }
 BODIES: dict[str, dict[str, Any]] = {

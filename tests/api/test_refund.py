@@ -67,6 +67,13 @@ async def test_adjustments_stand_in_the_breakdown_and_it_sums(shop: Shop) -> Non
     assert refund["amount"] == 3733 == sum(row["amount"] for row in refund["breakdown"])
 
 
+async def test_an_adjustment_of_another_returns_line_is_refused(shop: Shop) -> None:
+    made = await received(shop)
+    adjustment = {"kind": "goodwill", "amount": 1, "description": "x", "line": "rli_x"}
+    answer = await shop.post(f"/v1/returns/{made['id']}/refund", {"adjustments": [adjustment]})
+    assert said(answer, 422, "unknown_line")["param"] == "adjustments[0].line"
+
+
 @pytest.mark.parametrize("path", ["refund", "retry", "settle_outside"])
 async def test_money_never_moves_without_an_idempotency_key(shop: Shop, path: str) -> None:
     made = await received(shop)
@@ -149,6 +156,33 @@ async def test_an_unsent_refund_is_canceled_and_a_sent_one_is_not(shop: Shop) ->
     await shop.settle()
     said(await shop.post(f"/v1/refunds/{again['id']}/cancel"), 409, "refund_not_cancelable")
     assert (await shop.read(made["id"]))["state"] == "refunded"
+
+
+async def test_a_refund_that_waits_for_the_customer_is_canceled_at_stripe(shop: Shop) -> None:
+    made = await shop.approved(quantity=1, method="pm_card_pendingRefund")
+    await shop.receive(made["id"])
+    await shop.work()
+    (refund,) = (await shop.read(made["id"]))["refunds"]
+    shop.dashboard.require_action(refund["stripe_refund"])
+    await shop.deliver()
+    await shop.work()
+    waiting = said(await shop.get(f"/v1/refunds/{refund['id']}"), 200)
+    assert waiting["status"] == "requires_action"
+    assert "customer" in waiting["waits_for"]
+    shop.line.down = True
+    said(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 503, "stripe_unavailable")
+    shop.line.down = False
+    assert said(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 200)["status"] == "canceled"
+    assert (await shop.read(made["id"]))["state"] == "failed"
+
+
+async def test_a_disputed_payment_is_not_refunded(shop: Shop) -> None:
+    made = await received(shop)
+    shop.dashboard.open_dispute(made["charge"])
+    await shop.deliver()
+    said(await shop.post(f"/v1/returns/{made['id']}/refund"), 409, "payment_disputed")
+    said(await shop.post("/v1/refunds", {"charge": made["charge"]}), 409, "payment_disputed")
+    assert said(await shop.get(f"/v1/payments/{made['payment']}"), 200)["disputed"] is True
 
 
 async def test_a_failed_standalone_refund_is_retried_then_settled_outside(shop: Shop) -> None:

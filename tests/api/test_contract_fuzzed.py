@@ -1,0 +1,107 @@
+"""Schemathesis over the whole contract: no request, however odd, is answered 500 or otherwise than it says."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+import uvicorn
+import yaml
+from hypothesis import HealthCheck, Phase
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from returns_service.http.openapi import document
+from returns_service.http.routes import OPERATIONS
+from returns_service.store import schema
+from tests.api.conftest import Shop, open_shop
+
+EXAMPLES = 12  # an operation; the world of odd requests is searched further by hand
+SCHEMA = schemathesis.openapi.from_dict(yaml.safe_load(document(OPERATIONS)))
+
+
+@dataclass
+class Served:
+    """The application on a port, in a thread of its own: what is searched may take its time."""
+
+    url: str = ""
+    secret: str = ""
+    started: threading.Event = field(default_factory=threading.Event)
+    server: uvicorn.Server | None = None
+    ids: dict[str, list[str]] = field(default_factory=dict)
+    turn: int = 0
+
+    def some(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Return the path's parameters, three times out of four with an id that there is."""
+        self.turn += 1
+        known = {name: ids[self.turn // 4 % len(ids)] for name, ids in self.ids.items() if name in parameters}
+        return parameters | known if self.turn % 4 else parameters
+
+    async def serve(self, database_url: str) -> None:
+        async with open_shop(database_url) as shop:
+            self.secret = shop.secret
+            self.ids = await stocked(shop)
+            config = uvicorn.Config(shop.app, port=0, log_level="error", lifespan="off")
+            self.server = uvicorn.Server(config)
+            task = asyncio.create_task(self.server.serve())
+            while not self.server.started:
+                await asyncio.sleep(0.01)
+            self.url = f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}"
+            self.started.set()
+            await task
+
+
+async def stocked(shop: Shop) -> dict[str, list[str]]:
+    """Make returns and refunds in several states; return their ids by the names of the paths' parameters."""
+    failed = await shop.approved(quantity=1, method="pm_card_refundFail")
+    await shop.receive(failed["id"])
+    await shop.settle()
+    queued = await shop.approved(quantity=2)
+    receipt = await shop.receive(queued["id"], 2, disposition="inspect")
+    lines = {"undeclared": [{"sku": "HAT", "quantity": 1}]}
+    extra = (await shop.post(f"/v1/returns/{queued['id']}/receipts", lines)).json()
+    await shop.receive((await shop.approved())["id"])
+    returns = [(await shop.requested())["id"], queued["id"], failed["id"]]
+    refunds = [row["id"] for row in (await shop.get("/v1/refunds")).json()["data"]]
+    undeclared = [item["id"] for item in extra["undeclared"]]
+    payments = [failed["payment"], failed["payment_intent"], failed["charge"]]
+    return {
+        "return_id": returns, "refund_id": refunds, "receipt_id": [receipt["id"]], "undeclared_id": undeclared,
+        "payment_id": payments,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    url = f"sqlite:///{tmp_path_factory.mktemp('fuzzed') / 'returns.db'}"
+    schema.migrate(url)
+    served = Served()
+    thread = threading.Thread(target=lambda: asyncio.run(served.serve(url)))
+    thread.start()
+    assert served.started.wait(30)
+    yield served
+    assert served.server is not None
+    served.server.should_exit = True
+    thread.join(30)
+
+
+@hypothesis.settings(
+    max_examples=EXAMPLES, deadline=None, phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@SCHEMA.parametrize()
+def test_whatever_is_asked_is_answered_as_the_contract_says(case: Any, served: Served) -> None:
+    case.path_parameters = served.some(dict(case.path_parameters or {}))
+    answer = case.call(base_url=served.url, headers={"Authorization": f"Bearer {served.secret}"})
+    checks = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+    case.validate_response(answer, checks=checks)
