@@ -13,7 +13,7 @@ from returns_service.commands.case import Case
 from returns_service.commands.cases import case_seen
 from returns_service.commands.receipts import Count, Counted, Inspected, Undeclared, receipt_of
 from returns_service.http.bodies import MOST_LINES, Body, Id, Name, Units, Words, Wrong
-from returns_service.http.operations import Call, Empty, Operation, Reply, always, reads, writes
+from returns_service.http.operations import Call, Empty, Operation, Reply, reads, writes
 from returns_service.http.queries import shown_list
 from returns_service.http.returns import WithReason, replied
 from returns_service.store.database import Tx
@@ -141,7 +141,7 @@ async def read_receipt(call: Call[Empty], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/receipts/{receipt_id}/reverse", TAG, "receipt",
-    scope="receipts:write", body=WithReason, example={"reason": "Counted the wrong parcel."}, key_required=always,
+    scope="receipts:write", body=WithReason, example={"reason": "Counted the wrong parcel."},
     errors=("not_found", "invalid_transition", "already_refunded", "receipt_reversed"),
 )  # fmt: skip
 async def reverse_receipt(call: Call[WithReason], tx: Tx) -> Reply:
@@ -155,7 +155,7 @@ async def reverse_receipt(call: Call[WithReason], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/receipts/{receipt_id}/inspect", TAG, "receipt",
-    scope="receipts:write", body=InspectReceipt, key_required=always,
+    scope="receipts:write", body=InspectReceipt,
     example={"lines": [{"line": "rli_01h455vb4pex5vsknk084sn02q", "condition": "new", "disposition": "restock"}]},
     errors=("not_found", "invalid_transition", "receipt_reversed", "nothing_to_inspect"),
 )  # fmt: skip

@@ -15,6 +15,7 @@ from returns_service.http import (
     health,
     payments,
     receipts,
+    reconciliations,
     refunds,
     return_refunds,
     returns,
@@ -33,6 +34,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *refunds.OPERATIONS,
     *payments.OPERATIONS,
     *events.OPERATIONS,
+    *reconciliations.OPERATIONS,
 )
 SAFE = {
     "X-Content-Type-Options": "nosniff",

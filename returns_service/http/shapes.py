@@ -11,12 +11,14 @@ from returns_service.domain.policy import CONDITIONS
 from returns_service.domain.problems import PROBLEMS
 from returns_service.domain.refund_status import STATUSES
 from returns_service.domain.return_machine import PUBLIC, STATES
+from returns_service.store.reconciliation_tables import CODES, OUTCOMES
 
 Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
+LISTED = ("return", "refund", "receipt", "event", "reconciliation", "reconciliation_difference")
 WHOLE: Schema = {"type": "integer"}
 TIME: Schema = {"type": "string", "format": "date-time"}
 THING: Schema = {"type": "object"}
@@ -174,6 +176,21 @@ SHAPES: dict[str, Schema] = {
         refund=maybe(an_id("rfd")), payment=maybe(an_id("pay")), actor=TEXT, request_id=maybe(TEXT),
         sequence={"type": ["integer", "null"], "description": "Counts the events of one return, from 1."}, data=THING,
     ),
+    "reconciliation": thing(
+        "A comparison of Stripe's refunds with ours.",
+        id=an_id("rec"), object=the("reconciliation"), created=TIME, since=TIME, finished_at=maybe(TIME),
+        status=one_of(("running", "interrupted", "finished")), fix=FLAG, started_by=TEXT,
+        differing={"type": ["integer", "null"], "description": "Rows that differ unrepaired; null until it is over."},
+        counts={"type": "object", "additionalProperties": COUNT},
+    ),
+    "reconciliation_difference": thing(
+        "What a comparison met, and what became of it.",
+        id=an_id("dif"), object=the("reconciliation_difference"), code=one_of(CODES), differs=FLAG,
+        outcome=one_of(OUTCOMES), cause=TEXT, advice=maybe(TEXT), payment_intent=maybe(TEXT), charge=maybe(TEXT),
+        stripe_refund=maybe(TEXT), refund=maybe(TEXT), return_=maybe(TEXT), currency=maybe(CURRENCY),
+        amount_here=maybe(amount("As it is here.")), amount_at_stripe=maybe(amount("As Stripe says.")),
+        status_here=maybe(TEXT), status_at_stripe=maybe(TEXT),
+    ),
     "problem": {
         "type": "object",
         "description": "What can't be done and why (RFC 9457). A problem's own facts stand beside these members.",
@@ -187,4 +204,4 @@ SHAPES: dict[str, Schema] = {
 }  # fmt: skip
 # Only where they were asked for.
 SHAPES["return"]["properties"] |= {"refunds": listed(ref("refund")), "events": listed(ref("event"))}
-SHAPES |= {f"{name}_list": page(name) for name in ("return", "refund", "receipt", "event")}
+SHAPES |= {f"{name}_list": page(name) for name in LISTED}
