@@ -28,6 +28,7 @@ TAGS = {
     "Refunds": "Money on its way back, and what became of it.",
     "Payments": "Stripe payments and what is left of them.",
     "Events": "The history, as a list or live.",
+    "Reconciliations": "Each comparison with Stripe's ledger, and what differed.",
     "Service": "Webhooks from Stripe, health, figures: no key is asked.",
 }
 READ_ERRORS = ("unauthorized", "insufficient_scope", "rate_limited", "database_unavailable", "internal_error")

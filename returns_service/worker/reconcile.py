@@ -161,7 +161,7 @@ class Comparison:
             suspects, known = await self._sifted(tx, page)
         room = MOST_EXTERNAL_ROWS - self.run.counts.get("external", 0)
         self.counts["at_stripe"] += len(page)
-        self.counts["external"] += sum(one.code == "external" for one in known)
+        self.counts.update(one.code for one in known if one.code == "external")
         listed = [one for one in known if one.code != "external"]
         listed += [one for one in known if one.code == "external"][: max(0, room)]
         if listed:
