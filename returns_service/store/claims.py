@@ -38,6 +38,7 @@ class Claim:
     parameters: dict[str, Any]
     stripe_refund: str | None
     first_attempt_at: datetime | None
+    decided_at: datetime  # the intent, or its present generation
     ever_unknown: bool
     lookups_only: bool
     news: int
@@ -49,6 +50,16 @@ class Claim:
     def key(self) -> str:
         """The idempotency key: the same for every attempt of a generation."""
         return f"{self.refund_id}:{self.generation}"
+
+    @property
+    def may_be_of_a_backup(self) -> bool:
+        """Whether the key has waited longer than Stripe keeps one: a restored row may have been sent after its backup.
+
+        Held that long by a dispute or a stopped worker, it wasn't; so a look-up comes first, and then the call.
+        """
+        if self.stripe_refund is not None or self.first_attempt_at is None:
+            return False
+        return (self.first_attempt_at - self.decided_at).total_seconds() >= KEY_LIFE_SECONDS
 
     def must_look_first(self, now: datetime) -> bool:
         """Return whether the call may not be sent again before a look-up: its key is old, or its answer is stored."""
@@ -133,6 +144,9 @@ def claim_of(row: Refund, payment: Payment) -> Claim:
         parameters=row.parameters,
         stripe_refund=row.stripe_refund,
         first_attempt_at=row.first_attempt_at,
+        decided_at=datetime.fromisoformat(row.past_parameters[-1]["ended_at"])
+        if row.past_parameters
+        else row.created_at,
         ever_unknown=row.ever_unknown,
         lookups_only=row.lookups_only,
         news=row.news,

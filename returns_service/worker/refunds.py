@@ -111,6 +111,10 @@ async def ask(gateway: Gateway, claim: Claim, not_after: float, db: Database) ->
         return Heard(await gateway.retrieve_refund(claim.stripe_refund))
     if claim.must_look_first(db.now()):
         return await look_up(gateway, claim, None)
+    if claim.may_be_of_a_backup:
+        heard = await look_up(gateway, claim, None)
+        if heard.lookup is None or any(r.metadata.get("refund_id") == claim.refund_id for r in heard.lookup.refunds):
+            return heard
     answer = await gateway.create_refund(claim.parameters, key=claim.key, not_after=not_after)
     if isinstance(answer, Refused) and (answer.reread or claim.ever_unknown or claim.generation > 1):
         return await look_up(gateway, claim, answer)

@@ -177,6 +177,40 @@ async def test_an_intent_that_was_waiting_in_the_backup_is_not_sent_again(keeper
         await shop.close()
 
 
+async def test_a_worker_that_begins_before_anybody_compares_pays_nothing_twice(keeper: Keeper) -> None:
+    """What has waited longer than Stripe keeps a key may have been sent after the backup: it is looked for first."""
+    shop = Shop(keeper.url)
+    try:
+        intent = await shop.pay(9000)
+        return_id = await shop.a_return(intent)
+        await shop.count(return_id)
+        keeper.back_up()
+        await shop.work()
+        await shop.deliver()
+
+        shop.turn(2 * 86_400)
+        await restored(shop, keeper)
+        shop.faults.arm("drop_before", count=1, path=f"/v1/payment_intents/{intent}")
+        await shop.work()  # it could not look, so it sent nothing
+        assert shop.at_stripe(intent) == 3000
+        shop.turn(600)
+        await shop.work()
+        assert [row.status for row in await shop.refunds()] == ["succeeded"]
+        assert shop.at_stripe(intent) == 3000
+    finally:
+        await shop.close()
+
+
+async def test_what_waited_long_and_was_never_sent_is_sent_at_once(shop: Shop) -> None:
+    intent = await shop.pay(9000)
+    return_id = await shop.a_return(intent)
+    await shop.count(return_id)
+    shop.turn(2 * 86_400)
+    await shop.work()
+    assert (await shop.seen(return_id))["amount_refunded"] == 3000
+    assert shop.at_stripe(intent) == 3000
+
+
 def _plain(part: dict[str, Any]) -> dict[str, Any]:
     """Return a row of a breakdown without its words: they don't travel to Stripe."""
     return {name: value for name, value in part.items() if name != "description"}
