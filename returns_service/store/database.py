@@ -180,6 +180,7 @@ def postgresql_engine(url: str, pool_size: int, statement_timeout_seconds: float
         max_overflow=0,
         pool_timeout=statement_timeout_seconds,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error message would quote customers
         connect_args={
             "timeout": 10,
             "server_settings": {
@@ -195,7 +196,7 @@ def postgresql_engine(url: str, pool_size: int, statement_timeout_seconds: float
 def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
     """Return an engine on the file: one connection that writes, or several that read."""
     options: dict[str, Any] = {"pool_size": 1, "max_overflow": 0} if writes else {"pool_size": 4, "max_overflow": 4}
-    engine = create_async_engine(url, pool_timeout=BUSY_SECONDS, **options)
+    engine = create_async_engine(url, pool_timeout=BUSY_SECONDS, hide_parameters=True, **options)
 
     @event.listens_for(engine.sync_engine, "connect")
     def settle_connection(connection: Any, _: object) -> None:

@@ -6,10 +6,11 @@ Each chore takes one thing, so that a bad one stops nobody else, and is safe to 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import structlog
-from sqlalchemy import select, update
-from sqlmodel import col
+from sqlalchemy import and_, delete, inspect, select, tuple_, update
+from sqlmodel import SQLModel, col
 
 from returns_service.commands.case import under_lock
 from returns_service.commands.history import By
@@ -18,10 +19,12 @@ from returns_service.commands.refunds import follow_up
 from returns_service.commands.stripe_says import payment_said
 from returns_service.domain.stripe_words import PaymentSeen
 from returns_service.store.database import Database, Tx, locked_payment
-from returns_service.store.tables import Payment, ReturnAuthorization, StripeEvent
+from returns_service.store.tables import IdempotencyKey, Payment, ReturnAuthorization, StripeEvent
 from returns_service.stripe_gateway import Gateway, news_from_payload
 
 READ_AGAIN_SECONDS = 60  # a read that got no answer
+BATCH = 500  # rows a cleaning transaction takes at once
+STRIPE_KEEPS_DAYS = 35  # longer than Stripe lists its events or tries to deliver them
 log = structlog.get_logger("returns.chores")
 
 
@@ -82,15 +85,35 @@ async def follow_up_again(db: Database, by: By) -> bool:
     return True
 
 
-async def forget_old(db: Database, *, idempotency_hours: int, inbox_days: int) -> None:
-    """Delete stored answers and the payloads of folded events that nobody will ask for again."""
-    from sqlalchemy import delete
+async def forget_old(db: Database, *, idempotency_hours: int, inbox_days: int) -> int:
+    """Delete stored answers, and events of Stripe's, that nobody will ask for again; return how many rows.
 
-    from returns_service.store.tables import IdempotencyKey
+    A folded event loses its body first and its row once Stripe can't tell it again (it keeps them for 30 days); one
+    whose fold raised stays. In small transactions: nobody waits for a cleaning.
+    """
+    now = db.now()
+    old_event = col(StripeEvent.processed_at) < now - timedelta(days=inbox_days)
+    gone_event = col(StripeEvent.processed_at) < now - timedelta(days=max(inbox_days, STRIPE_KEEPS_DAYS))
+    old_key = col(IdempotencyKey.created_at) < now - timedelta(hours=idempotency_hours)
+    done = 0
+    for kind, chosen, values in (
+        (IdempotencyKey, old_key, None),
+        (StripeEvent, gone_event, None),
+        (StripeEvent, and_(old_event, col(StripeEvent.payload) != ""), {"payload": ""}),
+    ):
+        while count := await _one_batch(db, kind, chosen, values):
+            done += count
+    return done
 
+
+async def _one_batch(db: Database, kind: type[SQLModel], chosen: Any, values: dict[str, str] | None) -> int:
+    keys = list(inspect(kind).primary_key)
+    some = select(*keys).where(chosen).limit(BATCH).with_for_update(skip_locked=True)
     async with db.transaction() as tx:
-        old_keys = col(IdempotencyKey.created_at) < tx.now - timedelta(hours=idempotency_hours)
-        await tx.execute(delete(IdempotencyKey).where(old_keys))
-        old_events = col(StripeEvent.processed_at) < tx.now - timedelta(days=inbox_days)
-        emptied = update(StripeEvent).where(old_events, col(StripeEvent.payload) != "").values(payload="")
-        await tx.execute(emptied)
+        found = (await tx.execute(some)).all()
+        if found:
+            meant = tuple_(*keys).in_([tuple(row) for row in found])
+            await tx.execute(
+                delete(kind).where(meant) if values is None else update(kind).where(meant).values(**values)
+            )
+        return len(found)

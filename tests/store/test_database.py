@@ -1,0 +1,163 @@
+"""The database deadlocks, fills up, stops and comes back: whole commands are repeated, nothing is half done."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from returns_service.store import schema
+from returns_service.store.database import Database, Tx, is_unavailable, locked_payment
+from returns_service.store.tables import Payment
+from returns_service.worker.wake import listen
+from tests.make import a_payment, a_refund
+from tests.postgres import TEMPLATE, Postgres
+from tests.store.conftest import Clock
+
+
+async def test_a_deadlock_is_done_again_as_a_whole(postgresql: Database) -> None:
+    async with postgresql.transaction() as tx:
+        one, two = [(await a_payment(tx)).id for _ in range(2)]
+    both_hold_one = asyncio.Barrier(2)
+    tries = 0
+
+    async def cross(first: str, second: str) -> None:
+        met = False
+
+        async def work(tx: Tx) -> None:
+            nonlocal met, tries
+            tries += 1
+            await locked_payment(tx, first)
+            if not met:
+                met = True
+                await both_hold_one.wait()
+            (await locked_payment(tx, second)).news += 1
+
+        await postgresql.run(work)
+
+    await asyncio.gather(cross(one, two), cross(two, one))
+    assert tries > 2, "no deadlock was met"
+    async with postgresql.reading() as tx:
+        assert [(await tx.get_one(Payment, name)).news for name in (one, two)] == [1, 1]
+
+
+async def test_a_full_disk_is_unavailable_and_leaves_nothing_half_written(sqlite_url: str, clock: Clock) -> None:
+    database = Database(sqlite_url, now=clock)
+    try:
+        async with database.writer.connect() as connection:
+            pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
+            await connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 2}")
+
+        async def work(tx: Tx) -> None:
+            for _ in range(500):
+                await a_refund(tx, await a_payment(tx))
+
+        with pytest.raises(DBAPIError) as raised:
+            await database.run(work)
+        assert is_unavailable(raised.value)
+        async with database.reading() as tx:
+            assert (await tx.execute(text("SELECT count(*) FROM payment"))).scalar_one() == 0
+    finally:
+        await database.close()
+
+
+async def test_commands_go_on_after_the_database_was_killed(own_pg: Postgres) -> None:
+    database = Database(own_pg.url(own_pg.create_database(TEMPLATE)))
+    try:
+        await database.run(a_payment)
+        own_pg.kill(signal.SIGKILL)
+        with pytest.raises(Exception) as raised:  # noqa: PT011 - which one it is depends on the moment
+            await database.run(a_payment)
+        assert is_unavailable(raised.value)
+        own_pg.start()
+        await database.run(a_payment)
+        async with database.reading() as tx:
+            assert (await tx.execute(text("SELECT count(*) FROM payment"))).scalar_one() == 2
+    finally:
+        await database.close()
+
+
+async def test_the_listener_survives_a_restart_of_the_database(own_pg: Postgres) -> None:
+    database = Database(own_pg.url(own_pg.create_database(TEMPLATE)))
+    listening = asyncio.create_task(listen(database))
+    try:
+        await woken(database)
+        own_pg.kill(signal.SIGQUIT)
+        own_pg.start()
+        async with asyncio.timeout(10):
+            seen = database.wakes
+            while database.wakes == seen:  # it comes back by itself, and wakes everybody: it may have missed something
+                await asyncio.sleep(0.05)
+        await woken(database)
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await database.close()
+
+
+async def woken(database: Database) -> None:
+    """Commit an intent elsewhere, and wait until the listener has heard of it."""
+    elsewhere = Database(database.url)
+
+    async def work(tx: Tx) -> None:
+        tx.wake_workers()
+
+    try:
+        async with asyncio.timeout(10):
+            seen = database.wakes
+            while database.wakes == seen:
+                await elsewhere.run(work)
+                await asyncio.sleep(0.05)
+    finally:
+        await elsewhere.close()
+
+
+async def test_a_commit_wakes_who_sleeps(database: Database) -> None:
+    seen = database.wakes
+    sleeper = asyncio.create_task(database.sleep(30, seen))
+    await asyncio.sleep(0)
+
+    async def work(tx: Tx) -> None:
+        tx.wake_workers()
+
+    await database.run(work)
+    async with asyncio.timeout(5):
+        await sleeper
+
+
+async def test_who_missed_a_wake_does_not_fall_asleep(database: Database) -> None:
+    seen = database.wakes
+    database.wake()
+    async with asyncio.timeout(1):
+        await database.sleep(30, seen)
+
+
+async def test_a_cancellation_that_comes_with_the_wake_up_is_not_lost(database: Database) -> None:
+    sleeper = asyncio.create_task(database.sleep(30, database.wakes))
+    await asyncio.sleep(0)
+    database.wake()
+    sleeper.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sleeper
+
+
+@pytest.fixture
+async def fresh(tmp_path: Path) -> AsyncIterator[Database]:
+    made = Database(f"sqlite:///{tmp_path}/fresh.db")
+    yield made
+    await made.close()
+
+
+async def test_an_sqlite_file_keeps_what_was_answered(fresh: Database) -> None:
+    await schema.upgrade(fresh)
+    async with fresh.writer.connect() as connection:
+        kept = {
+            name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert kept == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}

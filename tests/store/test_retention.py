@@ -1,0 +1,48 @@
+"""What nobody will ask for again goes, in small transactions; what is not done yet stays."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlmodel import col
+
+from returns_service.store.database import Database, Tx
+from returns_service.store.tables import IdempotencyKey, StripeEvent
+from returns_service.worker import chores
+from tests.store.conftest import Clock
+
+
+async def test_old_answers_and_folded_events_go_and_the_rest_stays(database: Database, clock: Clock) -> None:
+    async def fill(tx: Tx) -> None:
+        for days in (0, 2, 40):
+            then = tx.now - timedelta(days=days)
+            tx.add(IdempotencyKey(scope="s", key=f"{days}", fingerprint="f", created_at=then))
+            done: dict[str, Any] = {"processed_at": then, "outcome": "folded"}
+            tx.add(StripeEvent(id=f"evt_{days}", type="t", payload="{}", received_at=then, **done))
+        old = tx.now - timedelta(days=99)
+        tx.add(StripeEvent(id="evt_raised", type="t", payload="{}", received_at=old, outcome="failed"))
+
+    await database.run(fill)
+    await chores.forget_old(database, idempotency_hours=24, inbox_days=4)
+    async with database.reading() as tx:
+        keys = (await tx.execute(select(col(IdempotencyKey.key)))).scalars().all()
+        events = dict((await tx.execute(select(col(StripeEvent.id), col(StripeEvent.payload)))).tuples().all())
+    assert list(keys) == ["0"]
+    assert events == {"evt_0": "{}", "evt_2": "{}", "evt_raised": "{}"}
+    clock.turn(3 * 86_400)
+    await chores.forget_old(database, idempotency_hours=24, inbox_days=4)
+    async with database.reading() as tx:
+        events = dict((await tx.execute(select(col(StripeEvent.id), col(StripeEvent.payload)))).tuples().all())
+    assert events == {"evt_0": "{}", "evt_2": "", "evt_raised": "{}"}
+
+
+async def test_a_cleaning_takes_more_than_one_batch(database: Database) -> None:
+    async def fill(tx: Tx) -> None:
+        old = tx.now - timedelta(days=9)
+        for number in range(chores.BATCH + 1):
+            tx.add(IdempotencyKey(scope="s", key=str(number), fingerprint="f", created_at=old))
+
+    await database.run(fill)
+    assert await chores.forget_old(database, idempotency_hours=24, inbox_days=4) == chores.BATCH + 1
