@@ -125,7 +125,7 @@ async def print_json(database: Database, report: Report) -> None:
     """Print the report as one JSON object, written as it is read."""
     from returns_service.commands.reconciliation_runs import shown_run
 
-    head = json.dumps({**shown_run(report.run), "differs": report.differs}, ensure_ascii=False)
+    head = json.dumps({**shown_run(report.run, database.now()), "differs": report.differs}, ensure_ascii=False)
     click.echo(head[:-1] + ', "differences": [', nl=False)
     between = ""
     async for row in rows_of(database, report):

@@ -22,7 +22,7 @@ from returns_service.commands.stripe_says import (
     payment_said,
     refund_said,
 )
-from returns_service.domain.refund_status import UNANSWERED
+from returns_service.domain.refund_status import FINAL, UNANSWERED
 from returns_service.domain.stripe_words import PaymentSeen, RefundSeen
 from returns_service.store.database import Tx, locked_payment, locked_refunds
 from returns_service.store.reconciliation_tables import ReconciliationDifference
@@ -226,6 +226,10 @@ async def _tell_what_is_lost(
         units = await _units_without_receipt(tx, row, refunds)
         cause = f"{row.id} paid {units}." if units else f"{row.id} was found again under its return."
         advice = "Count the parcel again: what was paid is not paid twice." if units else None
+        failed = [r.id for r in refunds if r.return_id == kept.id and r.status in FINAL and r.superseded_at is None]
+        if failed:
+            words = ", ".join(failed)
+            advice = f"{row.id} may be the retry of {words}, which failed here: don't retry that before you know."
         if kept.state in ("declined", "canceled"):
             advice = f"Its return is {kept.state} here, from before the money moved: a person should look at it."
     cause += " Receipts, notes, approvals and the history since the backup are not at Stripe: they couldn't be rebuilt."

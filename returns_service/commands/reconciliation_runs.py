@@ -100,15 +100,16 @@ async def differences_after(tx: Tx, run_id: str, after: str, limit: int) -> Sequ
     return (await tx.exec(chosen.order_by(col(ReconciliationDifference.id)).limit(limit))).all()
 
 
-def shown_run(run: ReconciliationRun) -> dict[str, Any]:
+def shown_run(run: ReconciliationRun, now: datetime) -> dict[str, Any]:
     """Return a run as it is answered; amounts and rows are its differences'."""
+    going_on = run.lease_until is not None and run.lease_until > now
     return {
         "id": run.id,
         "object": "reconciliation",
         "created": when(run.created_at),
         "since": when(run.since),
         "finished_at": when(run.finished_at),
-        "status": "finished" if run.finished_at else "running" if run.lease_until else "interrupted",
+        "status": "finished" if run.finished_at else "running" if going_on else "interrupted",
         "fix": run.fix,
         "started_by": run.started_by,
         "differing": run.differing,

@@ -21,13 +21,13 @@ async def list_reconciliations(call: Call[Empty], tx: Tx) -> Reply:
     chosen: Any = select(ReconciliationRun)
     found = (await tx.execute(call.query.window(chosen, ReconciliationRun.id, "rec"))).scalars().all()
     rows, has_more = call.query.page(found)
-    return Reply(shown_list("/v1/reconciliations", rows, has_more, shown_run))
+    return Reply(shown_list("/v1/reconciliations", rows, has_more, lambda run: shown_run(run, tx.now)))
 
 
 @reads("/v1/reconciliations/{reconciliation_id}", TAG, "reconciliation", errors=("not_found",))
 async def read_reconciliation(call: Call[Empty], tx: Tx) -> Reply:
     """Read a comparison: how far it looked back, what it counted, and how much differs. Its rows are a list beside."""
-    return Reply(shown_run(await run_named(tx, call.id("reconciliation_id"))))
+    return Reply(shown_run(await run_named(tx, call.id("reconciliation_id")), tx.now))
 
 
 @reads(

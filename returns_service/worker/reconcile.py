@@ -180,6 +180,7 @@ class Comparison:
         rows = (await tx.execute(chosen)).scalars().all()
         owners = {row.stripe_refund: row for row in rows if row.stripe_refund}
         named = {row.id: row for row in rows}
+        payments = await _payments_here(tx, [seen for seen in page if seen.id not in owners])
         suspects, known = [], []
         for seen in page:
             row = owners.get(seen.id)
@@ -188,7 +189,7 @@ class Comparison:
                 known += [external(row, seen)] if row.source == "external" else []
             elif row is None and word in named and is_under_way(named[word], tx):
                 self.counts["under_way"] += 1
-            elif row is not None or OURS.match(word) or await _is_known(tx, seen):
+            elif row is not None or OURS.match(word) or not payments.isdisjoint((seen.payment_intent, seen.charge)):
                 suspects.append((seen.payment_intent, seen.charge))
             else:
                 self.counts["unknown_payment"] += 1
@@ -283,8 +284,14 @@ class Comparison:
         self.run = await self.db.run(lambda tx: runs.advanced(tx, self.run.id, phase, cursor, counts, sweep=self.sweep))
 
 
-async def _is_known(tx: Tx, seen: RefundSeen) -> bool:
-    return await payment_named(tx, payment_intent=seen.payment_intent, charge=seen.charge) is not None
+async def _payments_here(tx: Tx, page: list[RefundSeen]) -> set[str]:
+    """Return Stripe's ids of the payments of these refunds that we know."""
+    if not page:
+        return set()
+    intents = [seen.payment_intent for seen in page if seen.payment_intent]
+    charges = [seen.charge for seen in page if seen.charge]
+    chosen = select(*NAMES).where(or_(NAMES[0].in_(intents), NAMES[1].in_(charges)))
+    return {name for row in (await tx.execute(chosen)).all() for name in row if name}
 
 
 async def pages(listed: AsyncIterator[RefundSeen]) -> AsyncIterator[tuple[list[RefundSeen], bool]]:

@@ -349,3 +349,34 @@ async def test_standalone_refunds_are_found_again_too(shop: Shop) -> None:
     assert await shop.told(await compare(shop, fix=True)) == [("missing_here", "fixed")]
     (row,) = await shop.refunds()
     assert (row.id, row.source, row.status) == (lost.id, "standalone", "succeeded")
+
+
+async def test_a_lost_retry_warns_of_retrying_again(shop: Shop) -> None:
+    """The restored row failed, its retry paid: who retries it once more would pay twice."""
+    failed = await shop.refunded()
+    assert failed.return_id
+    assert failed.stripe_refund
+    return_id = failed.return_id
+    shop.dashboard.fail(failed.stripe_refund, "declined")
+    await shop.deliver()
+    retry, _ = await shop.db.run(
+        lambda tx: refunds.retry(tx, BY, return_id, refund_id=None, amount=None, override_reason=None)
+    )
+    await shop.work()
+    await shop.deliver()
+    as_it_was = {"superseded_at": None, "superseded_by": None}
+    await shop.execute(update(Refund).where(col(Refund.id) == failed.id).values(**as_it_was))
+    await forget_row(shop, retry)
+    report = await compare(shop, fix=True)
+    warned = next(row for row in await shop.rows(report) if row.code == "not_rebuilt")
+    assert warned.advice
+    assert failed.id in warned.advice
+    assert retry.id in warned.advice
+
+
+async def test_a_killed_run_is_shown_as_interrupted_once_its_lease_is_over(shop: Shop) -> None:
+    since = shop.time - timedelta(days=1)
+    run = await shop.db.run(lambda tx: runs.begun(tx, BY, since, fix=False))
+    assert runs.shown_run(run, shop.time)["status"] == "running"
+    shop.turn(runs.LEASE_SECONDS + 1)
+    assert runs.shown_run(run, shop.time)["status"] == "interrupted"
