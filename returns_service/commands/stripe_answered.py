@@ -46,7 +46,7 @@ async def answered(tx: Tx, by: By, claim: Claim, heard: Heard) -> Refund | None:
     claims.release(row, payment)
     # News that came meanwhile asked for a look; it may only be forgotten by an answer newer than it.
     row.next_attempt_at = None if row.news == claim.news else tx.now
-    row.next_is_read = False
+    row.next_is_read = row.next_is_read and row.news != claim.news
     if heard.lookup is not None:
         await payment_said(tx, by, payment, heard.lookup, since_news=claim.payment_news)
     if isinstance(heard.answer, RefundSeen):

@@ -182,7 +182,7 @@ async def refund_said(
     if joined.status == seen.status:
         row.waits_for = waits_for(seen)
         row.failure = failure_of(seen) if joined.status in FINAL else None
-    _schedule(tx, row, before, look_again=joined.look_again)
+    _schedule(tx, row, before, look_again=joined.look_again, fresh=fresh)
     if before != row.status:
         row.updated_at = tx.now
         await changed(tx, by, payment, row, before)
@@ -269,10 +269,12 @@ def failure_of(seen: RefundSeen) -> dict[str, Any]:
     }
 
 
-def _schedule(tx: Tx, row: Refund, before: str | None, *, look_again: bool) -> None:
+def _schedule(tx: Tx, row: Refund, before: str | None, *, look_again: bool, fresh: bool) -> None:
     if look_again:
         row.next_attempt_at, row.next_is_read = tx.now, True
         tx.wake_workers()
+    elif row.next_is_read and not fresh and row.status not in FINAL:
+        pass  # a fresh read was asked for, and older news that comes late is none
     elif row.status in WAITING:
         row.tries = 0 if before != row.status else row.tries + 1
         row.next_is_read = False
