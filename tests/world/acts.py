@@ -19,6 +19,7 @@ from returns_service.stripe_gateway import read_webhook
 from returns_service.stripe_simulator import Outgoing, Request, play, signature_of
 from returns_service.worker import chores, sweeps
 from returns_service.worker.refunds import Till
+from tests.world.kernel import ACTOR
 from tests.world.stage import KEY, SECRET, Stage
 
 Effect = Callable[[Tx, By, PaymentSeen | None], Awaitable[str]]
@@ -162,6 +163,7 @@ async def work(stage: Stage) -> str:
     turns = await till.claim(1)
     if not turns:
         return "idle"
+    ACTOR.get().token = turns[0].claim.token
     row = await till.pay(turns[0])
     return f"{turns[0].claim.refund_id} {row.status if row else 'was no longer mine'}"
 

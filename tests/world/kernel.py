@@ -66,6 +66,7 @@ class Actor:
     gate: str = "start"
     dead: bool = False  # the dead pass no gate and commit nothing, whatever their `finally` tries
     doomed: bool = False  # dies inside its next transaction
+    token: int | None = None  # of the lease it works under, where it has one
     answer: object = None  # what it returned; None if it died
 
 

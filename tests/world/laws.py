@@ -50,6 +50,7 @@ class Laws:
     states: dict[str, str] = field(default_factory=dict)  # return -> the fold of its events
     sequences: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)  # refund -> the fold of its events
+    finals: dict[str, str] = field(default_factory=dict)  # refund -> how it ended at Stripe
     triggers: set[tuple[str, str, str]] = field(default_factory=set)  # (from, trigger, to): transitions met
     seen_events: int = 0
     seen_version: tuple[int, int] = (-1, -1)
@@ -140,11 +141,17 @@ class Laws:
             total = sum(item["amount"] for item in row.breakdown)
             assert total == row.amount, f"{row.id}: {row.amount}, its breakdown sums to {total}"
             self._says_who(row)
+            if row.duplicate_of is not None:
+                first = refunds[row.duplicate_of]
+                assert first.stripe_refund or first.superseded_at, f"{row.id} duplicates {first.id}, never paid"
 
     def _says_who(self, row: Row) -> None:
         """No refund is called failed, canceled or paid unless Stripe said so."""
         seen = self.stage.ledger.refunds.get(row.stripe_refund or "")
+        ended = self.finals.get(row.id, row.status)
+        assert ended == row.status, f"{row.id} was {ended} for good, now it is {row.status}"
         if row.status in FINAL and seen is not None:
+            self.finals[row.id] = row.status
             assert seen["status"] == row.status, f"{row.id} {row.status}? Stripe says {seen['status']}"
         elif row.status in FINAL:
             assert row.id in self.stage.wire.refused, f"{row.id} {row.status}? Says who?"
@@ -183,6 +190,8 @@ class Laws:
         assert self.states.get(row.id) == row.state, f"{row.id} is {row.state}, its events say {self.states[row.id]}"
         assert self.sequences[row.id] == row.version, f"{row.id}: version {row.version} without its event"
         facts = case.facts()
+        left = _left(case.payment, case.payment_refunds)
+        assert facts.refundable == left, f"{row.payment_id}: {left} refundable, we say {facts.refundable}"
         if row.state in return_machine.LIVE:
             ruled = return_machine.ruled(facts)
             assert row.state == ruled, f"{row.id} is {row.state}, by the rule it is {ruled}"
@@ -239,9 +248,7 @@ class Laws:
         for intent, payment in payments.items():
             charge = self.stage.ledger.charges[self.stage.ledger.payment_intents[intent]["latest_charge"]]
             left = charge["amount_captured"] - charge["amount_refunded"]
-            ours = payment.captured - sum(
-                r.amount for r in refunds if r.payment_id == payment.id and r.status in (*OPEN, "succeeded")
-            )
+            ours = _left(payment, [row for row in refunds if row.payment_id == payment.id])
             assert ours == left, f"{payment.id}: {left} refundable at Stripe, {ours} here"
         for case in self.cases():
             self._settled(case)
@@ -254,6 +261,11 @@ class Laws:
         if case.row.state == "refunded":
             worth, paid = self.worth(case), self.paid(case)
             assert paid == worth, f"{case.row.id}: lines got {paid}, they are worth {worth}"
+
+
+def _left(payment: Row, refunds: list[Row]) -> int:
+    """Return what is left of a payment, worked out here anew."""
+    return int(payment.captured - sum(r.amount for r in refunds if r.status in (*OPEN, "succeeded")))
 
 
 def _by(key: str, rows: list[Row]) -> dict[str, list[Row]]:

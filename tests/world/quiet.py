@@ -57,6 +57,7 @@ def _let_stripe_end(world: World) -> None:
 def _drain(world: World, *, workers_only: bool) -> None:
     """Do what is due next, and advance the clock to it, until nothing is."""
     for _ in range(ROUNDS):
+        world.laws.check()
         refund_due, chore_due = next_refund(world), None if workers_only else _next_chore(world)
         moments = [moment for moment in (refund_due, chore_due) if moment is not None]
         while not workers_only and world.ledger.mailbox:

@@ -140,6 +140,20 @@ class World(RuleBasedStateMachine):
             twice = self.ask(f"the same parcel of {name} again", effect, "", actor="usr_dock")
             self.stage.law(twice == answer, f"a parcel sent twice: {answer}, then {twice}")
 
+    @precondition(lambda self: self.returns)
+    @rule(which=WHICH, move=st.sampled_from(["refund", "open_dispute"]), units=st.integers(1, 2), line=WHICH)
+    def parcel_for_nothing(self, which: int, move: str, units: int, line: int) -> None:
+        """All money of a payment is gone, or disputed, and we know it, when a parcel arrives."""
+        name = pick(self.returns, which)
+        names = (
+            "SELECT payment_intent FROM payment JOIN return_authorization r ON payment_id = payment.id WHERE r.id = ?"
+        )
+        self.move(move, self.stage.one(names, name)[0])
+        for _ in range(4):
+            if self.ledger.mailbox:
+                self.webhook(-1, "")
+        self.parcel(which, line, units, "new", "", again=False)
+
     @precondition(lambda self: self.rows("receipt"))
     @rule(which=WHICH, fate=FATES)
     def reverse(self, which: int, fate: str) -> None:
@@ -196,9 +210,49 @@ class World(RuleBasedStateMachine):
     def wait_and_work(self, steps: int, fault: str, then: str) -> None:
         """Time passes until a refund is due; a worker has bad luck with it, and again."""
         for fault_now in (fault, then):
-            if self.due is not None:
-                self.time_passes(max(0.0, (self.due - self.clock.now()).total_seconds()))
-                self.start_worker(steps, fault_now)
+            self.wait_for_work()
+            self.start_worker(steps, fault_now)
+
+    def wait_for_work(self) -> None:
+        """Let time pass until a refund is due, if any is."""
+        if (due := self.due) is not None:
+            self.time_passes(max(0.0, (due - self.clock.now()).total_seconds()))
+
+    @precondition(lambda self: self.due is not None)
+    @rule(fault=st.sampled_from(["drop_after", "503_html_done", "stored_500_done", "stored_500"]))
+    def long_silence(self, fault: str) -> None:
+        """An answer is lost; when somebody asks again, Stripe has forgotten the key."""
+        self.wait_and_work(9, fault, "drop_before")
+        self.time_passes(DAY)
+        self.start_worker(9, "")
+
+    @precondition(lambda self: self.due is not None)
+    @rule(asleep=st.sampled_from([1, 2]), fault=STRIKES)
+    def outslept(self, asleep: int, fault: str) -> None:
+        """A worker outsleeps its lease with its call before it, or under way; another takes over, the first wakes."""
+        self.wait_for_work()
+        frozen = self.spawn("worker", acts.work(self.stage))
+        self.wire.fault = ("POST" if fault else "", fault)
+        self.let_go(frozen, asleep)
+        self.time_passes(LEASE_SECONDS + 1)
+        self.start_worker(2, "")
+        self.let_go(frozen, 9)
+
+    @precondition(lambda self: self.due is not None)
+    @rule(
+        which=st.sampled_from([0, 0, 1, 2]), choice=st.sampled_from([1, 1, 0, 2, 3]), steps=st.sampled_from([2, 2, 3])
+    )
+    def overtaken(self, which: int, choice: int, steps: int) -> None:
+        """Stripe answers a worker; before it writes that down, the bank moves the refund and webhooks tell."""
+        self.wait_for_work()
+        self.start_worker(steps, "")
+        if len(self.ledger.refunds):
+            self.bank_decides(-1 - which, choice)
+        for _ in range(6):
+            if self.ledger.mailbox:
+                self.webhook(-1, "")
+        for actor in list(self.kernel.waiting):
+            self.let_go(actor, 9)
 
     @precondition(lambda self: self.kernel.waiting)
     @rule(which=WHICH, steps=st.sampled_from([1, 9]))
