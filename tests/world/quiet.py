@@ -17,6 +17,7 @@ from tests.world import acts
 from tests.world.laws import Row
 
 if TYPE_CHECKING:
+    from tests.world.life import Life
     from tests.world.world import World
 
 ROUNDS = 200
@@ -76,13 +77,13 @@ def _drain(world: World, *, workers_only: bool) -> None:
     raise AssertionError("the world never grows quiet")
 
 
-def next_refund(world: World) -> datetime | None:
+def next_refund(world: Life) -> datetime | None:
     payments = {row.id: row for row in world.rows("payment")}
     due = [(row, payments[row.payment_id]) for row in world.rows("refund")]
     return min((_due_at(row, payment) for row, payment in due if _is_due(world, row, payment)), default=None)
 
 
-def _is_due(world: World, row: Row, payment: Row) -> bool:
+def _is_due(world: Life, row: Row, payment: Row) -> bool:
     """Whether Stripe is to be asked; what waits for a customer, as Stripe says too, is as quiet as it gets."""
     if row.next_attempt_at is None or (payment.disputed and row.status == "queued"):
         return False

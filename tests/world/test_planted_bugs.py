@@ -27,7 +27,7 @@ from returns_service.commands import (
 )
 from returns_service.domain import money
 from returns_service.domain.problems import Problem
-from returns_service.domain.refund_status import OPEN, Joined, join
+from returns_service.domain.refund_status import OPEN, Joined
 from returns_service.store import claims, database
 from returns_service.store.tables import Event, Payment, Refund, StripeEvent
 from returns_service.worker import chores
@@ -136,23 +136,6 @@ def _(patch: Patch) -> None:
 @bug("last news wins over the join", "for good, now it is|, we say ")
 def _(patch: Patch) -> None:
     patch.setattr(stripe_says, "join", lambda known, news, **_: Joined(news))
-
-
-@bug("plain last-writer over a fresh read", "for good, now it is")
-def _(patch: Patch) -> None:
-    said = stripe_says.refund_said
-
-    def last_read_wins(known: str, news: str, *, first_sight: bool, fresh: bool) -> Joined:
-        return Joined(news) if fresh else join(known, news, first_sight=first_sight, fresh=False)
-
-    async def as_if_fresh(tx: database.Tx, by: history.By, payment: Payment, seen: Any, **more: Any) -> Refund:
-        if more.get("since_news") is not None:
-            rows = await database.locked_refunds(tx, payment.id)
-            more["since_news"] = next(row.news for row in rows if row.id == more["of"])
-        return await said(tx, by, payment, seen, **more)
-
-    patch.setattr(stripe_says, "join", last_read_wins)
-    patch.setattr(stripe_answered, "refund_said", as_if_fresh)
 
 
 @bug("inbox without unique id", "was folded 2 times")

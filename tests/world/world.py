@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from datetime import datetime
-from typing import Any, ClassVar, TypeVar
-
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from returns_service.commands.receipts import Count
-from returns_service.domain.policy import DEFAULT
 from returns_service.store.claims import LEASE_SECONDS
-from returns_service.stripe_simulator import Dashboard, Refusal, WrongMove
 from tests.world import acts
-from tests.world.acts import Desk, Wish
-from tests.world.kernel import Actor
-from tests.world.laws import Laws
-from tests.world.quiet import grow_quiet, next_refund
-from tests.world.stage import FAULTS, Stage
+from tests.world.life import Life, pick
+from tests.world.quiet import grow_quiet
+from tests.world.stage import FAULTS
 
-T = TypeVar("T")
 DAY = 24 * 3600
 CI = settings(
     max_examples=100,
@@ -37,33 +28,14 @@ CI = settings(
 WHICH = st.integers(0, 5)
 FATES = st.sampled_from(["", "", "", "", "in transaction", "before the answer", "is slow"])
 STRIKES = st.sampled_from(["", "", "", "drop_after", "drop_before", "stored_500", *FAULTS])
-METHODS = st.sampled_from(["pm_card_visa", "pm_card_visa", "pm_card_pendingRefund", "pm_card_refundFail"])
+METHODS = st.sampled_from(["pm_card_visa", "pm_card_pendingRefund", "pm_card_pendingRefund", "pm_card_refundFail"])
 AMOUNTS = st.sampled_from([6, 10, 15, 30])  # hundreds of minor units
 CURRENCIES = st.sampled_from(["usd", "usd", "isk"])
 LINES = st.lists(st.tuples(st.integers(1, 3), st.sampled_from([1, 2, 5])), min_size=1, max_size=2)
 
 
-def pick(some: Sequence[T], which: int) -> T:
-    """Return one of `some`."""
-    return some[which % len(some)]
-
-
-class World(RuleBasedStateMachine):
+class World(Life):
     """One life of the service: callers, dock, desk, workers, Stripe, banks and death."""
-
-    stage: ClassVar[Stage]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stage.begin()
-        self.kernel, self.clock, self.ledger = self.stage.kernel, self.stage.clock, self.stage.ledger
-        self.wire, self.dashboard = self.stage.wire, Dashboard(self.stage.ledger)
-        self.policy = DEFAULT
-        self.laws, self.desk = Laws(self.stage, self.policy), Desk(self.stage, self.policy)
-        self.payments: list[tuple[str, str]] = []  # (intent, currency)
-        self.wishes: list[Wish] = []
-        self.wakes_late = False  # a day after the last rule
-        self.settles = False  # who must act does so in the end, and the first dispute is lost
 
     # --- callers -----------------------------------------------------------------------------------------------------
 
@@ -343,89 +315,6 @@ class World(RuleBasedStateMachine):
         moves = [move for move in self.moves(subject) if move != "refund"]
         if moves:
             self.move(pick(moves, choice), subject["id"])
-
-    # --- how it happens ----------------------------------------------------------------------------------------------
-
-    def moves(self, row: dict[str, Any]) -> list[str]:
-        """Return what can happen to an object at Stripe without the API."""
-        return self.dashboard.open_moves(row)
-
-    def move(self, name: str, *what: Any) -> None:
-        """Let something happen at Stripe without the API."""
-        try:
-            made: Callable[..., Any] = getattr(self.dashboard, name)
-            self.tell(f"at Stripe: {name} {' '.join(map(str, what))} -> {made(*what)['id']}")
-        except (Refusal, WrongMove) as error:
-            self.tell(f"at Stripe: {name} {' '.join(map(str, what))} can't be done: {error}")
-
-    def tell(self, text: str) -> None:
-        """Add a line to the story."""
-        self.kernel.tell(text)
-
-    def rows(self, table: str) -> list[Any]:
-        """Return the committed rows of a table."""
-        return self.laws.rows(table)
-
-    @property
-    def returns(self) -> list[str]:
-        """Ids of all returns, whether their caller knows of them or not."""
-        return [row[0] for row in self.stage.eye.execute("SELECT id FROM return_authorization ORDER BY rowid")]
-
-    @property
-    def due(self) -> datetime | None:
-        """When the next refund may be claimed."""
-        return next_refund(self)
-
-    def currency_of(self, return_id: str) -> str:
-        """Return a return's currency."""
-        return str(self.stage.one("SELECT currency FROM return_authorization WHERE id = ?", return_id)[0])
-
-    def ask(
-        self, words: str, effect: acts.Effect, fate: str, intent: str | None = None, actor: str = "key_shop"
-    ) -> acts.Answer | None:
-        """Send a new request; return its answer, None if there was none."""
-        self.wishes.append(Wish(f"wish-{len(self.wishes) + 1}", words, effect, intent, actor))
-        return self.send(self.wishes[-1], fate)
-
-    def send(self, wish: Wish, fate: str) -> acts.Answer | None:
-        """Send a request; remember what was answered."""
-
-        async def asked() -> acts.Answer:
-            answer = await self.desk.ask(wish)
-            if answer[0] == 200:
-                first = self.laws.kept.setdefault(wish.key, answer[1])
-                self.stage.law(first == answer[1], f"{wish.words}: {first} at first, then {answer[1]}")
-            return answer
-
-        answer: Any = self.live(wish.words, asked(), fate).answer
-        found: acts.Answer | None = answer
-        return found
-
-    def spawn(self, name: str, words: Coroutine[object, object, object]) -> Actor:
-        """Bring an actor to life."""
-        return self.kernel.spawn(name, words)
-
-    def live(self, name: str, words: Coroutine[object, object, object], fate: str) -> Actor:
-        """Let an actor run to its end, to its death, or to where it is slow."""
-        actor = self.spawn(name, words)
-        if fate == "in transaction":
-            self.kernel.crash_in_transaction(actor)
-        elif fate == "before the answer":
-            while actor in self.kernel.waiting and actor.gate != "committed":
-                self.kernel.step(actor)
-            if actor in self.kernel.waiting:
-                self.kernel.crash(actor)
-        elif fate == "is slow":
-            self.kernel.step(actor)
-        else:
-            self.kernel.finish(actor)
-        return actor
-
-    def let_go(self, actor: Actor, steps: int) -> None:
-        """Let an actor pass some gates."""
-        for _ in range(steps):
-            if actor in self.kernel.waiting:
-                self.kernel.step(actor)
 
     # --- what must hold ----------------------------------------------------------------------------------------------
 

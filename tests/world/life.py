@@ -1,0 +1,126 @@
+"""A life's stage and tools: what the rules are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, TypeVar
+
+from hypothesis.stateful import RuleBasedStateMachine
+
+from returns_service.domain.policy import DEFAULT
+from returns_service.stripe_simulator import Dashboard, Refusal, WrongMove
+from tests.world import acts
+from tests.world.acts import Desk, Wish
+from tests.world.kernel import Actor
+from tests.world.laws import Laws
+from tests.world.quiet import next_refund
+from tests.world.stage import Stage
+
+T = TypeVar("T")
+
+
+def pick(some: Sequence[T], which: int) -> T:
+    """Return one of `some`."""
+    return some[which % len(some)]
+
+
+class Life(RuleBasedStateMachine):
+    """One life of the service, before anything happens in it."""
+
+    stage: ClassVar[Stage]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage.begin()
+        self.kernel, self.clock, self.ledger = self.stage.kernel, self.stage.clock, self.stage.ledger
+        self.wire, self.dashboard = self.stage.wire, Dashboard(self.stage.ledger)
+        self.policy = DEFAULT
+        self.laws, self.desk = Laws(self.stage, self.policy), Desk(self.stage, self.policy)
+        self.payments: list[tuple[str, str]] = []  # (intent, currency)
+        self.wishes: list[Wish] = []
+        self.wakes_late = False  # a day after the last rule
+        self.settles = False  # who must act does so in the end, and the first dispute is lost
+
+    # --- how it happens ----------------------------------------------------------------------------------------------
+
+    def moves(self, row: dict[str, Any]) -> list[str]:
+        """Return what can happen to an object at Stripe without the API."""
+        return self.dashboard.open_moves(row)
+
+    def move(self, name: str, *what: Any) -> None:
+        """Let something happen at Stripe without the API."""
+        try:
+            made: Callable[..., Any] = getattr(self.dashboard, name)
+            self.tell(f"at Stripe: {name} {' '.join(map(str, what))} -> {made(*what)['id']}")
+        except (Refusal, WrongMove) as error:
+            self.tell(f"at Stripe: {name} {' '.join(map(str, what))} can't be done: {error}")
+
+    def tell(self, text: str) -> None:
+        """Add a line to the story."""
+        self.kernel.tell(text)
+
+    def rows(self, table: str) -> list[Any]:
+        """Return the committed rows of a table."""
+        return self.laws.rows(table)
+
+    @property
+    def returns(self) -> list[str]:
+        """Ids of all returns, whether their caller knows of them or not."""
+        return [row[0] for row in self.stage.eye.execute("SELECT id FROM return_authorization ORDER BY rowid")]
+
+    @property
+    def due(self) -> datetime | None:
+        """When the next refund may be claimed."""
+        return next_refund(self)
+
+    def currency_of(self, return_id: str) -> str:
+        """Return a return's currency."""
+        return str(self.stage.one("SELECT currency FROM return_authorization WHERE id = ?", return_id)[0])
+
+    def ask(
+        self, words: str, effect: acts.Effect, fate: str, intent: str | None = None, actor: str = "key_shop"
+    ) -> acts.Answer | None:
+        """Send a new request; return its answer, None if there was none."""
+        self.wishes.append(Wish(f"wish-{len(self.wishes) + 1}", words, effect, intent, actor))
+        return self.send(self.wishes[-1], fate)
+
+    def send(self, wish: Wish, fate: str) -> acts.Answer | None:
+        """Send a request; remember what was answered."""
+
+        async def asked() -> acts.Answer:
+            answer = await self.desk.ask(wish)
+            if answer[0] == 200:
+                first = self.laws.kept.setdefault(wish.key, answer[1])
+                self.stage.law(first == answer[1], f"{wish.words}: {first} at first, then {answer[1]}")
+            return answer
+
+        answer: Any = self.live(wish.words, asked(), fate).answer
+        found: acts.Answer | None = answer
+        return found
+
+    def spawn(self, name: str, words: Coroutine[object, object, object]) -> Actor:
+        """Bring an actor to life."""
+        return self.kernel.spawn(name, words)
+
+    def live(self, name: str, words: Coroutine[object, object, object], fate: str) -> Actor:
+        """Let an actor run to its end, to its death, or to where it is slow."""
+        actor = self.spawn(name, words)
+        if fate == "in transaction":
+            self.kernel.crash_in_transaction(actor)
+        elif fate == "before the answer":
+            while actor in self.kernel.waiting and actor.gate != "committed":
+                self.kernel.step(actor)
+            if actor in self.kernel.waiting:
+                self.kernel.crash(actor)
+        elif fate == "is slow":
+            self.kernel.step(actor)
+        else:
+            self.kernel.finish(actor)
+        return actor
+
+    def let_go(self, actor: Actor, steps: int) -> None:
+        """Let an actor pass some gates."""
+        for _ in range(steps):
+            if actor in self.kernel.waiting:
+                self.kernel.step(actor)
