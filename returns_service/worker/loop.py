@@ -20,6 +20,7 @@ from returns_service.worker.wake import listen
 BATCH = 50  # refunds a claim: few enough to be fair to other workers, many enough to cost little each
 LONGEST_SLEEP_SECONDS = 30.0  # without news; a safety net, since work wakes us
 AFTER_ERROR_SECONDS = 1.0
+CHORES_EVERY_SECONDS = 0.5  # not woken: each refund wakes everybody, and no chore is that urgent
 OLD_THINGS_EVERY_SECONDS = 3600.0
 RECONCILE_LOOK_SECONDS = 300.0
 log = structlog.get_logger("returns.worker")
@@ -38,9 +39,11 @@ class Worker:
     inbox_days: int = 30
     in_flight: dict[asyncio.Task[None], Turn] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)  # refunds whose call may have left
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then claim nothing more, and let calls in flight end."""
+        self.stop = stop
         by = By("worker", policy=self.policy)
         helpers = [
             asyncio.create_task(listen(self.till.db), name="wake"),
@@ -69,8 +72,15 @@ class Worker:
             task = asyncio.create_task(self._take_turn(turn), name=turn.claim.refund_id)
             self.in_flight[task] = turn
             task.add_done_callback(self._ended)
-        if not turns:
+        if free > 0 and self.till.ask_again_seconds > 0:  # whatever wakes us: there is no moment to be had yet
+            await self._pause(self.till.ask_again_seconds)
+        elif not turns:
             await db.sleep(await self._until_due() if free > 0 else LONGEST_SLEEP_SECONDS, seen)
+
+    async def _pause(self, seconds: float) -> None:
+        stopped = asyncio.ensure_future(self.stop.wait())
+        await asyncio.wait([stopped], timeout=seconds)
+        stopped.cancel()
 
     async def _take_turn(self, turn: Turn) -> None:
         await asyncio.sleep(turn.wait_seconds)
@@ -88,19 +98,17 @@ class Worker:
         async with self.till.db.reading() as tx:
             due = await claims.next_due_at(tx)
             seconds = (due - tx.now).total_seconds() if due else LONGEST_SLEEP_SECONDS
-        # What is due but was not claimed is held: by a dispute, the breaker, the pace or another worker.
-        held = max(self.till.ask_again_seconds, 0.02) if self.till.ask_again_seconds else 1.0
-        return min(LONGEST_SLEEP_SECONDS, seconds) if seconds > 0 else held
+        # What is due but was not claimed is held, by a dispute or by another worker.
+        return min(LONGEST_SLEEP_SECONDS, seconds) if seconds > 0 else 1.0
 
     async def _do_chores(self, by: By) -> None:
-        db, gateway, seen = self.till.db, self.till.gateway, self.till.db.wakes
+        db, gateway = self.till.db, self.till.gateway
         busy = await chores.fold_again(db, by, livemode=self.livemode)
         busy |= await chores.read_again(db, gateway, by)
         busy |= await chores.follow_up_again(db, by)
         busy |= bool(await sweeps.pull_missed_events(db, gateway, by, livemode=self.livemode))
         if not busy:
-            await db.sleep(1.0, seen)
-            await asyncio.sleep(0.2)  # each refund wakes everybody: the chores need not look that often
+            await asyncio.sleep(CHORES_EVERY_SECONDS)
 
     async def _renew(self) -> None:
         every = self.till.lease_seconds / 3

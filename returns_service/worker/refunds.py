@@ -57,7 +57,7 @@ class Till:
             writes = [claim for claim in taken if sends(claim, tx)]
             moments = dict(zip((c.refund_id for c in writes), pace.moments(allowed, len(writes)), strict=True))
             told_at = self.monotonic()
-            self.ask_again_seconds = 0.0 if allowed.allowed else pace.next_moment(allowed)
+            self.ask_again_seconds = pace.next_moment(allowed)
         since, end = self.monotonic() - told_at, told_at + self.lease_seconds
         return [Turn(c, max(0.0, moments.get(c.refund_id, 0.0) - since), end, c.refund_id in moments) for c in taken]
 
