@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +97,22 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/empty.db"
     server: Postgres = request.getfixturevalue("pg")
     return server.url(server.create_database())
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_an_older_schema_is_refused_with_the_command_to_run(pg: Postgres, tmp_path: Path, command: str) -> None:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("STRIPE_", "RETURNS_", "DATABASE_"))}
+    stripe = {"STRIPE_SECRET_KEY": "sk_test_" + "old", "STRIPE_WEBHOOK_SECRET": "whsec_" + "old"}
+    done = subprocess.run(
+        [Path(sys.executable).parent / "returns-service", command, *(["--port", "0"] if command == "serve" else [])],
+        cwd=tmp_path,
+        env={**kept, **stripe, "DATABASE_URL": pg.url(pg.create_database())},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines() == [
+        "returns-service: The database's schema is older than this release. Run: returns-service migrate"
+    ]

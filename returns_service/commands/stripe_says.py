@@ -26,6 +26,7 @@ from returns_service.store.tables import Payment, Refund, ReturnAuthorization, R
 
 OURS = re.compile(r"rfd_[0-7][0-9a-hjkmnp-tv-z]{25}\Z")
 SLOWEST_LOOK_SECONDS = 86_400  # `pending` may last weeks: from a minute, doubling, to once a day
+NOT_SINCE = -1  # a read of a payment that began nobody knows how long ago
 SECOND_LOOK_SECONDS = 60  # news that came between our first read of a payment and its row was for nobody
 # What a person reads first; Stripe's own word travels beside it. https://docs.stripe.com/refunds#failed-refunds
 FAILURES = {
@@ -63,10 +64,12 @@ async def payment_named(tx: Tx, *, payment_intent: str | None, charge: str | Non
 async def payment_adopted(tx: Tx, by: By, seen: PaymentSeen) -> Payment:
     """Return the payment's row, locked, with all that was just read of it; made at first sight."""
     known = await payment_named(tx, payment_intent=seen.payment_intent, charge=seen.charge)
-    if known is None:
-        known = await _inserted(tx, seen)
-    payment = await locked_payment(tx, known)
-    await payment_said(tx, by, payment, seen)
+    payment = await locked_payment(tx, known or await _inserted(tx, seen))
+    await payment_said(tx, by, payment, seen, since_news=None if known is None else NOT_SINCE)
+    if payment.disputed != seen.disputed:
+        # One of the two is older, and nobody can say which: until it is read again, the careful one counts.
+        payment.disputed, payment.read_at = True, tx.now
+        tx.wake_workers()
     return payment
 
 

@@ -49,6 +49,7 @@ class Till:
 
     async def claim(self, limit: int) -> list[Turn]:
         """Lease up to `limit` due refunds, each with the moment of its call."""
+        asked_at = self.monotonic()
         async with self.db.transaction() as tx:
             late = max(0.0, self.next_write_at - self.monotonic())
             allowed = await pace.paced(tx, self.budget, limit, late)
@@ -58,7 +59,7 @@ class Till:
             moments = dict(zip((c.refund_id for c in writes), pace.moments(allowed, len(writes)), strict=True))
             told_at = self.monotonic()
             self.ask_again_seconds = pace.next_moment(allowed)
-        since, end = self.monotonic() - told_at, told_at + self.lease_seconds
+        since, end = self.monotonic() - told_at, asked_at + self.lease_seconds  # by our clock it ends a little early
         return [Turn(c, max(0.0, moments.get(c.refund_id, 0.0) - since), end, c.refund_id in moments) for c in taken]
 
     def late_seconds(self) -> float:
