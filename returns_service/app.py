@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -176,6 +177,7 @@ async def serve(
         ready.cancel()
         if not serving.done():
             on_ready(server)
+            gc.freeze()
         try:
             await asyncio.shield(serving)
         except asyncio.CancelledError:
@@ -197,6 +199,7 @@ async def work(settings: Settings, on_ready: Callable[[], None] = lambda: None) 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         on_ready()
+        gc.freeze()  # what was loaded to start lives on: no collection has to walk through it, while calls wait
         await worker_of(settings, database, gateway, policy).run(stop)
     finally:
         await gateway.close()

@@ -17,7 +17,7 @@ from sqlmodel import col
 from returns_service.store.database import Tx, inserted
 from returns_service.store.tables import StripePace
 
-HEADROOM = 0.98  # of the budget: clocks and sockets jitter, and a limit is a limit
+HEADROOM = 0.97  # of the budget: clocks and sockets jitter, and a limit is a limit
 AHEAD_SECONDS = 0.25  # no claim waits longer than this for its moment: a lease is not for waiting
 BREAK_AFTER, PROBE_SECONDS = 10, 5.0  # failures in a row without a success; then one probe each 5 s
 SLOWEST, SLOWER, FASTER, FASTER_AFTER_SECONDS = 1.0, 0.5, 1.1, 10.0  # a 429 halves the rate, calm raises it again
@@ -38,10 +38,11 @@ class Pace:
         return 1 / (self.row.writes_a_second * HEADROOM)
 
 
-async def paced(tx: Tx, budget: float, wanted: int, late_seconds: float = 0.0) -> Pace:
+async def paced(tx: Tx, budget: float, wanted: int, late_seconds: float = 0.0, overran_seconds: float = 0.0) -> Pace:
     """Return how many of `wanted` refunds may be claimed now, with the pace locked.
 
     `budget`: writes a second. `late_seconds`: how long this process still needs for moments it was given before.
+    `overran_seconds`: by how much it missed them, into those of others: as long is nobody's moment now.
     """
     row = await _row(tx, budget)
     now = (await tx.execute(text("SELECT clock_timestamp()"))).scalar_one() if tx.database.shared_clock else tx.now
@@ -53,6 +54,7 @@ async def paced(tx: Tx, budget: float, wanted: int, late_seconds: float = 0.0) -
         return Pace(row, now, min(1, wanted), failing)
     _recover(row, now, budget)
     row.next_slot_at = max(row.next_slot_at, now + timedelta(seconds=late_seconds))
+    row.next_slot_at += timedelta(seconds=overran_seconds)
     behind = (row.next_slot_at - now).total_seconds()
     room = int((AHEAD_SECONDS - behind) * row.writes_a_second)
     return Pace(row, now, max(0, min(wanted, max(room, 1 if behind <= 0 else 0))), failing)

@@ -85,7 +85,7 @@ class Worker:
     async def _take_turn(self, turn: Turn) -> None:
         await asyncio.sleep(turn.wait_seconds)
         if turn.writes:
-            await asyncio.sleep(self.till.late_seconds())
+            await asyncio.sleep(self.till.late_seconds(turn))
         self.begun.add(turn.claim.refund_id)
         await self._guarded(lambda: self.till.pay(turn))
 

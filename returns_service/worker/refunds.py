@@ -19,6 +19,7 @@ from returns_service.store.tables import Refund
 from returns_service.stripe_gateway import Gateway
 
 BY = By("worker")
+NOT_WORTH_SECONDS = 0.02  # by so much a moment may be missed: it evens out
 DEFAULT_BUDGET = 20.0  # writes a second: Stripe's own limit is 25 an endpoint unless raised
 log = structlog.get_logger("returns.refunds")
 
@@ -31,6 +32,7 @@ class Turn:
     wait_seconds: float
     not_after: float
     writes: bool = True  # at Stripe, so that it keeps the pace
+    moment: float = 0.0  # of its call, on the monotonic clock
 
 
 @dataclass
@@ -46,13 +48,17 @@ class Till:
     ask_again_seconds: float = 0.0  # when the pace left no room
     apart_seconds: float = 0.0  # between two writes of this process
     next_write_at: float = 0.0  # monotonic
+    warm: bool = False  # the first call of a process loads and connects: it goes alone, or those behind it come late
+    overran_seconds: float = 0.0  # the most by which a write missed its moment since the last claim
 
     async def claim(self, limit: int) -> list[Turn]:
         """Lease up to `limit` due refunds, each with the moment of its call."""
         asked_at = self.monotonic()
         async with self.db.transaction() as tx:
             late = max(0.0, self.next_write_at - self.monotonic())
-            allowed = await pace.paced(tx, self.budget, limit, late)
+            wanted = limit if self.warm else min(limit, 1)
+            allowed = await pace.paced(tx, self.budget, wanted, late, self.overran_seconds)
+            self.overran_seconds = 0.0
             self.failing, self.apart_seconds = allowed.failing, allowed.apart_seconds
             taken = await claims.claim_refunds(tx, allowed.allowed, self.lease_seconds) if allowed.allowed else []
             writes = [claim for claim in taken if sends(claim, tx)]
@@ -60,13 +66,18 @@ class Till:
             told_at = self.monotonic()
             self.ask_again_seconds = pace.next_moment(allowed)
         since, end = self.monotonic() - told_at, asked_at + self.lease_seconds  # by our clock it ends a little early
-        return [Turn(c, max(0.0, moments.get(c.refund_id, 0.0) - since), end, c.refund_id in moments) for c in taken]
+        self.warm = self.warm or bool(taken)
+        return [
+            Turn(c, max(0.0, (at := moments.get(c.refund_id, 0.0)) - since), end, c.refund_id in moments, told_at + at)
+            for c in taken
+        ]
 
-    def late_seconds(self) -> float:
+    def late_seconds(self, turn: Turn) -> float:
         """Return how long a write has to wait for the one before it: after a hold-up all moments are past at once."""
         now = self.monotonic()
         at = max(now, self.next_write_at)
         self.next_write_at = at + self.apart_seconds
+        self.overran_seconds = max(self.overran_seconds, at - turn.moment - NOT_WORTH_SECONDS)
         return at - now
 
     async def pay(self, turn: Turn) -> Refund | None:
@@ -133,7 +144,7 @@ async def look_up(gateway: Gateway, claim: Claim, refused: Refused | None) -> He
 
 async def pay_due(db: Database, gateway: Gateway, limit: int = 10, till: Till | None = None) -> int:
     """Work off what is due now; return how many refunds Stripe was asked about."""
-    till = till or Till(db, gateway, budget=1000.0)
+    till = till or Till(db, gateway, budget=1000.0, warm=True)
     turns = await till.claim(limit)
     await asyncio.gather(*(till.pay(turn) for turn in turns))
     return len(turns)

@@ -14,7 +14,7 @@ from returns_service.store import schema
 from returns_service.store.database import Database, Tx
 from tests.make import a_payment, a_refund
 from tests.postgres import Postgres
-from tests.processes.town import KEY, Town, free_port
+from tests.processes.town import KEY, Town
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ async def measured(folder: Path, workers: int, refunds: int, budget: int, latenc
     town = Town(folder, server.url(server.create_database()), {"RETURNS_STRIPE_BUDGET": str(budget)})
     town.more["RETURNS_WORKER_CONCURRENCY"] = "64"
     try:
-        await town.simulator(webhook_port=free_port())
+        await town.simulator(webhook_port=None)
         payments = await _paid(town, refunds)
         await _queued(town.database_url, payments)
         await town.control("settings", {"latency_seconds": latency_seconds})

@@ -95,12 +95,14 @@ class Town:
         self.processes.append(process)
         return process
 
-    async def simulator(self, webhook_port: int) -> Process:
-        """Start the Stripe simulator; it posts its webhooks to the first web."""
+    async def simulator(self, webhook_port: int | None) -> Process:
+        """Start the Stripe simulator; it posts its webhooks to the web on `webhook_port`, if there is one."""
         port = free_port()
         self.stripe = f"http://127.0.0.1:{port}"
-        hook = f"http://127.0.0.1:{webhook_port}/webhooks/stripe"
-        words = ["simulator", "--port", str(port), "--webhook-url", hook, "--webhook-secret", SECRET, "--seed", "7"]
+        words = ["simulator", "--port", str(port), "--seed", "7"]
+        if webhook_port is not None:
+            hook = f"http://127.0.0.1:{webhook_port}/webhooks/stripe"
+            words += ["--webhook-url", hook, "--webhook-secret", SECRET]
         process = self.started("simulator", BIN / "returns-service", *words)
         await answering(f"{self.stripe}/_control/state")
         return process
