@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
 from returns_service.domain import policy as policies
@@ -25,12 +26,13 @@ from returns_service.http.routes import litestar_app
 from returns_service.settings import Settings, SettingsError
 from returns_service.store import schema
 from returns_service.store.clock import elapsed
-from returns_service.store.database import Database
+from returns_service.store.database import Database, is_unavailable
 from returns_service.store.tables import Payment
 from returns_service.stripe_gateway import Gateway, StripeGateway
 from returns_service.worker.loop import Worker
 from returns_service.worker.refunds import Till
 
+DATABASE_WAIT_SECONDS, DATABASE_AGAIN_SECONDS = 30.0, 0.5  # at a start: who starts us may start it as well
 CALL_SECONDS = 20.0  # a call's own limit: shorter than the lease, so its answer is written by its owner
 
 
@@ -70,7 +72,24 @@ def gateway_of(settings: Settings) -> StripeGateway:
 
 
 async def prepare(database: Database, settings: Settings) -> None:
-    """Bring an SQLite file to head; refuse an old schema, or data of the other Stripe mode. Raises SettingsError."""
+    """Bring an SQLite file to head; refuse an old schema, or data of the other Stripe mode. Raises SettingsError.
+
+    A PostgreSQL that is just restarting is waited for.
+    """
+    end = elapsed() + DATABASE_WAIT_SECONDS
+    while True:
+        try:
+            return await _prepared(database, settings)
+        except (SQLAlchemyError, OSError) as error:
+            if not database.postgresql or not is_unavailable(error):
+                raise
+            if elapsed() > end:
+                why = f"{type(error).__name__}: {error}".splitlines()[0]
+                raise SettingsError(f"DATABASE_URL: the database can't be reached ({why})") from None
+        await asyncio.sleep(DATABASE_AGAIN_SECONDS)
+
+
+async def _prepared(database: Database, settings: Settings) -> None:
     if not database.postgresql:
         await schema.upgrade(database)
     elif await schema.is_behind(database):

@@ -162,7 +162,7 @@ class Town:
 
 async def answering(url: str) -> None:
     """Wait until something answers. Raises TimeoutError."""
-    async with asyncio.timeout(30), httpx.AsyncClient() as client:
+    async with asyncio.timeout(PATIENCE_SECONDS), httpx.AsyncClient() as client:
         while True:
             with contextlib.suppress(httpx.HTTPError):
                 if (await client.get(url)).status_code < 500:

@@ -28,13 +28,13 @@ async def test_old_answers_and_folded_events_go_and_the_rest_stays(database: Dat
     await chores.forget_old(database, idempotency_hours=24, inbox_days=4)
     async with database.reading() as tx:
         keys = (await tx.execute(select(col(IdempotencyKey.key)))).scalars().all()
-        events = dict((await tx.execute(select(col(StripeEvent.id), col(StripeEvent.payload)))).tuples().all())
+        events = dict((await tx.execute(select(col(StripeEvent.id), col(StripeEvent.payload)))).all())
     assert list(keys) == ["0"]
     assert events == {"evt_0": "{}", "evt_2": "{}", "evt_raised": "{}"}
     clock.turn(3 * 86_400)
     await chores.forget_old(database, idempotency_hours=24, inbox_days=4)
     async with database.reading() as tx:
-        events = dict((await tx.execute(select(col(StripeEvent.id), col(StripeEvent.payload)))).tuples().all())
+        events = dict((await tx.execute(select(col(StripeEvent.id), col(StripeEvent.payload)))).all())
     assert events == {"evt_0": "{}", "evt_2": "", "evt_raised": "{}"}
 
 
