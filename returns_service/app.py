@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -32,6 +33,7 @@ from returns_service.stripe_gateway import Gateway, StripeGateway
 from returns_service.worker.loop import Worker
 from returns_service.worker.refunds import Till
 
+API_KEY = re.compile(r"rsk_[\w-]{20,}")
 DATABASE_WAIT_SECONDS, DATABASE_AGAIN_SECONDS = 30.0, 0.5  # at a start: who starts us may start it as well
 CALL_SECONDS = 20.0  # a call's own limit: shorter than the lease, so its answer is written by its owner
 
@@ -249,10 +251,10 @@ def set_up_logs(settings: Settings) -> None:
 
 
 def masked(event: MutableMapping[str, Any], secrets: list[str]) -> MutableMapping[str, Any]:
-    """Return the log event with every known secret, and anything that looks like an API key of ours, replaced."""
+    """Return the log event with every secret of the settings, and every API key of ours, replaced in its texts."""
     for name, value in event.items():
         if isinstance(value, str):
             for secret in secrets:
                 value = value.replace(secret, "***")  # noqa: PLW2901
-            event[name] = value
+            event[name] = API_KEY.sub("rsk_***", value)
     return event

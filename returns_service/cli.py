@@ -83,7 +83,7 @@ def serve(host: str, port: int, no_worker: bool) -> None:
             loaded,
             listener,
             with_worker=not no_worker,
-            on_ready=lambda _: click.echo(f"ready {address}", err=False),
+            on_ready=lambda _: click.echo(f"ready {address}"),
         )
     )
 
@@ -101,7 +101,7 @@ def worker(concurrency: int | None) -> None:
 
     loaded = settings.load(**({"worker_concurrency": concurrency} if concurrency else {}))
     app.set_up_logs(loaded)
-    run(app.work(loaded, on_ready=lambda: click.echo("ready", err=False)))
+    run(app.work(loaded, on_ready=lambda: click.echo("ready")))
 
 
 @commands.command()

@@ -183,7 +183,6 @@ async def standalone(
     amount: int | None,
     reason: str | None,
     metadata: Mapping[str, str],
-    return_id: str | None = None,
 ) -> Refund:
     """Decide a refund of no return, of a locked payment; no amount: all that is left. Raises Problem."""
     check_metadata(metadata)

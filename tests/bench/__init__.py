@@ -1,1 +1,1 @@
-"""Figures, not tests: `python -m tests.bench executor --workers 1 --refunds 1500`."""
+"""Figures, not tests: `python -m tests.bench executor scaleout --refunds 1500`."""
