@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from sqlmodel import col, select
@@ -51,9 +52,9 @@ class Case:
         """Refunds of this return, oldest first."""
         return [refund for refund in self.payment_refunds if refund.return_id == self.row.id]
 
-    @property
+    @cached_property
     def policy(self) -> Policy:
-        """The snapshot taken at approval; before, the policy in force."""
+        """The snapshot taken at approval; before, the policy in force, which is what approval takes."""
         return from_dict(self.row.policy) if self.row.policy else self.by.policy
 
     @property
