@@ -1,6 +1,6 @@
 """The one way a request is answered: let in, read, done in one transaction, answered from inside of it.
 
-Every POST goes through `_written`: the Idempotency-Key, the effect and the answer are one transaction, so a killed
+Every POST goes through `done_once`: the Idempotency-Key, the effect and the answer are one transaction, so a killed
 request leaves nothing, and a repeated one gets the first one's answer, byte for byte.
 """
 
@@ -79,13 +79,24 @@ async def _written(operation: Operation, request: AnyRequest) -> Response[Any]:
     found = parsed(await request.body(), request.headers.get("content-type", ""))
     fingerprint = _fingerprint(request, canonical(found))
     call = replace(call, body=validated(operation.body or Empty, found))
-    word = _idempotency_key(operation, request, call)
-    scope = f"{key.id} {request.url.path}"
+    word, scope = _idempotency_key(operation, request, call), f"{key.id} {request.url.path}"
+    answer, replayed = await done_once(operation, call, scope, word, fingerprint)
+    return _answer(operation, request, key, answer, replayed=replayed)
+
+
+async def done_once(
+    operation: Operation, call: Call[Any], scope: str, word: str | None, fingerprint: str
+) -> tuple[Remembered, bool]:
+    """Do a write, or find that it was done under this key (`word`); return its answer, and whether it was done before.
+
+    Raises Problem, also where the key was used for another request.
+    """
+    database = call.context.database
     if operation.first is not None:
         if word is not None:
-            async with context.database.reading() as tx:
+            async with database.reading() as tx:
                 if stored := await idempotency.recall(tx, scope, word, fingerprint):
-                    return _answer(operation, request, key, stored, replayed=True)
+                    return stored, True
         call = replace(call, heard=await operation.first(call))
 
     async def work(tx: Tx) -> tuple[Remembered, bool]:
@@ -97,8 +108,7 @@ async def _written(operation: Operation, request: AnyRequest) -> Response[Any]:
             await idempotency.remember(tx, scope, word, answer)
         return answer, False
 
-    answer, replayed = await context.database.run(work)
-    return _answer(operation, request, key, answer, replayed=replayed)
+    return await database.run(work)
 
 
 def _call(operation: Operation, request: AnyRequest, key: ApiKey) -> Call[Any]:

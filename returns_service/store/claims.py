@@ -52,17 +52,19 @@ class Claim:
         return f"{self.refund_id}:{self.generation}"
 
     @property
-    def may_be_of_a_backup(self) -> bool:
-        """Whether the key has waited longer than Stripe keeps one: a restored row may have been sent after its backup.
+    def must_look_before(self) -> bool:
+        """Whether a look-up comes before the call: Stripe may hold the refund, and its key may be gone.
 
-        Held that long by a dispute or a stopped worker, it wasn't; so a look-up comes first, and then the call.
+        Whatever is in doubt is looked for: how old its key is, only a wall clock says, and one set back makes it young.
+        And a row restored from a backup may have been sent after it: it has waited longer than a key lives. (Held so
+        long by a dispute, it wasn't sent; then the look-up finds nothing.)
         """
         if self.stripe_refund is not None or self.first_attempt_at is None:
             return False
-        return (self.first_attempt_at - self.decided_at).total_seconds() >= KEY_LIFE_SECONDS
+        return self.ever_unknown or (self.first_attempt_at - self.decided_at).total_seconds() >= KEY_LIFE_SECONDS
 
     def must_look_first(self, now: datetime) -> bool:
-        """Return whether the call may not be sent again before a look-up: its key is old, or its answer is stored."""
+        """Return whether only a look-up may be made: the key is old, or its answer is stored."""
         age = (now - self.first_attempt_at).total_seconds() if self.first_attempt_at else 0.0
         return self.lookups_only or age >= KEY_LIFE_SECONDS
 

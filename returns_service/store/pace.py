@@ -20,6 +20,7 @@ from returns_service.store.tables import StripePace
 HEADROOM = 0.97  # of the budget: clocks and sockets jitter, and a limit is a limit
 AHEAD_SECONDS = 0.25  # no claim waits longer than this for its moment: a lease is not for waiting
 BREAK_AFTER, PROBE_SECONDS = 10, 5.0  # failures in a row without a success; then one probe each 5 s
+LONGEST_AHEAD_SECONDS = 60.0  # no moment is given out further ahead: one that is was by a clock since set back
 SLOWEST, SLOWER, FASTER, FASTER_AFTER_SECONDS = 1.0, 0.5, 1.1, 10.0  # a 429 halves the rate, calm raises it again
 
 
@@ -47,12 +48,14 @@ async def paced(tx: Tx, budget: float, wanted: int, late_seconds: float = 0.0, o
     row = await _row(tx, budget)
     now = (await tx.execute(text("SELECT clock_timestamp()"))).scalar_one() if tx.database.shared_clock else tx.now
     failing = row.failures > 0
-    if row.open_until is not None and row.open_until > now:
+    if row.open_until is not None and now < row.open_until <= now + timedelta(seconds=PROBE_SECONDS):
         return Pace(row, now, 0, failing)
     if row.failures >= BREAK_AFTER:
         row.open_until = now + timedelta(seconds=PROBE_SECONDS)
         return Pace(row, now, min(1, wanted), failing)
     _recover(row, now, budget)
+    if row.next_slot_at > now + timedelta(seconds=LONGEST_AHEAD_SECONDS):
+        row.next_slot_at = now
     row.next_slot_at = max(row.next_slot_at, now + timedelta(seconds=late_seconds))
     row.next_slot_at += timedelta(seconds=overran_seconds)
     behind = (row.next_slot_at - now).total_seconds()

@@ -118,12 +118,12 @@ def sends(claim: Claim, tx: Tx) -> bool:
 
 
 async def ask(gateway: Gateway, claim: Claim, not_after: float, db: Database) -> Heard:
-    """Ask Stripe what the claim is about. Past the key's life, and before a refusal is believed, a look-up."""
+    """Ask Stripe what the claim is about. What is in doubt is looked for before it is sent again."""
     if claim.stripe_refund is not None:
         return Heard(await gateway.retrieve_refund(claim.stripe_refund))
     if claim.must_look_first(db.now()):
         return await look_up(gateway, claim, None)
-    if claim.may_be_of_a_backup:
+    if claim.must_look_before:
         heard = await look_up(gateway, claim, None)
         if heard.lookup is None or any(r.metadata.get("refund_id") == claim.refund_id for r in heard.lookup.refunds):
             return heard

@@ -1,5 +1,7 @@
 """The janitor: events whose webhook never came are pulled from Stripe's list, with a cursor that survives a restart.
 
+The cursor is a time of Stripe's own, the newest event it told: our clock may be wrong, and would skip what it overtook.
+
 Refunds that are open too long need no sweep of their own: each open row has its `next_attempt_at`.
 https://docs.stripe.com/api/events (kept for 30 days)
 """
@@ -44,17 +46,19 @@ async def pull_missed_events(db: Database, gateway: Gateway, by: By, *, livemode
     since = await _claimed(db)
     if since is None:
         return None
-    started = db.now()
-    listed = gateway.events_since(since - timedelta(seconds=OVERLAP_SECONDS), EVENTS)
+    newest, missed = since, list[StripeNews]()
     try:
-        missed: list[StripeNews] = [news async for news in listed if not await _is_known(db, news.id)]
+        async for news in gateway.events_since(since - timedelta(seconds=OVERLAP_SECONDS), EVENTS):
+            newest = max(newest, news.created)
+            if not await _is_known(db, news.id):
+                missed.append(news)
     except StripeSilent as silence:
         log.warning("events.not_listed", answer=silence.answer.code)
         await _finished(db, since, again_seconds=EVERY_SECONDS / 5)
         return 0
     for news in reversed(missed):  # oldest first, as they would have come
         await db.run(lambda tx, news=news: receive(tx, by, news, livemode=livemode))  # type: ignore[misc]
-    await _finished(db, started, again_seconds=EVERY_SECONDS)
+    await _finished(db, newest, again_seconds=EVERY_SECONDS)
     if missed:
         log.info("events.pulled", count=len(missed))
     return len(missed)
@@ -66,8 +70,10 @@ async def _claimed(db: Database) -> datetime | None:
         await inserted(tx, Sweep, first)
         chosen = select(Sweep).where(col(Sweep.name) == "events").with_for_update()
         row = (await tx.execute(chosen)).scalars().one()
-        if row.next_at > tx.now or (row.lease_until is not None and row.lease_until > tx.now):
-            return None
+        # What lies further ahead than we ever set it was set by a clock since set back.
+        for moment, longest in ((row.next_at, EVERY_SECONDS), (row.lease_until, LEASE_SECONDS)):
+            if moment is not None and tx.now < moment <= tx.now + timedelta(seconds=longest):
+                return None
         row.lease_until = tx.now + timedelta(seconds=LEASE_SECONDS)
         return max(datetime.fromisoformat(row.cursor or tx.now.isoformat()), tx.now - STRIPE_KEEPS)
 

@@ -14,6 +14,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from returns_service.worker.refunds import Turn
 
 WATCHDOG_SECONDS = 10.0  # real time; nothing between two gates takes longer, unless it waits for a parked actor
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -34,13 +38,20 @@ class Stuck(AssertionError):
 
 @dataclass
 class Clock:
-    """Virtual time: it passes only when somebody says so."""
+    """Virtual time: it passes only when somebody says so. A machine's wall clock may be set wrong; time isn't."""
 
     at: datetime = START
+    wrong_by: timedelta = timedelta()
+    settings: int = 0  # how often the wall clock was set
 
     def now(self) -> datetime:
         """The service's and the database's idea of UTC."""
-        return self.at
+        return self.at + self.wrong_by
+
+    def set_by(self, seconds: float) -> None:
+        """Set the wall clock ahead, or back."""
+        self.wrong_by += timedelta(seconds=seconds)
+        self.settings += 1
 
     def unix(self) -> float:
         """Stripe's idea of the time, seconds since 1970."""
@@ -66,7 +77,8 @@ class Actor:
     gate: str = "start"
     dead: bool = False  # the dead pass no gate and commit nothing, whatever their `finally` tries
     doomed: bool = False  # dies inside its next transaction
-    token: int | None = None  # of the lease it works under, where it has one
+    turn: Turn | None = None  # of a worker that claimed a refund
+    settings: int = 0  # how often the wall clock had been set by then
     answer: object = None  # what it returned; None if it died
 
 
@@ -84,6 +96,11 @@ class Kernel:
     names: dict[str, str] = field(default_factory=dict)
     births: int = 0
     failed: bool = False
+    met: set[str] = field(default_factory=set)  # what this world has seen happen, in words
+
+    def meet(self, what: str) -> None:
+        """Note that something worth testing has happened."""
+        self.met.add(what)
 
     def tell(self, text: str) -> None:
         """Add a numbered line to the story, ids as short names."""
@@ -172,10 +189,12 @@ class Kernel:
     def bury_all(self) -> None:
         """Kill everybody: the world ends."""
         for actor in list(self.waiting):
-            self.crash(actor)
+            actor.dead = True
+            self.step(actor)
 
     def crash(self, actor: Actor) -> None:
         """Kill it at the gate where it stands."""
+        self.meet("a process died in a call" if actor.gate.startswith("Stripe") else "a process died after a commit")
         actor.dead = True
         self.step(actor)
 
@@ -183,6 +202,8 @@ class Kernel:
         """Kill it inside its next transaction, which is rolled back; without one, it finishes."""
         actor.doomed = True
         self.finish(actor)
+        if actor.dead:
+            self.meet("a process died before its commit")
 
     def _run_until_parked(self, actor: Actor) -> None:
         error = Stuck(f"{actor.name} after {actor.gate}")

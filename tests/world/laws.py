@@ -14,7 +14,6 @@ from typing import Any, cast
 from returns_service.commands.case import Case
 from returns_service.commands.history import By
 from returns_service.domain import return_machine
-from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, WAITING
 from tests.world.stage import Stage
 
@@ -44,7 +43,6 @@ class Laws:
     """The laws over one world, and what it has told so far."""
 
     stage: Stage
-    policy: Policy = DEFAULT
     repaired: set[str] = field(default_factory=set)  # refunds at Stripe that a late repair made
     kept: dict[str, str] = field(default_factory=dict)  # key -> what was answered 2xx
     states: dict[str, str] = field(default_factory=dict)  # return -> the fold of its events
@@ -52,6 +50,7 @@ class Laws:
     statuses: dict[str, str] = field(default_factory=dict)  # refund -> the fold of its events
     finals: dict[str, str] = field(default_factory=dict)  # refund -> how it ended at Stripe
     triggers: set[tuple[str, str, str]] = field(default_factory=set)  # (from, trigger, to): transitions met
+    poisoned: set[str] = field(default_factory=set)  # events whose fold raised once
     seen_events: int = 0
     seen_version: tuple[int, int] = (-1, -1)
 
@@ -78,7 +77,7 @@ class Laws:
         )
         for row in self.rows("return_authorization"):
             case = Case(
-                cast("Any", None), By("eye", policy=self.policy), payments[row.payment_id], row,
+                cast("Any", None), By("eye", policy=self.stage.context.policy), payments[row.payment_id], row,
                 sorted(lines[row.id], key=lambda line: int(line.position)), refunds[row.payment_id],
             )  # fmt: skip
             case.receipts = receipts[row.id]
@@ -176,6 +175,11 @@ class Laws:
                 told = self.statuses.get(row.id)
                 assert told == row.status, f"{row.id} is {row.status}, its events say {told}"
         for news in self.rows("stripe_event"):
+            if news.id in self.poisoned or news.id in self.stage.poisoned:
+                self.poisoned.add(news.id)
+                waits = news.outcome != "failed" or news.next_attempt_at is not None
+                assert waits, f"{news.id} {news.type} was not folded, and nobody will try again"
+                continue
             assert news.outcome != "failed", f"{news.id} {news.type} was not folded: {news.error}"
             assert news.attempts <= 1, f"{news.id} was folded {news.attempts} times"
         kept = {row.key for row in self.rows("idempotency_key") if row.body is not None}
@@ -217,7 +221,8 @@ class Laws:
         step, worth = STEPS.get(case.row.currency, 1), {}
         for line in case.lines:
             mine = [c for c in case.receipt_lines if c.line_id == line.id and c.receipt_id in standing and c.accepted]
-            worth[line.id] = line.total_amount * sum(c.quantity for c in mine) // line.quantity // step * step
+            units = sum(c.quantity for c in mine) if case.policy.refund_on != "approval" else line.quantity
+            worth[line.id] = line.total_amount * units // line.quantity // step * step
         return worth
 
     def paid(self, case: Case) -> dict[str, int]:
@@ -258,7 +263,7 @@ class Laws:
         facts = case.facts()
         if case.row.follow_up_at is not None:
             assert return_machine.unmet("refund", case.row.state, facts), f"{case.row.id}: barred by nothing"
-        if case.row.state == "refunded":
+        if case.row.state == "refunded" and not (case.row.closed_at and case.policy.refund_on == "approval"):
             worth, paid = self.worth(case), self.paid(case)
             assert paid == worth, f"{case.row.id}: lines got {paid}, they are worth {worth}"
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from returns_service.domain.policy import DEFAULT
+from returns_service.domain.policy import Policy
 from returns_service.stripe_simulator import Dashboard, Refusal, WrongMove
 from tests.world import acts
-from tests.world.acts import Desk, Wish
+from tests.world.acts import Answer, Desk, Wish
 from tests.world.kernel import Actor
 from tests.world.laws import Laws
 from tests.world.quiet import next_refund
@@ -35,12 +35,26 @@ class Life(RuleBasedStateMachine):
         self.stage.begin()
         self.kernel, self.clock, self.ledger = self.stage.kernel, self.stage.clock, self.stage.ledger
         self.wire, self.dashboard = self.stage.wire, Dashboard(self.stage.ledger)
-        self.policy = DEFAULT
-        self.laws, self.desk = Laws(self.stage, self.policy), Desk(self.stage, self.policy)
+        self.laws, self.desk = Laws(self.stage), Desk(self.stage)
         self.payments: list[tuple[str, str]] = []  # (intent, currency)
         self.wishes: list[Wish] = []
         self.wakes_late = False  # a day after the last rule
         self.settles = False  # who must act does so in the end, and the first dispute is lost
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self.stage.context.policy
+
+    def live_by(self, policy: Policy) -> None:
+        """Put a policy in force."""
+        self.stage.context.policy = policy
+
+    def buy(self, amount: int, currency: str, method: str) -> None:
+        """A customer pays."""
+        hundreds = amount * 100
+        self.payments.append((acts.pay(self.stage, hundreds, currency, method), currency))
+        self.tell(f"a customer pays {hundreds} {currency} by {method}: {self.payments[-1][0]}")
 
     # --- how it happens ----------------------------------------------------------------------------------------------
 
@@ -52,7 +66,7 @@ class Life(RuleBasedStateMachine):
         """Let something happen at Stripe without the API."""
         try:
             made: Callable[..., Any] = getattr(self.dashboard, name)
-            self.tell(f"at Stripe: {name} {' '.join(map(str, what))} -> {made(*what)['id']}")
+            self.tell(f"at Stripe: {name} {' '.join(map(str, what))} -> {made(*what).get('id', 'done')}")
         except (Refusal, WrongMove) as error:
             self.tell(f"at Stripe: {name} {' '.join(map(str, what))} can't be done: {error}")
 
@@ -78,25 +92,40 @@ class Life(RuleBasedStateMachine):
         """Return a return's currency."""
         return str(self.stage.one("SELECT currency FROM return_authorization WHERE id = ?", return_id)[0])
 
+    def state_of(self, return_id: str) -> str:
+        """Return a return's state."""
+        return str(self.stage.one("SELECT state FROM return_authorization WHERE id = ?", return_id)[0])
+
+    def lines_of(self, return_id: str) -> list[str]:
+        """Return the ids of a return's lines."""
+        chosen = "SELECT id FROM return_line WHERE return_id = ? ORDER BY position"
+        return [row[0] for row in self.stage.eye.execute(chosen, (return_id,))]
+
     def ask(
-        self, words: str, effect: acts.Effect, fate: str, intent: str | None = None, actor: str = "key_shop"
-    ) -> acts.Answer | None:
+        self,
+        words: str,
+        operation: str,
+        path: Mapping[str, str],
+        body: Mapping[str, Any],
+        fate: str = "",
+        actor: str = "key_shop",
+    ) -> Answer | None:
         """Send a new request; return its answer, None if there was none."""
-        self.wishes.append(Wish(f"wish-{len(self.wishes) + 1}", words, effect, intent, actor))
+        self.wishes.append(Wish(f"wish-{len(self.wishes) + 1}", words, operation, path, body, actor))
         return self.send(self.wishes[-1], fate)
 
-    def send(self, wish: Wish, fate: str) -> acts.Answer | None:
+    def send(self, wish: Wish, fate: str) -> Answer | None:
         """Send a request; remember what was answered."""
 
-        async def asked() -> acts.Answer:
+        async def asked() -> Answer:
             answer = await self.desk.ask(wish)
-            if answer[0] == 200:
-                first = self.laws.kept.setdefault(wish.key, answer[1])
-                self.stage.law(first == answer[1], f"{wish.words}: {first} at first, then {answer[1]}")
+            if answer.done:
+                first = self.laws.kept.setdefault(wish.key, answer.body)
+                self.stage.law(first == answer.body, f"{wish.words}: {first} at first, then {answer.body}")
             return answer
 
         answer: Any = self.live(wish.words, asked(), fate).answer
-        found: acts.Answer | None = answer
+        found: Answer | None = answer
         return found
 
     def spawn(self, name: str, words: Coroutine[object, object, object]) -> Actor:

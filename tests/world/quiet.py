@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from tests.world.world import World
 
 ROUNDS = 200
+TICK = 1e-3  # seconds
 DAY = 24 * 3600
 
 
 def grow_quiet(world: World) -> None:
     """Let everything come to its end."""
-    world.wire.fault = ("", "")
+    world.wire.fault, world.wire.down_until = ("", ""), 0.0
+    world.stage.poisoned.clear()
     world.tell("all faults end")
     if world.wakes_late:
         world.time_passes(DAY)
@@ -47,11 +49,12 @@ def _let_stripe_end(world: World) -> None:
         moves = world.moves(dispute)
         if "win" in moves:
             world.move("lose" if world.settles and not number and "lose" in moves else "win", dispute["id"])
+    world.move("fill_balance")
     for refund in list(world.ledger.refunds):
         if refund["status"] == "pending" or (refund["status"] == "requires_action" and world.settles):
             world.move("settle", refund["id"])
     while (at := world.ledger.next_move_at()) is not None:
-        world.clock.advance(max(0.0, at - world.clock.unix()))
+        world.clock.advance(max(0.0, at - world.clock.unix()) + TICK)  # a float is not the moment itself
         world.ledger.make_due_moves()
 
 

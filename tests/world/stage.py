@@ -20,6 +20,11 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
 
+from returns_service.commands import inbox
+from returns_service.commands.history import By
+from returns_service.domain.stripe_words import StripeNews
+from returns_service.http.context import Context
+from returns_service.settings import Settings
 from returns_service.store import schema
 from returns_service.store.database import Database, Tx
 from returns_service.store.ids import Ids
@@ -59,7 +64,7 @@ class GatedDatabase(Database):
             return await work(tx)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
     """A refund asked of Stripe whose answer is still on its way: the lease it went out under."""
 
@@ -80,7 +85,9 @@ class Wire(httpx.AsyncBaseTransport):
         self.fault = ("", "")  # (method, fault): strikes the next call of that method, whoever makes it
         self.struck: list[tuple[str, str]] = []  # (fault, method): which of them did
         self.bodies: dict[str, bytes] = {}  # idempotency key -> what was sent under it
+        self.keys: dict[tuple[str, int], str] = {}  # (refund, generation) -> its key
         self.refused: set[str] = set()  # refunds that Stripe said no to
+        self.down_until = 0.0  # Stripe's time: until then it can't be reached
         self.in_flight: list[Call] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -91,6 +98,8 @@ class Wire(httpx.AsyncBaseTransport):
         if self.fault[0] == asked.method:
             (_, fault), self.fault = self.fault, ("", "")
             self.struck.append((fault, asked.method))
+        if stage.clock.unix() < self.down_until:
+            fault = "no_connection"
         call = self._witness(asked) if (asked.method, asked.path) == ("POST", "/v1/refunds") else None
         unsent = fault == "no_connection"
         answer = None if unsent else play(stage.ledger, asked, Fault(fault) if fault else None)
@@ -118,12 +127,16 @@ class Wire(httpx.AsyncBaseTransport):
         row = self.stage.one("SELECT * FROM refund WHERE id = ?", refund)
         law = self.stage.law
         law(first == asked.body, f"{refund}: its key was sent again with other parameters")
+        key = self.keys.setdefault((refund, row["generation"]), asked.key)
+        law(key == asked.key, f"{refund}: asked under another key, {asked.key}")
         law(json.loads(row["parameters"])["amount"] == int(form["amount"]), f"{refund}: another amount was asked")
         law(row["amount"] == int(form["amount"]), f"{refund}: asked for {form['amount']}, decided {row['amount']}")
         law(row["first_attempt_at"] is not None, f"{refund}: sent before its intent was committed")
-        now = self.stage.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        mine = ACTOR.get().token == row["lease_token"]
-        law(mine and (row["lease_until"] or "") > now, f"{refund}: sent with no lease")
+        actor, clock = ACTOR.get(), self.stage.clock
+        turn = actor.turn
+        law(turn is not None and clock.monotonic() < turn.not_after, f"{refund}: sent with no lease")
+        if turn is not None and clock.settings == actor.settings:  # else another may think the lease is over
+            law(turn.claim.token == row["lease_token"], f"{refund}: sent with no lease")
         return Call(refund, row["lease_token"], row["lease_until"])
 
 
@@ -156,6 +169,7 @@ class Stage:
             monotonic=self.monotonic,
         )
         event.listen(Session, "before_flush", self._witness)
+        self.patch.setattr(inbox, "fold", self._fold_or_raise(inbox.fold))
         self.begin()
 
     @property
@@ -178,6 +192,8 @@ class Stage:
         self.db.random = random.Random(11)
         self.db.ids = Ids(self.db.random)
         self.ledger = Ledger(self.clock.unix, random.Random(7), settle_seconds=SETTLE_SECONDS)
+        self.poisoned: set[str] = set()  # events of Stripe's whose fold raises
+        self.context = Context(self.db, self.gateway, Settings())
         self.ledger.add_endpoint("http://shop.test/webhooks/stripe", SECRET, EVENTS)
         self.broken: list[str] = []  # laws broken where an exception would have been caught
         self.wire.begin()
@@ -200,6 +216,15 @@ class Stage:
         self.loop.run_until_complete(self.db.close())
         self.eye.close()
         self.loop.close()
+
+    def _fold_or_raise(self, fold: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
+        async def folded(tx: Tx, by: By, news: StripeNews, *, livemode: bool) -> str:
+            if news.id in self.poisoned:
+                self.kernel.meet("a fold that raised")
+                raise ValueError("a bug of ours")
+            return await fold(tx, by, news, livemode=livemode)
+
+        return folded
 
     def _witness(self, session: Session, *_: object) -> None:
         """SQLite lets one writer in, so a forgotten lock never races here: look for the lock itself."""

@@ -78,7 +78,7 @@ def _(patch: Patch) -> None:
     patch.setattr(case.Case, "refundable", property(lambda self: never_freed(self.payment, self.payment_refunds)))
 
 
-@bug("a new key for each attempt", "was paid twice")
+@bug("a new key for each attempt", "asked under another key|was paid twice")
 def _(patch: Patch) -> None:
     key = property(lambda claim: f"{claim.refund_id}:{claim.generation}:{claim.token}")
     patch.setattr(claims.Claim, "key", key)
@@ -96,6 +96,12 @@ def _(patch: Patch) -> None:
 @bug("no look-up after the key's life", "was paid twice")
 def _(patch: Patch) -> None:
     patch.setattr(claims.Claim, "must_look_first", lambda claim, now: False)
+    patch.setattr(claims.Claim, "must_look_before", False)
+
+
+@bug("the key's age believed to a wall clock", "was paid twice")
+def _(patch: Patch) -> None:
+    patch.setattr(claims.Claim, "must_look_before", False)
 
 
 @bug("no fencing", "a stranger touched the lease")
