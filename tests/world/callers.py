@@ -145,9 +145,7 @@ class Callers(Outside):
         if accept:
             body = {"decision": "accept_as_line", "line": pick(self.lines_of(item.return_id), line)}
         path = {"return_id": item.return_id, "undeclared_id": item.id}
-        self.ask(
-            f"{item.id} is {'taken' if accept else 'sent back'}", "resolve_undeclared", path, body, "", "usr_dock"
-        )
+        self.ask(f"{item.id} is {'taken' if accept else 'sent back'}", "resolve_undeclared", path, body, "", "usr_dock")
 
     # --- people who decide -------------------------------------------------------------------------------------------
 
@@ -179,9 +177,7 @@ class Callers(Outside):
         which=WHICH, what=st.sampled_from(["retry", "retry", "settle_outside"]),
         amount=st.sampled_from([None, None, 50]), of_refund=st.booleans(), fate=FATES,
     )  # fmt: skip
-    def decide_on_a_failed_refund(
-        self, which: int, what: str, amount: int | None, of_refund: bool, fate: str
-    ) -> None:
+    def decide_on_a_failed_refund(self, which: int, what: str, amount: int | None, of_refund: bool, fate: str) -> None:
         """A person tries a failed refund again, or records that it was paid by other means."""
         refund = pick(self.undecided, which)
         if refund.return_id is not None and not of_refund:

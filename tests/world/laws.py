@@ -14,7 +14,7 @@ from typing import Any, cast
 from returns_service.commands.case import Case
 from returns_service.commands.history import By
 from returns_service.domain import return_machine
-from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, WAITING
+from returns_service.domain.refund_status import FINAL, OPEN, RANK, UNANSWERED, WAITING
 from tests.world.stage import Stage
 
 Row = Any  # a row of a table, as a namespace: its columns are its attributes
@@ -49,7 +49,7 @@ class Laws:
     sequences: dict[str, int] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)  # refund -> the fold of its events
     finals: dict[str, str] = field(default_factory=dict)  # refund -> how it ended at Stripe
-    triggers: set[tuple[str, str, str]] = field(default_factory=set)  # (from, trigger, to): transitions met
+    transitions: set[tuple[str, str, str]] = field(default_factory=set)  # (from, trigger, to) that were met
     poisoned: set[str] = field(default_factory=set)  # events whose fold raised once
     seen_events: int = 0
     seen_version: tuple[int, int] = (-1, -1)
@@ -116,11 +116,25 @@ class Laws:
                 assert event.data["from"] == known, f"{event.return_id}: {known}, the event says {event.data['from']}"
                 self.states[event.return_id] = event.data["to"]
             if event.type in ("return.state_changed", "return.updated") and "trigger" in event.data:
-                self.triggers.add((event.data["from"], event.data["trigger"], event.data["to"]))
+                self.transitions.add((event.data["from"], event.data["trigger"], event.data["to"]))
             if event.type == "refund.created":
                 self.statuses[event.refund_id] = event.data["object"]["status"]
             if event.type == "refund.status_changed":
+                self._in_stripes_order(event)
                 self.statuses[event.refund_id] = event.data["to"]
+
+    def _in_stripes_order(self, event: Row) -> None:
+        """A refund only steps back where Stripe stepped back: what came late doesn't undo what is known."""
+        before, after = event.data["from"], event.data["to"]
+        if before == "succeeded" and after in FINAL:
+            self.stage.kernel.meet("failed after it succeeded, as we tell it")
+        name = event.data["object"]["stripe_refund"]
+        if name is None or before not in RANK or RANK[after] > RANK[before] or RANK[before] < RANK["pending"]:
+            return
+        told = [one["data"]["object"] for one in self.stage.ledger.events.newest_first()]
+        went = [one["status"] for one in told if one["id"] == name][::-1]
+        stepped = before in went and after in went[went.index(before) :]
+        assert stepped, f"{event.refund_id} went from {before} to {after}; Stripe never went from {before} to {after}"
 
     def _once(self, refunds: dict[str, Row]) -> None:
         """A row owns at most one refund at Stripe; that one is exactly as decided."""
@@ -140,7 +154,12 @@ class Laws:
             total = sum(item["amount"] for item in row.breakdown)
             assert total == row.amount, f"{row.id}: {row.amount}, its breakdown sums to {total}"
             self._says_who(row)
+            if row.source == "external" and row.duplicate_of is None:
+                self.stage.kernel.meet("a refund of the Dashboard's adopted")
+            if row.status == "failed" and row.stripe_refund is None:
+                self.stage.kernel.meet("refused: the money was gone meanwhile")
             if row.duplicate_of is not None:
+                self.stage.kernel.meet("two refunds at Stripe for one row")
                 first = refunds[row.duplicate_of]
                 assert first.stripe_refund or first.superseded_at, f"{row.id} duplicates {first.id}, never paid"
 
@@ -163,6 +182,10 @@ class Laws:
         for payment in self.rows("payment"):
             decided = [r for r in refunds.values() if r.payment_id == payment.id and r.source != "external"]
             # A refusal may lose to a refund that Stripe repaired long after: that is the desk's.
+            if len({r.return_id for r in decided if r.status in UNANSWERED}) > 1:
+                self.stage.kernel.meet("two refunds of one payment at once")
+            if payment.disputed and any(r.status == "queued" for r in decided):
+                self.stage.kernel.meet("a dispute holds a refund")
             spent = sum(r.amount for r in decided if r.status in (*OPEN, "succeeded") and r.id not in late)
             assert spent <= payment.captured, f"{payment.id}: decided {spent} of {payment.captured}"
 

@@ -97,9 +97,10 @@ class Wire(httpx.AsyncBaseTransport):
         fault = ""
         if self.fault[0] == asked.method:
             (_, fault), self.fault = self.fault, ("", "")
-            self.struck.append((fault, asked.method))
         if stage.clock.unix() < self.down_until:
             fault = "no_connection"
+        if fault:
+            self.struck.append((fault, asked.method))
         call = self._witness(asked) if (asked.method, asked.path) == ("POST", "/v1/refunds") else None
         unsent = fault == "no_connection"
         answer = None if unsent else play(stage.ledger, asked, Fault(fault) if fault else None)

@@ -7,17 +7,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant
 
 from returns_service.domain.policy import DEFAULT, Policy
+from tests.world import dice
 from tests.world.callers import AMOUNTS, CURRENCIES, LINES, METHODS, Callers
 from tests.world.outside import WHICH
 from tests.world.quiet import grow_quiet
 from tests.world.workers import Workers
 
 CI = settings(
-    max_examples=160,
-    stateful_step_count=24,
+    max_examples=200,
+    stateful_step_count=30,
     deadline=None,
     derandomize=True,
     database=None,
+    backend=dice.NAME,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],  # `explain` traces every line: several times slower
     suppress_health_check=list(HealthCheck),
     print_blob=False,
