@@ -99,6 +99,9 @@ async def payment_said(tx: Tx, by: By, payment: Payment, seen: PaymentSeen, *, s
     payment.captured, payment.status = seen.captured, seen.status
     if since_news is None or since_news == payment.news:  # a dispute's webhook may have overtaken the read
         payment.disputed = seen.disputed
+        if seen.dispute is not None:
+            payment.dispute = kept(seen.dispute)
+            await withdraw_lost(tx, by, payment)
     for refund in sorted(seen.refunds, key=lambda r: (r.created, r.id)):
         await refund_said(tx, by, payment, refund)
     if before != (payment.captured, payment.status, payment.disputed):
@@ -117,16 +120,30 @@ async def charge_said(tx: Tx, by: By, payment: Payment, seen: ChargeSeen) -> Non
 
 
 async def dispute_said(tx: Tx, by: By, payment: Payment, seen: DisputeSeen) -> None:
-    """Fold a dispute: a formal one holds what is queued; won, all goes on; lost, the desk decides."""
+    """Fold a dispute: a formal one holds what is queued; won, all goes on; lost, the desk decides.
+
+    A payment may have several, and which of them decides only all together say: then they are listed.
+    """
     known = payment.dispute or {}
-    if known.get("id") == seen.id and known.get("status") in ("won", "lost", "warning_closed"):
+    another = known.get("id", seen.id) != seen.id
+    if not another and known.get("status") in ("won", "lost", "warning_closed"):
         return
     payment.news += 1
-    payment.dispute = {"id": seen.id, "status": seen.status, "amount": seen.amount}
+    if another:
+        payment.read_at = tx.now
+        tx.wake_workers()
+    if another and payment.disputed and not seen.bars_refunds:
+        return
+    payment.dispute = kept(seen)
     was, payment.disputed = payment.disputed, seen.bars_refunds
     await withdraw_lost(tx, by, payment)
     if was != payment.disputed:
         await _payment_changed(tx, by, payment)
+
+
+def kept(dispute: DisputeSeen) -> dict[str, Any]:
+    """Return what a payment keeps of its dispute."""
+    return {"id": dispute.id, "status": dispute.status, "amount": dispute.amount}
 
 
 async def withdraw_lost(tx: Tx, by: By, payment: Payment) -> None:

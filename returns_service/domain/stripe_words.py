@@ -33,6 +33,19 @@ class RefundSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class DisputeSeen:
+    """A dispute or an inquiry (`warning_*`)."""
+
+    id: str
+    status: str  # needs_response, under_review, won, lost, warning_…
+    charge: str
+    payment_intent: str | None
+    amount: int
+    currency: str
+    bars_refunds: bool  # formal and not won: Stripe's `is_charge_refundable` is false
+
+
+@dataclass(frozen=True, slots=True)
 class PaymentSeen:
     """A PaymentIntent with its charge and *all* refunds, or a bare charge (`payment_intent` None)."""
 
@@ -47,6 +60,7 @@ class PaymentSeen:
     amount_refunded: int  # as Stripe counts: pending ones too
     refunds: tuple[RefundSeen, ...] = ()
     method: str | None = None  # for people: "Visa ending 4242"
+    dispute: DisputeSeen | None = None  # of all there are, the one that decides
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +72,6 @@ class ChargeSeen:
     currency: str
     captured: int
     amount_refunded: int
-
-
-@dataclass(frozen=True, slots=True)
-class DisputeSeen:
-    """A dispute or an inquiry (`warning_*`)."""
-
-    id: str
-    status: str  # needs_response, under_review, won, lost, warning_…
-    charge: str
-    payment_intent: str | None
-    amount: int
-    currency: str
-    bars_refunds: bool  # formal and not won: Stripe's `is_charge_refundable` is false
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,11 @@ def captured_of(charge: Mapping[str, Any]) -> int:
     return _whole(charge, "amount_captured") if charge.get("status") == "succeeded" else 0
 
 
+def _decides(dispute: DisputeSeen) -> tuple[bool, bool]:
+    """Rank a payment's disputes: lost is lost, whatever others end like; of equals the first listed, the latest."""
+    return dispute.status == "lost", dispute.bars_refunds
+
+
 def payment_of(
     intent: Mapping[str, Any] | None,
     charge: Mapping[str, Any] | None,
@@ -121,6 +126,7 @@ def payment_of(
         captured=captured_of(charge) if charge is not None else 0,
         livemode=livemode,
         disputed=any(dispute.bars_refunds for dispute in disputes),
+        dispute=max(disputes, key=_decides, default=None),
         connect=any(_goes_to_others(part) for part in (intent, charge) if part is not None),
         amount_refunded=_whole(charge, "amount_refunded") if charge is not None else 0,
         refunds=tuple(refunds),

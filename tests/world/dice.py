@@ -22,7 +22,7 @@ class Dice(PrimitiveProvider):
     @property
     def random(self) -> Random:
         """The run's own randomness: a seed tells the same stories again."""
-        found: Random = self._cd._random  # type: ignore[union-attr]
+        found: Random = self._cd._random  # type: ignore[union-attr, assignment]
         return found
 
     def draw_boolean(self, p: float = 0.5) -> bool:
