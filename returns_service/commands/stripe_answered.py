@@ -141,14 +141,22 @@ async def _refused(tx: Tx, by: By, payment: Payment, row: Refund, claim: Claim, 
 
 
 def _not_found(tx: Tx, row: Refund, claim: Claim) -> None:
-    """A look-up found nothing. Past the key's life a new key is safe; before, the first may still be at work."""
+    """A look-up found nothing. Past the key's life a new key is safe; before, the first may still be at work.
+
+    That the key's life is over only a wall clock says, and one set ahead may say it while another worker is about to
+    send. So the first empty look bars sending, and the next, when any lease of before is over, believes it.
+    """
     age = (tx.now - claim.first_attempt_at).total_seconds() if claim.first_attempt_at else 0.0
-    if age >= claims.KEY_LIFE_SECONDS:
+    if age >= claims.KEY_LIFE_SECONDS and claim.lookups_only:
         row.status = "queued"
         _next_generation(tx, row, "not_found_after_key_life")
         row.next_attempt_at = tx.now
         return
     row.status, row.ever_unknown = "unknown", True
+    if age >= claims.KEY_LIFE_SECONDS:
+        row.lookups_only, row.next_attempt_at = True, tx.now + timedelta(seconds=2 * claims.LEASE_SECONDS)
+        row.waits_for = "Stripe has no such refund, a day after it was asked. It is looked for once more, then sent."
+        return
     row.waits_for = "Stripe answered with an error and kept no refund so far; it may still repair it. Looking again."
     row.next_attempt_at = tx.now + _look_delay(row)
     if claim.first_attempt_at is not None:

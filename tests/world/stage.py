@@ -85,7 +85,7 @@ class Wire(httpx.AsyncBaseTransport):
         self.fault = ("", "")  # (method, fault): strikes the next call of that method, whoever makes it
         self.struck: list[tuple[str, str]] = []  # (fault, method): which of them did
         self.bodies: dict[str, bytes] = {}  # idempotency key -> what was sent under it
-        self.keys: dict[tuple[str, int], str] = {}  # (refund, generation) -> its key
+        self.keys: dict[tuple[str, str], str] = {}  # (refund, generation) -> its key
         self.refused: set[str] = set()  # refunds that Stripe said no to
         self.down_until = 0.0  # Stripe's time: until then it can't be reached
         self.in_flight: list[Call] = []
@@ -128,7 +128,7 @@ class Wire(httpx.AsyncBaseTransport):
         row = self.stage.one("SELECT * FROM refund WHERE id = ?", refund)
         law = self.stage.law
         law(first == asked.body, f"{refund}: its key was sent again with other parameters")
-        key = self.keys.setdefault((refund, row["generation"]), asked.key)
+        key = self.keys.setdefault((refund, asked.key.split(":")[1]), asked.key)
         law(key == asked.key, f"{refund}: asked under another key, {asked.key}")
         law(json.loads(row["parameters"])["amount"] == int(form["amount"]), f"{refund}: another amount was asked")
         law(row["amount"] == int(form["amount"]), f"{refund}: asked for {form['amount']}, decided {row['amount']}")
