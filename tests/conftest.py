@@ -27,6 +27,12 @@ if not os.environ.get("CI"):
     hypothesis.settings.load_profile("desk")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take how long the world test is to soak."""
+    parser.addoption("--lives", type=int, default=2000, help="lives that `-m soak` plays (2000)")
+    parser.addoption("--seed", type=int, default=1, help="the seed of the first of them (1)")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Make the session's folder, and take from the environment what could lead a test to real data or money."""
     for name in list(os.environ):

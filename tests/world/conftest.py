@@ -24,7 +24,12 @@ def world_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def stage(world_stage: Stage) -> Iterator[Stage]:
     """The stage set, the service's log silent."""
     before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    silent()
     World.stage = world_stage
     yield world_stage
     structlog.configure(**before)
+
+
+def silent() -> None:
+    """Let the service log nothing: it would tell of every bad luck."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))

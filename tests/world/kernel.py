@@ -48,9 +48,9 @@ class Clock:
         """The service's and the database's idea of UTC."""
         return self.at + self.wrong_by
 
-    def set_by(self, seconds: float) -> None:
-        """Set the wall clock ahead, or back."""
-        self.wrong_by += timedelta(seconds=seconds)
+    def set_wrong_by(self, seconds: float) -> None:
+        """Set the wall clock: ahead of the true time, or behind it."""
+        self.wrong_by = timedelta(seconds=seconds)
         self.settings += 1
 
     def unix(self) -> float:

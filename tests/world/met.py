@@ -77,6 +77,12 @@ class Met:
         self.happenings.update(world.kernel.met)
         self.pairs.update(product(faults, {trigger for _, trigger, _ in world.laws.transitions}))
 
+    def join(self, other: Met) -> None:
+        """Count what other worlds met, too."""
+        self.worlds += other.worlds
+        for name in ("faults", "transitions", "happenings", "pairs"):
+            getattr(self, name).update(getattr(other, name))
+
     def missing(self) -> list[str]:
         """Return what should have been met and wasn't: faults of our calls that move money, triggers, happenings."""
         triggers = {trigger for _, trigger, _ in self.transitions}

@@ -139,9 +139,11 @@ class Outside(Life):
         self.clock.advance(seconds)
         self.ledger.make_due_moves()
 
-    @rule(seconds=st.sampled_from([-2 * DAY, -7200, 7200, 2 * DAY]))
-    def clock_is_set(self, seconds: int) -> None:
-        """The machine's wall clock is set, ahead or back; real time and Stripe's are not."""
-        self.clock.set_by(seconds)
-        self.tell(f"the wall clock is set by {seconds:+} s")
-        self.kernel.meet("the clock set back" if seconds < 0 else "the clock set ahead")
+    @rule(wrong_by=st.sampled_from([-2 * DAY, -7200, 0, 7200, 2 * DAY]))
+    def clock_is_set(self, wrong_by: int) -> None:
+        """The machine's wall clock is set, wrong or right; real time and Stripe's go on as they did."""
+        before = self.clock.wrong_by
+        self.clock.set_wrong_by(wrong_by)
+        self.tell(f"the wall clock is wrong by {wrong_by:+} s")
+        if before != self.clock.wrong_by:
+            self.kernel.meet("the clock set back" if self.clock.wrong_by < before else "the clock set ahead")

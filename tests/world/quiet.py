@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.world.life import Life
     from tests.world.world import World
 
-ROUNDS = 200
+ROUNDS = 400
 TICK = 1e-3  # seconds
 DAY = 24 * 3600
 

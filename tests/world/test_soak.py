@@ -1,0 +1,109 @@
+"""As many lives as are asked for: `pytest -m soak --lives N --seed S`.
+
+Each process plays chunks of lives, each chunk from its own seed, so that a failure is replayed by its chunk alone,
+and then shrunk to a short story.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tests.postgres import fast_folder
+from tests.world.conftest import silent
+from tests.world.met import Met
+from tests.world.stage import Stage
+from tests.world.world import CI, World
+
+CHUNK = 250  # lives
+WARM_CHUNKS = 2  # of a process, before its memory is measured
+LARGEST_GROWTH = 1.1
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a process says of a chunk. `memory`: its peak so far, MiB."""
+
+    seed: int
+    lives: int
+    met: Met
+    process: int
+    memory: float
+    failure: str | None = None
+
+
+def play(start: int, lives: int, shrink: bool) -> Played:
+    """Play `lives` lives from a seed, in a process of a pool."""
+    if not hasattr(World, "stage"):
+        silent()
+        World.stage = Stage(Path(tempfile.mkdtemp(prefix="soak-", dir=fast_folder())) / "world.db")
+        gc.freeze()  # what lives as long as the process need not be looked at each time
+        gc.set_threshold(50_000, 10, 10)
+    met, failure = Met(), None
+
+    class Counted(World):
+        def teardown(self) -> None:
+            super().teardown()
+            met.add(self)
+
+    chosen = settings(
+        CI, max_examples=lives, derandomize=False, phases=[Phase.generate, *([Phase.shrink] if shrink else [])]
+    )
+    try:
+        run_state_machine_as_test(seed(start)(Counted), settings=chosen)
+    except Exception as error:  # noqa: BLE001 - told by the test that asked for it
+        failure = "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Played(start, lives, met, os.getpid(), memory, failure)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(0)
+def test_many_lives(pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[str]) -> None:
+    lives, start = pytestconfig.getoption("--lives"), pytestconfig.getoption("--seed")
+    chunks = [(start + number, min(CHUNK, lives - number * CHUNK)) for number in range(-(-lives // CHUNK))]
+    processes = min(len(chunks), os.cpu_count() or 1)
+    met, memory, began = Met(), defaultdict[int, list[float]](list), time.monotonic()
+    with capsys.disabled(), _bar() as bar:
+        task = bar.add_task("lives", total=lives, speed="")
+        with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+            for done in as_completed([pool.submit(play, *chunk, len(chunks) == 1) for chunk in chunks]):
+                played = done.result()
+                if played.failure is not None:
+                    pool.shutdown(cancel_futures=True, wait=False)
+                    again = f"pytest -m soak --lives {played.lives} --seed {played.seed}"
+                    pytest.fail(f"{played.failure}\n\nReplay: {again}", pytrace=False)
+                met.join(played.met)
+                memory[played.process].append(played.memory)
+                speed = (
+                    f"{met.worlds / (time.monotonic() - began):.1f} lives/s, {max(map(max, memory.values())):.0f} MiB"
+                )
+                bar.update(task, completed=met.worlds, speed=speed)
+        seconds = time.monotonic() - began
+        speed = f"{seconds:.0f} s, {met.worlds / seconds:.1f} lives/s"
+        print(f"\n{met.report()}\nseeds {start} to {start + len(chunks) - 1}, {speed}")
+    assert not met.missing(), f"these were never met: {met.missing()}"
+    for peaks in memory.values():
+        if len(peaks) > 2 * WARM_CHUNKS:
+            assert peaks[-1] <= LARGEST_GROWTH * peaks[WARM_CHUNKS - 1], f"memory grows: {peaks} MiB"
+
+
+def _bar() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"))
+    console = Console(file=sys.__stderr__)
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, refresh_per_second=2)
