@@ -157,7 +157,7 @@ async def pulse(tx: Tx) -> Pulse:
 
 async def totals(tx: Tx, beat: Pulse) -> list[Total]:
     """Return every kind with its figures, most urgent first."""
-    entry = _entries(tx, beat).subquery("entry")
+    entry = on_the_desk(tx, beat).subquery("entry")
     chosen = select(entry.c.kind, func.count(), func.min(entry.c.since)).group_by(entry.c.kind)
     found = {row[0]: Total(row[0], row[1], row[2]) for row in (await tx.execute(chosen)).all()}
     return [found.get(kind, Total(kind, 0, None)) for kind in KINDS]
@@ -170,7 +170,7 @@ async def entries(
 
     `cursor`: an entry's id and whether to go back from it; going back, the nearest comes first.
     """
-    entry = _entries(tx, beat).subquery("entry")
+    entry = on_the_desk(tx, beat).subquery("entry")
     page: Any = select(entry)
     back = cursor is not None and cursor[1]
     if kind is not None:
@@ -208,7 +208,7 @@ def _with_rows(page: Any, *, back: bool) -> Any:
     )  # fmt: skip
 
 
-def _entries(tx: Tx, beat: Pulse) -> Any:
+def on_the_desk(tx: Tx, beat: Pulse) -> Any:
     """Return the statement for all that is on the desk, by ENTRY's columns."""
     return union_all(*_standing_still(tx, beat), *_of_refunds(tx), *_of_returns(), *_of_others(beat))
 

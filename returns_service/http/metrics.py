@@ -3,7 +3,7 @@
 A `worker` process answers no HTTP, so what a worker must not get away with (work that stands still, a sweep that reads
 nothing, a desk that grows) is read from rows at each scrape: any web tells it, whichever process does the work. Only
 where `serve` has its worker inside does it count that worker's calls and chores as well. The statements go by partial
-indexes or read one row, but for refunds by status (index only) and disputes (a scan of narrow rows).
+indexes or read one row, but for two sums that scan: refunds by status, and disputes.
 """
 
 from __future__ import annotations
