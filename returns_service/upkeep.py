@@ -183,7 +183,7 @@ def desk(kind: str | None, limit: int, as_json: bool) -> None:
         beat = await attention.pulse(tx)
         found = await attention.entries(tx, beat, limit=limit + 1, kind=kind) or []
         totals = await attention.totals(tx, beat)
-        return shown_page(tx, found[:limit], beat, totals, has_more=len(found) > limit)
+        return await shown_page(tx, found[:limit], beat, totals, has_more=len(found) > limit)
 
     page = with_database(look)
     if as_json:

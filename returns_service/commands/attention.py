@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, and_, cast, func, literal, literal_column, or_, select, tuple_, union_all
+from sqlalchemy import BigInteger, and_, case, cast, func, literal, literal_column, or_, select, tuple_, union_all
 from sqlalchemy.orm import defer
 from sqlmodel import col
 
@@ -25,7 +25,18 @@ from returns_service.store.columns import Utc
 from returns_service.store.database import Tx
 from returns_service.store.pace import BREAK_AFTER
 from returns_service.store.reconciliation_tables import ReconciliationDifference, ReconciliationRun
-from returns_service.store.tables import Event, Payment, Refund, ReturnAuthorization, StripeEvent, StripePace, Sweep
+from returns_service.store.tables import (
+    Event,
+    Payment,
+    Receipt,
+    ReceiptLine,
+    Refund,
+    ReturnAuthorization,
+    ReturnLine,
+    StripeEvent,
+    StripePace,
+    Sweep,
+)
 
 # Most urgent first: what stops everything, money that may be wrong, customers who wait for us, then for others.
 KINDS: Final = (
@@ -38,6 +49,7 @@ KINDS: Final = (
     "refund_failed",
     "dispute_lost",
     "refund_barred",
+    "return_to_decide",
     "refund_unsent",
     "refund_held",
     "stripe_event",
@@ -52,6 +64,7 @@ OVERDUE_FOR = timedelta(minutes=10)  # a worker looks at what is due within seco
 IDS = ("refund_id", "return_id", "payment_id", "stripe_event_id", "difference_id")
 ENTRY = ("kind", "urgency", "since", "subject", *IDS)
 ENDED = (*FINAL, "withdrawn")
+BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +294,7 @@ def _overpaid() -> Any:
 
 
 def _of_returns() -> Sequence[Any]:
-    """Return returns with something due that a guard bars."""
+    """Return returns with something due that a guard bars, and those that only a person can bring to an end."""
 
     def barred(kind: str) -> Any:
         row_id = col(ReturnAuthorization.id)
@@ -291,7 +304,45 @@ def _of_returns() -> Sequence[Any]:
         ).join(Payment, col(Payment.id) == payment_id)
         return chosen.where(col(ReturnAuthorization.follow_up_at).is_not(None))
 
-    return [barred("refund_barred").where(~LOST), barred("dispute_lost").where(LOST)]
+    return [barred("refund_barred").where(~LOST), barred("dispute_lost").where(LOST), _to_decide()]
+
+
+def _to_decide() -> Any:
+    """Return approved returns that nothing will move by itself.
+
+    Either all units are counted, so nothing more comes, and nothing is refunded: the policy leaves that to people, or
+    nothing is due, and the return has to be closed. Or some units came that a manual policy's last refund didn't know.
+    """
+    row, row_id = ReturnAuthorization, col(ReturnAuthorization.id)
+
+    def of_return(kind: Any, figure: Any) -> Any:
+        return select(figure).select_from(kind).where(col(kind.return_id) == row_id).correlate(ReturnAuthorization)
+
+    counted = of_return(Receipt, func.sum(col(ReceiptLine.quantity)))
+    counted = counted.join(ReceiptLine, col(ReceiptLine.receipt_id) == col(Receipt.id))
+    counted = counted.where(col(Receipt.reversed_at).is_(None))
+    authorized = of_return(ReturnLine, func.sum(col(ReturnLine.quantity)))
+    inspecting = of_return(ReturnLine, func.sum(col(ReturnLine.inspecting)))
+    complete = and_(
+        counted.scalar_subquery() >= authorized.scalar_subquery(),
+        inspecting.scalar_subquery() == 0,  # the dock's turn
+    )
+    accepted = of_return(Receipt, func.max(col(Receipt.created_at)))
+    accepted = accepted.join(ReceiptLine, col(ReceiptLine.receipt_id) == col(Receipt.id))
+    accepted = accepted.where(col(Receipt.reversed_at).is_(None), col(ReceiptLine.accepted))
+    refunded = of_return(Refund, func.max(col(Refund.created_at))).where(col(Refund.status).not_in(ENDED))
+    manual = and_(
+        func.coalesce(col(row.policy)["refund_on"].as_string(), "") == "manual",
+        accepted.scalar_subquery() > func.coalesce(refunded.scalar_subquery(), literal(BEFORE_ALL, Utc())),
+    )
+    return _entry(
+        "return_to_decide", col(row.updated_at), row_id, return_id=row_id, payment_id=col(row.payment_id)
+    ).where(
+        col(row.state) == "approved",
+        col(row.follow_up_at).is_(None),
+        # In this order: sums are worked out only for returns of which something came.
+        case((counted.scalar_subquery() > 0, or_(complete, manual)), else_=literal(False)),
+    )
 
 
 def _of_others(beat: Pulse) -> Sequence[Any]:

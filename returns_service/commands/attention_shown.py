@@ -8,8 +8,10 @@ from typing import Any
 
 from returns_service.commands.answers import Answer, shown_failure, when
 from returns_service.commands.attention import Entry, Pulse, Total
-from returns_service.commands.case import is_unsent
+from returns_service.commands.case import Case, is_unsent
+from returns_service.commands.cases import cases_seen
 from returns_service.commands.desk import may_be_sent_again_at
+from returns_service.commands.history import By
 from returns_service.commands.stripe_answered import NOT_THERE
 from returns_service.commands.stripe_says import BALANCE_TOO_LOW
 from returns_service.domain import return_machine
@@ -17,7 +19,7 @@ from returns_service.domain.return_machine import Facts
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
-ACTIONS = ("refund", "retry", "settle_outside", "check", "send_again", "cancel", "acknowledge")
+ACTIONS = ("refund", "retry", "settle_outside", "close", "check", "send_again", "cancel", "acknowledge")
 OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs to. It is asked again by itself."
 
 
@@ -32,9 +34,9 @@ class Said:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def shown_entry(tx: Tx, entry: Entry, beat: Pulse) -> Answer:
-    """Return one thing on the desk. Amounts in minor units."""
-    said = SAYS[entry.kind](tx, entry, beat)
+def shown_entry(tx: Tx, entry: Entry, beat: Pulse, undecided: Case | None) -> Answer:
+    """Return one thing on the desk. Amounts in minor units. `undecided`: all about a return that is to be decided."""
+    said = _return_to_decide(undecided) if undecided else SAYS[entry.kind](tx, entry, beat)
     refund, case, event = entry.refund, entry.case, entry.stripe_event
     return {
         "id": entry.id,
@@ -59,13 +61,15 @@ def shown_entry(tx: Tx, entry: Entry, beat: Pulse) -> Answer:
     }
 
 
-def shown_page(tx: Tx, found: Sequence[Entry], beat: Pulse, sums: Sequence[Total], *, has_more: bool) -> Answer:
+async def shown_page(tx: Tx, found: Sequence[Entry], beat: Pulse, sums: Sequence[Total], *, has_more: bool) -> Answer:
     """Return a page of the desk as it is answered, with how many things of each kind there are in all."""
+    undecided = [entry.subject for entry in found if entry.kind == "return_to_decide"]
+    cases = {case.row.id: case for case in await cases_seen(tx, By("desk"), undecided)} if undecided else {}
     return {
         "object": "list",
         "url": "/v1/desk",
         "has_more": has_more,
-        "data": [shown_entry(tx, entry, beat) for entry in found],
+        "data": [shown_entry(tx, entry, beat, cases.get(entry.subject)) for entry in found],
         "totals": {total.kind: total.number for total in sums},
     }
 
@@ -198,6 +202,25 @@ def _out_of_barred(entry: Entry, due: int) -> list[str]:
     outside = Facts(due=due, amount=due, settleable=due)
     asked = {"refund": refund, "settle_outside": outside}
     return [trigger for trigger, facts in asked.items() if trigger in return_machine.available(state, facts)]
+
+
+def _return_to_decide(case: Case) -> Said:
+    due, can = case.due, case.available()
+    if due > 0:
+        return Said(
+            "refund_on_manual",
+            f"{due} {case.row.currency} (minor units) are due for what came, and the policy leaves refunds to people.",
+            "Refund it, or less with a reason; or settle it outside.",
+            [action for action in can if action in ("refund", "settle_outside")],
+            {"amount": due},
+        )
+    return Said(
+        "nothing_due",
+        "Units were received, nothing is due for them, and nothing more will happen by itself.",
+        "Tell the customer why, then close it; or refund goodwill.",
+        [action for action in can if action == "close"],
+        {"amount": 0},
+    )
 
 
 def _refund_unsent(_: Tx, entry: Entry, __: Pulse) -> Said:

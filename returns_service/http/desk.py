@@ -27,7 +27,8 @@ async def list_desk_items(call: Call[Empty], tx: Tx) -> Reply:
         name = "ending_before" if cursor and cursor[1] else "starting_after"
         raise wrong(name, "That thing is not on the desk, or not any more: begin again without it")
     rows, has_more = query.page(found)
-    return Reply(shown_page(tx, rows, beat, await attention.totals(tx, beat), has_more=has_more))
+    totals = await attention.totals(tx, beat)
+    return Reply(await shown_page(tx, rows, beat, totals, has_more=has_more))
 
 
 OPERATIONS: tuple[Operation, ...] = (list_desk_items,)

@@ -6,17 +6,36 @@ import re
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, text, update
+from sqlmodel import col
 
 from returns_service.commands import attention
 from returns_service.http.metrics import Metrics
 from returns_service.store.database import Database, Tx
-from returns_service.store.tables import Event, Payment, Refund, ReturnAuthorization, StripeEvent
+from returns_service.store.tables import (
+    Event,
+    Payment,
+    Receipt,
+    ReceiptLine,
+    Refund,
+    ReturnAuthorization,
+    ReturnLine,
+    StripeEvent,
+)
 from tests.make import a_payment, a_refund, a_return
 from tests.store.conftest import Clock
 from tests.store.test_claims import copied
 
-GROWING = ("refund", "payment", "return_authorization", "stripe_event", "event")
+GROWING = (
+    "refund",
+    "payment",
+    "return_authorization",
+    "return_line",
+    "receipt",
+    "receipt_line",
+    "stripe_event",
+    "event",
+)
 SETTLED: dict[str, str] = {"status": "'succeeded'", "next_attempt_at": "NULL"}
 
 
@@ -25,16 +44,26 @@ async def old_shop(postgresql: Database) -> Database:
     """A shop with 20,000 settled returns, and one refund that failed."""
     async with postgresql.transaction() as tx:
         payment = await a_payment(tx)
-        row, _ = await a_return(tx, payment, state="refunded")
+        row, line = await a_return(tx, payment, state="refunded")
         refund = await a_refund(tx, payment, status="failed", due_in_seconds=None, return_id=row.id, source="return")
         tx.add(StripeEvent(id="evt_1", type="refund.updated", payload="{}", received_at=tx.now, processed_at=tx.now))
         tx.add(Event(id="evt_2", type="refund.created", refund_id=refund.id, actor="key_1", created_at=tx.now))
+        receipt = Receipt(id="rcp_1", return_id=row.id, received_by="key_1", fingerprint="f", created_at=tx.now)
+        counted = {"sku": "MUG", "quantity": 1, "condition": "new", "disposition": "restock", "accepted": True}
+        tx.add(receipt)
+        tx.add(ReceiptLine(id="rcl_1", receipt_id=receipt.id, line_id=line.id, **counted))
         await tx.flush()
         await copied(tx, Payment, payment_intent="id || n", charge="'ch' || id || n")
         await copied(tx, ReturnAuthorization, payment_id="payment_id || n")
         await copied(tx, Refund, payment_id="payment_id || n", return_id="return_id || n", **SETTLED)
         await copied(tx, StripeEvent)
         await copied(tx, Event)
+        await copied(tx, ReturnLine, return_id="return_id || n")
+        await copied(tx, Receipt, return_id="return_id || n")
+        await copied(tx, ReceiptLine, receipt_id="receipt_id || n", line_id="line_id || n")
+        await tx.execute(
+            update(ReturnAuthorization).where(col(ReturnAuthorization.id) > f"{row.id}9").values(state="approved")
+        )
     async with postgresql.writer.connect() as connection:
         automatic = await connection.execution_options(isolation_level="AUTOCOMMIT")
         await automatic.execute(text("ANALYZE"))

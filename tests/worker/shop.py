@@ -155,7 +155,7 @@ class Shop:
             beat = await attention.pulse(tx)
             found = await attention.entries(tx, beat, limit=100, kind=kind)
             assert found is not None
-            return shown_page(tx, found, beat, await attention.totals(tx, beat), has_more=False)
+            return await shown_page(tx, found, beat, await attention.totals(tx, beat), has_more=False)
 
     async def waiting(self) -> list[tuple[str, str, list[str]]]:
         """Return what is on the desk: kinds, codes and what can be done."""

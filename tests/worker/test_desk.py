@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import update
 from sqlmodel import col, select
 
-from returns_service.commands import desk, inbox, refunds, returns
+from returns_service.commands import desk, inbox, receipts, refunds, returns
 from returns_service.commands.history import By
 from returns_service.commands.refunds import Asked
 from returns_service.commands.returns import Outside
 from returns_service.commands.stripe_answered import STUCK_AFTER
 from returns_service.commands.stripe_says import payment_named
+from returns_service.domain.policy import DEFAULT
 from returns_service.domain.stripe_words import StripeNews
 from returns_service.store.database import locked_payment
 from returns_service.store.pace import BREAK_AFTER
-from returns_service.store.tables import Event, Refund, StripeEvent
+from returns_service.store.tables import Event, ReceiptLine, Refund, StripeEvent
 from returns_service.worker import chores
 from returns_service.worker.reconcile import reconcile
 from returns_service.worker.refunds import pay_due
@@ -327,6 +330,46 @@ async def test_what_a_comparison_found_waits_until_it_is_repaired(shop: Shop) ->
     assert "--fix" in item["advice"]
     shop.turn(1)
     await reconcile(shop.db, shop.gateway, since, fix=True)
+    assert await shop.waiting() == []
+
+
+async def test_what_a_policy_leaves_to_people_waits_for_them(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.worker.shop.BY", replace(BY, policy=replace(DEFAULT, refund_on="manual")))
+    return_id = await shop.a_return(await shop.pay())
+    assert await shop.waiting() == [], "a parcel that is on its way needs nobody"
+    await shop.count(return_id)
+    (item,) = (await shop.desk())["data"]
+    assert (item["kind"], item["code"], item["amount"]) == ("return_to_decide", "refund_on_manual", 3000)
+    assert (item["return"], item["actions"]) == (return_id, ["refund", "settle_outside"])
+    shop.turn(60)
+    await shop.db.run(lambda tx: refunds.refund(tx, BY, return_id, Asked(amount=1000, reason="Worn.")))
+    await shop.work()
+    await shop.deliver()
+    assert await shop.waiting() == [], "less was decided, so nothing is due"
+    shop.turn(60)
+    await shop.count(return_id, 2)
+    assert await shop.waiting() == [("return_to_decide", "refund_on_manual", ["refund", "settle_outside"])]
+    await settle_outside(shop, return_id)
+    assert await shop.waiting() == []
+
+
+async def test_a_return_that_is_worth_nothing_waits_to_be_closed(shop: Shop) -> None:
+    return_id = await shop.a_return(await shop.pay())
+
+    async def wrong_items(units: int, condition: str, disposition: str | None = None) -> None:
+        counts = [receipts.Count(units, condition, sku="SHIRT", disposition=disposition)]
+        await shop.db.run(lambda tx: receipts.receive(tx, BY, return_id, counts, [], None))
+
+    await wrong_items(2, "wrong_item")
+    assert await shop.waiting() == [], "one is still expected"
+    await wrong_items(1, "opened", "inspect")
+    assert await shop.waiting() == [], "the dock's turn"
+    async with shop.db.reading() as tx:
+        waiting = (await tx.exec(select(ReceiptLine).where(col(ReceiptLine.accepted).is_(None)))).one()
+    found = [receipts.Inspected(waiting.line_id, "wrong_item", "return_to_customer")]
+    await shop.db.run(lambda tx: receipts.inspect(tx, BY, return_id, waiting.receipt_id, found))
+    assert await shop.waiting() == [("return_to_decide", "nothing_due", ["close"])]
+    await shop.db.run(lambda tx: returns.close(tx, BY, return_id, "Told the customer."))
     assert await shop.waiting() == []
 
 
