@@ -252,7 +252,6 @@ def _standing_still(tx: Tx, beat: Pulse) -> Sequence[Any]:
 
 def _of_refunds(tx: Tx) -> Sequence[Any]:
     changed, decided = col(Refund.updated_at), col(Refund.created_at)
-    waits = _status(*WAITING)
     asked_for_now = and_(col(Refund.generation) > 1, col(Refund.waits_for).is_not(None))  # Stripe said: not yet
     unsent = and_(_status("queued", "submitted"), col(Refund.attempts) > 0, ~col(Payment.disputed))
     late = or_(decided <= tx.now - UNSENT_FOR, asked_for_now, GONE)
@@ -268,8 +267,8 @@ def _of_refunds(tx: Tx) -> Sequence[Any]:
         _refund("refund_unsent", decided).where(unsent, late),
         _refund("refund_held", changed).where(HELD),
         _refund("refund_requires_action", changed)
-        .where(waits, ~GONE, _status("requires_action"), changed <= tx.now - ACTION_FOR),
-        _refund("refund_pending", changed).where(waits, ~GONE, _status("pending"), pending),
+        .where(~GONE, _status("requires_action"), changed <= tx.now - ACTION_FOR),
+        _refund("refund_pending", changed).where(~GONE, _status("pending"), pending),
         _overpaid(),
     ]  # fmt: skip
 

@@ -49,7 +49,13 @@ async def old_shop(postgresql: Database) -> Database:
         tx.add(StripeEvent(id="evt_1", type="refund.updated", payload="{}", received_at=tx.now, processed_at=tx.now))
         tx.add(Event(id="evt_2", type="refund.created", refund_id=refund.id, actor="key_1", created_at=tx.now))
         receipt = Receipt(id="rcp_1", return_id=row.id, received_by="key_1", fingerprint="f", created_at=tx.now)
-        counted = {"sku": "MUG", "quantity": 1, "condition": "new", "disposition": "restock", "accepted": True}
+        counted: dict[str, Any] = {
+            "sku": "MUG",
+            "quantity": 1,
+            "condition": "new",
+            "disposition": "restock",
+            "accepted": True,
+        }
         tx.add(receipt)
         tx.add(ReceiptLine(id="rcl_1", receipt_id=receipt.id, line_id=line.id, **counted))
         await tx.flush()
