@@ -169,11 +169,14 @@ async def serve(
     try:
         await prepare(database, settings)
         context = Context(database=database, gateway=gateway, settings=settings, policy=policy)
+        worker = worker_of(settings, database, gateway, policy)
+        if with_worker:
+            context.metrics.follow(worker.till.done)
 
         @contextlib.asynccontextmanager
         async def worker_inside(_: object) -> AsyncIterator[None]:
             stop = asyncio.Event()
-            work = asyncio.create_task(worker_of(settings, database, gateway, policy).run(stop))
+            work = asyncio.create_task(worker.run(stop))
             try:
                 yield
             finally:

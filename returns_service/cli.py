@@ -277,5 +277,6 @@ def policy_check(file: Any, as_json: bool) -> None:
     click.echo(json.dumps(policies.to_dict(parsed)) if as_json else f"{file.name}: a complete policy, no mistakes.")
 
 
+commands.add_command(upkeep.desk)
 commands.add_command(upkeep.reconcile)
 commands.add_command(upkeep.forget)

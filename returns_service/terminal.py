@@ -73,10 +73,11 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool, empty: str = "Nothing.
     elif sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(*rows[0])
         for row in rows:
-            table.add_row(*(word(value) for value in row.values()))
+            table.add_row(*(Text(word(value)) for value in row.values()))  # as it is: a [ is no markup
         Console().print(table)
     else:
         for row in rows:
@@ -84,5 +85,6 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool, empty: str = "Nothing.
 
 
 def word(value: object) -> str:
-    """Return a cell's text."""
-    return ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    """Return a cell's text, on one line; a stranger's control characters move no cursor."""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,4 +1,4 @@
-"""Commands for whoever looks after the books: compare with Stripe, forget a person."""
+"""Commands for whoever looks after the books: see what waits, compare with Stripe, forget a person."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import rich_click as click
 
 from returns_service import settings
 from returns_service.settings import Settings
-from returns_service.terminal import json_option, open_database, run, stop, with_database
+from returns_service.terminal import json_option, open_database, print_rows, run, stop, with_database
 
 if TYPE_CHECKING:
-    from returns_service.store.database import Database
+    from returns_service.store.database import Database, Tx
     from returns_service.worker.reconcile import Report
 
 UNITS = {"h": 3600, "d": 86_400, "w": 604_800}
@@ -156,6 +156,60 @@ async def print_report(database: Database, report: Report) -> None:
     click.echo(f"{run_.id}: " + ", ".join(f"{number} {word}" for word, number in said.items()))
     if report.differs and not run_.fix:
         click.echo("To adopt and repair what is safe: returns-service reconcile --fix")
+
+
+def kind_of(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Return a kind of thing on the desk."""
+    from returns_service.commands.attention import KINDS
+
+    if value not in (None, *KINDS):
+        raise click.BadParameter(f"{value!r} is none of {', '.join(KINDS)}")
+    return value
+
+
+@click.command()
+@click.option("--kind", callback=kind_of, help="Only things of this kind.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many to print.")
+@json_option
+def desk(kind: str | None, limit: int, as_json: bool) -> None:
+    """Show what waits for a person, most urgent first, then oldest. Exit 1 while anything does (of that kind).
+
+    Example: returns-service desk --kind refund_failed
+    """
+    from returns_service.commands import attention
+    from returns_service.commands.attention_shown import shown_page
+
+    async def look(tx: Tx) -> dict[str, Any]:
+        beat = await attention.pulse(tx)
+        found = await attention.entries(tx, beat, limit=limit + 1, kind=kind) or []
+        totals = await attention.totals(tx, beat)
+        return await shown_page(tx, found[:limit], beat, totals, has_more=len(found) > limit)
+
+    page = with_database(look)
+    if as_json:
+        click.echo(json.dumps(page, ensure_ascii=False))
+    else:
+        rows = [desk_row(item) for item in page["data"]]
+        print_rows(rows, as_json=False, empty="Nothing waits for a person.")
+        if page["has_more"]:
+            click.echo(f"More wait: {', '.join(f'{n} {k}' for k, n in page['totals'].items() if n)}", err=True)
+    if page["data"]:
+        sys.exit(1)
+
+
+def desk_row(item: dict[str, Any]) -> dict[str, Any]:
+    """Return one thing as a row for people."""
+    amount = f"{item['amount']} {item['currency']}" if item["amount"] is not None else None  # minor units
+    of = [item[name] for name in ("return", "refund", "stripe_event", "reconciliation") if item[name]]
+    said = f"{item['message']} {item['advice']}"
+    return {
+        "kind": item["kind"],
+        "since": item["since"],
+        "of": of,
+        "minor units": amount,
+        "what": said,
+        "actions": item["actions"],
+    }
 
 
 @click.command()

@@ -1,14 +1,14 @@
-"""What finance does about one refund: look at it, preview it, retry it, take it back, send it again."""
+"""What finance does about one refund: look at it, preview it, retry it, take it back, send it again, acknowledge it."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from returns_service.commands import returns
-from returns_service.commands.answers import Answer, when
+from returns_service.commands.answers import Answer, shown_payment, when
 from returns_service.commands.case import Case
-from returns_service.commands.history import By
+from returns_service.commands.history import By, record
 from returns_service.commands.refunds import (
     SEND_AGAIN_MINUTES,
     refund_of,
@@ -23,7 +23,7 @@ from returns_service.commands.stripe_says import changed, payment_said, refund_s
 from returns_service.domain import money, return_machine
 from returns_service.domain.problems import Problem
 from returns_service.domain.stripe_words import PaymentSeen, RefundSeen
-from returns_service.store.database import Tx
+from returns_service.store.database import Tx, locked_refunds
 from returns_service.store.tables import Payment, Refund
 
 
@@ -100,12 +100,16 @@ def can_be_sent_again(tx: Tx, row: Refund) -> None:
     """Raise Problem unless nobody knows what became of it, and its last attempt is long over."""
     if row.status != "unknown":
         raise Problem("refund_not_unknown", refund_status=row.status)
-    # An unknown answer is the last thing that touched the row; a call still under way holds its lease.
-    possible_at = row.updated_at + timedelta(minutes=SEND_AGAIN_MINUTES)
-    if row.lease_until is not None:
-        possible_at = max(possible_at, row.lease_until)
+    possible_at = may_be_sent_again_at(row)
     if tx.now < possible_at:
         raise Problem("too_early", possible_at=when(possible_at))
+
+
+def may_be_sent_again_at(row: Refund) -> datetime:
+    """Return from when on an unknown refund's last attempt is long over."""
+    # An unknown answer is the last thing that touched the row; a call still under way holds its lease.
+    possible_at = row.updated_at + timedelta(minutes=SEND_AGAIN_MINUTES)
+    return possible_at if row.lease_until is None else max(possible_at, row.lease_until)
 
 
 async def sent_again(tx: Tx, by: By, refund_id: str, reason: str) -> tuple[Refund, Payment]:
@@ -116,6 +120,24 @@ async def sent_again(tx: Tx, by: By, refund_id: str, reason: str) -> tuple[Refun
     send_again(tx, row, reason)
     row.updated_at = tx.now
     await changed(tx, by, payment, row, before)
+    return row, payment
+
+
+async def acknowledge(tx: Tx, by: By, refund_id: str, reason: str) -> tuple[Refund, Payment]:
+    """Say what was agreed about a second refund for one intent: it stands as history, and no longer on the desk.
+
+    No money moves, and while it is open it goes on being looked at. Raises Problem.
+    """
+    row, payment = await refund_of(tx, refund_id)
+    if row.duplicate_of is None:
+        raise Problem("refund_not_second")
+    if row.superseded_at is not None:
+        raise Problem("refund_superseded", "It was acknowledged already.", superseded_by=None)
+    row.superseded_at = row.updated_at = tx.now
+    row.note = reason
+    said = {"acknowledged": row.id, "reason": reason}
+    shown = shown_payment(payment, await locked_refunds(tx, payment.id))
+    await record(tx, by, "payment.updated", refund=row, payment=payment, data={**said, "object": shown})
     return row, payment
 
 

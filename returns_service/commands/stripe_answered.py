@@ -23,6 +23,7 @@ LONGEST_WAIT_SECONDS = 300  # of the back-off between attempts
 FIRST_LOOK_SECONDS, SLOWEST_LOOK_SECONDS = 5, 3600  # look-ups of an unknown: Stripe's lists may lag a moment
 PASSES_LATER_SECONDS = 3600  # a balance is topped up by people or by the next day's sales
 STUCK_AFTER = 6  # tries without an answer: a person should know
+NOT_THERE = "was the account or the mode changed?"  # ends what a row waits for where Stripe doesn't know its object
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ async def _no_refund(tx: Tx, by: By, payment: Payment, row: Refund, claim: Claim
     if claim.stripe_refund is not None:  # a read of a known refund got no answer: its status stands
         row.next_attempt_at, row.next_is_read = tx.now + _backoff(tx, row), True
         if isinstance(answer, Missing):
-            row.waits_for = f"Stripe says it has no {row.stripe_refund}: was the account or the mode changed?"
+            row.waits_for = f"Stripe says it has no {row.stripe_refund}: {NOT_THERE}"
             row.next_attempt_at = tx.now + _look_delay(row)
         return
     if isinstance(answer, Unknown):
@@ -82,7 +83,7 @@ async def _no_refund(tx: Tx, by: By, payment: Payment, row: Refund, claim: Claim
         _not_found(tx, row, claim)
     else:
         row.status = "unknown" if row.ever_unknown else "queued"
-        row.waits_for = "Stripe says it knows no such payment: was the account or the mode changed?"
+        row.waits_for = f"Stripe says it knows no such payment: {NOT_THERE}"
         row.next_attempt_at = tx.now + _look_delay(row)
 
 

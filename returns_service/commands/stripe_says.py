@@ -28,6 +28,7 @@ OURS = re.compile(r"rfd_[0-7][0-9a-hjkmnp-tv-z]{25}\Z")
 SLOWEST_LOOK_SECONDS = 86_400  # `pending` may last weeks: from a minute, doubling, to once a day
 NOT_SINCE = -1  # a read of a payment that began nobody knows how long ago
 SECOND_LOOK_SECONDS = 60  # news that came between our first read of a payment and its row was for nobody
+BALANCE_TOO_LOW = "The Stripe balance is too low: it is sent once there is enough."
 # What a person reads first; Stripe's own word travels beside it. https://docs.stripe.com/refunds#failed-refunds
 FAILURES = {
     "lost_or_stolen_card": (
@@ -269,8 +270,7 @@ def waits_for(seen: RefundSeen) -> str | None:
     if seen.status == "requires_action":
         return "The customer has to act: Stripe has e-mailed them for their bank details."
     if seen.status == "pending":
-        reasons = {"insufficient_funds": "The Stripe balance is too low: it is sent once there is enough."}
-        reasons["charge_pending"] = "The payment itself is not settled yet."
+        reasons = {"insufficient_funds": BALANCE_TOO_LOW, "charge_pending": "The payment itself is not settled yet."}
         return reasons.get(seen.pending_reason or "", "The bank is processing it.")
     return None
 

@@ -138,6 +138,9 @@ PROBLEMS: dict[str, Kind] = {
     "refund_not_cancelable": Kind(
         "This refund can't be canceled any more", 409, "Only an unsent one can, or one that waits for the customer."
     ),
+    "refund_not_second": Kind(
+        "It is no second refund for one intent", 409, "Only a refund with `duplicate_of` is acknowledged."
+    ),
     "refund_not_unknown": Kind(
         "Stripe's answer to this refund is known", 409, "Send again is only for status `unknown`."
     ),

@@ -29,6 +29,7 @@ TAGS = {
     "Payments": "Stripe payments and what is left of them.",
     "Events": "The history, as a list or live.",
     "Reconciliations": "Each comparison with Stripe's ledger, and what differed.",
+    "Desk": "What waits for a person.",
     "Service": "Webhooks from Stripe, health, figures: no key is asked.",
 }
 READ_ERRORS = ("unauthorized", "insufficient_scope", "rate_limited", "database_unavailable", "internal_error")
@@ -114,8 +115,8 @@ def _of_query(operation: Operation) -> list[dict[str, Any]]:
         limit = {"type": "integer", "minimum": 1, "maximum": LONGEST_LIMIT, "default": LIMIT}
         found += [
             _query("limit", "How many a page holds.", limit),
-            _query("starting_after", "The page behind this id: older ones.", TEXT),
-            _query("ending_before", "The page before this id: newer ones.", TEXT),
+            _query("starting_after", "The page that follows this id.", TEXT),
+            _query("ending_before", "The page that leads up to this id.", TEXT),
         ]
     if operation.expandable:
         words = {"type": "array", "items": {"type": "string", "enum": list(operation.expandable)}}

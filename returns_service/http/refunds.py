@@ -58,6 +58,12 @@ class SendAgain(Body):
     reason: Reason
 
 
+class Acknowledge(Body):
+    """What was agreed about it."""
+
+    reason: Reason
+
+
 async def payment_if_new(call: Call[CreateRefund]) -> Heard:
     """Ask Stripe for a payment that we never saw; with a known one, an intent can wait until Stripe is back."""
     body = call.body
@@ -280,7 +286,19 @@ async def send_refund_again(call: Call[SendAgain], tx: Tx) -> Reply:
     return shown(*await desk.sent_again(tx, call.by, call.id("refund_id"), call.body.reason))
 
 
+@writes(
+    "/v1/refunds/{refund_id}/acknowledge", TAG, "refund",
+    scope="refunds:write", body=Acknowledge,
+    example={"reason": "The customer has sent 15.00 USD back, transfer 2026-04711."},
+    errors=("not_found", "refund_not_second", "refund_superseded"),
+)  # fmt: skip
+async def acknowledge_refund(call: Call[Acknowledge], tx: Tx) -> Reply:
+    """Take a second refund for one intent off the desk, with what was agreed about it; no money moves."""
+    row, payment = await desk.acknowledge(tx, call.by, call.id("refund_id"), call.body.reason)
+    return Reply(shown_refund(row, payment))
+
+
 OPERATIONS: tuple[Operation, ...] = (
     create_refund, list_refunds, read_refund, check_refund, retry_refund, settle_refund_outside, cancel_refund,
-    send_refund_again,
+    send_refund_again, acknowledge_refund,
 )  # fmt: skip

@@ -10,6 +10,7 @@ from litestar.datastructures import MutableScopeHeaders, State
 from litestar.types import Message, Scope
 
 from returns_service.http import (
+    desk,
     docs,
     events,
     health,
@@ -35,6 +36,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *payments.OPERATIONS,
     *events.OPERATIONS,
     *reconciliations.OPERATIONS,
+    *desk.OPERATIONS,
 )
 SAFE = {
     "X-Content-Type-Options": "nosniff",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from returns_service.commands.attention import KINDS
+from returns_service.commands.attention_shown import ACTIONS
 from returns_service.commands.history import EVENT_TYPES
 from returns_service.commands.receipts import DECISIONS, DISPOSITIONS
 from returns_service.commands.returns import METHODS
@@ -18,7 +20,7 @@ Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
-LISTED = ("return", "refund", "receipt", "event", "reconciliation", "reconciliation_difference")
+LISTED = ("return", "refund", "receipt", "event", "reconciliation", "reconciliation_difference", "desk_item")
 WHOLE: Schema = {"type": "integer"}
 TIME: Schema = {"type": "string", "format": "date-time"}
 THING: Schema = {"type": "object"}
@@ -191,6 +193,15 @@ SHAPES: dict[str, Schema] = {
         amount_here=maybe(amount("As it is here.")), amount_at_stripe=maybe(amount("As Stripe says.")),
         status_here=maybe(TEXT), status_at_stripe=maybe(TEXT),
     ),
+    "desk_item": thing(
+        "One thing that waits for a person. An action is POSTed to `/v1/refunds/{refund}/{action}`, or without a "
+        "refund to `/v1/returns/{return}/{action}`.",
+        id=TEXT, object=the("desk_item"), kind=one_of(KINDS), since=TIME, return_=maybe(TEXT), order_id=maybe(TEXT),
+        refund=maybe(TEXT), payment=maybe(an_id("pay")), amount=maybe(amount("What it is about.")),
+        currency=maybe(CURRENCY), code=TEXT, message={**TEXT, "description": "What happened, in plain words."},
+        advice={**TEXT, "description": "What can be done now."}, actions=listed(one_of(ACTIONS)), attempts=maybe(COUNT),
+        next_attempt_at=maybe(TIME), stripe_event=maybe(TEXT), reconciliation=maybe(an_id("rec")),
+    ),
     "problem": {
         "type": "object",
         "description": "What can't be done and why (RFC 9457). A problem's own facts stand beside these members.",
@@ -205,3 +216,8 @@ SHAPES: dict[str, Schema] = {
 # Only where they were asked for.
 SHAPES["return"]["properties"] |= {"refunds": listed(ref("refund")), "events": listed(ref("event"))}
 SHAPES |= {f"{name}_list": page(name) for name in LISTED}
+SHAPES["desk_item_list"] = thing(
+    "One page, most urgent first, then oldest.",
+    object=the("list"), url=TEXT, has_more=FLAG, data=listed(ref("desk_item")),
+    totals=thing("How many there are in all, by kind.", **dict.fromkeys(KINDS, COUNT)),
+)  # fmt: skip

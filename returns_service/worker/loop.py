@@ -103,11 +103,15 @@ class Worker:
 
     async def _do_chores(self, by: By) -> None:
         db, gateway = self.till.db, self.till.gateway
-        busy = await chores.fold_again(db, by, livemode=self.livemode)
-        busy |= await chores.read_again(db, gateway, by)
-        busy |= await chores.follow_up_again(db, by)
-        busy |= bool(await sweeps.pull_missed_events(db, gateway, by, livemode=self.livemode))
-        if not busy:
+        done = {
+            "fold_event": await chores.fold_again(db, by, livemode=self.livemode),
+            "read_payment": await chores.read_again(db, gateway, by),
+            "follow_up": await chores.follow_up_again(db, by),
+            "pull_event": await sweeps.pull_missed_events(db, gateway, by, livemode=self.livemode) or 0,
+        }
+        for chore, number in done.items():
+            self.till.done["chore", chore] += number
+        if not any(done.values()):
             await asyncio.sleep(CHORES_EVERY_SECONDS)
 
     async def _renew(self) -> None:

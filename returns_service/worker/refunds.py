@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -50,6 +51,7 @@ class Till:
     next_write_at: float = 0.0  # monotonic
     warm: bool = False  # the first call of a process loads and connects: it goes alone, or those behind it come late
     overran_seconds: float = 0.0  # the most by which a write missed its moment since the last claim
+    done: Counter[tuple[str, str]] = field(default_factory=Counter)  # ("asked", status) and ("chore", name)
 
     async def claim(self, limit: int) -> list[Turn]:
         """Lease up to `limit` due refunds, each with the moment of its call."""
@@ -86,6 +88,7 @@ class Till:
         heard = await ask(self.gateway, claim, turn.not_after, self.db)
         row = await self.db.run(lambda tx: answered(tx, BY, claim, heard))
         await self._keep_pace(heard)
+        self.done["asked", claim.status] += 1
         log.info("refund.asked", refund=claim.refund_id, answer=type(heard.answer).__name__, looked=heard.looked)
         return row
 

@@ -66,8 +66,7 @@ async def pull_missed_events(db: Database, gateway: Gateway, by: By, *, livemode
 
 async def _claimed(db: Database) -> datetime | None:
     async with db.transaction() as tx:
-        first = {"name": "events", "cursor": (tx.now - FIRST_LOOK).isoformat(), "next_at": tx.now}
-        await inserted(tx, Sweep, first)
+        await inserted(tx, Sweep, {"name": "events", "next_at": tx.now})
         chosen = select(Sweep).where(col(Sweep.name) == "events").with_for_update()
         row = (await tx.execute(chosen)).scalars().one()
         # What lies further ahead than we ever set it was set by a clock since set back.
@@ -75,7 +74,8 @@ async def _claimed(db: Database) -> datetime | None:
             if moment is not None and tx.now < moment <= tx.now + timedelta(seconds=longest):
                 return None
         row.lease_until = tx.now + timedelta(seconds=LEASE_SECONDS)
-        return max(datetime.fromisoformat(row.cursor or tx.now.isoformat()), tx.now - STRIPE_KEEPS)
+        since = datetime.fromisoformat(row.cursor) if row.cursor else tx.now - FIRST_LOOK
+        return max(since, tx.now - STRIPE_KEEPS)
 
 
 async def _finished(db: Database, cursor: datetime, *, again_seconds: float) -> None:

@@ -22,7 +22,7 @@ EXPECTED = {
     "resolve_undeclared": "receipts:write", "refund_return": "refunds:write", "retry_return": "refunds:write",
     "settle_return_outside": "refunds:write", "create_refund": "refunds:write", "check_refund": "refunds:write",
     "retry_refund": "refunds:write", "settle_refund_outside": "refunds:write", "cancel_refund": "refunds:write",
-    "send_refund_again": "refunds:write",
+    "send_refund_again": "refunds:write", "acknowledge_refund": "refunds:write",
 }  # fmt: skip
 OPEN = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/{name:str}", "/openapi.yaml", "/errors/{code:str}",
         "/webhooks/stripe"}  # fmt: skip

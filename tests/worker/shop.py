@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 from sqlmodel import col, select
 
-from returns_service.commands import inbox, receipts, returns, stripe_says
+from returns_service.commands import attention, inbox, receipts, returns, stripe_says
 from returns_service.commands.answers import shown_return
+from returns_service.commands.attention_shown import shown_page
 from returns_service.commands.cases import case_seen
 from returns_service.commands.history import By
 from returns_service.domain.stripe_words import PaymentSeen
@@ -147,6 +148,18 @@ class Shop:
         """Return all refund rows."""
         async with self.db.reading() as tx:
             return list((await tx.exec(select(Refund).order_by(col(Refund.id)))).all())
+
+    async def desk(self, kind: str | None = None) -> dict[str, Any]:
+        """Return the desk as the API shows it."""
+        async with self.db.reading() as tx:
+            beat = await attention.pulse(tx)
+            found = await attention.entries(tx, beat, limit=100, kind=kind)
+            assert found is not None
+            return await shown_page(tx, found, beat, await attention.totals(tx, beat), has_more=False)
+
+    async def waiting(self) -> list[tuple[str, str, list[str]]]:
+        """Return what is on the desk: kinds, codes and what can be done."""
+        return [(item["kind"], item["code"], item["actions"]) for item in (await self.desk())["data"]]
 
     async def execute(self, statement: Any) -> None:
         """Do what no command would: the damage that a test is about."""

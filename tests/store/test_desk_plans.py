@@ -1,0 +1,143 @@
+"""The desk and the figures stay cheap with a history of settled returns: PostgreSQL's plans, asserted."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text, update
+from sqlmodel import col
+
+from returns_service.commands import attention
+from returns_service.http.metrics import Metrics
+from returns_service.store.database import Database, Tx
+from returns_service.store.tables import (
+    Event,
+    Payment,
+    Receipt,
+    ReceiptLine,
+    Refund,
+    ReturnAuthorization,
+    ReturnLine,
+    StripeEvent,
+)
+from tests.make import a_payment, a_refund, a_return
+from tests.store.conftest import Clock
+from tests.store.test_claims import copied
+
+GROWING = (
+    "refund",
+    "payment",
+    "return_authorization",
+    "return_line",
+    "receipt",
+    "receipt_line",
+    "stripe_event",
+    "event",
+)
+SETTLED: dict[str, str] = {"status": "'succeeded'", "next_attempt_at": "NULL"}
+
+
+@pytest.fixture
+async def old_shop(postgresql: Database) -> Database:
+    """A shop with 20,000 settled returns, and one refund that failed."""
+    async with postgresql.transaction() as tx:
+        payment = await a_payment(tx)
+        row, line = await a_return(tx, payment, state="refunded")
+        refund = await a_refund(tx, payment, status="failed", due_in_seconds=None, return_id=row.id, source="return")
+        tx.add(StripeEvent(id="evt_1", type="refund.updated", payload="{}", received_at=tx.now, processed_at=tx.now))
+        tx.add(Event(id="evt_2", type="refund.created", refund_id=refund.id, actor="key_1", created_at=tx.now))
+        receipt = Receipt(id="rcp_1", return_id=row.id, received_by="key_1", fingerprint="f", created_at=tx.now)
+        counted: dict[str, Any] = {
+            "sku": "MUG",
+            "quantity": 1,
+            "condition": "new",
+            "disposition": "restock",
+            "accepted": True,
+        }
+        tx.add(receipt)
+        tx.add(ReceiptLine(id="rcl_1", receipt_id=receipt.id, line_id=line.id, **counted))
+        await tx.flush()
+        await copied(tx, Payment, payment_intent="id || n", charge="'ch' || id || n")
+        await copied(tx, ReturnAuthorization, payment_id="payment_id || n")
+        await copied(tx, Refund, payment_id="payment_id || n", return_id="return_id || n", **SETTLED)
+        await copied(tx, StripeEvent)
+        await copied(tx, Event)
+        await copied(tx, ReturnLine, return_id="return_id || n")
+        await copied(tx, Receipt, return_id="return_id || n")
+        await copied(tx, ReceiptLine, receipt_id="receipt_id || n", line_id="line_id || n")
+        await tx.execute(
+            update(ReturnAuthorization).where(col(ReturnAuthorization.id) > f"{row.id}9").values(state="approved")
+        )
+    async with postgresql.writer.connect() as connection:
+        automatic = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await automatic.execute(text("ANALYZE"))
+    return postgresql
+
+
+async def asked(database: Database, look: Any) -> list[tuple[str, Any]]:
+    """Return what `look` asks of the database: each statement with its values."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(_: Any, __: Any, statement: str, values: Any, *___: Any) -> None:
+        if statement.startswith("SELECT"):
+            seen.append((statement, values))
+
+    event.listen(database.reader.sync_engine, "before_cursor_execute", note)
+    async with database.reading() as tx:
+        await look(tx)
+    event.remove(database.reader.sync_engine, "before_cursor_execute", note)
+    return seen
+
+
+async def plans(database: Database, look: Any) -> list[str]:
+    """Return the plan of each statement that `look` asks."""
+    found = []
+    how = "EXPLAIN" if database.postgresql else "EXPLAIN QUERY PLAN"
+    for statement, values in await asked(database, look):
+        async with database.reading() as tx:
+            connection = await tx.connection()
+            rows = await connection.exec_driver_sql(f"{how} {statement}", values)
+            found.append("\n".join(str(row[-1]) for row in rows))
+    assert found
+    return found
+
+
+async def the_desk(tx: Tx) -> None:
+    beat = await attention.pulse(tx)
+    await attention.entries(tx, beat, limit=11)
+    await attention.totals(tx, beat)
+
+
+def scanned(plan: str) -> set[str]:
+    """Return the growing tables that a plan reads from end to end; `USING INDEX` there is SQLite's search."""
+    return {
+        table
+        for table in GROWING
+        for line in plan.splitlines()
+        if re.search(rf"(Seq Scan on|^SCAN) {table}( |$)", line) and "USING" not in line
+    }
+
+
+async def test_the_desk_reads_nothing_that_is_settled(old_shop: Database) -> None:
+    async with old_shop.reading() as tx:
+        (failed,) = await attention.entries(tx, await attention.pulse(tx), limit=11) or []
+    assert failed.kind == "refund_failed"
+    read = await plans(old_shop, the_desk)
+    assert [scanned(plan) for plan in read] == [set()] * 3
+    assert "ix_refund_status" in read[1]
+
+
+async def test_figures_scan_for_two_sums_only(old_shop: Database) -> None:
+    scans = [scanned(plan) for plan in await plans(old_shop, Metrics().look)]
+    assert [tables for tables in scans if tables] == [{"refund"}, {"payment"}]
+
+
+async def test_the_desk_reads_nothing_that_is_settled_on_sqlite(sqlite_url: str, clock: Clock) -> None:
+    database = Database(sqlite_url, now=clock)
+    read = await plans(database, the_desk)
+    await database.close()
+    assert [scanned(plan) for plan in read] == [set()] * 3
+    assert "ix_refund_due" in read[0]
+    assert "ix_refund_status" in read[1]

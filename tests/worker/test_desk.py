@@ -1,0 +1,426 @@
+"""The desk: each kind of thing comes there by what really happens, says what can be done, and goes once it is done."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from sqlmodel import col, select
+
+from returns_service.commands import desk, inbox, receipts, refunds, returns
+from returns_service.commands.history import By
+from returns_service.commands.refunds import Asked
+from returns_service.commands.returns import Outside
+from returns_service.commands.stripe_answered import STUCK_AFTER
+from returns_service.commands.stripe_says import payment_named
+from returns_service.domain.policy import DEFAULT
+from returns_service.domain.stripe_words import StripeNews
+from returns_service.store.database import locked_payment
+from returns_service.store.pace import BREAK_AFTER
+from returns_service.store.tables import Event, ReceiptLine, Refund, StripeEvent
+from returns_service.worker import chores
+from returns_service.worker.reconcile import reconcile
+from returns_service.worker.refunds import pay_due
+from returns_service.worker.sweeps import EVERY_SECONDS, pull_missed_events
+from tests.worker.shop import BY, Shop
+
+HOUR, DAY = 3600, 86_400
+REFUNDS = "/v1/refunds"
+STRIPE = By("stripe")
+
+
+async def due(shop: Shop, *, units: int = 1, card: str = "pm_card_visa") -> tuple[str, str]:
+    """Return a payment and its return with a refund that is to be sent."""
+    intent = await shop.pay(9000, card)
+    return_id = await shop.a_return(intent)
+    await shop.count(return_id, units)
+    return intent, return_id
+
+
+async def later(shop: Shop, seconds: float, times: int = 1) -> None:
+    """Let time pass in steps, with the worker at work after each."""
+    for _ in range(times):
+        shop.turn(seconds)
+        await shop.work()
+
+
+async def settle_outside(shop: Shop, return_id: str, method: str = "bank_transfer") -> None:
+    asked = Outside(method=method, reference="transfer 1")
+    await shop.db.run(lambda tx: returns.settle_outside(tx, BY, return_id, asked))
+
+
+async def the_refund(shop: Shop) -> Refund:
+    return (await shop.refunds())[-1]
+
+
+async def test_a_shop_where_all_goes_well_has_an_empty_desk(shop: Shop) -> None:
+    assert await shop.waiting() == []
+    await shop.refunded()
+    page = await shop.desk()
+    assert page["data"] == []
+    assert set(page["totals"].values()) == {0}
+
+
+async def test_a_failed_refund_waits_until_it_is_settled_outside(shop: Shop) -> None:
+    _, return_id = await due(shop, card="pm_card_refundFail")
+    await shop.work()
+    shop.turn(1)
+    await shop.deliver()
+    (item,) = (await shop.desk())["data"]
+    row = await the_refund(shop)
+    assert (item["kind"], item["return"], item["refund"]) == ("refund_failed", return_id, row.id)
+    assert (item["amount"], item["currency"], item["order_id"]) == (3000, "usd", "order_1")
+    assert "card is expired or canceled" in item["message"]
+    assert item["actions"] == ["retry", "settle_outside"]
+    await settle_outside(shop, return_id)
+    assert await shop.waiting() == []
+
+
+async def test_a_failed_refund_waits_until_it_is_retried(shop: Shop) -> None:
+    refund = await shop.refunded()
+    shop.dashboard.fail(str(refund.stripe_refund), "declined")
+    await shop.deliver()
+    assert await shop.waiting() == [("refund_failed", "refund_failed", ["retry", "settle_outside"])]
+    await shop.db.run(lambda tx: desk.retry_one(tx, BY, refund.id, amount=None, override_reason=None))
+    assert await shop.waiting() == []
+
+
+async def test_a_failed_refund_that_no_longer_fits_can_only_be_settled_outside(shop: Shop) -> None:
+    refund = await shop.refunded()
+    shop.dashboard.fail(str(refund.stripe_refund))
+    await shop.deliver()
+    shop.dashboard.refund(next(iter(shop.ledger.payment_intents))["id"])
+    await shop.deliver()
+    assert await shop.waiting() == [("refund_failed", "refund_failed", ["settle_outside"])]
+
+
+async def test_a_refund_nobody_knows_the_outcome_of_waits_from_the_sixth_try_on(shop: Shop) -> None:
+    await due(shop)
+    shop.faults.arm("drop_before", method="POST", path=REFUNDS)
+    for _ in range(STUCK_AFTER - 1):
+        await later(shop, 300)
+        assert await shop.waiting() == []
+    await later(shop, 300)
+    assert await shop.waiting() == [("refund_unknown", "no_answer", ["check"])]
+    async with shop.db.reading() as tx:
+        assert (await tx.exec(select(Event).where(col(Event.type) == "refund.stuck"))).all()
+    shop.turn(15 * 60)
+    (item,) = (await shop.desk("refund_unknown"))["data"]
+    assert item["actions"] == ["check", "send_again"]
+    assert "nobody knows" in item["message"]
+    shop.faults.disarm()
+    await later(shop, 300)
+    assert await shop.waiting() == []
+
+
+async def test_a_stored_error_waits_at_once_and_until_stripe_repairs_it(shop: Shop) -> None:
+    intent, _ = await due(shop)
+    shop.faults.arm("stored_500", count=1, method="POST", path=REFUNDS)
+    await shop.work()
+    assert await shop.waiting() == []
+    await later(shop, 300)
+    assert await shop.waiting() == [("refund_unknown", "stored_error", ["check"])]
+    shop.dashboard.repair(f"{(await the_refund(shop)).id}:1")
+    await shop.deliver()
+    await shop.work()
+    assert await shop.waiting() == []
+    assert shop.at_stripe(intent) == 3000
+
+
+async def test_money_that_moved_twice_waits_until_somebody_says_what_was_agreed(shop: Shop) -> None:
+    intent, return_id = await due(shop)
+    shop.faults.arm("stored_500", count=1, method="POST", path=REFUNDS)
+    await shop.work()
+    await later(shop, 300)
+    await later(shop, HOUR, times=25)  # past the key's life: nothing was found, so a new key is sent
+    first = await the_refund(shop)
+    assert (first.status, first.generation) == ("succeeded", 2)
+    shop.dashboard.repair(f"{first.id}:1")
+    assert shop.at_stripe(intent) == 6000
+    await shop.deliver()
+    (item,) = (await shop.desk())["data"]
+    second = next(row for row in await shop.refunds() if row.duplicate_of == first.id)
+    assert (item["kind"], item["refund"], item["amount"]) == ("payment_overpaid", second.id, 3000)
+    assert first.id in item["message"]
+    assert item["actions"] == ["acknowledge"]
+    await shop.db.run(lambda tx: desk.acknowledge(tx, BY, second.id, "The customer sent it back."))
+    assert await shop.waiting() == []
+    async with shop.db.reading() as tx:
+        chosen = select(Event).where(col(Event.refund_id) == second.id, col(Event.type) == "payment.updated")
+        told = (await tx.exec(chosen)).one()
+    assert (told.data["acknowledged"], told.data["reason"]) == (second.id, "The customer sent it back.")
+    payment = told.data["object"]
+    assert (payment["refunded"], payment["refundable"]) == (6000, 3000), "what moved stays counted"
+    assert (await shop.seen(return_id))["amount_refunded"] == 3000
+
+
+async def test_a_refund_held_by_a_dispute_waits_for_its_end(shop: Shop) -> None:
+    intent, return_id = await due(shop)
+    dispute = shop.dashboard.open_dispute(intent)
+    await shop.deliver()
+    await later(shop, HOUR)
+    assert await shop.waiting() == [("refund_held", "payment_disputed", ["cancel"])]
+    shop.dashboard.win(dispute["id"])
+    await shop.deliver()
+    await shop.work()
+    assert await shop.waiting() == []
+    assert (await shop.seen(return_id))["amount_refunded"] == 3000
+
+
+async def test_a_lost_dispute_waits_until_it_is_settled_as_one(shop: Shop) -> None:
+    intent, return_id = await due(shop)
+    dispute = shop.dashboard.open_dispute(intent)
+    shop.dashboard.lose(dispute["id"])
+    await shop.deliver()
+    (item,) = (await shop.desk())["data"]
+    assert (item["kind"], item["amount"], item["actions"]) == ("dispute_lost", 3000, ["settle_outside"])
+    assert "`dispute`" in item["advice"]
+    await settle_outside(shop, return_id, "dispute")
+    assert await shop.waiting() == []
+
+
+async def test_a_parcel_that_comes_after_a_dispute_is_barred_and_then_lost(shop: Shop) -> None:
+    intent = await shop.pay()
+    return_id = await shop.a_return(intent)
+    dispute = shop.dashboard.open_dispute(intent)
+    await shop.deliver()
+    await shop.count(return_id, 2)
+    (item,) = (await shop.desk())["data"]
+    assert (item["kind"], item["code"], item["amount"]) == ("refund_barred", "payment_disputed", 6000)
+    assert (item["refund"], item["actions"]) == (None, ["settle_outside"])
+    shop.dashboard.lose(dispute["id"])
+    await shop.deliver()
+    (item,) = (await shop.desk())["data"]
+    assert (item["kind"], item["amount"], item["actions"]) == ("dispute_lost", 6000, ["settle_outside"])
+    await settle_outside(shop, return_id, "dispute")
+    assert await shop.waiting() == []
+
+
+async def test_a_refund_that_the_payment_has_too_little_for_is_barred(shop: Shop) -> None:
+    intent = await shop.pay()
+    return_id = await shop.a_return(intent)
+    shop.dashboard.refund(intent, 8000)
+    await shop.deliver()
+    await shop.count(return_id, 3)
+    (item,) = (await shop.desk())["data"]
+    assert (item["kind"], item["code"], item["amount"]) == ("refund_barred", "amount_exceeds_refundable", 9000)
+    assert item["actions"] == ["refund", "settle_outside"]
+    await shop.db.run(lambda tx: refunds.refund(tx, BY, return_id, Asked(amount=1000, reason="All that is left.")))
+    assert await shop.waiting() == []
+
+
+async def test_a_refund_the_balance_is_too_low_for_waits_at_once(shop: Shop) -> None:
+    shop.ledger.settings.balance = "short_refuses"
+    await due(shop)
+    await shop.work()
+    (item,) = (await shop.desk())["data"]
+    assert (item["kind"], item["code"], item["actions"]) == ("refund_unsent", "not_taken", ["cancel"])
+    assert "Top up the Stripe balance" in item["message"]
+    shop.dashboard.fill_balance()
+    await later(shop, HOUR + 1)
+    assert await shop.waiting() == []
+
+
+async def test_a_pending_refund_the_balance_is_too_low_for_waits_at_once(shop: Shop) -> None:
+    shop.ledger.settings.balance = "short_waits"
+    await due(shop)
+    await shop.work()
+    assert await shop.waiting() == [("refund_pending", "balance_too_low", ["check"])]
+    shop.dashboard.fill_balance()
+    await later(shop, 60, times=3)
+    assert await shop.waiting() == []
+
+
+async def test_a_refund_that_stripe_no_longer_knows_waits(shop: Shop) -> None:
+    shop.ledger.settings.settle_seconds = 100 * DAY
+    await due(shop, card="pm_card_pendingRefund")
+    await shop.work()
+    stripe_refund = (await the_refund(shop)).stripe_refund
+    await shop.execute(update(Refund).values(stripe_refund="re_ofanotheraccount"))
+    await later(shop, 61)
+    (item,) = (await shop.desk())["data"]
+    assert (item["kind"], item["actions"]) == ("refund_missing", [])
+    assert "re_ofanotheraccount" in item["message"]
+    await shop.execute(update(Refund).values(stripe_refund=stripe_refund))
+    await later(shop, HOUR)
+    assert await shop.waiting() == []
+
+
+async def test_an_event_that_nobody_can_fold_waits_from_the_fifth_try_on(shop: Shop) -> None:
+    intent = await shop.pay()
+    await shop.a_return(intent)
+    shop.dashboard.refund(intent, 500)
+    mail = shop.ledger.due_mail()[-1]
+    good = shop.ledger.body_of(mail).decode()
+    whole = json.loads(good)
+    bad = json.dumps({**whole, "data": {"object": {**whole["data"]["object"], "id": 7}}})
+    name, kind, error = mail.event["id"], mail.event["type"], "`id` is no text"
+    news = StripeNews(name, kind, shop.time, False, None, None, bad, unreadable=error)
+    await shop.db.run(lambda tx: inbox.receive(tx, STRIPE, news, livemode=False))
+    for _ in range(4):
+        assert await shop.waiting() == []
+        shop.turn(6 * HOUR)
+        assert await chores.fold_again(shop.db, STRIPE, livemode=False)
+    (item,) = (await shop.desk())["data"]
+    assert (item["kind"], item["stripe_event"], item["attempts"]) == ("stripe_event", news.id, 5)
+    assert item["next_attempt_at"] is not None
+    assert f"ValueError: {error}" in item["message"]
+    await shop.execute(update(StripeEvent).values(payload=good))  # as if a newer release could read it
+    shop.turn(6 * HOUR)
+    assert await chores.fold_again(shop.db, STRIPE, livemode=False)
+    assert await shop.waiting() == []
+
+
+async def test_stripes_list_that_cannot_be_read_waits_from_an_hour_on(shop: Shop) -> None:
+    async def pulled(seconds: float) -> int | None:
+        shop.turn(seconds)
+        return await pull_missed_events(shop.db, shop.gateway, STRIPE, livemode=False)
+
+    assert await pulled(0) == 0
+    shop.faults.arm("503_html", method="GET", path="/v1/events")
+    for _ in range(11):
+        assert await pulled(EVERY_SECONDS) == 0
+    assert await shop.waiting() == []
+    await pulled(2 * EVERY_SECONDS)
+    assert await shop.waiting() == [("stripe_silent", "events_not_listed", [])]
+    shop.faults.disarm()
+    await pulled(EVERY_SECONDS)
+    assert await shop.waiting() == []
+
+
+async def test_a_stripe_that_gives_no_answer_waits_once_for_all(shop: Shop) -> None:
+    await due(shop)
+    shop.faults.arm("drop_before", method="*", path="*")
+    for _ in range(BREAK_AFTER):
+        shop.turn(300)
+        await pay_due(shop.db, shop.gateway)
+    (first, *_) = (await shop.desk())["data"]
+    assert (first["kind"], first["code"]) == ("stripe_silent", "calls_pause")
+    assert "cut" in first["message"] or "connection" in first["message"].lower()
+    shop.faults.disarm()
+    await later(shop, 300, times=2)
+    assert await shop.waiting() == []
+
+
+async def test_refunds_that_nobody_looks_at_wait_once_for_all(shop: Shop) -> None:
+    for number in range(3):
+        await shop.count(await shop.a_return(await shop.pay(), order_id=f"order_{number}"))
+    shop.turn(9 * 60)
+    assert await shop.waiting() == []
+    shop.turn(2 * 60)
+    (item,) = (await shop.desk())["data"]
+    assert (item["kind"], item["code"]) == ("work_overdue", "refunds_overdue")
+    assert item["message"].startswith("3 refunds")
+    await shop.work()
+    assert await shop.waiting() == []
+
+
+async def test_what_a_comparison_found_waits_until_it_is_repaired(shop: Shop) -> None:
+    refund = await shop.refunded()
+    await shop.execute(update(Refund).values(status="pending"))
+    since = shop.time - timedelta(days=1)
+    await reconcile(shop.db, shop.gateway, since, fix=False)
+    (item,) = (await shop.desk())["data"]
+    assert (item["kind"], item["code"], item["refund"]) == ("difference", "other_status", refund.id)
+    assert (item["amount"], item["return"]) == (3000, refund.return_id)
+    assert "--fix" in item["advice"]
+    shop.turn(1)
+    await reconcile(shop.db, shop.gateway, since, fix=True)
+    assert await shop.waiting() == []
+
+
+async def test_what_a_policy_leaves_to_people_waits_for_them(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.worker.shop.BY", replace(BY, policy=replace(DEFAULT, refund_on="manual")))
+    return_id = await shop.a_return(await shop.pay())
+    assert await shop.waiting() == [], "a parcel that is on its way needs nobody"
+    await shop.count(return_id)
+    (item,) = (await shop.desk())["data"]
+    assert (item["kind"], item["code"], item["amount"]) == ("return_to_decide", "refund_on_manual", 3000)
+    assert (item["return"], item["actions"]) == (return_id, ["refund", "settle_outside"])
+    shop.turn(60)
+    await shop.db.run(lambda tx: refunds.refund(tx, BY, return_id, Asked(amount=1000, reason="Worn.")))
+    await shop.work()
+    await shop.deliver()
+    assert await shop.waiting() == [], "less was decided, so nothing is due"
+    shop.turn(60)
+    await shop.count(return_id, 2)
+    assert await shop.waiting() == [("return_to_decide", "refund_on_manual", ["refund", "settle_outside"])]
+    await settle_outside(shop, return_id)
+    assert await shop.waiting() == []
+
+
+async def test_a_return_that_is_worth_nothing_waits_to_be_closed(shop: Shop) -> None:
+    return_id = await shop.a_return(await shop.pay())
+
+    async def wrong_items(units: int, condition: str, disposition: str | None = None) -> None:
+        counts = [receipts.Count(units, condition, sku="SHIRT", disposition=disposition)]
+        await shop.db.run(lambda tx: receipts.receive(tx, BY, return_id, counts, [], None))
+
+    await wrong_items(2, "wrong_item")
+    assert await shop.waiting() == [], "one is still expected"
+    await wrong_items(1, "opened", "inspect")
+    assert await shop.waiting() == [], "the dock's turn"
+    async with shop.db.reading() as tx:
+        waiting = (await tx.exec(select(ReceiptLine).where(col(ReceiptLine.accepted).is_(None)))).one()
+    found = [receipts.Inspected(waiting.line_id, "wrong_item", "return_to_customer")]
+    await shop.db.run(lambda tx: receipts.inspect(tx, BY, return_id, waiting.receipt_id, found))
+    assert await shop.waiting() == [("return_to_decide", "nothing_due", ["close"])]
+    await shop.db.run(lambda tx: returns.close(tx, BY, return_id, "Told the customer."))
+    assert await shop.waiting() == []
+
+
+async def test_the_most_urgent_comes_first_and_then_the_oldest(shop: Shop) -> None:
+    old, young = await shop.refunded(), await shop.refunded()
+    for refund in (young, old):
+        shop.turn(1)
+        shop.dashboard.fail(str(refund.stripe_refund))
+        await shop.deliver()
+    shop.ledger.settings.balance = "short_refuses"
+    await due(shop)
+    await shop.work()
+    shown = (await shop.desk())["data"]
+    assert [item["kind"] for item in shown] == ["refund_failed", "refund_failed", "refund_unsent"]
+    assert [item["refund"] for item in shown[:2]] == [young.id, old.id]
+
+
+async def standalone(shop: Shop, intent: str) -> str:
+    """Return the id of a new refund of no return."""
+
+    async def work(tx: Any) -> str:
+        payment_id = await payment_named(tx, payment_intent=intent, charge=None)
+        payment = await locked_payment(tx, str(payment_id))
+        return (await refunds.standalone(tx, BY, payment, amount=100, reason=None, metadata={})).id
+
+    return await shop.db.run(work)
+
+
+async def test_a_refund_of_no_return_is_offered_only_what_its_payment_allows(shop: Shop) -> None:
+    intent = await shop.pay()
+    await shop.a_return(intent)
+    row = await standalone(shop, intent)
+    await shop.work()
+    shop.dashboard.fail(str((await the_refund(shop)).stripe_refund))
+    await shop.deliver()
+    assert await shop.waiting() == [("refund_failed", "refund_failed", ["retry", "settle_outside"])]
+    shop.dashboard.open_dispute(intent)
+    await shop.deliver()
+    assert await shop.waiting() == [("refund_failed", "refund_failed", ["settle_outside"])]
+    asked = Outside("bank_transfer", "transfer 2", refund=row)
+    await shop.db.run(lambda tx: desk.settle_one_outside(tx, BY, row, asked))
+    assert await shop.waiting() == []
+
+
+async def test_what_a_person_took_back_before_it_was_sent_is_decided(shop: Shop) -> None:
+    intent = await shop.pay()
+    return_id = await shop.a_return(intent)
+    row = await standalone(shop, intent)
+    await shop.db.run(lambda tx: desk.cancel_unsent(tx, BY, row))
+    assert await shop.waiting() == []
+    await shop.count(return_id)
+    ours = await the_refund(shop)
+    await shop.db.run(lambda tx: desk.cancel_unsent(tx, BY, ours.id))
+    assert await shop.waiting() == [("refund_failed", "withdrawn", ["retry", "settle_outside"])], "the return is due"
