@@ -44,8 +44,13 @@ def join(known: str, news: str, *, first_sight: bool, fresh: bool) -> Joined:
     """
     if news not in RANK or RANK[news] < RANK["pending"]:
         return Joined(known, look_again=not fresh)
-    if first_sight or RANK[news] > RANK.get(known, -1):
+    if first_sight:
         return Joined(news)
+    if RANK[news] > RANK.get(known, -1):
+        # Stripe may step back from `succeeded`, and then tell it late: beside what waits it is not sure, and one that
+        # waits for its customer is only believed to be paid by a read.
+        unsure = news == "succeeded" and known in WAITING and not fresh
+        return Joined(known if unsure and known == "requires_action" else news, look_again=unsure)
     if news == known or known in FINAL:
         return Joined(known)
     return Joined(news) if fresh else Joined(known, look_again=True)
