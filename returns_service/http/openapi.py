@@ -29,6 +29,7 @@ TAGS = {
     "Payments": "Stripe payments and what is left of them.",
     "Events": "The history, as a list or live.",
     "Reconciliations": "Each comparison with Stripe's ledger, and what differed.",
+    "Outgoing webhooks": "Who is told what happens, and whether it arrived.",
     "Service": "Webhooks from Stripe, health, figures: no key is asked.",
 }
 READ_ERRORS = ("unauthorized", "insufficient_scope", "rate_limited", "database_unavailable", "internal_error")
