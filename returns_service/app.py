@@ -258,7 +258,7 @@ def set_up_logs(settings: Settings) -> None:
 
 
 def masked(event: MutableMapping[str, Any], secrets: list[str]) -> MutableMapping[str, Any]:
-    """Return the log event with every secret of the settings, and every key and signing secret of ours, replaced in its texts."""
+    """Return the log event with every secret of the settings, and every key of ours, replaced in its texts."""
     for name, value in event.items():
         if isinstance(value, str):
             for secret in secrets:

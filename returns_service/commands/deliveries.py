@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_, update
+from sqlalchemy import and_, exists, update
+from sqlalchemy import select as columns
 from sqlmodel import col, select
 
 from returns_service.commands.answers import Answer, when
@@ -41,12 +42,13 @@ async def fan_out(tx: Tx) -> list[str]:
     chosen = behind.order_by(col(WebhookEndpoint.id)).with_for_update(key_share=True, skip_locked=True)
     endpoints = (await tx.exec(chosen)).all()
     for endpoint in endpoints:
-        news = select(Event.id, Event.type, Event.position, Event.return_id, Event.refund_id, Event.payment_id)
+        about = (col(Event.return_id), col(Event.refund_id), col(Event.payment_id))
+        news: Any = columns(col(Event.id), col(Event.type), col(Event.position), *about)
         news = news.where(col(Event.position) > endpoint.position).order_by(col(Event.position)).limit(AT_ONCE)
-        for event_id, kind, position, *about in (await tx.execute(news)).all():
+        for event_id, kind, position, *names in (await tx.execute(news)).all():
             endpoint.position = position
             if kind in endpoint.events or (ALL in endpoint.events and kind != PING):
-                stream = next((name for name in about if name is not None), event_id)
+                stream = next((name for name in names if name is not None), event_id)
                 await inserted(tx, Delivery, _row(tx, endpoint, event_id, stream, position))
     return [endpoint.id for endpoint in endpoints]
 

@@ -66,4 +66,3 @@ async def record(
     )
     tx.add(event)
     return event
-

@@ -73,7 +73,8 @@ async def update_endpoint(tx: Tx, by: By, endpoint_id: str, changes: Mapping[str
 
 
 async def _long_ago(tx: Tx) -> int:
-    """Return the feed's place before which nobody is told any more."""
+    """Return the feed's place up to which nobody is told any more."""
+    await place_events(tx)
     old = select(func.max(Event.position)).where(col(Event.created_at) < tx.now - timedelta(days=DEAD_KEPT_DAYS))
     return (await tx.exec(old)).first() or 0
 

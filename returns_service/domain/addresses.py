@@ -82,7 +82,7 @@ def target_of(url: str, *, allow_private: bool) -> Target:
     if "@" in parts.netloc:
         raise NotAllowed("The URL must hold no user name and no password.")
     host = (parts.hostname or "").removesuffix(".")
-    if not (HOST.fullmatch(host) or ":" in host) or port == 0:
+    if not (HOST.fullmatch(host) or (":" in host and "%" not in host)) or port == 0:
         raise NotAllowed("The URL names no host.")
     if ":" in host:
         _address(host)

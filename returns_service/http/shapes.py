@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
-LISTED = ("return", "refund", "receipt", "event", "reconciliation", "reconciliation_difference", "webhook_endpoint", "delivery")
+LISTED = tuple("return refund receipt event reconciliation reconciliation_difference webhook_endpoint delivery".split())
 WHOLE: Schema = {"type": "integer"}
 TIME: Schema = {"type": "string", "format": "date-time"}
 THING: Schema = {"type": "object"}
@@ -174,8 +174,9 @@ SHAPES: dict[str, Schema] = {
     ),
     "event": thing(
         "What happened to what, and who did it.",
-        id=an_id("evt"), object=the("event"), created=TIME, type=one_of((*EVENT_TYPES, PING)), return_=maybe(an_id("ret")),
-        refund=maybe(an_id("rfd")), payment=maybe(an_id("pay")), actor=TEXT, request_id=maybe(TEXT),
+        id=an_id("evt"), object=the("event"), created=TIME, type=one_of((*EVENT_TYPES, PING)),
+        return_=maybe(an_id("ret")), refund=maybe(an_id("rfd")), payment=maybe(an_id("pay")), actor=TEXT,
+        request_id=maybe(TEXT),
         sequence={"type": ["integer", "null"], "description": "Counts the events of one return, from 1."}, data=THING,
     ),
     "reconciliation": thing(
@@ -223,5 +224,5 @@ SHAPES: dict[str, Schema] = {
 }  # fmt: skip
 # Only where they were asked for.
 SHAPES["return"]["properties"] |= {"refunds": listed(ref("refund")), "events": listed(ref("event"))}
-SHAPES["webhook_endpoint"]["properties"]["secret"] = {**TEXT, "description": "`whsec_…`: where it is made, and only there."}
+SHAPES["webhook_endpoint"]["properties"]["secret"] = {**TEXT, "description": "Where it is made, and only there."}
 SHAPES |= {f"{name}_list": page(name) for name in LISTED}

@@ -34,13 +34,11 @@ EXAMPLE = {"url": "https://shop.example.com/hooks/returns", "events": ["*"], "de
 def known_type(kind: str) -> str:
     """Refuse an event type that there isn't, naming those there are."""
     if kind not in SUBSCRIBABLE:
-        raise PydanticCustomError("unknown_type", f"Must be one of {', '.join(SUBSCRIBABLE)}")  # noqa: EM102
+        raise PydanticCustomError("unknown_type", f"Must be one of {', '.join(SUBSCRIBABLE)}")
     return kind
 
 
-Kind = Annotated[
-    str, AfterValidator(known_type), WithJsonSchema({"type": "string", "enum": list(SUBSCRIBABLE)})
-]
+Kind = Annotated[str, AfterValidator(known_type), WithJsonSchema({"type": "string", "enum": list(SUBSCRIBABLE)})]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL), Clean]
 Kinds = Annotated[list[Kind], Field(min_length=1, max_length=100)]
 

@@ -52,7 +52,8 @@ async def waiting(tx: Tx) -> list[Waiting]:
     chosen = select(
         col(WebhookEndpoint.id), col(WebhookEndpoint.status), col(WebhookEndpoint.position), due.scalar_subquery()
     )
-    return [Waiting(name, status == "enabled", place, at) for name, status, place, at in (await tx.execute(chosen)).all()]
+    found = (await tx.execute(chosen)).all()
+    return [Waiting(name, status == "enabled", place, due_at) for name, status, place, due_at in found]
 
 
 def _claim(endpoint_id: str, limit: int, now: datetime, until: datetime) -> Any:
@@ -90,7 +91,7 @@ async def claim_deliveries(
     for endpoint_id, limit in limits.items():
         if limit > 0:
             taken = await tx.execute(_claim(endpoint_id, limit, tx.now, until))
-            tokens |= {delivery_id: token for delivery_id, token in taken.all()}
+            tokens |= {row[0]: row[1] for row in taken.all()}
     if not tokens:
         return []
     chosen = (
