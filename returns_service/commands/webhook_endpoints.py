@@ -118,7 +118,11 @@ def _once_each(events: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(events))
 
 
-def shown_endpoint(row: WebhookEndpoint, secret: str | None = None) -> Answer:
+def _until(row: WebhookEndpoint) -> list[datetime]:
+    return [datetime.fromisoformat(one["until"]) for one in row.old_secrets]
+
+
+def shown_endpoint(row: WebhookEndpoint, now: datetime, secret: str | None = None) -> Answer:
     """Return an endpoint; with its secret only in the answer that made it."""
     shown = {
         "id": row.id,
@@ -130,8 +134,6 @@ def shown_endpoint(row: WebhookEndpoint, secret: str | None = None) -> Answer:
         "status": row.status,
         "disabled_at": when(row.disabled_at),
         "disabled_reason": row.disabled_reason,
-        "old_secrets_until": sorted(
-            until for one in row.old_secrets if (until := when(datetime.fromisoformat(one["until"])))
-        ),
+        "old_secrets_until": [when(until) for until in _until(row) if until > now],
     }
     return shown | ({"secret": secret} if secret is not None else {})

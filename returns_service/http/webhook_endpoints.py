@@ -82,7 +82,7 @@ async def create_webhook_endpoint(call: Call[CreateEndpoint], tx: Tx) -> Reply:
     """
     body = call.body
     row, secret = await create_endpoint(tx, body.url, body.events, body.description)
-    return Reply(shown_endpoint(row, secret), {"Location": f"{PATH}/{row.id}"})
+    return Reply(shown_endpoint(row, tx.now, secret), {"Location": f"{PATH}/{row.id}"})
 
 
 @reads(PATH, TAG, "webhook_endpoint_list", scope=SCOPE, errors=("unknown_filter",))
@@ -91,7 +91,7 @@ async def list_webhook_endpoints(call: Call[Empty], tx: Tx) -> Reply:
     chosen: Any = select(WebhookEndpoint)
     found = (await tx.execute(call.query.window(chosen, WebhookEndpoint.id, "whe"))).scalars().all()
     rows, has_more = call.query.page(found)
-    return Reply(shown_list(PATH, rows, has_more, shown_endpoint))
+    return Reply(shown_list(PATH, rows, has_more, lambda row: shown_endpoint(row, tx.now)))
 
 
 @reads(ONE, TAG, "webhook_endpoint", scope=SCOPE, errors=("not_found",))
@@ -100,7 +100,7 @@ async def read_webhook_endpoint(call: Call[Empty], tx: Tx) -> Reply:
     row = await tx.get(WebhookEndpoint, call.id("endpoint_id"))
     if row is None:
         raise Problem("not_found", f"There is no webhook endpoint {call.id('endpoint_id')}.")
-    return Reply(shown_endpoint(row))
+    return Reply(shown_endpoint(row, tx.now))
 
 
 @writes(
@@ -114,7 +114,8 @@ async def update_webhook_endpoint(call: Call[UpdateEndpoint], tx: Tx) -> Reply:
     With `status` `enabled`, one that was disabled is sent what it missed, in order.
     """
     changes = call.body.model_dump(exclude_unset=True)
-    return Reply(shown_endpoint(await update_endpoint(tx, call.by, call.id("endpoint_id"), changes)))
+    row = await update_endpoint(tx, call.by, call.id("endpoint_id"), changes)
+    return Reply(shown_endpoint(row, tx.now))
 
 
 @deletes(ONE, TAG, "deleted_webhook_endpoint", scope=SCOPE, errors=("not_found",))
@@ -134,7 +135,7 @@ async def rotate_webhook_secret(call: Call[Empty], tx: Tx) -> Reply:
     It is in this answer only; the old one signs beside it for 24 hours, as the header has room for several signatures.
     """
     row, secret = await rotate_secret(tx, call.id("endpoint_id"))
-    return Reply(shown_endpoint(row, secret))
+    return Reply(shown_endpoint(row, tx.now, secret))
 
 
 @writes(
