@@ -20,7 +20,8 @@ from returns_service.domain.problems import Problem
 from returns_service.domain.standard_webhooks import GIVE_UP_AFTER, GONE, Attempt, delay_after
 from returns_service.store.database import Tx, inserted, locked
 from returns_service.store.delivery_claims import DeliveryClaim
-from returns_service.store.tables import Delivery, Event, WebhookEndpoint
+from returns_service.store.tables import Event
+from returns_service.store.webhook_tables import Delivery, WebhookEndpoint
 
 ALL = "*"
 SUBSCRIBABLE = (ALL, *EVENT_TYPES)

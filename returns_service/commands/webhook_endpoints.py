@@ -17,7 +17,8 @@ from returns_service.commands.history import PING, By, record
 from returns_service.domain.problems import Problem
 from returns_service.domain.standard_webhooks import OLD_SECRET_SIGNS, SECRET_BYTES, secret_of
 from returns_service.store.database import Tx, locked
-from returns_service.store.tables import Delivery, Event, WebhookEndpoint
+from returns_service.store.tables import Event
+from returns_service.store.webhook_tables import Delivery, WebhookEndpoint
 
 MOST_ENDPOINTS = 32  # each has calls of its own under way in every worker
 MOST_OLD_SECRETS = 5  # each makes one more signature in the header

@@ -11,7 +11,7 @@ from returns_service.http.operations import Call, Empty, Operation, Reply, reads
 from returns_service.http.queries import shown_list
 from returns_service.http.webhook_endpoints import SCOPE, TAG
 from returns_service.store.database import Tx
-from returns_service.store.tables import Delivery
+from returns_service.store.webhook_tables import Delivery
 
 
 @reads(

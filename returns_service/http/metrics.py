@@ -7,7 +7,8 @@ from sqlmodel import col, func, select
 
 from returns_service.domain.refund_status import UNANSWERED
 from returns_service.store.database import Tx
-from returns_service.store.tables import Delivery, Refund
+from returns_service.store.tables import Refund
+from returns_service.store.webhook_tables import Delivery
 
 
 class Metrics:

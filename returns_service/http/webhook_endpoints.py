@@ -23,7 +23,7 @@ from returns_service.http.bodies import Body, Clean, Words
 from returns_service.http.operations import Call, Empty, Heard, Operation, Reply, deletes, reads, writes
 from returns_service.http.queries import shown_list
 from returns_service.store.database import Tx
-from returns_service.store.tables import WebhookEndpoint
+from returns_service.store.webhook_tables import WebhookEndpoint
 
 TAG, SCOPE = "Outgoing webhooks", "admin"
 PATH = "/v1/webhook_endpoints"

@@ -16,7 +16,8 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from returns_service.store.database import Tx
-from returns_service.store.tables import Delivery, Event, WebhookEndpoint
+from returns_service.store.tables import Event
+from returns_service.store.webhook_tables import Delivery, WebhookEndpoint
 
 LEASE_SECONDS = 30.0  # a call takes 10 at most, its write-back waits for the database
 

@@ -20,7 +20,8 @@ from returns_service.commands.stripe_says import payment_said
 from returns_service.commands.webhook_endpoints import DEAD_KEPT_DAYS
 from returns_service.domain.stripe_words import PaymentSeen
 from returns_service.store.database import Database, Tx, locked_payment
-from returns_service.store.tables import Delivery, IdempotencyKey, Payment, ReturnAuthorization, StripeEvent
+from returns_service.store.tables import IdempotencyKey, Payment, ReturnAuthorization, StripeEvent
+from returns_service.store.webhook_tables import Delivery
 from returns_service.stripe_gateway import Gateway, news_from_payload
 
 READ_AGAIN_SECONDS = 60  # a read that got no answer

@@ -15,7 +15,7 @@ from returns_service.commands.deliveries import answered, fan_out
 from returns_service.domain.standard_webhooks import Attempt
 from returns_service.store.database import Database
 from returns_service.store.delivery_claims import LEASE_SECONDS, DeliveryClaim, claim_deliveries, waiting
-from returns_service.store.tables import Delivery, WebhookEndpoint
+from returns_service.store.webhook_tables import Delivery, WebhookEndpoint
 from tests.store.conftest import Clock
 from tests.worker.receivers import Receivers
 

@@ -19,7 +19,8 @@ from returns_service.commands.history import By, record
 from returns_service.commands.webhook_endpoints import create_endpoint
 from returns_service.outgoing import Line
 from returns_service.store.database import Database, Tx
-from returns_service.store.tables import Delivery, ReturnAuthorization, WebhookEndpoint
+from returns_service.store.tables import ReturnAuthorization
+from returns_service.store.webhook_tables import Delivery, WebhookEndpoint
 from returns_service.worker.deliveries import Courier, deliver_due
 from tests.make import a_payment, a_return
 
