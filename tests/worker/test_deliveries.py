@@ -174,6 +174,23 @@ async def test_a_later_event_of_a_return_waits_and_other_returns_dont(shop: Shop
     assert to.told()[-3:] == [first, second, third]
 
 
+async def test_what_waits_says_until_when_and_goes_as_soon_as_it_may(shop: Shop, to: Receivers) -> None:
+    await to.listens()
+    first, second, third = await to.happens(await to.a_return(), count=3)
+    to.answers["shop.test"] = 500
+    for seconds in (0, 5, 30):
+        shop.turn(seconds)
+        await to.work()
+    due = {row.next_attempt_at for row in await to.deliveries()}
+    assert due == {shop.time + timedelta(minutes=5)}
+    to.answers.clear()
+    to.arrived.clear()
+    (row,) = await to.deliveries(event_id=first)
+    await shop.db.run(lambda tx: retry_delivery(tx, row.id))
+    await to.work()
+    assert to.told() == [first, second, third]
+
+
 async def test_one_event_that_nobody_can_take_doesnt_disable_an_endpoint_that_takes_the_rest(
     shop: Shop, to: Receivers
 ) -> None:
@@ -340,7 +357,9 @@ async def test_a_hanging_endpoint_has_only_so_many_calls_and_holds_up_nobody(to:
     await to.listens("hangs.test")
     await to.listens("good.test")
     to.held["hangs.test"] = asyncio.Event()
-    happened = await to.happens(count=3 * ENDPOINT_CALLS)
+    happened = await to.happens(count=ENDPOINT_CALLS - 3)
+    await to.courier.once()
+    happened += await to.happens(count=2 * ENDPOINT_CALLS)
 
     async def working() -> None:
         while True:
