@@ -18,7 +18,7 @@ from returns_service.commands.feed import last_position
 from returns_service.commands.history import EVENT_TYPES, PING
 from returns_service.domain.problems import Problem
 from returns_service.domain.standard_webhooks import GIVE_UP_AFTER, GONE, Attempt, delay_after
-from returns_service.store.database import Tx, inserted, locked
+from returns_service.store.database import Tx, inserted_all, locked
 from returns_service.store.delivery_claims import DeliveryClaim
 from returns_service.store.tables import Event
 from returns_service.store.webhook_tables import Delivery, WebhookEndpoint
@@ -46,11 +46,13 @@ async def fan_out(tx: Tx) -> list[str]:
         about = (col(Event.return_id), col(Event.refund_id), col(Event.payment_id))
         news: Any = columns(col(Event.id), col(Event.type), col(Event.position), *about)
         news = news.where(col(Event.position) > endpoint.position).order_by(col(Event.position)).limit(AT_ONCE)
+        rows = []
         for event_id, kind, position, *names in (await tx.execute(news)).all():
             endpoint.position = position
             if kind in endpoint.events or (ALL in endpoint.events and kind != PING):
                 stream = next((name for name in names if name is not None), event_id)
-                await inserted(tx, Delivery, _row(tx, endpoint, event_id, stream, position))
+                rows.append(_row(tx, endpoint, event_id, stream, position))
+        await inserted_all(tx, Delivery, rows)
     return [endpoint.id for endpoint in endpoints]
 
 

@@ -24,6 +24,7 @@ from returns_service.store.database import Database
 from returns_service.store.delivery_claims import LEASE_SECONDS, DeliveryClaim, claim_deliveries, waiting
 
 ENDPOINT_CALLS = 8  # under way to one endpoint from one process: a burst goes fast, a small shop's server copes
+WRITES_AT_ONCE = 2  # of what became of calls: many that end together leave connections to the refunds
 LOOK_SECONDS = 0.5  # not woken: each refund wakes everybody, and a listener is not that urgent
 USER_AGENT = f"returns-service/{version('returns-service')}"
 log = structlog.get_logger("returns.deliveries")
@@ -38,6 +39,7 @@ class Courier:
     lease_seconds: float = LEASE_SECONDS
     in_flight: dict[asyncio.Task[None], str] = field(default_factory=dict)  # -> the endpoint
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    writing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITES_AT_ONCE))
 
     async def once(self) -> None:
         """Begin the calls that are due; without any, wait until one ends or it is time to look again."""
@@ -78,7 +80,8 @@ class Courier:
         signed = signed_headers(claim.secrets, claim.event.id, self.db.now(), body)
         headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **signed}
         attempt = await self.line.post(claim.url, headers, body)
-        disabled = await self.db.run(lambda tx: answered(tx, claim, attempt))
+        async with self.writing:
+            disabled = await self.db.run(lambda tx: answered(tx, claim, attempt))
         if disabled is not None:
             log.warning("webhook_endpoint.disabled", endpoint=claim.endpoint_id, reason=disabled)
         elif not attempt.arrived:
