@@ -24,16 +24,19 @@ from returns_service.domain import policy as policies
 from returns_service.domain.policy import Policy
 from returns_service.http.context import Context
 from returns_service.http.routes import litestar_app
+from returns_service.outgoing import Line
 from returns_service.settings import Settings, SettingsError
 from returns_service.store import schema
 from returns_service.store.clock import elapsed
 from returns_service.store.database import Database, is_unavailable
 from returns_service.store.tables import Payment
 from returns_service.stripe_gateway import Gateway, StripeGateway
+from returns_service.worker.deliveries import Courier
 from returns_service.worker.loop import Worker
 from returns_service.worker.refunds import Till
 
 API_KEY = re.compile(r"rsk_[\w-]{20,}")
+SIGNING_SECRET = re.compile(r"whsec_[\w+/=-]{20,}")
 DATABASE_WAIT_SECONDS, DATABASE_AGAIN_SECONDS = 30.0, 0.5  # at a start: who starts us may start it as well
 CALL_SECONDS = 20.0  # a call's own limit: shorter than the lease, so its answer is written by its owner
 
@@ -106,10 +109,11 @@ async def _prepared(database: Database, settings: Settings) -> None:
             )
 
 
-def worker_of(settings: Settings, database: Database, gateway: Gateway, policy: Policy) -> Worker:
+def worker_of(settings: Settings, database: Database, gateway: Gateway, policy: Policy, line: Line) -> Worker:
     """Return a worker over these parts."""
     return Worker(
         till=Till(database, gateway, budget=settings.stripe_budget),
+        courier=Courier(database, line),
         policy=policy,
         livemode=settings.livemode,
         concurrency=settings.worker_concurrency,
@@ -169,7 +173,7 @@ async def serve(
     try:
         await prepare(database, settings)
         context = Context(database=database, gateway=gateway, settings=settings, policy=policy)
-        worker = worker_of(settings, database, gateway, policy)
+        worker = worker_of(settings, database, gateway, policy, context.line)
         if with_worker:
             context.metrics.follow(worker.till.done)
 
@@ -182,6 +186,7 @@ async def serve(
             finally:
                 stop.set()
                 await work
+                await context.line.close()
 
         application = litestar_app(context, lifespan=[worker_inside] if with_worker else [])
         config = uvicorn.Config(
@@ -217,6 +222,7 @@ async def serve(
 async def work(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:
     """Work until SIGTERM or Ctrl-C."""
     database, gateway, policy = database_of(settings), gateway_of(settings), policy_of(settings)
+    line = Line(allow_private=settings.webhooks_allow_private)
     try:
         await prepare(database, settings)
         stop = asyncio.Event()
@@ -224,8 +230,9 @@ async def work(settings: Settings, on_ready: Callable[[], None] = lambda: None) 
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         on_ready()
         gc.freeze()  # what was loaded to start lives on: no collection has to walk through it, while calls wait
-        await worker_of(settings, database, gateway, policy).run(stop)
+        await worker_of(settings, database, gateway, policy, line).run(stop)
     finally:
+        await line.close()
         await gateway.close()
         await database.close()
 
@@ -254,10 +261,10 @@ def set_up_logs(settings: Settings) -> None:
 
 
 def masked(event: MutableMapping[str, Any], secrets: list[str]) -> MutableMapping[str, Any]:
-    """Return the log event with every secret of the settings, and every API key of ours, replaced in its texts."""
+    """Return the log event with every secret of the settings, and every key of ours, replaced in its texts."""
     for name, value in event.items():
         if isinstance(value, str):
             for secret in secrets:
                 value = value.replace(secret, "***")  # noqa: PLW2901
-            event[name] = API_KEY.sub("rsk_***", value)
+            event[name] = SIGNING_SECRET.sub("whsec_***", API_KEY.sub("rsk_***", value))
     return event

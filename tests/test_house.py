@@ -9,11 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from returns_service.domain.problems import PROBLEMS
+from returns_service.domain.standard_webhooks import secret_of, signed_headers
 from tests.readme import README, current
 
 ROOT = Path(__file__).parent.parent
@@ -126,6 +129,21 @@ def test_the_readmes_curl_lines_run(tmp_path: Path) -> None:
     assert code == 0, printed + complaints
     said = [line for line in printed.splitlines() if not line.startswith("ready")]
     assert said == ["approved", "receipt", "3333", "receipt", "refunded"]
+
+
+def test_the_readmes_lines_verify_an_outgoing_webhook() -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)  # noqa: S102 - our own README
+    event_of, now, body = names["event_of"], datetime.now(UTC), b'{"id": "evt_1"}'
+    new, old, other = (secret_of(bytes([number]) * 32) for number in (1, 2, 3))
+    headers = signed_headers([new, old], "evt_1", now, body)
+    assert event_of(headers, body, new) == event_of(headers, body, old) == {"id": "evt_1"}
+    late = signed_headers([new], "evt_1", now - timedelta(seconds=301), body)
+    for wrong in ((headers, body, other), (headers, body + b" ", new), ({**headers, "webhook-id": "evt_2"}, body, new),
+                  (late, body, new)):  # fmt: skip
+        with pytest.raises(ValueError, match="the "):
+            event_of(*wrong)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,6 @@ from returns_service.app import masked
 
 
 def test_secrets_and_api_keys_never_reach_the_log() -> None:
-    stripe, ours = "sk_test_" + "canary", "rsk_" + "c" * 43
-    event = masked({"error": f"refused {stripe}, asked with {ours}", "count": 3}, [stripe])
-    assert event == {"error": "refused ***, asked with rsk_***", "count": 3}
+    stripe, ours, signing = "sk_test_" + "canary", "rsk_" + "c" * 43, "whsec_" + "c+/" * 14 + "c="
+    event = masked({"error": f"refused {stripe}, asked with {ours}, signed with {signing}", "count": 3}, [stripe])
+    assert event == {"error": "refused ***, asked with rsk_***, signed with whsec_***", "count": 3}

@@ -154,7 +154,7 @@ async def pulse(tx: Tx) -> Pulse:
     run = select(col(ReconciliationRun.id)).where(col(ReconciliationRun.finished_at).is_not(None))
     found = await tx.execute(
         select(
-            select(col(Sweep.cursor)).where(col(Sweep.name) == "events").scalar_subquery(),
+            select(col(Sweep.done_at)).where(col(Sweep.name) == "events").scalar_subquery(),
             select(col(StripePace.failures)).where(col(StripePace.id) == 1).scalar_subquery(),
             select(col(StripePace.open_reason)).where(col(StripePace.id) == 1).scalar_subquery(),
             tried.where(_status(*UNANSWERED), col(Refund.attempts) > 0, ~HELD).scalar_subquery(),
@@ -163,8 +163,7 @@ async def pulse(tx: Tx) -> Pulse:
             run.order_by(col(ReconciliationRun.id).desc()).limit(1).scalar_subquery(),
         )
     )
-    cursor, failures, problem, unanswered_since, overdue_since, overdue, last_run = found.one()
-    read_at = datetime.fromisoformat(cursor) if cursor else None
+    read_at, failures, problem, unanswered_since, overdue_since, overdue, last_run = found.one()
     return Pulse(read_at, failures or 0, problem, unanswered_since, overdue_since, overdue, last_run)
 
 

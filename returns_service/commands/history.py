@@ -1,15 +1,16 @@
-"""The append-only history: an event and its outgoing deliveries, in the transaction of what happened."""
+"""The append-only history: an event in the transaction of what happened.
+
+Who listens is told from the feed, after the commit (`deliveries.py`): no request waits for it, and none can be missed.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlmodel import col, select
-
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.store.database import Tx
-from returns_service.store.tables import Delivery, Event, Payment, Refund, ReturnAuthorization, WebhookEndpoint
+from returns_service.store.tables import Event, Payment, Refund, ReturnAuthorization
 
 EVENT_TYPES = (
     "return.created",
@@ -25,6 +26,7 @@ EVENT_TYPES = (
     "payment.overpaid",
     "refund_rate.exceeded",
 )
+PING = "ping"  # a test of one endpoint: in the history, but nobody else is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +65,4 @@ async def record(
         created_at=tx.now,
     )
     tx.add(event)
-    for endpoint in await _listening(tx):
-        if kind in endpoint.events or "*" in endpoint.events:
-            tx.add(
-                Delivery(
-                    id=tx.new_id("dlv"),
-                    event_id=event.id,
-                    endpoint_id=endpoint.id,
-                    next_attempt_at=tx.now,
-                    created_at=tx.now,
-                )
-            )
-            tx.wake_workers()
     return event
-
-
-async def _listening(tx: Tx) -> list[WebhookEndpoint]:
-    if "endpoints" not in tx.info:
-        enabled = select(WebhookEndpoint).where(col(WebhookEndpoint.status) == "enabled")
-        tx.info["endpoints"] = list((await tx.exec(enabled)).all())
-    endpoints: list[WebhookEndpoint] = tx.info["endpoints"]
-    return endpoints

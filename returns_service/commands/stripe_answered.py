@@ -175,6 +175,7 @@ def send_again(tx: Tx, row: Refund, why: str) -> None:
     """Give an unknown refund a new key, on a person's word, after an empty look-up."""
     _next_generation(tx, row, why)
     row.status, row.next_attempt_at = "queued", tx.now
+    row.lease_token += 1  # who asked under the key before is late
     tx.wake_workers()
 
 

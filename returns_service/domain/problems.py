@@ -146,6 +146,11 @@ PROBLEMS: dict[str, Kind] = {
     ),
     "too_early": Kind("Too early to send again", 409, "Wait 15 minutes after the last attempt; see `possible_at`."),
     "refund_found": Kind("Stripe has this refund already", 409, "It was adopted: read it again."),
+    # outgoing webhooks
+    "url_not_allowed": Kind(
+        "This URL may not be called", 422, "Use https and a host whose addresses are all on the public internet."
+    ),
+    "too_many_endpoints": Kind("There are too many webhook endpoints", 422, "Delete one that nobody needs."),
     # us
     "database_unavailable": Kind("The database can't be reached", 503, "Repeat the same request in a moment."),
     "internal_error": Kind(

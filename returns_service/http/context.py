@@ -11,6 +11,7 @@ from litestar.connection import ASGIConnection
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.http.limits import Limiter
 from returns_service.http.metrics import Metrics
+from returns_service.outgoing import Line
 from returns_service.settings import Settings
 from returns_service.store.database import Database
 from returns_service.stripe_gateway import Gateway
@@ -26,10 +27,12 @@ class Context:
     policy: Policy = field(default=DEFAULT)
     metrics: Metrics = field(default_factory=Metrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set it to end live streams: a stop waits for them
+    line: Line = field(init=False)  # to hosts that callers name
     keys: Limiter = field(init=False)  # how fast each API key may ask
     strangers: Limiter = field(init=False)  # how fast an address may be refused
 
     def __post_init__(self) -> None:
+        self.line = Line(allow_private=self.settings.webhooks_allow_private)
         self.keys, self.strangers = Limiter(self.settings.rate_limit), Limiter(self.settings.rate_limit)
 
 

@@ -3,7 +3,7 @@
 A `worker` process answers no HTTP, so what a worker must not get away with (work that stands still, a sweep that reads
 nothing, a desk that grows) is read from rows at each scrape: any web tells it, whichever process does the work. Only
 where `serve` has its worker inside does it count that worker's calls and chores as well. The statements go by partial
-indexes or read one row, but for two sums that scan: refunds by status, and disputes.
+indexes or read one row, but for three sums that scan: refunds and deliveries by status, and disputes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from returns_service.domain.refund_status import OPEN, UNANSWERED
 from returns_service.store.database import Tx
 from returns_service.store.reconciliation_tables import ReconciliationRun
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization, StripeEvent
+from returns_service.store.webhook_tables import Delivery
 
 LATE_SECONDS = 60  # what is due is looked at within seconds; a claim under way moves its moment ahead
 CHORES = {
@@ -49,6 +50,11 @@ class Metrics:
         self.oldest = self._gauge(
             "oldest_unanswered_refund_seconds",
             "Age of the oldest refund that Stripe has not answered; 0 where none is open.",
+        )
+        self.deliveries = self._gauge("deliveries", "Deliveries by status.", "status")
+        self.oldest_delivery = self._gauge(
+            "oldest_pending_delivery_seconds",
+            "Age of the oldest delivery that has not arrived yet; 0: none is pending.",
         )
         self.due = self._gauge("refunds_due", "Refunds to be looked at by now, less those a dispute holds.", "status")
         self.overdue = self._gauge("refunds_overdue", f"Of these, late by more than {LATE_SECONDS} s.", "status")
@@ -79,6 +85,7 @@ class Metrics:
         self.oldest.set(_age(tx, since))
         await self._look_at_work(tx)
         await self._look_at_stripe(tx)
+        await self._look_at_deliveries(tx)
         await self._look_at_the_desk(tx)
         self.database.set(1)
 
@@ -110,6 +117,14 @@ class Metrics:
         if last is not None:
             self.sweep.labels("reconciliation").set(_age(tx, last.finished_at))
         self.differing.set(last.differing or 0 if last else 0)
+
+    async def _look_at_deliveries(self, tx: Tx) -> None:
+        self.deliveries.clear()
+        by_status = select(Delivery.status, func.count()).group_by(col(Delivery.status))
+        for status, number in (await tx.exec(by_status)).all():
+            self.deliveries.labels(status).set(number)
+        waiting = select(func.min(Delivery.created_at)).where(col(Delivery.status) == "pending")
+        self.oldest_delivery.set(_age(tx, (await tx.exec(waiting)).first()))
 
     async def _look_at_the_desk(self, tx: Tx) -> None:
         beat = await attention.pulse(tx)

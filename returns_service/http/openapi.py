@@ -30,6 +30,7 @@ TAGS = {
     "Events": "The history, as a list or live.",
     "Reconciliations": "Each comparison with Stripe's ledger, and what differed.",
     "Desk": "What waits for a person.",
+    "Outgoing webhooks": "Who is told what happens, and whether it arrived.",
     "Service": "Webhooks from Stripe, health, figures: no key is asked.",
 }
 READ_ERRORS = ("unauthorized", "insufficient_scope", "rate_limited", "database_unavailable", "internal_error")

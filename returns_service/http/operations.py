@@ -100,12 +100,13 @@ def reads(
     parameters: Mapping[str, str] | None = None,
     expandable: tuple[str, ...] = (),
     streams: bool = False,
+    scope: str = "returns:read",
 ) -> Declared[Empty]:
     """Declare a read: a GET in one transaction that locks nothing."""
 
     def declared(work: Work[Empty]) -> Operation:
         return Operation(
-            "GET", path, *_said(work), tag, "returns:read", work, 200, answer,
+            "GET", path, *_said(work), tag, scope, work, 200, answer,
             errors=errors, parameters=parameters or {}, expandable=expandable, streams=streams,
         )  # fmt: skip
 
@@ -132,6 +133,15 @@ def writes(
             "POST", path, *_said(work), tag, scope, work, status, answer,
             body=body, example=example, errors=errors, first=first, key_required=key_required,
         )  # fmt: skip
+
+    return declared
+
+
+def deletes(path: str, tag: str, answer: str, *, scope: str, errors: tuple[str, ...] = ()) -> Declared[Empty]:
+    """Declare a removal: a DELETE without a body."""
+
+    def declared(work: Work[Empty]) -> Operation:
+        return Operation("DELETE", path, *_said(work), tag, scope, work, 200, answer, errors=errors)
 
     return declared
 

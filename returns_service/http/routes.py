@@ -10,6 +10,7 @@ from litestar.datastructures import MutableScopeHeaders, State
 from litestar.types import Message, Scope
 
 from returns_service.http import (
+    deliveries,
     desk,
     docs,
     events,
@@ -21,6 +22,7 @@ from returns_service.http import (
     return_refunds,
     returns,
     stripe_webhook,
+    webhook_endpoints,
 )
 from returns_service.http.calls import handler_of
 from returns_service.http.context import Context
@@ -37,6 +39,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *events.OPERATIONS,
     *reconciliations.OPERATIONS,
     *desk.OPERATIONS,
+    *webhook_endpoints.OPERATIONS,
+    *deliveries.OPERATIONS,
 )
 SAFE = {
     "X-Content-Type-Options": "nosniff",

@@ -6,7 +6,9 @@ from typing import Any
 
 from returns_service.commands.attention import KINDS
 from returns_service.commands.attention_shown import ACTIONS
-from returns_service.commands.history import EVENT_TYPES
+from returns_service.commands.deliveries import STATUSES as DELIVERY_STATUSES
+from returns_service.commands.deliveries import SUBSCRIBABLE
+from returns_service.commands.history import EVENT_TYPES, PING
 from returns_service.commands.receipts import DECISIONS, DISPOSITIONS
 from returns_service.commands.returns import METHODS
 from returns_service.domain.policy import CONDITIONS
@@ -20,7 +22,10 @@ Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 FLAG: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
-LISTED = ("return", "refund", "receipt", "event", "reconciliation", "reconciliation_difference", "desk_item")
+LISTED = (
+    "return", "refund", "receipt", "event", "reconciliation", "reconciliation_difference", "desk_item",
+    "webhook_endpoint", "delivery",
+)  # fmt: skip
 WHOLE: Schema = {"type": "integer"}
 TIME: Schema = {"type": "string", "format": "date-time"}
 THING: Schema = {"type": "object"}
@@ -174,8 +179,9 @@ SHAPES: dict[str, Schema] = {
     ),
     "event": thing(
         "What happened to what, and who did it.",
-        id=an_id("evt"), object=the("event"), created=TIME, type=one_of(EVENT_TYPES), return_=maybe(an_id("ret")),
-        refund=maybe(an_id("rfd")), payment=maybe(an_id("pay")), actor=TEXT, request_id=maybe(TEXT),
+        id=an_id("evt"), object=the("event"), created=TIME, type=one_of((*EVENT_TYPES, PING)),
+        return_=maybe(an_id("ret")), refund=maybe(an_id("rfd")), payment=maybe(an_id("pay")), actor=TEXT,
+        request_id=maybe(TEXT),
         sequence={"type": ["integer", "null"], "description": "Counts the events of one return, from 1."}, data=THING,
     ),
     "reconciliation": thing(
@@ -202,6 +208,23 @@ SHAPES: dict[str, Schema] = {
         advice={**TEXT, "description": "What can be done now."}, actions=listed(one_of(ACTIONS)), attempts=maybe(COUNT),
         next_attempt_at=maybe(TIME), stripe_event=maybe(TEXT), reconciliation=maybe(an_id("rec")),
     ),
+    "webhook_endpoint": thing(
+        "Where somebody wants to be told (https://www.standardwebhooks.com).",
+        id=an_id("whe"), object=the("webhook_endpoint"), created=TIME, url=TEXT, events=listed(one_of(SUBSCRIBABLE)),
+        description=maybe(TEXT), status=one_of(("enabled", "disabled")), disabled_at=maybe(TIME),
+        disabled_reason=maybe(TEXT),
+        old_secrets_until={**listed(TIME), "description": "Secrets rotated away sign beside the new one until then."},
+    ),
+    "deleted_webhook_endpoint": thing(
+        "It is gone.", id=an_id("whe"), object=the("webhook_endpoint"), deleted={"const": True}
+    ),
+    "delivery": thing(
+        "One event on its way to one endpoint.",
+        id=an_id("dlv"), object=the("delivery"), created=TIME, event=an_id("evt"), endpoint=an_id("whe"),
+        status=one_of(DELIVERY_STATUSES), reason={**maybe(TEXT), "description": "Why it is dead."},
+        attempts=listed(thing("One call.", at=TIME, status=maybe(WHOLE), error=maybe(TEXT))),
+        next_attempt_at=maybe(TIME), ended_at=maybe(TIME),
+    ),
     "problem": {
         "type": "object",
         "description": "What can't be done and why (RFC 9457). A problem's own facts stand beside these members.",
@@ -215,6 +238,7 @@ SHAPES: dict[str, Schema] = {
 }  # fmt: skip
 # Only where they were asked for.
 SHAPES["return"]["properties"] |= {"refunds": listed(ref("refund")), "events": listed(ref("event"))}
+SHAPES["webhook_endpoint"]["properties"]["secret"] = {**TEXT, "description": "Where it is made, and only there."}
 SHAPES |= {f"{name}_list": page(name) for name in LISTED}
 SHAPES["desk_item_list"] = thing(
     "One page, most urgent first, then oldest.",

@@ -274,3 +274,10 @@ async def inserted(tx: Tx, kind: type[SQLModel], values: Mapping[str, Any]) -> b
     insert = insert_postgresql if tx.postgresql else insert_sqlite
     done: Any = await tx.execute(insert(kind).values(**values).on_conflict_do_nothing())
     return bool(done.rowcount)
+
+
+async def inserted_all(tx: Tx, kind: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, each unless one of its unique keys is taken."""
+    insert = insert_postgresql if tx.postgresql else insert_sqlite
+    if rows:
+        await tx.execute(insert(kind).on_conflict_do_nothing(), [dict(row) for row in rows])

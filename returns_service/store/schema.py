@@ -11,9 +11,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlmodel import SQLModel
 
+from returns_service.store import reconciliation_tables, webhook_tables  # noqa: F401  (fills SQLModel.metadata)
 from returns_service.store.database import Database
-from returns_service.store.reconciliation_tables import ReconciliationRun
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK = 7_263_845_001  # any number, the same for all: one migration at a time
@@ -86,4 +87,4 @@ def differences(connection: Connection) -> list[Any]:
     from alembic.autogenerate import compare_metadata
 
     context = MigrationContext.configure(connection, opts={"compare_type": True})
-    return list(compare_metadata(context, ReconciliationRun.metadata))
+    return list(compare_metadata(context, SQLModel.metadata))

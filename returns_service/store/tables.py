@@ -266,39 +266,6 @@ class StripeEvent(SQLModel, table=True):
     next_attempt_at: datetime | None = a_time(nullable=True)
 
 
-class WebhookEndpoint(SQLModel, table=True):
-    """Where a shop wants to be told (Standard Webhooks)."""
-
-    __tablename__ = "webhook_endpoint"
-    __table_args__ = (words("status", ["enabled", "disabled"], "status"),)
-
-    id: str = Field(primary_key=True)
-    url: str
-    events: list[str] = an_object(list)
-    description: str | None = None
-    secret: str
-    status: str = "enabled"
-    created_at: datetime = a_time()
-
-
-class Delivery(SQLModel, table=True):
-    """One event on its way to one endpoint."""
-
-    __tablename__ = "delivery"
-    __table_args__ = (
-        words("status", ["pending", "delivered", "dead"], "status"),
-        partial("ix_delivery_due", "next_attempt_at", where=DUE_SQL),
-    )
-
-    id: str = Field(primary_key=True)
-    event_id: str = Field(foreign_key="event.id", index=True)
-    endpoint_id: str = Field(foreign_key="webhook_endpoint.id", index=True)
-    status: str = "pending"
-    attempts: list[dict[str, Any]] = an_object(list)  # [{at, status, error}]
-    next_attempt_at: datetime | None = a_time(nullable=True)
-    created_at: datetime = a_time()
-
-
 class ApiKey(SQLModel, table=True):
     """Who may call, and what. Only a hash of the secret is kept."""
 
@@ -364,6 +331,7 @@ class Sweep(SQLModel, table=True):
 
     name: str = Field(primary_key=True)
     cursor: str | None = None
+    done_at: datetime | None = a_time(nullable=True)  # when it last got through; at first, when it began
     next_at: datetime = a_time()
     lease_until: datetime | None = a_time(nullable=True)
 

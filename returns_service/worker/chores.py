@@ -17,9 +17,11 @@ from returns_service.commands.history import By
 from returns_service.commands.inbox import process
 from returns_service.commands.refunds import follow_up
 from returns_service.commands.stripe_says import payment_said
+from returns_service.commands.webhook_endpoints import DEAD_KEPT_DAYS
 from returns_service.domain.stripe_words import PaymentSeen
 from returns_service.store.database import Database, Tx, locked_payment
 from returns_service.store.tables import IdempotencyKey, Payment, ReturnAuthorization, StripeEvent
+from returns_service.store.webhook_tables import Delivery
 from returns_service.stripe_gateway import Gateway, news_from_payload
 
 READ_AGAIN_SECONDS = 60  # a read that got no answer
@@ -86,18 +88,23 @@ async def follow_up_again(db: Database, by: By) -> bool:
 
 
 async def forget_old(db: Database, *, idempotency_hours: int, inbox_days: int) -> int:
-    """Delete stored answers, and events of Stripe's, that nobody will ask for again; return how many rows.
+    """Delete stored answers, deliveries and events of Stripe's that nobody will ask for again; return how many rows.
 
     A folded event loses its body first and its row once Stripe can't tell it again (it keeps them for 30 days); one
-    whose fold raised stays. In small transactions: nobody waits for a cleaning.
+    whose fold raised stays. A delivery that arrived goes with them; one that was given up waits longer for a person.
+    In small transactions: nobody waits for a cleaning.
     """
     now = db.now()
     old_event = col(StripeEvent.processed_at) < now - timedelta(days=inbox_days)
     gone_event = col(StripeEvent.processed_at) < now - timedelta(days=max(inbox_days, STRIPE_KEEPS_DAYS))
+    arrived = and_(col(Delivery.status) == "delivered", col(Delivery.ended_at) < now - timedelta(days=inbox_days))
+    given_up = and_(col(Delivery.status) == "dead", col(Delivery.ended_at) < now - timedelta(days=DEAD_KEPT_DAYS))
     old_key = col(IdempotencyKey.created_at) < now - timedelta(hours=idempotency_hours)
     done = 0
     for kind, chosen, values in (
         (IdempotencyKey, old_key, None),
+        (Delivery, arrived, None),
+        (Delivery, given_up, None),
         (StripeEvent, gone_event, None),
         (StripeEvent, and_(old_event, col(StripeEvent.payload) != ""), {"payload": ""}),
     ):

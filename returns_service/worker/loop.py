@@ -13,6 +13,7 @@ from returns_service.domain.policy import Policy
 from returns_service.store import claims
 from returns_service.store.database import is_unavailable, may_pass
 from returns_service.worker import chores, sweeps
+from returns_service.worker.deliveries import Courier
 from returns_service.worker.reconcile import reconcile_daily
 from returns_service.worker.refunds import Till, Turn, renew_leases
 from returns_service.worker.wake import listen
@@ -28,9 +29,10 @@ log = structlog.get_logger("returns.worker")
 
 @dataclass
 class Worker:
-    """One worker of a process: refunds beside chores, until `stop` is set."""
+    """One worker of a process: refunds beside chores and outgoing webhooks, until `stop` is set."""
 
     till: Till
+    courier: Courier
     policy: Policy
     livemode: bool
     concurrency: int = 64
@@ -48,6 +50,7 @@ class Worker:
         helpers = [
             asyncio.create_task(listen(self.till.db), name="wake"),
             asyncio.create_task(self._forever(lambda: self._do_chores(by)), name="chores"),
+            asyncio.create_task(self._forever(self.courier.once), name="deliveries"),
             asyncio.create_task(self._renew(), name="renew"),
             asyncio.create_task(self._forget(), name="forget"),
             asyncio.create_task(self._reconcile(by), name="reconcile"),
@@ -61,7 +64,7 @@ class Worker:
                 helper.cancel()
             stopped.cancel()
             await asyncio.gather(*helpers, stopped, return_exceptions=True)
-            await self._finish()
+            await asyncio.gather(self._finish(), self.courier.finish(self.shutdown_seconds))
 
     async def _refunds_once(self) -> None:
         db = self.till.db

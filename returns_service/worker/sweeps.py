@@ -54,7 +54,7 @@ async def pull_missed_events(db: Database, gateway: Gateway, by: By, *, livemode
                 missed.append(news)
     except StripeSilent as silence:
         log.warning("events.not_listed", answer=silence.answer.code)
-        await _finished(db, since, again_seconds=EVERY_SECONDS / 5)
+        await _finished(db, None, again_seconds=EVERY_SECONDS / 5)
         return 0
     for news in reversed(missed):  # oldest first, as they would have come
         await db.run(lambda tx, news=news: receive(tx, by, news, livemode=livemode))  # type: ignore[misc]
@@ -66,7 +66,7 @@ async def pull_missed_events(db: Database, gateway: Gateway, by: By, *, livemode
 
 async def _claimed(db: Database) -> datetime | None:
     async with db.transaction() as tx:
-        await inserted(tx, Sweep, {"name": "events", "next_at": tx.now})
+        await inserted(tx, Sweep, {"name": "events", "next_at": tx.now, "done_at": tx.now})
         chosen = select(Sweep).where(col(Sweep.name) == "events").with_for_update()
         row = (await tx.execute(chosen)).scalars().one()
         # What lies further ahead than we ever set it was set by a clock since set back.
@@ -78,11 +78,13 @@ async def _claimed(db: Database) -> datetime | None:
         return max(since, tx.now - STRIPE_KEEPS)
 
 
-async def _finished(db: Database, cursor: datetime, *, again_seconds: float) -> None:
+async def _finished(db: Database, cursor: datetime | None, *, again_seconds: float) -> None:
+    """End a look; without a cursor Stripe's list could not be read."""
     async with db.transaction() as tx:
         row = await tx.get_one(Sweep, "events")
-        row.cursor, row.lease_until = cursor.isoformat(), None
-        row.next_at = tx.now + timedelta(seconds=again_seconds)
+        row.lease_until, row.next_at = None, tx.now + timedelta(seconds=again_seconds)
+        if cursor is not None:
+            row.cursor, row.done_at = cursor.isoformat(), tx.now
 
 
 async def _is_known(db: Database, event_id: str) -> bool:

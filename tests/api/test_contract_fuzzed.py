@@ -74,10 +74,13 @@ async def stocked(shop: Shop) -> dict[str, list[str]]:
     returns = [(await shop.requested())["id"], queued["id"], failed["id"]]
     refunds = [row["id"] for row in (await shop.get("/v1/refunds")).json()["data"]]
     undeclared = [item["id"] for item in extra["undeclared"]]
+    hook = {"url": "https://shop.test/hook", "events": ["*"]}
+    endpoints = [(await shop.post("/v1/webhook_endpoints", hook)).json()["id"] for _ in range(2)]
+    delivery = (await shop.post(f"/v1/webhook_endpoints/{endpoints[0]}/test")).json()["id"]
     payments = [failed["payment"], failed["payment_intent"], failed["charge"]]
     return {
         "return_id": returns, "refund_id": refunds, "receipt_id": [receipt["id"]], "undeclared_id": undeclared,
-        "payment_id": payments,
+        "payment_id": payments, "endpoint_id": endpoints, "delivery_id": [delivery],
     }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from returns_service.commands.history import By
 from returns_service.domain.stripe_words import StripeNews
 from returns_service.http.metrics import Metrics
 from returns_service.store.tables import StripeEvent
+from returns_service.worker.deliveries import Courier
 from returns_service.worker.loop import Worker
 from returns_service.worker.reconcile import reconcile
 from returns_service.worker.refunds import Till
@@ -239,7 +240,8 @@ async def test_disputes_and_events_that_cannot_be_folded_are_seen(shop: Shop) ->
 
 async def test_the_work_of_a_worker_inside_is_counted_and_its_sweep_has_an_age(shop: Shop) -> None:
     context = shop.context
-    worker = Worker(Till(context.database, context.gateway), context.policy, livemode=False)
+    courier = Courier(context.database, context.line)
+    worker = Worker(Till(context.database, context.gateway), courier, context.policy, livemode=False)
     context.metrics.follow(worker.till.done)
     said(await shop.post("/v1/refunds", {"payment_intent": shop.paid(), "amount": 5}), 202)
     shop.line.lost = True

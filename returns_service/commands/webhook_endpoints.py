@@ -1,0 +1,140 @@
+"""Who wants to be told, and of what: endpoints made, changed, tested, deleted, and their signing secrets."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete
+from sqlmodel import col, func, select
+
+from returns_service.commands.answers import Answer, when
+from returns_service.commands.deliveries import delivered_alone, disable, send_again
+from returns_service.commands.feed import last_position, place_events
+from returns_service.commands.history import PING, By, record
+from returns_service.domain.problems import Problem
+from returns_service.domain.standard_webhooks import OLD_SECRET_SIGNS, SECRET_BYTES, secret_of
+from returns_service.store.database import Tx, locked
+from returns_service.store.tables import Event
+from returns_service.store.webhook_tables import Delivery, WebhookEndpoint
+
+MOST_ENDPOINTS = 32  # each has calls of its own under way in every worker
+MOST_OLD_SECRETS = 5  # each makes one more signature in the header
+DEAD_KEPT_DAYS = 90  # what an endpoint missed longer ago is not told when it is enabled again
+
+
+async def create_endpoint(
+    tx: Tx, url: str, events: Sequence[str], description: str | None
+) -> tuple[WebhookEndpoint, str]:
+    """Return the new endpoint and its secret; it is told what is committed from now on. Raises Problem."""
+    if (await tx.exec(select(func.count()).select_from(WebhookEndpoint))).one() >= MOST_ENDPOINTS:
+        raise Problem("too_many_endpoints", f"There are {MOST_ENDPOINTS} already.")
+    await place_events(tx)
+    secret = secret_of(secrets.token_bytes(SECRET_BYTES))
+    row = WebhookEndpoint(
+        id=tx.new_id("whe"),
+        url=url,
+        events=_once_each(events),
+        description=description,
+        secret=secret,
+        position=await last_position(tx),
+        created_at=tx.now,
+    )
+    tx.add(row)
+    await tx.flush()
+    return row, secret
+
+
+async def update_endpoint(tx: Tx, by: By, endpoint_id: str, changes: Mapping[str, Any]) -> WebhookEndpoint:
+    """Change `url`, `events`, `description` or `status`, as far as given; return the endpoint.
+
+    Enabled again, or at another URL, it is sent at once what it has not got. Raises Problem not_found.
+    """
+    row = await locked_endpoint(tx, endpoint_id)
+    if "description" in changes:
+        row.description = changes["description"]
+    if changes.get("events") is not None:
+        row.events = _once_each(changes["events"])
+    moved = changes.get("url") is not None and changes["url"] != row.url
+    if moved:
+        row.url = changes["url"]
+    status = changes.get("status") or row.status
+    if status == "disabled" and row.status == "enabled":
+        await disable(tx, row, f"Disabled by {by.actor}.")
+    elif status == "enabled" and row.status == "disabled":
+        row.status, row.disabled_at, row.disabled_reason = "enabled", None, None
+        row.position = max(row.position, await _long_ago(tx))
+        await send_again(tx, row, dead=True)
+    elif status == "enabled" and moved:
+        await send_again(tx, row, dead=False)
+    await tx.flush()
+    return row
+
+
+async def _long_ago(tx: Tx) -> int:
+    """Return the feed's place up to which nobody is told any more."""
+    await place_events(tx)
+    old = select(func.max(Event.position)).where(col(Event.created_at) < tx.now - timedelta(days=DEAD_KEPT_DAYS))
+    return (await tx.exec(old)).first() or 0
+
+
+async def rotate_secret(tx: Tx, endpoint_id: str) -> tuple[WebhookEndpoint, str]:
+    """Return the endpoint and its new secret; the old one signs beside it for a day. Raises Problem not_found."""
+    row = await locked_endpoint(tx, endpoint_id)
+    old = {"secret": row.secret, "until": (tx.now + OLD_SECRET_SIGNS).isoformat()}
+    kept = [one for one in row.old_secrets if datetime.fromisoformat(one["until"]) > tx.now]
+    row.old_secrets = [old, *kept][:MOST_OLD_SECRETS]
+    row.secret = secret_of(secrets.token_bytes(SECRET_BYTES))
+    await tx.flush()
+    return row, row.secret
+
+
+async def ping_endpoint(tx: Tx, by: By, endpoint_id: str) -> Delivery:
+    """Write a `ping` that goes to this endpoint alone, the way of all events. Raises Problem not_found."""
+    row = await locked_endpoint(tx, endpoint_id)
+    event = await record(tx, by, PING, data={"endpoint": row.id})
+    return await delivered_alone(tx, row, event)
+
+
+async def delete_endpoint(tx: Tx, endpoint_id: str) -> None:
+    """Take the endpoint away, and its deliveries with it. Raises Problem not_found."""
+    row = await locked_endpoint(tx, endpoint_id)
+    await tx.execute(delete(Delivery).where(col(Delivery.endpoint_id) == row.id))
+    await tx.delete(row)
+    await tx.flush()
+
+
+async def locked_endpoint(tx: Tx, endpoint_id: str) -> WebhookEndpoint:
+    """Return an endpoint, locked. Raises Problem not_found."""
+    chosen = select(WebhookEndpoint).where(col(WebhookEndpoint.id) == endpoint_id)
+    found = await locked(tx, chosen, WebhookEndpoint)
+    if not found:
+        raise Problem("not_found", f"There is no webhook endpoint {endpoint_id}.")
+    return found[0]
+
+
+def _once_each(events: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(events))
+
+
+def _until(row: WebhookEndpoint) -> list[datetime]:
+    return [datetime.fromisoformat(one["until"]) for one in row.old_secrets]
+
+
+def shown_endpoint(row: WebhookEndpoint, now: datetime, secret: str | None = None) -> Answer:
+    """Return an endpoint; with its secret only in the answer that made it."""
+    shown = {
+        "id": row.id,
+        "object": "webhook_endpoint",
+        "created": when(row.created_at),
+        "url": row.url,
+        "events": row.events,
+        "description": row.description,
+        "status": row.status,
+        "disabled_at": when(row.disabled_at),
+        "disabled_reason": row.disabled_reason,
+        "old_secrets_until": [when(until) for until in _until(row) if until > now],
+    }
+    return shown | ({"secret": secret} if secret is not None else {})

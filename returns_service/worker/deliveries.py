@@ -1,0 +1,115 @@
+"""Outgoing webhooks: claim in one transaction, call in none, write what became of it in another. At least once.
+
+Each endpoint has calls of its own: one that hangs holds up its own events and nobody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+import msgspec
+import structlog
+
+from returns_service.commands import feed
+from returns_service.commands.answers import shown_event
+from returns_service.commands.deliveries import answered, fan_out
+from returns_service.domain.standard_webhooks import signed_headers
+from returns_service.outgoing import Line
+from returns_service.store.clock import elapsed
+from returns_service.store.database import Database
+from returns_service.store.delivery_claims import LEASE_SECONDS, DeliveryClaim, claim_deliveries, waiting
+
+ENDPOINT_CALLS = 8  # under way to one endpoint from one process: a burst goes fast, a small shop's server copes
+WRITES_AT_ONCE = 2  # of what became of calls: many that end together leave connections to the refunds
+LOOK_SECONDS = 0.5  # not woken: each refund wakes everybody, and a listener is not that urgent
+USER_AGENT = f"returns-service/{version('returns-service')}"
+log = structlog.get_logger("returns.deliveries")
+
+
+@dataclass
+class Courier:
+    """Tells all endpoints what happened; one a process."""
+
+    db: Database
+    line: Line
+    lease_seconds: float = LEASE_SECONDS
+    in_flight: dict[asyncio.Task[None], str] = field(default_factory=dict)  # -> the endpoint
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    writing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITES_AT_ONCE))
+
+    async def once(self) -> None:
+        """Begin the calls that are due; without any, wait until one ends or it is time to look again."""
+        self.ended.clear()
+        asked_at = elapsed()
+        claims = await self.claim()
+        for claim in claims:
+            task = asyncio.create_task(self._call_in_time(claim, asked_at + self.lease_seconds), name=claim.delivery_id)
+            self.in_flight[task] = claim.endpoint_id
+            task.add_done_callback(self._ended)
+        if not claims:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.ended.wait(), LOOK_SECONDS)
+
+    async def claim(self) -> list[DeliveryClaim]:
+        """Write the deliveries of new events, and lease those that are due and have a call free."""
+        async with self.db.reading() as tx:
+            endpoints = await waiting(tx)
+        if not endpoints:
+            return []
+        told: list[str] = []
+        if any(endpoint.enabled for endpoint in endpoints):
+            await feed.bring_up_to_date(self.db)
+            async with self.db.reading() as tx:
+                last = await feed.last_position(tx)
+            if any(endpoint.enabled and endpoint.position < last for endpoint in endpoints):
+                told = await self.db.run(fan_out)
+        now, busy = self.db.now(), Counter(self.in_flight.values())
+        due = [e.endpoint_id for e in endpoints if e.endpoint_id in told or (e.due_at is not None and e.due_at <= now)]
+        free = {name: ENDPOINT_CALLS - busy[name] for name in due if busy[name] < ENDPOINT_CALLS}
+        if not free:
+            return []
+        return await self.db.run(lambda tx: claim_deliveries(tx, free, self.lease_seconds))
+
+    async def deliver(self, claim: DeliveryClaim) -> None:
+        """Make one call and write down what became of it."""
+        body = msgspec.json.encode(shown_event(claim.event))
+        signed = signed_headers(claim.secrets, claim.event.id, self.db.now(), body)
+        headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **signed}
+        attempt = await self.line.post(claim.url, headers, body)
+        async with self.writing:
+            disabled = await self.db.run(lambda tx: answered(tx, claim, attempt))
+        if disabled is not None:
+            log.warning("webhook_endpoint.disabled", endpoint=claim.endpoint_id, reason=disabled)
+        elif not attempt.arrived:
+            log.info("delivery.failed", delivery=claim.delivery_id, status=attempt.status, error=attempt.error)
+
+    async def _call_in_time(self, claim: DeliveryClaim, not_after: float) -> None:
+        """Call, unless the lease has ended already: then it is another's, whose order this would break."""
+        if elapsed() < not_after:
+            await self.deliver(claim)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self.in_flight[task]
+        self.ended.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            said = f"{type(error).__name__}: {error}"[:300]
+            log.warning("delivery.left_to_its_lease", delivery=task.get_name(), error=said)
+
+    async def finish(self, seconds: float) -> None:
+        """Let calls under way end; the rest is made again by somebody when its lease ends."""
+        if self.in_flight:
+            _, late = await asyncio.wait(list(self.in_flight), timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+
+async def deliver_due(courier: Courier) -> int:
+    """Make the calls that are due now; return how many."""
+    claims = await courier.claim()
+    await asyncio.gather(*(courier.deliver(claim) for claim in claims))
+    return len(claims)

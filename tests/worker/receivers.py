@@ -1,0 +1,133 @@
+"""Receivers of outgoing webhooks, in process: what arrived, verified by the specification, and what they answer."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from sqlmodel import col, select
+
+from returns_service.commands.history import By, record
+from returns_service.commands.webhook_endpoints import create_endpoint
+from returns_service.outgoing import Line
+from returns_service.store.database import Database, Tx
+from returns_service.store.tables import ReturnAuthorization
+from returns_service.store.webhook_tables import Delivery, WebhookEndpoint
+from returns_service.worker.deliveries import Courier, deliver_due
+from tests.make import a_payment, a_return
+
+ADDRESS = "93.184.216.34"
+BY = By("key_shop", "req_1")
+Answers = int | Exception | Callable[[dict[str, Any]], int]
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """One call, as a receiver saw it."""
+
+    host: str
+    headers: httpx.Headers
+    body: bytes
+
+    @property
+    def event(self) -> dict[str, Any]:
+        return dict(json.loads(self.body))
+
+    def verified_with(self, secret: str, now: float) -> bool:
+        """Verify it by https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md."""
+        stamp = self.headers["webhook-timestamp"]
+        if abs(now - int(stamp)) > 300:
+            return False
+        key = base64.b64decode(secret[len("whsec_") :])
+        content = b".".join([self.headers["webhook-id"].encode(), stamp.encode(), self.body])
+        expected = base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
+        given = [one.split(",", 1) for one in self.headers["webhook-signature"].split(" ")]
+        return any(version == "v1" and hmac.compare_digest(said, expected) for version, said in given)
+
+
+@dataclass
+class Receivers(httpx.AsyncBaseTransport):
+    """Everybody who listens, by host name. Unless told otherwise they answer 200."""
+
+    db: Database
+    answers: dict[str, Answers] = field(default_factory=dict)
+    arrived: list[Arrived] = field(default_factory=list)
+    under_way: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    held: dict[str, asyncio.Event] = field(default_factory=dict)  # hosts that don't answer until told
+    addresses: list[str] = field(default_factory=lambda: [ADDRESS])
+    courier: Courier = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.courier = Courier(self.db, Line(resolve=self.resolve, transport=self))
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        return self.addresses
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        host = request.headers["host"]
+        assert request.url.host == ADDRESS  # the address that was checked
+        call = Arrived(host, request.headers, await request.aread())
+        self.arrived.append(call)
+        self.under_way[host] += 1
+        try:
+            if host in self.held:
+                await self.held[host].wait()
+        finally:
+            self.under_way[host] -= 1
+        answer = self.answers.get(host, 200)
+        if isinstance(answer, Exception):
+            raise answer
+        status = answer if isinstance(answer, int) else answer(call.event)
+        return httpx.Response(status, content=b"Said.", request=request)
+
+    async def work(self) -> int:
+        """Let the courier go on until nothing is due; return how many calls it made."""
+        total = 0
+        while made := await deliver_due(self.courier):
+            total += made
+        return total
+
+    def told(self, host: str = "shop.test") -> list[str]:
+        """Return the ids of the events that a host was sent, in their order."""
+        return [call.headers["webhook-id"] for call in self.arrived if call.host == host]
+
+    async def listens(self, host: str = "shop.test", *events: str) -> tuple[str, str]:
+        """Return the id and the secret of a new endpoint."""
+        made = await self.db.run(lambda tx: create_endpoint(tx, f"https://{host}/hook", events or ("*",), None))
+        return made[0].id, made[1]
+
+    async def a_return(self) -> str:
+        """Return the id of a return, of which nothing is told yet."""
+        async with self.db.transaction() as tx:
+            row, _ = await a_return(tx, await a_payment(tx))
+            return row.id
+
+    async def happens(self, return_id: str | None = None, kind: str = "return.updated", count: int = 1) -> list[str]:
+        """Let events happen, to a return or to nobody; return their ids."""
+
+        async def work(tx: Tx) -> list[str]:
+            row = await tx.get_one(ReturnAuthorization, return_id) if return_id else None
+            return [(await record(tx, BY, kind, row=row, data={"number": n})).id for n in range(count)]
+
+        return await self.db.run(work)
+
+    async def deliveries(self, **where: str) -> list[Delivery]:
+        """Return delivery rows in the order of the feed."""
+        chosen = select(Delivery).order_by(col(Delivery.position), col(Delivery.id))
+        for name, value in where.items():
+            chosen = chosen.where(getattr(Delivery, name) == value)
+        async with self.db.reading() as tx:
+            return list((await tx.exec(chosen)).all())
+
+    async def endpoint(self, endpoint_id: str) -> WebhookEndpoint:
+        """Return an endpoint's row."""
+        async with self.db.reading() as tx:
+            return await tx.get_one(WebhookEndpoint, endpoint_id)
