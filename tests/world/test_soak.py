@@ -30,7 +30,7 @@ from tests.world.met import Met
 from tests.world.stage import Stage
 from tests.world.world import CI, World
 
-CHUNK = 250  # lives
+CHUNK = 100  # lives
 WARM_CHUNKS = 2  # of a process, before its memory is measured
 LARGEST_GROWTH = 1.1
 
