@@ -18,7 +18,6 @@ from returns_service.store.database import Tx, locked_payment, locked_refunds
 from returns_service.store.tables import Payment, Refund
 
 BARRED_AGAIN_SECONDS = 3600  # only a safety net: what frees a barred refund tries it again at once
-KEY_LIFE_HOURS = 23  # Stripe may prune a key from 24 h on
 SEND_AGAIN_MINUTES = 15  # a call that hangs somewhere on the way has long ended by then
 RESERVED_METADATA = ("refund_id", "lines")
 METADATA_KEYS = 46  # Stripe's 50 less our four

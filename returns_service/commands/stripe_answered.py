@@ -172,9 +172,13 @@ def _next_generation(tx: Tx, row: Refund, why: str) -> None:
 
 
 def send_again(tx: Tx, row: Refund, why: str) -> None:
-    """Give an unknown refund a new key, on a person's word, after an empty look-up."""
+    """Give an unknown refund a new key, on a person's word, after an empty look-up.
+
+    It is sent after a minute and one more look-up: by then whoever may still ask under the key before has lost its
+    lease, by its own clock too.
+    """
     _next_generation(tx, row, why)
-    row.status, row.next_attempt_at = "queued", tx.now
+    row.status, row.next_attempt_at = "queued", tx.now + timedelta(seconds=2 * claims.LEASE_SECONDS)
     row.lease_token += 1  # who asked under the key before is late
     tx.wake_workers()
 

@@ -281,7 +281,8 @@ async def not_found_at_stripe(call: Call[SendAgain]) -> Heard:
 async def send_refund_again(call: Call[SendAgain], tx: Tx) -> Reply:
     """Send a refund of unknown outcome again, under a new key.
 
-    At least 15 minutes after its last attempt, and only when Stripe, asked once more, has no such refund.
+    At least 15 minutes after its last attempt, and only when Stripe, asked once more, has no such refund. It goes out
+    a minute later, after one more look.
     """
     return shown(*await desk.sent_again(tx, call.by, call.id("refund_id"), call.body.reason))
 

@@ -99,12 +99,13 @@ def pay(stage: Stage, amount: int, currency: str, method: str) -> str:
 async def work(stage: Stage) -> str:
     """Take one due refund, speak with Stripe, write the answer back."""
     clock, actor = stage.clock, ACTOR.get()
+    actor.settings = clock.settings
     till = Till(stage.db, stage.gateway, budget=1000.0, monotonic=clock.monotonic)
     turns = await till.claim(1)
     if not turns:
         return "idle"
     turn = turns[0]
-    actor.turn, actor.settings = turn, clock.settings
+    actor.turn = turn
     if turn.claim.must_look_first(stage.db.now()) and not turn.claim.lookups_only:
         stage.kernel.meet("a key too old: looked up first")
     row = await till.pay(turn)
