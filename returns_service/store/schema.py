@@ -57,10 +57,12 @@ async def is_behind(database: Database) -> bool:
 
 
 async def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the schema to `revision`, one process at a time."""
+    """Bring the schema to `revision`, one process at a time; one that a newer release has migrated stays as it is."""
 
     def migrate_over(connection: Connection) -> None:
-        command.upgrade(config(connection), revision)
+        present = MigrationContext.configure(connection).get_current_revision()
+        if present is None or is_known(present):
+            command.upgrade(config(connection), revision)
 
     async with database.writer.begin() as connection:
         if database.postgresql:

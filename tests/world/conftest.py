@@ -25,8 +25,10 @@ def stage(world_stage: Stage) -> Iterator[Stage]:
     """The stage set, the service's log silent."""
     before = structlog.get_config()
     silent()
+    world_stage.set()
     World.stage = world_stage
     yield world_stage
+    world_stage.strike()
     structlog.configure(**before)
 
 

@@ -7,9 +7,10 @@ import json
 import random
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
@@ -20,6 +21,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
 
+from returns_service import stripe_gateway
 from returns_service.commands import inbox
 from returns_service.commands.history import By
 from returns_service.domain.stripe_words import StripeNews
@@ -159,7 +161,6 @@ class Stage:
             event.listen(engine.sync_engine, "connect", _unsafe_but_fast)
         self.loop.run_until_complete(schema.upgrade(self.db))
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(aiosqlite.Connection, "_execute", inline)
         self.eye = sqlite3.connect(path, isolation_level=None)
         self.eye.row_factory = sqlite3.Row
         self.tables = [table.name for table in SQLModel.metadata.sorted_tables]
@@ -172,7 +173,6 @@ class Stage:
             monotonic=self.monotonic,
         )
         event.listen(Session, "before_flush", self._witness)
-        self.patch.setattr(inbox, "fold", self._fold_or_raise(inbox.fold))
         self.begin()
 
     @property
@@ -201,6 +201,17 @@ class Stage:
         self.broken: list[str] = []  # laws broken where an exception would have been caught
         self.wire.begin()
 
+    def set(self) -> None:
+        """Put the world's seams where the code under test meets time, threads and its own bugs."""
+        self.patch.setattr(aiosqlite.Connection, "_execute", inline)
+        self.patch.setattr(inbox, "fold", self._fold_or_raise(inbox.fold))
+        # Real time must not end a call that stands at a gate; what a late or lost answer does, faults and freezes show.
+        self.patch.setattr(stripe_gateway, "asyncio", SimpleNamespace(timeout=lambda _: nullcontext()))
+
+    def strike(self) -> None:
+        """Take the seams away: other tests of this process need the real things."""
+        self.patch.undo()
+
     def law(self, holds: bool, otherwise: str) -> None:
         """Remember a broken law: inside the service an exception might be caught."""
         if not holds:
@@ -215,7 +226,6 @@ class Stage:
         """Close everything."""
         event.remove(Session, "before_flush", self._witness)
         self.loop.run_until_complete(self.gateway.close())
-        self.patch.undo()
         self.loop.run_until_complete(self.db.close())
         self.eye.close()
         self.loop.close()

@@ -52,6 +52,7 @@ def play(start: int, lives: int, shrink: bool) -> Played:
     if not hasattr(World, "stage"):
         silent()
         World.stage = Stage(Path(tempfile.mkdtemp(prefix="soak-", dir=fast_folder())) / "world.db")
+        World.stage.set()
         gc.freeze()  # what lives as long as the process need not be looked at each time
         gc.set_threshold(50_000, 10, 10)
     met, failure = Met(), None
