@@ -74,7 +74,10 @@ def next_moment(pace: Pace) -> float:
     """Return in how many seconds it is worth to ask for moments again."""
     if pace.row.open_until is not None and pace.row.open_until > pace.now:
         return (pace.row.open_until - pace.now).total_seconds()
-    return max(0.0, (pace.row.next_slot_at - pace.now).total_seconds() - AHEAD_SECONDS / 2)
+    early = AHEAD_SECONDS / 2
+    if early * pace.row.writes_a_second < 1:  # at a slow pace no moment is free before its time
+        early = 0.0
+    return max(0.0, (pace.row.next_slot_at - pace.now).total_seconds() - early)
 
 
 async def succeeded(tx: Tx, budget: float) -> None:

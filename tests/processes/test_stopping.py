@@ -10,7 +10,7 @@ import pytest
 
 from tests.processes.town import Shop, Town, free_port, shop_of
 
-PAYMENTS = 30
+PAYMENTS = 16
 LATENCY_SECONDS = 2.0
 BUDGET = "4"  # writes a second: most refunds still wait for their moment when the signal comes
 

@@ -86,3 +86,27 @@ async def test_many_workers_at_once_get_different_moments(postgresql: Database) 
     batches = await asyncio.gather(*(given(postgresql, 2) for _ in range(10)))
     moments = sorted(round(at, 6) for batch in batches for at in batch)
     assert len(set(moments)) == len(moments)
+
+
+async def test_who_asks_again_when_told_to_gets_a_moment_at_a_slow_pace_too(database: Database, clock: Clock) -> None:
+    async with database.transaction() as tx:
+        pace.moments(await pace.paced(tx, 4.0, 1), 1)
+    async with database.transaction() as tx:
+        wait = pace.next_moment(await pace.paced(tx, 4.0, 1))
+    assert 0.2 < wait < 0.3
+    clock.turn(wait + 1e-3)
+    async with database.transaction() as tx:
+        assert (await pace.paced(tx, 4.0, 1)).allowed == 1
+
+
+async def test_a_clock_set_back_holds_up_nobody(database: Database, clock: Clock) -> None:
+    clock.turn(7200)
+    assert await given(database, 1)
+    for _ in range(pace.BREAK_AFTER):
+        async with database.transaction() as tx:
+            await pace.failed(tx, BUDGET, "timeout")
+    clock.turn(-7200)
+    assert len(await given(database, 1)) == 1, "the breaker of an hour to come is over: one probe"
+    async with database.transaction() as tx:
+        await pace.succeeded(tx, BUDGET)
+    assert await given(database, 1), "and so are its moments"
