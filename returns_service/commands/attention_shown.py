@@ -118,8 +118,9 @@ def _difference(_: Tx, entry: Entry, __: Pulse) -> Said:
 
 
 def _refund_unknown(tx: Tx, entry: Entry, _: Pulse) -> Said:
-    refund, _payment = _of_refund(entry)
-    again = ["send_again"] if tx.now >= may_be_sent_again_at(refund) else []
+    refund, payment = _of_refund(entry)
+    possible = tx.now >= may_be_sent_again_at(refund) and not payment.disputed
+    again = ["send_again"] if possible else []
     return Said(
         "stored_error" if refund.lookups_only else "no_answer",
         refund.waits_for or "The money may or may not have moved; nobody knows yet.",

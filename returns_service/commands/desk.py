@@ -116,6 +116,8 @@ async def sent_again(tx: Tx, by: By, refund_id: str, reason: str) -> tuple[Refun
     """Give an unknown refund a new key, on a person's word, after a look-up that found nothing. Raises Problem."""
     row, payment = await refund_of(tx, refund_id)
     can_be_sent_again(tx, row)
+    if payment.disputed:
+        raise Problem("payment_disputed")  # queued it would be held, for ever where the dispute is lost
     before = row.status
     send_again(tx, row, reason)
     row.updated_at = tx.now

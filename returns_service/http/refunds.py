@@ -276,7 +276,10 @@ async def not_found_at_stripe(call: Call[SendAgain]) -> Heard:
     "/v1/refunds/{refund_id}/send_again", TAG, "refund",
     scope="refunds:write", body=SendAgain, status=202, first=not_found_at_stripe, key_required=always,
     example={"reason": "Stripe support says it never arrived."},
-    errors=("not_found", "refund_not_unknown", "too_early", "refund_found", "payment_missing", "stripe_unavailable"),
+    errors=(
+        "not_found", "refund_not_unknown", "too_early", "refund_found", "payment_disputed", "payment_missing",
+        "stripe_unavailable",
+    ),
 )  # fmt: skip
 async def send_refund_again(call: Call[SendAgain], tx: Tx) -> Reply:
     """Send a refund of unknown outcome again, under a new key.

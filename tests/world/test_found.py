@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.world.outside import DAY
 from tests.world.quiet import grow_quiet
 from tests.world.world import World
 
@@ -48,3 +49,76 @@ def test_a_fresh_read_asked_for_outlives_older_news(world: World) -> None:
     while world.ledger.mailbox:
         world.webhook(-1, "")
     assert world.due is not None, "the read is forgotten"
+
+
+def test_a_late_succeeded_is_not_believed_beside_one_that_waits_for_its_customer(world: World) -> None:
+    world.settles = False
+    world.start_worker(steps=9, fault="503_html_done")  # done, and we don't know
+    refund = next(iter(world.ledger.refunds))["id"]
+    late = list(world.ledger.mailbox)
+    world.move("require_action", refund)
+    while world.ledger.mailbox[-1] not in late:
+        world.webhook(-1, "")
+    assert [row.status for row in world.rows("refund")] == ["requires_action"]
+    world.webhook(-1, "")
+    world.holds()
+    assert [row.status for row in world.rows("refund")] == ["requires_action"]
+
+
+def test_a_clock_set_back_makes_no_old_key_young(world: World) -> None:
+    world.long_silence(fault="503_html_done", again=False, clock=True)
+    world.holds()
+    assert len(world.ledger.refunds) == 1
+
+
+def test_a_clock_set_ahead_under_a_call_gives_no_second_key(world: World) -> None:
+    world.start_worker(steps=1, fault="")  # its call is next
+    world.clock_is_set(2 * DAY)
+    world.start_worker(steps=9, fault="")  # takes over what seems a day old, and finds nothing
+    for actor in list(world.kernel.waiting):
+        world.let_go(actor, 9)
+    for _ in range(2):  # looks once more, and only then sends
+        world.wait_for_work()
+        world.start_worker(steps=9, fault="")
+    world.holds()
+    assert len(world.ledger.refunds) == 1
+
+
+def test_of_two_disputes_the_lost_one_decides(world: World) -> None:
+    payment = world.payments[0][0]
+    world.move("open_dispute", payment)
+    world.webhooks(9)
+    first, *_ = [row["id"] for row in world.ledger.disputes]
+    world.move("win", first)
+    late = list(world.ledger.mailbox)
+    world.move("open_dispute", payment)
+    second = next(row["id"] for row in world.ledger.disputes if row["id"] != first)
+    world.move("lose", second)
+    while world.ledger.mailbox[-1] not in late:
+        world.webhook(-1, "")
+    world.webhooks(9)
+    world.sweep()
+    world.holds()
+    assert [row.status for row in world.rows("refund")] == ["withdrawn"]
+
+
+def test_a_look_up_of_before_writes_nothing_after_a_persons_word(world: World) -> None:
+    world.start_worker(steps=9, fault="drop_before")
+    world.time_passes(DAY)
+    world.start_worker(steps=2, fault="")  # looks it up, and stands there
+    world.time_passes(DAY)
+    world.send_again(which=0, wait=901, fate="")
+    for actor in list(world.kernel.waiting):
+        world.let_go(actor, 9)
+    world.holds()
+    assert [(row.status, row.lookups_only) for row in world.rows("refund")] == [("queued", 0)]
+
+
+def test_a_refund_in_doubt_is_not_sent_again_on_a_lost_dispute(world: World) -> None:
+    world.start_worker(steps=9, fault="drop_before")
+    world.move("open_dispute", world.payments[0][0])
+    world.move("lose", next(row["id"] for row in world.ledger.disputes))
+    world.webhooks(9)
+    world.send_again(which=0, wait=901, fate="")
+    world.holds()
+    assert [row.status for row in world.rows("refund")] == ["unknown"]
