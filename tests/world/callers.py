@@ -26,6 +26,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "retry": {},
     "settle_outside": {"method": "bank_transfer", "reference": "wire-1"},
 }
+WHERE = {  # the states in which it may work
+    "approve": ("requested",),
+    "decline": ("requested",),
+    "cancel": ("requested", "approved"),
+    "close": ("approved", "refunding"),
+    "settle_outside": ("approved", "failed"),
+}
 UNDECIDED = ("failed", "canceled", "withdrawn")
 
 
@@ -35,18 +42,20 @@ class Callers(Outside):
     # --- the shop ----------------------------------------------------------------------------------------------------
 
     @rule(
-        which=WHICH, new=st.booleans(), amount=AMOUNTS, currency=CURRENCIES, method=METHODS, lines=LINES, fate=FATES
+        which=WHICH, new=st.booleans(), amount=AMOUNTS, currency=CURRENCIES, method=METHODS, lines=LINES, fate=FATES,
+        at_once=st.booleans(),
     )  # fmt: skip
     def shop(
-        self, which: int, new: bool, amount: int, currency: str, method: str, lines: list[tuple[int, int]], fate: str
-    ) -> None:
+        self, which: int, new: bool, amount: int, currency: str, method: str, lines: list[tuple[int, int]], fate: str,
+        at_once: bool,
+    ) -> None:  # fmt: skip
         """The shop asks for a return on a new payment, or on one that has returns already."""
         if new:
             self.buy(amount, currency, method)
-        self.open_return(-1 if new else which, lines, fate)
+        self.open_return(-1 if new else which, lines, fate, at_once)
 
-    def open_return(self, which: int, lines: list[tuple[int, int]], fate: str) -> None:
-        """The shop asks for a return; who gets its answer approves it at once."""
+    def open_return(self, which: int, lines: list[tuple[int, int]], fate: str, at_once: bool = True) -> None:
+        """The shop asks for a return; who gets its answer may approve it at once."""
         intent, currency = pick(self.payments, which)
         odd = 0 if currency == "isk" else 1  # amounts that don't split evenly
         wanted = [
@@ -58,7 +67,7 @@ class Callers(Outside):
         }  # fmt: skip
         shown = ", ".join(f"{line['quantity']} for {line['total_amount']}" for line in wanted)
         answer = self.ask(f"a return on {intent} of {shown}", "create_return", {}, body, fate)
-        if answer is not None and answer.done and answer.shown["state"] == "requested":
+        if at_once and answer is not None and answer.done and answer.shown["state"] == "requested":
             self.decide_on(answer.shown["id"], "approve", actor="usr_anna")
 
     @rule(which=WHICH, amount=st.sampled_from([None, 100, 300]), fate=FATES)
@@ -83,7 +92,7 @@ class Callers(Outside):
     @precondition(lambda self: self.returns)
     @rule(
         which=WHICH, line=WHICH, units=st.integers(1, 4), fate=FATES, again=st.booleans(),
-        condition=st.sampled_from(["new", "new", "new", "opened", "missing", "wrong_item", "to inspect"]),
+        condition=st.sampled_from(["new", "new", "new", "opened", "missing", "wrong_item", "to inspect", "to inspect"]),
     )  # fmt: skip
     def parcel(self, which: int, line: int, units: int, condition: str, fate: str, again: bool) -> None:
         """A parcel arrives at the dock; sometimes it is scanned twice."""
@@ -156,7 +165,8 @@ class Callers(Outside):
     )  # fmt: skip
     def decide(self, which: int, what: str, amount: int | None, fate: str) -> None:
         """A person decides about a return."""
-        self.decide_on(pick(self.returns, which), what, amount, fate)
+        able = [row.id for row in self.rows("return_authorization") if row.state in WHERE.get(what, ())]
+        self.decide_on(pick(able or self.returns, which), what, amount, fate)
 
     def decide_on(
         self, name: str, what: str, amount: int | None = None, fate: str = "", actor: str = "usr_ben"

@@ -139,7 +139,7 @@ def _(patch: Patch) -> None:
     patch.setattr(stripe_says, "matched", by_id)
 
 
-@bug("last news wins over the join", "for good, now it is|, we say ")
+@bug("last news wins over the join", "for good, now it is|, we say |Stripe never went from")
 def _(patch: Patch) -> None:
     patch.setattr(stripe_says, "join", lambda known, news, **_: Joined(news if news in RANK else known))
 

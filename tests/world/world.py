@@ -14,7 +14,7 @@ from tests.world.quiet import grow_quiet
 from tests.world.workers import Workers
 
 CI = settings(
-    max_examples=200,
+    max_examples=240,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,
