@@ -84,7 +84,7 @@ def _(patch: Patch) -> None:
     patch.setattr(claims.Claim, "key", key)
 
 
-@bug("failed on timeout", "Says who")
+@bug("failed on timeout", "Says who|Stripe never went from failed")
 def _(patch: Patch) -> None:
     async def gives_up(tx: database.Tx, by: history.By, payment: Payment, row: Refund, _: object) -> None:
         before, row.status, row.next_attempt_at = row.status, "failed", None
@@ -104,7 +104,7 @@ def _(patch: Patch) -> None:
     patch.setattr(claims.Claim, "must_look_before", False)
 
 
-@bug("no fencing", "a stranger touched the lease|by the rule it is")
+@bug("no fencing", "a stranger touched the lease|sent with no lease|by the rule it is")
 def _(patch: Patch) -> None:
     patch.setattr(claims, "still_owner", lambda row, claim: True)
 
