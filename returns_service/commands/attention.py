@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, and_, case, cast, func, literal, literal_colu
 from sqlalchemy.orm import defer
 from sqlmodel import col
 
+from returns_service.commands.deliveries import BY_A_PERSON
 from returns_service.commands.inbox import ON_THE_DESK_AFTER
 from returns_service.commands.stripe_answered import NOT_THERE, STUCK_AFTER
 from returns_service.commands.stripe_says import BALANCE_TOO_LOW
@@ -37,6 +38,7 @@ from returns_service.store.tables import (
     StripePace,
     Sweep,
 )
+from returns_service.store.webhook_tables import WebhookEndpoint
 
 # Most urgent first: what stops everything, money that may be wrong, customers who wait for us, then for others.
 KINDS: Final = (
@@ -53,6 +55,7 @@ KINDS: Final = (
     "refund_unsent",
     "refund_held",
     "stripe_event",
+    "webhook_disabled",
     "refund_requires_action",
     "refund_pending",
 )
@@ -61,7 +64,7 @@ ACTION_FOR = timedelta(days=7)  # the customer has 45 days to answer Stripe's e-
 UNSENT_FOR = timedelta(hours=1)  # an outage of minutes is the worker's own business
 SILENT_FOR = timedelta(hours=1)  # the sweep reads Stripe's list every five minutes
 OVERDUE_FOR = timedelta(minutes=10)  # a worker looks at what is due within seconds
-IDS = ("refund_id", "return_id", "payment_id", "stripe_event_id", "difference_id")
+IDS = ("refund_id", "return_id", "payment_id", "stripe_event_id", "difference_id", "endpoint_id")
 ENTRY = ("kind", "urgency", "since", "subject", *IDS)
 ENDED = (*FINAL, "withdrawn")
 BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
@@ -97,6 +100,7 @@ class Entry:
     payment: Payment | None
     stripe_event: StripeEvent | None
     difference: ReconciliationDifference | None
+    endpoint: WebhookEndpoint | None
     left: int  # of the payment, minor units
 
     @property
@@ -208,13 +212,15 @@ def _with_rows(page: Any, *, back: bool) -> Any:
     return (
         select(
             page.c.kind, page.c.since, page.c.subject,
-            Refund, ReturnAuthorization, Payment, StripeEvent, ReconciliationDifference, func.coalesce(LEFT, 0),
+            Refund, ReturnAuthorization, Payment, StripeEvent, ReconciliationDifference, WebhookEndpoint,
+            func.coalesce(LEFT, 0),
         )
         .outerjoin(Refund, col(Refund.id) == page.c.refund_id)
         .outerjoin(ReturnAuthorization, col(ReturnAuthorization.id) == page.c.return_id)
         .outerjoin(Payment, col(Payment.id) == page.c.payment_id)
         .outerjoin(StripeEvent, col(StripeEvent.id) == page.c.stripe_event_id)
         .outerjoin(ReconciliationDifference, col(ReconciliationDifference.id) == page.c.difference_id)
+        .outerjoin(WebhookEndpoint, col(WebhookEndpoint.id) == page.c.endpoint_id)
         .order_by(*(c.desc() if back else c.asc() for c in order))
         .options(defer(StripeEvent.payload))  # type: ignore[arg-type]  # a mapped column, which SQLModel types as str
     )  # fmt: skip
@@ -344,11 +350,14 @@ def _to_decide() -> Any:
 
 
 def _of_others(beat: Pulse) -> Sequence[Any]:
-    event_id, row_id = col(StripeEvent.id), col(ReconciliationDifference.id)
+    event_id, row_id, endpoint_id = col(StripeEvent.id), col(ReconciliationDifference.id), col(WebhookEndpoint.id)
     found = [
         _entry("stripe_event", col(StripeEvent.received_at), event_id, stripe_event_id=event_id).where(
             col(StripeEvent.next_attempt_at).is_not(None), col(StripeEvent.attempts) >= ON_THE_DESK_AFTER
-        )
+        ),
+        _entry("webhook_disabled", col(WebhookEndpoint.disabled_at), endpoint_id, endpoint_id=endpoint_id).where(
+            col(WebhookEndpoint.status) == "disabled", ~col(WebhookEndpoint.disabled_reason).startswith(BY_A_PERSON)
+        ),
     ]
     if beat.last_run is not None:
         differs = _entry("difference", col(ReconciliationDifference.created_at), row_id, difference_id=row_id)

@@ -254,6 +254,17 @@ def _stripe_event(_: Tx, entry: Entry, __: Pulse) -> Said:
     )
 
 
+def _webhook_disabled(_: Tx, entry: Entry, __: Pulse) -> Said:
+    endpoint = entry.endpoint
+    if endpoint is None:
+        raise LookupError(f"{entry.id} is an endpoint and came without it")
+    return Said(
+        "webhook_endpoint_disabled",
+        f"{endpoint.url} is told nothing any more. {endpoint.disabled_reason}",
+        f'POST {{"status": "enabled"}} to /v1/webhook_endpoints/{endpoint.id} once it works: it is sent all it missed.',
+    )
+
+
 def _refund_requires_action(_: Tx, entry: Entry, __: Pulse) -> Said:
     refund, _payment = _of_refund(entry)
     return Said(
@@ -291,6 +302,7 @@ SAYS: dict[str, Callable[[Tx, Entry, Pulse], Said]] = {
     "refund_unsent": _refund_unsent,
     "refund_held": _refund_held,
     "stripe_event": _stripe_event,
+    "webhook_disabled": _webhook_disabled,
     "refund_requires_action": _refund_requires_action,
     "refund_pending": _refund_pending,
 }

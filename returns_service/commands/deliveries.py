@@ -28,6 +28,7 @@ SUBSCRIBABLE = (ALL, *EVENT_TYPES)
 STATUSES = ("pending", "delivered", "dead")
 AT_ONCE = 200  # events of one look: few enough that nobody waits for the transaction
 MOST_ATTEMPTS_KEPT = 50  # three days of failing are 18; people may ask for more
+BY_A_PERSON = "Disabled by "  # how the reason begins then
 BY_HAND = "It was asked for by hand, and the endpoint is disabled."
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete
 from sqlmodel import col, func, select
 
 from returns_service.commands.answers import Answer, when
-from returns_service.commands.deliveries import delivered_alone, disable, send_again
+from returns_service.commands.deliveries import BY_A_PERSON, delivered_alone, disable, send_again
 from returns_service.commands.feed import last_position, place_events
 from returns_service.commands.history import PING, By, record
 from returns_service.domain.problems import Problem
@@ -62,7 +62,7 @@ async def update_endpoint(tx: Tx, by: By, endpoint_id: str, changes: Mapping[str
         row.url = changes["url"]
     status = changes.get("status") or row.status
     if status == "disabled" and row.status == "enabled":
-        await disable(tx, row, f"Disabled by {by.actor}.")
+        await disable(tx, row, f"{BY_A_PERSON}{by.actor}.")
     elif status == "enabled" and row.status == "disabled":
         row.status, row.disabled_at, row.disabled_reason = "enabled", None, None
         row.position = max(row.position, await _long_ago(tx))

@@ -52,7 +52,8 @@ class Courier:
             task.add_done_callback(self._ended)
         if not claims:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.ended.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):  # wait_for would lose a cancellation that comes with the end
+                    await self.ended.wait()
 
     async def claim(self) -> list[DeliveryClaim]:
         """Write the deliveries of new events, and lease those that are due and have a call free."""

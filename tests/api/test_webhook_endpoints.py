@@ -175,6 +175,10 @@ async def test_a_disabled_endpoint_says_why_and_is_told_what_it_missed_once_enab
     assert read["disabled_at"]
     (dead,) = said(await shop.get("/v1/deliveries?status=dead"), 200)["data"]
     assert "disabled" in dead["reason"]
+    (item,) = said(await shop.get("/v1/desk"), 200)["data"]
+    assert (item["kind"], item["since"]) == ("webhook_disabled", read["disabled_at"])
+    assert "410" in item["message"]
+    assert endpoint["id"] in item["advice"]
     receivers.answers.clear()
     assert said(await shop.post(f"/v1/deliveries/{dead['id']}/retry"), 202)["status"] == "pending"
     await receivers.work()
@@ -186,6 +190,7 @@ async def test_a_disabled_endpoint_says_why_and_is_told_what_it_missed_once_enab
     assert await receivers.work() == 1
     by_hand = said(await shop.post(f"{PATH}/{endpoint['id']}", {"status": "disabled"}), 200)
     assert by_hand["disabled_reason"].startswith("Disabled by key_")
+    assert said(await shop.get("/v1/desk"), 200)["data"] == [], "a person has decided it"
 
 
 async def test_the_figures_tell_of_deliveries(shop: Shop) -> None:
