@@ -12,15 +12,18 @@ from returns_service.commands import inbox
 from returns_service.commands.history import By
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
+from returns_service.domain.standard_webhooks import secret_of
 from returns_service.http import receipts, refunds, return_refunds, returns
 from returns_service.http.bodies import validated
 from returns_service.http.calls import done_once
 from returns_service.http.operations import Call, Empty
 from returns_service.http.queries import Query
 from returns_service.store.claims import LEASE_SECONDS
+from returns_service.store.webhook_tables import WebhookEndpoint
 from returns_service.stripe_gateway import read_webhook
 from returns_service.stripe_simulator import Outgoing, Request, play, signature_of
 from returns_service.worker import chores, sweeps
+from returns_service.worker.deliveries import Courier
 from returns_service.worker.refunds import Till, Turn, renew_leases
 from tests.world.kernel import ACTOR
 from tests.world.stage import KEY, SECRET, Stage
@@ -129,6 +132,26 @@ async def take_news(stage: Stage, mail: Outgoing, policy: Policy) -> str:
     news = read_webhook(body, signature_of(body, SECRET, now), [SECRET], now=now)
     by = By("stripe", policy=policy)
     return await stage.db.run(lambda tx: inbox.receive(tx, by, news, livemode=False))
+
+
+async def listen(stage: Stage) -> str:
+    """Let somebody listen from now on."""
+    async with stage.db.transaction() as tx:
+        name, secret = tx.new_id("whe"), secret_of(b"a listener in the world, 32 bytes")
+        url = "https://shop.test/hooks"
+        tx.add(WebhookEndpoint(id=name, url=url, events=["*"], secret=secret, created_at=tx.now))
+    return name
+
+
+async def tell(stage: Stage) -> str:
+    """Tell the listener what is due, one call after the other."""
+    courier, asked_at = Courier(stage.db, stage.listener), stage.clock.monotonic()
+    told = 0
+    for claim in await courier.claim():
+        if stage.clock.monotonic() < asked_at + courier.lease_seconds:
+            await courier.deliver(claim)
+            told += 1
+    return f"{told} calls to listeners"
 
 
 async def sweep(stage: Stage, policy: Policy) -> str:

@@ -15,6 +15,7 @@ from returns_service.commands.case import Case
 from returns_service.commands.history import By
 from returns_service.domain import return_machine
 from returns_service.domain.refund_status import FINAL, OPEN, RANK, UNANSWERED, WAITING
+from tests.world.listener import check_told
 from tests.world.stage import Stage
 
 Row = Any  # a row of a table, as a namespace: its columns are its attributes
@@ -280,6 +281,7 @@ class Laws:
             assert ours == left, f"{payment.id}: {left} refundable at Stripe, {ours} here"
         for case in self.cases():
             self._settled(case)
+        check_told(self.stage)
 
     def _settled(self, case: Case) -> None:
         """A refunded return paid every line its cumulative allocation; a barred one is barred for a reason."""

@@ -39,6 +39,7 @@ class Life(RuleBasedStateMachine):
         self.payments: list[tuple[str, str]] = []  # (intent, currency)
         self.wishes: list[Wish] = []
         self.wakes_late = False  # a day after the last rule
+        self.listens = False  # somebody is told by outgoing webhooks
         self.settles = False  # who must act does so in the end, and the first dispute is lost
 
     @property

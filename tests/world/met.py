@@ -55,6 +55,8 @@ HAPPENINGS = (
     "a dispute: open_inquiry",
     "a dispute: win",
     "a dispute: lose",
+    "an outgoing webhook lost on the way",
+    "an outgoing webhook done, and answered 500",
 )
 
 

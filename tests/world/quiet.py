@@ -15,6 +15,7 @@ from returns_service.domain.refund_status import WAITING
 from returns_service.worker import sweeps
 from tests.world import acts
 from tests.world.laws import Row
+from tests.world.listener import due_at
 
 if TYPE_CHECKING:
     from tests.world.life import Life
@@ -41,6 +42,19 @@ def grow_quiet(world: World) -> None:
     world.clock.advance(sweeps.EVERY_SECONDS)
     world.sweep()
     _drain(world, workers_only=False)
+    _tell_the_listener(world)
+
+
+def _tell_the_listener(world: World) -> None:
+    """Let every event go out."""
+    world.stage.listener.fault = ""
+    for _ in range(ROUNDS):
+        due = due_at(world.stage) if world.listens else None
+        if due is None:
+            return
+        world.clock.advance(max(0.0, (due - world.clock.now()).total_seconds()))
+        world.kernel.finish(world.spawn("courier", acts.tell(world.stage)))
+    raise AssertionError("the listener is never told all")
 
 
 def _let_stripe_end(world: World) -> None:

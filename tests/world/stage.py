@@ -35,6 +35,7 @@ from returns_service.stripe_gateway import StripeGateway
 from returns_service.stripe_simulator import Fault, Ledger, Request, play
 from returns_service.worker.sweeps import EVENTS
 from tests.world.kernel import ACTOR, START, Clock, Kernel
+from tests.world.listener import Listener
 
 T = TypeVar("T")
 KEY = "sk_test_world"
@@ -197,6 +198,7 @@ class Stage:
         self.ledger = Ledger(self.clock.unix, random.Random(7), settle_seconds=SETTLE_SECONDS)
         self.poisoned: set[str] = set()  # events of Stripe's whose fold raises
         self.context = Context(self.db, self.gateway, Settings())
+        self.listener = Listener(self.kernel)
         self.ledger.add_endpoint("http://shop.test/webhooks/stripe", SECRET, EVENTS)
         self.broken: list[str] = []  # laws broken where an exception would have been caught
         self.wire.begin()

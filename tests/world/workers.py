@@ -9,6 +9,7 @@ from returns_service.store.claims import LEASE_SECONDS
 from tests.world import acts
 from tests.world.callers import FATES
 from tests.world.life import pick
+from tests.world.listener import LOST, REFUSED
 from tests.world.outside import DAY, WHICH, Outside
 from tests.world.stage import FAULTS
 
@@ -143,3 +144,10 @@ class Workers(Outside):
         """The janitor's round."""
         self.wire.fault = ("GET" if fault else "", fault)
         self.live("janitor", acts.sweep(self.stage, self.policy), fate)
+
+    @precondition(lambda self: self.listens)
+    @rule(fault=st.sampled_from(["", "", LOST, REFUSED]), fate=FATES)
+    def tell_the_listener(self, fault: str, fate: str) -> None:
+        """The courier tells the shop's listener what happened."""
+        self.stage.listener.fault = fault
+        self.live("courier", acts.tell(self.stage), fate)

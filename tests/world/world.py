@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant
 
 from returns_service.domain.policy import DEFAULT, Policy
-from tests.world import dice
+from tests.world import acts, dice
 from tests.world.callers import AMOUNTS, CURRENCIES, LINES, METHODS, Callers
 from tests.world.outside import WHICH
 from tests.world.quiet import grow_quiet
@@ -46,6 +46,7 @@ class World(Callers, Workers):
         parcel=WHICH,
         ends=st.tuples(st.booleans(), st.booleans()),
         policy=st.sampled_from(["on receipt"] * 4 + list(POLICIES)),
+        listens=st.sampled_from([False, False, False, True]),
     )
     def the_shop_opens(
         self,
@@ -56,11 +57,15 @@ class World(Callers, Workers):
         parcel: int,
         ends: tuple[bool, bool],
         policy: str = "on receipt",
+        listens: bool = False,
     ) -> None:
         """The janitor's first round; a payment, an approved return, mostly its first parcel."""
         self.wakes_late, self.settles = ends
         self.live_by(POLICIES[policy])
         self.tell(f"the policy refunds {policy}")
+        if listens:
+            self.listens = True
+            self.live("shop", acts.listen(self.stage), "")
         self.sweep()
         self.buy(amount, currency, method)
         self.open_return(0, lines, "")
