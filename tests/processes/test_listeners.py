@@ -230,18 +230,21 @@ async def test_bad_receivers_are_retried_then_disabled_and_the_good_one_is_told_
 async def test_a_kill_between_a_call_and_its_write_back_sends_it_again(tmp_path: Path, database_url: str) -> None:
     kills = 0
     web: Process | None = None
+    dying = asyncio.Lock()  # two calls at once would start a process twice, and lose one of the two
 
     async def deadly(call: Arrived) -> bytes:
         """Take the event, and let the service die before it hears so."""
         nonlocal kills
-        if kills < 3 and call.event["type"] in ("receipt.created", "refund.created") and web is not None:
-            kills += 1
-            for process in town.processes:
-                if process is web or "worker" in process.log.name:
-                    await asyncio.to_thread(process.end, signal.SIGKILL)
-                    process.start()
-            await answering(f"{town.webs[0]}/healthz")
-            await due_now(database_url)
+        if call.event["type"] in ("receipt.created", "refund.created") and web is not None:
+            async with dying:
+                if kills < 3:
+                    kills += 1
+                    for process in town.processes:
+                        if process is web or "worker" in process.log.name:
+                            await asyncio.to_thread(process.end, signal.SIGKILL)
+                            process.start()
+                    await answering(f"{town.webs[0]}/healthz")
+                    await due_now(database_url)
         return OK
 
     town, web = await a_town(tmp_path, database_url)

@@ -259,9 +259,11 @@ class Shop:
 @contextlib.asynccontextmanager
 async def shop_of(town: Town) -> Any:
     """Open a shop in town."""
-    limits = httpx.Limits(max_connections=100)
+    limits = httpx.Limits(max_connections=100, keepalive_expiry=2)  # before the server closes what is idle
     async with (
         httpx.AsyncClient(headers={"Authorization": f"Bearer {town.api_key}"}, timeout=20, limits=limits) as client,
-        httpx.AsyncClient(base_url=town.stripe, headers={"Authorization": f"Bearer {KEY}"}, timeout=20) as stripe,
+        httpx.AsyncClient(
+            base_url=town.stripe, headers={"Authorization": f"Bearer {KEY}"}, timeout=20, limits=limits
+        ) as stripe,
     ):
         yield Shop(town, client, stripe)
