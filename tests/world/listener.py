@@ -44,7 +44,9 @@ def due_at(stage: Stage) -> datetime | None:
     behind = f"SELECT 1 FROM event WHERE type <> 'ping' AND (position IS NULL OR position > {position}) LIMIT 1"  # noqa: S608
     if stage.eye.execute(behind).fetchone() and stage.one(f"SELECT {position}")[0] is not None:
         return stage.clock.now()
-    moment = stage.one("SELECT min(next_attempt_at) FROM delivery WHERE status = 'pending'")[0]
+    earlier = "SELECT 1 FROM delivery e WHERE e.status = 'pending' AND e.stream = d.stream AND e.position < d.position"
+    first = f"SELECT min(next_attempt_at) FROM delivery d WHERE status = 'pending' AND NOT EXISTS ({earlier})"  # noqa: S608
+    moment = stage.one(first)[0]
     return datetime.fromisoformat(moment) if moment else None
 
 

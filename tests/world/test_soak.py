@@ -31,6 +31,7 @@ from tests.world.stage import Stage
 from tests.world.world import CI, World
 
 CHUNK = 100  # lives
+ENOUGH = 1000  # lives: so many should have met all there is
 WARM_CHUNKS = 2  # of a process, before its memory is measured
 LARGEST_GROWTH = 1.1
 
@@ -98,7 +99,8 @@ def test_many_lives(pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[s
         seconds = time.monotonic() - began
         speed = f"{seconds:.0f} s, {met.worlds / seconds:.1f} lives/s"
         print(f"\n{met.report()}\nseeds {start} to {start + len(chunks) - 1}, {speed}")
-    assert not met.missing(), f"these were never met: {met.missing()}"
+    if lives >= ENOUGH:
+        assert not met.missing(), f"these were never met: {met.missing()}"
     for peaks in memory.values():
         if len(peaks) > 2 * WARM_CHUNKS:
             assert peaks[-1] <= LARGEST_GROWTH * peaks[WARM_CHUNKS - 1], f"memory grows: {peaks} MiB"
