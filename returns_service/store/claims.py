@@ -112,8 +112,8 @@ async def claim_refunds(tx: Tx, limit: int, lease_seconds: float = LEASE_SECONDS
     await tx.execute(update(Payment).where(col(Payment.id).in_(payment_ids)).values(busy_until=until))
     # `submitted` whose lease ran out: its owner died, nobody knows what it was told.
     died = col(Refund.status) == "submitted"
+    # Of a mere look-up too: one that is counted from nowhere would never come to an end.
     first = func.coalesce(col(Refund.first_attempt_at), literal(tx.now, Utc()))
-    sent_now = and_(col(Refund.stripe_refund).is_(None), ~col(Refund.lookups_only))
     await tx.execute(
         update(Refund)
         .where(col(Refund.id).in_(refund_ids))
@@ -122,7 +122,7 @@ async def claim_refunds(tx: Tx, limit: int, lease_seconds: float = LEASE_SECONDS
             next_attempt_at=until,
             lease_token=col(Refund.lease_token) + 1,
             attempts=col(Refund.attempts) + 1,
-            first_attempt_at=case((sent_now, first), else_=col(Refund.first_attempt_at)),
+            first_attempt_at=case((col(Refund.stripe_refund).is_(None), first), else_=col(Refund.first_attempt_at)),
             ever_unknown=or_(col(Refund.ever_unknown), died),
             status=case((col(Refund.status) == "queued", "submitted"), (died, "unknown"), else_=col(Refund.status)),
         )

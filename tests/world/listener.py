@@ -58,7 +58,7 @@ def check_told(stage: Stage) -> None:
         "SELECT e.id, e.return_id, e.refund_id, e.payment_id, e.position, d.status, d.reason FROM event e"
         " LEFT JOIN delivery d ON d.event_id = e.id, webhook_endpoint w WHERE e.position <= w.position"
         " ORDER BY e.position"
-    )
+    ).fetchall()  # to the end: a statement left open would hold its old sight of the file
     for row in rows:
         buried = row["status"] == "dead" and row["reason"]
         assert row["id"] in first or buried, f"{row['id']} was never told, and nothing says why"

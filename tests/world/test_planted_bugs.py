@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from sqlalchemy import select, update
+from sqlmodel import col
 
 from returns_service.commands import (
     answers,
     case,
+    deliveries,
     history,
     inbox,
     moves,
@@ -25,11 +28,12 @@ from returns_service.commands import (
     stripe_answered,
     stripe_says,
 )
-from returns_service.domain import money
+from returns_service.domain import money, standard_webhooks
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import OPEN, RANK, Joined
-from returns_service.store import claims, database
+from returns_service.store import claims, database, delivery_claims
 from returns_service.store.tables import Event, Payment, Refund, StripeEvent
+from returns_service.store.webhook_tables import Delivery
 from returns_service.worker import chores
 from returns_service.worker import refunds as executor
 from tests.world.stage import GatedDatabase
@@ -216,6 +220,31 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     facts = case.Case.facts
     patch.setattr(case.Case, "facts", lambda self, **asked: replace(facts(self, **asked), refund_unanswered=False))
+
+
+@bug("a refusal of a listener's taken as heard", "was never told")
+def _(patch: Patch) -> None:
+    patch.setattr(standard_webhooks.Attempt, "arrived", True)
+
+
+@bug("a listener's place moved on without its deliveries", "was never told")
+def _(patch: Patch) -> None:
+    async def nothing(*_: Any) -> None:
+        return None
+
+    patch.setattr(deliveries, "inserted_all", nothing)
+
+
+@bug("later events overtake in a listener's stream", "out of their order")
+def _(patch: Patch) -> None:
+    def any_due(endpoint_id: str, limit: int, now: Any, until: Any) -> Any:
+        due = select(col(Delivery.id)).where(col(Delivery.endpoint_id) == endpoint_id)
+        due = due.where(col(Delivery.next_attempt_at) <= now).order_by(col(Delivery.position).desc()).limit(limit)
+        claimed = {"next_attempt_at": until, "lease_token": col(Delivery.lease_token) + 1}
+        leased = update(Delivery).where(col(Delivery.id).in_(due)).values(**claimed)
+        return leased.returning(col(Delivery.id), col(Delivery.lease_token))
+
+    patch.setattr(delivery_claims, "_claim", any_due)
 
 
 @pytest.mark.parametrize("name", BUGS)
