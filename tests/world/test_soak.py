@@ -96,6 +96,8 @@ def test_many_lives(pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[s
                     f"{met.worlds / (time.monotonic() - began):.1f} lives/s, {max(map(max, memory.values())):.0f} MiB"
                 )
                 bar.update(task, completed=met.worlds, speed=speed)
+                if not bar.console.is_terminal:
+                    print(f"{met.worlds} of {lives} lives, {speed}", file=sys.__stderr__, flush=True)
         seconds = time.monotonic() - began
         speed = f"{seconds:.0f} s, {met.worlds / seconds:.1f} lives/s"
         print(f"\n{met.report()}\nseeds {start} to {start + len(chunks) - 1}, {speed}")
