@@ -1,8 +1,9 @@
 """A refund's status, and how news about it joins what is known: the order of arrival never matters.
 
 Why a join and no state machine: Stripe's webhooks come doubled, late and in any order, and race with our own calls.
-News that raises the rank is taken at once. News that doesn't only asks for a fresh read, and a read that began after
-the news arrived wins. https://docs.stripe.com/refunds, https://docs.stripe.com/webhooks
+News that raises the rank is taken at once, but for a `succeeded` that may be late (see `join`). News that doesn't only
+asks for a fresh read, and a read that began after the news arrived wins.
+https://docs.stripe.com/refunds, https://docs.stripe.com/webhooks
 """
 
 from __future__ import annotations
