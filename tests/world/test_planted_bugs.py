@@ -39,6 +39,7 @@ from returns_service.worker import refunds as executor
 from tests.world.stage import GatedDatabase
 from tests.world.world import CI, World
 
+pytestmark = pytest.mark.timeout(600)
 HUNT = settings(CI, max_examples=400, phases=[Phase.generate])
 Patch = pytest.MonkeyPatch
 BUGS: dict[str, tuple[Callable[[Patch], None], str]] = {}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.world.met import Met
 from tests.world.world import CI, World
+
+pytestmark = pytest.mark.timeout(600)  # a minute where nothing else runs
 
 
 def stories(worlds: int, start: int) -> list[str]:
