@@ -39,20 +39,20 @@ class Dice(PrimitiveProvider):
     ) -> int:
         """Return any number of the range."""
         if min_value is None or max_value is None or weights is not None:
-            raise NotImplementedError("the world draws from ranges")
+            raise TypeError("the world draws from ranges")
         return self.random.randint(min_value, max_value)
 
     def draw_float(self, **_: object) -> float:
         """Not drawn by any rule."""
-        raise NotImplementedError
+        raise TypeError("the world draws no such thing")
 
     def draw_string(self, *_: object, **__: object) -> str:
         """Not drawn by any rule."""
-        raise NotImplementedError
+        raise TypeError("the world draws no such thing")
 
     def draw_bytes(self, *_: object, **__: object) -> bytes:
         """Not drawn by any rule."""
-        raise NotImplementedError
+        raise TypeError("the world draws no such thing")
 
 
 AVAILABLE_PROVIDERS[NAME] = Dice
