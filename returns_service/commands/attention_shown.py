@@ -260,7 +260,7 @@ def _webhook_disabled(_: Tx, entry: Entry, __: Pulse) -> Said:
         raise LookupError(f"{entry.id} is an endpoint and came without it")
     return Said(
         "webhook_endpoint_disabled",
-        f"{endpoint.url} is told nothing any more. {endpoint.disabled_reason}",
+        f"{endpoint.id} is told nothing any more. {endpoint.disabled_reason}",  # not its URL: that may hold a token
         f'POST {{"status": "enabled"}} to /v1/webhook_endpoints/{endpoint.id} once it works: it is sent all it missed.',
     )
 

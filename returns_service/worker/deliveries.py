@@ -107,10 +107,3 @@ class Courier:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-
-
-async def deliver_due(courier: Courier) -> int:
-    """Make the calls that are due now; return how many."""
-    claims = await courier.claim()
-    await asyncio.gather(*(courier.deliver(claim) for claim in claims))
-    return len(claims)

@@ -25,8 +25,8 @@ from returns_service.domain.standard_webhooks import Attempt
 from returns_service.store.delivery_claims import LEASE_SECONDS
 from returns_service.store.tables import Event
 from returns_service.worker import chores
-from returns_service.worker.deliveries import ENDPOINT_CALLS, deliver_due
-from tests.worker.receivers import BY, Receivers
+from returns_service.worker.deliveries import ENDPOINT_CALLS
+from tests.worker.receivers import BY, Receivers, deliver_due
 from tests.worker.shop import Shop
 
 DAY = 86_400
