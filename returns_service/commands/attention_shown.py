@@ -49,6 +49,7 @@ def shown_entry(tx: Tx, entry: Entry, beat: Pulse, undecided: Case | None) -> An
         "payment": entry.payment.id if entry.payment else None,
         "amount": refund.amount if refund else None,
         "currency": refund.currency if refund else case.currency if case else None,
+        "answer_by": None,
         "code": said.code,
         "message": said.message,
         "advice": said.advice,
@@ -56,6 +57,7 @@ def shown_entry(tx: Tx, entry: Entry, beat: Pulse, undecided: Case | None) -> An
         "attempts": refund.attempts if refund else event.attempts if event else None,
         "next_attempt_at": when(refund.next_attempt_at if refund else event.next_attempt_at if event else None),
         "stripe_event": event.id if event else None,
+        "webhook_endpoint": entry.endpoint.id if entry.endpoint else None,
         "reconciliation": entry.difference.run_id if entry.difference else None,
         **said.facts,
     }
@@ -174,19 +176,34 @@ def _dispute_lost(_: Tx, entry: Entry, __: Pulse) -> Said:
 def _refund_barred(_: Tx, entry: Entry, __: Pulse) -> Said:
     barred = (entry.case.follow_up_barred if entry.case else None) or {}
     due = _due(entry)
-    disputed = entry.payment is not None and entry.payment.disputed
-    advice = (
-        "Answer the dispute in Stripe's Dashboard. It is refunded by itself once the dispute is won."
-        if disputed
-        else "It is tried again by itself when the payment has more left. Or refund what is left, or settle it outside."
-    )
+    facts: dict[str, Any] = {"amount": due}
+    if entry.payment is not None and entry.payment.disputed:
+        facts["answer_by"] = _answer_by(entry.payment)
+        advice = f"{_on_the_dispute(entry.payment)} It is refunded by itself once the dispute is won."
+    else:
+        advice = (
+            "It is tried again by itself when the payment has more left. Or refund what is left, or settle it outside."
+        )
     return Said(
         barred.get("code", "barred"),
         barred.get("reason", "A refund is due and can't be made."),
         advice,
         _out_of_barred(entry, due),
-        {"amount": due},
+        facts,
     )
+
+
+def _answer_by(payment: Payment) -> str | None:
+    """Return until when the payment's dispute waits for the shop's evidence; None: there is nothing to send."""
+    by: str | None = (payment.dispute or {}).get("answer_by")
+    return by
+
+
+def _on_the_dispute(payment: Payment) -> str:
+    by = _answer_by(payment)
+    if by is None:
+        return "The bank decides the dispute; see Stripe's Dashboard."
+    return f"Answer the dispute in Stripe's Dashboard before {by[:10]}, {by[11:16]} UTC: without an answer it is lost."
 
 
 def _due(entry: Entry) -> int:
@@ -234,12 +251,13 @@ def _refund_unsent(_: Tx, entry: Entry, __: Pulse) -> Said:
 
 
 def _refund_held(_: Tx, entry: Entry, __: Pulse) -> Said:
-    refund, _payment = _of_refund(entry)
+    refund, payment = _of_refund(entry)
     return Said(
         "payment_disputed",
         "The payment is disputed: this refund is held, and nothing has moved.",
-        "Answer the dispute in Stripe's Dashboard. Won, it is sent by itself; lost, settle it outside as `dispute`.",
+        f"{_on_the_dispute(payment)} Won, it is sent by itself; lost, settle it outside as `dispute`.",
         ["cancel"] if is_unsent(refund) else [],
+        {"answer_by": _answer_by(payment)},
     )
 
 

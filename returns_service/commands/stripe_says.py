@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlmodel import col, or_, select
 
-from returns_service.commands.answers import shown_payment, shown_refund
+from returns_service.commands.answers import shown_payment, shown_refund, when
 from returns_service.commands.case import under_lock
 from returns_service.commands.history import By, record
 from returns_service.commands.moves import record_move
@@ -144,7 +144,8 @@ async def dispute_said(tx: Tx, by: By, payment: Payment, seen: DisputeSeen) -> N
 
 def kept(dispute: DisputeSeen) -> dict[str, Any]:
     """Return what a payment keeps of its dispute."""
-    return {"id": dispute.id, "status": dispute.status, "amount": dispute.amount}
+    answer_by = when(dispute.answer_by)
+    return {"id": dispute.id, "status": dispute.status, "amount": dispute.amount, "answer_by": answer_by}
 
 
 async def withdraw_lost(tx: Tx, by: By, payment: Payment) -> None:

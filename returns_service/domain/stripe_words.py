@@ -43,6 +43,7 @@ class DisputeSeen:
     amount: int
     currency: str
     bars_refunds: bool  # formal and not won: Stripe's `is_charge_refundable` is false
+    answer_by: datetime | None = None  # to be answered by then, or it is lost; None: it waits for no answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,6 +207,8 @@ SHAPES: dict[str, Schema] = {
         currency=maybe(CURRENCY), code=TEXT, message={**TEXT, "description": "What happened, in plain words."},
         advice={**TEXT, "description": "What can be done now."}, actions=listed(one_of(ACTIONS)), attempts=maybe(COUNT),
         next_attempt_at=maybe(TIME), stripe_event=maybe(TEXT), reconciliation=maybe(an_id("rec")),
+        webhook_endpoint=maybe(an_id("whe")),
+        answer_by={**maybe(TIME), "description": "Until then the dispute has to be answered."},
     ),
     "webhook_endpoint": thing(
         "Where somebody wants to be told (https://www.standardwebhooks.com).",

@@ -44,7 +44,7 @@ class Payment(SQLModel, table=True):
     livemode: bool
     connect: bool = False
     disputed: bool = False  # a formal dispute bars refunds
-    dispute: dict[str, Any] | None = maybe_object()  # {"id", "status", "amount"} of the one that decides
+    dispute: dict[str, Any] | None = maybe_object()  # {"id", "status", "amount", "answer_by"} of the one that decides
     method: str | None = None  # "Visa ending 4242"
     busy_until: datetime | None = a_time(nullable=True)  # a call about it is under way: Stripe locks per charge
     read_at: datetime | None = a_time(nullable=True)  # when to list its refunds at Stripe again

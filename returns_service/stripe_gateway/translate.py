@@ -84,7 +84,18 @@ def dispute_of(thing: Any) -> DisputeSeen:
         amount=_whole(dispute, "amount"),
         currency=_text(dispute, "currency"),
         bars_refunds=bars_refunds(status, dispute.get("is_charge_refundable")),
+        answer_by=_answer_by(status, _mapping(dispute.get("evidence_details"))),
     )
+
+
+def _answer_by(status: str, evidence: Mapping[str, Any]) -> datetime | None:
+    """Return until when evidence can be sent: https://docs.stripe.com/api/disputes/object."""
+    if not status.endswith("needs_response"):
+        return None
+    try:
+        return _moment(evidence, "due_by")
+    except Unreadable:  # null where no evidence is taken; a help for people holds no money's news up
+        return None
 
 
 def bars_refunds(status: str, is_charge_refundable: object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -144,14 +143,6 @@ async def look_up(gateway: Gateway, claim: Claim, refused: Refused | None) -> He
     if isinstance(seen, PaymentSeen):
         return Heard(refused, lookup=seen, looked=True)
     return Heard(refused or seen, looked=True)
-
-
-async def pay_due(db: Database, gateway: Gateway, limit: int = 10, till: Till | None = None) -> int:
-    """Work off what is due now; return how many refunds Stripe was asked about."""
-    till = till or Till(db, gateway, budget=1000.0, warm=True)
-    turns = await till.claim(limit)
-    await asyncio.gather(*(till.pay(turn) for turn in turns))
-    return len(turns)
 
 
 async def renew_leases(db: Database, turns: list[Turn], lease_seconds: float) -> None:

@@ -27,7 +27,7 @@ from returns_service.store import tables
 from returns_service.store.database import Database
 from returns_service.stripe_gateway import StripeGateway
 from returns_service.stripe_simulator import Dashboard, Ledger, Request, answer, signature_of
-from returns_service.worker.refunds import pay_due
+from tests.paying import pay_due
 
 STRIPE_KEY = "sk_" + "test_" + "x" * 24
 SECRET = "whsec_" + "a" * 24

@@ -177,6 +177,7 @@ async def test_a_disabled_endpoint_says_why_and_is_told_what_it_missed_once_enab
     assert "disabled" in dead["reason"]
     (item,) = said(await shop.get("/v1/desk"), 200)["data"]
     assert (item["kind"], item["since"]) == ("webhook_disabled", read["disabled_at"])
+    assert item["webhook_endpoint"] == read["id"]
     assert "410" in item["message"]
     assert endpoint["id"] in item["advice"]
     assert "shop.test" not in repr(item), "its URL may hold a token, and the desk asks for less than `admin`"

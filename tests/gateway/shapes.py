@@ -100,6 +100,7 @@ def dispute(**changes: Any) -> dict[str, Any]:
         "charge": "ch_1",
         "created": CREATED,
         "currency": "eur",
+        "evidence_details": {"due_by": CREATED + 9 * 86_400, "has_evidence": False},
         "is_charge_refundable": False,
         "livemode": False,
         "payment_intent": "pi_1",

@@ -147,6 +147,23 @@ def test_disputes_tell_whether_they_bar(change: dict[str, Any], barred: bool) ->
     assert (seen.bars_refunds, seen.charge) == (barred, "ch_1")
 
 
+@pytest.mark.parametrize(
+    "change,until",
+    [
+        ({}, datetime.fromtimestamp(CREATED + 9 * 86_400, UTC)),
+        ({"status": "warning_needs_response"}, datetime.fromtimestamp(CREATED + 9 * 86_400, UTC)),
+        ({"status": "under_review"}, None),
+        ({"status": "lost"}, None),
+        ({"evidence_details": {"due_by": None}}, None),
+        ({"evidence_details": None}, None),
+    ],
+)
+def test_disputes_tell_until_when_they_wait_for_an_answer(change: dict[str, Any], until: datetime | None) -> None:
+    seen = news_from_payload(json.dumps(event("charge.dispute.updated", dispute(**change)))).object
+    assert isinstance(seen, DisputeSeen)
+    assert seen.answer_by == until
+
+
 @pytest.mark.parametrize("kind", ["payment_intent.succeeded", "charge.succeeded", "charge.updated", "brand.new"])
 def test_other_events_are_kept_and_say_nothing(kind: str) -> None:
     news = news_from_payload(json.dumps(event(kind, {"anything": "goes"})))

@@ -21,7 +21,7 @@ from returns_service.store.tables import Refund
 from returns_service.stripe_gateway import StripeGateway, read_webhook
 from returns_service.stripe_simulator import Dashboard, Faults, Ledger, Request, play, signature_of
 from returns_service.worker.reconcile import Report
-from returns_service.worker.refunds import pay_due
+from tests.paying import pay_due
 
 KEY = "sk_test_" + "simulator"
 SECRET = "whsec_" + "simulator"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,8 +24,8 @@ from returns_service.store.pace import BREAK_AFTER
 from returns_service.store.tables import Event, ReceiptLine, Refund, StripeEvent
 from returns_service.worker import chores
 from returns_service.worker.reconcile import reconcile
-from returns_service.worker.refunds import pay_due
 from returns_service.worker.sweeps import EVERY_SECONDS, pull_missed_events
+from tests.paying import pay_due
 from tests.worker.shop import BY, Shop
 
 HOUR, DAY = 3600, 86_400
@@ -164,6 +164,14 @@ async def test_a_refund_held_by_a_dispute_waits_for_its_end(shop: Shop) -> None:
     await shop.deliver()
     await later(shop, HOUR)
     assert await shop.waiting() == [("refund_held", "payment_disputed", ["cancel"])]
+    (item,) = (await shop.desk())["data"]
+    until = datetime.fromtimestamp(dispute["evidence_details"]["due_by"], UTC)
+    assert datetime.fromisoformat(item["answer_by"]) == until
+    assert f"before {until:%Y-%m-%d, %H:%M} UTC" in item["advice"]
+    shop.dashboard.respond(dispute["id"])
+    await shop.deliver()
+    (item,) = (await shop.desk())["data"]
+    assert (item["answer_by"], "The bank decides" in item["advice"]) == (None, True)
     shop.dashboard.win(dispute["id"])
     await shop.deliver()
     await shop.work()
@@ -192,6 +200,7 @@ async def test_a_parcel_that_comes_after_a_dispute_is_barred_and_then_lost(shop:
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["code"], item["amount"]) == ("refund_barred", "payment_disputed", 6000)
     assert (item["refund"], item["actions"]) == (None, ["settle_outside"])
+    assert item["answer_by"] is not None
     shop.dashboard.lose(dispute["id"])
     await shop.deliver()
     (item,) = (await shop.desk())["data"]

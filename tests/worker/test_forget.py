@@ -18,7 +18,7 @@ from returns_service.commands.privacy import GONE
 from returns_service.domain.problems import Problem
 from returns_service.store.tables import Event, IdempotencyKey, ReturnAuthorization, StripeEvent
 from returns_service.worker.chores import forget_old
-from returns_service.worker.refunds import pay_due
+from tests.paying import pay_due
 from tests.worker.shop import BY, Shop
 
 EMAIL = "Anna.Muster@example.com"
