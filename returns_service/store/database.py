@@ -226,6 +226,8 @@ def may_pass(error: BaseException) -> bool:
 
 def is_unavailable(error: BaseException) -> bool:
     """Return whether the database could not be reached, is full, or has no connection left."""
+    if getattr(getattr(error, "orig", None), "sqlite_errorname", "") == "SQLITE_ERROR":
+        return False  # a statement that is wrong: https://www.sqlite.org/rescode.html#error
     if isinstance(error, PoolTimeout | InterfaceError | OperationalError | ConnectionError):
         return True
     if isinstance(error, DBAPIError):

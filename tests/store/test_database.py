@@ -66,6 +66,12 @@ async def test_a_full_disk_is_unavailable_and_leaves_nothing_half_written(sqlite
         await database.close()
 
 
+async def test_a_wrong_statement_is_our_mistake_and_no_outage(database: Database) -> None:
+    with pytest.raises(DBAPIError) as raised:
+        await database.run(lambda tx: tx.execute(text("SELECT number FROM nowhere")))
+    assert not is_unavailable(raised.value)
+
+
 async def test_commands_go_on_after_the_database_was_killed(own_pg: Postgres) -> None:
     database = Database(own_pg.url(own_pg.create_database(TEMPLATE)))
     try:
