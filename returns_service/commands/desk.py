@@ -72,7 +72,7 @@ async def settle_one_outside(tx: Tx, by: By, refund_id: str, asked: Outside) -> 
     return next(refund for refund in case.refunds if refund.id == failed.superseded_by), case.payment
 
 
-async def told(tx: Tx, by: By, refund_id: str, seen: PaymentSeen | RefundSeen, news: int | None) -> Refund:
+async def told(tx: Tx, by: By, refund_id: str, seen: PaymentSeen | RefundSeen, news: int) -> Refund:
     """Fold what was read of a refund, or of its payment; `news`: their count of news when the read began."""
     row, payment = await refund_of(tx, refund_id)
     if isinstance(seen, RefundSeen):

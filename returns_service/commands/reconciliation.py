@@ -15,6 +15,7 @@ from sqlmodel import col, select
 
 from returns_service.commands.history import By
 from returns_service.commands.stripe_says import (
+    NOT_SINCE,
     OURS,
     matched,
     payment_adopted,
@@ -207,7 +208,7 @@ async def _folded(tx: Tx, by: By, payment_id: str | None, seen: PaymentSeen, new
         for one in seen.refunds:  # a read that no news has overtaken may also lower a status
             if (row := matched(rows, one)) is not None and row.stripe_refund and row.status != one.status:
                 await refund_said(tx, by, payment, one, since_news=news.get(row.id), of=row.id)
-        await payment_said(tx, by, payment, seen)
+        await payment_said(tx, by, payment, seen, since_news=news.get(payment.id, NOT_SINCE))
     return await locked_refunds(tx, payment.id)
 
 

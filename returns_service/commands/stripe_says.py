@@ -26,7 +26,7 @@ from returns_service.store.tables import Payment, Refund, ReturnAuthorization, R
 
 OURS = re.compile(r"rfd_[0-7][0-9a-hjkmnp-tv-z]{25}\Z")
 SLOWEST_LOOK_SECONDS = 86_400  # `pending` may last weeks: from a minute, doubling, to once a day
-NOT_SINCE = -1  # a read of a payment that began nobody knows how long ago
+NOT_SINCE = -1  # for a count of news: what was read, or answered, began nobody knows how long ago
 SECOND_LOOK_SECONDS = 60  # news that came between our first read of a payment and its row was for nobody
 BALANCE_TOO_LOW = "The Stripe balance is too low: it is sent once there is enough."
 # What a person reads first; Stripe's own word travels beside it. https://docs.stripe.com/refunds#failed-refunds
@@ -66,11 +66,7 @@ async def payment_adopted(tx: Tx, by: By, seen: PaymentSeen) -> Payment:
     """Return the payment's row, locked, with all that was just read of it; made at first sight."""
     known = await payment_named(tx, payment_intent=seen.payment_intent, charge=seen.charge)
     payment = await locked_payment(tx, known or await _inserted(tx, seen))
-    await payment_said(tx, by, payment, seen, since_news=None if known is None else NOT_SINCE)
-    if payment.disputed != seen.disputed:
-        # One of the two is older, and nobody can say which: until it is read again, the careful one counts.
-        payment.disputed, payment.read_at = True, tx.now
-        tx.wake_workers()
+    await payment_said(tx, by, payment, seen, since_news=NOT_SINCE if known else 0)
     return payment
 
 
@@ -91,18 +87,24 @@ async def _inserted(tx: Tx, seen: PaymentSeen) -> str:
     return found or row.id
 
 
-async def payment_said(tx: Tx, by: By, payment: Payment, seen: PaymentSeen, *, since_news: int | None = None) -> None:
+async def payment_said(tx: Tx, by: By, payment: Payment, seen: PaymentSeen, *, since_news: int) -> None:
     """Fold a payment that was read with all its refunds. `since_news`: its count of news when the read began."""
     before = payment.captured, payment.status, payment.disputed
     payment.charge = payment.charge or seen.charge
     payment.method = seen.method or payment.method
     payment.connect, payment.amount_refunded = seen.connect, seen.amount_refunded
     payment.captured, payment.status = seen.captured, seen.status
-    if since_news is None or since_news == payment.news:  # a dispute's webhook may have overtaken the read
+    if since_news == payment.news:
+        payment.news += 1  # for another read that is under way: it is the older one
         payment.disputed = seen.disputed
         if seen.dispute is not None:
             payment.dispute = kept(seen.dispute)
             await withdraw_lost(tx, by, payment)
+    elif payment.disputed != seen.disputed:
+        # A dispute's webhook, or another read, came meanwhile. One of the two is older, and nobody can say which: until
+        # it is read again, the careful one counts.
+        payment.disputed, payment.read_at = True, tx.now
+        tx.wake_workers()
     for refund in sorted(seen.refunds, key=lambda r: (r.created, r.id)):
         await refund_said(tx, by, payment, refund)
     if before != (payment.captured, payment.status, payment.disputed):
@@ -199,7 +201,7 @@ async def refund_said(
         row.first_attempt_at = row.first_attempt_at or seen.created
         row.tries, row.lookups_only = 0, False
     row.stripe_refund, row.stripe_created_at, row.status = seen.id, seen.created, joined.status
-    row.news += not fresh
+    row.news += 1  # a read, too: another that is under way began before this one ended
     row.arrival = arrival_of(seen) or row.arrival
     if joined.status == seen.status:
         row.waits_for = waits_for(seen)

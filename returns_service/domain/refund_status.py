@@ -40,7 +40,7 @@ def join(known: str, news: str, *, first_sight: bool, fresh: bool) -> Joined:
     """Return what `known` becomes when Stripe says `news`.
 
     `first_sight`: the row carried no Stripe refund yet, so what it said (refused, unknown) knew nothing of this one.
-    `fresh`: the news is a read that began after all other news of this refund had arrived.
+    `fresh`: the news is a read that began after all other news of this refund, and all other reads, had arrived.
     A status word that Stripe invents later is kept out: it changes nothing and asks for a fresh read.
     """
     if news not in RANK or RANK[news] < RANK["pending"]:

@@ -12,7 +12,7 @@ from returns_service.commands.cases import cases_seen
 from returns_service.commands.history import By
 from returns_service.commands.refunds import standalone
 from returns_service.commands.returns import Outside
-from returns_service.commands.stripe_says import payment_adopted, payment_named
+from returns_service.commands.stripe_says import NOT_SINCE, payment_adopted, payment_named
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import STATUSES
 from returns_service.domain.stripe_words import Missing, PaymentSeen, RefundSeen, Refused
@@ -253,7 +253,7 @@ async def cancel_refund(call: Call[Empty], tx: Tx) -> Reply:
     """Cancel a refund that was not sent yet, or that waits for the customer."""
     refund_id = call.id("refund_id")
     if isinstance(call.heard, RefundSeen):
-        await desk.told(tx, stripe_of(call), refund_id, call.heard, None)
+        await desk.told(tx, stripe_of(call), refund_id, call.heard, NOT_SINCE)
         return Reply(shown_refund(*await found_refund(tx, refund_id)))
     return Reply(shown_refund(*await desk.cancel_unsent(tx, call.by, refund_id)))
 

@@ -255,14 +255,16 @@ class Comparison:
             await self.db.run(work)
 
     async def _known(self, name: Named) -> tuple[dict[str, int], list[str]]:
-        """Return our rows' counts of news before the read, and the Stripe refunds they claim."""
+        """Return the payment's and its refunds' counts of news before the read, and the Stripe refunds they claim."""
         async with self.db.reading() as tx:
             payment_id = await payment_named(tx, payment_intent=name[0], charge=name[1])
             chosen = select(col(Refund.id), col(Refund.news), col(Refund.stripe_refund)).where(
                 col(Refund.payment_id) == payment_id
             )
             rows = (await tx.execute(chosen)).all()
-        return {row[0]: row[1] for row in rows}, [row[2] for row in rows if row[2]]
+            payment = await tx.get(Payment, payment_id) if payment_id else None
+        news = {row[0]: row[1] for row in rows} | ({payment.id: payment.news} if payment else {})
+        return news, [row[2] for row in rows if row[2]]
 
     async def _with_unlisted(self, seen: PaymentSeen, claimed: list[str]) -> PaymentSeen:
         """Ask by id for what the list lacks: lists may lag behind, a refund that can be read is not missing."""

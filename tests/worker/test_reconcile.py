@@ -15,7 +15,7 @@ from returns_service.commands.stripe_says import payment_named
 from returns_service.domain.stripe_words import RefundSeen
 from returns_service.store.database import Tx, locked_payment
 from returns_service.store.reconciliation_tables import ReconciliationRun
-from returns_service.store.tables import Event, Refund, Sweep
+from returns_service.store.tables import Event, Payment, Refund, Sweep
 from returns_service.stripe_gateway import StripeSilent
 from returns_service.worker import reconcile as reconciling
 from returns_service.worker.reconcile import Report, reconcile, reconcile_daily
@@ -74,6 +74,30 @@ async def test_a_dashboard_refund_whose_news_was_lost_is_missing_here_then_exter
     assert not after.differs
     assert await shop.told(after) == [("external", "information")]
     assert {r.source for r in await shop.refunds() if r.id != known.id} == {"external"}
+
+
+async def test_a_dispute_that_opens_during_the_read_is_not_undone_by_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = (await shop.refunded(amount=3000)).payment_id
+    name = await shop.pay(9000)
+    await shop.a_return(name)
+    shop.dashboard.refund(name, 500)
+    shop.lose_mail()
+    read = shop.gateway.read_payment
+
+    async def then_disputed(**named: str | None) -> object:
+        seen = await read(**named)
+        if named["payment_intent"] == name:
+            shop.dashboard.open_dispute(name)
+            await shop.deliver()
+        return seen
+
+    monkeypatch.setattr(shop.gateway, "read_payment", then_disputed)
+    assert await shop.told(await compare(shop, fix=True)) == [("missing_here", "fixed")]
+    async with shop.db.reading() as tx:
+        disputed = (await tx.exec(select(Payment.disputed).where(col(Payment.id) != other))).one()
+    assert disputed
 
 
 async def test_refunds_of_strangers_payments_are_only_counted(shop: Shop) -> None:

@@ -208,6 +208,20 @@ class Callers(Outside):
         refund = pick(self.rows("refund"), which)
         self.ask(f"check {refund.id}", "check_refund", {"refund_id": refund.id}, {}, fate, "usr_ben")
 
+    @precondition(lambda self: any(row.stripe_refund for row in self.rows("refund")))
+    @rule(which=WHICH, choice=WHICH)
+    def two_checks(self, which: int, choice: int) -> None:
+        """Two people ask what became of a refund; it moves in between, and the older answer comes last."""
+        self.check(which, "is slow")
+        name = pick(self.rows("refund"), which).stripe_refund
+        seen = self.ledger.refunds.get(name) if name else None
+        if seen is not None and (moves := self.moves(seen)):
+            self.move(pick(moves, choice), seen["id"])
+            self.kernel.meet("a read overtaken by a newer one")
+        self.check(which, "")
+        for actor in list(self.kernel.waiting):
+            self.let_go(actor, 9)
+
     @precondition(lambda self: any(row.status in ("queued", "requires_action") for row in self.rows("refund")))
     @rule(which=WHICH, fate=FATES)
     def cancel_refund(self, which: int, fate: str) -> None:

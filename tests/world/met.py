@@ -35,6 +35,7 @@ HAPPENINGS = (
     "a worker wrote back after its lease went to another",
     "a lease renewed",
     "a webhook before the answer to our call",
+    "a read overtaken by a newer one",
     "it waits for the customer after it succeeded",
     "the bank's number came in",
     "a webhook delivered twice",

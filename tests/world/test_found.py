@@ -122,3 +122,29 @@ def test_a_refund_in_doubt_is_not_sent_again_on_a_lost_dispute(world: World) -> 
     world.send_again(which=0, wait=901, fate="")
     world.holds()
     assert [row.status for row in world.rows("refund")] == ["unknown"]
+
+
+def test_the_older_of_two_reads_undoes_nothing(world: World) -> None:
+    world.start_worker(steps=9, fault="503_html_done")
+    refund = next(iter(world.ledger.refunds))["id"]
+    world.move("require_action", refund)
+    world.move("pend", refund)
+    world.webhooks(9)
+    world.check(which=0, fate="is slow")  # is told what is true now, and says so late
+    world.move("settle", refund)
+    world.check(which=0, fate="")
+    for actor in list(world.kernel.waiting):
+        world.let_go(actor, 9)
+    world.holds()
+    assert [row.status for row in world.rows("refund")] == ["succeeded"]
+
+
+def test_the_older_of_two_reads_ends_no_dispute(world: World) -> None:
+    world.start_worker(steps=9, fault="drop_before")  # what is in doubt is looked for with all its payment
+    world.check(which=0, fate="is slow")
+    world.move("open_dispute", world.payments[0][0])
+    world.check(which=0, fate="")
+    for actor in list(world.kernel.waiting):
+        world.let_go(actor, 9)
+    world.holds()
+    assert [row.disputed for row in world.rows("payment")] == [1]

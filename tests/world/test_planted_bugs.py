@@ -20,6 +20,7 @@ from returns_service.commands import (
     answers,
     case,
     deliveries,
+    desk,
     history,
     inbox,
     moves,
@@ -158,6 +159,19 @@ def _(patch: Patch) -> None:
         return await said(tx, by, payment, seen, **{**how, "since_news": row.news if row else None})
 
     patch.setattr(stripe_answered, "refund_said", always_fresh)
+
+
+@bug("a read is no news to another read", "Stripe never went from")
+def _(patch: Patch) -> None:
+    said = stripe_says.refund_said
+
+    async def not_counted(tx: database.Tx, by: history.By, payment: Payment, seen: Any, **how: Any) -> Refund:
+        row = await said(tx, by, payment, seen, **how)
+        row.news -= row.id == how.get("of") and how.get("since_news") == row.news - 1
+        return row
+
+    for module in (stripe_answered, desk):
+        patch.setattr(module, "refund_said", not_counted)
 
 
 @bug("inbox without unique id", "was folded 2 times")
