@@ -227,7 +227,10 @@ def matched(refunds: list[Refund], seen: RefundSeen) -> Refund | None:
 async def _given_a_row(tx: Tx, by: By, payment: Payment, seen: RefundSeen) -> Refund:
     """Make a row for a refund we didn't know of: adopted as ours after a restore, else external or a duplicate."""
     named = seen.metadata.get("refund_id", "")
-    known = await tx.get(Refund, named) if OURS.match(named) else None
+    # Among the payment's own first: one that was just given its row is in no table yet.
+    known = next((r for r in await locked_refunds(tx, payment.id) if r.id == named), None)
+    if known is None and OURS.match(named):
+        known = await tx.get(Refund, named)
     status = seen.status if RANK.get(seen.status, 0) >= RANK["pending"] else "pending"
     row = new_refund(tx, By("stripe"), payment, seen.amount, source="external", status=status)
     row.reason, row.details = seen.reason, dict(seen.metadata)

@@ -1,0 +1,26 @@
+"""Refunds at Stripe that are not what their metadata says, and what moves while two ledgers are compared."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from returns_service.worker.reconcile import Report, reconcile
+from tests.worker.shop import Shop
+
+LOST = "rfd_01kbmxv1ateg6vd2a5t8mh6r4z"  # of ours, and in no table
+
+
+async def compare(shop: Shop, *, fix: bool = False) -> Report:
+    return await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=fix)
+
+
+async def test_two_refunds_for_one_lost_intent_get_two_rows(shop: Shop) -> None:
+    intent = await shop.pay()
+    for _ in range(2):
+        shop.dashboard.refund(intent, 700, metadata={"refund_id": LOST})
+        shop.turn(1)
+    shop.lose_mail()
+    assert not (await compare(shop, fix=True)).differs
+    first, second = sorted(await shop.refunds(), key=lambda row: row.id != LOST)
+    assert (first.id, first.source, first.duplicate_of) == (LOST, "standalone", None)
+    assert (second.source, second.duplicate_of, second.amount) == ("external", LOST, 700)
