@@ -189,6 +189,8 @@ class Comparison:
                 known += [external(row, seen)] if row.source == "external" else []
             elif row is None and word in named and is_under_way(named[word], tx):
                 self.counts["under_way"] += 1
+            elif row is None and not (seen.payment_intent or seen.charge):
+                self.counts["unknown_payment"] += 1  # of a cash balance: there is no payment to read
             elif row is not None or OURS.match(word) or not payments.isdisjoint((seen.payment_intent, seen.charge)):
                 suspects.append((seen.payment_intent, seen.charge))
             else:

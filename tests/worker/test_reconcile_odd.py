@@ -24,3 +24,12 @@ async def test_two_refunds_for_one_lost_intent_get_two_rows(shop: Shop) -> None:
     first, second = sorted(await shop.refunds(), key=lambda row: row.id != LOST)
     assert (first.id, first.source, first.duplicate_of) == (LOST, "standalone", None)
     assert (second.source, second.duplicate_of, second.amount) == ("external", LOST, 700)
+
+
+async def test_a_refund_of_no_payment_is_only_counted(shop: Shop) -> None:
+    """A customer's cash balance is refunded without a payment: https://docs.stripe.com/api/refunds/create."""
+    made = shop.dashboard.refund(await shop.pay(), 700, metadata={"refund_id": LOST})
+    shop.ledger.refunds[made["id"]].update(payment_intent=None, charge=None)
+    report = await compare(shop, fix=True)
+    assert not report.differs
+    assert report.run.counts["unknown_payment"] == 1
