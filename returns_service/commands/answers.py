@@ -15,7 +15,7 @@ Answer = dict[str, Any]
 
 def when(time: datetime | None) -> str | None:
     """Return a time as RFC 3339, UTC, whole seconds."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if time else None
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z" if time else None
 
 
 def shown_return(case: Case) -> Answer:

@@ -128,6 +128,14 @@ async def test_json_is_json_however_it_is_written(shop: Shop, kind: str) -> None
     said(await post_raw(shop, "/v1/returns", json.dumps(asked(shop.paid())).encode(), kind), 201)
 
 
+async def test_a_slip_in_the_century_is_told_back_as_it_came(shop: Shop) -> None:
+    long_ago = "0202-01-02T03:04:05Z"
+    made = await shop.requested(purchased_at=long_ago)
+    assert (await shop.read(made["id"]))["purchased_at"] == made["purchased_at"] == long_ago
+    since = await shop.get("/v1/returns", params={"created[gte]": long_ago})
+    assert [row["id"] for row in said(since, 200)["data"]] == [made["id"]]
+
+
 async def test_an_empty_body_is_an_empty_object(shop: Shop) -> None:
     made = await shop.requested(purchased_at="2999-01-01T00:00:00Z")
     answer = await shop.client.post(f"/v1/returns/{made['id']}/approve")
