@@ -44,5 +44,7 @@ async def listen(db: Database) -> None:
 
 
 async def _connected(db: Database) -> Any:
-    url = make_url(db.url).set(drivername="postgresql")
-    return await asyncpg_.connect(dsn=url.render_as_string(hide_password=False), timeout=10)
+    # As the pool connects: in a DSN the driver would take `ssl` for a setting of the server's, which refuses it.
+    _, options = db.writer.dialect.create_connect_args(make_url(db.url))
+    options.pop("prepared_statement_cache_size", None)  # the pool's own
+    return await asyncpg_.connect(**options, timeout=10)

@@ -115,6 +115,18 @@ async def test_the_listener_survives_a_restart_of_the_database(own_pg: Postgres)
         await database.close()
 
 
+@pytest.mark.parametrize("words", ["ssl=prefer", "ssl=prefer&prepared_statement_cache_size=0"])
+async def test_the_listener_takes_the_words_that_the_pool_takes(postgresql_url: str, words: str) -> None:
+    database = Database(f"{postgresql_url}&{words}")
+    listening = asyncio.create_task(listen(database))
+    try:
+        await woken(database)
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await database.close()
+
+
 async def woken(database: Database) -> None:
     """Commit an intent elsewhere, and wait until the listener has heard of it."""
     elsewhere = Database(database.url)
