@@ -8,7 +8,7 @@ without a person is left, and said.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlmodel import col, select
@@ -30,6 +30,15 @@ from returns_service.store.reconciliation_tables import ReconciliationDifference
 from returns_service.store.tables import Refund, ReturnAuthorization, ReturnLine
 
 Named = tuple[str | None, str | None]  # a payment by Stripe's ids: PaymentIntent, charge
+Stand = tuple[int, str, str | None]  # of a row: its count of news, its status, Stripe's refund
+
+
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """Where a payment and its rows stood when a read of it began. What has moved since knows more than the read."""
+
+    news: int = NOT_SINCE  # the payment's count
+    rows: Mapping[str, Stand] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,29 +160,34 @@ def still_open(row: Refund) -> Found:
     return Found("open", cause, None, row, differs=False)
 
 
+def stand_of(row: Refund) -> Stand:
+    """Return what tells whether a row has heard from Stripe meanwhile."""
+    return row.news, row.status, row.stripe_refund
+
+
 def is_under_way(row: Refund, tx: Tx) -> bool:
     """Return whether a worker is speaking with Stripe about it right now."""
     return row.status in UNANSWERED and row.lease_until is not None and row.lease_until > tx.now
 
 
 async def examine(
-    tx: Tx, by: By, run_id: str, name: Named, seen: PaymentSeen | None, news: Mapping[str, int], *, fix: bool
+    tx: Tx, by: By, run_id: str, name: Named, seen: PaymentSeen | None, stood: Stood, *, fix: bool
 ) -> None:
     """Compare one payment that was just read (None: Stripe has none), repair what is safe, and write it all down.
 
-    `news`: each row's count of Stripe's words when the read began.
+    `stood`: as things were when the read began. A row that has moved since is left to the next comparison.
     """
     payment_id = await payment_named(tx, payment_intent=name[0], charge=name[1])
     refunds = await _refunds_of(tx, payment_id)
     at_stripe = () if seen is None else seen.refunds
     if payment_id is None and not any(OURS.match(one.metadata.get("refund_id", "")) for one in at_stripe):
         return
-    under_way = {row.id for row in refunds if is_under_way(row, tx)}
+    under_way = {row.id for row in refunds if is_under_way(row, tx) or stood.rows.get(row.id) != stand_of(row)}
     before = [one for one in compared(refunds, at_stripe) if not (one.row and one.row.id in under_way)]
     told = {one.key: _told(one) for one in before}  # rows change below: what they were is what differed
     after: dict[tuple[str, str], Found] = {}
     if fix and seen is not None and any(one.differs and one.safe for one in before):
-        refunds = await _folded(tx, by, payment_id, seen, news)
+        refunds = await _folded(tx, by, payment_id, seen, stood)
         after = {one.key: one for one in compared(refunds, at_stripe)}
     elif fix:
         after = {one.key: one for one in before}
@@ -198,7 +212,7 @@ async def _refunds_of(tx: Tx, payment_id: str | None) -> list[Refund]:
     return list((await tx.exec(chosen)).all())
 
 
-async def _folded(tx: Tx, by: By, payment_id: str | None, seen: PaymentSeen, news: Mapping[str, int]) -> list[Refund]:
+async def _folded(tx: Tx, by: By, payment_id: str | None, seen: PaymentSeen, stood: Stood) -> list[Refund]:
     """Fold what was read, under the payment's lock; return its rows as they are then."""
     if payment_id is None:
         payment = await payment_adopted(tx, by, seen)
@@ -207,8 +221,9 @@ async def _folded(tx: Tx, by: By, payment_id: str | None, seen: PaymentSeen, new
         rows = await locked_refunds(tx, payment.id)
         for one in seen.refunds:  # a read that no news has overtaken may also lower a status
             if (row := matched(rows, one)) is not None and row.stripe_refund and row.status != one.status:
-                await refund_said(tx, by, payment, one, since_news=news.get(row.id), of=row.id)
-        await payment_said(tx, by, payment, seen, since_news=news.get(payment.id, NOT_SINCE))
+                since = stood.rows[row.id][0] if row.id in stood.rows else None
+                await refund_said(tx, by, payment, one, since_news=since, of=row.id)
+        await payment_said(tx, by, payment, seen, since_news=stood.news)
     return await locked_refunds(tx, payment.id)
 
 

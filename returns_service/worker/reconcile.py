@@ -22,11 +22,13 @@ from returns_service.commands.history import By
 from returns_service.commands.reconciliation import (
     Found,
     Named,
+    Stood,
     agrees,
     examine,
     external,
     is_under_way,
     note_information,
+    stand_of,
 )
 from returns_service.commands.stripe_says import OURS, payment_named
 from returns_service.domain.stripe_words import Missing, PaymentSeen, RefundSeen
@@ -240,39 +242,35 @@ class Comparison:
         """Read each payment afresh and write down what differs. Raises StripeSilent."""
         for payment_intent, charge in dict.fromkeys(names):
             name = (payment_intent, None if payment_intent else charge)
-            news, claimed = await self._known(name)
+            stood = await self._stood(name)
             seen = await self.gateway.read_payment(payment_intent=name[0], charge=name[1])
             if not isinstance(seen, PaymentSeen | Missing):
                 raise StripeSilent(seen)
             read = seen if isinstance(seen, PaymentSeen) else None
             if read is not None:
-                read = await self._with_unlisted(read, claimed)
+                read = await self._with_unlisted(read, [stand[2] for stand in stood.rows.values()])
             whole = (payment_intent, charge or (read.charge if read else None))
 
-            async def work(
-                tx: Tx, name: Named = whole, read: PaymentSeen | None = read, news: dict[str, int] = news
-            ) -> None:
-                await examine(tx, self.by, self.run.id, name, read, news, fix=self.run.fix)
+            async def work(tx: Tx, name: Named = whole, read: PaymentSeen | None = read, stood: Stood = stood) -> None:
+                await examine(tx, self.by, self.run.id, name, read, stood, fix=self.run.fix)
 
             await self.db.run(work)
 
-    async def _known(self, name: Named) -> tuple[dict[str, int], list[str]]:
-        """Return the payment's and its refunds' counts of news before the read, and the Stripe refunds they claim."""
+    async def _stood(self, name: Named) -> Stood:
+        """Return where the payment and our rows of it stand before the read."""
         async with self.db.reading() as tx:
             payment_id = await payment_named(tx, payment_intent=name[0], charge=name[1])
-            chosen = select(col(Refund.id), col(Refund.news), col(Refund.stripe_refund)).where(
-                col(Refund.payment_id) == payment_id
-            )
-            rows = (await tx.execute(chosen)).all()
-            payment = await tx.get(Payment, payment_id) if payment_id else None
-        news = {row[0]: row[1] for row in rows} | ({payment.id: payment.news} if payment else {})
-        return news, [row[2] for row in rows if row[2]]
+            if payment_id is None:
+                return Stood()
+            rows = (await tx.execute(select(Refund).where(col(Refund.payment_id) == payment_id))).scalars().all()
+            news = (await tx.get_one(Payment, payment_id)).news
+            return Stood(news, {row.id: stand_of(row) for row in rows})
 
-    async def _with_unlisted(self, seen: PaymentSeen, claimed: list[str]) -> PaymentSeen:
+    async def _with_unlisted(self, seen: PaymentSeen, claimed: Iterable[str | None]) -> PaymentSeen:
         """Ask by id for what the list lacks: lists may lag behind, a refund that can be read is not missing."""
         listed = {refund.id for refund in seen.refunds}
         for stripe_refund in claimed:
-            if stripe_refund in listed:
+            if stripe_refund is None or stripe_refund in listed:
                 continue
             answer = await self.gateway.retrieve_refund(stripe_refund)
             if isinstance(answer, RefundSeen):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from returns_service.worker.reconcile import Report, reconcile
 from tests.worker.shop import Shop
@@ -33,3 +36,28 @@ async def test_a_refund_of_no_payment_is_only_counted(shop: Shop) -> None:
     report = await compare(shop, fix=True)
     assert not report.differs
     assert report.run.counts["unknown_payment"] == 1
+
+
+@pytest.mark.parametrize("fix", [False, True])
+async def test_an_answer_that_came_after_the_read_is_no_difference(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, fix: bool
+) -> None:
+    return_id = await shop.a_return(await shop.pay())
+    await shop.count(return_id)
+    shop.faults.arm("drop_before", count=1, path="/v1/refunds")
+    await shop.work()
+    assert [r.status for r in await shop.refunds()] == ["unknown"]
+    read = shop.gateway.read_payment
+
+    async def then_the_worker_asks_again(**named: Any) -> Any:
+        seen = await read(**named)
+        monkeypatch.undo()
+        shop.turn(60)
+        await shop.work()
+        return seen
+
+    monkeypatch.setattr(shop.gateway, "read_payment", then_the_worker_asks_again)
+    report = await compare(shop, fix=fix)
+    assert [r.status for r in await shop.refunds()] == ["succeeded"]
+    assert await shop.told(report) == []
+    assert not report.differs
