@@ -7,7 +7,7 @@ without a person is left, and said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,12 +64,15 @@ def agrees(row: Refund, seen: RefundSeen) -> bool:
     return (row.amount, row.currency, row.status) == (seen.amount, seen.currency, seen.status)
 
 
-def compared(refunds: list[Refund], at_stripe: Sequence[RefundSeen]) -> list[Found]:
-    """Return all that differs between our rows and Stripe's refunds of one payment, and what is worth knowing."""
+def compared(refunds: list[Refund], at_stripe: Sequence[RefundSeen], elsewhere: Collection[str] = ()) -> list[Found]:
+    """Return all that differs between our rows and Stripe's refunds of one payment, and what is worth knowing.
+
+    `elsewhere`: ids that these name and that are rows of other payments.
+    """
     found = []
     for seen in at_stripe:
         row = matched(refunds, seen)
-        one = _owned(row, seen) if row else _strange(refunds, seen)
+        one = _owned(row, seen) if row else _strange(refunds, seen, elsewhere)
         if one is not None:
             found.append(one)
     listed = {seen.id for seen in at_stripe}
@@ -128,7 +131,7 @@ def _two(named: str) -> str:
     return f"Stripe holds a second refund for {named}, or one for an intent that was dealt with otherwise."
 
 
-def _strange(refunds: list[Refund], seen: RefundSeen) -> Found:
+def _strange(refunds: list[Refund], seen: RefundSeen, elsewhere: Collection[str]) -> Found:
     """Return why a refund of Stripe's has no row."""
     word = seen.metadata.get("refund_id", "")
     named = next((row for row in refunds if row.id == word), None)
@@ -137,6 +140,9 @@ def _strange(refunds: list[Refund], seen: RefundSeen) -> Found:
         return Found("other_amount", cause, seen, named, "It gets a row of its own; the intent itself stays open.")
     if named is not None:
         return Found("two_for_one_intent", _two(named.id), seen, named, "It gets a row of its own: see the desk.")
+    if word in elsewhere:
+        cause = f"Stripe's refund names {word}, which is of another payment."
+        return Found("two_for_one_intent", cause, seen, None, "It gets a row of its own: see the desk.")
     if OURS.match(word):
         cause = f"Stripe made it for {word}, which is not here: the database was restored from before it was made."
         return Found("missing_here", cause, seen)
@@ -183,12 +189,13 @@ async def examine(
     if payment_id is None and not any(OURS.match(one.metadata.get("refund_id", "")) for one in at_stripe):
         return
     under_way = {row.id for row in refunds if is_under_way(row, tx) or stood.rows.get(row.id) != stand_of(row)}
-    before = [one for one in compared(refunds, at_stripe) if not (one.row and one.row.id in under_way)]
+    elsewhere = await _named_elsewhere(tx, refunds, at_stripe)
+    before = [one for one in compared(refunds, at_stripe, elsewhere) if not (one.row and one.row.id in under_way)]
     told = {one.key: _told(one) for one in before}  # rows change below: what they were is what differed
     after: dict[tuple[str, str], Found] = {}
     if fix and seen is not None and any(one.differs and one.safe for one in before):
         refunds = await _folded(tx, by, payment_id, seen, stood)
-        after = {one.key: one for one in compared(refunds, at_stripe)}
+        after = {one.key: one for one in compared(refunds, at_stripe, elsewhere)}
     elif fix:
         after = {one.key: one for one in before}
     for one in before:
@@ -203,6 +210,13 @@ async def examine(
     for one in before:
         if fix and one.code == "missing_here" and one.seen and (row := matched(refunds, one.seen)):
             await _tell_what_is_lost(tx, run_id, name, one.seen, row, refunds)
+
+
+async def _named_elsewhere(tx: Tx, refunds: list[Refund], at_stripe: Sequence[RefundSeen]) -> set[str]:
+    """Return the ids that these refunds name and that are rows of other payments."""
+    words = {word for seen in at_stripe if OURS.match(word := seen.metadata.get("refund_id", ""))}
+    words -= {row.id for row in refunds}
+    return set((await tx.exec(select(Refund.id).where(col(Refund.id).in_(words)))).all()) if words else set()
 
 
 async def _refunds_of(tx: Tx, payment_id: str | None) -> list[Refund]:

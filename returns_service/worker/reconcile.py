@@ -187,13 +187,14 @@ class Comparison:
         for seen in page:
             row = owners.get(seen.id)
             word = seen.metadata.get("refund_id", "")
+            of = payments.get(seen.payment_intent) or payments.get(seen.charge)
             if row is not None and agrees(row, seen):
                 known += [external(row, seen)] if row.source == "external" else []
-            elif row is None and word in named and is_under_way(named[word], tx):
+            elif row is None and word in named and is_under_way(named[word], tx) and of == named[word].payment_id:
                 self.counts["under_way"] += 1
             elif row is None and not (seen.payment_intent or seen.charge):
                 self.counts["unknown_payment"] += 1  # of a cash balance: there is no payment to read
-            elif row is not None or OURS.match(word) or not payments.isdisjoint((seen.payment_intent, seen.charge)):
+            elif row is not None or OURS.match(word) or of is not None:
                 suspects.append((seen.payment_intent, seen.charge))
             else:
                 self.counts["unknown_payment"] += 1
@@ -286,14 +287,14 @@ class Comparison:
         self.run = await self.db.run(lambda tx: runs.advanced(tx, self.run.id, phase, cursor, counts, sweep=self.sweep))
 
 
-async def _payments_here(tx: Tx, page: list[RefundSeen]) -> set[str]:
-    """Return Stripe's ids of the payments of these refunds that we know."""
+async def _payments_here(tx: Tx, page: list[RefundSeen]) -> dict[str | None, str]:
+    """Return our ids of the payments of these refunds, by Stripe's."""
     if not page:
-        return set()
+        return {}
     intents = [seen.payment_intent for seen in page if seen.payment_intent]
     charges = [seen.charge for seen in page if seen.charge]
-    chosen = select(*NAMES).where(or_(NAMES[0].in_(intents), NAMES[1].in_(charges)))
-    return {name for row in (await tx.execute(chosen)).all() for name in row if name}
+    chosen = select(*NAMES, col(Payment.id)).where(or_(NAMES[0].in_(intents), NAMES[1].in_(charges)))
+    return {name: row[2] for row in (await tx.execute(chosen)).all() for name in row[:2] if name}
 
 
 async def pages(listed: AsyncIterator[RefundSeen]) -> AsyncIterator[tuple[list[RefundSeen], bool]]:

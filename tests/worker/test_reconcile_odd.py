@@ -6,7 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
+from sqlmodel import col
 
+from returns_service.store.tables import Refund
 from returns_service.worker.reconcile import Report, reconcile
 from tests.worker.shop import Shop
 
@@ -61,3 +64,24 @@ async def test_an_answer_that_came_after_the_read_is_no_difference(
     assert [r.status for r in await shop.refunds()] == ["succeeded"]
     assert await shop.told(report) == []
     assert not report.differs
+
+
+async def test_the_name_of_another_payments_refund_is_no_restored_backup(shop: Shop) -> None:
+    row = await shop.refunded()
+    shop.dashboard.refund(await shop.pay(), 700, metadata={"refund_id": row.id})
+    (found,) = await shop.rows(await compare(shop))
+    assert (found.code, found.outcome) == ("two_for_one_intent", "found")
+    assert "another payment" in found.cause
+    assert await shop.told(await compare(shop, fix=True)) == [("two_for_one_intent", "fixed")]
+    assert [r.duplicate_of for r in await shop.refunds() if r.id != row.id] == [row.id]
+    assert not (await compare(shop)).differs
+
+
+async def test_the_name_of_what_another_payments_worker_asks_for_hides_nothing(shop: Shop) -> None:
+    row = await shop.refunded()
+    asking = {"status": "submitted", "stripe_refund": None, "lease_until": shop.time + timedelta(seconds=30)}
+    await shop.execute(update(Refund).where(col(Refund.id) == row.id).values(**asking))
+    shop.dashboard.refund(await shop.pay(), 700, metadata={"refund_id": row.id})
+    report = await compare(shop)
+    assert await shop.told(report) == [("two_for_one_intent", "found")]
+    assert report.run.counts["under_way"] == 1
