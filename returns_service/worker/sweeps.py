@@ -8,7 +8,7 @@ https://docs.stripe.com/api/events (kept for 30 days)
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy import select
@@ -38,6 +38,7 @@ OVERLAP_SECONDS = 900  # Stripe's list may lag, and an event may be older than i
 FIRST_LOOK = timedelta(days=1)
 STRIPE_KEEPS = timedelta(days=30)
 LEASE_SECONDS = 120
+LONG_AGO = datetime.fromtimestamp(0, UTC)  # before any event
 log = structlog.get_logger("returns.sweeps")
 
 
@@ -46,7 +47,7 @@ async def pull_missed_events(db: Database, gateway: Gateway, by: By, *, livemode
     since = await _claimed(db)
     if since is None:
         return None
-    newest, missed = since, list[StripeNews]()
+    newest, missed = LONG_AGO, list[StripeNews]()
     try:
         async for news in gateway.events_since(since - timedelta(seconds=OVERLAP_SECONDS), EVENTS):
             newest = max(newest, news.created)
@@ -69,22 +70,32 @@ async def _claimed(db: Database) -> datetime | None:
         await inserted(tx, Sweep, {"name": "events", "next_at": tx.now, "done_at": tx.now})
         chosen = select(Sweep).where(col(Sweep.name) == "events").with_for_update()
         row = (await tx.execute(chosen)).scalars().one()
-        # What lies further ahead than we ever set it was set by a clock since set back.
-        for moment, longest in ((row.next_at, EVERY_SECONDS), (row.lease_until, LEASE_SECONDS)):
-            if moment is not None and tx.now < moment <= tx.now + timedelta(seconds=longest):
-                return None
+        if waits(row, tx.now, EVERY_SECONDS, LEASE_SECONDS):
+            return None
         row.lease_until = tx.now + timedelta(seconds=LEASE_SECONDS)
-        since = datetime.fromisoformat(row.cursor) if row.cursor else tx.now - FIRST_LOOK
+        # Until Stripe has told an event, we go by our clock, and by what it said when the list was last read.
+        since = datetime.fromisoformat(row.cursor) if row.cursor else min(row.done_at or tx.now, tx.now) - FIRST_LOOK
         return max(since, tx.now - STRIPE_KEEPS)
 
 
-async def _finished(db: Database, cursor: datetime | None, *, again_seconds: float) -> None:
-    """End a look; without a cursor Stripe's list could not be read."""
+def waits(row: Sweep, now: datetime, every_seconds: float, lease_seconds: float) -> bool:
+    """Return whether it is not yet time, or somebody is at it.
+
+    What lies further ahead than we ever set it was set by a clock since set back.
+    """
+    ahead = ((row.next_at, every_seconds), (row.lease_until, lease_seconds))
+    return any(moment is not None and now < moment <= now + timedelta(seconds=most) for moment, most in ahead)
+
+
+async def _finished(db: Database, newest: datetime | None, *, again_seconds: float) -> None:
+    """End a look; None: Stripe's list could not be read. The cursor never goes back, and never goes by our clock."""
     async with db.transaction() as tx:
         row = await tx.get_one(Sweep, "events")
         row.lease_until, row.next_at = None, tx.now + timedelta(seconds=again_seconds)
-        if cursor is not None:
-            row.cursor, row.done_at = cursor.isoformat(), tx.now
+        if newest is not None:
+            row.done_at = tx.now
+            if newest > (datetime.fromisoformat(row.cursor) if row.cursor else LONG_AGO):
+                row.cursor = newest.isoformat()
 
 
 async def _is_known(db: Database, event_id: str) -> bool:

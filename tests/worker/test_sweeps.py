@@ -1,0 +1,36 @@
+"""What is looked at now and then goes on where it was, whatever the machine's clock did meanwhile."""
+
+from __future__ import annotations
+
+from returns_service.worker.sweeps import EVERY_SECONDS, STRIPE_KEEPS, pull_missed_events
+from tests.worker.shop import BY, Shop
+
+
+async def pull(shop: Shop) -> int | None:
+    return await pull_missed_events(shop.db, shop.gateway, BY, livemode=False)
+
+
+async def test_a_clock_that_was_ahead_for_a_while_skips_no_event(shop: Shop) -> None:
+    right = shop.time
+    shop.time += 2 * STRIPE_KEEPS
+    assert await pull(shop) == 0
+    shop.time = right
+    assert await pull(shop) == 0
+    intent = await shop.pay()
+    await shop.a_return(intent)
+    shop.dashboard.refund(intent, 500)
+    shop.lose_mail()
+    shop.turn(EVERY_SECONDS + 1)
+    assert await pull(shop)
+    assert [row.amount for row in await shop.refunds()] == [500]
+
+
+async def test_what_came_in_a_long_outage_is_pulled_though_nothing_had_come_before(shop: Shop) -> None:
+    assert await pull(shop) == 0
+    intent = await shop.pay()
+    await shop.a_return(intent)
+    shop.dashboard.refund(intent, 500)
+    shop.lose_mail()
+    shop.turn(5 * 86_400)
+    assert await pull(shop)
+    assert [row.amount for row in await shop.refunds()] == [500]
