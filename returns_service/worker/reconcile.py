@@ -42,6 +42,7 @@ WINDOW = timedelta(days=30)  # a refund may still fail about a month after it su
 EVERY_SECONDS = 86_400
 FIRST_AFTER_SECONDS = 3600  # a new database has nothing to compare, a restarted service has other things to do
 AGAIN_SECONDS = 600  # after Stripe gave no answer
+OVERLAP = timedelta(hours=1)  # between two looks: Stripe's clock is not ours
 MOST_EXTERNAL_ROWS = 1000  # listed in a report; all are counted
 NAMES = (col(Payment.payment_intent), col(Payment.charge))
 BY = By("reconcile")
@@ -136,6 +137,8 @@ class Comparison:
 
     async def finish(self) -> ReconciliationRun:
         """Do what is left of the run; return it, closed."""
+        if self.run.cursor is not None:
+            await self._made_since_it_began()
         if self.run.phase == "stripe":
             await self._lists()
         await self._unanswered()
@@ -145,17 +148,30 @@ class Comparison:
 
     # --- both lists ----------------------------------------------------------------------------------------------
 
+    async def _made_since_it_began(self) -> None:
+        """Compare first what is newer than a run that goes on: a backup may have been restored that holds the run.
+
+        These are not counted, since they are listed anew each time that it goes on.
+        """
+        async for _ in self._each_page(max(self.run.since, self.run.created_at - OVERLAP), None):
+            self.counts.clear()
+            await self._advance(self.run.phase, self.run.cursor)
+
     async def _lists(self) -> None:
         high = datetime.fromisoformat(self.run.cursor) if self.run.cursor else None
         since, whole = self.run.since, max(1.0, (self.run.created_at - self.run.since).total_seconds())
-        listed = self.gateway.refunds_since(since, high)
-        async for page, is_last in pages(listed):
-            low = since if is_last else page[-1].created
-            await self._page(page, low, high)
-            high = low
+        async for low, is_last in self._each_page(since, high):
             done = ("open", "") if is_last else ("stripe", low.isoformat())
             await self._advance(*done)
             self.progress(min(1.0, 1 - (low - since).total_seconds() / whole), self.run.counts.get("at_stripe", 0))
+
+    async def _each_page(self, since: datetime, high: datetime | None) -> AsyncIterator[tuple[datetime, bool]]:
+        """Compare page by page; yield down to which time it is done, and whether that was the last."""
+        async for page, is_last in pages(self.gateway.refunds_since(since, high)):
+            low = since if is_last else page[-1].created
+            await self._page(page, low, high)
+            high = low
+            yield low, is_last
 
     async def _page(self, page: list[RefundSeen], low: datetime, high: datetime | None) -> None:
         """Compare one page of Stripe's with our refunds of the same seconds."""
@@ -282,7 +298,7 @@ class Comparison:
                 raise StripeSilent(answer)
         return seen
 
-    async def _advance(self, phase: str, cursor: str) -> None:
+    async def _advance(self, phase: str, cursor: str | None) -> None:
         counts, self.counts = self.counts, Counter()
         self.run = await self.db.run(lambda tx: runs.advanced(tx, self.run.id, phase, cursor, counts, sweep=self.sweep))
 

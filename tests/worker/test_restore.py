@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import pytest
 from sqlalchemy import make_url
 
+from returns_service.stripe_gateway import StripeSilent
+from returns_service.worker import reconcile as reconciling
 from returns_service.worker.reconcile import reconcile
 from tests.postgres import Postgres
 from tests.worker.shop import Shop
@@ -214,3 +216,43 @@ async def test_what_waited_long_and_was_never_sent_is_sent_at_once(shop: Shop) -
 def _plain(part: dict[str, Any]) -> dict[str, Any]:
     """Return a row of a breakdown without its words: they don't travel to Stripe."""
     return {name: value for name, value in part.items() if name != "description"}
+
+
+@pytest.mark.parametrize("fix", [False, True])
+async def test_a_backup_taken_in_the_midst_of_a_comparison_hides_no_refund_made_since(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch, fix: bool
+) -> None:
+    monkeypatch.setattr(reconciling, "PAGE", 2)
+    shop = Shop(keeper.url)
+    try:
+        for _ in range(6):
+            await shop.refunded()
+            shop.turn(1)
+        shop.turn(7200)
+        intent = await shop.pay(9000)
+        return_id = await shop.a_return(intent)
+        shop.wire.cut_after = len(shop.wire.asked) + 1
+        monkeypatch.setattr("returns_service.stripe_gateway.PAGE", 3)
+        with pytest.raises(StripeSilent):
+            await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=fix)
+        keeper.back_up()
+
+        shop.wire.cut_after = None
+        shop.turn(3600)
+        await shop.count(return_id)
+        await shop.work()
+        await shop.deliver()
+        shop.turn(3600)
+        await restored(shop, keeper)
+        report = await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=fix)
+
+        told = [(row.code, row.outcome) for row in await shop.rows(report) if row.code == "missing_here"]
+        assert told == [("missing_here", "fixed" if fix else "found")]
+        assert report.differs is not fix
+        assert report.run.counts["at_stripe"] == 6
+        if fix:  # the dock counts the parcel again
+            await shop.count(return_id)
+            await shop.work()
+            assert shop.at_stripe(intent) == 3000
+    finally:
+        await shop.close()
