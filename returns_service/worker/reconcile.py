@@ -32,10 +32,11 @@ from returns_service.commands.reconciliation import (
 )
 from returns_service.commands.stripe_says import OURS, payment_named
 from returns_service.domain.stripe_words import Missing, PaymentSeen, RefundSeen
-from returns_service.store.database import Database, Tx
+from returns_service.store.database import Database, Tx, inserted
 from returns_service.store.reconciliation_tables import ReconciliationRun
 from returns_service.store.tables import Payment, Refund, Sweep
 from returns_service.stripe_gateway import Gateway, StripeSilent
+from returns_service.worker.sweeps import waits
 
 PAGE = 100  # Stripe's own: one query of ours for each call
 WINDOW = timedelta(days=30)  # a refund may still fail about a month after it succeeded
@@ -93,11 +94,10 @@ async def reconcile_daily(db: Database, gateway: Gateway, by: By) -> Report | No
     """Compare, once a day over all workers; None where it is not yet time. Nothing is repaired unasked."""
 
     async def work(tx: Tx) -> bool:
-        row = await tx.get(Sweep, "reconciliation", with_for_update=True)
-        if row is None:
-            tx.add(Sweep(name="reconciliation", next_at=tx.now + timedelta(seconds=FIRST_AFTER_SECONDS)))
-            return False
-        if row.next_at > tx.now or (row.lease_until is not None and row.lease_until > tx.now):
+        first_at = tx.now + timedelta(seconds=FIRST_AFTER_SECONDS)
+        await inserted(tx, Sweep, {"name": "reconciliation", "next_at": first_at})
+        row = await tx.get_one(Sweep, "reconciliation", with_for_update=True)
+        if waits(row, tx.now, EVERY_SECONDS, runs.LEASE_SECONDS):
             return False
         row.lease_until = tx.now + timedelta(seconds=runs.LEASE_SECONDS)
         return True

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+from returns_service.worker.reconcile import reconcile_daily
 from returns_service.worker.sweeps import EVERY_SECONDS, STRIPE_KEEPS, pull_missed_events
 from tests.worker.shop import BY, Shop
 
@@ -34,3 +37,12 @@ async def test_what_came_in_a_long_outage_is_pulled_though_nothing_had_come_befo
     shop.turn(5 * 86_400)
     assert await pull(shop)
     assert [row.amount for row in await shop.refunds()] == [500]
+
+
+async def test_a_clock_that_was_ahead_for_a_while_does_not_put_off_the_daily_comparison(shop: Shop) -> None:
+    right = shop.time
+    shop.time += timedelta(days=365)
+    assert await reconcile_daily(shop.db, shop.gateway, BY) is None
+    shop.time = right
+    assert await reconcile_daily(shop.db, shop.gateway, BY) is not None
+    assert await reconcile_daily(shop.db, shop.gateway, BY) is None
