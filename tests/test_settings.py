@@ -48,6 +48,7 @@ def test_the_defaults_need_no_environment() -> None:
         ("postgres://u@h/d", "postgresql+asyncpg://u@h/d"),
         ("postgresql://u@h/d?sslmode=require", "postgresql+asyncpg://u@h/d?ssl=require"),
         ("postgresql+asyncpg://postgres@/d?host=/run/pg", "postgresql+asyncpg://postgres@/d?host=/run/pg"),
+        ("postgresql://u:p#?/@h/d", "postgresql+asyncpg://u:p#?/@h/d"),
         ("sqlite:///data/returns.db", "sqlite:///data/returns.db"),
         ("sqlite:////var/returns.db", "sqlite:////var/returns.db"),
         ("sqlite+aiosqlite:///returns.db", "sqlite:///returns.db"),
@@ -65,6 +66,22 @@ def test_a_database_we_cannot_use_is_refused(monkeypatch: pytest.MonkeyPatch, ur
     message = refusal(monkeypatch, DATABASE_URL=url)
     assert message.startswith("DATABASE_URL: ")
     assert "Set it like DATABASE_URL=postgresql://" in message
+
+
+@pytest.mark.parametrize(
+    "url, named",
+    [
+        ("postgresql://u:hush@h/d?sslmode=require&channel_binding=require", "'channel_binding'"),
+        ("postgresql://u:hush@h:port/d", "read"),
+    ],
+)
+def test_an_address_that_the_driver_would_not_take_is_refused(
+    monkeypatch: pytest.MonkeyPatch, url: str, named: str
+) -> None:
+    message = refusal(monkeypatch, DATABASE_URL=url)
+    assert message.startswith("DATABASE_URL: ")
+    assert named in message
+    assert "hush" not in message
 
 
 @pytest.mark.parametrize(
