@@ -39,8 +39,11 @@ STRIPE_REASONS = ("requested_by_customer", "duplicate", "fraudulent")
 # Triggers whose reasons are this service's own words, or Stripe's.
 SAID_BY_US = ("refund_barred", "settle", "fail", "adopt", "withdraw", "take_back")
 FREE_TEXT = ("internal_note", "note", "override_reason", "reversed_reason")
-NEW_METADATA_HOLDS = "An unanswered refund keeps what Stripe has to be asked with; forget again once it is settled."
-UNFOLDED_HOLDS = "An event of Stripe's could not be understood yet and is kept; forget again once it is."
+# What is left is found again by its order: the address is forgotten.
+NEW_METADATA_HOLDS = (
+    "An unanswered refund keeps what Stripe has to be asked with; once it is settled: forget --order {order}"
+)
+UNFOLDED_HOLDS = "An event of Stripe's could not be understood yet and is kept; once it is: forget --order {order}"
 
 
 @dataclass
@@ -97,19 +100,19 @@ async def _forget_return(tx: Tx, by: By, return_id: str, done: Forgotten) -> Non
     for item in (await tx.exec(select(UndeclaredItem).where(col(UndeclaredItem.return_id) == row.id))).all():
         _count(done, "undeclared", words.forget_row(item, ("note",), ()))
     for refund in refunds:
-        _forget_refund(words, refund, done)
+        _forget_refund(words, refund, row, done)
     await tx.flush()
     await _forget_events(tx, words, row, refunds, done)
     await _forget_answers(tx, words, [row.id, *(refund.id for refund in refunds)], done)
     names = [case.payment.payment_intent, case.payment.charge, *(refund.stripe_refund for refund in refunds)]
-    await _forget_inbox(tx, [name for name in names if name], done)
+    await _forget_inbox(tx, [name for name in names if name], row, done)
     if done.counts.total() > before:
         done.returns.append(row.id)
         await record_move(case, "forget", row.state, None)
         await tx.flush()
 
 
-def _forget_refund(words: Words, refund: Refund, done: Forgotten) -> None:
+def _forget_refund(words: Words, refund: Refund, row: ReturnAuthorization, done: Forgotten) -> None:
     _count(done, "refunds", words.forget_row(refund, (), ("note",)))
     _count(done, "metadata", words.forget_values(refund, "details", OURS))
     _count(done, "breakdowns", words.forget_tree(refund, "breakdown"))
@@ -117,8 +120,8 @@ def _forget_refund(words: Words, refund: Refund, done: Forgotten) -> None:
     if refund.status not in UNANSWERED:
         _count(done, "parameters", words.forget_tree(refund, "parameters"))
         _count(done, "parameters", words.forget_tree(refund, "past_parameters"))
-    elif words.tree(refund.parameters) != refund.parameters and NEW_METADATA_HOLDS not in done.left:
-        done.left.append(NEW_METADATA_HOLDS)
+    elif words.tree(refund.parameters) != refund.parameters:
+        _leave(done, NEW_METADATA_HOLDS, row)
 
 
 async def _forget_events(
@@ -148,16 +151,21 @@ async def _forget_answers(tx: Tx, words: Words, ids: list[str], done: Forgotten)
             _count(done, "answers", True)
 
 
-async def _forget_inbox(tx: Tx, names: list[str], done: Forgotten) -> None:
+async def _forget_inbox(tx: Tx, names: list[str], row: ReturnAuthorization, done: Forgotten) -> None:
     """Empty Stripe's events about the payment; one that isn't folded yet is the only copy of its news."""
     named = or_(*(col(StripeEvent.payload).contains(name, autoescape=True) for name in names))
     for event in (await tx.exec(select(StripeEvent).where(named, col(StripeEvent.payload) != ""))).all():
         if event.processed_at is None:
-            if UNFOLDED_HOLDS not in done.left:
-                done.left.append(UNFOLDED_HOLDS)
+            _leave(done, UNFOLDED_HOLDS, row)
             continue
         event.payload = ""
         _count(done, "inbox", True)
+
+
+def _leave(done: Forgotten, why: str, row: ReturnAuthorization) -> None:
+    said = why.format(order=row.order_id)
+    if said not in done.left:
+        done.left.append(said)
 
 
 def _count(done: Forgotten, kind: str, changed: bool) -> None:

@@ -169,3 +169,16 @@ async def test_old_answers_and_folded_events_go_by_themselves(shop: Shop) -> Non
         assert [event.id for event in events if event.payload] == [first.id]  # the only copy of its news
         assert len(events) > 1  # each event's id stays: it is what a second delivery is known by
         assert (await tx.exec(select(ReturnAuthorization))).all()
+
+
+async def test_what_had_to_stay_is_named_by_its_order_since_the_address_is_gone(shop: Shop) -> None:
+    return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL, metadata={"phone": "Muster 0170"})
+    await shop.count(return_id)
+    shop.faults.arm("drop_after", count=1, path="/v1/refunds")
+    await pay_due(shop.db, shop.gateway)
+    done = await shop.db.run(lambda tx: privacy.forget(tx, BY, email=EMAIL))
+    shop.turn(60)
+    await shop.work()
+    assert "Muster" in await everything(shop)
+    assert len(done.left) == 1
+    assert "--order order_1" in done.left[0]
