@@ -117,9 +117,9 @@ def _forget_refund(words: Words, refund: Refund, row: ReturnAuthorization, done:
     _count(done, "metadata", words.forget_values(refund, "details", OURS))
     _count(done, "breakdowns", words.forget_tree(refund, "breakdown"))
     _count(done, "refunds", words.forget_tree(refund, "failure"))
+    _count(done, "parameters", words.forget_tree(refund, "past_parameters"))  # nothing is asked with them again
     if refund.status not in UNANSWERED:
         _count(done, "parameters", words.forget_tree(refund, "parameters"))
-        _count(done, "parameters", words.forget_tree(refund, "past_parameters"))
     elif words.tree(refund.parameters) != refund.parameters:
         _leave(done, NEW_METADATA_HOLDS, row)
 

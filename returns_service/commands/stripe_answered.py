@@ -165,19 +165,19 @@ def _not_found(tx: Tx, row: Refund, claim: Claim) -> None:
         row.next_attempt_at = min(row.next_attempt_at, max(end_of_key, tx.now))
 
 
-def _next_generation(tx: Tx, row: Refund, why: str) -> None:
+def _next_generation(tx: Tx, row: Refund, why: str, note: str | None = None) -> None:
     past = {"generation": row.generation, "parameters": row.parameters, "first_attempt_at": when(row.first_attempt_at)}
-    row.past_parameters = [*row.past_parameters, {**past, "ended_at": when(tx.now), "why": why}]
+    row.past_parameters = [*row.past_parameters, {**past, "ended_at": when(tx.now), "why": why, "note": note}]
     row.generation, row.first_attempt_at, row.lookups_only, row.tries = row.generation + 1, None, False, 0
 
 
-def send_again(tx: Tx, row: Refund, why: str) -> None:
+def send_again(tx: Tx, row: Refund, note: str) -> None:
     """Give an unknown refund a new key, on a person's word, after an empty look-up.
 
     It is sent after a minute and one more look-up: by then whoever may still ask under the key before has lost its
     lease, by its own clock too.
     """
-    _next_generation(tx, row, why)
+    _next_generation(tx, row, "sent_again", note)
     row.status, row.next_attempt_at = "queued", tx.now + timedelta(seconds=2 * claims.LEASE_SECONDS)
     row.lease_token += 1  # who asked under the key before is late
     tx.wake_workers()

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text, update
 from sqlmodel import col, select
 
-from returns_service.commands import idempotency, privacy, receipts, refunds, returns
+from returns_service.commands import desk, idempotency, privacy, receipts, refunds, returns
 from returns_service.commands.answers import shown_return
 from returns_service.commands.cases import case_seen
 from returns_service.commands.idempotency import Remembered
@@ -182,3 +182,18 @@ async def test_what_had_to_stay_is_named_by_its_order_since_the_address_is_gone(
     assert "Muster" in await everything(shop)
     assert len(done.left) == 1
     assert "--order order_1" in done.left[0]
+
+
+async def test_why_a_refund_was_sent_again_is_forgotten_too(shop: Shop) -> None:
+    return_id = await shop.a_return(await shop.pay())
+    await shop.count(return_id)
+    shop.faults.arm("drop_before", count=1, path="/v1/refunds")
+    await pay_due(shop.db, shop.gateway)
+    (row,) = await shop.refunds()
+    shop.turn(3600)
+    await shop.db.run(lambda tx: desk.sent_again(tx, BY, row.id, "Mrs. Muster has nothing on her account"))
+    shop.turn(3600)
+    await shop.work()
+    assert CANARY in await everything(shop)
+    await shop.db.run(lambda tx: privacy.forget(tx, BY, order_id="order_1"))
+    assert CANARY not in await everything(shop)
