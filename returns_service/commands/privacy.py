@@ -95,6 +95,7 @@ async def _forget_return(tx: Tx, by: By, return_id: str, done: Forgotten) -> Non
     _count(done, "approvals", words.forget_tree(row, "approvals"))
     for line in case.lines:
         _count(done, "lines", words.forget_row(line, (), ("reason",)))
+        _count(done, "lines", words.forget_tree(line, "title"))
     for receipt in (await tx.exec(select(Receipt).where(col(Receipt.return_id) == row.id))).all():
         _count(done, "receipts", words.forget_row(receipt, ("reversed_reason",), ()))
     for item in (await tx.exec(select(UndeclaredItem).where(col(UndeclaredItem.return_id) == row.id))).all():

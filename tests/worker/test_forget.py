@@ -16,7 +16,7 @@ from returns_service.commands.cases import case_seen
 from returns_service.commands.idempotency import Remembered
 from returns_service.commands.privacy import GONE
 from returns_service.domain.problems import Problem
-from returns_service.store.tables import Event, IdempotencyKey, ReturnAuthorization, StripeEvent
+from returns_service.store.tables import Event, IdempotencyKey, ReturnAuthorization, ReturnLine, StripeEvent
 from returns_service.worker.chores import forget_old
 from tests.paying import pay_due
 from tests.worker.shop import BY, Shop
@@ -197,3 +197,15 @@ async def test_why_a_refund_was_sent_again_is_forgotten_too(shop: Shop) -> None:
     assert CANARY in await everything(shop)
     await shop.db.run(lambda tx: privacy.forget(tx, BY, order_id="order_1"))
     assert CANARY not in await everything(shop)
+
+
+async def test_a_title_with_the_address_is_forgotten_too(shop: Shop) -> None:
+    return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL)
+    await shop.execute(
+        update(ReturnLine).where(col(ReturnLine.return_id) == return_id).values(title=f"Card for {EMAIL}")
+    )
+    await shop.count(return_id)
+    await shop.work()
+    await shop.deliver()
+    await shop.db.run(lambda tx: privacy.forget(tx, BY, email=EMAIL))
+    assert EMAIL not in await everything(shop)
