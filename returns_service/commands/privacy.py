@@ -73,7 +73,7 @@ async def forget(tx: Tx, by: By, *, order_id: str | None = None, email: str | No
         raise Problem("invalid_request", "Name an order or an e-mail address, not both.")
     chosen = select(col(ReturnAuthorization.id), col(ReturnAuthorization.payment_id))
     if email is not None:
-        chosen = chosen.where(func.lower(col(ReturnAuthorization.customer_email)) == email.strip().lower())
+        chosen = chosen.where(func.lower(col(ReturnAuthorization.customer_email)).in_(_lower(email.strip())))
     else:
         chosen = chosen.where(col(ReturnAuthorization.order_id) == order_id)
     ordered = chosen.order_by(col(ReturnAuthorization.payment_id), col(ReturnAuthorization.id))
@@ -81,6 +81,11 @@ async def forget(tx: Tx, by: By, *, order_id: str | None = None, email: str | No
     for return_id, _ in (await tx.exec(ordered)).all():
         await _forget_return(tx, by, return_id, done)
     return done
+
+
+def _lower(email: str) -> set[str]:
+    """Return an address in lower case, as we and as databases know it: SQLite's `lower` leaves an Ü as it is."""
+    return {email.lower(), "".join(c.lower() if c.isascii() else c for c in email)}
 
 
 async def _forget_return(tx: Tx, by: By, return_id: str, done: Forgotten) -> None:

@@ -209,3 +209,10 @@ async def test_a_title_with_the_address_is_forgotten_too(shop: Shop) -> None:
     await shop.deliver()
     await shop.db.run(lambda tx: privacy.forget(tx, BY, email=EMAIL))
     assert EMAIL not in await everything(shop)
+
+
+@pytest.mark.parametrize("asked", ["JÜRGEN@example.com", "JÜRGEN@EXAMPLE.com"])
+async def test_an_address_with_an_umlaut_is_found(shop: Shop, asked: str) -> None:
+    return_id = await shop.a_return(await shop.pay(), customer_email="JÜRGEN@example.com")
+    done = await shop.db.run(lambda tx: privacy.forget(tx, BY, email=asked))
+    assert done.returns == [return_id]
