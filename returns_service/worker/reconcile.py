@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy import or_, select
@@ -43,6 +43,7 @@ WINDOW = timedelta(days=30)  # a refund may still fail about a month after it su
 EVERY_SECONDS = 86_400
 FIRST_AFTER_SECONDS = 3600  # a new database has nothing to compare, a restarted service has other things to do
 AGAIN_SECONDS = 600  # after Stripe gave no answer
+BEFORE_STRIPE = datetime(2010, 1, 1, tzinfo=UTC)  # nothing was refunded there before
 OVERLAP = timedelta(hours=1)  # between two looks: Stripe's clock is not ours
 MOST_EXTERNAL_ROWS = 1000  # listed in a report; all are counted
 NAMES = (col(Payment.payment_intent), col(Payment.charge))
@@ -82,6 +83,7 @@ async def reconcile(
 
     Raises StripeSilent where Stripe gives no answer; the run then goes on at the next call.
     """
+    since = max(since, BEFORE_STRIPE)  # a time before 1970 Stripe refuses, and one before 1000 SQLite can't keep
     run = await db.run(lambda tx: runs.begun(tx, by, since, fix=fix))
     try:
         return Report(await Comparison(db, gateway, by, run, progress, sweep).finish())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -85,3 +85,11 @@ async def test_the_name_of_what_another_payments_worker_asks_for_hides_nothing(s
     report = await compare(shop)
     assert await shop.told(report) == [("two_for_one_intent", "found")]
     assert report.run.counts["under_way"] == 1
+
+
+@pytest.mark.parametrize("year", [1, 110, 1969])
+async def test_since_ever_means_all_refunds(shop: Shop, year: int) -> None:
+    await shop.refunded()
+    for _ in range(2):
+        report = await reconcile(shop.db, shop.gateway, datetime(year, 1, 1, tzinfo=UTC), fix=False)
+        assert report.run.counts["at_stripe"] == 1
