@@ -111,7 +111,7 @@ async def _forget_return(tx: Tx, by: By, return_id: str, done: Forgotten) -> Non
     await _forget_events(tx, words, row, refunds, done)
     await _forget_answers(tx, words, [row.id, *(refund.id for refund in refunds)], done)
     names = [case.payment.payment_intent, case.payment.charge, *(refund.stripe_refund for refund in refunds)]
-    await _forget_inbox(tx, [name for name in names if name], row, done)
+    await _forget_inbox(tx, [name for name in (*names, *words.names) if name], row, done)
     if done.counts.total() > before:
         done.returns.append(row.id)
         await record_move(case, "forget", row.state, None)
@@ -158,8 +158,9 @@ async def _forget_answers(tx: Tx, words: Words, ids: list[str], done: Forgotten)
 
 
 async def _forget_inbox(tx: Tx, names: list[str], row: ReturnAuthorization, done: Forgotten) -> None:
-    """Empty Stripe's events about the payment; one that isn't folded yet is the only copy of its news."""
-    named = or_(*(col(StripeEvent.payload).contains(name, autoescape=True) for name in names))
+    """Empty Stripe's events that name the payment or the person; one not folded yet is the only copy of its news."""
+    low = func.lower(col(StripeEvent.payload))
+    named = or_(*(low.contains(name.lower(), autoescape=True) for name in names))
     for event in (await tx.exec(select(StripeEvent).where(named, col(StripeEvent.payload) != ""))).all():
         if event.processed_at is None:
             _leave(done, UNFOLDED_HOLDS, row)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import insert, text, update
 from sqlmodel import col, select
 
 from returns_service.commands import desk, idempotency, privacy, receipts, refunds, returns
@@ -216,3 +216,12 @@ async def test_an_address_with_an_umlaut_is_found(shop: Shop, asked: str) -> Non
     return_id = await shop.a_return(await shop.pay(), customer_email="JÜRGEN@example.com")
     done = await shop.db.run(lambda tx: privacy.forget(tx, BY, email=asked))
     assert done.returns == [return_id]
+
+
+async def test_an_event_that_holds_the_address_is_emptied_whatever_it_is_about(shop: Shop) -> None:
+    await shop.a_return(await shop.pay(), customer_email=EMAIL)
+    told = {"type": "customer.updated", "received_at": shop.time, "processed_at": shop.time, "outcome": "ignored"}
+    payload = json.dumps({"data": {"object": {"object": "customer", "email": EMAIL.lower()}}})
+    await shop.execute(insert(StripeEvent).values(id="evt_customer", payload=payload, attempts=1, **told))
+    await shop.db.run(lambda tx: privacy.forget(tx, BY, email=EMAIL))
+    assert EMAIL.lower() not in (await everything(shop)).lower()
