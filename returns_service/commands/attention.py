@@ -67,6 +67,7 @@ OVERDUE_FOR = timedelta(minutes=10)  # a worker looks at what is due within seco
 IDS = ("refund_id", "return_id", "payment_id", "stripe_event_id", "difference_id", "endpoint_id")
 ENTRY = ("kind", "urgency", "since", "subject", *IDS)
 ENDED = (*FINAL, "withdrawn")
+FAR_BACK = timedelta(days=29)  # each day's comparison looks back 30 days
 BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -80,7 +81,7 @@ class Pulse:
     unanswered_since: datetime | None  # the oldest intent that was tried and has no answer
     overdue_since: datetime | None
     overdue: int  # refunds whose moment is past by more than OVERDUE_FOR
-    last_run: str | None  # the newest finished comparison with Stripe
+    last_run: str | None  # the newest finished comparison with Stripe that looked far back, if there is one
 
     @property
     def calls_pause(self) -> bool:
@@ -156,6 +157,7 @@ async def pulse(tx: Tx) -> Pulse:
     count = select(func.count()).select_from(Refund).join(Payment, col(Payment.id) == col(Refund.payment_id))
     tried = select(func.min(col(Refund.created_at))).join(Payment, col(Payment.id) == col(Refund.payment_id))
     run = select(col(ReconciliationRun.id)).where(col(ReconciliationRun.finished_at).is_not(None))
+    far = col(ReconciliationRun.since) <= tx.now - FAR_BACK  # a shorter one says nothing of what is older
     found = await tx.execute(
         select(
             select(col(Sweep.done_at)).where(col(Sweep.name) == "events").scalar_subquery(),
@@ -164,7 +166,7 @@ async def pulse(tx: Tx) -> Pulse:
             tried.where(_status(*UNANSWERED), col(Refund.attempts) > 0, ~HELD).scalar_subquery(),
             due.where(late).scalar_subquery(),
             count.where(late).scalar_subquery(),
-            run.order_by(col(ReconciliationRun.id).desc()).limit(1).scalar_subquery(),
+            run.order_by(case((far, 0), else_=1), col(ReconciliationRun.id).desc()).limit(1).scalar_subquery(),
         )
     )
     read_at, failures, problem, unanswered_since, overdue_since, overdue, last_run = found.one()

@@ -93,3 +93,18 @@ async def test_since_ever_means_all_refunds(shop: Shop, year: int) -> None:
     for _ in range(2):
         report = await reconcile(shop.db, shop.gateway, datetime(year, 1, 1, tzinfo=UTC), fix=False)
         assert report.run.counts["at_stripe"] == 1
+
+
+async def test_a_short_look_back_takes_nothing_older_off_the_desk(shop: Shop) -> None:
+    intent = await shop.pay()
+    await shop.a_return(intent)
+    shop.dashboard.refund(intent, 500)
+    shop.lose_mail()
+    shop.turn(3 * 86_400)
+    assert (await compare(shop)).differs
+    waiting = await shop.waiting()
+    assert [kind for kind, _, _ in waiting] == ["difference"]
+    assert not (await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=1), fix=True)).differs
+    assert await shop.waiting() == waiting
+    await compare(shop, fix=True)
+    assert await shop.waiting() == []
