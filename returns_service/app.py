@@ -45,7 +45,7 @@ def policy_of(settings: Settings) -> Policy:
     """Return the policy in force. Raises PolicyError naming every mistake by line."""
     if settings.policy is None:
         return policies.DEFAULT
-    return policies.parse(settings.policy.read_text(encoding="utf-8"), str(settings.policy))
+    return policies.parse(settings.policy.read_bytes(), str(settings.policy))
 
 
 def database_of(settings: Settings) -> Database:

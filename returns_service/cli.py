@@ -266,7 +266,7 @@ def policy_example() -> None:
 
 
 @policy.command("check")
-@click.argument("file", type=click.File("r", encoding="utf-8"))
+@click.argument("file", type=click.File("rb"))
 @json_option
 def policy_check(file: Any, as_json: bool) -> None:
     """Check a policy file; `-` reads stdin. Every mistake is named by its line.

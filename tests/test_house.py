@@ -152,11 +152,13 @@ def test_the_readmes_lines_verify_an_outgoing_webhook() -> None:
         (["serve"], "STRIPE_SECRET_KEY"),
         (["worker"], "STRIPE_SECRET_KEY"),
         (["policy", "check", "-"], "window_day"),
+        (["policy", "check", "latin1.toml"], "latin1.toml:2: not UTF-8"),
         (["keys", "create", "--name", "x", "--scope", "everything"], "Scopes are"),
         (["keys", "revoke", "key_none"], "no key"),
     ],
 )
 def test_a_mistake_is_one_line_and_a_non_zero_exit(tmp_path: Path, words: list[str], message: str) -> None:
+    (tmp_path / "latin1.toml").write_bytes("window_days = 3\n# für immer\n".encode("latin-1"))
     done = subprocess.run(
         [BIN / "returns-service", *words],
         cwd=tmp_path,

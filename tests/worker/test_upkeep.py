@@ -90,6 +90,16 @@ async def test_reconcile_says_that_stripe_is_silent_in_one_line(shop: Shop, data
     assert "goes on where it stopped" in ended.err
 
 
+@pytest.mark.parametrize("since", ["0001-01-01", "99999w"])
+async def test_reconcile_looks_back_to_stripes_beginning_at_most(
+    shop: Shop, database_url: str, tmp_path: Path, since: str
+) -> None:
+    async with running(shop.ledger) as stripe:
+        ended = await command(database_url, stripe, tmp_path, "reconcile", "--since", since, "--json")
+    assert ended.code == 0, ended.err
+    assert ended.json()["since"] == "2010-01-01T00:00:00Z"
+
+
 @pytest.mark.parametrize(
     "words", [["reconcile", "--since", "yesterday"], ["forget"], ["forget", "--order", "a", "--email", "b"]]
 )

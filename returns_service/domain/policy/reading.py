@@ -39,11 +39,13 @@ class PolicyError(ValueError):
         self.problems = tuple(problems)
 
 
-def parse(text: str, path: str) -> Policy:
-    """Return the policy that TOML `text` says; `path` is only named in errors.
+def parse(text: str | bytes, path: str) -> Policy:
+    """Return the policy that TOML `text` says, as a file holds it or read; `path` is only named in errors.
 
     Raises PolicyError with all that is wrong, each as `path:line: setting: what`.
     """
+    if isinstance(text, bytes):
+        text = _decoded(text, path)
     try:
         settings = tomllib.loads(text)
         places = toml_lines.lines(text)
@@ -57,6 +59,14 @@ def parse(text: str, path: str) -> Policy:
         found = sorted((toml_lines.line_of(places, p.where), dotted(p.where), p.words) for p in reading.problems)
         raise PolicyError([f"{path}:{line}: {name}: {words}" for line, name, words in found])
     return policy
+
+
+def _decoded(raw: bytes, path: str) -> str:
+    try:
+        return raw.decode().replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise PolicyError([f"{path}:{line}: not UTF-8, as TOML has to be: {error.reason}"]) from None
 
 
 def from_dict(stored: Mapping[str, Any]) -> Policy:
