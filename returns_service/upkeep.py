@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from returns_service.worker.reconcile import Report
 
 UNITS = {"h": 3600, "d": 86_400, "w": 604_800}
-BEFORE_STRIPE = datetime(2010, 1, 1, tzinfo=UTC)  # there is nothing older to compare, whatever is asked for
 ROWS_AT_ONCE = 500
 WORDS = {
     "missing_here": "missing here",
@@ -83,7 +82,7 @@ async def _reconciled(loaded: Settings, since: timedelta | datetime, fix: bool, 
     try:
         async with open_database(loaded) as database:
             await prepare(database, loaded)
-            begin = max(BEFORE_STRIPE, database.now() - since if isinstance(since, timedelta) else since)
+            begin = database.now() - since if isinstance(since, timedelta) else since
             with progress_bar() as progress:
                 report = await compare(database, gateway, begin, fix=fix, progress=progress, by=by)
             await (print_json if as_json else print_report)(database, report)
