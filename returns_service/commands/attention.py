@@ -63,6 +63,7 @@ PENDING_FOR = timedelta(days=14)  # banks take 5 to 10 business days
 ACTION_FOR = timedelta(days=7)  # the customer has 45 days to answer Stripe's e-mail; a reminder helps before that
 UNSENT_FOR = timedelta(hours=1)  # an outage of minutes is the worker's own business
 SILENT_FOR = timedelta(hours=1)  # the sweep reads Stripe's list every five minutes
+UNCOMPARED_FOR = timedelta(days=1)  # a comparison that is interrupted is tried again every ten minutes
 OVERDUE_FOR = timedelta(minutes=10)  # a worker looks at what is due within seconds
 IDS = ("refund_id", "return_id", "payment_id", "stripe_event_id", "difference_id", "endpoint_id")
 ENTRY = ("kind", "urgency", "since", "subject", *IDS)
@@ -81,6 +82,7 @@ class Pulse:
     unanswered_since: datetime | None  # the oldest intent that was tried and has no answer
     overdue_since: datetime | None
     overdue: int  # refunds whose moment is past by more than OVERDUE_FOR
+    uncompared_since: datetime | None  # the begin of a comparison with Stripe that was not finished, nor one since
     last_run: str | None  # the newest finished comparison with Stripe that looked far back, if there is one
 
     @property
@@ -158,6 +160,9 @@ async def pulse(tx: Tx) -> Pulse:
     tried = select(func.min(col(Refund.created_at))).join(Payment, col(Payment.id) == col(Refund.payment_id))
     run = select(col(ReconciliationRun.id)).where(col(ReconciliationRun.finished_at).is_not(None))
     far = col(ReconciliationRun.since) <= tx.now - FAR_BACK  # a shorter one says nothing of what is older
+    ended = select(func.max(col(ReconciliationRun.finished_at))).scalar_subquery()
+    begun = select(func.min(col(ReconciliationRun.created_at))).where(col(ReconciliationRun.finished_at).is_(None))
+    begun = begun.where(col(ReconciliationRun.created_at) > func.coalesce(ended, literal(BEFORE_ALL, Utc())))
     found = await tx.execute(
         select(
             select(col(Sweep.done_at)).where(col(Sweep.name) == "events").scalar_subquery(),
@@ -166,11 +171,12 @@ async def pulse(tx: Tx) -> Pulse:
             tried.where(_status(*UNANSWERED), col(Refund.attempts) > 0, ~HELD).scalar_subquery(),
             due.where(late).scalar_subquery(),
             count.where(late).scalar_subquery(),
+            begun.scalar_subquery(),
             run.order_by(case((far, 0), else_=1), col(ReconciliationRun.id).desc()).limit(1).scalar_subquery(),
         )
     )
-    read_at, failures, problem, unanswered_since, overdue_since, overdue, last_run = found.one()
-    return Pulse(read_at, failures or 0, problem, unanswered_since, overdue_since, overdue, last_run)
+    read_at, failures, problem, unanswered_since, overdue_since, overdue, uncompared_since, last_run = found.one()
+    return Pulse(read_at, failures or 0, problem, unanswered_since, overdue_since, overdue, uncompared_since, last_run)
 
 
 async def totals(tx: Tx, beat: Pulse) -> list[Total]:
@@ -252,6 +258,8 @@ def _standing_still(tx: Tx, beat: Pulse) -> Sequence[Any]:
         found.append(("stripe_silent", beat.events_read_at, "events"))
     if beat.unanswered_since is not None and beat.calls_pause:
         found.append(("stripe_silent", beat.unanswered_since, "calls"))
+    if beat.uncompared_since is not None and tx.now - beat.uncompared_since > UNCOMPARED_FOR:
+        found.append(("stripe_silent", beat.uncompared_since, "comparison"))
     if beat.overdue_since is not None:
         found.append(("work_overdue", beat.overdue_since, "refunds"))
     return [_entry(kind, literal(since, Utc()), literal_column(f"'{subject}'")) for kind, since, subject in found]

@@ -86,6 +86,12 @@ def _stripe_silent(_: Tx, entry: Entry, beat: Pulse) -> Said:
     if entry.subject == "calls":
         message = f"Stripe gives no answer ({beat.call_problem}). Nothing is sent; it is tried every few seconds."
         return Said("calls_pause", message, "See status.stripe.com, and check STRIPE_SECRET_KEY and the way to Stripe.")
+    if entry.subject == "comparison":
+        return Said(
+            "comparison_unfinished",
+            "No comparison with Stripe has come to its end since: what differs there may not be known.",
+            "Run `returns-service reconcile`: it says what Stripe does not answer.",
+        )
     return Said(
         "events_not_listed",
         "Stripe's list of events has not been read since. A webhook that got lost is not made up for meanwhile.",

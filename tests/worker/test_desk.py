@@ -22,6 +22,7 @@ from returns_service.domain.stripe_words import StripeNews
 from returns_service.store.database import locked_payment
 from returns_service.store.pace import BREAK_AFTER
 from returns_service.store.tables import Event, ReceiptLine, Refund, StripeEvent
+from returns_service.stripe_gateway import StripeSilent
 from returns_service.worker import chores
 from returns_service.worker.reconcile import reconcile
 from returns_service.worker.sweeps import EVERY_SECONDS, pull_missed_events
@@ -298,6 +299,21 @@ async def test_stripes_list_that_cannot_be_read_waits_from_an_hour_on(shop: Shop
     assert await shop.waiting() == [("stripe_silent", "events_not_listed", [])]
     shop.faults.disarm()
     await pulled(EVERY_SECONDS)
+    assert await shop.waiting() == []
+
+
+async def test_a_comparison_that_never_ends_waits_from_a_day_on(shop: Shop) -> None:
+    await shop.refunded()
+    shop.faults.arm("503_html", method="GET", path="/v1/refunds")
+    for hours in (0, 12, 11):
+        shop.turn(hours * HOUR)
+        with pytest.raises(StripeSilent):
+            await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=False)
+        assert await shop.waiting() == []
+    shop.turn(2 * HOUR)
+    assert await shop.waiting() == [("stripe_silent", "comparison_unfinished", [])]
+    shop.faults.disarm()
+    await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=False)
     assert await shop.waiting() == []
 
 
