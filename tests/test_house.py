@@ -106,6 +106,22 @@ def test_the_demo_proves_itself(tmp_path: Path) -> None:
     assert {row["state"] for row in told["proof"]["returns"]} == {"refunded"}
 
 
+def test_the_demo_takes_no_ledger_of_an_earlier_day(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "returns.db").touch()
+    done = subprocess.run(
+        [BIN / "returns-service", "demo", "--exit", "--port", "0", "--data", str(tmp_path / "data")],
+        cwd=tmp_path,
+        env=clean_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "earlier day" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
 @pytest.mark.timeout(90)
 def test_the_readmes_curl_lines_run(tmp_path: Path) -> None:
     script = "".join(block for block in blocks() if "curl" in block)

@@ -22,7 +22,7 @@ from returns_service.commands.keys import SCOPES, create_key
 from returns_service.demo.proof import printed, prove
 from returns_service.demo.shop import Shop
 from returns_service.demo.story import STORY
-from returns_service.settings import Settings
+from returns_service.settings import Settings, SettingsError
 from returns_service.stripe_simulator import Ledger, running
 
 STRIPE_KEY = "sk_test_" + "demo"
@@ -36,13 +36,16 @@ async def play(*, port: int, and_exit: bool, as_json: bool, data: Path | None) -
     with tempfile.TemporaryDirectory(prefix="returns-demo-") as folder:
         kept = data or Path(folder)
         kept.mkdir(parents=True, exist_ok=True)
+        file = kept / "returns.db"
+        if file.exists():  # its refunds are in no ledger any more: the simulator's is in memory
+            raise SettingsError(f"--data: {file} is of an earlier day, whose Stripe is gone. Name another folder")
         secret = "whsec_" + secrets.token_urlsafe(24)
         listener = app.listening("127.0.0.1", port)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         ledger = Ledger(time.time, random.Random())
         async with running(ledger, webhook_url=f"{url}/webhooks/stripe", webhook_secret=secret) as stripe_url:
             settings = Settings(
-                database_url=f"sqlite:///{kept / 'returns.db'}",
+                database_url=f"sqlite:///{file}",
                 stripe_secret_key=SecretStr(STRIPE_KEY),
                 stripe_webhook_secret=(SecretStr(secret),),
                 policy=None,
