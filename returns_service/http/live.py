@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from returns_service.commands import feed
 from returns_service.commands.answers import shown_event
 from returns_service.commands.case import payment_of
+from returns_service.commands.history import EVENT_TYPES
 from returns_service.commands.keys import still_in_force
 from returns_service.http.context import Context
 from returns_service.http.operations import Call
@@ -30,9 +31,10 @@ AT_ONCE = 100  # events of one look
 
 
 async def live(call: Call[Any], key: ApiKey, last_event: str | None) -> Stream:
-    """Return the stream of events that begins after `last_event`, or now. Raises Problem for an unknown one."""
+    """Return the stream of events that begins after `last_event`, or now. Raises Problem for an unknown one or type."""
     return_id = call.path.get("return_id") or call.query.get("return")
-    narrow = {"return_id": return_id, "refund_id": call.query.get("refund"), "kind": call.query.get("type")}
+    kind = call.query.one_of("type", EVENT_TYPES)  # a misspelt one would be waited for without end
+    narrow = {"return_id": return_id, "refund_id": call.query.get("refund"), "kind": kind}
     async with call.context.database.reading() as tx:
         if "return_id" in call.path:
             await payment_of(tx, call.id("return_id"))  # there is such a return

@@ -131,6 +131,12 @@ async def test_events_come_live_and_go_on_where_a_reader_was(shop: Shop) -> None
         said(missing, 422, "invalid_request")
 
 
+async def test_a_stream_of_a_type_that_there_isnt_is_refused_as_the_list_is(shop: Shop) -> None:
+    misspelt = "/v1/events?type=refund.suceeded"
+    async with served(shop) as client, asyncio.timeout(20), client.stream("GET", misspelt) as stream:
+        assert stream.status_code == 422
+
+
 async def test_a_revoked_key_stops_listening(shop: Shop) -> None:
     async with shop.context.database.transaction() as tx:
         row, secret = await create_key(tx, "listener", ["returns:read"])
