@@ -165,11 +165,15 @@ async def disable(tx: Tx, endpoint: WebhookEndpoint, reason: str) -> str:
 
 
 async def send_again(tx: Tx, endpoint: WebhookEndpoint, *, dead: bool) -> None:
-    """Let what a locked endpoint has not got go at once, in its order, on a new schedule; `dead`: the given up too."""
+    """Let what a locked endpoint has not got go at once, in its order, on a new schedule; `dead`: the given up too.
+
+    A call under way was made to what the endpoint was before: its answer (410 Gone, say) changes nothing any more.
+    """
     statuses = ("pending", "dead") if dead else ("pending",)
     left = update(Delivery).where(col(Delivery.endpoint_id) == endpoint.id, col(Delivery.status).in_(statuses))
     anew = {"status": "pending", "reason": None, "failures": 0, "failing_since": None, "ended_at": None}
-    await tx.execute(left.values(**anew, next_attempt_at=tx.now).execution_options(synchronize_session=False))
+    again = left.values(**anew, next_attempt_at=tx.now, lease_token=col(Delivery.lease_token) + 1)
+    await tx.execute(again.execution_options(synchronize_session=False))
 
 
 async def retry_delivery(tx: Tx, delivery_id: str) -> Delivery:

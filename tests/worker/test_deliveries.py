@@ -353,6 +353,25 @@ async def test_an_answer_that_comes_after_the_endpoint_was_disabled_counts(shop:
     assert [(row.status, len(row.attempts)) for row in await to.deliveries()] == [("delivered", 1), ("dead", 1)]
 
 
+@pytest.mark.parametrize("change", [{"url": "https://new.test/hook"}, {"status": "enabled"}])
+async def test_an_answer_from_before_a_change_does_not_undo_it(
+    shop: Shop, to: Receivers, change: dict[str, Any]
+) -> None:
+    endpoint_id, _ = await to.listens()
+    (event_id,) = await to.happens()
+    (claim,) = await to.courier.claim()
+    if "status" in change:
+        await shop.db.run(lambda tx: update_endpoint(tx, BY, endpoint_id, {"status": "disabled"}))
+    await shop.db.run(lambda tx: update_endpoint(tx, BY, endpoint_id, change))
+    to.answers["shop.test"] = 410
+    await to.courier.deliver(claim)
+    assert (await to.endpoint(endpoint_id)).status == "enabled"
+    to.answers.clear()
+    await to.work()
+    assert to.told("new.test" if "url" in change else "shop.test")[-1] == event_id
+    assert [row.status for row in await to.deliveries()] == ["delivered"]
+
+
 async def test_a_hanging_endpoint_has_only_so_many_calls_and_holds_up_nobody(to: Receivers) -> None:
     await to.listens("hangs.test")
     await to.listens("good.test")
