@@ -100,6 +100,9 @@ def _stripe_silent(_: Tx, entry: Entry, beat: Pulse) -> Said:
 
 
 def _work_overdue(_: Tx, __: Entry, beat: Pulse) -> Said:
+    if beat.calls_pause:  # a worker sends but a probe now and then
+        message = f"{beat.overdue} refunds are due and not sent: Stripe gives no answer."
+        return Said("refunds_overdue", message, "They are sent by themselves once it does, as long as a worker runs.")
     message = f"{beat.overdue} refunds are due, and nobody has looked at them."
     return Said("refunds_overdue", message, "Check that a worker runs: `returns-service worker`, and what it logs.")
 

@@ -331,6 +331,19 @@ async def test_a_stripe_that_gives_no_answer_waits_once_for_all(shop: Shop) -> N
     assert await shop.waiting() == []
 
 
+async def test_refunds_that_wait_for_a_silent_stripe_are_not_laid_on_the_worker(shop: Shop) -> None:
+    for number in range(15):  # more than are probed in ten minutes
+        await shop.count(await shop.a_return(await shop.pay(), order_id=f"order_{number}"))
+    shop.faults.arm("drop_before", method="*", path="*")
+    for _ in range(2 * BREAK_AFTER):
+        shop.turn(60)
+        await pay_due(shop.db, shop.gateway)
+    found = {item["kind"]: item for item in (await shop.desk())["data"]}
+    assert found["stripe_silent"]["code"] == "calls_pause"
+    assert "nobody has looked" not in found["work_overdue"]["message"]
+    assert "Stripe" in found["work_overdue"]["message"]
+
+
 async def test_refunds_that_nobody_looks_at_wait_once_for_all(shop: Shop) -> None:
     for number in range(3):
         await shop.count(await shop.a_return(await shop.pay(), order_id=f"order_{number}"))
