@@ -241,6 +241,14 @@ def _return_to_decide(case: Case) -> Said:
             [action for action in can if action in ("refund", "settle_outside")],
             {"amount": due},
         )
+    if case.units_expected:  # of a manual policy: what came counts as news, and it is worth nothing by itself
+        return Said(
+            "nothing_due_so_far",
+            "Units were received, and nothing is due for them so far; more are expected.",
+            "Wait for the rest. Close it only if the rest is not coming.",
+            [action for action in can if action == "close"],
+            {"amount": 0},
+        )
     return Said(
         "nothing_due",
         "Units were received, nothing is due for them, and nothing more will happen by itself.",

@@ -391,6 +391,18 @@ async def test_what_a_policy_leaves_to_people_waits_for_them(shop: Shop, monkeyp
     assert await shop.waiting() == []
 
 
+async def test_nobody_is_told_to_close_what_is_still_on_its_way(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    manual = replace(DEFAULT, refund_on="manual", label_cost={"usd": 3500})
+    monkeypatch.setattr("tests.worker.shop.BY", replace(BY, policy=manual))
+    return_id = await shop.a_return(await shop.pay())
+    await shop.count(return_id)  # worth less than its label
+    (item,) = (await shop.desk())["data"]
+    assert (item["code"], item["actions"]) == ("nothing_due_so_far", ["close"])
+    assert "nothing more will happen" not in item["message"]
+    await shop.count(return_id, 2)
+    assert await shop.waiting() == [("return_to_decide", "refund_on_manual", ["refund", "settle_outside"])]
+
+
 async def test_a_return_that_is_worth_nothing_waits_to_be_closed(shop: Shop) -> None:
     return_id = await shop.a_return(await shop.pay())
 
