@@ -113,13 +113,13 @@ def entitlement(lines: Sequence[Line], terms: Terms) -> list[Row]:
             rows.append(Row("restocking_fee", -fee, line.id, 0, f"Restocking fee, {line.title}"))
     if not rows:
         return rows
-    if terms.label_cost:
-        rows.append(Row("label", -terms.label_cost, description="Return label"))
+    if terms.label_cost >= smallest:
+        rows.append(Row("label", -(terms.label_cost // smallest * smallest), description="Return label"))
     complete = all(line.units == line.quantity for line in lines)
-    if terms.shipping_amount and (
+    if terms.shipping_amount >= smallest and (
         terms.shipping_refunded == "always" or (terms.shipping_refunded == "full_return" and complete)
     ):
-        rows.append(Row("shipping", terms.shipping_amount, description="Shipping"))
+        rows.append(Row("shipping", terms.shipping_amount // smallest * smallest, description="Shipping"))
     return rows
 
 
@@ -131,9 +131,8 @@ def restocking_fee(line: Line, terms: Terms) -> int:
     fee = 0
     for condition, units in line.accepted.items():
         basis_points, fixed = terms.restocking.get(condition, (0, 0))
-        fee += (
-            line.total_amount * units * basis_points // (line.quantity * 10_000) // smallest * smallest + fixed * units
-        )
+        fee += line.total_amount * units * basis_points // (line.quantity * 10_000) // smallest * smallest
+        fee += fixed * units // smallest * smallest
     return fee
 
 
