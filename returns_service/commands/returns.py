@@ -15,7 +15,7 @@ from returns_service.commands.case import Case, lines_of, opened, rows_of
 from returns_service.commands.history import By, record
 from returns_service.commands.moves import move
 from returns_service.commands.refunds import check_metadata, check_step, chosen_failed, follow_up, new_refund, supersede
-from returns_service.domain import money
+from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Decision, decide, to_dict
 from returns_service.domain.problems import Problem
 from returns_service.store.database import Tx
@@ -80,7 +80,8 @@ async def create(tx: Tx, by: By, payment: Payment, asked: NewReturn) -> Case:
     row.approvals_required = decision.approvals_required
     event = await record(tx, by, "return.created", row=row, data={})
     event.data = {"from": None, "to": "requested", "trigger": "create", "object": shown_return(case)}
-    if decision.auto_approve and decision.approvals_required == 1 and case.estimate <= case.facts().headroom:
+    # What a guard bars is no reason to refuse the request: it waits for people.
+    if decision.auto_approve and not return_machine.unmet("approve", row.state, case.facts()):
         policy = By("policy", by.request_id, by.policy)
         case.by = policy
         await _approved(case, note="Below the policy's limit.", override_reason=None)

@@ -92,6 +92,19 @@ async def test_the_policy_may_approve_at_once(shop: Shop, with_policy: Any) -> N
     assert said(await shop.post("/v1/returns", asked(shop.paid(), 6000, purchased_at=now)), 201)["state"] == "requested"
 
 
+async def test_what_the_policy_would_approve_waits_for_people_while_the_payment_is_disputed(
+    shop: Shop, with_policy: Any
+) -> None:
+    with_policy(auto_approve_below={"usd": 5000})
+    payment = shop.paid()
+    shop.dashboard.open_dispute(said(await shop.post("/v1/returns", asked(payment, 1000)), 201)["charge"])
+    await shop.deliver()
+    small = asked(payment, 4000, purchased_at="2999-01-01T00:00:00Z")
+    made = said(await shop.post("/v1/returns", small), 201)
+    assert (made["state"], made["approvals"]) == ("requested", [])
+    assert "disputed" in made["barred_actions"]["approve"]
+
+
 async def test_a_return_is_corrected_while_nobody_has_approved(shop: Shop) -> None:
     made = await shop.requested()
     where = f"/v1/returns/{made['id']}"
