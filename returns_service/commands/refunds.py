@@ -79,10 +79,10 @@ async def refund(tx: Tx, by: By, return_id: str, asked: Asked) -> tuple[Refund, 
     rows = breakdown(case, asked)
     amount = money.total(rows)
     check_step(amount, case.row.currency)
-    if case.row.state in ("approved", "refunding") and amount > case.due and not asked.override_reason and case.due:
+    if case.row.state in ("approved", "refunding") and amount > case.due and not asked.override_reason:
+        if asked.amount and not case.due:
+            raise Problem("nothing_due", amount=amount, due=0)
         raise Problem("override_required", f"{amount - case.due} more than is due.", amount=amount, due=case.due)
-    if case.row.state in ("approved", "refunding") and asked.amount and not case.due and not asked.override_reason:
-        raise Problem("nothing_due", amount=amount, due=0)
     await move(case, "refund", why=asked.override_reason or asked.reason, amount=amount)
     queued = await queue(case, rows, reason=stripe_reason(case, asked.reason), note=asked.reason)
     return queued, case.payment

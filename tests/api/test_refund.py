@@ -67,6 +67,14 @@ async def test_adjustments_stand_in_the_breakdown_and_it_sums(shop: Shop) -> Non
     assert refund["amount"] == 3733 == sum(row["amount"] for row in refund["breakdown"])
 
 
+async def test_goodwill_beyond_what_is_due_needs_a_reason_also_where_nothing_is(shop: Shop) -> None:
+    made = await shop.approved()
+    body: dict[str, Any] = {"adjustments": [{"kind": "goodwill", "amount": 500, "description": "Sorry."}]}
+    said(await shop.post(f"/v1/returns/{made['id']}/refund", body), 422, "override_required")
+    body["override_reason"] = "Agreed on the phone."
+    assert said(await shop.post(f"/v1/returns/{made['id']}/refund", body), 202)["amount"] == 500
+
+
 async def test_an_adjustment_of_another_returns_line_is_refused(shop: Shop) -> None:
     made = await received(shop)
     adjustment = {"kind": "goodwill", "amount": 1, "description": "x", "line": "rli_x"}
