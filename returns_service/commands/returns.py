@@ -202,6 +202,7 @@ async def decline(tx: Tx, by: By, return_id: str, reason: str) -> Case:
 async def cancel(tx: Tx, by: By, return_id: str, reason: str, override_reason: str | None = None) -> Case:
     """End a return before any money moved. Raises Problem."""
     case = await opened(tx, by, return_id)
+    case.row.follow_up_at = case.row.follow_up_barred = None  # a refund that a guard bars is wanted no more
     await move(case, "cancel", why=override_reason or reason, override=bool(override_reason))
     return case
 

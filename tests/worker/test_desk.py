@@ -210,6 +210,18 @@ async def test_a_parcel_that_comes_after_a_dispute_is_barred_and_then_lost(shop:
     assert await shop.waiting() == []
 
 
+async def test_a_return_that_was_canceled_waits_for_no_refund(shop: Shop) -> None:
+    intent = await shop.pay()
+    return_id = await shop.a_return(intent)
+    shop.dashboard.open_dispute(shop.ledger.charges_of[intent][0])
+    await shop.deliver()
+    await shop.count(return_id)
+    assert [kind for kind, _, _ in await shop.waiting()] == ["refund_barred"]
+    await shop.db.run(lambda tx: returns.cancel(tx, BY, return_id, "Agreed.", "The customer keeps it."))
+    assert await shop.waiting() == []
+    assert (await shop.seen(return_id))["refund_barred"] is None
+
+
 async def test_a_refund_that_the_payment_has_too_little_for_is_barred(shop: Shop) -> None:
     intent = await shop.pay()
     return_id = await shop.a_return(intent)
