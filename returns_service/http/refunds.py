@@ -236,12 +236,17 @@ async def canceled_at_stripe(call: Call[Empty]) -> Heard:
         row, _ = await found_refund(tx, call.id("refund_id"))
     if row.status != "requires_action" or row.stripe_refund is None:
         return None
-    # One key however often it is asked: canceling twice is canceling once.
-    heard = answered(await call.context.gateway.cancel_refund(row.stripe_refund, key=f"{row.id}:cancel"))
-    if not isinstance(heard, RefundSeen):
-        said = heard.message if isinstance(heard, Refused | Missing) else None
-        raise Problem("refund_not_cancelable", said, refund_status=row.status)
-    return heard
+    # A key of its own each time: canceling twice is canceling once, but a no is stored under its key, and a refund that
+    # was `pending` then may wait for its customer again.
+    gateway, key = call.context.gateway, call.context.database.ids.new("cancel", call.context.database.now())
+    heard = answered(await gateway.cancel_refund(row.stripe_refund, key=key))
+    if isinstance(heard, RefundSeen):
+        return heard
+    seen = await gateway.retrieve_refund(row.stripe_refund)
+    if isinstance(seen, RefundSeen) and seen.status == "canceled":  # by an attempt whose answer was lost
+        return seen
+    said = heard.message if isinstance(heard, Refused | Missing) else None
+    raise Problem("refund_not_cancelable", said, refund_status=row.status)
 
 
 @writes(

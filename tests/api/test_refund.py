@@ -184,6 +184,34 @@ async def test_a_refund_that_waits_for_the_customer_is_canceled_at_stripe(shop: 
     assert (await shop.read(made["id"]))["state"] == "failed"
 
 
+async def waits_for_its_customer(shop: Shop) -> tuple[str, Any]:
+    """A refund that requires action: where it is, and its row at Stripe."""
+    made = await shop.approved(quantity=1, method="pm_card_pendingRefund")
+    await shop.receive(made["id"])
+    await shop.work()
+    (refund,) = (await shop.read(made["id"]))["refunds"]
+    shop.dashboard.require_action(refund["stripe_refund"])
+    await shop.deliver()
+    await shop.work()
+    return f"/v1/refunds/{refund['id']}", shop.ledger.refunds[refund["stripe_refund"]]
+
+
+async def test_a_cancellation_that_came_too_late_can_be_asked_for_again(shop: Shop) -> None:
+    where, at_stripe = await waits_for_its_customer(shop)
+    at_stripe["status"] = "pending"  # the customer has acted, and we don't know it yet
+    said(await shop.post(f"{where}/cancel"), 409, "refund_not_cancelable")
+    at_stripe["status"] = "requires_action"  # their bank sent it back
+    assert said(await shop.post(f"{where}/cancel"), 200)["status"] == "canceled"
+
+
+async def test_a_cancellation_whose_answer_was_lost_is_found_done(shop: Shop) -> None:
+    where, _ = await waits_for_its_customer(shop)
+    shop.line.deaf = True
+    said(await shop.post(f"{where}/cancel"), 503, "stripe_unavailable")
+    shop.line.deaf = False
+    assert said(await shop.post(f"{where}/cancel"), 200)["status"] == "canceled"
+
+
 async def test_a_disputed_payment_is_not_refunded(shop: Shop) -> None:
     made = await received(shop)
     shop.dashboard.open_dispute(made["charge"])
