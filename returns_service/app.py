@@ -20,6 +20,7 @@ import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
+from returns_service.commands.history import By
 from returns_service.domain import policy as policies
 from returns_service.domain.policy import Policy
 from returns_service.http.context import Context
@@ -112,7 +113,7 @@ async def _prepared(database: Database, settings: Settings) -> None:
 def worker_of(settings: Settings, database: Database, gateway: Gateway, policy: Policy, line: Line) -> Worker:
     """Return a worker over these parts."""
     return Worker(
-        till=Till(database, gateway, budget=settings.stripe_budget),
+        till=Till(database, gateway, budget=settings.stripe_budget, by=By("worker", policy=policy)),
         courier=Courier(database, line),
         policy=policy,
         livemode=settings.livemode,

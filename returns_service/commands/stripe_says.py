@@ -19,6 +19,7 @@ from returns_service.commands.history import By, record
 from returns_service.commands.moves import record_move
 from returns_service.commands.refunds import follow_up, new_refund
 from returns_service.domain import money, return_machine
+from returns_service.domain.policy import to_dict
 from returns_service.domain.refund_status import FINAL, OPEN, RANK, WAITING, join
 from returns_service.domain.stripe_words import ChargeSeen, DisputeSeen, PaymentSeen, RefundSeen
 from returns_service.store.database import Tx, inserted, locked_payment, locked_refunds
@@ -325,6 +326,8 @@ async def changed(tx: Tx, by: By, payment: Payment, refund: Refund, before: str 
             trigger = "adopt"
         if trigger and return_machine.edges(trigger, state):
             return_machine.fire(trigger, case.row, case.facts())
+            if state == "requested":  # its approval is lost, and the policy with it: the one in force now is kept
+                case.row.policy = to_dict(case.policy)
             await record_move(case, trigger, state, (refund.failure or {}).get("message"))
         await follow_up(case)
     if refund.status in (*FINAL, "withdrawn"):

@@ -45,6 +45,7 @@ class Till:
     budget: float = DEFAULT_BUDGET
     lease_seconds: float = claims.LEASE_SECONDS
     monotonic: Callable[[], float] = elapsed
+    by: By = BY  # in the service with the policy in force: a return that a restore has put back may be adopted here
     failing: bool = field(default=False)  # the breaker counted failures when last seen
     ask_again_seconds: float = 0.0  # when the pace left no room
     apart_seconds: float = 0.0  # between two writes of this process
@@ -86,7 +87,7 @@ class Till:
         """Speak with Stripe about one claim and write the answer back; None if the claim was lost meanwhile."""
         claim = turn.claim
         heard = await ask(self.gateway, claim, turn.not_after, self.db)
-        row = await self.db.run(lambda tx: answered(tx, BY, claim, heard))
+        row = await self.db.run(lambda tx: answered(tx, self.by, claim, heard))
         await self._keep_pace(heard)
         self.done["asked", claim.status] += 1
         log.info("refund.asked", refund=claim.refund_id, answer=type(heard.answer).__name__, looked=heard.looked)
@@ -98,7 +99,7 @@ class Till:
         async def work(tx: Tx) -> None:
             for turn in turns:
                 nothing_sent = TryLater("stopped", "The worker stopped before it was sent")
-                await answered(tx, BY, turn.claim, Heard(nothing_sent))
+                await answered(tx, self.by, turn.claim, Heard(nothing_sent))
 
         await self.db.run(work)
 

@@ -13,8 +13,8 @@ from sqlmodel import select
 
 from returns_service.store.database import Database
 from returns_service.store.tables import StripeEvent
-from returns_service.stripe_simulator import signature_of
-from tests.api.conftest import SECRET, Shop, said
+from returns_service.stripe_simulator import Request, answer, signature_of
+from tests.api.conftest import SECRET, STRIPE_KEY, Shop, said
 
 
 async def send(shop: Shop, body: bytes, signature: str | bytes | None) -> httpx.Response:
@@ -107,3 +107,30 @@ async def test_ready_and_figures_with_the_database(shop: Shop) -> None:
     text = (await shop.get("/metrics")).text
     assert 'returns_refunds{status="queued"} 1.0' in text
     assert 'returns_http_requests_total{method="POST",route="/v1/refunds",status="202"} 1.0' in text
+
+
+def refunded_at_stripe(shop: Shop, intent: str, amount: int, **metadata: str) -> None:
+    """Let Stripe hold a refund that a lost database had sent."""
+    form = f"payment_intent={intent}&amount={amount}" + "".join(f"&metadata[{k}]={v}" for k, v in metadata.items())
+    headers = {"authorization": f"Bearer {STRIPE_KEY}"}
+    assert answer(shop.ledger, Request("POST", "/v1/refunds", "", headers, form.encode())).status == 200
+
+
+async def test_a_return_whose_approval_was_lost_keeps_the_policy_it_is_adopted_under(
+    shop: Shop, with_policy: Any
+) -> None:
+    with_policy(refund_on="manual", label_cost={"usd": 700})
+    made = await shop.requested(quantity=2, method="pm_card_pendingRefund")
+    lost = {
+        "refund_id": "rfd_01m88f6zbse4gte02xzmaqfh3c",
+        "return_id": made["id"],
+        "lines": "line:0:1:5000;label::0:-700",
+    }
+    refunded_at_stripe(shop, made["payment_intent"], 4300, **lost)
+    await shop.deliver()
+    await shop.receive(made["id"], 2)
+    with_policy(refund_on="receipt", label_cost={})
+    await shop.settle()
+    read = await shop.read(made["id"])
+    assert [(refund["amount"], refund["status"]) for refund in read["refunds"]] == [(4300, "succeeded")]
+    assert (read["state"], read["amount_due"], read["policy"]["refund_on"]) == ("approved", 5000, "manual")
