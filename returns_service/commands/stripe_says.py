@@ -344,4 +344,4 @@ def trigger_for(before: str | None, after: str) -> str | None:
         return "withdraw"
     if before == "succeeded":
         return "take_back"
-    return "adopt" if before is None or before in FINAL else None
+    return "adopt" if before is None or before in (*FINAL, "withdrawn") else None

@@ -116,6 +116,19 @@ def refunded_at_stripe(shop: Shop, intent: str, amount: int, **metadata: str) ->
     assert answer(shop.ledger, Request("POST", "/v1/refunds", "", headers, form.encode())).status == 200
 
 
+async def test_a_refund_that_was_taken_back_here_and_turns_up_at_stripe_is_on_its_way(shop: Shop) -> None:
+    made = await shop.approved(quantity=1, method="pm_card_pendingRefund")
+    await shop.receive(made["id"])
+    (refund,) = (await shop.read(made["id"]))["refunds"]
+    said(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 200)
+    refunded_at_stripe(shop, made["payment_intent"], refund["amount"], refund_id=refund["id"])
+    await shop.deliver()
+    read = await shop.read(made["id"])
+    assert (read["state"], read["refunds"][0]["status"]) == ("refunding", "pending")
+    await shop.settle()
+    assert (await shop.read(made["id"]))["state"] == "refunded"
+
+
 async def test_a_return_whose_approval_was_lost_keeps_the_policy_it_is_adopted_under(
     shop: Shop, with_policy: Any
 ) -> None:
