@@ -140,7 +140,7 @@ def payment_of(
         dispute=max(disputes, key=_decides, default=None),
         connect=any(_goes_to_others(part) for part in (intent, charge) if part is not None),
         amount_refunded=_whole(charge, "amount_refunded") if charge is not None else 0,
-        refunds=tuple(refunds),
+        refunds=tuple(refund for refund in refunds if refund.amount),  # one of nothing moves no money
         method=_method(charge) if charge is not None else None,
     )
 
@@ -162,6 +162,7 @@ def news_of(event: Mapping[str, Any], raw: str) -> StripeNews:
         reader = None if event.get("object") == "v2.core.event" else _reader(kind)  # thin events carry no object
         if reader is not None:
             seen = reader(_mapping(event.get("data")).get("object"))
+            seen = None if isinstance(seen, RefundSeen) and not seen.amount else seen  # moves no money: no news
     except Unreadable as error:
         why = str(error)
     account = _words(event.get("account")) or _words(event.get("context"))

@@ -62,6 +62,13 @@ async def test_a_payment_that_did_not_succeed_is_refused(shop: Shop) -> None:
     said(await shop.post("/v1/returns", asked(declined)), 422, "payment_not_succeeded")
 
 
+async def test_a_refund_of_nothing_at_stripe_bars_nothing(shop: Shop) -> None:
+    payment = shop.paid()
+    shop.dashboard.refund(payment, 500)
+    next(iter(shop.ledger.refunds))["amount"] = 0
+    said(await shop.post("/v1/returns", asked(payment, 4000)), 201)
+
+
 async def test_no_unit_goes_into_two_returns(shop: Shop) -> None:
     payment = shop.paid()
 

@@ -74,6 +74,13 @@ async def test_an_event_of_the_other_mode_is_kept_and_changes_nothing(shop: Shop
     assert said(await send(shop, body, signature_of(body, SECRET, time.time())), 200)["outcome"] == "other_mode"
 
 
+async def test_a_refund_of_nothing_is_no_news(shop: Shop) -> None:
+    made = await shop.requested()
+    refund = {"id": "re_1", "object": "refund", "amount": 0, "currency": "usd", "charge": made["charge"], "created": 1}
+    body = an_event(type="refund.created", data={"object": refund})
+    assert said(await send(shop, body, signature_of(body, SECRET, time.time())), 200)["outcome"] == "ignored"
+
+
 async def test_an_event_nobody_can_fold_is_kept_and_answered_200(shop: Shop) -> None:
     body = an_event(type="refund.updated", data={"object": {"id": "re_1", "object": "refund", "amount": "much"}})
     answer = said(await send(shop, body, signature_of(body, SECRET, time.time())), 200)

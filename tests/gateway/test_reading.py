@@ -52,6 +52,12 @@ async def test_a_payment_is_its_intent_its_charge_and_all_its_refunds() -> None:
     assert seen.method == "Visa ending 4242"
 
 
+async def test_a_refund_of_nothing_is_none() -> None:
+    seen = await payment(refunds=listing(refund(id="re_2", amount=0), refund()))
+    assert isinstance(seen, PaymentSeen)
+    assert [one.id for one in seen.refunds] == ["re_1"]
+
+
 async def test_a_charge_with_an_intent_is_that_intents_payment() -> None:
     answers = routes(charges__ch_1=charge(), payment_intents__pi_1=intent(), refunds=listing())
     line = Line(answers)
