@@ -194,7 +194,7 @@ async def reverse(tx: Tx, by: By, return_id: str, receipt_id: str, reason: str) 
     rows = [row for row in case.receipt_lines if row.receipt_id == receipt.id]
     touched = {row.line_id for row in rows if row.accepted}
     for refund in case.refunds:
-        if refund.superseded_at is None and touched & {row.line for row in rows_of(refund)}:
+        if refund.superseded_at is None and _hangs_on(refund, touched):
             await _step_back(case, refund)
     receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
     for row in rows:
@@ -205,6 +205,13 @@ async def reverse(tx: Tx, by: By, return_id: str, receipt_id: str, reason: str) 
     await record(tx, by, "receipt.reversed", row=case.row, data={"object": done.shown(), "reason": reason})
     await follow_up(case)
     return done
+
+
+def _hangs_on(refund: Refund, touched: set[str]) -> bool:
+    """Return whether a recount of these lines may change the refund; shipping hangs on all of them."""
+    rows = rows_of(refund)
+    shipping = is_unsent(refund) and any(row.kind == "shipping" and not row.adjustment for row in rows)
+    return bool(touched & {row.line for row in rows}) or (shipping and bool(touched))
 
 
 async def _step_back(case: Case, refund: Refund) -> None:

@@ -134,3 +134,21 @@ async def test_what_nobody_announced_is_decided_once(shop: Shop, decision: str, 
     assert done["undeclared"][0]["decision"] == decision
     assert len((await shop.read(made["id"]))["refunds"]) == refunded
     said(await shop.post(where, asked), 409, "undeclared_resolved")
+
+
+async def test_shipping_that_came_due_with_a_miscounted_gift_is_taken_back_with_it(
+    shop: Shop, with_policy: Any
+) -> None:
+    with_policy(shipping_refunded="full_return", refund_delay=600)
+    lines = [{"sku": "SHIRT", "quantity": 1, "total_amount": 9000}, {"sku": "GIFT", "quantity": 1, "total_amount": 0}]
+    made = await shop.approved(lines=lines, shipping_amount=500)
+    await shop.receive(made["id"])
+    shop.clock.ahead_seconds += 601
+    await shop.settle()
+    where, gift = f"/v1/returns/{made['id']}/receipts", {"sku": "GIFT", "quantity": 1, "condition": "new"}
+    counted = said(await shop.post(where, {"lines": [gift]}), 201)
+    said(await shop.post(f"{where}/{counted['id']}/reverse", {"reason": "It was the box."}), 200)
+    shop.clock.ahead_seconds += 601
+    await shop.settle()
+    paid = [(refund["amount"], refund["status"]) for refund in (await shop.read(made["id"]))["refunds"]]
+    assert paid == [(9000, "succeeded"), (500, "withdrawn")]
