@@ -54,7 +54,7 @@ async def retry_one(
     """Try a failed refund again, of a return or standalone. Raises Problem."""
     row = await _named(tx, refund_id)
     if row.return_id is None:
-        return await retry_standalone(tx, by, refund_id, amount=amount)
+        return await retry_standalone(tx, by, refund_id, amount=amount, override_reason=override_reason)
     return await retry(tx, by, row.return_id, refund_id=refund_id, amount=amount, override_reason=override_reason)
 
 

@@ -260,17 +260,22 @@ async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:
     old.updated_at, old.next_attempt_at = tx.now, None
 
 
-async def retry_standalone(tx: Tx, by: By, refund_id: str, *, amount: int | None = None) -> tuple[Refund, Payment]:
-    """Try a failed refund of no return again, whole or in part. Raises Problem."""
+async def retry_standalone(
+    tx: Tx, by: By, refund_id: str, *, amount: int | None = None, override_reason: str | None = None
+) -> tuple[Refund, Payment]:
+    """Try a failed refund of no return again, whole or in part; more needs a reason. Raises Problem."""
     old, payment = await refund_of(tx, refund_id)
     if old.superseded_at is not None:
         raise Problem("refund_superseded", superseded_by=old.superseded_by)
     if old.status not in (*FINAL, "withdrawn") or old.source == "external":
         raise Problem("refund_not_failed", refund_status=old.status)
+    if amount is not None and amount > old.amount and not override_reason:
+        raise Problem("override_required", amount=amount, failed_amount=old.amount)
     reason = old.reason or old.note
     metadata = {key: value for key, value in old.details.items() if key not in RESERVED_METADATA}
     asked = old.amount if amount is None else amount
     made = await standalone(tx, by, payment, amount=asked, reason=reason, metadata=metadata)
+    made.note = override_reason or made.note
     await supersede(tx, old, made)
     return made, payment
 

@@ -221,6 +221,16 @@ async def test_a_disputed_payment_is_not_refunded(shop: Shop) -> None:
     assert said(await shop.get(f"/v1/payments/{made['payment']}"), 200)["disputed"] is True
 
 
+async def test_more_than_a_failed_standalone_refund_needs_a_reason(shop: Shop) -> None:
+    payment = shop.paid(4000, method="pm_card_refundFail")
+    refund = said(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 1000}), 202)
+    await shop.settle()
+    where = f"/v1/refunds/{refund['id']}/retry"
+    assert said(await shop.post(where, {"amount": 1001}), 422, "override_required")["failed_amount"] == 1000
+    again = said(await shop.post(where, {"amount": 1001, "override_reason": "Agreed."}), 202)
+    assert (again["amount"], again["note"]) == (1001, "Agreed.")
+
+
 async def test_a_failed_standalone_refund_is_retried_then_settled_outside(shop: Shop) -> None:
     payment = shop.paid(4000, method="pm_card_refundFail")
     refund = said(await shop.post("/v1/refunds", {"payment_intent": payment}), 202)
@@ -230,6 +240,7 @@ async def test_a_failed_standalone_refund_is_retried_then_settled_outside(shop: 
     failed = said(await shop.get(where), 200)
     assert failed["status"] == "failed"
     assert failed["failure"]["message"]
+    said(await shop.post(f"{where}/retry", {"amount": 4001, "override_reason": "x"}), 422, "amount_exceeds_refundable")
     again = said(await shop.post(f"{where}/retry"), 202)
     said(await shop.post(f"{where}/retry"), 409, "refund_superseded")
     await shop.settle()
