@@ -81,7 +81,8 @@ async def create(tx: Tx, by: By, payment: Payment, asked: NewReturn) -> Case:
     event = await record(tx, by, "return.created", row=row, data={})
     event.data = {"from": None, "to": "requested", "trigger": "create", "object": shown_return(case)}
     # What a guard bars is no reason to refuse the request: it waits for people.
-    if decision.auto_approve and not return_machine.unmet("approve", row.state, case.facts()):
+    alone = decision.auto_approve and decision.approvals_required == 1
+    if alone and not return_machine.unmet("approve", row.state, case.facts()):
         policy = By("policy", by.request_id, by.policy)
         case.by = policy
         await _approved(case, note="Below the policy's limit.", override_reason=None)
