@@ -5,39 +5,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 import os
-import re
 import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import structlog
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
-from returns_service.commands.history import By
 from returns_service.domain import policy as policies
 from returns_service.domain.policy import Policy
-from returns_service.http.context import Context
-from returns_service.http.routes import litestar_app
-from returns_service.outgoing import Line
+from returns_service.return_case.events import Actor
 from returns_service.settings import Settings, SettingsError
 from returns_service.store import schema
 from returns_service.store.clock import elapsed
 from returns_service.store.database import Database, is_unavailable
 from returns_service.store.tables import Payment
 from returns_service.stripe_gateway import Gateway, StripeGateway
-from returns_service.worker.deliveries import Courier
+from returns_service.web.context import Context
+from returns_service.web.routes import litestar_app
+from returns_service.webhook_client import WebhookClient
+from returns_service.worker.deliveries import WebhookDispatcher
 from returns_service.worker.loop import Worker
-from returns_service.worker.refunds import Till
+from returns_service.worker.refunds import RefundExecutor
 
-API_KEY = re.compile(r"rsk_[\w-]{20,}")
-SIGNING_SECRET = re.compile(r"whsec_[\w+/=-]{20,}")
 DATABASE_WAIT_SECONDS, DATABASE_AGAIN_SECONDS = 30.0, 0.5  # at a start: who starts us may start it as well
 CALL_SECONDS = 20.0  # a call's own limit: shorter than the lease, so its answer is written by its owner
 
@@ -110,11 +103,11 @@ async def _prepared(database: Database, settings: Settings) -> None:
             )
 
 
-def worker_of(settings: Settings, database: Database, gateway: Gateway, policy: Policy, line: Line) -> Worker:
+def worker_of(settings: Settings, database: Database, gateway: Gateway, policy: Policy, line: WebhookClient) -> Worker:
     """Return a worker over these parts."""
     return Worker(
-        till=Till(database, gateway, budget=settings.stripe_budget, by=By("worker", policy=policy)),
-        courier=Courier(database, line),
+        executor=RefundExecutor(database, gateway, budget=settings.stripe_budget, by=Actor("worker", policy=policy)),
+        dispatcher=WebhookDispatcher(database, line),
         policy=policy,
         livemode=settings.livemode,
         concurrency=settings.worker_concurrency,
@@ -153,7 +146,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def listening(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens. Raises SettingsError with what to do."""
     try:
         return socket.create_server((host, port), backlog=2048, reuse_port=False)
@@ -176,7 +169,7 @@ async def serve(
         context = Context(database=database, gateway=gateway, settings=settings, policy=policy)
         worker = worker_of(settings, database, gateway, policy, context.line)
         if with_worker:
-            context.metrics.follow(worker.till.done)
+            context.metrics.follow(worker.executor.done)
 
         @contextlib.asynccontextmanager
         async def worker_inside(_: object) -> AsyncIterator[None]:
@@ -223,7 +216,7 @@ async def serve(
 async def work(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:
     """Work until SIGTERM or Ctrl-C."""
     database, gateway, policy = database_of(settings), gateway_of(settings), policy_of(settings)
-    line = Line(allow_private=settings.webhooks_allow_private)
+    line = WebhookClient(allow_private=settings.webhooks_allow_private)
     try:
         await prepare(database, settings)
         stop = asyncio.Event()
@@ -236,36 +229,3 @@ async def work(settings: Settings, on_ready: Callable[[], None] = lambda: None) 
         await line.close()
         await gateway.close()
         await database.close()
-
-
-def set_up_logs(settings: Settings) -> None:
-    """Log one line an event to stderr, as JSON off a terminal; secrets of the settings never appear."""
-    secrets = [s.get_secret_value() for s in (settings.stripe_secret_key, *settings.stripe_webhook_secret) if s]
-    on_terminal = settings.log == "console" or (settings.log == "auto" and sys.stderr.isatty())
-    shared: list[Any] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        lambda _logger, _name, event: masked(event, secrets),
-    ]
-    last: Any = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
-    structlog.configure(
-        processors=[*shared, last],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    plain = structlog.stdlib.ProcessorFormatter(processor=last, foreign_pre_chain=shared)
-    handler.setFormatter(plain)
-    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
-
-
-def masked(event: MutableMapping[str, Any], secrets: list[str]) -> MutableMapping[str, Any]:
-    """Return the log event with every secret of the settings, and every key of ours, replaced in its texts."""
-    for name, value in event.items():
-        if isinstance(value, str):
-            for secret in secrets:
-                value = value.replace(secret, "***")  # noqa: PLW2901
-            event[name] = SIGNING_SECRET.sub("whsec_***", API_KEY.sub("rsk_***", value))
-    return event

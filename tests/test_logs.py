@@ -1,6 +1,6 @@
 """No secret reaches the log."""
 
-from returns_service.app import masked
+from returns_service.logs import masked
 
 
 def test_secrets_and_api_keys_never_reach_the_log() -> None:

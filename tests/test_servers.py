@@ -17,8 +17,8 @@ def engine_url(url: str) -> str:
     return url.replace("sqlite:", "sqlite+aiosqlite:")
 
 
-@pytest.mark.parametrize("turn", [1, 2])
-async def test_each_test_has_a_migrated_database_of_its_own(database_url: str, turn: int) -> None:
+@pytest.mark.parametrize("scheduled", [1, 2])
+async def test_each_test_has_a_migrated_database_of_its_own(database_url: str, scheduled: int) -> None:
     engine = create_async_engine(engine_url(database_url))
     async with engine.begin() as connection:
         await connection.execute(text("SELECT version_num FROM alembic_version"))

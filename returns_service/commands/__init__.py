@@ -1,1 +1,1 @@
-"""A verb a function: lock, fire one trigger, write rows, record events. No commit and no network in here."""
+"""Commands: a verb a function. Each locks, fires one trigger, writes rows and records events; none commits."""

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
 from returns_service.domain.problems import Problem
-from returns_service.store.database import Tx, inserted
+from returns_service.store.database import Tx, insert_ignore
 from returns_service.store.tables import IdempotencyKey
 
 LONGEST_WAIT = "15s"  # for a first request with the same key; then 409
@@ -48,7 +48,7 @@ async def begin(tx: Tx, scope: str, key: str, fingerprint: str) -> Remembered | 
     if tx.postgresql:
         await tx.execute(text(f"SET LOCAL lock_timeout = '{LONGEST_WAIT}'"))
     try:
-        if await inserted(tx, IdempotencyKey, values):
+        if await insert_ignore(tx, IdempotencyKey, values):
             return None
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) == "55P03":

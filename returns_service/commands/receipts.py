@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 
 from sqlmodel import col, select
 
-from returns_service.commands.answers import shown_receipt, shown_refund
-from returns_service.commands.case import Case, counted, is_unsent, opened, rows_of
-from returns_service.commands.history import By, record
-from returns_service.commands.moves import move
-from returns_service.commands.refunds import follow_up, supersede, withdraw
+from returns_service.commands.refunds import follow_up, supersede, withdraw_unsent
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL
+from returns_service.return_case.case import ReturnCase, counted, is_unsent, lock_case, rows_of
+from returns_service.return_case.events import Actor, record
+from returns_service.return_case.transition import transition
+from returns_service.return_case.views import show_receipt, show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 
@@ -48,23 +48,23 @@ class Undeclared:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class CountResult:
     """What became of a count: its receipt, and whether it had been sent before."""
 
-    case: Case
+    case: ReturnCase
     receipt: Receipt
     known: bool = False
 
     def shown(self) -> dict[str, object]:
         """Return the receipt as it is answered."""
-        return shown_receipt(self.receipt, self.case.receipt_lines, self.case.undeclared)
+        return show_receipt(self.receipt, self.case.receipt_lines, self.case.undeclared)
 
 
 async def receive(
-    tx: Tx, by: By, return_id: str, counts: Sequence[Count], undeclared: Sequence[Undeclared], scan_id: str | None
-) -> Counted:
+    tx: Tx, by: Actor, return_id: str, counts: Sequence[Count], undeclared: Sequence[Undeclared], scan_id: str | None
+) -> CountResult:
     """Write one receipt and pay what is due for it. The same `scan_id` again answers the same receipt."""
-    case = await opened(tx, by, return_id)
+    case = await lock_case(tx, by, return_id)
     mark = fingerprint(counts, undeclared)
     if scan_id is not None:
         known = (
@@ -73,7 +73,7 @@ async def receive(
         if known is not None and known.fingerprint != mark:
             raise Problem("scan_id_reused", receipt=known.id, param="scan_id")
         if known is not None:
-            return Counted(case, known, known=True)
+            return CountResult(case, known, known=True)
     receipt = Receipt(
         id=tx.new_id("rcp"),
         return_id=return_id,
@@ -86,13 +86,13 @@ async def receive(
     for number, count in enumerate(counts):
         _count(case, receipt, count, number)
     for item in undeclared:
-        _set_aside(case, receipt, item.sku, item.quantity, item.note)
-    await move(case, "receive")
+        _add_undeclared(case, receipt, item.sku, item.quantity, item.note)
+    await transition(case, "receive")
     tx.add(receipt)
     await tx.flush()
     tx.add_all([row for row in case.receipt_lines if row.receipt_id == receipt.id])
     tx.add_all([item for item in case.undeclared if item.receipt_id == receipt.id])
-    done = Counted(case, receipt)
+    done = CountResult(case, receipt)
     await record(tx, by, "receipt.created", row=case.row, data={"object": done.shown()})
     await follow_up(case)
     return done
@@ -104,9 +104,9 @@ def fingerprint(counts: Sequence[Count], undeclared: Sequence[Undeclared]) -> st
     return hashlib.sha256(words.encode()).hexdigest()
 
 
-def _count(case: Case, receipt: Receipt, count: Count, number: int) -> None:
+def _count(case: ReturnCase, receipt: Receipt, count: Count, number: int) -> None:
     """Count units on their line; what is too many is set aside as undeclared."""
-    lines = _meant(case, count, number)
+    lines = _lines_of_count(case, count, number)
     left = count.quantity
     for line in lines:
         units = min(left, line.quantity - counted(line))
@@ -116,10 +116,10 @@ def _count(case: Case, receipt: Receipt, count: Count, number: int) -> None:
     if left:
         sku = lines[0].sku if lines else count.sku or ""
         note = f"Surplus, {count.condition}" if lines else f"Not on this return, {count.condition}"
-        _set_aside(case, receipt, sku, left, note)
+        _add_undeclared(case, receipt, sku, left, note)
 
 
-def _meant(case: Case, count: Count, number: int) -> list[ReturnLine]:
+def _lines_of_count(case: ReturnCase, count: Count, number: int) -> list[ReturnLine]:
     if count.line is None:
         return [line for line in case.lines if line.sku == count.sku]
     lines = [line for line in case.lines if line.id == count.line]
@@ -130,7 +130,7 @@ def _meant(case: Case, count: Count, number: int) -> list[ReturnLine]:
     return lines
 
 
-def _take(case: Case, receipt: Receipt, line: ReturnLine, units: int, count: Count) -> None:
+def _take(case: ReturnCase, receipt: Receipt, line: ReturnLine, units: int, count: Count) -> None:
     disposition = count.disposition or DEFAULT_DISPOSITION.get(count.condition, "restock")
     accepted = None if disposition == "inspect" else count.condition in case.policy.accepted_conditions
     case.receipt_lines.append(
@@ -162,7 +162,7 @@ def tally(line: ReturnLine, condition: str, units: int, accepted: bool | None) -
         line.rejected = kept
 
 
-def _set_aside(case: Case, receipt: Receipt, sku: str, quantity: int, note: str | None) -> None:
+def _add_undeclared(case: ReturnCase, receipt: Receipt, sku: str, quantity: int, note: str | None) -> None:
     case.undeclared.append(
         UndeclaredItem(
             id=case.tx.new_id("und"),
@@ -175,7 +175,7 @@ def _set_aside(case: Case, receipt: Receipt, sku: str, quantity: int, note: str 
     )
 
 
-def receipt_of(case: Case, receipt_id: str) -> Receipt:
+def receipt_of(case: ReturnCase, receipt_id: str) -> Receipt:
     """Return a receipt of the case. Raises Problem not_found."""
     found = next((receipt for receipt in case.receipts if receipt.id == receipt_id), None)
     if found is None:
@@ -183,9 +183,9 @@ def receipt_of(case: Case, receipt_id: str) -> Receipt:
     return found
 
 
-async def reverse(tx: Tx, by: By, return_id: str, receipt_id: str, reason: str) -> Counted:
+async def reverse(tx: Tx, by: Actor, return_id: str, receipt_id: str, reason: str) -> CountResult:
     """Undo a miscount: what is unsent is withdrawn, what failed is superseded, what was sent bars it."""
-    case = await opened(tx, by, return_id)
+    case = await lock_case(tx, by, return_id)
     receipt = receipt_of(case, receipt_id)
     if receipt.reversed_at is not None:
         raise Problem("receipt_reversed", reversed_at=receipt.reversed_at.isoformat())
@@ -194,41 +194,41 @@ async def reverse(tx: Tx, by: By, return_id: str, receipt_id: str, reason: str) 
     rows = [row for row in case.receipt_lines if row.receipt_id == receipt.id]
     touched = {row.line_id for row in rows if row.accepted}
     for refund in case.refunds:
-        if refund.superseded_at is None and _hangs_on(refund, touched):
-            await _step_back(case, refund)
+        if refund.superseded_at is None and _depends_on(refund, touched):
+            await _withdraw_or_supersede(case, refund)
     receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
     for row in rows:
         line = next(line for line in case.lines if line.id == row.line_id)
         tally(line, row.condition, -row.quantity, row.accepted)
-    await move(case, "reverse", why=reason, units_reversible=True)
-    done = Counted(case, receipt)
+    await transition(case, "reverse", why=reason, units_reversible=True)
+    done = CountResult(case, receipt)
     await record(tx, by, "receipt.reversed", row=case.row, data={"object": done.shown(), "reason": reason})
     await follow_up(case)
     return done
 
 
-def _hangs_on(refund: Refund, touched: set[str]) -> bool:
+def _depends_on(refund: Refund, touched: set[str]) -> bool:
     """Return whether a recount of these lines may change the refund; shipping hangs on all of them."""
     rows = rows_of(refund)
     shipping = is_unsent(refund) and any(row.kind == "shipping" and not row.adjustment for row in rows)
     return bool(touched & {row.line for row in rows}) or (shipping and bool(touched))
 
 
-async def _step_back(case: Case, refund: Refund) -> None:
+async def _withdraw_or_supersede(case: ReturnCase, refund: Refund) -> None:
     """Take an unsent or failed refund out of the way of a recount; what is still due becomes a new one."""
     tx, by = case.tx, case.by
     if is_unsent(refund):
         before, message = refund.status, "The count behind it was reversed before it was sent; no money has moved."
-        withdraw(refund, tx, {"code": "receipt_reversed", "message": message, "by": by.actor})
+        withdraw_unsent(refund, tx, {"code": "receipt_reversed", "message": message, "by": by.actor})
         await supersede(tx, refund, None)
-        shown = {"from": before, "to": refund.status, "object": shown_refund(refund, case.payment)}
+        shown = {"from": before, "to": refund.status, "object": show_refund(refund, case.payment)}
         await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=case.payment, data=shown)
     elif refund.status in (*FINAL, "withdrawn"):
         await supersede(tx, refund, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Inspected:
+class InspectionFinding:
     """What an inspection found. `quantity` None: all units of the line that wait in this receipt."""
 
     line: str
@@ -237,23 +237,25 @@ class Inspected:
     quantity: int | None = None
 
 
-async def inspect(tx: Tx, by: By, return_id: str, receipt_id: str, found: Sequence[Inspected]) -> Counted:
+async def inspect(
+    tx: Tx, by: Actor, return_id: str, receipt_id: str, found: Sequence[InspectionFinding]
+) -> CountResult:
     """Decide units that were set aside for inspection, and pay what is due for them. Raises Problem."""
-    case = await opened(tx, by, return_id)
+    case = await lock_case(tx, by, return_id)
     receipt = receipt_of(case, receipt_id)
     if receipt.reversed_at is not None:
         raise Problem("receipt_reversed", reversed_at=receipt.reversed_at.isoformat())
     for number, finding in enumerate(found):
         _inspect(case, receipt, finding, number)
-    await move(case, "inspect", units_to_inspect=True)
+    await transition(case, "inspect", units_to_inspect=True)
     await tx.flush()
-    done = Counted(case, receipt)
+    done = CountResult(case, receipt)
     await record(tx, by, "return.updated", row=case.row, data={"object": done.shown(), "inspected": receipt.id})
     await follow_up(case)
     return done
 
 
-def _inspect(case: Case, receipt: Receipt, finding: Inspected, number: int) -> None:
+def _inspect(case: ReturnCase, receipt: Receipt, finding: InspectionFinding, number: int) -> None:
     waiting = [
         r for r in case.receipt_lines if r.receipt_id == receipt.id and r.line_id == finding.line and r.accepted is None
     ]
@@ -280,10 +282,10 @@ def _inspect(case: Case, receipt: Receipt, finding: Inspected, number: int) -> N
 
 
 async def resolve(
-    tx: Tx, by: By, return_id: str, item_id: str, *, decision: str, line_id: str | None, condition: str
-) -> Case:
+    tx: Tx, by: Actor, return_id: str, item_id: str, *, decision: str, line_id: str | None, condition: str
+) -> ReturnCase:
     """Decide what happens to an undeclared item; accepted as a line it counts, and is paid. Raises Problem."""
-    case = await opened(tx, by, return_id)
+    case = await lock_case(tx, by, return_id)
     item = next((item for item in case.undeclared if item.id == item_id), None)
     if item is None:
         raise Problem("not_found", f"This return has no undeclared item {item_id}.")
@@ -298,12 +300,12 @@ async def resolve(
         item.line_id = line.id
         _take(case, receipt, line, item.quantity, Count(item.quantity, condition, line=line.id))
         tx.add(case.receipt_lines[-1])
-    await move(case, "receive", why=f"Undeclared {item.sku}: {decision}")
+    await transition(case, "receive", why=f"Undeclared {item.sku}: {decision}")
     await follow_up(case)
     return case
 
 
-def _line_for(case: Case, item: UndeclaredItem, line_id: str | None) -> ReturnLine:
+def _line_for(case: ReturnCase, item: UndeclaredItem, line_id: str | None) -> ReturnLine:
     fitting = [line for line in case.lines if (line.id == line_id if line_id else line.sku == item.sku)]
     if line_id and not fitting:
         raise Problem("unknown_line", f"This return has no line {line_id}.", param="line")

@@ -13,21 +13,20 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from returns_service.commands.history import By
-from returns_service.commands.stripe_says import (
-    NOT_SINCE,
-    OURS,
-    matched,
-    payment_adopted,
-    payment_named,
-    payment_said,
-    refund_said,
+from returns_service.commands.stripe_fold import (
+    NO_OBSERVATIONS,
+    REFUND_ID,
+    adopt_payment,
+    apply_payment,
+    apply_refund,
+    find_owner,
+    find_payment_id,
 )
 from returns_service.domain.refund_status import FINAL, UNANSWERED
-from returns_service.domain.stripe_words import PaymentSeen, RefundSeen
-from returns_service.store.database import Tx, locked_payment, locked_refunds
-from returns_service.store.reconciliation_tables import ReconciliationDifference
-from returns_service.store.tables import Refund, ReturnAuthorization, ReturnLine
+from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
+from returns_service.return_case.events import Actor
+from returns_service.store.database import Tx, lock_payment, lock_refunds
+from returns_service.store.tables import ReconciliationDifference, Refund, ReturnAuthorization, ReturnLine
 
 Named = tuple[str | None, str | None]  # a payment by Stripe's ids: PaymentIntent, charge
 Stand = tuple[int, str, str | None]  # of a row: its count of news, its status, Stripe's refund
@@ -37,7 +36,7 @@ Stand = tuple[int, str, str | None]  # of a row: its count of news, its status, 
 class Stood:
     """Where a payment and its rows stood when a read of it began. What has moved since knows more than the read."""
 
-    news: int = NOT_SINCE  # the payment's count
+    observations: int = NO_OBSERVATIONS  # the payment's count
     rows: Mapping[str, Stand] = field(default_factory=dict)
 
 
@@ -47,7 +46,7 @@ class Found:
 
     code: str
     cause: str
-    seen: RefundSeen | None = None
+    seen: RefundSnapshot | None = None
     row: Refund | None = None
     advice: str | None = None
     differs: bool = True
@@ -59,24 +58,26 @@ class Found:
         return self.code, self.seen.id if self.seen else self.row.id if self.row else ""
 
 
-def agrees(row: Refund, seen: RefundSeen) -> bool:
+def agrees(row: Refund, seen: RefundSnapshot) -> bool:
     """Return whether our row and Stripe's refund say the same about the money."""
     return (row.amount, row.currency, row.status) == (seen.amount, seen.currency, seen.status)
 
 
-def compared(refunds: list[Refund], at_stripe: Sequence[RefundSeen], elsewhere: Collection[str] = ()) -> list[Found]:
+def compared(
+    refunds: list[Refund], at_stripe: Sequence[RefundSnapshot], elsewhere: Collection[str] = ()
+) -> list[Found]:
     """Return all that differs between our rows and Stripe's refunds of one payment, and what is worth knowing.
 
     `elsewhere`: ids that these name and that are rows of other payments.
     """
     found = []
     for seen in at_stripe:
-        row = matched(refunds, seen)
+        row = find_owner(refunds, seen)
         one = _owned(row, seen) if row else _strange(refunds, seen, elsewhere)
         if one is not None:
             found.append(one)
     listed = {seen.id for seen in at_stripe}
-    taken = {row.id for row in (matched(refunds, seen) for seen in at_stripe) if row}
+    taken = {row.id for row in (find_owner(refunds, seen) for seen in at_stripe) if row}
     for row in refunds:
         if row.stripe_refund and row.stripe_refund not in listed:
             found.append(_missing_at_stripe(row))
@@ -85,7 +86,7 @@ def compared(refunds: list[Refund], at_stripe: Sequence[RefundSeen], elsewhere: 
     return found
 
 
-def _owned(row: Refund, seen: RefundSeen) -> Found | None:
+def _owned(row: Refund, seen: RefundSnapshot) -> Found | None:
     if (row.amount, row.currency) != (seen.amount, seen.currency):
         return Found(
             "other_amount",
@@ -119,7 +120,7 @@ def _owned(row: Refund, seen: RefundSeen) -> Found | None:
     return external(row, seen) if row.source == "external" else None
 
 
-def external(row: Refund, seen: RefundSeen) -> Found:
+def external(row: Refund, seen: RefundSnapshot) -> Found:
     """Return what is known of a refund that was made outside, and of a second one for one intent."""
     if row.duplicate_of:
         advice = f"Both {row.id} and {row.duplicate_of} may have paid: see the desk."
@@ -131,7 +132,7 @@ def _two(named: str) -> str:
     return f"Stripe holds a second refund for {named}, or one for an intent that was dealt with otherwise."
 
 
-def _strange(refunds: list[Refund], seen: RefundSeen, elsewhere: Collection[str]) -> Found:
+def _strange(refunds: list[Refund], seen: RefundSnapshot, elsewhere: Collection[str]) -> Found:
     """Return why a refund of Stripe's has no row."""
     word = seen.metadata.get("refund_id", "")
     named = next((row for row in refunds if row.id == word), None)
@@ -143,7 +144,7 @@ def _strange(refunds: list[Refund], seen: RefundSeen, elsewhere: Collection[str]
     if word in elsewhere:
         cause = f"Stripe's refund names {word}, which is of another payment."
         return Found("two_for_one_intent", cause, seen, None, "It gets a row of its own: see the desk.")
-    if OURS.match(word):
+    if REFUND_ID.match(word):
         cause = f"Stripe made it for {word}, which is not here: the database was restored from before it was made."
         return Found("missing_here", cause, seen)
     return Found("missing_here", "Made outside this service, and the news of it never arrived.", seen)
@@ -168,7 +169,7 @@ def still_open(row: Refund) -> Found:
 
 def stand_of(row: Refund) -> Stand:
     """Return what tells whether a row has heard from Stripe meanwhile."""
-    return row.news, row.status, row.stripe_refund
+    return row.observations, row.status, row.stripe_refund
 
 
 def is_under_way(row: Refund, tx: Tx) -> bool:
@@ -177,21 +178,21 @@ def is_under_way(row: Refund, tx: Tx) -> bool:
 
 
 async def examine(
-    tx: Tx, by: By, run_id: str, name: Named, seen: PaymentSeen | None, stood: Stood, *, fix: bool
+    tx: Tx, by: Actor, run_id: str, name: Named, seen: PaymentSnapshot | None, stood: Stood, *, fix: bool
 ) -> None:
     """Compare one payment that was just read (None: Stripe has none), repair what is safe, and write it all down.
 
     `stood`: as things were when the read began. A row that has moved since is left to the next comparison.
     """
-    payment_id = await payment_named(tx, payment_intent=name[0], charge=name[1])
+    payment_id = await find_payment_id(tx, payment_intent=name[0], charge=name[1])
     refunds = await _refunds_of(tx, payment_id)
     at_stripe = () if seen is None else seen.refunds
-    if payment_id is None and not any(OURS.match(one.metadata.get("refund_id", "")) for one in at_stripe):
+    if payment_id is None and not any(REFUND_ID.match(one.metadata.get("refund_id", "")) for one in at_stripe):
         return
     under_way = {row.id for row in refunds if is_under_way(row, tx) or stood.rows.get(row.id) != stand_of(row)}
     elsewhere = await _named_elsewhere(tx, refunds, at_stripe)
     before = [one for one in compared(refunds, at_stripe, elsewhere) if not (one.row and one.row.id in under_way)]
-    told = {one.key: _told(one) for one in before}  # rows change below: what they were is what differed
+    told = {one.key: _describe(one) for one in before}  # rows change below: what they were is what differed
     after: dict[tuple[str, str], Found] = {}
     if fix and seen is not None and any(one.differs and one.safe for one in before):
         refunds = await _folded(tx, by, payment_id, seen, stood)
@@ -205,16 +206,16 @@ async def examine(
             outcome = "found"
         else:
             outcome = "left" if one.key in after and after[one.key].differs else "fixed"
-        now_owned = matched(refunds, one.seen) if one.seen and outcome == "fixed" else None
+        now_owned = find_owner(refunds, one.seen) if one.seen and outcome == "fixed" else None
         await _note(tx, run_id, name, one.code, outcome, told[one.key], now_owned)
     for one in before:
-        if fix and one.code == "missing_here" and one.seen and (row := matched(refunds, one.seen)):
+        if fix and one.code == "missing_here" and one.seen and (row := find_owner(refunds, one.seen)):
             await _tell_what_is_lost(tx, run_id, name, one.seen, row, refunds)
 
 
-async def _named_elsewhere(tx: Tx, refunds: list[Refund], at_stripe: Sequence[RefundSeen]) -> set[str]:
+async def _named_elsewhere(tx: Tx, refunds: list[Refund], at_stripe: Sequence[RefundSnapshot]) -> set[str]:
     """Return the ids that these refunds name and that are rows of other payments."""
-    words = {word for seen in at_stripe if OURS.match(word := seen.metadata.get("refund_id", ""))}
+    words = {word for seen in at_stripe if REFUND_ID.match(word := seen.metadata.get("refund_id", ""))}
     words -= {row.id for row in refunds}
     return set((await tx.exec(select(Refund.id).where(col(Refund.id).in_(words)))).all()) if words else set()
 
@@ -226,23 +227,23 @@ async def _refunds_of(tx: Tx, payment_id: str | None) -> list[Refund]:
     return list((await tx.exec(chosen)).all())
 
 
-async def _folded(tx: Tx, by: By, payment_id: str | None, seen: PaymentSeen, stood: Stood) -> list[Refund]:
+async def _folded(tx: Tx, by: Actor, payment_id: str | None, seen: PaymentSnapshot, stood: Stood) -> list[Refund]:
     """Fold what was read, under the payment's lock; return its rows as they are then."""
     if payment_id is None:
-        payment = await payment_adopted(tx, by, seen)
+        payment = await adopt_payment(tx, by, seen)
     else:
-        payment = await locked_payment(tx, payment_id)
-        rows = await locked_refunds(tx, payment.id)
+        payment = await lock_payment(tx, payment_id)
+        rows = await lock_refunds(tx, payment.id)
         for one in seen.refunds:  # a read that no news has overtaken may also lower a status
-            if (row := matched(rows, one)) is not None and row.stripe_refund and row.status != one.status:
+            if (row := find_owner(rows, one)) is not None and row.stripe_refund and row.status != one.status:
                 since = stood.rows[row.id][0] if row.id in stood.rows else None
-                await refund_said(tx, by, payment, one, since_news=since, of=row.id)
-        await payment_said(tx, by, payment, seen, since_news=stood.news)
-    return await locked_refunds(tx, payment.id)
+                await apply_refund(tx, by, payment, one, observations_at_start=since, of=row.id)
+        await apply_payment(tx, by, payment, seen, observations_at_start=stood.observations)
+    return await lock_refunds(tx, payment.id)
 
 
 async def _tell_what_is_lost(
-    tx: Tx, run_id: str, name: Named, seen: RefundSeen, row: Refund, refunds: list[Refund]
+    tx: Tx, run_id: str, name: Named, seen: RefundSnapshot, row: Refund, refunds: list[Refund]
 ) -> None:
     """Write down what an adopted refund of ours came without."""
     lost_return = seen.metadata.get("return_id")
@@ -264,7 +265,7 @@ async def _tell_what_is_lost(
             advice = f"Its return is {kept.state} here, from before the money moved: a person should look at it."
     cause += " Receipts, notes, approvals and the history since the backup are not at Stripe: they couldn't be rebuilt."
     found = Found("not_rebuilt", cause, seen, row, advice, differs=False)
-    await _note(tx, run_id, name, "not_rebuilt", "information", _told(found), row)
+    await _note(tx, run_id, name, "not_rebuilt", "information", _describe(found), row)
 
 
 async def _units_without_receipt(tx: Tx, row: Refund, refunds: list[Refund]) -> str:
@@ -288,7 +289,7 @@ async def _units_without_receipt(tx: Tx, row: Refund, refunds: list[Refund]) -> 
     return f"{', '.join(words)} that no receipt here counts" if words else ""
 
 
-def _told(one: Found) -> dict[str, Any]:
+def _describe(one: Found) -> dict[str, Any]:
     """Return a difference as it is stored, as it was before any repair."""
     row, seen = one.row, one.seen
     return {
@@ -338,4 +339,4 @@ async def note_information(tx: Tx, run_id: str, found: Iterable[Found]) -> None:
     for one in found:
         if one.seen is not None:
             name = (one.seen.payment_intent, one.seen.charge)
-            await _note(tx, run_id, name, one.code, "information", _told(one))
+            await _note(tx, run_id, name, one.code, "information", _describe(one))

@@ -8,19 +8,18 @@ from typing import Any
 
 from sqlmodel import col, func, select
 
-from returns_service.commands.answers import when
-from returns_service.commands.history import By
 from returns_service.domain.problems import Problem
+from returns_service.return_case.events import Actor
+from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Tx
-from returns_service.store.reconciliation_tables import ReconciliationDifference, ReconciliationRun
-from returns_service.store.tables import Sweep
+from returns_service.store.tables import ReconciliationDifference, ReconciliationRun, Sweep
 
-LEASE_SECONDS = 120  # renewed with each page; one page with a few dozen suspects takes seconds
+RUN_LEASE_SECONDS = 120  # renewed with each page; one page with a few dozen suspects takes seconds
 COUNTED = ("at_stripe", "external", "unknown_payment", "under_way")  # while the stream passes; the rest at its end
 GOES_ON_WITHIN = timedelta(days=1)  # an older interrupted run compares a day that has passed: a new one is begun
 
 
-async def begun(tx: Tx, by: By, since: datetime, *, fix: bool) -> ReconciliationRun:
+async def begin_or_resume(tx: Tx, by: Actor, since: datetime, *, fix: bool) -> ReconciliationRun:
     """Return an interrupted run that covers `since`, or a new one; leased to the caller."""
     unfinished = select(ReconciliationRun).where(
         col(ReconciliationRun.finished_at).is_(None),
@@ -32,7 +31,7 @@ async def begun(tx: Tx, by: By, since: datetime, *, fix: bool) -> Reconciliation
     chosen = unfinished.order_by(col(ReconciliationRun.created_at).desc()).with_for_update(skip_locked=True)
     for run in (await tx.exec(chosen)).all():
         if run.lease_until is None or run.lease_until <= tx.now:
-            run.lease_until = tx.now + timedelta(seconds=LEASE_SECONDS)
+            run.lease_until = tx.now + timedelta(seconds=RUN_LEASE_SECONDS)
             return run
     run = ReconciliationRun(
         id=tx.new_id("rec"),
@@ -40,32 +39,32 @@ async def begun(tx: Tx, by: By, since: datetime, *, fix: bool) -> Reconciliation
         fix=fix,
         started_by=by.actor,
         created_at=tx.now,
-        lease_until=tx.now + timedelta(seconds=LEASE_SECONDS),
+        lease_until=tx.now + timedelta(seconds=RUN_LEASE_SECONDS),
     )
     tx.add(run)
     return run
 
 
-async def advanced(
+async def advance(
     tx: Tx, run_id: str, phase: str, cursor: str | None, counted: Mapping[str, int], *, sweep: str | None = None
 ) -> ReconciliationRun:
     """Write down how far the run has come, and keep it (and the sweep it belongs to) ours for the next page."""
     run = await tx.get_one(ReconciliationRun, run_id, with_for_update=True)
     run.phase, run.cursor = phase, cursor
     run.counts = {name: run.counts.get(name, 0) + counted.get(name, 0) for name in {**run.counts, **counted}}
-    run.lease_until = tx.now + timedelta(seconds=LEASE_SECONDS)
+    run.lease_until = tx.now + timedelta(seconds=RUN_LEASE_SECONDS)
     if sweep is not None:
         (await tx.get_one(Sweep, sweep)).lease_until = run.lease_until
     return run
 
 
-async def let_go(tx: Tx, run_id: str) -> None:
+async def release(tx: Tx, run_id: str) -> None:
     """End the lease of a run that was interrupted: whoever comes next goes on with it."""
     run = await tx.get_one(ReconciliationRun, run_id)
     run.lease_until = None
 
 
-async def finished(tx: Tx, run_id: str) -> ReconciliationRun:
+async def finish(tx: Tx, run_id: str) -> ReconciliationRun:
     """Close the run with its counts: rows by code, and how many differ and are not repaired."""
     run = await tx.get_one(ReconciliationRun, run_id)
     code, outcome = col(ReconciliationDifference.code), col(ReconciliationDifference.outcome)
@@ -84,7 +83,7 @@ async def finished(tx: Tx, run_id: str) -> ReconciliationRun:
     return run
 
 
-async def run_named(tx: Tx, run_id: str) -> ReconciliationRun:
+async def get_run(tx: Tx, run_id: str) -> ReconciliationRun:
     """Return a run. Raises Problem not_found."""
     run = await tx.get(ReconciliationRun, run_id)
     if run is None:
@@ -100,15 +99,15 @@ async def differences_after(tx: Tx, run_id: str, after: str, limit: int) -> Sequ
     return (await tx.exec(chosen.order_by(col(ReconciliationDifference.id)).limit(limit))).all()
 
 
-def shown_run(run: ReconciliationRun, now: datetime) -> dict[str, Any]:
+def show_run(run: ReconciliationRun, now: datetime) -> dict[str, Any]:
     """Return a run as it is answered; amounts and rows are its differences'."""
     going_on = run.lease_until is not None and run.lease_until > now
     return {
         "id": run.id,
         "object": "reconciliation",
-        "created": when(run.created_at),
-        "since": when(run.since),
-        "finished_at": when(run.finished_at),
+        "created": rfc3339(run.created_at),
+        "since": rfc3339(run.since),
+        "finished_at": rfc3339(run.finished_at),
         "status": "finished" if run.finished_at else "running" if going_on else "interrupted",
         "fix": run.fix,
         "started_by": run.started_by,
@@ -117,7 +116,7 @@ def shown_run(run: ReconciliationRun, now: datetime) -> dict[str, Any]:
     }
 
 
-def shown_difference(row: ReconciliationDifference) -> dict[str, Any]:
+def show_difference(row: ReconciliationDifference) -> dict[str, Any]:
     """Return one row of a report."""
     return {
         "id": row.id,

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from returns_service.commands.answers import shown_refund
-from returns_service.commands.case import Case, is_unsent, opened, refundable, rows_of
-from returns_service.commands.history import By, record
-from returns_service.commands.moves import move, record_move
 from returns_service.domain import money, return_machine
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL
-from returns_service.store.database import Tx, locked_payment, locked_refunds
+from returns_service.return_case.case import ReturnCase, is_unsent, lock_case, refundable, rows_of
+from returns_service.return_case.events import Actor, record
+from returns_service.return_case.transition import record_transition, transition
+from returns_service.return_case.views import show_refund
+from returns_service.store.database import Tx, lock_payment, lock_refunds
 from returns_service.store.tables import Payment, Refund
 
-BARRED_AGAIN_SECONDS = 3600  # only a safety net: what frees a barred refund tries it again at once
+BARRED_RETRY_SECONDS = 3600  # only a safety net: what frees a barred refund tries it again at once
 SEND_AGAIN_MINUTES = 15  # a call that hangs somewhere on the way has long ended by then
 RESERVED_METADATA = ("refund_id", "lines")
 METADATA_KEYS = 46  # Stripe's 50 less our four
@@ -39,7 +39,7 @@ class Adjustment:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RefundRequest:
     """What a person asks of a manual refund. `amount` in minor units, None: what is due."""
 
     amount: int | None = None
@@ -59,19 +59,19 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
         raise Problem("metadata_invalid", param="metadata")
 
 
-def breakdown(case: Case, asked: Asked) -> list[money.Row]:
+def breakdown(case: ReturnCase, asked: RefundRequest) -> list[money.Row]:
     """Return the rows that a refund with `asked` would pay; they sum to its amount."""
     rows = case.unpaid()
     base = rows if money.total(rows) > 0 else []
     rows = [*base, *(adjustment.row() for adjustment in asked.adjustments)]
     if asked.amount is None:
         return rows
-    return money.adjusted(rows, asked.amount, asked.override_reason or asked.reason or "Decided by hand")
+    return money.adjust_to(rows, asked.amount, asked.override_reason or asked.reason or "Decided by hand")
 
 
-async def refund(tx: Tx, by: By, return_id: str, asked: Asked) -> tuple[Refund, Payment]:
+async def refund(tx: Tx, by: Actor, return_id: str, asked: RefundRequest) -> tuple[Refund, Payment]:
     """Decide a refund by hand. Raises Problem where a guard bars it."""
-    case = await opened(tx, by, return_id)
+    case = await lock_case(tx, by, return_id)
     for number, adjustment in enumerate(asked.adjustments):
         if adjustment.line is not None and adjustment.line not in {line.id for line in case.lines}:
             detail = f"This return has no line {adjustment.line}."
@@ -83,12 +83,12 @@ async def refund(tx: Tx, by: By, return_id: str, asked: Asked) -> tuple[Refund, 
         if asked.amount and not case.due:
             raise Problem("nothing_due", amount=amount, due=0)
         raise Problem("override_required", f"{amount - case.due} more than is due.", amount=amount, due=case.due)
-    await move(case, "refund", why=asked.override_reason or asked.reason, amount=amount)
-    queued = await queue(case, rows, reason=stripe_reason(case, asked.reason), note=asked.reason)
+    await transition(case, "refund", why=asked.override_reason or asked.reason, amount=amount)
+    queued = await queue_refund(case, rows, reason=stripe_reason(case, asked.reason), note=asked.reason)
     return queued, case.payment
 
 
-def stripe_reason(case: Case, reason: str | None) -> str:
+def stripe_reason(case: ReturnCase, reason: str | None) -> str:
     """Return Stripe's code for why: the caller's exact word, else the policy's mapping of the return's reason."""
     return case.policy.stripe_reason(reason or case.row.reason)
 
@@ -99,8 +99,8 @@ def check_step(amount: int, currency: str) -> None:
         raise Problem("amount_not_a_step", param="amount", step=money.step(currency))
 
 
-async def queue(
-    case: Case, rows: Sequence[money.Row], *, reason: str, note: str | None = None, delay_seconds: int = 0
+async def queue_refund(
+    case: ReturnCase, rows: Sequence[money.Row], *, reason: str, note: str | None = None, delay_seconds: int = 0
 ) -> Refund:
     """Write the intent, with its key's exact parameters, and wake the workers."""
     positions = {line.id: line.position for line in case.lines}
@@ -108,16 +108,16 @@ async def queue(
     row.return_id, row.reason, row.note = case.row.id, reason, note
     row.breakdown = [r.to_dict() for r in rows]
     row.details = dict(case.row.details)
-    lines = money.compact(rows, positions)
+    lines = money.encode_breakdown(rows, positions)
     ours = {"refund_id": row.id, "return_id": case.row.id, "order_id": case.row.order_id}
     row.parameters = parameters(row, case.payment, {**case.row.details, **ours, **({"lines": lines} if lines else {})})
     row.next_attempt_at = case.tx.now + timedelta(seconds=delay_seconds)
     case.row.follow_up_at = case.row.follow_up_barred = None
-    await start(case.tx, case.by, row, case.payment, case)
+    await add_refund(case.tx, case.by, row, case.payment, case)
     return row
 
 
-def new_refund(tx: Tx, by: By, payment: Payment, amount: int, *, source: str, status: str = "queued") -> Refund:
+def new_refund(tx: Tx, by: Actor, payment: Payment, amount: int, *, source: str, status: str = "queued") -> Refund:
     """Return a refund row; who calls fills in the rest."""
     return Refund(
         id=tx.new_id("rfd"),
@@ -140,21 +140,21 @@ def parameters(row: Refund, payment: Payment, metadata: Mapping[str, str]) -> di
     return {**target, "amount": row.amount, **reason, "metadata": dict(metadata)}
 
 
-async def start(tx: Tx, by: By, row: Refund, payment: Payment, case: Case | None) -> None:
+async def add_refund(tx: Tx, by: Actor, row: Refund, payment: Payment, case: ReturnCase | None) -> None:
     """Add the row and record that it was created."""
     tx.add(row)
-    refunds = await locked_refunds(tx, payment.id)
+    refunds = await lock_refunds(tx, payment.id)
     if row not in refunds:
         refunds.append(row)
     of = case.row if case else None
     await record(
-        tx, by, "refund.created", row=of, refund=row, payment=payment, data={"object": shown_refund(row, payment)}
+        tx, by, "refund.created", row=of, refund=row, payment=payment, data={"object": show_refund(row, payment)}
     )
     if row.status == "queued":
         tx.wake_workers()
 
 
-async def follow_up(case: Case) -> None:
+async def follow_up(case: ReturnCase) -> None:
     """Pay what is due now, unless the policy leaves it to people or a guard bars it; then the reason is kept."""
     row = case.row
     facts = case.facts()
@@ -164,19 +164,19 @@ async def follow_up(case: Case) -> None:
         return
     if barring := return_machine.unmet("refund", row.state, facts):
         said = {"code": barring[0].code, "reason": barring[0].reason, "due": facts.due, "refundable": facts.refundable}
-        row.follow_up_at = case.tx.now + timedelta(seconds=BARRED_AGAIN_SECONDS)
+        row.follow_up_at = case.tx.now + timedelta(seconds=BARRED_RETRY_SECONDS)
         if row.follow_up_barred != said:
             row.follow_up_barred = said
-            await record_move(case, "refund_barred", row.state, barring[0].reason)
+            await record_transition(case, "refund_barred", row.state, barring[0].reason)
         return
-    await move(case, "refund")
+    await transition(case, "refund")
     reason = case.policy.stripe_reason(row.reason)
-    await queue(case, case.unpaid(), reason=reason, delay_seconds=case.policy.refund_delay)
+    await queue_refund(case, case.unpaid(), reason=reason, delay_seconds=case.policy.refund_delay)
 
 
-async def standalone(
+async def refund_payment(
     tx: Tx,
-    by: By,
+    by: Actor,
     payment: Payment,
     *,
     amount: int | None,
@@ -185,7 +185,7 @@ async def standalone(
 ) -> Refund:
     """Decide a refund of no return, of a locked payment; no amount: all that is left. Raises Problem."""
     check_metadata(metadata)
-    refunds = await locked_refunds(tx, payment.id)
+    refunds = await lock_refunds(tx, payment.id)
     left = refundable(payment, refunds)
     if payment.connect:
         raise Problem("connect_not_supported")
@@ -205,7 +205,7 @@ async def standalone(
     row.breakdown = [money.Row("standalone", asked, description=reason or "Refund", adjustment=True).to_dict()]
     row.parameters = parameters(row, payment, {**metadata, "refund_id": row.id})
     row.next_attempt_at = tx.now
-    await start(tx, by, row, payment, None)
+    await add_refund(tx, by, row, payment, None)
     return row
 
 
@@ -214,7 +214,7 @@ def case_reason(reason: str | None) -> str | None:
     return reason if reason in ("requested_by_customer", "duplicate", "fraudulent") else None
 
 
-async def chosen_failed(case: Case, refund_id: str | None) -> Refund:
+async def choose_failed(case: ReturnCase, refund_id: str | None) -> Refund:
     """Return the failed refund that is meant. Raises Problem which_refund, no_failed_refund, …"""
     failed = case.unresolved()
     if refund_id is None:
@@ -234,21 +234,21 @@ async def chosen_failed(case: Case, refund_id: str | None) -> Refund:
 
 
 async def retry(
-    tx: Tx, by: By, return_id: str, *, refund_id: str | None, amount: int | None, override_reason: str | None
+    tx: Tx, by: Actor, return_id: str, *, refund_id: str | None, amount: int | None, override_reason: str | None
 ) -> tuple[Refund, Payment]:
     """Try a failed refund again: a new row with a new key, which supersedes the failed one. Raises Problem."""
-    case = await opened(tx, by, return_id)
+    case = await lock_case(tx, by, return_id)
     if not return_machine.edges("retry", case.row.state):
         return_machine.fire("retry", case.row, case.facts())  # answers the problem
-    failed = await chosen_failed(case, refund_id)
+    failed = await choose_failed(case, refund_id)
     rows = rows_of(failed)
     if amount is not None and amount != failed.amount:
         if amount > failed.amount and not override_reason:
             raise Problem("override_required", amount=amount, failed_amount=failed.amount)
         check_step(amount, case.row.currency)
-        rows = money.adjusted(rows, amount, override_reason or "Decided at the retry")
-    await move(case, "retry", why=override_reason, amount=money.total(rows))
-    made = await queue(case, rows, reason=failed.reason or stripe_reason(case, None), note=failed.note)
+        rows = money.adjust_to(rows, amount, override_reason or "Decided at the retry")
+    await transition(case, "retry", why=override_reason, amount=money.total(rows))
+    made = await queue_refund(case, rows, reason=failed.reason or stripe_reason(case, None), note=failed.note)
     await supersede(tx, failed, made)
     return made, case.payment
 
@@ -261,10 +261,10 @@ async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:
 
 
 async def retry_standalone(
-    tx: Tx, by: By, refund_id: str, *, amount: int | None = None, override_reason: str | None = None
+    tx: Tx, by: Actor, refund_id: str, *, amount: int | None = None, override_reason: str | None = None
 ) -> tuple[Refund, Payment]:
     """Try a failed refund of no return again, whole or in part; more needs a reason. Raises Problem."""
-    old, payment = await refund_of(tx, refund_id)
+    old, payment = await lock_refund(tx, refund_id)
     if old.superseded_at is not None:
         raise Problem("refund_superseded", superseded_by=old.superseded_by)
     if old.status not in (*FINAL, "withdrawn") or old.source == "external":
@@ -274,17 +274,17 @@ async def retry_standalone(
     reason = old.reason or old.note
     metadata = {key: value for key, value in old.details.items() if key not in RESERVED_METADATA}
     asked = old.amount if amount is None else amount
-    made = await standalone(tx, by, payment, amount=asked, reason=reason, metadata=metadata)
+    made = await refund_payment(tx, by, payment, amount=asked, reason=reason, metadata=metadata)
     made.note = override_reason or made.note
     await supersede(tx, old, made)
     return made, payment
 
 
 async def settle_standalone_outside(
-    tx: Tx, by: By, refund_id: str, *, method: str, reference: str, note: str | None = None
+    tx: Tx, by: Actor, refund_id: str, *, method: str, reference: str, note: str | None = None
 ) -> tuple[Refund, Payment]:
     """Record that a failed refund of no return was paid by other means. Raises Problem."""
-    old, payment = await refund_of(tx, refund_id)
+    old, payment = await lock_refund(tx, refund_id)
     if old.superseded_at is not None:
         raise Problem("refund_superseded", superseded_by=old.superseded_by)
     if old.status not in (*FINAL, "withdrawn") or old.source == "external":
@@ -292,22 +292,22 @@ async def settle_standalone_outside(
     made = new_refund(tx, by, payment, old.amount, source="standalone", status="settled_outside")
     made.method, made.reference, made.note = method, reference, note
     made.breakdown, made.details = old.breakdown, old.details
-    await start(tx, by, made, payment, None)
+    await add_refund(tx, by, made, payment, None)
     await supersede(tx, old, made)
     return made, payment
 
 
-async def refund_of(tx: Tx, refund_id: str) -> tuple[Refund, Payment]:
+async def lock_refund(tx: Tx, refund_id: str) -> tuple[Refund, Payment]:
     """Return a refund and its payment, both locked. Raises Problem not_found."""
     row = await tx.get(Refund, refund_id)
     if row is None:
         raise Problem("not_found", f"There is no refund {refund_id}.")
-    payment = await locked_payment(tx, row.payment_id)
-    refunds = await locked_refunds(tx, payment.id)
+    payment = await lock_payment(tx, row.payment_id)
+    refunds = await lock_refunds(tx, payment.id)
     return next(r for r in refunds if r.id == refund_id), payment
 
 
-def withdraw(row: Refund, tx: Tx, failure: Mapping[str, Any]) -> None:
+def withdraw_unsent(row: Refund, tx: Tx, failure: Mapping[str, Any]) -> None:
     """Take back an intent that was never sent. Raises Problem if it may have been."""
     if not is_unsent(row):
         raise Problem("refund_not_cancelable", refund_status=row.status)

@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel import col, select
 
-from returns_service.commands.answers import shown_refund, shown_return, when
-from returns_service.commands.case import Case, lines_of, opened, rows_of
-from returns_service.commands.history import By, record
-from returns_service.commands.moves import move
-from returns_service.commands.refunds import check_metadata, check_step, chosen_failed, follow_up, new_refund, supersede
+from returns_service.commands.refunds import check_metadata, check_step, choose_failed, follow_up, new_refund, supersede
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Decision, decide, to_dict
 from returns_service.domain.problems import Problem
+from returns_service.return_case.case import ReturnCase, lines_of, lock_case, rows_of
+from returns_service.return_case.events import Actor, record
+from returns_service.return_case.transition import transition
+from returns_service.return_case.views import rfc3339, show_refund, show_return
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization, ReturnLine
 
@@ -51,7 +51,7 @@ class NewReturn:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-async def create(tx: Tx, by: By, payment: Payment, asked: NewReturn) -> Case:
+async def create(tx: Tx, by: Actor, payment: Payment, asked: NewReturn) -> ReturnCase:
     """Open a return on a payment that `tx` has locked. Raises Problem, nothing written."""
     check_payment(payment, asked.currency)
     check_metadata(asked.metadata)
@@ -75,17 +75,17 @@ async def create(tx: Tx, by: By, payment: Payment, asked: NewReturn) -> Case:
     await tx.flush()
     for position, line in enumerate(asked.lines):
         tx.add(new_line(tx, row.id, position, line))
-    case = await opened(tx, by, row.id)
+    case = await lock_case(tx, by, row.id)
     decision = decision_on(case)
     row.approvals_required = decision.approvals_required
     event = await record(tx, by, "return.created", row=row, data={})
-    event.data = {"from": None, "to": "requested", "trigger": "create", "object": shown_return(case)}
+    event.data = {"from": None, "to": "requested", "trigger": "create", "object": show_return(case)}
     # What a guard bars is no reason to refuse the request: it waits for people.
     alone = decision.auto_approve and decision.approvals_required == 1
     if alone and not return_machine.unmet("approve", row.state, case.facts()):
-        policy = By("policy", by.request_id, by.policy)
+        policy = Actor("policy", by.request_id, by.policy)
         case.by = policy
-        await _approved(case, note="Below the policy's limit.", override_reason=None)
+        await _record_approval(case, note="Below the policy's limit.", override_reason=None)
         case.by = by
     return case
 
@@ -156,7 +156,7 @@ def new_line(tx: Tx, return_id: str, position: int, line: NewLine) -> ReturnLine
     )
 
 
-def decision_on(case: Case) -> Decision:
+def decision_on(case: ReturnCase) -> Decision:
     """Return what the policy in force says about a request."""
     return decide(
         case.by.policy,
@@ -169,51 +169,51 @@ def decision_on(case: Case) -> Decision:
     )
 
 
-async def approve(tx: Tx, by: By, return_id: str, *, note: str | None, override_reason: str | None) -> Case:
+async def approve(tx: Tx, by: Actor, return_id: str, *, note: str | None, override_reason: str | None) -> ReturnCase:
     """Give one approval; the last one that the policy asks for approves. Raises Problem."""
-    case = await opened(tx, by, return_id)
+    case = await lock_case(tx, by, return_id)
     if case.row.state == "requested" and any(given["by"] == by.actor for given in case.row.approvals):
         raise Problem("second_person_required", required=case.row.approvals_required)
-    await _approved(case, note=note, override_reason=override_reason)
+    await _record_approval(case, note=note, override_reason=override_reason)
     return case
 
 
-async def _approved(case: Case, *, note: str | None, override_reason: str | None) -> None:
+async def _record_approval(case: ReturnCase, *, note: str | None, override_reason: str | None) -> None:
     row, decision = case.row, decision_on(case)
     if row.state == "requested" and not decision.allowed and not override_reason:
         said = [{"code": v.code, "message": v.message} for v in decision.violations]
         raise Problem("policy_violation", " ".join(v.message for v in decision.violations), violations=said)
-    given = {"by": case.by.actor, "at": when(case.tx.now), "note": note, "override_reason": override_reason}
+    given = {"by": case.by.actor, "at": rfc3339(case.tx.now), "note": note, "override_reason": override_reason}
     approvals = [*row.approvals, {key: value for key, value in given.items() if value is not None}]
     missing = len(approvals) < decision.approvals_required
     row.approvals, row.approvals_required = approvals, decision.approvals_required
     if not missing:
         row.policy = to_dict(case.by.policy)
-    await move(case, "approve", why=override_reason or note, approvals_missing=missing)
+    await transition(case, "approve", why=override_reason or note, approvals_missing=missing)
     await follow_up(case)
 
 
-async def decline(tx: Tx, by: By, return_id: str, reason: str) -> Case:
+async def decline(tx: Tx, by: Actor, return_id: str, reason: str) -> ReturnCase:
     """Decline a request. Raises Problem."""
-    case = await opened(tx, by, return_id)
-    await move(case, "decline", why=reason)
+    case = await lock_case(tx, by, return_id)
+    await transition(case, "decline", why=reason)
     return case
 
 
-async def cancel(tx: Tx, by: By, return_id: str, reason: str, override_reason: str | None = None) -> Case:
+async def cancel(tx: Tx, by: Actor, return_id: str, reason: str, override_reason: str | None = None) -> ReturnCase:
     """End a return before any money moved. Raises Problem."""
-    case = await opened(tx, by, return_id)
+    case = await lock_case(tx, by, return_id)
     case.row.follow_up_at = case.row.follow_up_barred = None  # a refund that a guard bars is wanted no more
-    await move(case, "cancel", why=override_reason or reason, override=bool(override_reason))
+    await transition(case, "cancel", why=override_reason or reason, override=bool(override_reason))
     return case
 
 
-async def close(tx: Tx, by: By, return_id: str, reason: str) -> Case:
+async def close(tx: Tx, by: Actor, return_id: str, reason: str) -> ReturnCase:
     """Say that the rest is not coming. Raises Problem."""
-    case = await opened(tx, by, return_id)
+    case = await lock_case(tx, by, return_id)
     before = case.row.closed_at
     case.row.closed_at = tx.now
-    await move(case, "close", why=reason, closing=True, closed=before is not None)
+    await transition(case, "close", why=reason, closing=True, closed=before is not None)
     await follow_up(case)
     return case
 
@@ -229,18 +229,18 @@ class Outside:
     note: str | None = None
 
 
-async def settle_outside(tx: Tx, by: By, return_id: str, asked: Outside) -> Case:
+async def settle_outside(tx: Tx, by: Actor, return_id: str, asked: Outside) -> ReturnCase:
     """Record that what is due, or a failed refund's amount, was paid by other means. Raises Problem."""
-    case = await opened(tx, by, return_id)
+    case = await lock_case(tx, by, return_id)
     failed: Refund | None = None
     if case.row.state == "failed" or asked.refund:
-        failed = await chosen_failed(case, asked.refund)
+        failed = await choose_failed(case, asked.refund)
     rows = rows_of(failed) if failed else case.unpaid()
     limit = failed.amount if failed else case.due
     amount = limit if asked.amount is None else asked.amount
     if 0 < amount < limit:
         why = asked.note or f"Settled outside: {asked.method}"
-        rows = money.adjusted(rows, amount, why) if failed else money.part(rows, amount)
+        rows = money.adjust_to(rows, amount, why) if failed else money.take(rows, amount)
     settled = new_refund(tx, by, case.payment, max(1, amount), source="return", status="settled_outside")
     settled.return_id, settled.method, settled.reference = case.row.id, asked.method, asked.reference
     settled.note, settled.breakdown = asked.note, [row.to_dict() for row in rows]
@@ -248,9 +248,9 @@ async def settle_outside(tx: Tx, by: By, return_id: str, asked: Outside) -> Case
     case.payment_refunds.append(settled)
     if failed:
         failed.superseded_at = tx.now
-    await move(case, "settle_outside", why=asked.note or asked.method, amount=amount, settleable=limit)
+    await transition(case, "settle_outside", why=asked.note or asked.method, amount=amount, settleable=limit)
     tx.add(settled)
-    shown = {"object": shown_refund(settled, case.payment)}
+    shown = {"object": show_refund(settled, case.payment)}
     await record(tx, by, "refund.created", row=case.row, refund=settled, payment=case.payment, data=shown)
     if failed:
         await supersede(tx, failed, settled)
@@ -258,9 +258,9 @@ async def settle_outside(tx: Tx, by: By, return_id: str, asked: Outside) -> Case
     return case
 
 
-async def update(tx: Tx, by: By, return_id: str, changes: Mapping[str, Any], if_version: int | None) -> Case:
+async def update(tx: Tx, by: Actor, return_id: str, changes: Mapping[str, Any], if_version: int | None) -> ReturnCase:
     """Correct a return: metadata and note always; lines, reason, e-mail, shipping while requested. Raises Problem."""
-    case = await opened(tx, by, return_id)
+    case = await lock_case(tx, by, return_id)
     row = case.row
     if if_version is not None and if_version != row.version:
         raise Problem("version_mismatch", version=row.version)
@@ -280,7 +280,7 @@ async def update(tx: Tx, by: By, return_id: str, changes: Mapping[str, Any], if_
         if name in changes:
             setattr(row, name, changes[name])
     if "lines" in changes or "shipping_amount" in changes:
-        kept = [line_asked(line) for line in case.lines]
+        kept = [as_requested_line(line) for line in case.lines]
         asked: Sequence[NewLine] = changes.get("lines", kept)
         await check_lines(tx, case.payment, row.order_id, asked, row.shipping_amount, besides=row.id)
         for old in case.lines:
@@ -292,11 +292,11 @@ async def update(tx: Tx, by: By, return_id: str, changes: Mapping[str, Any], if_
         case.lines = await lines_of(tx, row.id)
         row.approvals_required = decision_on(case).approvals_required
     event = await record(tx, by, "return.updated", row=row, data={})
-    event.data = {"changed": sorted(changes), "object": shown_return(case)}
+    event.data = {"changed": sorted(changes), "object": show_return(case)}
     return case
 
 
-def line_asked(line: ReturnLine) -> NewLine:
+def as_requested_line(line: ReturnLine) -> NewLine:
     """Return a stored line as it was asked for."""
     return NewLine(
         line.sku, line.quantity, line.total_amount, line.title, line.reason, line.order_line, line.quantity_ordered

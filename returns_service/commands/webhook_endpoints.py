@@ -10,15 +10,14 @@ from typing import Any
 from sqlalchemy import delete
 from sqlmodel import col, func, select
 
-from returns_service.commands.answers import Answer, when
-from returns_service.commands.deliveries import BY_A_PERSON, delivered_alone, disable, send_again
-from returns_service.commands.feed import last_position, place_events
-from returns_service.commands.history import PING, By, record
+from returns_service.commands.webhook_deliveries import BY_A_PERSON, deliver_alone, disable, send_again
 from returns_service.domain.problems import Problem
-from returns_service.domain.standard_webhooks import OLD_SECRET_SIGNS, SECRET_BYTES, secret_of
-from returns_service.store.database import Tx, locked
-from returns_service.store.tables import Event
-from returns_service.store.webhook_tables import Delivery, WebhookEndpoint
+from returns_service.domain.webhook_signature import OLD_SECRET_SIGNS, SECRET_BYTES, secret_of
+from returns_service.return_case.event_feed import last_position, place_events
+from returns_service.return_case.events import PING, Actor, record
+from returns_service.return_case.views import Answer, rfc3339
+from returns_service.store.database import Tx, select_for_update
+from returns_service.store.tables import Delivery, Event, WebhookEndpoint
 
 MOST_ENDPOINTS = 32  # each has calls of its own under way in every worker
 MOST_OLD_SECRETS = 5  # each makes one more signature in the header
@@ -47,7 +46,7 @@ async def create_endpoint(
     return row, secret
 
 
-async def update_endpoint(tx: Tx, by: By, endpoint_id: str, changes: Mapping[str, Any]) -> WebhookEndpoint:
+async def update_endpoint(tx: Tx, by: Actor, endpoint_id: str, changes: Mapping[str, Any]) -> WebhookEndpoint:
     """Change `url`, `events`, `description` or `status`, as far as given; return the endpoint.
 
     Enabled again, or at another URL, it is sent at once what it has not got. Raises Problem not_found.
@@ -91,11 +90,11 @@ async def rotate_secret(tx: Tx, endpoint_id: str) -> tuple[WebhookEndpoint, str]
     return row, row.secret
 
 
-async def ping_endpoint(tx: Tx, by: By, endpoint_id: str) -> Delivery:
+async def ping_endpoint(tx: Tx, by: Actor, endpoint_id: str) -> Delivery:
     """Write a `ping` that goes to this endpoint alone, the way of all events. Raises Problem not_found."""
     row = await locked_endpoint(tx, endpoint_id)
     event = await record(tx, by, PING, data={"endpoint": row.id})
-    return await delivered_alone(tx, row, event)
+    return await deliver_alone(tx, row, event)
 
 
 async def delete_endpoint(tx: Tx, endpoint_id: str) -> None:
@@ -109,7 +108,7 @@ async def delete_endpoint(tx: Tx, endpoint_id: str) -> None:
 async def locked_endpoint(tx: Tx, endpoint_id: str) -> WebhookEndpoint:
     """Return an endpoint, locked. Raises Problem not_found."""
     chosen = select(WebhookEndpoint).where(col(WebhookEndpoint.id) == endpoint_id)
-    found = await locked(tx, chosen, WebhookEndpoint)
+    found = await select_for_update(tx, chosen, WebhookEndpoint)
     if not found:
         raise Problem("not_found", f"There is no webhook endpoint {endpoint_id}.")
     return found[0]
@@ -123,18 +122,18 @@ def _until(row: WebhookEndpoint) -> list[datetime]:
     return [datetime.fromisoformat(one["until"]) for one in row.old_secrets]
 
 
-def shown_endpoint(row: WebhookEndpoint, now: datetime, secret: str | None = None) -> Answer:
+def show_endpoint(row: WebhookEndpoint, now: datetime, secret: str | None = None) -> Answer:
     """Return an endpoint; with its secret only in the answer that made it."""
     shown = {
         "id": row.id,
         "object": "webhook_endpoint",
-        "created": when(row.created_at),
+        "created": rfc3339(row.created_at),
         "url": row.url,
         "events": row.events,
         "description": row.description,
         "status": row.status,
-        "disabled_at": when(row.disabled_at),
+        "disabled_at": rfc3339(row.disabled_at),
         "disabled_reason": row.disabled_reason,
-        "old_secrets_until": [when(until) for until in _until(row) if until > now],
+        "old_secrets_until": [rfc3339(until) for until in _until(row) if until > now],
     }
     return shown | ({"secret": secret} if secret is not None else {})

@@ -17,8 +17,8 @@ import httpx
 from pydantic import SecretStr
 from rich.console import Console
 
-from returns_service import app
-from returns_service.commands.keys import SCOPES, create_key
+from returns_service import app, logs
+from returns_service.commands.api_keys import SCOPES, create_key
 from returns_service.demo.proof import printed, prove
 from returns_service.demo.shop import Shop
 from returns_service.demo.story import STORY
@@ -40,7 +40,7 @@ async def play(*, port: int, and_exit: bool, as_json: bool, data: Path | None) -
         if file.exists():  # its refunds are in no ledger any more: the simulator's is in memory
             raise SettingsError(f"--data: {file} is of an earlier day, whose Stripe is gone. Name another folder")
         secret = "whsec_" + secrets.token_urlsafe(24)
-        listener = app.listening("127.0.0.1", port)
+        listener = app.listen("127.0.0.1", port)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         ledger = Ledger(time.time, random.Random())
         async with running(ledger, webhook_url=f"{url}/webhooks/stripe", webhook_secret=secret) as stripe_url:
@@ -54,7 +54,7 @@ async def play(*, port: int, and_exit: bool, as_json: bool, data: Path | None) -
                 rate_limit=1000,
                 log_level="error",
             )
-            app.set_up_logs(settings)
+            logs.set_up_logs(settings)
             started = asyncio.Event()
             service = asyncio.create_task(
                 app.serve(

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from returns_service.demo.shop import Shop
-from returns_service.domain.money import shown
+from returns_service.domain.money import format_amount
 
 
 @dataclass
@@ -42,7 +42,7 @@ def summed(refunds: dict[str, tuple[int, str]]) -> str:
     sums: dict[str, int] = {}
     for amount, currency in refunds.values():
         sums[currency] = sums.get(currency, 0) + amount
-    return " and ".join(shown(amount, currency) for currency, amount in sorted(sums.items())) or "nothing"
+    return " and ".join(format_amount(amount, currency) for currency, amount in sorted(sums.items())) or "nothing"
 
 
 async def prove(shop: Shop) -> Proof:
@@ -81,7 +81,9 @@ def printed(console: Console, proof: Proof) -> None:
     table = Table("order", "what happened", "state", "authorized", "refunded", "settled outside")
     for row in proof.rows:
         currency = row["currency"]
-        amounts = (shown(row[f"amount_{kind}"], currency) for kind in ("authorized", "refunded", "settled_outside"))
+        amounts = (
+            format_amount(row[f"amount_{kind}"], currency) for kind in ("authorized", "refunded", "settled_outside")
+        )
         table.add_row(row["order_id"], row["shows"], row["state"], *amounts)
     console.print(table)
     console.print(proof.line(), style="bold green" if proof.holds else "bold red")

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from returns_service.domain.money import shown
+from returns_service.domain.money import format_amount
 from returns_service.stripe_gateway import StripeGateway
 
 PATIENCE_SECONDS = 20.0
@@ -54,7 +54,7 @@ class Shop:
         order = {"order_id": f"order_{self.orders}", "payment_intent": payment, "currency": currency}
         asked = await self.post("/v1/returns", {**order, "reason": "too_small", "lines": lines}, expect=201)
         self.returns.append((shows, asked["id"]))
-        self.tell(f"{asked['order_id']}: a return over {shown(amount, currency)} is requested, and approved")
+        self.tell(f"{asked['order_id']}: a return over {format_amount(amount, currency)} is requested, and approved")
         return await self.post(f"/v1/returns/{asked['id']}/approve")
 
     async def received(self, row: dict[str, Any], units: int, condition: str = "new") -> None:
@@ -79,9 +79,9 @@ class Shop:
     async def becomes(self, row: dict[str, Any], state: str) -> dict[str, Any]:
         """Wait until the return is in `state`, and tell."""
         found = await self.until(row, lambda r: bool(r["state"] == state))
-        paid = shown(found["amount_refunded"], found["currency"])
+        paid = format_amount(found["amount_refunded"], found["currency"])
         outside = found["amount_settled_outside"]
-        more = f", {shown(outside, found['currency'])} settled outside" if outside else ""
+        more = f", {format_amount(outside, found['currency'])} settled outside" if outside else ""
         self.tell(f"{row['order_id']}: {state}, {paid} refunded{more}")
         return found
 

@@ -25,7 +25,7 @@ def step(currency: str) -> int:
     return 100 if currency in HUNDREDS_ONLY else 10 if currency in THREE_DECIMAL else 1
 
 
-def shown(amount: int, currency: str) -> str:
+def format_amount(amount: int, currency: str) -> str:
     """Return `amount` (minor units) as people read it: `62.35 EUR`, `18,400 JPY`, `−1.50 USD`."""
     places = exponent(currency)
     whole, part = divmod(abs(amount), 10**places)
@@ -33,7 +33,7 @@ def shown(amount: int, currency: str) -> str:
     return f"{'−' if amount < 0 else ''}{digits} {currency.upper()}"
 
 
-def worth(total: int, quantity: int, units: int, floor_to: int = 1) -> int:
+def line_value(total: int, quantity: int, units: int, floor_to: int = 1) -> int:
     """Return what the first `units` of a line's `quantity` units are worth, in minor units.
 
     Cumulative, floor(total * units / quantity), floored to `floor_to`; a refund pays the difference to what was paid
@@ -45,7 +45,7 @@ def worth(total: int, quantity: int, units: int, floor_to: int = 1) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PricedLine:
     """A return's line as money sees it. `accepted` counts units by condition; `total_amount` is for all `quantity`."""
 
     id: str
@@ -100,14 +100,14 @@ def total(rows: Iterable[Row]) -> int:
     return sum(row.amount for row in rows)
 
 
-def entitlement(lines: Sequence[Line], terms: Terms) -> list[Row]:
+def entitlement(lines: Sequence[PricedLine], terms: Terms) -> list[Row]:
     """Return what the accepted units are worth after fees: the same rows for the same counts, however they came."""
     smallest = step(terms.currency)
     rows: list[Row] = []
     for line in lines:
         if not line.units:
             continue
-        value = worth(line.total_amount, line.quantity, line.units, smallest)
+        value = line_value(line.total_amount, line.quantity, line.units, smallest)
         rows.append(Row("line", value, line.id, line.units, line.title))
         if fee := restocking_fee(line, terms):
             rows.append(Row("restocking_fee", -fee, line.id, 0, f"Restocking fee, {line.title}"))
@@ -123,7 +123,7 @@ def entitlement(lines: Sequence[Line], terms: Terms) -> list[Row]:
     return rows
 
 
-def restocking_fee(line: Line, terms: Terms) -> int:
+def restocking_fee(line: PricedLine, terms: Terms) -> int:
     """Return the fee for a line's accepted units, in minor units: each condition's share is floored by itself."""
     if not line.restocking:
         return 0
@@ -136,12 +136,12 @@ def restocking_fee(line: Line, terms: Terms) -> int:
     return fee
 
 
-def authorized(lines: Sequence[Line]) -> list[Line]:
+def authorized(lines: Sequence[PricedLine]) -> list[PricedLine]:
     """Return the lines as if every authorized unit had been accepted as new: the estimate's counts."""
     return [replace(line, accepted={"new": line.quantity}) for line in lines]
 
 
-def difference(entitled: Sequence[Row], committed: Sequence[Row]) -> list[Row]:
+def outstanding(entitled: Sequence[Row], committed: Sequence[Row]) -> list[Row]:
     """Return the rows that are still to be paid: what is entitled less what is paid, open or settled outside.
 
     Adjustments in `committed` were decisions of their own and count for nothing here; an `unallocated` row (a refund
@@ -173,7 +173,7 @@ def due(rows: Sequence[Row]) -> int:
     return max(0, total(rows))
 
 
-def adjusted(rows: Sequence[Row], amount: int, why: str) -> list[Row]:
+def adjust_to(rows: Sequence[Row], amount: int, why: str) -> list[Row]:
     """Return `rows` brought to exactly `amount` by a `reduction` or `goodwill` row that says why."""
     base = list(rows) if total(rows) > 0 else []
     gap = amount - total(base)
@@ -182,7 +182,7 @@ def adjusted(rows: Sequence[Row], amount: int, why: str) -> list[Row]:
     return base
 
 
-def part(rows: Sequence[Row], amount: int) -> list[Row]:
+def take(rows: Sequence[Row], amount: int) -> list[Row]:
     """Return rows that pay `amount` of `rows` and leave the rest due: deductions whole, then line by line.
 
     Raises ValueError unless 0 < amount <= total(rows).
@@ -199,7 +199,7 @@ def part(rows: Sequence[Row], amount: int) -> list[Row]:
     return taken
 
 
-def compact(rows: Sequence[Row], positions: Mapping[str, int], limit: int = 500) -> str | None:
+def encode_breakdown(rows: Sequence[Row], positions: Mapping[str, int], limit: int = 500) -> str | None:
     """Return the breakdown as one short text for Stripe's metadata, or None where it doesn't fit.
 
     `kind:line position:units:amount`, joined by `;`, so that a refund found after a restore knows what it paid.
@@ -212,7 +212,7 @@ def compact(rows: Sequence[Row], positions: Mapping[str, int], limit: int = 500)
     return text if len(text) <= limit else None
 
 
-def expanded(text: str | None, lines: Mapping[int, tuple[str, str]], amount: int) -> list[Row]:
+def decode_breakdown(text: str | None, lines: Mapping[int, tuple[str, str]], amount: int) -> list[Row]:
     """Return the rows that `compact` wrote, or one `unallocated` row where they can't be had or don't sum to `amount`.
 
     `lines` gives (line id, title) by position.

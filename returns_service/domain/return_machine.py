@@ -310,7 +310,7 @@ def _figures(barring: Guard, facts: Facts) -> dict[str, Any]:
     return {}
 
 
-def ruled(facts: Facts) -> str:
+def apply_rule(facts: Facts) -> str:
     """Return the state that the RULE gives for `facts`."""
     return next(dest for dest, branch in RULE if branch(facts))
 

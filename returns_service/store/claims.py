@@ -20,7 +20,7 @@ from returns_service.store.columns import Utc
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 
-LEASE_SECONDS = 30  # renewed while a call is in flight; a call's own timeout is shorter
+REFUND_LEASE_SECONDS = 30  # renewed while a call is in flight; a call's own timeout is shorter
 KEY_LIFE_SECONDS = 23 * 3600  # Stripe may prune a key from 24 h on; an hour is for slow calls and clocks
 
 
@@ -41,8 +41,8 @@ class Claim:
     decided_at: datetime  # the intent, or its present generation
     ever_unknown: bool
     lookups_only: bool
-    news: int
-    payment_news: int
+    observations: int
+    payment_observations: int
     token: int
     lease_until: datetime
 
@@ -102,7 +102,7 @@ def _candidates() -> Any:
 CANDIDATES = _candidates()  # built once: a worker runs it several times a second
 
 
-async def claim_refunds(tx: Tx, limit: int, lease_seconds: float = LEASE_SECONDS) -> list[Claim]:
+async def claim_refunds(tx: Tx, limit: int, lease_seconds: float = REFUND_LEASE_SECONDS) -> list[Claim]:
     """Lease up to `limit` due refunds to the caller."""
     picked = (await tx.execute(CANDIDATES, {"now": tx.now, "most": limit})).all()
     if not picked:
@@ -151,14 +151,14 @@ def claim_of(row: Refund, payment: Payment) -> Claim:
         else row.created_at,
         ever_unknown=row.ever_unknown,
         lookups_only=row.lookups_only,
-        news=row.news,
-        payment_news=payment.news,
+        observations=row.observations,
+        payment_observations=payment.observations,
         token=row.lease_token,
         lease_until=row.lease_until or row.created_at,
     )
 
 
-async def renew(tx: Tx, claims: Sequence[Claim], lease_seconds: float = LEASE_SECONDS) -> dict[str, datetime]:
+async def renew(tx: Tx, claims: Sequence[Claim], lease_seconds: float = REFUND_LEASE_SECONDS) -> dict[str, datetime]:
     """Extend the leases that are still these claims' own; return the new ends by refund id.
 
     A payment that somebody has locked is passed over: its answer is just being written.

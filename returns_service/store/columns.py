@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, DateTime, Dialect, Index, String, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
-from sqlmodel import Field
+from sqlmodel import Field, SQLModel
 
 
 class Utc(TypeDecorator[datetime]):
@@ -38,36 +38,37 @@ class Utc(TypeDecorator[datetime]):
         return value.astimezone(UTC) if isinstance(value, datetime) else None
 
 
+DUE_SQL = "next_attempt_at IS NOT NULL"  # the condition of every partial index that serves as a queue
 Json = JSON().with_variant(JSONB(), "postgresql")
 MaybeJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
-def words(column: str, allowed: tuple[str, ...] | list[str], name: str) -> CheckConstraint:
+def one_of(column: str, allowed: tuple[str, ...] | list[str], name: str) -> CheckConstraint:
     """Return the check that `column` holds one of `allowed`."""
     return CheckConstraint(f"{column} IN ({', '.join(repr(word) for word in allowed)})", name=name)
 
 
-def a_time(index: bool = False, nullable: bool = False) -> Any:
+def utc(index: bool = False, nullable: bool = False) -> Any:
     """Declare a UTC time."""
     return Field(default=None if nullable else ..., sa_type=Utc, nullable=nullable, index=index)
 
 
-def an_object(empty: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
+def json_object(empty: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
     """Declare a JSON column that is never null."""
     return Field(default_factory=empty, sa_type=Json, nullable=False)
 
 
-def maybe_object() -> Any:
+def json_or_null() -> Any:
     """Declare a JSON column that may be null (SQL's NULL, not JSON's)."""
     return Field(default=None, sa_type=MaybeJson, nullable=True)
 
 
-def an_amount(default: Any = ...) -> Any:
+def minor_units(default: Any = ...) -> Any:
     """Declare an amount in minor units."""
     return Field(default=default, sa_type=BigInteger)
 
 
-def a_metadata() -> Any:
+def metadata_column() -> Any:
     """Declare the caller's metadata: `metadata` in the table, since SQLModel keeps that name for itself."""
     return Field(default_factory=dict, sa_column=Column("metadata", Json, nullable=False))
 
@@ -76,3 +77,10 @@ def partial(name: str, *columns: str, where: str, unique: bool = False) -> Index
     """Declare an index over the rows that meet `where`, the same on both databases."""
     condition = text(where)
     return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
+
+
+def defer_foreign_keys(*tables: str) -> None:
+    """Check these tables' foreign keys at COMMIT: rows of one transaction may be written in any order."""
+    for name in tables:
+        for reference in SQLModel.metadata.tables[name].foreign_key_constraints:
+            reference.deferrable, reference.initially = True, "DEFERRED"

@@ -236,13 +236,13 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, OSError)  # a stopped PostgreSQL takes its socket's file away: FileNotFoundError too
 
 
-async def locked_payment(tx: Tx, payment_id: str) -> Payment:
+async def lock_payment(tx: Tx, payment_id: str) -> Payment:
     """Return the payment, locked to the end of `tx`. Always the first lock. Raises NoResultFound."""
     tx.locked_payments.add(payment_id)
-    return (await locked(tx, select(Payment).where(col(Payment.id) == payment_id), Payment))[0]
+    return (await select_for_update(tx, select(Payment).where(col(Payment.id) == payment_id), Payment))[0]
 
 
-async def locked_refunds(tx: Tx, payment_id: str) -> list[Refund]:
+async def lock_refunds(tx: Tx, payment_id: str) -> list[Refund]:
     """Return all refunds of a locked payment, oldest first, locked too (a worker's claim may hold one a moment).
 
     Locked once, they can't change but by this transaction, so they are read once: who adds one appends it.
@@ -250,20 +250,20 @@ async def locked_refunds(tx: Tx, payment_id: str) -> list[Refund]:
     held: dict[str, list[Refund]] = tx.info.setdefault("refunds", {})
     if payment_id not in held:
         chosen = select(Refund).where(col(Refund.payment_id) == payment_id).order_by(col(Refund.id))
-        held[payment_id] = list(await locked(tx, chosen, Refund))
+        held[payment_id] = list(await select_for_update(tx, chosen, Refund))
     return held[payment_id]
 
 
-async def locked_return(tx: Tx, return_id: str) -> ReturnAuthorization:
+async def lock_return(tx: Tx, return_id: str) -> ReturnAuthorization:
     """Return the return, locked; its payment must be locked before. Raises NoResultFound."""
     held: dict[str, ReturnAuthorization] = tx.info.setdefault("returns", {})
     if return_id not in held:
         chosen = select(ReturnAuthorization).where(col(ReturnAuthorization.id) == return_id)
-        held[return_id] = (await locked(tx, chosen, ReturnAuthorization))[0]
+        held[return_id] = (await select_for_update(tx, chosen, ReturnAuthorization))[0]
     return held[return_id]
 
 
-async def locked(tx: Tx, chosen: Any, _kind: type[Row]) -> Sequence[Row]:
+async def select_for_update(tx: Tx, chosen: Any, _kind: type[Row]) -> Sequence[Row]:
     """Return the chosen rows as they are now, locked to the end of `tx`."""
     await tx.flush()  # or a row changed in here would be read back as it was
     statement = chosen.with_for_update(key_share=True).execution_options(populate_existing=True)
@@ -271,14 +271,14 @@ async def locked(tx: Tx, chosen: Any, _kind: type[Row]) -> Sequence[Row]:
     return rows
 
 
-async def inserted(tx: Tx, kind: type[SQLModel], values: Mapping[str, Any]) -> bool:
+async def insert_ignore(tx: Tx, kind: type[SQLModel], values: Mapping[str, Any]) -> bool:
     """Insert a row unless one of its unique keys is taken; return whether it was. Waits for who is just taking it."""
     insert = insert_postgresql if tx.postgresql else insert_sqlite
     done: Any = await tx.execute(insert(kind).values(**values).on_conflict_do_nothing())
     return bool(done.rowcount)
 
 
-async def inserted_all(tx: Tx, kind: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
+async def insert_ignore_all(tx: Tx, kind: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows, each unless one of its unique keys is taken."""
     insert = insert_postgresql if tx.postgresql else insert_sqlite
     if rows:

@@ -16,10 +16,9 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col
 
 from returns_service.store.database import Tx
-from returns_service.store.tables import Event
-from returns_service.store.webhook_tables import Delivery, WebhookEndpoint
+from returns_service.store.tables import Delivery, Event, WebhookEndpoint
 
-LEASE_SECONDS = 30.0  # a call takes 10 at most, its write-back waits for the database
+DELIVERY_LEASE_SECONDS = 30.0  # a call takes 10 at most, its write-back waits for the database
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def _claim(endpoint_id: str, limit: int, now: datetime, until: datetime) -> Any:
 
 
 async def claim_deliveries(
-    tx: Tx, limits: Mapping[str, int], lease_seconds: float = LEASE_SECONDS
+    tx: Tx, limits: Mapping[str, int], lease_seconds: float = DELIVERY_LEASE_SECONDS
 ) -> list[DeliveryClaim]:
     """Lease to the caller what is due: by endpoint, at most so many."""
     until = tx.now + timedelta(seconds=lease_seconds)

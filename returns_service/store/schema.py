@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
-from returns_service.store import reconciliation_tables, webhook_tables  # noqa: F401  (fills SQLModel.metadata)
+from returns_service.store import tables  # noqa: F401  (fills SQLModel.metadata)
 from returns_service.store.database import Database
 
 MIGRATIONS = Path(__file__).with_name("migrations")

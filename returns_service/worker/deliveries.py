@@ -14,14 +14,14 @@ from importlib.metadata import version
 import msgspec
 import structlog
 
-from returns_service.commands import feed
-from returns_service.commands.answers import shown_event
-from returns_service.commands.deliveries import answered, fan_out
-from returns_service.domain.standard_webhooks import signed_headers
-from returns_service.outgoing import Line
+from returns_service.commands.webhook_deliveries import fan_out, record_delivery
+from returns_service.domain.webhook_signature import signed_headers
+from returns_service.return_case import event_feed
+from returns_service.return_case.views import show_event
 from returns_service.store.clock import elapsed
 from returns_service.store.database import Database
-from returns_service.store.delivery_claims import LEASE_SECONDS, DeliveryClaim, claim_deliveries, waiting
+from returns_service.store.delivery_claims import DELIVERY_LEASE_SECONDS, DeliveryClaim, claim_deliveries, waiting
+from returns_service.webhook_client import WebhookClient
 
 ENDPOINT_CALLS = 8  # under way to one endpoint from one process: a burst goes fast, a small shop's server copes
 WRITES_AT_ONCE = 2  # of what became of calls: many that end together leave connections to the refunds
@@ -31,12 +31,12 @@ log = structlog.get_logger("returns.deliveries")
 
 
 @dataclass
-class Courier:
+class WebhookDispatcher:
     """Tells all endpoints what happened; one a process."""
 
     db: Database
-    line: Line
-    lease_seconds: float = LEASE_SECONDS
+    line: WebhookClient
+    lease_seconds: float = DELIVERY_LEASE_SECONDS
     in_flight: dict[asyncio.Task[None], str] = field(default_factory=dict)  # -> the endpoint
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     writing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(WRITES_AT_ONCE))
@@ -63,9 +63,9 @@ class Courier:
             return []
         told: list[str] = []
         if any(endpoint.enabled for endpoint in endpoints):
-            await feed.bring_up_to_date(self.db)
+            await event_feed.bring_up_to_date(self.db)
             async with self.db.reading() as tx:
-                last = await feed.last_position(tx)
+                last = await event_feed.last_position(tx)
             if any(endpoint.enabled and endpoint.position < last for endpoint in endpoints):
                 told = await self.db.run(fan_out)
         now, busy = self.db.now(), Counter(self.in_flight.values())
@@ -77,12 +77,12 @@ class Courier:
 
     async def deliver(self, claim: DeliveryClaim) -> None:
         """Make one call and write down what became of it."""
-        body = msgspec.json.encode(shown_event(claim.event))
+        body = msgspec.json.encode(show_event(claim.event))
         signed = signed_headers(claim.secrets, claim.event.id, self.db.now(), body)
         headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **signed}
         attempt = await self.line.post(claim.url, headers, body)
         async with self.writing:
-            disabled = await self.db.run(lambda tx: answered(tx, claim, attempt))
+            disabled = await self.db.run(lambda tx: record_delivery(tx, claim, attempt))
         if disabled is not None:
             log.warning("webhook_endpoint.disabled", endpoint=claim.endpoint_id, reason=disabled)
         elif not attempt.arrived:

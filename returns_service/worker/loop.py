@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from returns_service.commands.history import By
 from returns_service.domain.policy import Policy
+from returns_service.return_case.events import Actor
 from returns_service.store import claims
 from returns_service.store.database import is_unavailable, may_pass
-from returns_service.worker import chores, sweeps
-from returns_service.worker.deliveries import Courier
+from returns_service.worker import maintenance, missed_events
+from returns_service.worker.deliveries import WebhookDispatcher
+from returns_service.worker.notifications import listen
 from returns_service.worker.reconcile import reconcile_daily
-from returns_service.worker.refunds import Till, Turn, renew_leases
-from returns_service.worker.wake import listen
+from returns_service.worker.refunds import RefundExecutor, ScheduledCall, renew_leases
 
 BATCH = 50  # refunds a claim: few enough to be fair to other workers, many enough to cost little each
 LONGEST_SLEEP_SECONDS = 30.0  # without news; a safety net, since work wakes us
@@ -31,26 +31,26 @@ log = structlog.get_logger("returns.worker")
 class Worker:
     """One worker of a process: refunds beside chores and outgoing webhooks, until `stop` is set."""
 
-    till: Till
-    courier: Courier
+    executor: RefundExecutor
+    dispatcher: WebhookDispatcher
     policy: Policy
     livemode: bool
     concurrency: int = 64
     shutdown_seconds: float = 25.0
     idempotency_hours: int = 24
     inbox_days: int = 30
-    in_flight: dict[asyncio.Task[None], Turn] = field(default_factory=dict)
+    in_flight: dict[asyncio.Task[None], ScheduledCall] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)  # refunds whose call may have left
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then claim nothing more, and let calls in flight end."""
         self.stop = stop
-        by = By("worker", policy=self.policy)
+        by = Actor("worker", policy=self.policy)
         helpers = [
-            asyncio.create_task(listen(self.till.db), name="wake"),
+            asyncio.create_task(listen(self.executor.db), name="wake"),
             asyncio.create_task(self._forever(lambda: self._do_chores(by)), name="chores"),
-            asyncio.create_task(self._forever(self.courier.once), name="deliveries"),
+            asyncio.create_task(self._forever(self.dispatcher.once), name="deliveries"),
             asyncio.create_task(self._renew(), name="renew"),
             asyncio.create_task(self._forget(), name="forget"),
             asyncio.create_task(self._reconcile(by), name="reconcile"),
@@ -64,20 +64,20 @@ class Worker:
                 helper.cancel()
             stopped.cancel()
             await asyncio.gather(*helpers, stopped, return_exceptions=True)
-            await asyncio.gather(self._finish(), self.courier.finish(self.shutdown_seconds))
+            await asyncio.gather(self._finish(), self.dispatcher.finish(self.shutdown_seconds))
 
     async def _refunds_once(self) -> None:
-        db = self.till.db
+        db = self.executor.db
         seen = db.wakes
         free = self.concurrency - len(self.in_flight)
-        turns = await self.till.claim(min(free, BATCH)) if free > 0 else []
-        for turn in turns:
-            task = asyncio.create_task(self._take_turn(turn), name=turn.claim.refund_id)
-            self.in_flight[task] = turn
+        scheduled_calls = await self.executor.claim(min(free, BATCH)) if free > 0 else []
+        for scheduled in scheduled_calls:
+            task = asyncio.create_task(self._execute_at_its_time(scheduled), name=scheduled.claim.refund_id)
+            self.in_flight[task] = scheduled
             task.add_done_callback(self._ended)
-        if free > 0 and self.till.ask_again_seconds > 0:  # whatever wakes us: there is no moment to be had yet
-            await self._pause(self.till.ask_again_seconds)
-        elif not turns:
+        if free > 0 and self.executor.ask_again_seconds > 0:  # whatever wakes us: there is no moment to be had yet
+            await self._pause(self.executor.ask_again_seconds)
+        elif not scheduled_calls:
             await db.sleep(await self._until_due() if free > 0 else LONGEST_SLEEP_SECONDS, seen)
 
     async def _pause(self, seconds: float) -> None:
@@ -85,55 +85,60 @@ class Worker:
         await asyncio.wait([stopped], timeout=seconds)
         stopped.cancel()
 
-    async def _take_turn(self, turn: Turn) -> None:
-        await asyncio.sleep(turn.wait_seconds)
-        if turn.writes:
-            await asyncio.sleep(self.till.late_seconds(turn))
-        self.begun.add(turn.claim.refund_id)
-        await self._guarded(lambda: self.till.pay(turn))
+    async def _execute_at_its_time(self, scheduled: ScheduledCall) -> None:
+        await asyncio.sleep(scheduled.wait_seconds)
+        if scheduled.writes:
+            await asyncio.sleep(self.executor.late_seconds(scheduled))
+        self.begun.add(scheduled.claim.refund_id)
+        await self._guarded(lambda: self.executor.pay(scheduled))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        turn = self.in_flight.pop(task)
-        self.begun.discard(turn.claim.refund_id)
-        self.till.db.wake()  # its payment, and its place, are free again
+        scheduled = self.in_flight.pop(task)
+        self.begun.discard(scheduled.claim.refund_id)
+        self.executor.db.wake()  # its payment, and its place, are free again
 
     async def _until_due(self) -> float:
-        async with self.till.db.reading() as tx:
+        async with self.executor.db.reading() as tx:
             due = await claims.next_due_at(tx)
             seconds = (due - tx.now).total_seconds() if due else LONGEST_SLEEP_SECONDS
         # What is due but was not claimed is held, by a dispute or by another worker.
         return min(LONGEST_SLEEP_SECONDS, seconds) if seconds > 0 else 1.0
 
-    async def _do_chores(self, by: By) -> None:
-        db, gateway = self.till.db, self.till.gateway
+    async def _do_chores(self, by: Actor) -> None:
+        db, gateway = self.executor.db, self.executor.gateway
         done = {
-            "fold_event": await chores.fold_again(db, by, livemode=self.livemode),
-            "read_payment": await chores.read_again(db, gateway, by),
-            "follow_up": await chores.follow_up_again(db, by),
-            "pull_event": await sweeps.pull_missed_events(db, gateway, by, livemode=self.livemode) or 0,
+            "fold_event": await maintenance.refold_event(db, by, livemode=self.livemode),
+            "read_payment": await maintenance.reread_payment(db, gateway, by),
+            "follow_up": await maintenance.retry_follow_up(db, by),
+            "pull_event": await missed_events.pull_missed_events(db, gateway, by, livemode=self.livemode) or 0,
         }
         for chore, number in done.items():
-            self.till.done["chore", chore] += number
+            self.executor.done["chore", chore] += number
         if not any(done.values()):
             await asyncio.sleep(CHORES_EVERY_SECONDS)
 
     async def _renew(self) -> None:
-        every = self.till.lease_seconds / 3
+        every = self.executor.lease_seconds / 3
         while True:
             await asyncio.sleep(every)
-            if turns := list(self.in_flight.values()):
-                await self._guarded(lambda turns=turns: renew_leases(self.till.db, turns, self.till.lease_seconds))  # type: ignore[misc]
+            await self._guarded(self._renew_in_flight)
+
+    async def _renew_in_flight(self) -> None:
+        if calls := list(self.in_flight.values()):
+            await renew_leases(self.executor.db, calls, self.executor.lease_seconds)
 
     async def _forget(self) -> None:
         hours, days = self.idempotency_hours, self.inbox_days
         while True:
-            await self._guarded(lambda: chores.forget_old(self.till.db, idempotency_hours=hours, inbox_days=days))
+            await self._guarded(
+                lambda: maintenance.delete_expired(self.executor.db, idempotency_hours=hours, inbox_days=days)
+            )
             await asyncio.sleep(OLD_THINGS_EVERY_SECONDS)
 
-    async def _reconcile(self, by: By) -> None:
+    async def _reconcile(self, by: Actor) -> None:
         """Look now and then whether the day's comparison with Stripe is due; it may take an hour, so it is no chore."""
         while True:
-            await self._guarded(lambda: reconcile_daily(self.till.db, self.till.gateway, by))
+            await self._guarded(lambda: reconcile_daily(self.executor.db, self.executor.gateway, by))
             await asyncio.sleep(RECONCILE_LOOK_SECONDS)
 
     async def _forever(self, once: Callable[[], Awaitable[object]]) -> None:
@@ -151,17 +156,19 @@ class Worker:
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
-        self.till.db.wake()
+        self.executor.db.wake()
 
     async def _finish(self) -> None:
         """Give back what was not begun and wait for what was; the rest is taken over when its lease ends."""
-        waiting = {task: turn for task, turn in self.in_flight.items() if turn.claim.refund_id not in self.begun}
+        waiting = {
+            task: scheduled for task, scheduled in self.in_flight.items() if scheduled.claim.refund_id not in self.begun
+        }
         for task in waiting:
             task.cancel()
         calls = [task for task in self.in_flight if task not in waiting]
         if waiting:
             await asyncio.gather(*waiting, return_exceptions=True)
-            await self._guarded(lambda: self.till.give_back(list(waiting.values())))
+            await self._guarded(lambda: self.executor.give_back(list(waiting.values())))
         if calls:
             _, late = await asyncio.wait(calls, timeout=self.shutdown_seconds)
             for task in late:

@@ -18,7 +18,6 @@ from sqlalchemy import or_, select
 from sqlmodel import col
 
 from returns_service.commands import reconciliation_runs as runs
-from returns_service.commands.history import By
 from returns_service.commands.reconciliation import (
     Found,
     Named,
@@ -30,24 +29,24 @@ from returns_service.commands.reconciliation import (
     note_information,
     stand_of,
 )
-from returns_service.commands.stripe_says import OURS, payment_named
-from returns_service.domain.stripe_words import Missing, PaymentSeen, RefundSeen
-from returns_service.store.database import Database, Tx, inserted
-from returns_service.store.reconciliation_tables import ReconciliationRun
-from returns_service.store.tables import Payment, Refund, Sweep
+from returns_service.commands.stripe_fold import REFUND_ID, find_payment_id
+from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot
+from returns_service.return_case.events import Actor
+from returns_service.store.database import Database, Tx, insert_ignore
+from returns_service.store.tables import Payment, ReconciliationRun, Refund, Sweep
 from returns_service.stripe_gateway import Gateway, StripeSilent
-from returns_service.worker.sweeps import waits
+from returns_service.worker.missed_events import not_yet_due
 
 PAGE = 100  # Stripe's own: one query of ours for each call
 WINDOW = timedelta(days=30)  # a refund may still fail about a month after it succeeded
 EVERY_SECONDS = 86_400
 FIRST_AFTER_SECONDS = 3600  # a new database has nothing to compare, a restarted service has other things to do
-AGAIN_SECONDS = 600  # after Stripe gave no answer
+RESUME_SECONDS = 600  # after Stripe gave no answer
 BEFORE_STRIPE = datetime(2010, 1, 1, tzinfo=UTC)  # nothing was refunded there before
 OVERLAP = timedelta(hours=1)  # between two looks: Stripe's clock is not ours
 MOST_EXTERNAL_ROWS = 1000  # listed in a report; all are counted
 NAMES = (col(Payment.payment_intent), col(Payment.charge))
-BY = By("reconcile")
+BY = Actor("reconcile")
 log = structlog.get_logger("returns.reconcile")
 
 Progress = Callable[[float, int], None]  # share of the window that is done, Stripe's refunds compared so far
@@ -76,7 +75,7 @@ async def reconcile(
     *,
     fix: bool,
     progress: Progress = nobody,
-    by: By = BY,
+    by: Actor = BY,
     sweep: str | None = None,
 ) -> Report:
     """Compare all refunds since with Stripe's, go on with an interrupted run first. `fix`: repair what is safe.
@@ -84,24 +83,24 @@ async def reconcile(
     Raises StripeSilent where Stripe gives no answer; the run then goes on at the next call.
     """
     since = max(since, BEFORE_STRIPE)  # a time before 1970 Stripe refuses, and one before 1000 SQLite can't keep
-    run = await db.run(lambda tx: runs.begun(tx, by, since, fix=fix))
+    run = await db.run(lambda tx: runs.begin_or_resume(tx, by, since, fix=fix))
     try:
         return Report(await Comparison(db, gateway, by, run, progress, sweep).finish())
     except BaseException:
-        await db.run(lambda tx: runs.let_go(tx, run.id))
+        await db.run(lambda tx: runs.release(tx, run.id))
         raise
 
 
-async def reconcile_daily(db: Database, gateway: Gateway, by: By) -> Report | None:
+async def reconcile_daily(db: Database, gateway: Gateway, by: Actor) -> Report | None:
     """Compare, once a day over all workers; None where it is not yet time. Nothing is repaired unasked."""
 
     async def work(tx: Tx) -> bool:
         first_at = tx.now + timedelta(seconds=FIRST_AFTER_SECONDS)
-        await inserted(tx, Sweep, {"name": "reconciliation", "next_at": first_at})
+        await insert_ignore(tx, Sweep, {"name": "reconciliation", "next_at": first_at})
         row = await tx.get_one(Sweep, "reconciliation", with_for_update=True)
-        if waits(row, tx.now, EVERY_SECONDS, runs.LEASE_SECONDS):
+        if not_yet_due(row, tx.now, EVERY_SECONDS, runs.RUN_LEASE_SECONDS):
             return False
-        row.lease_until = tx.now + timedelta(seconds=runs.LEASE_SECONDS)
+        row.lease_until = tx.now + timedelta(seconds=runs.RUN_LEASE_SECONDS)
         return True
 
     async def ended(tx: Tx, again_seconds: float) -> None:
@@ -113,7 +112,7 @@ async def reconcile_daily(db: Database, gateway: Gateway, by: By) -> Report | No
     try:
         report = await reconcile(db, gateway, db.now() - WINDOW, fix=False, by=by, sweep="reconciliation")
     except BaseException as error:
-        await db.run(lambda tx: ended(tx, AGAIN_SECONDS))
+        await db.run(lambda tx: ended(tx, RESUME_SECONDS))
         if not isinstance(error, StripeSilent):
             raise
         log.warning("reconciliation.interrupted", answer=error.answer.code)
@@ -131,7 +130,7 @@ class Comparison:
 
     db: Database
     gateway: Gateway
-    by: By
+    by: Actor
     run: ReconciliationRun
     progress: Progress
     sweep: str | None
@@ -144,7 +143,7 @@ class Comparison:
         if self.run.phase == "stripe":
             await self._lists()
         await self._unanswered()
-        run = await self.db.run(lambda tx: runs.finished(tx, self.run.id))
+        run = await self.db.run(lambda tx: runs.finish(tx, self.run.id))
         self.progress(1.0, run.counts.get("at_stripe", 0))
         return run
 
@@ -175,7 +174,7 @@ class Comparison:
             high = low
             yield low, is_last
 
-    async def _page(self, page: list[RefundSeen], low: datetime, high: datetime | None) -> None:
+    async def _page(self, page: list[RefundSnapshot], low: datetime, high: datetime | None) -> None:
         """Compare one page of Stripe's with our refunds of the same seconds."""
         async with self.db.reading() as tx:
             suspects, known = await self._sifted(tx, page)
@@ -191,9 +190,9 @@ class Comparison:
         async for ours in self._ours_between(low, high):
             await self._examine([name for stripe_refund, name in ours if stripe_refund not in at_stripe])
 
-    async def _sifted(self, tx: Tx, page: list[RefundSeen]) -> tuple[list[Named], list[Found]]:
+    async def _sifted(self, tx: Tx, page: list[RefundSnapshot]) -> tuple[list[Named], list[Found]]:
         """Return the payments that look wrong, and what agrees but is worth knowing."""
-        names = [word for seen in page if OURS.match(word := seen.metadata.get("refund_id", ""))]
+        names = [word for seen in page if REFUND_ID.match(word := seen.metadata.get("refund_id", ""))]
         chosen = select(Refund).where(
             or_(col(Refund.stripe_refund).in_([seen.id for seen in page]), col(Refund.id).in_(names))
         )
@@ -212,7 +211,7 @@ class Comparison:
                 self.counts["under_way"] += 1
             elif row is None and not (seen.payment_intent or seen.charge):
                 self.counts["unknown_payment"] += 1  # of a cash balance: there is no payment to read
-            elif row is not None or OURS.match(word) or of is not None:
+            elif row is not None or REFUND_ID.match(word) or of is not None:
                 suspects.append((seen.payment_intent, seen.charge))
             else:
                 self.counts["unknown_payment"] += 1
@@ -263,14 +262,16 @@ class Comparison:
             name = (payment_intent, None if payment_intent else charge)
             stood = await self._stood(name)
             seen = await self.gateway.read_payment(payment_intent=name[0], charge=name[1])
-            if not isinstance(seen, PaymentSeen | Missing):
+            if not isinstance(seen, PaymentSnapshot | Missing):
                 raise StripeSilent(seen)
-            read = seen if isinstance(seen, PaymentSeen) else None
+            read = seen if isinstance(seen, PaymentSnapshot) else None
             if read is not None:
                 read = await self._with_unlisted(read, [stand[2] for stand in stood.rows.values()])
             whole = (payment_intent, charge or (read.charge if read else None))
 
-            async def work(tx: Tx, name: Named = whole, read: PaymentSeen | None = read, stood: Stood = stood) -> None:
+            async def work(
+                tx: Tx, name: Named = whole, read: PaymentSnapshot | None = read, stood: Stood = stood
+            ) -> None:
                 await examine(tx, self.by, self.run.id, name, read, stood, fix=self.run.fix)
 
             await self.db.run(work)
@@ -278,21 +279,21 @@ class Comparison:
     async def _stood(self, name: Named) -> Stood:
         """Return where the payment and our rows of it stand before the read."""
         async with self.db.reading() as tx:
-            payment_id = await payment_named(tx, payment_intent=name[0], charge=name[1])
+            payment_id = await find_payment_id(tx, payment_intent=name[0], charge=name[1])
             if payment_id is None:
                 return Stood()
             rows = (await tx.execute(select(Refund).where(col(Refund.payment_id) == payment_id))).scalars().all()
-            news = (await tx.get_one(Payment, payment_id)).news
+            news = (await tx.get_one(Payment, payment_id)).observations
             return Stood(news, {row.id: stand_of(row) for row in rows})
 
-    async def _with_unlisted(self, seen: PaymentSeen, claimed: Iterable[str | None]) -> PaymentSeen:
+    async def _with_unlisted(self, seen: PaymentSnapshot, claimed: Iterable[str | None]) -> PaymentSnapshot:
         """Ask by id for what the list lacks: lists may lag behind, a refund that can be read is not missing."""
         listed = {refund.id for refund in seen.refunds}
         for stripe_refund in claimed:
             if stripe_refund is None or stripe_refund in listed:
                 continue
             answer = await self.gateway.retrieve_refund(stripe_refund)
-            if isinstance(answer, RefundSeen):
+            if isinstance(answer, RefundSnapshot):
                 named = (answer.payment_intent, None if answer.payment_intent else answer.charge)
                 same = named == (seen.payment_intent, None if seen.payment_intent else seen.charge)
                 seen = replace(seen, refunds=(*seen.refunds, answer)) if same else seen
@@ -302,10 +303,10 @@ class Comparison:
 
     async def _advance(self, phase: str, cursor: str | None) -> None:
         counts, self.counts = self.counts, Counter()
-        self.run = await self.db.run(lambda tx: runs.advanced(tx, self.run.id, phase, cursor, counts, sweep=self.sweep))
+        self.run = await self.db.run(lambda tx: runs.advance(tx, self.run.id, phase, cursor, counts, sweep=self.sweep))
 
 
-async def _payments_here(tx: Tx, page: list[RefundSeen]) -> dict[str | None, str]:
+async def _payments_here(tx: Tx, page: list[RefundSnapshot]) -> dict[str | None, str]:
     """Return our ids of the payments of these refunds, by Stripe's."""
     if not page:
         return {}
@@ -315,12 +316,12 @@ async def _payments_here(tx: Tx, page: list[RefundSeen]) -> dict[str | None, str
     return {name: row[2] for row in (await tx.execute(chosen)).all() for name in row[:2] if name}
 
 
-async def pages(listed: AsyncIterator[RefundSeen]) -> AsyncIterator[tuple[list[RefundSeen], bool]]:
+async def pages(listed: AsyncIterator[RefundSnapshot]) -> AsyncIterator[tuple[list[RefundSnapshot], bool]]:
     """Yield what Stripe lists in pages that never part two refunds of one second, and whether it is the last.
 
     At least one page comes, if an empty one: our side has to be looked at all the same.
     """
-    page: list[RefundSeen] = []
+    page: list[RefundSnapshot] = []
     async for seen in listed:
         if len(page) >= PAGE and seen.created != page[-1].created:
             yield page, False

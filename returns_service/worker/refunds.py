@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from returns_service.commands.history import By
-from returns_service.commands.stripe_answered import Heard, answered
-from returns_service.domain.stripe_words import Missing, PaymentSeen, RefundSeen, Refused, TryLater, Unknown
-from returns_service.store import claims, pace
+from returns_service.commands.refund_attempts import AttemptOutcome, record_attempt
+from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, TryLater, Unknown
+from returns_service.return_case.events import Actor
+from returns_service.store import claims, stripe_throttle
 from returns_service.store.claims import Claim
 from returns_service.store.clock import elapsed
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Refund
 from returns_service.stripe_gateway import Gateway
 
-BY = By("worker")
+BY = Actor("worker")
 EARLY_SECONDS = 0.5  # by our clock a lease ends so much earlier: two clocks never run at quite the same speed
 NOT_WORTH_SECONDS = 0.02  # by so much a moment may be missed: it evens out
 DEFAULT_BUDGET = 20.0  # writes a second: Stripe's own limit is 25 an endpoint unless raised
@@ -26,7 +26,7 @@ log = structlog.get_logger("returns.refunds")
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ScheduledCall:
     """A claim, the moment of its call (seconds from now), and the end of its lease on the monotonic clock."""
 
     claim: Claim
@@ -37,15 +37,15 @@ class Turn:
 
 
 @dataclass
-class Till:
+class RefundExecutor:
     """What the executor works with; one a process."""
 
     db: Database
     gateway: Gateway
     budget: float = DEFAULT_BUDGET
-    lease_seconds: float = claims.LEASE_SECONDS
+    lease_seconds: float = claims.REFUND_LEASE_SECONDS
     monotonic: Callable[[], float] = elapsed
-    by: By = BY  # in the service with the policy in force: a return that a restore has put back may be adopted here
+    by: Actor = BY  # in the service with the policy in force: a return that a restore has put back may be adopted here
     failing: bool = field(default=False)  # the breaker counted failures when last seen
     ask_again_seconds: float = 0.0  # when the pace left no room
     apart_seconds: float = 0.0  # between two writes of this process
@@ -54,66 +54,68 @@ class Till:
     overran_seconds: float = 0.0  # the most by which a write missed its moment since the last claim
     done: Counter[tuple[str, str]] = field(default_factory=Counter)  # ("asked", status) and ("chore", name)
 
-    async def claim(self, limit: int) -> list[Turn]:
+    async def claim(self, limit: int) -> list[ScheduledCall]:
         """Lease up to `limit` due refunds, each with the moment of its call."""
         asked_at = self.monotonic()
         async with self.db.transaction() as tx:
             late = max(0.0, self.next_write_at - self.monotonic())
             wanted = limit if self.warm else min(limit, 1)
-            allowed = await pace.paced(tx, self.budget, wanted, late, self.overran_seconds)
+            allowed = await stripe_throttle.request_slots(tx, self.budget, wanted, late, self.overran_seconds)
             self.overran_seconds = 0.0
             self.failing, self.apart_seconds = allowed.failing, allowed.apart_seconds
             taken = await claims.claim_refunds(tx, allowed.allowed, self.lease_seconds) if allowed.allowed else []
             writes = [claim for claim in taken if sends(claim, tx)]
-            moments = dict(zip((c.refund_id for c in writes), pace.moments(allowed, len(writes)), strict=True))
+            moments = dict(zip((c.refund_id for c in writes), stripe_throttle.slots(allowed, len(writes)), strict=True))
             told_at = self.monotonic()
-            self.ask_again_seconds = pace.next_moment(allowed)
+            self.ask_again_seconds = stripe_throttle.next_slot_seconds(allowed)
         since, end = self.monotonic() - told_at, asked_at + self.lease_seconds - EARLY_SECONDS
         self.warm = self.warm or bool(taken)
         return [
-            Turn(c, max(0.0, (at := moments.get(c.refund_id, 0.0)) - since), end, c.refund_id in moments, told_at + at)
+            ScheduledCall(
+                c, max(0.0, (at := moments.get(c.refund_id, 0.0)) - since), end, c.refund_id in moments, told_at + at
+            )
             for c in taken
         ]
 
-    def late_seconds(self, turn: Turn) -> float:
+    def late_seconds(self, scheduled: ScheduledCall) -> float:
         """Return how long a write has to wait for the one before it: after a hold-up all moments are past at once."""
         now = self.monotonic()
         at = max(now, self.next_write_at)
         self.next_write_at = at + self.apart_seconds
-        self.overran_seconds = max(self.overran_seconds, at - turn.moment - NOT_WORTH_SECONDS)
+        self.overran_seconds = max(self.overran_seconds, at - scheduled.moment - NOT_WORTH_SECONDS)
         return at - now
 
-    async def pay(self, turn: Turn) -> Refund | None:
+    async def pay(self, scheduled: ScheduledCall) -> Refund | None:
         """Speak with Stripe about one claim and write the answer back; None if the claim was lost meanwhile."""
-        claim = turn.claim
-        heard = await ask(self.gateway, claim, turn.not_after, self.db)
-        row = await self.db.run(lambda tx: answered(tx, self.by, claim, heard))
+        claim = scheduled.claim
+        heard = await call_stripe(self.gateway, claim, scheduled.not_after, self.db)
+        row = await self.db.run(lambda tx: record_attempt(tx, self.by, claim, heard))
         await self._keep_pace(heard)
         self.done["asked", claim.status] += 1
         log.info("refund.asked", refund=claim.refund_id, answer=type(heard.answer).__name__, looked=heard.looked)
         return row
 
-    async def give_back(self, turns: list[Turn]) -> None:
+    async def give_back(self, scheduled_calls: list[ScheduledCall]) -> None:
         """Return claims whose call was not begun."""
 
         async def work(tx: Tx) -> None:
-            for turn in turns:
+            for scheduled in scheduled_calls:
                 nothing_sent = TryLater("stopped", "The worker stopped before it was sent")
-                await answered(tx, self.by, turn.claim, Heard(nothing_sent))
+                await record_attempt(tx, self.by, scheduled.claim, AttemptOutcome(nothing_sent))
 
         await self.db.run(work)
 
-    async def _keep_pace(self, heard: Heard) -> None:
+    async def _keep_pace(self, heard: AttemptOutcome) -> None:
         answer = heard.answer
         if isinstance(answer, TryLater) and answer.slow_down:
-            await self.db.run(lambda tx: pace.too_fast(tx, self.budget))
+            await self.db.run(lambda tx: stripe_throttle.slow_down(tx, self.budget))
         silent = isinstance(answer, Unknown) and not answer.replayed
         if isinstance(answer, Unknown | TryLater) and (silent or getattr(answer, "everyone", False)):
             self.failing, why = True, f"{answer.code}: {answer.message}"
-            await self.db.run(lambda tx: pace.failed(tx, self.budget, why))
-        elif self.failing and isinstance(answer, RefundSeen | Refused | Missing | type(None)):
+            await self.db.run(lambda tx: stripe_throttle.record_failure(tx, self.budget, why))
+        elif self.failing and isinstance(answer, RefundSnapshot | Refused | Missing | type(None)):
             self.failing = False
-            await self.db.run(lambda tx: pace.succeeded(tx, self.budget))
+            await self.db.run(lambda tx: stripe_throttle.record_success(tx, self.budget))
 
 
 def sends(claim: Claim, tx: Tx) -> bool:
@@ -121,10 +123,10 @@ def sends(claim: Claim, tx: Tx) -> bool:
     return claim.stripe_refund is None and not claim.must_look_first(tx.now)
 
 
-async def ask(gateway: Gateway, claim: Claim, not_after: float, db: Database) -> Heard:
+async def call_stripe(gateway: Gateway, claim: Claim, not_after: float, db: Database) -> AttemptOutcome:
     """Ask Stripe what the claim is about. What is in doubt is looked for before it is sent again."""
     if claim.stripe_refund is not None:
-        return Heard(await gateway.retrieve_refund(claim.stripe_refund))
+        return AttemptOutcome(await gateway.retrieve_refund(claim.stripe_refund))
     if claim.must_look_first(db.now()):
         return await look_up(gateway, claim, None)
     if claim.must_look_before:
@@ -134,19 +136,19 @@ async def ask(gateway: Gateway, claim: Claim, not_after: float, db: Database) ->
     answer = await gateway.create_refund(claim.parameters, key=claim.key, not_after=not_after)
     if isinstance(answer, Refused) and (answer.reread or claim.ever_unknown or claim.generation > 1):
         return await look_up(gateway, claim, answer)
-    return Heard(answer)
+    return AttemptOutcome(answer)
 
 
-async def look_up(gateway: Gateway, claim: Claim, refused: Refused | None) -> Heard:
+async def look_up(gateway: Gateway, claim: Claim, refused: Refused | None) -> AttemptOutcome:
     """Read the payment with all its refunds: ours is among them, or it isn't."""
     by_charge = None if claim.payment_intent else claim.charge
     seen = await gateway.read_payment(payment_intent=claim.payment_intent, charge=by_charge)
-    if isinstance(seen, PaymentSeen):
-        return Heard(refused, lookup=seen, looked=True)
-    return Heard(refused or seen, looked=True)
+    if isinstance(seen, PaymentSnapshot):
+        return AttemptOutcome(refused, lookup=seen, looked=True)
+    return AttemptOutcome(refused or seen, looked=True)
 
 
-async def renew_leases(db: Database, turns: list[Turn], lease_seconds: float) -> None:
+async def renew_leases(db: Database, scheduled_calls: list[ScheduledCall], lease_seconds: float) -> None:
     """Extend the leases of calls in flight."""
     async with db.transaction() as tx:
-        await claims.renew(tx, [turn.claim for turn in turns], lease_seconds)
+        await claims.renew(tx, [scheduled.claim for scheduled in scheduled_calls], lease_seconds)

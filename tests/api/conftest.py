@@ -17,16 +17,16 @@ from litestar import Litestar
 from pydantic import SecretStr
 from sqlmodel import func, select
 
-from returns_service.commands.keys import SCOPES, create_key
+from returns_service.commands.api_keys import SCOPES, create_key
 from returns_service.domain.policy import DEFAULT
-from returns_service.http.context import Context
-from returns_service.http.routes import litestar_app
-from returns_service.outgoing import Line
 from returns_service.settings import Settings
 from returns_service.store import tables
 from returns_service.store.database import Database
 from returns_service.stripe_gateway import StripeGateway
 from returns_service.stripe_simulator import Dashboard, Ledger, Request, answer, signature_of
+from returns_service.web.context import Context
+from returns_service.web.routes import litestar_app
+from returns_service.webhook_client import WebhookClient
 from tests.paying import pay_due
 
 STRIPE_KEY = "sk_" + "test_" + "x" * 24
@@ -210,7 +210,7 @@ async def open_shop(database_url: str) -> AsyncIterator[Shop]:
     secrets = (SecretStr(SECRET),)
     settings = Settings(stripe_secret_key=SecretStr(STRIPE_KEY), stripe_webhook_secret=secrets, rate_limit=10_000)
     context = Context(database, gateway, settings, DEFAULT)
-    context.line = Line(resolve=resolve)
+    context.line = WebhookClient(resolve=resolve)
     app = litestar_app(context)
     async with database.transaction() as tx:
         _, secret = await create_key(tx, "all", SCOPES)

@@ -21,9 +21,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from returns_service.http.openapi import document
-from returns_service.http.routes import OPERATIONS
 from returns_service.store import schema
+from returns_service.web.api.openapi import document
+from returns_service.web.routes import OPERATIONS
 from tests.api.conftest import Shop, open_shop
 
 EXAMPLES = 12  # an operation; the world of odd requests is searched further by hand
@@ -39,13 +39,13 @@ class Served:
     started: threading.Event = field(default_factory=threading.Event)
     server: uvicorn.Server | None = None
     ids: dict[str, list[str]] = field(default_factory=dict)
-    turn: int = 0
+    scheduled: int = 0
 
     def some(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return the path's parameters, three times out of four with an id that there is."""
-        self.turn += 1
-        known = {name: ids[self.turn // 4 % len(ids)] for name, ids in self.ids.items() if name in parameters}
-        return parameters | known if self.turn % 4 else parameters
+        self.scheduled += 1
+        known = {name: ids[self.scheduled // 4 % len(ids)] for name, ids in self.ids.items() if name in parameters}
+        return parameters | known if self.scheduled % 4 else parameters
 
     async def serve(self, database_url: str) -> None:
         async with open_shop(database_url) as shop:

@@ -13,18 +13,18 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import event, update
 
-from returns_service import upkeep
-from returns_service.commands import inbox
-from returns_service.commands.attention import KINDS
-from returns_service.commands.history import By
-from returns_service.domain.stripe_words import StripeNews
-from returns_service.http.metrics import Metrics
+from returns_service.cli import operator
+from returns_service.commands import stripe_inbox
+from returns_service.domain.stripe_objects import StripeEventData
+from returns_service.queries.desk import KINDS
+from returns_service.return_case.events import Actor
 from returns_service.store.tables import StripeEvent
-from returns_service.worker.deliveries import Courier
+from returns_service.web.metrics import Metrics
+from returns_service.worker.deliveries import WebhookDispatcher
 from returns_service.worker.loop import Worker
+from returns_service.worker.missed_events import pull_missed_events
 from returns_service.worker.reconcile import reconcile
-from returns_service.worker.refunds import Till
-from returns_service.worker.sweeps import pull_missed_events
+from returns_service.worker.refunds import RefundExecutor
 from tests.api.conftest import Shop, said
 from tests.api.test_openapi import wrong
 from tests.readme import README
@@ -132,8 +132,8 @@ async def test_a_longer_desk_needs_no_more_queries(shop: Shop) -> None:
 
 async def with_a_hostile_event(shop: Shop) -> None:
     now = shop.context.database.now()
-    news = StripeNews("evt_1", "refund.updated", now, False, None, None, "{}", unreadable=HOSTILE)
-    await shop.context.database.run(lambda tx: inbox.receive(tx, By("stripe"), news, livemode=False))
+    news = StripeEventData("evt_1", "refund.updated", now, False, None, None, "{}", unreadable=HOSTILE)
+    await shop.context.database.run(lambda tx: stripe_inbox.receive(tx, Actor("stripe"), news, livemode=False))
     async with shop.context.database.transaction() as tx:
         await tx.execute(update(StripeEvent).values(attempts=5))
 
@@ -153,7 +153,7 @@ async def test_a_strangers_words_come_out_as_json_and_nothing_else(shop: Shop) -
 async def printed(url: str, monkeypatch: pytest.MonkeyPatch, *words: str) -> Result:
     """Run `returns-service desk`, in a thread: a command has a loop of its own."""
     monkeypatch.setenv("DATABASE_URL", url)
-    return await asyncio.to_thread(CliRunner().invoke, upkeep.desk, list(words))
+    return await asyncio.to_thread(CliRunner().invoke, operator.desk, list(words))
 
 
 async def test_the_command_ends_with_1_while_anything_waits(
@@ -240,18 +240,18 @@ async def test_disputes_and_events_that_cannot_be_folded_are_seen(shop: Shop) ->
 
 async def test_the_work_of_a_worker_inside_is_counted_and_its_sweep_has_an_age(shop: Shop) -> None:
     context = shop.context
-    courier = Courier(context.database, context.line)
-    worker = Worker(Till(context.database, context.gateway), courier, context.policy, livemode=False)
-    context.metrics.follow(worker.till.done)
+    dispatcher = WebhookDispatcher(context.database, context.line)
+    worker = Worker(RefundExecutor(context.database, context.gateway), dispatcher, context.policy, livemode=False)
+    context.metrics.follow(worker.executor.done)
     said(await shop.post("/v1/refunds", {"payment_intent": shop.paid(), "amount": 5}), 202)
     shop.line.lost = True
     stop = asyncio.Event()
     work = asyncio.create_task(worker.run(stop))
     async with asyncio.timeout(30):
-        while not worker.till.done["asked", "submitted"]:
+        while not worker.executor.done["asked", "submitted"]:
             await asyncio.sleep(0.05)
         shop.line.lost = False
-        while not (worker.till.done["asked", "unknown"] and worker.till.done["chore", "pull_event"]):
+        while not (worker.executor.done["asked", "unknown"] and worker.executor.done["chore", "pull_event"]):
             shop.clock.ahead_seconds += 61  # its next try, its payment's second reading, the sweep's next turn
             context.database.wake()
             await asyncio.sleep(0.1)
@@ -269,7 +269,7 @@ async def test_the_work_of_a_worker_inside_is_counted_and_its_sweep_has_an_age(s
 
 async def test_every_figure_that_the_readme_alerts_on_is_served(shop: Shop) -> None:
     """Served is a value, with the labels that the README names, once each thing has happened once."""
-    context, by = shop.context, By("worker")
+    context, by = shop.context, Actor("worker")
     await shop.client.post("/webhooks/stripe", content=b"{}")
     await pull_missed_events(context.database, context.gateway, by, livemode=False)
     await reconcile(context.database, context.gateway, context.database.now() - timedelta(days=1), fix=False)

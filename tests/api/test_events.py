@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import httpx
 import uvicorn
 
-from returns_service.commands.feed import place_events
-from returns_service.commands.history import By, record
-from returns_service.commands.keys import create_key, revoke_key
+from returns_service.commands.api_keys import create_key, revoke_key
+from returns_service.return_case.event_feed import place_events
+from returns_service.return_case.events import Actor, record
 from tests.api.conftest import Shop, said
 
 
@@ -60,9 +60,9 @@ async def test_an_event_committed_late_gets_a_later_place(shop: Shop) -> None:
     if not database.postgresql:
         return  # one writer: nothing commits late
     async with database.transaction() as slow:
-        await record(slow, By("worker"), "payment.updated", data={"n": 1})
+        await record(slow, Actor("worker"), "payment.updated", data={"n": 1})
         async with database.transaction() as quick:
-            await record(quick, By("worker"), "payment.updated", data={"n": 2})
+            await record(quick, Actor("worker"), "payment.updated", data={"n": 2})
         first = said(await shop.get("/v1/events"), 200)["data"]
     both = said(await shop.get("/v1/events"), 200)["data"]
     assert [e["data"]["n"] for e in first] == [2]

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 
-from returns_service.http.routes import OPERATIONS
+from returns_service.web.routes import OPERATIONS
 from tests.api.conftest import Shop, asked, said
 
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 import pytest
 from sqlmodel import col, select
 
-from returns_service.commands.keys import SCOPES, create_key, hashed, revoke_key
-from returns_service.http.limits import Limiter
-from returns_service.http.operations import Operation
-from returns_service.http.routes import OPERATIONS
+from returns_service.commands.api_keys import SCOPES, create_key, hashed, revoke_key
 from returns_service.store.tables import ApiKey
+from returns_service.web.operations.operation import Operation
+from returns_service.web.rate_limit import Limiter
+from returns_service.web.routes import OPERATIONS
 from tests.api.conftest import Shop, said
 
 EXPECTED = {
@@ -112,7 +112,7 @@ async def test_who_asks_too_fast_is_told_when_to_come_back(shop: Shop) -> None:
 
 
 async def test_a_stranger_who_guesses_is_slowed_down(shop: Shop) -> None:
-    shop.context.strangers = Limiter(1)
+    shop.context.failed_logins = Limiter(1)
     guess = {"Authorization": "Bearer rsk_" + "b" * 43}
     codes = [(await shop.get("/v1/returns", headers=guess)).status_code for _ in range(5)]
     assert codes == [401, 401, 401, 429, 429]

@@ -13,9 +13,9 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from returns_service.domain.problems import PROBLEMS
-from returns_service.http.bodies import validated
-from returns_service.http.openapi import contract, document
-from returns_service.http.routes import OPERATIONS
+from returns_service.web.api.openapi import contract, document
+from returns_service.web.operations.bodies import validate
+from returns_service.web.routes import OPERATIONS
 from tests.api.conftest import Shop, said
 
 CONTRACT = contract(OPERATIONS)
@@ -80,7 +80,7 @@ def test_only_known_problems_are_documented() -> None:
 def test_the_example_of_every_body_is_accepted(name: str) -> None:
     operation = next(operation for operation in WRITES if operation.name == name)
     assert operation.body is not None
-    validated(operation.body, dict(operation.example or {}))
+    validate(operation.body, dict(operation.example or {}))
 
 
 async def test_answers_are_as_the_contract_says(shop: Shop) -> None:

@@ -10,10 +10,10 @@ import pytest
 import structlog
 from sqlmodel import select
 
-from returns_service.commands.history import EVENT_TYPES
 from returns_service.commands.webhook_endpoints import MOST_ENDPOINTS
-from returns_service.outgoing import Line
+from returns_service.return_case.events import EVENT_TYPES
 from returns_service.store.tables import Event
+from returns_service.webhook_client import WebhookClient
 from tests.api.conftest import Shop, resolve, said
 from tests.api.test_openapi import wrong
 from tests.worker.receivers import Receivers
@@ -77,7 +77,7 @@ async def test_a_url_that_may_not_be_called_is_refused_at_once(shop: Shop, url: 
 
 
 async def test_development_may_listen_on_loopback(shop: Shop) -> None:
-    shop.context.line = Line(allow_private=True, resolve=resolve)
+    shop.context.line = WebhookClient(allow_private=True, resolve=resolve)
     await made(shop, url="http://127.0.0.1:9000/hook")
     await made(shop, url="http://inside.test/hook")
 

@@ -45,17 +45,17 @@ def test_a_trigger_moves_along_an_edge_or_changes_nothing(trigger: str, state: s
 @given(st.sampled_from(["receive", "fail", "take_back", "adopt"]), st.sampled_from(machine.LIVE), FACTS)
 def test_what_happened_leads_by_the_rule(trigger: str, state: str, facts: Facts) -> None:
     row = Row(state)
-    assert machine.fire(trigger, row, facts) == machine.ruled(facts)
+    assert machine.fire(trigger, row, facts) == machine.apply_rule(facts)
 
 
 @given(FACTS)
 def test_an_open_refund_means_refunding_whatever_else_is_true(facts: Facts) -> None:
-    assert machine.ruled(replace(facts, refund_open=True)) == "refunding"
+    assert machine.apply_rule(replace(facts, refund_open=True)) == "refunding"
 
 
 @given(FACTS)
 def test_a_failed_refund_is_never_shown_as_refunded(facts: Facts) -> None:
-    assert machine.ruled(replace(facts, refund_failed=True)) in ("refunding", "failed")
+    assert machine.apply_rule(replace(facts, refund_failed=True)) in ("refunding", "failed")
 
 
 @given(st.sampled_from(STATES), FACTS)
@@ -95,10 +95,10 @@ def test_edges_of_one_trigger_carry_the_same_guards() -> None:
 
 def test_the_rule_always_has_an_answer() -> None:
     assert [dest for dest, _ in RULE] == ["refunding", "failed", "approved", "refunded", "canceled"]
-    assert machine.ruled(Facts(closed=True)) == "canceled"
-    assert machine.ruled(Facts(closed=True, paid=True)) == "refunded"
-    assert machine.ruled(Facts(paid=True, units_expected=True)) == "approved"
-    assert machine.ruled(Facts()) == "approved"
+    assert machine.apply_rule(Facts(closed=True)) == "canceled"
+    assert machine.apply_rule(Facts(closed=True, paid=True)) == "refunded"
+    assert machine.apply_rule(Facts(paid=True, units_expected=True)) == "approved"
+    assert machine.apply_rule(Facts()) == "approved"
 
 
 def test_the_diagram_names_every_state_and_trigger() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from returns_service.domain.stripe_words import RefundSeen, TryLater, Unknown
+from returns_service.domain.stripe_objects import RefundSnapshot, TryLater, Unknown
 from returns_service.stripe_gateway import StripeGateway, livemode_of
 from tests.gateway.shapes import (
     CREATED,
@@ -55,7 +55,7 @@ async def test_the_same_parameters_give_the_same_bytes() -> None:
 
 async def test_a_refund_comes_back_in_our_words() -> None:
     line = Line(ok(refund()))
-    assert await line.gateway.create_refund(PARAMETERS, key="rfd_1:1", not_after=None) == RefundSeen(
+    assert await line.gateway.create_refund(PARAMETERS, key="rfd_1:1", not_after=None) == RefundSnapshot(
         id="re_1",
         status="succeeded",
         amount=1250,
@@ -72,7 +72,7 @@ async def test_a_refund_comes_back_in_our_words() -> None:
 async def test_a_stored_yes_says_that_it_is_old() -> None:
     line = Line(ok(refund(status="pending"), Idempotent_Replayed="true"))
     seen = await line.gateway.create_refund(PARAMETERS, key="rfd_1:1", not_after=None)
-    assert isinstance(seen, RefundSeen)
+    assert isinstance(seen, RefundSnapshot)
     assert seen.replayed
 
 
@@ -87,7 +87,7 @@ async def test_a_stored_yes_says_that_it_is_old() -> None:
 async def test_links_may_be_expanded(sent: dict[str, Any], change: dict[str, Any]) -> None:
     line = Line(ok(refund(**change)))
     seen = await line.gateway.create_refund(sent, key="k", not_after=None)
-    assert isinstance(seen, RefundSeen)
+    assert isinstance(seen, RefundSnapshot)
     assert seen.charge == "ch_1"
 
 
@@ -146,7 +146,7 @@ async def test_statuses_reasons_and_references_are_read() -> None:
         )
     )
     seen = await line.gateway.retrieve_refund("re_1")
-    assert isinstance(seen, RefundSeen)
+    assert isinstance(seen, RefundSnapshot)
     assert (seen.status, seen.failure_reason, seen.pending_reason) == ("failed", "declined", "processing")
     assert (seen.next_action, seen.reason) == (action, "expired_uncaptured_charge")
     assert (seen.arrival_reference, seen.arrival_kind) == ("ARN7", "reversal")
@@ -177,7 +177,7 @@ async def test_a_refund_that_lacks_what_it_must_have_isnt_believed(change: dict[
 
 async def test_a_refund_without_a_status_is_taken_for_pending() -> None:
     seen = await Line(ok(refund(status=None))).gateway.retrieve_refund("re_1")
-    assert isinstance(seen, RefundSeen)
+    assert isinstance(seen, RefundSnapshot)
     assert seen.status == "pending"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from returns_service.domain.stripe_words import Missing, PaymentSeen, RefundSeen, TryLater, Unknown
+from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, TryLater, Unknown
 from returns_service.stripe_gateway import StripeSilent
 from tests.gateway.shapes import (
     CREATED,
@@ -44,7 +44,7 @@ async def test_a_payment_is_its_intent_its_charge_and_all_its_refunds() -> None:
 
     line = Line(pages)
     seen = await line.gateway.read_payment(payment_intent="pi_1")
-    assert isinstance(seen, PaymentSeen)
+    assert isinstance(seen, PaymentSnapshot)
     assert [one.id for one in seen.refunds] == ["re_1", "re_2", "re_3"]
     assert (seen.payment_intent, seen.charge, seen.currency, seen.status) == ("pi_1", "ch_1", "eur", "succeeded")
     assert (seen.captured, seen.amount_refunded) == (5000, 1250)
@@ -54,7 +54,7 @@ async def test_a_payment_is_its_intent_its_charge_and_all_its_refunds() -> None:
 
 async def test_a_refund_of_nothing_is_none() -> None:
     seen = await payment(refunds=listing(refund(id="re_2", amount=0), refund()))
-    assert isinstance(seen, PaymentSeen)
+    assert isinstance(seen, PaymentSnapshot)
     assert [one.id for one in seen.refunds] == ["re_1"]
 
 
@@ -62,7 +62,7 @@ async def test_a_charge_with_an_intent_is_that_intents_payment() -> None:
     answers = routes(charges__ch_1=charge(), payment_intents__pi_1=intent(), refunds=listing())
     line = Line(answers)
     seen = await line.gateway.read_payment(charge="ch_1")
-    assert isinstance(seen, PaymentSeen)
+    assert isinstance(seen, PaymentSnapshot)
     assert (seen.payment_intent, seen.charge) == ("pi_1", "ch_1")
     assert dict(line.requests[-1].url.params)["payment_intent"] == "pi_1"
 
@@ -70,14 +70,14 @@ async def test_a_charge_with_an_intent_is_that_intents_payment() -> None:
 async def test_a_bare_charge_is_a_payment_of_its_own() -> None:
     line = Line(routes(charges__ch_1=charge(payment_intent=None), refunds=listing(refund(payment_intent=None))))
     seen = await line.gateway.read_payment(charge="ch_1")
-    assert isinstance(seen, PaymentSeen)
+    assert isinstance(seen, PaymentSnapshot)
     assert (seen.payment_intent, seen.charge, seen.captured) == (None, "ch_1", 5000)
     assert dict(line.requests[-1].url.params)["charge"] == "ch_1"
 
 
 async def test_a_charge_that_wasnt_expanded_is_fetched() -> None:
     seen = await payment(payment_intents__pi_1=intent(latest_charge="ch_1"), charges__ch_1=charge())
-    assert isinstance(seen, PaymentSeen)
+    assert isinstance(seen, PaymentSnapshot)
     assert seen.captured == 5000
 
 
@@ -91,7 +91,7 @@ async def test_a_charge_that_wasnt_expanded_is_fetched() -> None:
 )
 async def test_what_wasnt_captured_counts_nothing(found: dict[str, Any]) -> None:
     seen = await payment(payment_intents__pi_1=found)
-    assert isinstance(seen, PaymentSeen)
+    assert isinstance(seen, PaymentSnapshot)
     assert seen.captured == 0
     assert seen.status == found["status"]
 
@@ -111,7 +111,7 @@ async def test_what_wasnt_captured_counts_nothing(found: dict[str, Any]) -> None
 async def test_only_a_formal_dispute_that_isnt_won_bars_refunds(change: dict[str, Any], barred: bool) -> None:
     found = intent(latest_charge=charge(disputed=True))
     seen = await payment(payment_intents__pi_1=found, disputes=listing(dispute(**change)))
-    assert isinstance(seen, PaymentSeen)
+    assert isinstance(seen, PaymentSnapshot)
     assert seen.disputed is barred
 
 
@@ -127,7 +127,7 @@ async def test_only_a_formal_dispute_that_isnt_won_bars_refunds(change: dict[str
 )
 async def test_money_of_others_is_told(found: dict[str, Any]) -> None:
     seen = await payment(payment_intents__pi_1=found)
-    assert isinstance(seen, PaymentSeen)
+    assert isinstance(seen, PaymentSnapshot)
     assert seen.connect
 
 
@@ -144,7 +144,7 @@ async def test_money_of_others_is_told(found: dict[str, Any]) -> None:
 )
 async def test_a_method_is_shown_for_people(details: Any, method: str | None) -> None:
     seen = await payment(payment_intents__pi_1=intent(latest_charge=charge(payment_method_details=details)))
-    assert isinstance(seen, PaymentSeen)
+    assert isinstance(seen, PaymentSnapshot)
     assert seen.method == method
 
 
@@ -204,7 +204,7 @@ async def test_events_since_are_news_like_webhooks() -> None:
     line = Line(ok(listing(event("refund.failed", refund(status="failed")), event("refund.updated", "odd"))))
     types = ["refund.failed", "refund.updated"]
     first, second = [news async for news in line.gateway.events_since(SINCE, types, only_undelivered=True)]
-    assert isinstance(first.object, RefundSeen)
+    assert isinstance(first.object, RefundSnapshot)
     assert first.object.status == "failed"
     assert (second.object, second.unreadable) == (None, "no refund where one was expected")
     assert dict(line.requests[0].url.params) == {

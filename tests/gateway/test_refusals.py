@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from returns_service.domain.stripe_words import Missing, RefundSeen, Refused, TryLater, Unknown
+from returns_service.domain.stripe_objects import Missing, RefundSnapshot, Refused, TryLater, Unknown
 from tests.gateway.shapes import PARAMETERS, Line, error, ok, refund
 
-Sent = RefundSeen | Refused | TryLater | Unknown
+Sent = RefundSnapshot | Refused | TryLater | Unknown
 OVER = "Refund amount (€12.50) is greater than unrefunded amount on charge (€10.00)"
 PAGE = "<html><body>Bad gateway, customer Ann</body></html>"
 

@@ -11,8 +11,8 @@ import stripe
 from hypothesis import given
 from hypothesis import strategies as st
 
-from returns_service.domain.stripe_words import ChargeSeen, DisputeSeen, RefundSeen
-from returns_service.stripe_gateway import InvalidSignature, news_from_payload, read_webhook
+from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, RefundSnapshot
+from returns_service.stripe_gateway import InvalidSignature, event_data_from_payload, read_webhook
 from tests.gateway.shapes import CREATED, body, charge, dispute, event, refund
 
 SECRET = "whsec_" + "a"
@@ -29,10 +29,10 @@ def test_a_genuine_webhook_is_news() -> None:
     news = read_webhook(payload, signed(payload), [SECRET], now=NOW)
     assert (news.id, news.type, news.livemode, news.account) == ("evt_1", "refund.failed", True, "acct_2")
     assert news.created == datetime.fromtimestamp(CREATED, UTC)
-    assert isinstance(news.object, RefundSeen)
+    assert isinstance(news.object, RefundSnapshot)
     assert news.object.status == "failed"
     assert (news.raw, news.unreadable) == (payload.decode(), None)
-    assert news_from_payload(news.raw) == news
+    assert event_data_from_payload(news.raw) == news
 
 
 @pytest.mark.parametrize("secrets", [[SECRET, OTHER], [OTHER, SECRET], ["", SECRET]])
@@ -123,12 +123,12 @@ def test_no_body_is_parsed_before_its_signature_fits(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("kind", ["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"])
 def test_refund_events_hold_refunds(kind: str) -> None:
-    assert isinstance(news_from_payload(json.dumps(event(kind))).object, RefundSeen)
+    assert isinstance(event_data_from_payload(json.dumps(event(kind))).object, RefundSnapshot)
 
 
 def test_a_refunded_charge_comes_without_its_refunds() -> None:
-    seen = news_from_payload(json.dumps(event("charge.refunded", charge()))).object
-    assert seen == ChargeSeen("ch_1", "pi_1", "eur", captured=5000, amount_refunded=1250)
+    seen = event_data_from_payload(json.dumps(event("charge.refunded", charge()))).object
+    assert seen == ChargeSnapshot("ch_1", "pi_1", "eur", captured=5000, amount_refunded=1250)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_a_refunded_charge_comes_without_its_refunds() -> None:
     ],
 )
 def test_disputes_tell_whether_they_bar(change: dict[str, Any], barred: bool) -> None:
-    seen = news_from_payload(json.dumps(event("charge.dispute.created", dispute(**change)))).object
-    assert isinstance(seen, DisputeSeen)
+    seen = event_data_from_payload(json.dumps(event("charge.dispute.created", dispute(**change)))).object
+    assert isinstance(seen, DisputeSnapshot)
     assert (seen.bars_refunds, seen.charge) == (barred, "ch_1")
 
 
@@ -159,14 +159,14 @@ def test_disputes_tell_whether_they_bar(change: dict[str, Any], barred: bool) ->
     ],
 )
 def test_disputes_tell_until_when_they_wait_for_an_answer(change: dict[str, Any], until: datetime | None) -> None:
-    seen = news_from_payload(json.dumps(event("charge.dispute.updated", dispute(**change)))).object
-    assert isinstance(seen, DisputeSeen)
+    seen = event_data_from_payload(json.dumps(event("charge.dispute.updated", dispute(**change)))).object
+    assert isinstance(seen, DisputeSnapshot)
     assert seen.answer_by == until
 
 
 @pytest.mark.parametrize("kind", ["payment_intent.succeeded", "charge.succeeded", "charge.updated", "brand.new"])
 def test_other_events_are_kept_and_say_nothing(kind: str) -> None:
-    news = news_from_payload(json.dumps(event(kind, {"anything": "goes"})))
+    news = event_data_from_payload(json.dumps(event(kind, {"anything": "goes"})))
     assert (news.object, news.unreadable) == (None, None)
 
 
@@ -180,7 +180,7 @@ def test_a_thin_event_is_kept() -> None:
         "context": "acct_2",
         "related_object": {"id": "re_1", "type": "refund", "url": "/v1/refunds/re_1"},
     }
-    news = news_from_payload(json.dumps(thin))
+    news = event_data_from_payload(json.dumps(thin))
     assert (news.object, news.unreadable, news.account) == (None, None, "acct_2")
     assert news.created == datetime(2026, 11, 2, 10, 0, 0, 123000, UTC)
 
@@ -225,14 +225,14 @@ def mutated(make: Any) -> st.SearchStrategy[dict[str, Any]]:
 
 @given(KINDS, ANYTHING | mutated(refund) | mutated(charge) | mutated(dispute))
 def test_no_object_in_a_genuine_event_raises(kind: str, thing: Any) -> None:
-    news = news_from_payload(json.dumps(event(kind, data={"object": thing})))
+    news = event_data_from_payload(json.dumps(event(kind, data={"object": thing})))
     assert (news.object is None) is (news.unreadable is not None)
 
 
 @given(mutated(event))
 def test_no_genuine_event_raises_while_it_has_an_id(odd: dict[str, Any]) -> None:
     payload = json.dumps(odd | {"id": "evt_1"})
-    assert news_from_payload(payload).raw == payload
+    assert event_data_from_payload(payload).raw == payload
 
 
 @given(st.binary(), st.text())

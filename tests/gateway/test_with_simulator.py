@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from returns_service.domain.stripe_words import Missing, PaymentSeen, RefundSeen, Refused, Unknown
+from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, Unknown
 from returns_service.stripe_gateway import StripeGateway, read_webhook
 from returns_service.stripe_simulator import Ledger, running, signature_of
 
@@ -56,12 +56,12 @@ def asked(paid: str, **changes: Any) -> dict[str, Any]:
 async def test_a_refund_is_made_once_and_seen_everywhere(gateway: StripeGateway, paid: str) -> None:
     first = await gateway.create_refund(asked(paid), key="rfd_1:1", not_after=None)
     again = await gateway.create_refund(asked(paid), key="rfd_1:1", not_after=None)
-    assert isinstance(first, RefundSeen)
-    assert isinstance(again, RefundSeen)
+    assert isinstance(first, RefundSnapshot)
+    assert isinstance(again, RefundSnapshot)
     assert (again.id, first.replayed, again.replayed) == (first.id, False, True)
     assert await gateway.retrieve_refund(first.id) == first
     payment = await gateway.read_payment(payment_intent=paid)
-    assert isinstance(payment, PaymentSeen)
+    assert isinstance(payment, PaymentSnapshot)
     assert (payment.captured, payment.refunds, payment.method) == (5000, (first,), "Visa ending 4242")
     assert await gateway.read_payment(charge=payment.charge) == payment
     assert [seen async for seen in gateway.refunds_since(LONG_AGO)] == [first]

@@ -21,7 +21,7 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from returns_service.store.database import Database
-from returns_service.store.webhook_tables import Delivery
+from returns_service.store.tables import Delivery
 from tests.processes.town import Process, Shop, Town, answering, free_port, shop_of
 from tests.worker.receivers import Arrived
 

@@ -12,9 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from returns_service.store import schema
-from returns_service.store.database import Database, Tx, is_unavailable, locked_payment
+from returns_service.store.database import Database, Tx, is_unavailable, lock_payment
 from returns_service.store.tables import Payment
-from returns_service.worker.wake import listen
+from returns_service.worker.notifications import listen
 from tests.make import a_payment, a_refund
 from tests.postgres import TEMPLATE, Postgres
 from tests.store.conftest import Clock
@@ -32,18 +32,18 @@ async def test_a_deadlock_is_done_again_as_a_whole(postgresql: Database) -> None
         async def work(tx: Tx) -> None:
             nonlocal met, tries
             tries += 1
-            await locked_payment(tx, first)
+            await lock_payment(tx, first)
             if not met:
                 met = True
                 await both_hold_one.wait()
-            (await locked_payment(tx, second)).news += 1
+            (await lock_payment(tx, second)).observations += 1
 
         await postgresql.run(work)
 
     await asyncio.gather(cross(one, two), cross(two, one))
     assert tries > 2, "no deadlock was met"
     async with postgresql.reading() as tx:
-        assert [(await tx.get_one(Payment, name)).news for name in (one, two)] == [1, 1]
+        assert [(await tx.get_one(Payment, name)).observations for name in (one, two)] == [1, 1]
 
 
 async def test_a_full_disk_is_unavailable_and_leaves_nothing_half_written(sqlite_url: str, clock: Clock) -> None:

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col, select
 
-from returns_service.commands import feed
-from returns_service.commands.deliveries import answered, fan_out
-from returns_service.domain.standard_webhooks import Attempt
+from returns_service.commands.webhook_deliveries import fan_out, record_delivery
+from returns_service.domain.webhook_signature import Attempt
+from returns_service.return_case import event_feed
 from returns_service.store.database import Database
-from returns_service.store.delivery_claims import LEASE_SECONDS, DeliveryClaim, claim_deliveries, waiting
-from returns_service.store.webhook_tables import Delivery, WebhookEndpoint
+from returns_service.store.delivery_claims import DELIVERY_LEASE_SECONDS, DeliveryClaim, claim_deliveries, waiting
+from returns_service.store.tables import Delivery, WebhookEndpoint
 from tests.store.conftest import Clock
 from tests.worker.receivers import Receivers
 
@@ -28,7 +28,7 @@ async def told(database: Database, streams: int, each: int) -> str:
     for _ in range(each):
         for return_id in returns:
             await receivers.happens(return_id)
-    await feed.bring_up_to_date(database)
+    await event_feed.bring_up_to_date(database)
     await database.run(fan_out)
     return endpoint_id
 
@@ -44,7 +44,7 @@ async def test_only_the_first_of_each_stream_is_claimed(database: Database) -> N
     assert [c.event.sequence for c in first] == [1] * 4
     assert await claim(database, endpoint_id) == []
     for one in first:
-        await database.run(lambda tx, one=one: answered(tx, one, Attempt(200, None)))  # type: ignore[misc]
+        await database.run(lambda tx, one=one: record_delivery(tx, one, Attempt(200, None)))  # type: ignore[misc]
     assert [c.event.sequence for c in await claim(database, endpoint_id)] == [2] * 4
 
 
@@ -59,7 +59,7 @@ async def test_a_claim_takes_no_more_than_its_limit_and_the_oldest_first(databas
 async def test_a_lease_that_ended_is_anothers_under_a_new_token(database: Database, clock: Clock) -> None:
     endpoint_id = await told(database, streams=1, each=2)
     (lost,) = await claim(database, endpoint_id)
-    clock.turn(LEASE_SECONDS)
+    clock.scheduled(DELIVERY_LEASE_SECONDS)
     (taken,) = await claim(database, endpoint_id)
     assert (taken.delivery_id, taken.token) == (lost.delivery_id, lost.token + 1)
 
@@ -70,7 +70,7 @@ async def test_what_an_endpoint_waits_for_is_told(database: Database, clock: Clo
         (before,) = await waiting(tx)
     assert (before.endpoint_id, before.enabled, before.due_at) == (endpoint_id, True, clock.time)
     (one,) = await claim(database, endpoint_id)
-    await database.run(lambda tx: answered(tx, one, Attempt(200, None)))
+    await database.run(lambda tx: record_delivery(tx, one, Attempt(200, None)))
     async with database.reading() as tx:
         assert [endpoint.due_at for endpoint in await waiting(tx)] == [None]
 
@@ -102,7 +102,7 @@ async def test_many_workers_at_once_keep_one_owner_and_the_order(postgresql: Dat
             for one in claims:
                 done[one.event.return_id].append(one.event.sequence)
                 under_way.discard(str(one.event.return_id))
-                await postgresql.run(lambda tx, one=one: answered(tx, one, Attempt(200, None)))  # type: ignore[misc]
+                await postgresql.run(lambda tx, one=one: record_delivery(tx, one, Attempt(200, None)))  # type: ignore[misc]
 
     async with asyncio.timeout(60):
         await asyncio.gather(*(work() for _ in range(workers)))
@@ -117,7 +117,7 @@ async def test_fan_outs_at_once_tell_everybody_once(postgresql: Database) -> Non
 
     async def tell() -> None:
         for _ in range(5):
-            await feed.bring_up_to_date(postgresql)
+            await event_feed.bring_up_to_date(postgresql)
             await postgresql.run(fan_out)
             await asyncio.sleep(0.01)
 

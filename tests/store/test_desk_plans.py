@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import event, text, update
 from sqlmodel import col
 
-from returns_service.commands import attention
-from returns_service.http.metrics import Metrics
+from returns_service.queries import desk
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import (
     Event,
@@ -22,6 +21,7 @@ from returns_service.store.tables import (
     ReturnLine,
     StripeEvent,
 )
+from returns_service.web.metrics import Metrics
 from tests.make import a_payment, a_refund, a_return
 from tests.store.conftest import Clock
 from tests.store.test_claims import copied
@@ -105,9 +105,9 @@ async def plans(database: Database, look: Any) -> list[str]:
 
 
 async def the_desk(tx: Tx) -> None:
-    beat = await attention.pulse(tx)
-    await attention.entries(tx, beat, limit=11)
-    await attention.totals(tx, beat)
+    health = await desk.system_health(tx)
+    await desk.entries(tx, health, limit=11)
+    await desk.totals(tx, health)
 
 
 def scanned(plan: str) -> set[str]:
@@ -122,7 +122,7 @@ def scanned(plan: str) -> set[str]:
 
 async def test_the_desk_reads_nothing_that_is_settled(old_shop: Database) -> None:
     async with old_shop.reading() as tx:
-        (failed,) = await attention.entries(tx, await attention.pulse(tx), limit=11) or []
+        (failed,) = await desk.entries(tx, await desk.system_health(tx), limit=11) or []
     assert failed.kind == "refund_failed"
     read = await plans(old_shop, the_desk)
     assert [scanned(plan) for plan in read] == [set()] * 3

@@ -10,7 +10,7 @@ from sqlmodel import col
 
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import IdempotencyKey, StripeEvent
-from returns_service.worker import chores
+from returns_service.worker import maintenance
 from tests.store.conftest import Clock
 
 
@@ -25,14 +25,14 @@ async def test_old_answers_and_folded_events_go_and_the_rest_stays(database: Dat
         tx.add(StripeEvent(id="evt_raised", type="t", payload="{}", received_at=old, outcome="failed"))
 
     await database.run(fill)
-    await chores.forget_old(database, idempotency_hours=24, inbox_days=4)
+    await maintenance.delete_expired(database, idempotency_hours=24, inbox_days=4)
     async with database.reading() as tx:
         keys = (await tx.execute(select(col(IdempotencyKey.key)))).scalars().all()
         events = dict((await tx.execute(select(col(StripeEvent.id), col(StripeEvent.payload)))).all())
     assert list(keys) == ["0"]
     assert events == {"evt_0": "{}", "evt_2": "{}", "evt_raised": "{}"}
-    clock.turn(3 * 86_400)
-    await chores.forget_old(database, idempotency_hours=24, inbox_days=4)
+    clock.scheduled(3 * 86_400)
+    await maintenance.delete_expired(database, idempotency_hours=24, inbox_days=4)
     async with database.reading() as tx:
         events = dict((await tx.execute(select(col(StripeEvent.id), col(StripeEvent.payload)))).all())
     assert events == {"evt_0": "{}", "evt_2": "", "evt_raised": "{}"}
@@ -41,8 +41,8 @@ async def test_old_answers_and_folded_events_go_and_the_rest_stays(database: Dat
 async def test_a_cleaning_takes_more_than_one_batch(database: Database) -> None:
     async def fill(tx: Tx) -> None:
         old = tx.now - timedelta(days=9)
-        for number in range(chores.BATCH + 1):
+        for number in range(maintenance.BATCH + 1):
             tx.add(IdempotencyKey(scope="s", key=str(number), fingerprint="f", created_at=old))
 
     await database.run(fill)
-    assert await chores.forget_old(database, idempotency_hours=24, inbox_days=4) == chores.BATCH + 1
+    assert await maintenance.delete_expired(database, idempotency_hours=24, inbox_days=4) == maintenance.BATCH + 1

@@ -15,17 +15,16 @@ from typing import Any
 import httpx
 from sqlmodel import col, select
 
-from returns_service.commands.history import By, record
 from returns_service.commands.webhook_endpoints import create_endpoint
-from returns_service.outgoing import Line
+from returns_service.return_case.events import Actor, record
 from returns_service.store.database import Database, Tx
-from returns_service.store.tables import ReturnAuthorization
-from returns_service.store.webhook_tables import Delivery, WebhookEndpoint
-from returns_service.worker.deliveries import Courier
+from returns_service.store.tables import Delivery, ReturnAuthorization, WebhookEndpoint
+from returns_service.webhook_client import WebhookClient
+from returns_service.worker.deliveries import WebhookDispatcher
 from tests.make import a_payment, a_return
 
 ADDRESS = "93.184.216.34"
-BY = By("key_shop", "req_1")
+BY = Actor("key_shop", "req_1")
 Answers = int | Exception | Callable[[dict[str, Any]], int]
 
 
@@ -63,10 +62,10 @@ class Receivers(httpx.AsyncBaseTransport):
     under_way: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     held: dict[str, asyncio.Event] = field(default_factory=dict)  # hosts that don't answer until told
     addresses: list[str] = field(default_factory=lambda: [ADDRESS])
-    courier: Courier = field(init=False)
+    dispatcher: WebhookDispatcher = field(init=False)
 
     def __post_init__(self) -> None:
-        self.courier = Courier(self.db, Line(resolve=self.resolve, transport=self))
+        self.dispatcher = WebhookDispatcher(self.db, WebhookClient(resolve=self.resolve, transport=self))
 
     async def resolve(self, host: str, port: int) -> list[str]:
         return self.addresses
@@ -91,7 +90,7 @@ class Receivers(httpx.AsyncBaseTransport):
     async def work(self) -> int:
         """Let the courier go on until nothing is due; return how many calls it made."""
         total = 0
-        while made := await deliver_due(self.courier):
+        while made := await deliver_due(self.dispatcher):
             total += made
         return total
 
@@ -133,8 +132,8 @@ class Receivers(httpx.AsyncBaseTransport):
             return await tx.get_one(WebhookEndpoint, endpoint_id)
 
 
-async def deliver_due(courier: Courier) -> int:
+async def deliver_due(dispatcher: WebhookDispatcher) -> int:
     """Make the calls that are due now; return how many."""
-    claims = await courier.claim()
-    await asyncio.gather(*(courier.deliver(claim) for claim in claims))
+    claims = await dispatcher.claim()
+    await asyncio.gather(*(dispatcher.deliver(claim) for claim in claims))
     return len(claims)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
 from sqlmodel import col, select
 
-from returns_service.commands import attention, inbox, receipts, returns, stripe_says
-from returns_service.commands.answers import shown_return
-from returns_service.commands.attention_shown import shown_page
-from returns_service.commands.cases import case_seen
-from returns_service.commands.history import By
-from returns_service.domain.stripe_words import PaymentSeen
+from returns_service.commands import receipts, returns, stripe_fold, stripe_inbox
+from returns_service.domain.stripe_objects import PaymentSnapshot
+from returns_service.queries import desk
+from returns_service.queries.desk_items import show_page
+from returns_service.return_case.events import Actor
+from returns_service.return_case.loader import load_case
+from returns_service.return_case.views import show_return
 from returns_service.store.database import Database
-from returns_service.store.reconciliation_tables import ReconciliationDifference
-from returns_service.store.tables import Refund
+from returns_service.store.tables import ReconciliationDifference, Refund
 from returns_service.stripe_gateway import StripeGateway, read_webhook
 from returns_service.stripe_simulator import Dashboard, Faults, Ledger, Request, play, signature_of
 from returns_service.worker.reconcile import Report
@@ -25,7 +26,7 @@ from tests.paying import pay_due
 
 KEY = "sk_test_" + "simulator"
 SECRET = "whsec_" + "simulator"
-BY = By("key_shop", "req_1")
+BY = Actor("key_shop", "req_1")
 SHOP_METADATA = {"customer": "c_17"}
 
 
@@ -74,7 +75,7 @@ class Shop:
         await self.gateway.close()
         await self.db.close()
 
-    def turn(self, seconds: float) -> None:
+    def scheduled(self, seconds: float) -> None:
         """Let time pass, and what it brings at Stripe happen."""
         self.time += timedelta(seconds=seconds)
         self.ledger.make_due_moves()
@@ -90,12 +91,12 @@ class Shop:
     ) -> str:
         """Return the id of an approved return."""
         seen = await self.gateway.read_payment(payment_intent=intent)
-        assert isinstance(seen, PaymentSeen)
+        assert isinstance(seen, PaymentSnapshot)
         lines = [returns.NewLine("SHIRT", units, amount)]
         asked = returns.NewReturn(order_id, "usd", lines, **{"reason": "too_small", **more})
 
         async def work(tx: Any) -> str:
-            payment = await stripe_says.payment_adopted(tx, By("stripe"), seen)
+            payment = await stripe_fold.adopt_payment(tx, Actor("stripe"), seen)
             case = await returns.create(tx, BY, payment, asked)
             await returns.approve(tx, BY, case.row.id, note=None, override_reason=None)
             return case.row.id
@@ -111,7 +112,7 @@ class Shop:
     async def seen(self, return_id: str) -> dict[str, Any]:
         """Return a return as the API shows it."""
         async with self.db.reading() as tx:
-            return shown_return(await case_seen(tx, BY, return_id))
+            return show_return(await load_case(tx, BY, return_id))
 
     async def work(self) -> None:
         """Let the worker send what is due."""
@@ -125,7 +126,7 @@ class Shop:
             news = read_webhook(
                 body, signature_of(body, SECRET, self.time.timestamp()), [SECRET], now=self.time.timestamp()
             )
-            await self.db.run(lambda tx, news=news: inbox.receive(tx, By("stripe"), news, livemode=False))  # type: ignore[misc]
+            await self.db.run(partial(stripe_inbox.receive, by=Actor("stripe"), news=news, livemode=False))
             self.ledger.delivered(mail)
 
     def lose_mail(self) -> None:
@@ -152,10 +153,10 @@ class Shop:
     async def desk(self, kind: str | None = None) -> dict[str, Any]:
         """Return the desk as the API shows it."""
         async with self.db.reading() as tx:
-            beat = await attention.pulse(tx)
-            found = await attention.entries(tx, beat, limit=100, kind=kind)
+            health = await desk.system_health(tx)
+            found = await desk.entries(tx, health, limit=100, kind=kind)
             assert found is not None
-            return await shown_page(tx, found, beat, await attention.totals(tx, beat), has_more=False)
+            return await show_page(tx, found, health, await desk.totals(tx, health), has_more=False)
 
     async def waiting(self) -> list[tuple[str, str, list[str]]]:
         """Return what is on the desk: kinds, codes and what can be done."""

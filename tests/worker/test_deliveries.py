@@ -10,21 +10,21 @@ from typing import Any
 import httpx
 import pytest
 
-from returns_service.commands import deliveries
-from returns_service.commands.answers import shown_event
-from returns_service.commands.deliveries import AT_ONCE, retry_delivery, shown_delivery
-from returns_service.commands.privacy import forget
+from returns_service.commands import webhook_deliveries
+from returns_service.commands.erasure import forget
+from returns_service.commands.webhook_deliveries import AT_ONCE, retry_delivery, show_delivery
 from returns_service.commands.webhook_endpoints import (
     delete_endpoint,
     ping_endpoint,
     rotate_secret,
-    shown_endpoint,
+    show_endpoint,
     update_endpoint,
 )
-from returns_service.domain.standard_webhooks import Attempt
-from returns_service.store.delivery_claims import LEASE_SECONDS
+from returns_service.domain.webhook_signature import Attempt
+from returns_service.return_case.views import show_event
+from returns_service.store.delivery_claims import DELIVERY_LEASE_SECONDS
 from returns_service.store.tables import Event
-from returns_service.worker import chores
+from returns_service.worker import maintenance
 from returns_service.worker.deliveries import ENDPOINT_CALLS
 from tests.worker.receivers import BY, Receivers, deliver_due
 from tests.worker.shop import Shop
@@ -47,7 +47,7 @@ async def test_each_event_arrives_once_signed_and_as_the_api_shows_it(shop: Shop
         assert not call.verified_with("whsec_" + "A" * 43 + "=", shop.seconds())
         assert call.headers["content-type"] == "application/json"
         async with shop.db.reading() as tx:
-            assert call.event == shown_event(await tx.get_one(Event, call.headers["webhook-id"]))
+            assert call.event == show_event(await tx.get_one(Event, call.headers["webhook-id"]))
     assert {row.status for row in await to.deliveries(endpoint_id=endpoint_id)} == {"delivered"}
     assert await to.work() == 0
 
@@ -56,7 +56,7 @@ async def test_more_events_than_one_look_takes_arrive_in_their_order(shop: Shop,
     await to.listens()
     happened = await to.happens(await to.a_return(), count=AT_ONCE + 5)
     for _ in range(len(happened) + 2):
-        await deliver_due(to.courier)
+        await deliver_due(to.dispatcher)
     assert to.told() == happened
 
 
@@ -75,7 +75,7 @@ async def test_every_call_of_a_delivery_has_the_same_id_and_body(shop: Shop, to:
     (event_id,) = await to.happens(await to.a_return())
     to.answers["shop.test"] = 500
     for seconds in (0, 5, 30):
-        shop.turn(seconds)
+        shop.scheduled(seconds)
         assert await to.work() == 1
     assert to.told() == [event_id] * 3
     assert len({call.body for call in to.arrived}) == 1
@@ -92,24 +92,24 @@ async def test_the_schedule_ends_after_three_days_with_a_disabled_endpoint(shop:
     assert await to.work() == 1
     while (row := (await to.deliveries(event_id=first))[0]).next_attempt_at is not None:
         assert await to.work() == 0
-        shop.turn((row.next_attempt_at - shop.time).total_seconds())
+        shop.scheduled((row.next_attempt_at - shop.time).total_seconds())
         assert await to.work() == 1
         calls.append(int((shop.time - began).total_seconds()))
     assert calls[:6] == [0, 5, 35, 335, 2135, 9335]
     assert {later - sooner for sooner, later in pairwise(calls[5:])} == {6 * 3600}
     assert calls[-2] < 3 * DAY <= calls[-1]
-    shown = shown_delivery(row)
+    shown = show_delivery(row)
     assert [entry["status"] for entry in shown["attempts"]] == [503] * len(calls)
     assert shown["status"] == "dead"
     assert "3 days" in shown["reason"]
     assert "It answered 503." in shown["reason"]
-    endpoint = shown_endpoint(await to.endpoint(endpoint_id), shop.time)
+    endpoint = show_endpoint(await to.endpoint(endpoint_id), shop.time)
     assert (endpoint["status"], endpoint["disabled_at"]) == ("disabled", shop.time.strftime("%Y-%m-%dT%H:%M:%SZ"))
     assert "3 days" in endpoint["disabled_reason"]
     (waited,) = await to.deliveries(event_id=second)
     assert (waited.status, waited.attempts) == ("dead", [])
     assert "disabled" in str(waited.reason)
-    shop.turn(30 * DAY)
+    shop.scheduled(30 * DAY)
     assert await to.work() == 0
 
 
@@ -133,7 +133,7 @@ async def test_what_was_missed_three_months_ago_is_not_told_any_more(shop: Shop,
     endpoint_id, _ = await to.listens()
     await shop.db.run(lambda tx: update_endpoint(tx, BY, endpoint_id, {"status": "disabled"}))
     await to.happens()
-    shop.turn(91 * DAY)
+    shop.scheduled(91 * DAY)
     late = await to.happens()
     await shop.db.run(lambda tx: update_endpoint(tx, BY, endpoint_id, {"status": "enabled"}))
     await to.work()
@@ -169,7 +169,7 @@ async def test_a_later_event_of_a_return_waits_and_other_returns_dont(shop: Shop
     assert second not in to.told()
     assert third not in to.told()
     to.answers.clear()
-    shop.turn(5)
+    shop.scheduled(5)
     await to.work()
     assert to.told()[-3:] == [first, second, third]
 
@@ -179,7 +179,7 @@ async def test_what_waits_says_until_when_and_goes_as_soon_as_it_may(shop: Shop,
     first, second, third = await to.happens(await to.a_return(), count=3)
     to.answers["shop.test"] = 500
     for seconds in (0, 5, 30):
-        shop.turn(seconds)
+        shop.scheduled(seconds)
         await to.work()
     due = {row.next_attempt_at for row in await to.deliveries()}
     assert due == {shop.time + timedelta(minutes=5)}
@@ -201,7 +201,7 @@ async def test_one_event_that_nobody_can_take_doesnt_disable_an_endpoint_that_ta
     for _ in range(30):
         await to.work()
         await to.happens()
-        shop.turn(6 * 3600)
+        shop.scheduled(6 * 3600)
     (dead,) = await to.deliveries(event_id=bad)
     assert dead.status == "dead"
     assert "while others arrived" in str(dead.reason)
@@ -244,7 +244,7 @@ async def test_by_hand_a_disabled_endpoint_is_called_once(shop: Shop, to: Receiv
 async def test_both_secrets_sign_for_a_day_after_a_rotation(shop: Shop, to: Receivers) -> None:
     endpoint_id, oldest = await to.listens()
     _, old = await shop.db.run(lambda tx: rotate_secret(tx, endpoint_id))
-    shop.turn(DAY / 2)
+    shop.scheduled(DAY / 2)
     _, new = await shop.db.run(lambda tx: rotate_secret(tx, endpoint_id))
 
     async def verifying() -> list[bool]:
@@ -253,9 +253,9 @@ async def test_both_secrets_sign_for_a_day_after_a_rotation(shop: Shop, to: Rece
         return [to.arrived[-1].verified_with(secret, shop.seconds()) for secret in (oldest, old, new)]
 
     assert await verifying() == [True, True, True]
-    shop.turn(DAY / 2)
+    shop.scheduled(DAY / 2)
     assert await verifying() == [False, True, True]
-    shop.turn(DAY / 2)
+    shop.scheduled(DAY / 2)
     assert await verifying() == [False, False, True]
 
 
@@ -316,17 +316,17 @@ async def test_a_name_that_leads_inside_later_on_is_not_called(to: Receivers) ->
 async def test_a_call_that_was_never_written_back_is_made_again(shop: Shop, to: Receivers) -> None:
     await to.listens()
     (event_id,) = await to.happens()
-    (lost,) = await to.courier.claim()
+    (lost,) = await to.dispatcher.claim()
     assert await to.work() == 0
-    shop.turn(LEASE_SECONDS)
-    (taken,) = await to.courier.claim()
+    shop.scheduled(DELIVERY_LEASE_SECONDS)
+    (taken,) = await to.dispatcher.claim()
     assert taken.delivery_id == lost.delivery_id
-    await shop.db.run(lambda tx: deliveries.answered(tx, lost, Attempt(500, "It answered 500.")))
+    await shop.db.run(lambda tx: webhook_deliveries.record_delivery(tx, lost, Attempt(500, "It answered 500.")))
     (row,) = await to.deliveries()
     assert (row.attempts, row.failures) == ([], 0)
-    await to.courier.deliver(taken)
+    await to.dispatcher.deliver(taken)
     assert to.told() == [event_id]
-    await shop.db.run(lambda tx: deliveries.answered(tx, lost, Attempt(410, "It answered 410.")))
+    await shop.db.run(lambda tx: webhook_deliveries.record_delivery(tx, lost, Attempt(410, "It answered 410.")))
     (row,) = await to.deliveries()
     assert (row.status, len(row.attempts)) == ("delivered", 1)
 
@@ -334,22 +334,22 @@ async def test_a_call_that_was_never_written_back_is_made_again(shop: Shop, to: 
 async def test_an_answer_that_comes_after_the_endpoint_was_deleted_changes_nothing(shop: Shop, to: Receivers) -> None:
     endpoint_id, _ = await to.listens()
     await to.happens(count=2)
-    claims = await to.courier.claim()
+    claims = await to.dispatcher.claim()
     await shop.db.run(lambda tx: delete_endpoint(tx, endpoint_id))
     for claim, status in zip(claims, (200, 410), strict=True):
         to.answers["shop.test"] = status
-        await to.courier.deliver(claim)
+        await to.dispatcher.deliver(claim)
     assert await to.deliveries() == []
 
 
 async def test_an_answer_that_comes_after_the_endpoint_was_disabled_counts(shop: Shop, to: Receivers) -> None:
     endpoint_id, _ = await to.listens()
     await to.happens(count=2)
-    claims = await to.courier.claim()
+    claims = await to.dispatcher.claim()
     await shop.db.run(lambda tx: update_endpoint(tx, BY, endpoint_id, {"status": "disabled"}))
     for claim, status in zip(claims, (200, 500), strict=True):
         to.answers["shop.test"] = status
-        await to.courier.deliver(claim)
+        await to.dispatcher.deliver(claim)
     assert [(row.status, len(row.attempts)) for row in await to.deliveries()] == [("delivered", 1), ("dead", 1)]
 
 
@@ -359,12 +359,12 @@ async def test_an_answer_from_before_a_change_does_not_undo_it(
 ) -> None:
     endpoint_id, _ = await to.listens()
     (event_id,) = await to.happens()
-    (claim,) = await to.courier.claim()
+    (claim,) = await to.dispatcher.claim()
     if "status" in change:
         await shop.db.run(lambda tx: update_endpoint(tx, BY, endpoint_id, {"status": "disabled"}))
     await shop.db.run(lambda tx: update_endpoint(tx, BY, endpoint_id, change))
     to.answers["shop.test"] = 410
-    await to.courier.deliver(claim)
+    await to.dispatcher.deliver(claim)
     assert (await to.endpoint(endpoint_id)).status == "enabled"
     to.answers.clear()
     await to.work()
@@ -377,12 +377,12 @@ async def test_a_hanging_endpoint_has_only_so_many_calls_and_holds_up_nobody(to:
     await to.listens("good.test")
     to.held["hangs.test"] = asyncio.Event()
     happened = await to.happens(count=ENDPOINT_CALLS - 3)
-    await to.courier.once()
+    await to.dispatcher.once()
     happened += await to.happens(count=2 * ENDPOINT_CALLS)
 
     async def working() -> None:
         while True:
-            await to.courier.once()
+            await to.dispatcher.once()
 
     work = asyncio.create_task(working())
     async with asyncio.timeout(30):
@@ -396,7 +396,7 @@ async def test_a_hanging_endpoint_has_only_so_many_calls_and_holds_up_nobody(to:
         while len(to.told("hangs.test")) < len(happened):
             await asyncio.sleep(0.01)
     work.cancel()
-    await to.courier.finish(5)
+    await to.dispatcher.finish(5)
     assert {row.status for row in await to.deliveries()} == {"delivered"}
 
 
@@ -405,13 +405,13 @@ async def test_a_stop_lets_calls_end_and_leaves_the_rest_to_their_lease(shop: Sh
     await to.listens("slow.test")
     to.held = {"hangs.test": asyncio.Event(), "slow.test": asyncio.Event()}
     await to.happens()
-    await to.courier.once()
+    await to.dispatcher.once()
     asyncio.get_running_loop().call_later(0.1, to.held["slow.test"].set)
-    await to.courier.finish(1)
-    assert to.courier.in_flight == {}
+    await to.dispatcher.finish(1)
+    assert to.dispatcher.in_flight == {}
     assert sorted(row.status for row in await to.deliveries()) == ["delivered", "pending"]
     to.held.clear()
-    shop.turn(LEASE_SECONDS)
+    shop.scheduled(DELIVERY_LEASE_SECONDS)
     assert await to.work() == 1
 
 
@@ -427,7 +427,7 @@ async def test_at_another_url_what_waits_goes_at_once(shop: Shop, to: Receivers)
 
 async def test_arrived_deliveries_go_with_the_inbox_and_dead_ones_wait_longer(shop: Shop, to: Receivers) -> None:
     async def left() -> list[str]:
-        await chores.forget_old(shop.db, idempotency_hours=24, inbox_days=30)
+        await maintenance.delete_expired(shop.db, idempotency_hours=24, inbox_days=30)
         return sorted(row.status for row in await to.deliveries())
 
     endpoint_id, _ = await to.listens()
@@ -436,11 +436,11 @@ async def test_arrived_deliveries_go_with_the_inbox_and_dead_ones_wait_longer(sh
     to.answers["shop.test"] = 410
     await to.happens()
     await to.work()
-    shop.turn(29 * DAY)
+    shop.scheduled(29 * DAY)
     assert await left() == ["dead", "delivered"]
-    shop.turn(2 * DAY)
+    shop.scheduled(2 * DAY)
     assert await left() == ["dead"]
-    shop.turn(60 * DAY)
+    shop.scheduled(60 * DAY)
     assert await left() == []
     assert (await to.endpoint(endpoint_id)).status == "disabled"
 
@@ -455,7 +455,7 @@ async def test_deliveries_hold_nothing_of_a_person_and_send_what_is_left_of_an_e
     to.arrived.clear()
     to.answers.clear()
     await shop.db.run(lambda tx: forget(tx, BY, order_id="order_1"))
-    shop.turn(timedelta(hours=6).total_seconds())
+    shop.scheduled(timedelta(hours=6).total_seconds())
     await to.work()
     mine: list[Any] = [call for call in to.arrived if call.event["return"] == return_id]
     assert len(mine) >= 2

@@ -11,27 +11,27 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col, select
 
-from returns_service.commands import desk, inbox, receipts, refunds, returns
-from returns_service.commands.history import By
-from returns_service.commands.refunds import Asked
+from returns_service.commands import receipts, refund_actions, refunds, returns, stripe_inbox
+from returns_service.commands.refund_attempts import STUCK_AFTER
+from returns_service.commands.refunds import RefundRequest
 from returns_service.commands.returns import Outside
-from returns_service.commands.stripe_answered import STUCK_AFTER
-from returns_service.commands.stripe_says import payment_named
+from returns_service.commands.stripe_fold import find_payment_id
 from returns_service.domain.policy import DEFAULT
-from returns_service.domain.stripe_words import StripeNews
-from returns_service.store.database import locked_payment
-from returns_service.store.pace import BREAK_AFTER
+from returns_service.domain.stripe_objects import StripeEventData
+from returns_service.return_case.events import Actor
+from returns_service.store.database import lock_payment
+from returns_service.store.stripe_throttle import BREAK_AFTER
 from returns_service.store.tables import Event, ReceiptLine, Refund, StripeEvent
 from returns_service.stripe_gateway import StripeSilent
-from returns_service.worker import chores
+from returns_service.worker import maintenance
+from returns_service.worker.missed_events import SWEEP_EVERY_SECONDS, pull_missed_events
 from returns_service.worker.reconcile import reconcile
-from returns_service.worker.sweeps import EVERY_SECONDS, pull_missed_events
 from tests.paying import pay_due
 from tests.worker.shop import BY, Shop
 
 HOUR, DAY = 3600, 86_400
 REFUNDS = "/v1/refunds"
-STRIPE = By("stripe")
+STRIPE = Actor("stripe")
 
 
 async def due(shop: Shop, *, units: int = 1, card: str = "pm_card_visa") -> tuple[str, str]:
@@ -45,7 +45,7 @@ async def due(shop: Shop, *, units: int = 1, card: str = "pm_card_visa") -> tupl
 async def later(shop: Shop, seconds: float, times: int = 1) -> None:
     """Let time pass in steps, with the worker at work after each."""
     for _ in range(times):
-        shop.turn(seconds)
+        shop.scheduled(seconds)
         await shop.work()
 
 
@@ -69,7 +69,7 @@ async def test_a_shop_where_all_goes_well_has_an_empty_desk(shop: Shop) -> None:
 async def test_a_failed_refund_waits_until_it_is_settled_outside(shop: Shop) -> None:
     _, return_id = await due(shop, card="pm_card_refundFail")
     await shop.work()
-    shop.turn(1)
+    shop.scheduled(1)
     await shop.deliver()
     (item,) = (await shop.desk())["data"]
     row = await the_refund(shop)
@@ -86,7 +86,7 @@ async def test_a_failed_refund_waits_until_it_is_retried(shop: Shop) -> None:
     shop.dashboard.fail(str(refund.stripe_refund), "declined")
     await shop.deliver()
     assert await shop.waiting() == [("refund_failed", "refund_failed", ["retry", "settle_outside"])]
-    await shop.db.run(lambda tx: desk.retry_one(tx, BY, refund.id, amount=None, override_reason=None))
+    await shop.db.run(lambda tx: refund_actions.retry_refund(tx, BY, refund.id, amount=None, override_reason=None))
     assert await shop.waiting() == []
 
 
@@ -109,7 +109,7 @@ async def test_a_refund_nobody_knows_the_outcome_of_waits_from_the_sixth_try_on(
     assert await shop.waiting() == [("refund_unknown", "no_answer", ["check"])]
     async with shop.db.reading() as tx:
         assert (await tx.exec(select(Event).where(col(Event.type) == "refund.stuck"))).all()
-    shop.turn(15 * 60)
+    shop.scheduled(15 * 60)
     (item,) = (await shop.desk("refund_unknown"))["data"]
     assert item["actions"] == ["check", "send_again"]
     assert "nobody knows" in item["message"]
@@ -148,7 +148,7 @@ async def test_money_that_moved_twice_waits_until_somebody_says_what_was_agreed(
     assert (item["kind"], item["refund"], item["amount"]) == ("payment_overpaid", second.id, 3000)
     assert first.id in item["message"]
     assert item["actions"] == ["acknowledge"]
-    await shop.db.run(lambda tx: desk.acknowledge(tx, BY, second.id, "The customer sent it back."))
+    await shop.db.run(lambda tx: refund_actions.acknowledge(tx, BY, second.id, "The customer sent it back."))
     assert await shop.waiting() == []
     async with shop.db.reading() as tx:
         chosen = select(Event).where(col(Event.refund_id) == second.id, col(Event.type) == "payment.updated")
@@ -231,7 +231,9 @@ async def test_a_refund_that_the_payment_has_too_little_for_is_barred(shop: Shop
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["code"], item["amount"]) == ("refund_barred", "amount_exceeds_refundable", 9000)
     assert item["actions"] == ["refund", "settle_outside"]
-    await shop.db.run(lambda tx: refunds.refund(tx, BY, return_id, Asked(amount=1000, reason="All that is left.")))
+    await shop.db.run(
+        lambda tx: refunds.refund(tx, BY, return_id, RefundRequest(amount=1000, reason="All that is left."))
+    )
     assert await shop.waiting() == []
 
 
@@ -281,36 +283,36 @@ async def test_an_event_that_nobody_can_fold_waits_from_the_fifth_try_on(shop: S
     whole = json.loads(good)
     bad = json.dumps({**whole, "data": {"object": {**whole["data"]["object"], "id": 7}}})
     name, kind, error = mail.event["id"], mail.event["type"], "`id` is no text"
-    news = StripeNews(name, kind, shop.time, False, None, None, bad, unreadable=error)
-    await shop.db.run(lambda tx: inbox.receive(tx, STRIPE, news, livemode=False))
+    news = StripeEventData(name, kind, shop.time, False, None, None, bad, unreadable=error)
+    await shop.db.run(lambda tx: stripe_inbox.receive(tx, STRIPE, news, livemode=False))
     for _ in range(4):
         assert await shop.waiting() == []
-        shop.turn(6 * HOUR)
-        assert await chores.fold_again(shop.db, STRIPE, livemode=False)
+        shop.scheduled(6 * HOUR)
+        assert await maintenance.refold_event(shop.db, STRIPE, livemode=False)
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["stripe_event"], item["attempts"]) == ("stripe_event", news.id, 5)
     assert item["next_attempt_at"] is not None
     assert f"ValueError: {error}" in item["message"]
     await shop.execute(update(StripeEvent).values(payload=good))  # as if a newer release could read it
-    shop.turn(6 * HOUR)
-    assert await chores.fold_again(shop.db, STRIPE, livemode=False)
+    shop.scheduled(6 * HOUR)
+    assert await maintenance.refold_event(shop.db, STRIPE, livemode=False)
     assert await shop.waiting() == []
 
 
 async def test_stripes_list_that_cannot_be_read_waits_from_an_hour_on(shop: Shop) -> None:
     async def pulled(seconds: float) -> int | None:
-        shop.turn(seconds)
+        shop.scheduled(seconds)
         return await pull_missed_events(shop.db, shop.gateway, STRIPE, livemode=False)
 
     assert await pulled(0) == 0
     shop.faults.arm("503_html", method="GET", path="/v1/events")
     for _ in range(11):
-        assert await pulled(EVERY_SECONDS) == 0
+        assert await pulled(SWEEP_EVERY_SECONDS) == 0
     assert await shop.waiting() == []
-    await pulled(2 * EVERY_SECONDS)
+    await pulled(2 * SWEEP_EVERY_SECONDS)
     assert await shop.waiting() == [("stripe_silent", "events_not_listed", [])]
     shop.faults.disarm()
-    await pulled(EVERY_SECONDS)
+    await pulled(SWEEP_EVERY_SECONDS)
     assert await shop.waiting() == []
 
 
@@ -318,11 +320,11 @@ async def test_a_comparison_that_never_ends_waits_from_a_day_on(shop: Shop) -> N
     await shop.refunded()
     shop.faults.arm("503_html", method="GET", path="/v1/refunds")
     for hours in (0, 12, 11):
-        shop.turn(hours * HOUR)
+        shop.scheduled(hours * HOUR)
         with pytest.raises(StripeSilent):
             await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=False)
         assert await shop.waiting() == []
-    shop.turn(2 * HOUR)
+    shop.scheduled(2 * HOUR)
     assert await shop.waiting() == [("stripe_silent", "comparison_unfinished", [])]
     shop.faults.disarm()
     await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=False)
@@ -333,7 +335,7 @@ async def test_a_stripe_that_gives_no_answer_waits_once_for_all(shop: Shop) -> N
     await due(shop)
     shop.faults.arm("drop_before", method="*", path="*")
     for _ in range(BREAK_AFTER):
-        shop.turn(300)
+        shop.scheduled(300)
         await pay_due(shop.db, shop.gateway)
     (first, *_) = (await shop.desk())["data"]
     assert (first["kind"], first["code"]) == ("stripe_silent", "calls_pause")
@@ -348,7 +350,7 @@ async def test_refunds_that_wait_for_a_silent_stripe_are_not_laid_on_the_worker(
         await shop.count(await shop.a_return(await shop.pay(), order_id=f"order_{number}"))
     shop.faults.arm("drop_before", method="*", path="*")
     for _ in range(2 * BREAK_AFTER):
-        shop.turn(60)
+        shop.scheduled(60)
         await pay_due(shop.db, shop.gateway)
     found = {item["kind"]: item for item in (await shop.desk())["data"]}
     assert found["stripe_silent"]["code"] == "calls_pause"
@@ -359,9 +361,9 @@ async def test_refunds_that_wait_for_a_silent_stripe_are_not_laid_on_the_worker(
 async def test_refunds_that_nobody_looks_at_wait_once_for_all(shop: Shop) -> None:
     for number in range(3):
         await shop.count(await shop.a_return(await shop.pay(), order_id=f"order_{number}"))
-    shop.turn(9 * 60)
+    shop.scheduled(9 * 60)
     assert await shop.waiting() == []
-    shop.turn(2 * 60)
+    shop.scheduled(2 * 60)
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["code"]) == ("work_overdue", "refunds_overdue")
     assert item["message"].startswith("3 refunds")
@@ -378,7 +380,7 @@ async def test_what_a_comparison_found_waits_until_it_is_repaired(shop: Shop) ->
     assert (item["kind"], item["code"], item["refund"]) == ("difference", "other_status", refund.id)
     assert (item["amount"], item["return"]) == (3000, refund.return_id)
     assert "--fix" in item["advice"]
-    shop.turn(1)
+    shop.scheduled(1)
     await reconcile(shop.db, shop.gateway, since, fix=True)
     assert await shop.waiting() == []
 
@@ -391,12 +393,12 @@ async def test_what_a_policy_leaves_to_people_waits_for_them(shop: Shop, monkeyp
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["code"], item["amount"]) == ("return_to_decide", "refund_on_manual", 3000)
     assert (item["return"], item["actions"]) == (return_id, ["refund", "settle_outside"])
-    shop.turn(60)
-    await shop.db.run(lambda tx: refunds.refund(tx, BY, return_id, Asked(amount=1000, reason="Worn.")))
+    shop.scheduled(60)
+    await shop.db.run(lambda tx: refunds.refund(tx, BY, return_id, RefundRequest(amount=1000, reason="Worn.")))
     await shop.work()
     await shop.deliver()
     assert await shop.waiting() == [], "less was decided, so nothing is due"
-    shop.turn(60)
+    shop.scheduled(60)
     await shop.count(return_id, 2)
     assert await shop.waiting() == [("return_to_decide", "refund_on_manual", ["refund", "settle_outside"])]
     await settle_outside(shop, return_id)
@@ -428,7 +430,7 @@ async def test_a_return_that_is_worth_nothing_waits_to_be_closed(shop: Shop) -> 
     assert await shop.waiting() == [], "the dock's turn"
     async with shop.db.reading() as tx:
         waiting = (await tx.exec(select(ReceiptLine).where(col(ReceiptLine.accepted).is_(None)))).one()
-    found = [receipts.Inspected(waiting.line_id, "wrong_item", "return_to_customer")]
+    found = [receipts.InspectionFinding(waiting.line_id, "wrong_item", "return_to_customer")]
     await shop.db.run(lambda tx: receipts.inspect(tx, BY, return_id, waiting.receipt_id, found))
     assert await shop.waiting() == [("return_to_decide", "nothing_due", ["close"])]
     await shop.db.run(lambda tx: returns.close(tx, BY, return_id, "Told the customer."))
@@ -438,7 +440,7 @@ async def test_a_return_that_is_worth_nothing_waits_to_be_closed(shop: Shop) -> 
 async def test_the_most_urgent_comes_first_and_then_the_oldest(shop: Shop) -> None:
     old, young = await shop.refunded(), await shop.refunded()
     for refund in (young, old):
-        shop.turn(1)
+        shop.scheduled(1)
         shop.dashboard.fail(str(refund.stripe_refund))
         await shop.deliver()
     shop.ledger.settings.balance = "short_refuses"
@@ -453,9 +455,9 @@ async def standalone(shop: Shop, intent: str) -> str:
     """Return the id of a new refund of no return."""
 
     async def work(tx: Any) -> str:
-        payment_id = await payment_named(tx, payment_intent=intent, charge=None)
-        payment = await locked_payment(tx, str(payment_id))
-        return (await refunds.standalone(tx, BY, payment, amount=100, reason=None, metadata={})).id
+        payment_id = await find_payment_id(tx, payment_intent=intent, charge=None)
+        payment = await lock_payment(tx, str(payment_id))
+        return (await refunds.refund_payment(tx, BY, payment, amount=100, reason=None, metadata={})).id
 
     return await shop.db.run(work)
 
@@ -472,7 +474,7 @@ async def test_a_refund_of_no_return_is_offered_only_what_its_payment_allows(sho
     await shop.deliver()
     assert await shop.waiting() == [("refund_failed", "refund_failed", ["settle_outside"])]
     asked = Outside("bank_transfer", "transfer 2", refund=row)
-    await shop.db.run(lambda tx: desk.settle_one_outside(tx, BY, row, asked))
+    await shop.db.run(lambda tx: refund_actions.settle_refund_outside(tx, BY, row, asked))
     assert await shop.waiting() == []
 
 
@@ -480,9 +482,9 @@ async def test_what_a_person_took_back_before_it_was_sent_is_decided(shop: Shop)
     intent = await shop.pay()
     return_id = await shop.a_return(intent)
     row = await standalone(shop, intent)
-    await shop.db.run(lambda tx: desk.cancel_unsent(tx, BY, row))
+    await shop.db.run(lambda tx: refund_actions.cancel_unsent(tx, BY, row))
     assert await shop.waiting() == []
     await shop.count(return_id)
     ours = await the_refund(shop)
-    await shop.db.run(lambda tx: desk.cancel_unsent(tx, BY, ours.id))
+    await shop.db.run(lambda tx: refund_actions.cancel_unsent(tx, BY, ours.id))
     assert await shop.waiting() == [("refund_failed", "withdrawn", ["retry", "settle_outside"])], "the return is due"

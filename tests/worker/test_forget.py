@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import insert, text, update
 from sqlmodel import col, select
 
-from returns_service.commands import desk, idempotency, privacy, receipts, refunds, returns
-from returns_service.commands.answers import shown_return
-from returns_service.commands.cases import case_seen
+from returns_service.commands import erasure, idempotency, receipts, refund_actions, refunds, returns
+from returns_service.commands.erasure import REDACTED
 from returns_service.commands.idempotency import Remembered
-from returns_service.commands.privacy import GONE
 from returns_service.domain.problems import Problem
+from returns_service.return_case.loader import load_case
+from returns_service.return_case.views import show_return
 from returns_service.store.tables import Event, IdempotencyKey, ReturnAuthorization, ReturnLine, StripeEvent
-from returns_service.worker.chores import forget_old
+from returns_service.worker.maintenance import delete_expired
 from tests.paying import pay_due
 from tests.worker.shop import BY, Shop
 
@@ -54,13 +54,13 @@ async def a_persons_return(shop: Shop, *, order_id: str = "order_7") -> str:
     extra = [receipts.Undeclared("HAT", 1, "a hat of Mrs. Muster")]
     await shop.db.run(lambda tx: receipts.receive(tx, BY, return_id, [], extra, None))
     kind = refunds.Adjustment("goodwill", 100, "for Mrs. Muster")
-    asked = refunds.Asked(adjustments=[kind], reason="Muster called", override_reason="Muster was promised it")
+    asked = refunds.RefundRequest(adjustments=[kind], reason="Muster called", override_reason="Muster was promised it")
     await shop.db.run(lambda tx: refunds.refund(tx, BY, return_id, asked))
     await shop.work()
     await shop.deliver()
 
     async def keep_an_answer(tx: Any) -> None:
-        body = json.dumps(shown_return(await case_seen(tx, BY, return_id)))
+        body = json.dumps(show_return(await load_case(tx, BY, return_id)))
         await idempotency.begin(tx, "key_shop /v1/returns", return_id, "f")
         await idempotency.remember(tx, "key_shop /v1/returns", return_id, Remembered(201, {}, body))
 
@@ -80,7 +80,7 @@ async def test_nothing_personal_is_left_and_no_money_is_lost(shop: Shop, named: 
     before = money(await shop.seen(return_id))
     rows = [(r.id, r.amount, r.status, r.stripe_refund) for r in await shop.refunds()]
     assert CANARY in await everything(shop)
-    done = await shop.db.run(lambda tx: privacy.forget(tx, BY, **named))
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, **named))
     assert done.returns == [return_id]
     assert done.left == []
     left = await everything(shop)
@@ -88,15 +88,15 @@ async def test_nothing_personal_is_left_and_no_money_is_lost(shop: Shop, named: 
     assert EMAIL.lower() not in left.lower()
     after = await shop.seen(return_id)
     assert money(after) == before
-    assert (after["metadata"], after["customer_email"], after["reason"]) == ({"phone": GONE}, None, GONE)
+    assert (after["metadata"], after["customer_email"], after["reason"]) == ({"phone": REDACTED}, None, REDACTED)
     assert [(r.id, r.amount, r.status, r.stripe_refund) for r in await shop.refunds()] == rows
 
 
 async def test_it_is_one_event_and_the_second_time_nothing(shop: Shop) -> None:
     return_id = await a_persons_return(shop)
     version = (await shop.seen(return_id))["version"]
-    await shop.db.run(lambda tx: privacy.forget(tx, BY, order_id="order_7"))
-    again = await shop.db.run(lambda tx: privacy.forget(tx, BY, order_id="order_7"))
+    await shop.db.run(lambda tx: erasure.forget(tx, BY, order_id="order_7"))
+    again = await shop.db.run(lambda tx: erasure.forget(tx, BY, order_id="order_7"))
     assert (again.returns, again.counts.total()) == ([], 0)
     assert (await shop.seen(return_id))["version"] == version + 1
     async with shop.db.reading() as tx:
@@ -110,13 +110,13 @@ async def test_others_are_not_forgotten(shop: Shop) -> None:
     await a_persons_return(shop)
     other = await a_persons_return(shop, order_id="order_8")
     before = await shop.seen(other)
-    await shop.db.run(lambda tx: privacy.forget(tx, BY, order_id="order_7"))
+    await shop.db.run(lambda tx: erasure.forget(tx, BY, order_id="order_7"))
     assert await shop.seen(other) == before
 
 
 async def test_a_reason_of_the_catalogue_stays_since_fees_depend_on_it(shop: Shop) -> None:
     return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL)
-    await shop.db.run(lambda tx: privacy.forget(tx, BY, email=EMAIL))
+    await shop.db.run(lambda tx: erasure.forget(tx, BY, email=EMAIL))
     assert (await shop.seen(return_id))["reason"] == "too_small"
 
 
@@ -126,14 +126,14 @@ async def test_an_unanswered_refund_keeps_what_stripe_must_be_asked_with(shop: S
     shop.faults.arm("drop_after", count=1, path="/v1/refunds")
     await pay_due(shop.db, shop.gateway)
     assert [r.status for r in await shop.refunds()] == ["unknown"]
-    done = await shop.db.run(lambda tx: privacy.forget(tx, BY, email=EMAIL))
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, email=EMAIL))
     assert done.left
-    shop.turn(60)
+    shop.scheduled(60)
     await shop.work()
     (row,) = await shop.refunds()
     assert (row.status, row.generation) == ("succeeded", 1)
     await shop.deliver()
-    rest = await shop.db.run(lambda tx: privacy.forget(tx, BY, order_id="order_1"))
+    rest = await shop.db.run(lambda tx: erasure.forget(tx, BY, order_id="order_1"))
     assert rest.left == []
     assert CANARY not in await everything(shop)
 
@@ -141,8 +141,8 @@ async def test_an_unanswered_refund_keeps_what_stripe_must_be_asked_with(shop: S
 async def test_one_must_be_named_and_only_one(shop: Shop) -> None:
     for named in ({}, {"order_id": "order_7", "email": EMAIL}):
         with pytest.raises(Problem):
-            await shop.db.run(lambda tx, named=named: privacy.forget(tx, BY, **named))  # type: ignore[misc]
-    nobody = await shop.db.run(lambda tx: privacy.forget(tx, BY, order_id="order_nobody"))
+            await shop.db.run(lambda tx, named=named: erasure.forget(tx, BY, **named))  # type: ignore[misc]
+    nobody = await shop.db.run(lambda tx: erasure.forget(tx, BY, order_id="order_nobody"))
     assert nobody.returns == []
 
 
@@ -153,17 +153,17 @@ async def test_old_answers_and_folded_events_go_by_themselves(shop: Shop) -> Non
     assert first is not None
     unfolded = {"processed_at": None, "outcome": "failed", "next_attempt_at": shop.time}
     await shop.execute(update(StripeEvent).where(col(StripeEvent.id) == first.id).values(**unfolded))
-    await forget_old(shop.db, idempotency_hours=24, inbox_days=30)
+    await delete_expired(shop.db, idempotency_hours=24, inbox_days=30)
     async with shop.db.reading() as tx:
         assert len((await tx.exec(select(IdempotencyKey))).all()) == 1
         assert all(event.payload for event in (await tx.exec(select(StripeEvent))).all())
-    shop.turn(timedelta(days=1, seconds=1).total_seconds())
-    await forget_old(shop.db, idempotency_hours=24, inbox_days=30)
+    shop.scheduled(timedelta(days=1, seconds=1).total_seconds())
+    await delete_expired(shop.db, idempotency_hours=24, inbox_days=30)
     async with shop.db.reading() as tx:
         assert (await tx.exec(select(IdempotencyKey))).all() == []
         assert all(event.payload for event in (await tx.exec(select(StripeEvent))).all())
-    shop.turn(timedelta(days=30).total_seconds())
-    await forget_old(shop.db, idempotency_hours=24, inbox_days=30)
+    shop.scheduled(timedelta(days=30).total_seconds())
+    await delete_expired(shop.db, idempotency_hours=24, inbox_days=30)
     async with shop.db.reading() as tx:
         events = (await tx.exec(select(StripeEvent))).all()
         assert [event.id for event in events if event.payload] == [first.id]  # the only copy of its news
@@ -176,8 +176,8 @@ async def test_what_had_to_stay_is_named_by_its_order_since_the_address_is_gone(
     await shop.count(return_id)
     shop.faults.arm("drop_after", count=1, path="/v1/refunds")
     await pay_due(shop.db, shop.gateway)
-    done = await shop.db.run(lambda tx: privacy.forget(tx, BY, email=EMAIL))
-    shop.turn(60)
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, email=EMAIL))
+    shop.scheduled(60)
     await shop.work()
     assert "Muster" in await everything(shop)
     assert len(done.left) == 1
@@ -190,12 +190,12 @@ async def test_why_a_refund_was_sent_again_is_forgotten_too(shop: Shop) -> None:
     shop.faults.arm("drop_before", count=1, path="/v1/refunds")
     await pay_due(shop.db, shop.gateway)
     (row,) = await shop.refunds()
-    shop.turn(3600)
-    await shop.db.run(lambda tx: desk.sent_again(tx, BY, row.id, "Mrs. Muster has nothing on her account"))
-    shop.turn(3600)
+    shop.scheduled(3600)
+    await shop.db.run(lambda tx: refund_actions.send_again(tx, BY, row.id, "Mrs. Muster has nothing on her account"))
+    shop.scheduled(3600)
     await shop.work()
     assert CANARY in await everything(shop)
-    await shop.db.run(lambda tx: privacy.forget(tx, BY, order_id="order_1"))
+    await shop.db.run(lambda tx: erasure.forget(tx, BY, order_id="order_1"))
     assert CANARY not in await everything(shop)
 
 
@@ -207,14 +207,14 @@ async def test_a_title_with_the_address_is_forgotten_too(shop: Shop) -> None:
     await shop.count(return_id)
     await shop.work()
     await shop.deliver()
-    await shop.db.run(lambda tx: privacy.forget(tx, BY, email=EMAIL))
+    await shop.db.run(lambda tx: erasure.forget(tx, BY, email=EMAIL))
     assert EMAIL not in await everything(shop)
 
 
 @pytest.mark.parametrize("asked", ["JÜRGEN@example.com", "JÜRGEN@EXAMPLE.com"])
 async def test_an_address_with_an_umlaut_is_found(shop: Shop, asked: str) -> None:
     return_id = await shop.a_return(await shop.pay(), customer_email="JÜRGEN@example.com")
-    done = await shop.db.run(lambda tx: privacy.forget(tx, BY, email=asked))
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, email=asked))
     assert done.returns == [return_id]
 
 
@@ -223,5 +223,5 @@ async def test_an_event_that_holds_the_address_is_emptied_whatever_it_is_about(s
     told = {"type": "customer.updated", "received_at": shop.time, "processed_at": shop.time, "outcome": "ignored"}
     payload = json.dumps({"data": {"object": {"object": "customer", "email": EMAIL.lower()}}})
     await shop.execute(insert(StripeEvent).values(id="evt_customer", payload=payload, attempts=1, **told))
-    await shop.db.run(lambda tx: privacy.forget(tx, BY, email=EMAIL))
+    await shop.db.run(lambda tx: erasure.forget(tx, BY, email=EMAIL))
     assert EMAIL.lower() not in (await everything(shop)).lower()

@@ -11,11 +11,10 @@ from sqlmodel import col, select
 
 from returns_service.commands import reconciliation_runs as runs
 from returns_service.commands import refunds
-from returns_service.commands.stripe_says import payment_named
-from returns_service.domain.stripe_words import RefundSeen
-from returns_service.store.database import Tx, locked_payment
-from returns_service.store.reconciliation_tables import ReconciliationRun
-from returns_service.store.tables import Event, Payment, Refund, Sweep
+from returns_service.commands.stripe_fold import find_payment_id
+from returns_service.domain.stripe_objects import RefundSnapshot
+from returns_service.store.database import Tx, lock_payment
+from returns_service.store.tables import Event, Payment, ReconciliationRun, Refund, Sweep
 from returns_service.stripe_gateway import StripeSilent
 from returns_service.worker import reconcile as reconciling
 from returns_service.worker.reconcile import Report, reconcile, reconcile_daily
@@ -112,7 +111,7 @@ async def test_refunds_of_strangers_payments_are_only_counted(shop: Shop) -> Non
 async def test_a_status_whose_news_was_lost_is_another_status(shop: Shop) -> None:
     row = await shop.refunded()
     assert row.stripe_refund
-    shop.turn(86_400)
+    shop.scheduled(86_400)
     shop.dashboard.fail(row.stripe_refund, "expired_or_canceled_card")
     shop.lose_mail()
     report = await compare(shop)
@@ -227,7 +226,7 @@ async def test_two_refunds_for_one_intent_are_told_and_get_two_rows(shop: Shop) 
 
 async def test_a_refund_older_than_the_window_is_not_looked_at(shop: Shop) -> None:
     row = await shop.refunded()
-    shop.turn(3 * 86_400)
+    shop.scheduled(3 * 86_400)
     await forget_row(shop, row)
     assert not (await compare(shop, days=2)).differs
     assert (await compare(shop, days=4)).differs
@@ -252,7 +251,7 @@ async def test_an_interrupted_run_goes_on_and_tells_nothing_twice(
     lost = []
     for _ in range(8):
         lost.append(await shop.refunded())
-        shop.turn(1)
+        shop.scheduled(1)
     for row in lost:
         await forget_row(shop, row)
     shop.wire.cut_after = len(shop.wire.asked) + 12
@@ -265,7 +264,7 @@ async def test_an_interrupted_run_goes_on_and_tells_nothing_twice(
     assert run.cursor
     assert 0 < run.counts["at_stripe"] < 8
     shop.wire.cut_after = None
-    shop.turn(60)
+    shop.scheduled(60)
     report = await reconcile(shop.db, shop.gateway, since + timedelta(seconds=60), fix=fix)
     assert report.run.id == run.id
     assert report.run.counts["at_stripe"] == 8
@@ -276,11 +275,11 @@ async def test_an_interrupted_run_goes_on_and_tells_nothing_twice(
 
 async def test_a_run_that_somebody_works_on_is_left_to_them(shop: Shop) -> None:
     since = shop.time - timedelta(days=1)
-    first = await shop.db.run(lambda tx: runs.begun(tx, BY, since, fix=False))
-    second = await shop.db.run(lambda tx: runs.begun(tx, BY, since, fix=False))
+    first = await shop.db.run(lambda tx: runs.begin_or_resume(tx, BY, since, fix=False))
+    second = await shop.db.run(lambda tx: runs.begin_or_resume(tx, BY, since, fix=False))
     assert first.id != second.id
-    shop.turn(runs.LEASE_SECONDS + 1)
-    third = await shop.db.run(lambda tx: runs.begun(tx, BY, since, fix=False))
+    shop.scheduled(runs.RUN_LEASE_SECONDS + 1)
+    third = await shop.db.run(lambda tx: runs.begin_or_resume(tx, BY, since, fix=False))
     assert third.id in (first.id, second.id)
 
 
@@ -288,13 +287,13 @@ async def test_the_daily_run_is_made_once_a_day_and_repairs_nothing(shop: Shop) 
     lost = await shop.refunded()
     await forget_row(shop, lost)
     assert await reconcile_daily(shop.db, shop.gateway, BY) is None
-    shop.turn(3601)
+    shop.scheduled(3601)
     first = await reconcile_daily(shop.db, shop.gateway, BY)
     assert first is not None
     assert first.differs
     assert await reconcile_daily(shop.db, shop.gateway, BY) is None
     assert await shop.refunds() == []
-    shop.turn(86_401)
+    shop.scheduled(86_401)
     second = await reconcile_daily(shop.db, shop.gateway, BY)
     assert second is not None
     assert second.run.id != first.run.id
@@ -303,14 +302,14 @@ async def test_the_daily_run_is_made_once_a_day_and_repairs_nothing(shop: Shop) 
 async def test_the_daily_run_tries_again_when_stripe_was_silent(shop: Shop) -> None:
     await shop.refunded()
     await reconcile_daily(shop.db, shop.gateway, BY)
-    shop.turn(3601)
+    shop.scheduled(3601)
     shop.wire.cut_after = 0
     assert await reconcile_daily(shop.db, shop.gateway, BY) is None
     shop.wire.cut_after = None
     async with shop.db.reading() as tx:
         sweep = await tx.get_one(Sweep, "reconciliation")
     assert sweep.lease_until is None
-    shop.turn(reconciling.AGAIN_SECONDS + 1)
+    shop.scheduled(reconciling.RESUME_SECONDS + 1)
     report = await reconcile_daily(shop.db, shop.gateway, BY)
     assert report is not None
     assert not report.differs
@@ -323,7 +322,7 @@ async def test_a_long_list_is_held_a_page_at_a_time(shop: Shop, monkeypatch: pyt
     for intent in intents[:1]:
         await shop.a_return(intent, units=1, amount=100)
     for number in range(many):
-        shop.turn(1)
+        shop.scheduled(1)
         shop.dashboard.refund(intents[number % 3], 1)
     shop.lose_mail()
     peaks: list[int] = []
@@ -331,7 +330,7 @@ async def test_a_long_list_is_held_a_page_at_a_time(shop: Shop, monkeypatch: pyt
 
     def watch(share: float, _: int) -> None:
         shares.append(share)
-        peaks.append(sum(type(thing) is RefundSeen for thing in gc.get_objects()))
+        peaks.append(sum(type(thing) is RefundSnapshot for thing in gc.get_objects()))
 
     await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=1), fix=True)  # adopts a third of them
     gc.collect()
@@ -363,8 +362,8 @@ async def test_standalone_refunds_are_found_again_too(shop: Shop) -> None:
     await shop.a_return(intent)
 
     async def decide(tx: Tx) -> Refund:
-        payment = await locked_payment(tx, await payment_named(tx, payment_intent=intent, charge=None) or "")
-        return await refunds.standalone(tx, BY, payment, amount=400, reason=None, metadata={"why": "late"})
+        payment = await lock_payment(tx, await find_payment_id(tx, payment_intent=intent, charge=None) or "")
+        return await refunds.refund_payment(tx, BY, payment, amount=400, reason=None, metadata={"why": "late"})
 
     lost = await shop.db.run(decide)
     await shop.work()
@@ -400,7 +399,7 @@ async def test_a_lost_retry_warns_of_retrying_again(shop: Shop) -> None:
 
 async def test_a_killed_run_is_shown_as_interrupted_once_its_lease_is_over(shop: Shop) -> None:
     since = shop.time - timedelta(days=1)
-    run = await shop.db.run(lambda tx: runs.begun(tx, BY, since, fix=False))
-    assert runs.shown_run(run, shop.time)["status"] == "running"
-    shop.turn(runs.LEASE_SECONDS + 1)
-    assert runs.shown_run(run, shop.time)["status"] == "interrupted"
+    run = await shop.db.run(lambda tx: runs.begin_or_resume(tx, BY, since, fix=False))
+    assert runs.show_run(run, shop.time)["status"] == "running"
+    shop.scheduled(runs.RUN_LEASE_SECONDS + 1)
+    assert runs.show_run(run, shop.time)["status"] == "interrupted"

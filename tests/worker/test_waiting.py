@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from returns_service.commands.attention import ACTION_FOR, PENDING_FOR
+from returns_service.queries.desk import ACTION_FOR, PENDING_FOR
 from returns_service.store.tables import Refund
 from tests.worker.shop import Shop
 
@@ -43,12 +43,12 @@ async def looks(shop: Shop, until: datetime) -> list[datetime]:
     """Let the worker look whenever it is due; return when it asked Stripe."""
     seen = []
     while (next_at := (await shop.refunds())[0].next_attempt_at) and next_at <= until:
-        shop.turn(max(0.0, (next_at - shop.time).total_seconds()))
+        shop.scheduled(max(0.0, (next_at - shop.time).total_seconds()))
         before = len(shop.wire.asked)
         await shop.work()
         assert len(shop.wire.asked) == before + 1, "one call a look"
         seen.append(shop.time)
-    shop.turn((until - shop.time).total_seconds())
+    shop.scheduled((until - shop.time).total_seconds())
     return seen
 
 

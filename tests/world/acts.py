@@ -8,23 +8,23 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from returns_service.commands import inbox
-from returns_service.commands.history import By
+from returns_service.commands import stripe_inbox
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.standard_webhooks import secret_of
-from returns_service.http import receipts, refunds, return_refunds, returns
-from returns_service.http.bodies import validated
-from returns_service.http.calls import done_once
-from returns_service.http.operations import Call, Empty
-from returns_service.http.queries import Query
-from returns_service.store.claims import LEASE_SECONDS
-from returns_service.store.webhook_tables import WebhookEndpoint
+from returns_service.domain.webhook_signature import secret_of
+from returns_service.return_case.events import Actor
+from returns_service.store.claims import REFUND_LEASE_SECONDS
+from returns_service.store.tables import WebhookEndpoint
 from returns_service.stripe_gateway import read_webhook
 from returns_service.stripe_simulator import Outgoing, Request, play, signature_of
-from returns_service.worker import chores, sweeps
-from returns_service.worker.deliveries import Courier
-from returns_service.worker.refunds import Till, Turn, renew_leases
+from returns_service.web.operations import receipts, refunds, return_refunds, returns
+from returns_service.web.operations.bodies import validate
+from returns_service.web.operations.execute import execute
+from returns_service.web.operations.operation import Empty, OperationCall
+from returns_service.web.operations.query_string import Query
+from returns_service.worker import maintenance, missed_events
+from returns_service.worker.deliveries import WebhookDispatcher
+from returns_service.worker.refunds import RefundExecutor, ScheduledCall, renew_leases
 from tests.world.kernel import ACTOR
 from tests.world.stage import KEY, SECRET, Stage
 
@@ -78,11 +78,11 @@ class Desk:
         """Do what is wished, once."""
         self.asked += 1
         operation, context = OPERATIONS[wish.operation], self.stage.context
-        by = By(wish.actor, f"req_{self.asked}", context.policy)
+        by = Actor(wish.actor, f"req_{self.asked}", context.policy)
         try:
-            body = validated(operation.body or Empty, dict(wish.body))
-            call = Call(context, by, wish.path, Query(), body)
-            answer, _ = await done_once(operation, call, "world", wish.key, wish.words)
+            body = validate(operation.body or Empty, dict(wish.body))
+            call = OperationCall(context, by, wish.path, Query(), body)
+            answer, _ = await execute(operation, call, "world", wish.key, wish.words)
         except Problem as problem:
             return Answer(problem.code)
         return Answer(None, answer.body)
@@ -103,35 +103,35 @@ async def work(stage: Stage) -> str:
     """Take one due refund, speak with Stripe, write the answer back."""
     clock, actor = stage.clock, ACTOR.get()
     actor.settings = clock.settings
-    till = Till(stage.db, stage.gateway, budget=1000.0, monotonic=clock.monotonic)
-    turns = await till.claim(1)
-    if not turns:
+    executor = RefundExecutor(stage.db, stage.gateway, budget=1000.0, monotonic=clock.monotonic)
+    scheduled_calls = await executor.claim(1)
+    if not scheduled_calls:
         return "idle"
-    turn = turns[0]
-    actor.turn = turn
-    if turn.claim.must_look_first(stage.db.now()) and not turn.claim.lookups_only:
+    scheduled = scheduled_calls[0]
+    actor.scheduled = scheduled
+    if scheduled.claim.must_look_first(stage.db.now()) and not scheduled.claim.lookups_only:
         stage.kernel.meet("a key too old: looked up first")
-    row = await till.pay(turn)
+    row = await executor.pay(scheduled)
     if row is None:
         stage.kernel.meet("a worker wrote back after its lease went to another")
-    return f"{turn.claim.refund_id} {row.status if row else 'was no longer mine'}"
+    return f"{scheduled.claim.refund_id} {row.status if row else 'was no longer mine'}"
 
 
-async def renew(stage: Stage, turn: Turn) -> str:
+async def renew(stage: Stage, scheduled: ScheduledCall) -> str:
     """Extend the lease of a call that is under way."""
-    await renew_leases(stage.db, [turn], LEASE_SECONDS)
+    await renew_leases(stage.db, [scheduled], REFUND_LEASE_SECONDS)
     for call in stage.wire.in_flight:
-        if (call.refund, call.token) == (turn.claim.refund_id, turn.claim.token):
+        if (call.refund, call.token) == (scheduled.claim.refund_id, scheduled.claim.token):
             call.lease_until = stage.one("SELECT lease_until FROM refund WHERE id = ?", call.refund)[0]
-    return f"{turn.claim.refund_id} kept a little longer"
+    return f"{scheduled.claim.refund_id} kept a little longer"
 
 
 async def take_news(stage: Stage, mail: Outgoing, policy: Policy) -> str:
     """Receive one webhook."""
     body, now = stage.ledger.body_of(mail), stage.clock.unix()
     news = read_webhook(body, signature_of(body, SECRET, now), [SECRET], now=now)
-    by = By("stripe", policy=policy)
-    return await stage.db.run(lambda tx: inbox.receive(tx, by, news, livemode=False))
+    by = Actor("stripe", policy=policy)
+    return await stage.db.run(lambda tx: stripe_inbox.receive(tx, by, news, livemode=False))
 
 
 async def listen(stage: Stage) -> str:
@@ -145,22 +145,22 @@ async def listen(stage: Stage) -> str:
 
 async def tell(stage: Stage) -> str:
     """Tell the listener what is due, one call after the other."""
-    courier, asked_at = Courier(stage.db, stage.listener), stage.clock.monotonic()
+    dispatcher, asked_at = WebhookDispatcher(stage.db, stage.listener), stage.clock.monotonic()
     told = 0
-    for claim in await courier.claim():
-        if stage.clock.monotonic() < asked_at + courier.lease_seconds:
-            await courier.deliver(claim)
+    for claim in await dispatcher.claim():
+        if stage.clock.monotonic() < asked_at + dispatcher.lease_seconds:
+            await dispatcher.deliver(claim)
             told += 1
     return f"{told} calls to listeners"
 
 
 async def sweep(stage: Stage, policy: Policy) -> str:
     """Do the janitor's round."""
-    by = By("worker", policy=policy)
-    again = await chores.fold_again(stage.db, by, livemode=False)
-    read = await chores.read_again(stage.db, stage.gateway, by)
-    barred = await chores.follow_up_again(stage.db, by)
-    pulled = await sweeps.pull_missed_events(stage.db, stage.gateway, by, livemode=False)
+    by = Actor("worker", policy=policy)
+    again = await maintenance.refold_event(stage.db, by, livemode=False)
+    read = await maintenance.reread_payment(stage.db, stage.gateway, by)
+    barred = await maintenance.retry_follow_up(stage.db, by)
+    pulled = await missed_events.pull_missed_events(stage.db, stage.gateway, by, livemode=False)
     if pulled:
         stage.kernel.meet("a lost webhook's event pulled")
     done = [f"{pulled} events pulled"] if pulled else []

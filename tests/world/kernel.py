@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from returns_service.worker.refunds import Turn
+    from returns_service.worker.refunds import ScheduledCall
 
 WATCHDOG_SECONDS = 10.0  # real time; nothing between two gates takes longer, unless it waits for a parked actor
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -77,7 +77,7 @@ class Actor:
     gate: str = "start"
     dead: bool = False  # the dead pass no gate and commit nothing, whatever their `finally` tries
     doomed: bool = False  # dies inside its next transaction
-    turn: Turn | None = None  # of a worker that claimed a refund
+    scheduled: ScheduledCall | None = None  # of a worker that claimed a refund
     settings: int = 0  # how often the wall clock had been set by then
     answer: object = None  # what it returned; None if it died
 

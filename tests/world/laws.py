@@ -11,10 +11,10 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, cast
 
-from returns_service.commands.case import Case
-from returns_service.commands.history import By
 from returns_service.domain import return_machine
 from returns_service.domain.refund_status import FINAL, OPEN, RANK, UNANSWERED, WAITING
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.events import Actor
 from tests.world.listener import check_told
 from tests.world.stage import Stage
 
@@ -64,7 +64,7 @@ class Laws:
         """Return all refunds that Stripe holds."""
         return list(self.stage.ledger.refunds)
 
-    def cases(self) -> Iterator[Case]:
+    def cases(self) -> Iterator[ReturnCase]:
         """Yield every return with all that decides about it, made of committed rows."""
         payments = {row.id: row for row in self.rows("payment")}
         refunds, lines, receipts, counts = (
@@ -77,8 +77,8 @@ class Laws:
             )
         )
         for row in self.rows("return_authorization"):
-            case = Case(
-                cast("Any", None), By("eye", policy=self.stage.context.policy), payments[row.payment_id], row,
+            case = ReturnCase(
+                cast("Any", None), Actor("eye", policy=self.stage.context.policy), payments[row.payment_id], row,
                 sorted(lines[row.id], key=lambda line: int(line.position)), refunds[row.payment_id],
             )  # fmt: skip
             case.receipts = receipts[row.id]
@@ -214,7 +214,7 @@ class Laws:
             if row.lease_token == call.token:
                 assert row.lease_until == call.lease_until, f"{call.refund}: a stranger touched the lease"
 
-    def _return(self, case: Case) -> None:
+    def _return(self, case: ReturnCase) -> None:
         row = case.row
         assert self.states.get(row.id) == row.state, f"{row.id} is {row.state}, its events say {self.states[row.id]}"
         assert self.sequences[row.id] == row.version, f"{row.id}: version {row.version} without its event"
@@ -222,7 +222,7 @@ class Laws:
         left = _left(case.payment, case.payment_refunds)
         assert facts.refundable == left, f"{row.payment_id}: {left} refundable, we say {facts.refundable}"
         if row.state in return_machine.LIVE:
-            ruled = return_machine.ruled(facts)
+            ruled = return_machine.apply_rule(facts)
             assert row.state == ruled, f"{row.id} is {row.state}, by the rule it is {ruled}"
         if row.state in ("approved", "refunding") and facts.due and case.policy.refund_on != "manual":
             waits = facts.refund_unanswered or facts.refund_failed or row.follow_up_at is not None
@@ -232,7 +232,7 @@ class Laws:
         for line, amount in paid.items():
             assert amount <= worth[line], f"{line} got {amount}, it is worth {worth[line]}"
 
-    def _counts(self, case: Case) -> None:
+    def _counts(self, case: ReturnCase) -> None:
         """A line's counts are those of its standing receipts."""
         standing = {receipt.id for receipt in case.receipts if receipt.reversed_at is None}
         for line in case.lines:
@@ -240,7 +240,7 @@ class Laws:
             ours = sum(line.accepted.values()) + sum(line.rejected.values()) + line.inspecting
             assert ours == units <= line.quantity, f"{line.id}: {ours} counted, {units} on its receipts"
 
-    def worth(self, case: Case) -> dict[str, int]:
+    def worth(self, case: ReturnCase) -> dict[str, int]:
         """Return what each line's accepted units are worth: the cumulative allocation, worked out here anew."""
         standing = {receipt.id for receipt in case.receipts if receipt.reversed_at is None}
         step, worth = STEPS.get(case.row.currency, 1), {}
@@ -250,7 +250,7 @@ class Laws:
             worth[line.id] = line.total_amount * units // line.quantity // step * step
         return worth
 
-    def paid(self, case: Case) -> dict[str, int]:
+    def paid(self, case: ReturnCase) -> dict[str, int]:
         """Return what each line got, or is on its way to get."""
         paid = dict.fromkeys((line.id for line in case.lines), 0)
         for refund in case.refunds:
@@ -284,7 +284,7 @@ class Laws:
             self._settled(case)
         check_told(self.stage)
 
-    def _settled(self, case: Case) -> None:
+    def _settled(self, case: ReturnCase) -> None:
         """A refunded return paid every line its cumulative allocation; a barred one is barred for a reason."""
         facts = case.facts()
         if case.row.follow_up_at is not None:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from returns_service.domain.standard_webhooks import Attempt
-from returns_service.outgoing import Line
+from returns_service.domain.webhook_signature import Attempt
+from returns_service.webhook_client import WebhookClient
 from tests.world.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 LOST, REFUSED = "lost on the way", "done, and answered 500"
 
 
-class Listener(Line):
+class Listener(WebhookClient):
     """A line to one receiver, with a gate behind each call."""
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__()
         self.kernel = kernel
         self.fault = ""  # strikes the next call
-        self.heard: list[str] = []  # events, in the order of their arrival
+        self.stripe_read: list[str] = []  # events, in the order of their arrival
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Attempt:
         """Let a call arrive, or be lost; then its caller stands at a gate."""
         fault, self.fault = self.fault, ""
         if fault != LOST:
-            self.heard.append(json.loads(body)["id"])
+            self.stripe_read.append(json.loads(body)["id"])
         await self.kernel.gate(f"listener {fault}".rstrip())
         if fault:
             self.kernel.meet(f"an outgoing webhook {fault}")
@@ -53,7 +53,7 @@ def due_at(stage: Stage) -> datetime | None:
 def check_told(stage: Stage) -> None:
     """Every event arrived at least once, each stream in its order, or its delivery is dead and says why."""
     listener, streams = stage.listener, defaultdict[str, list[int]](list)
-    first = {event: number for number, event in reversed(list(enumerate(listener.heard)))}
+    first = {event: number for number, event in reversed(list(enumerate(listener.stripe_read)))}
     rows = stage.eye.execute(
         "SELECT e.id, e.return_id, e.refund_id, e.payment_id, e.position, d.status, d.reason FROM event e"
         " LEFT JOIN delivery d ON d.event_id = e.id, webhook_endpoint w WHERE e.position <= w.position"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from returns_service.store.claims import LEASE_SECONDS
+from returns_service.store.claims import REFUND_LEASE_SECONDS
 from returns_service.stripe_simulator import Outgoing
 from tests.world import acts
 from tests.world.life import Life, pick
@@ -134,7 +134,7 @@ class Outside(Life):
 
     # --- time --------------------------------------------------------------------------------------------------------
 
-    @rule(seconds=st.sampled_from([LEASE_SECONDS + 1, 3600, DAY]))
+    @rule(seconds=st.sampled_from([REFUND_LEASE_SECONDS + 1, 3600, DAY]))
     def time_passes(self, seconds: float) -> None:
         """Time passes; who stands at a gate meanwhile was frozen."""
         self.clock.advance(seconds)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from returns_service.domain import return_machine
 from returns_service.domain.refund_status import WAITING
-from returns_service.worker import sweeps
+from returns_service.worker import missed_events
 from tests.world import acts
 from tests.world.laws import Row
 from tests.world.listener import due_at
@@ -39,7 +39,7 @@ def grow_quiet(world: World) -> None:
     _drain(world, workers_only=True)
     while world.ledger.mailbox:
         world.webhook(-1, "")
-    world.clock.advance(sweeps.EVERY_SECONDS)
+    world.clock.advance(missed_events.SWEEP_EVERY_SECONDS)
     world.sweep()
     _drain(world, workers_only=False)
     _tell_the_listener(world)
@@ -53,7 +53,7 @@ def _tell_the_listener(world: World) -> None:
         if due is None:
             return
         world.clock.advance(max(0.0, (due - world.clock.now()).total_seconds()))
-        world.kernel.finish(world.spawn("courier", acts.tell(world.stage)))
+        world.kernel.finish(world.spawn("dispatcher", acts.tell(world.stage)))
     raise AssertionError("the listener is never told all")
 
 

@@ -21,19 +21,19 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
 
-from returns_service import stripe_gateway
-from returns_service.commands import inbox
-from returns_service.commands.history import By
-from returns_service.domain.stripe_words import StripeNews
-from returns_service.http.context import Context
+from returns_service.commands import stripe_inbox
+from returns_service.domain.stripe_objects import StripeEventData
+from returns_service.return_case.events import Actor
 from returns_service.settings import Settings
 from returns_service.store import schema
 from returns_service.store.database import Database, Tx
 from returns_service.store.ids import Ids
 from returns_service.store.tables import Refund
 from returns_service.stripe_gateway import StripeGateway
+from returns_service.stripe_gateway import client as stripe_client
 from returns_service.stripe_simulator import Fault, Ledger, Request, play
-from returns_service.worker.sweeps import EVENTS
+from returns_service.web.context import Context
+from returns_service.worker.missed_events import EVENTS
 from tests.world.kernel import ACTOR, START, Clock, Kernel
 from tests.world.listener import Listener
 
@@ -136,13 +136,15 @@ class Wire(httpx.AsyncBaseTransport):
         law(json.loads(row["parameters"])["amount"] == int(form["amount"]), f"{refund}: another amount was asked")
         law(row["amount"] == int(form["amount"]), f"{refund}: asked for {form['amount']}, decided {row['amount']}")
         actor, clock = ACTOR.get(), self.stage.clock
-        turn = actor.turn
+        scheduled = actor.scheduled
         # One that lost its lease to a clock set ahead may still ask under the key before: the next look-up finds it.
-        committed = row["first_attempt_at"] is not None or (turn and turn.claim.generation < row["generation"])
+        committed = row["first_attempt_at"] is not None or (
+            scheduled and scheduled.claim.generation < row["generation"]
+        )
         law(bool(committed), f"{refund}: sent before its intent was committed")
-        law(turn is not None and clock.monotonic() < turn.not_after, f"{refund}: sent with no lease")
-        if turn is not None and clock.settings == actor.settings:  # else another may think the lease is over
-            law(turn.claim.token == row["lease_token"], f"{refund}: sent with no lease")
+        law(scheduled is not None and clock.monotonic() < scheduled.not_after, f"{refund}: sent with no lease")
+        if scheduled is not None and clock.settings == actor.settings:  # else another may think the lease is over
+            law(scheduled.claim.token == row["lease_token"], f"{refund}: sent with no lease")
         return Call(refund, row["lease_token"], row["lease_until"])
 
 
@@ -206,9 +208,9 @@ class Stage:
     def set(self) -> None:
         """Put the world's seams where the code under test meets time, threads and its own bugs."""
         self.patch.setattr(aiosqlite.Connection, "_execute", inline)
-        self.patch.setattr(inbox, "fold", self._fold_or_raise(inbox.fold))
+        self.patch.setattr(stripe_inbox, "fold", self._fold_or_raise(stripe_inbox.fold))
         # Real time must not end a call that stands at a gate; what a late or lost answer does, faults and freezes show.
-        self.patch.setattr(stripe_gateway, "asyncio", SimpleNamespace(timeout=lambda _: nullcontext()))
+        self.patch.setattr(stripe_client, "asyncio", SimpleNamespace(timeout=lambda _: nullcontext()))
 
     def strike(self) -> None:
         """Take the seams away: other tests of this process need the real things."""
@@ -233,7 +235,7 @@ class Stage:
         self.loop.close()
 
     def _fold_or_raise(self, fold: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
-        async def folded(tx: Tx, by: By, news: StripeNews, *, livemode: bool) -> str:
+        async def folded(tx: Tx, by: Actor, news: StripeEventData, *, livemode: bool) -> str:
             if news.id in self.poisoned:
                 self.kernel.meet("a fold that raised")
                 raise ValueError("a bug of ours")

@@ -17,25 +17,21 @@ from sqlalchemy import select, update
 from sqlmodel import col
 
 from returns_service.commands import (
-    answers,
-    case,
-    deliveries,
-    desk,
-    history,
-    inbox,
-    moves,
     receipts,
+    refund_actions,
+    refund_attempts,
     refunds,
-    stripe_answered,
-    stripe_says,
+    stripe_fold,
+    stripe_inbox,
+    webhook_deliveries,
 )
-from returns_service.domain import money, standard_webhooks
+from returns_service.domain import money, webhook_signature
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import OPEN, RANK, Joined
+from returns_service.return_case import case, events, transition, views
 from returns_service.store import claims, database, delivery_claims
-from returns_service.store.tables import Event, Payment, Refund, StripeEvent
-from returns_service.store.webhook_tables import Delivery
-from returns_service.worker import chores
+from returns_service.store.tables import Delivery, Event, Payment, Refund, StripeEvent
+from returns_service.worker import maintenance
 from returns_service.worker import refunds as executor
 from tests.world.stage import GatedDatabase
 from tests.world.world import CI, World
@@ -61,8 +57,8 @@ def _(patch: Patch) -> None:
     async def not_locked(tx: database.Tx, payment_id: str) -> Payment:
         return await tx.get_one(Payment, payment_id)
 
-    for module in (case, refunds, stripe_says, stripe_answered, inbox, chores):
-        patch.setattr(module, "locked_payment", not_locked)
+    for module in (case, refunds, stripe_fold, refund_attempts, stripe_inbox, maintenance):
+        patch.setattr(module, "lock_payment", not_locked)
 
 
 @bug("no reservation", "refundable, we say")
@@ -70,7 +66,7 @@ def _(patch: Patch) -> None:
     def only_what_arrived(payment: Payment, rows: list[Refund]) -> int:
         return payment.captured - sum(row.amount for row in rows if row.status == "succeeded")
 
-    for module in (case, refunds, answers):
+    for module in (case, refunds, views):
         patch.setattr(module, "refundable", only_what_arrived)
 
 
@@ -81,7 +77,7 @@ def _(patch: Patch) -> None:
         return payment.captured - sum(row.amount for row in rows if row.status in held)
 
     patch.setattr(refunds, "refundable", never_freed)
-    patch.setattr(case.Case, "refundable", property(lambda self: never_freed(self.payment, self.payment_refunds)))
+    patch.setattr(case.ReturnCase, "refundable", property(lambda self: never_freed(self.payment, self.payment_refunds)))
 
 
 @bug("a new key for each attempt", "asked under another key|was paid twice")
@@ -92,11 +88,11 @@ def _(patch: Patch) -> None:
 
 @bug("failed on timeout", "Says who|Stripe never went from failed")
 def _(patch: Patch) -> None:
-    async def gives_up(tx: database.Tx, by: history.By, payment: Payment, row: Refund, _: object) -> None:
+    async def gives_up(tx: database.Tx, by: events.Actor, payment: Payment, row: Refund, _: object) -> None:
         before, row.status, row.next_attempt_at = row.status, "failed", None
-        await stripe_says.changed(tx, by, payment, row, before)
+        await stripe_fold.propagate_status(tx, by, payment, row, before)
 
-    patch.setattr(stripe_answered, "_nobody_knows", gives_up)
+    patch.setattr(refund_attempts, "_nobody_knows", gives_up)
 
 
 @bug("no look-up after the key's life", "was paid twice")
@@ -117,12 +113,12 @@ def _(patch: Patch) -> None:
 
 @bug("sent after its lease", "sent with no lease")
 def _(patch: Patch) -> None:
-    asked = executor.ask
+    asked = executor.call_stripe
 
     async def whenever(gateway: Any, claim: claims.Claim, _: float, db: database.Database) -> Any:
         return await asked(gateway, claim, float("inf"), db)
 
-    patch.setattr(executor, "ask", whenever)
+    patch.setattr(executor, "call_stripe", whenever)
 
 
 @bug("key replayed with other parameters", "sent again with other parameters")
@@ -142,50 +138,50 @@ def _(patch: Patch) -> None:
     def by_id(rows: list[Refund], seen: Any) -> Refund | None:
         return next((row for row in rows if row.stripe_refund == seen.id), None)
 
-    patch.setattr(stripe_says, "matched", by_id)
+    patch.setattr(stripe_fold, "find_owner", by_id)
 
 
 @bug("last news wins over the join", "for good, now it is|, we say |Stripe never went from")
 def _(patch: Patch) -> None:
-    patch.setattr(stripe_says, "join", lambda known, news, **_: Joined(news if news in RANK else known))
+    patch.setattr(stripe_fold, "join", lambda known, news, **_: Joined(news if news in RANK else known))
 
 
 @bug("last writer wins over a fresh read", "Stripe never went from")
 def _(patch: Patch) -> None:
-    said = stripe_says.refund_said
+    said = stripe_fold.apply_refund
 
-    async def always_fresh(tx: database.Tx, by: history.By, payment: Payment, seen: Any, **how: Any) -> Refund:
-        row = next((r for r in await database.locked_refunds(tx, payment.id) if r.id == how.get("of")), None)
-        return await said(tx, by, payment, seen, **{**how, "since_news": row.news if row else None})
+    async def always_fresh(tx: database.Tx, by: events.Actor, payment: Payment, seen: Any, **how: Any) -> Refund:
+        row = next((r for r in await database.lock_refunds(tx, payment.id) if r.id == how.get("of")), None)
+        return await said(tx, by, payment, seen, **{**how, "observations_at_start": row.observations if row else None})
 
-    patch.setattr(stripe_answered, "refund_said", always_fresh)
+    patch.setattr(refund_attempts, "apply_refund", always_fresh)
 
 
 @bug("a read is no news to another read", "Stripe never went from")
 def _(patch: Patch) -> None:
-    said = stripe_says.refund_said
+    said = stripe_fold.apply_refund
 
-    async def not_counted(tx: database.Tx, by: history.By, payment: Payment, seen: Any, **how: Any) -> Refund:
+    async def not_counted(tx: database.Tx, by: events.Actor, payment: Payment, seen: Any, **how: Any) -> Refund:
         row = await said(tx, by, payment, seen, **how)
-        row.news -= row.id == how.get("of") and how.get("since_news") == row.news - 1
+        row.observations -= row.id == how.get("of") and how.get("observations_at_start") == row.observations - 1
         return row
 
-    for module in (stripe_answered, desk):
-        patch.setattr(module, "refund_said", not_counted)
+    for module in (refund_attempts, refund_actions):
+        patch.setattr(module, "apply_refund", not_counted)
 
 
 @bug("inbox without unique id", "was folded 2 times")
 def _(patch: Patch) -> None:
-    receive = inbox.receive
+    receive = stripe_inbox.receive
 
-    async def every_time(tx: database.Tx, by: history.By, news: Any, *, livemode: bool) -> str:
+    async def every_time(tx: database.Tx, by: events.Actor, news: Any, *, livemode: bool) -> str:
         outcome = await receive(tx, by, news, livemode=livemode)
         if outcome == "known":
             row = await tx.get_one(StripeEvent, news.id)
-            return await inbox.process(tx, by, row, news, livemode=livemode)
+            return await stripe_inbox.process(tx, by, row, news, livemode=livemode)
         return outcome
 
-    patch.setattr(inbox, "receive", every_time)
+    patch.setattr(stripe_inbox, "receive", every_time)
 
 
 @bug("floor per receipt instead of cumulative", "they are worth")
@@ -193,14 +189,14 @@ def _(patch: Patch) -> None:
     def by_unit(total: int, quantity: int, units: int, floor_to: int = 1) -> int:
         return total // quantity // floor_to * floor_to * units
 
-    patch.setattr(money, "worth", by_unit)
+    patch.setattr(money, "line_value", by_unit)
 
 
 @bug("barred refund that undoes its receipt", "the dock was refused")
 def _(patch: Patch) -> None:
     follow_up = refunds.follow_up
 
-    async def or_nothing(of: case.Case) -> None:
+    async def or_nothing(of: case.ReturnCase) -> None:
         await follow_up(of)
         if of.row.follow_up_barred is not None:
             raise Problem(of.row.follow_up_barred["code"])
@@ -210,9 +206,9 @@ def _(patch: Patch) -> None:
 
 @bug("event written after the commit", "follows")
 def _(patch: Patch) -> None:
-    record, transaction = history.record, GatedDatabase.transaction
+    record, transaction = events.record, GatedDatabase.transaction
 
-    async def later(tx: database.Tx, by: history.By, kind: str, **what: Any) -> Event:
+    async def later(tx: database.Tx, by: events.Actor, kind: str, **what: Any) -> Event:
         event = await record(tx, by, kind, **what)
         if kind == "return.state_changed":
             tx.expunge(event)
@@ -227,19 +223,21 @@ def _(patch: Patch) -> None:
             async with transaction(self) as again:
                 again.add_all(late)
 
-    patch.setattr(moves, "record", later)
+    patch.setattr(transition, "record", later)
     patch.setattr(GatedDatabase, "transaction", and_then)
 
 
 @bug("double click not barred", "UNIQUE constraint failed")
 def _(patch: Patch) -> None:
-    facts = case.Case.facts
-    patch.setattr(case.Case, "facts", lambda self, **asked: replace(facts(self, **asked), refund_unanswered=False))
+    facts = case.ReturnCase.facts
+    patch.setattr(
+        case.ReturnCase, "facts", lambda self, **asked: replace(facts(self, **asked), refund_unanswered=False)
+    )
 
 
 @bug("a refusal of a listener's taken as heard", "was never told")
 def _(patch: Patch) -> None:
-    patch.setattr(standard_webhooks.Attempt, "arrived", True)
+    patch.setattr(webhook_signature.Attempt, "arrived", True)
 
 
 @bug("a listener's place moved on without its deliveries", "was never told")
@@ -247,7 +245,7 @@ def _(patch: Patch) -> None:
     async def nothing(*_: Any) -> None:
         return None
 
-    patch.setattr(deliveries, "inserted_all", nothing)
+    patch.setattr(webhook_deliveries, "insert_ignore_all", nothing)
 
 
 @bug("later events overtake in a listener's stream", "out of their order")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from returns_service.store.claims import LEASE_SECONDS
+from returns_service.store.claims import REFUND_LEASE_SECONDS
 from tests.world import acts
 from tests.world.callers import FATES
 from tests.world.life import pick
@@ -77,7 +77,7 @@ class Workers(Outside):
         frozen = self.spawn("worker", acts.work(self.stage))
         self.wire.fault = ("POST" if fault else "", fault)
         self.let_go(frozen, asleep)
-        self.time_passes(LEASE_SECONDS + 1)
+        self.time_passes(REFUND_LEASE_SECONDS + 1)
         self.start_worker(2, "")
         self.let_go(frozen, 9)
 
@@ -109,12 +109,12 @@ class Workers(Outside):
         if pace is not None and pace["open_until"] is not None:
             self.kernel.meet("the breaker opened")
 
-    @precondition(lambda self: any(actor.turn for actor in self.kernel.waiting))
+    @precondition(lambda self: any(actor.scheduled for actor in self.kernel.waiting))
     @rule(which=WHICH)
     def renew(self, which: int) -> None:
         """A process extends the lease of a call that is under way."""
-        turn = pick([actor.turn for actor in self.kernel.waiting if actor.turn], which)
-        self.live("renewal", acts.renew(self.stage, turn), "")
+        scheduled = pick([actor.scheduled for actor in self.kernel.waiting if actor.scheduled], which)
+        self.live("renewal", acts.renew(self.stage, scheduled), "")
         self.kernel.meet("a lease renewed")
 
     @precondition(lambda self: self.kernel.waiting)
@@ -124,7 +124,7 @@ class Workers(Outside):
         self.let_go(pick(self.kernel.waiting, which), steps)
 
     @precondition(lambda self: self.kernel.waiting)
-    @rule(which=WHICH, seconds=st.sampled_from([LEASE_SECONDS + 1, LEASE_SECONDS + 1, DAY]))
+    @rule(which=WHICH, seconds=st.sampled_from([REFUND_LEASE_SECONDS + 1, REFUND_LEASE_SECONDS + 1, DAY]))
     def freeze(self, which: int, seconds: int) -> None:
         """An actor outsleeps its lease, another takes over, the first wakes."""
         frozen = pick(self.kernel.waiting, which)
@@ -150,4 +150,4 @@ class Workers(Outside):
     def tell_the_listener(self, fault: str, fate: str) -> None:
         """The courier tells the shop's listener what happened."""
         self.stage.listener.fault = fault
-        self.live("courier", acts.tell(self.stage), fate)
+        self.live("dispatcher", acts.tell(self.stage), fate)

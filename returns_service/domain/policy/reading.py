@@ -88,12 +88,12 @@ def _syntax_line(text: str, message: str) -> int:
     return int(found[1]) if found else max(1, len(text.splitlines()))
 
 
-def _meant(name: str, known: Sequence[str]) -> str:
+def _nearest(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name.lower(), known, n=1)
     return f"did you mean {near[0]}?" if near else f"the known ones are {', '.join(known)}"
 
 
-def _seen(value: object) -> str:
+def _as_found(value: object) -> str:
     """Return a refused value as TOML writes it, cut where it is long."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -144,7 +144,7 @@ class _Reading:
     def table(self, where: Where, value: object) -> Mapping[str, object]:
         if isinstance(value, Mapping):
             return value
-        self.fail(where, f"must be a table, not {_seen(value)}")
+        self.fail(where, f"must be a table, not {_as_found(value)}")
         return {}
 
     def known(self, where: Where, value: object, checks: Mapping[str, Check[object]]) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class _Reading:
             if name in checks:
                 taken[name] = checks[name]((*where, name), inner)
             else:
-                words = f"unknown setting, {_meant(name, list(checks))}"
+                words = f"unknown setting, {_nearest(name, list(checks))}"
                 self.problems.append(_Problem((*where, name), words, unknown=True))
         return taken
 
@@ -162,7 +162,7 @@ class _Reading:
         def check(where: Where, value: object) -> int:
             if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
                 return value
-            self.fail(where, f"must be a whole number from 0 to {most}, not {_seen(value)}")
+            self.fail(where, f"must be a whole number from 0 to {most}, not {_as_found(value)}")
             return 0
 
         return check
@@ -171,7 +171,7 @@ class _Reading:
         def check(where: Where, value: object) -> str:
             if isinstance(value, str) and value in words:
                 return value
-            self.fail(where, f"must be one of {', '.join(words)}, not {_seen(value)}")
+            self.fail(where, f"must be one of {', '.join(words)}, not {_as_found(value)}")
             return words[0]
 
         return check
@@ -179,12 +179,12 @@ class _Reading:
     def list_of(self, inner: Check[str]) -> Check[tuple[str, ...]]:
         def check(where: Where, value: object) -> tuple[str, ...]:
             if not isinstance(value, list | tuple):
-                self.fail(where, f"must be an array, not {_seen(value)}")
+                self.fail(where, f"must be an array, not {_as_found(value)}")
                 return ()
             taken = tuple(inner((*where, index), element) for index, element in enumerate(value))
             for index, element in enumerate(value):
                 if element in value[:index]:
-                    self.fail((*where, index), f"stands there twice: {_seen(element)}")
+                    self.fail((*where, index), f"stands there twice: {_as_found(element)}")
             return taken
 
         return check
@@ -192,19 +192,19 @@ class _Reading:
     def words(self, where: Where, value: object) -> str:
         if isinstance(value, str) and value.strip():
             return value
-        self.fail(where, f"must be words, not {_seen(value)}")
+        self.fail(where, f"must be words, not {_as_found(value)}")
         return "-"
 
     def flag(self, where: Where, value: object) -> bool:
         if isinstance(value, bool):
             return value
-        self.fail(where, f"must be true or false, not {_seen(value)}")
+        self.fail(where, f"must be true or false, not {_as_found(value)}")
         return False
 
     def rate(self, where: Where, value: object) -> float:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
             return float(value)
-        self.fail(where, f"must be a number from 0 to 1, not {_seen(value)}")
+        self.fail(where, f"must be a number from 0 to 1, not {_as_found(value)}")
         return 0.0
 
     def condition(self, where: Where, value: object) -> str:
@@ -213,7 +213,7 @@ class _Reading:
         if isinstance(value, str) and value in CONDITIONS:
             self.fail(where, f"{value} can't be accepted: there is nothing of the customer's to pay for")
         else:
-            self.fail(where, f"must be one of {', '.join(ACCEPTABLE)}, not {_seen(value)}")
+            self.fail(where, f"must be one of {', '.join(ACCEPTABLE)}, not {_as_found(value)}")
         return ACCEPTABLE[0]
 
     def amounts(self, where: Where, value: object) -> dict[str, int]:

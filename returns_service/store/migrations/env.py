@@ -8,7 +8,7 @@ from sqlalchemy import JSON
 from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
-from returns_service.store import columns, reconciliation_tables, tables, webhook_tables  # noqa: F401  (fills SQLModel.metadata)
+from returns_service.store import columns, tables  # noqa: F401  (fills SQLModel.metadata)
 
 
 def rendered(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:

@@ -1,0 +1,283 @@
+"""The command line: parse, call, print. Errors are one line on stderr and a non-zero exit."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from click.exceptions import Exit
+from sqlalchemy.exc import SQLAlchemyError
+
+from returns_service import __version__, settings
+from returns_service.cli import operator
+from returns_service.cli.output import json_option, print_rows, run, stop, with_database
+from returns_service.domain import policy as policies
+from returns_service.domain import return_machine
+from returns_service.domain.problems import Problem
+from returns_service.settings import SettingsError
+
+OPENAPI = Path("openapi/openapi.yaml")
+port_option = click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+host_option = click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        commands(standalone_mode=False)
+    except Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(wrong.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except (SettingsError, policies.PolicyError, Problem, OSError) as error:
+        stop(str(error))
+    except SQLAlchemyError as error:
+        stop(f"DATABASE_URL: the database can't be used: {getattr(error, 'orig', None) or error}")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="returns-service")
+def commands() -> None:
+    """Returns, from the shop's request to the customer's money: refunded once, exactly as decided."""
+
+
+@commands.command()
+@port_option
+@click.option("--exit", "and_exit", is_flag=True, help="End after the story: 0 only if the proof holds.")
+@json_option
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep the data in this folder.")
+def demo(port: int, and_exit: bool, as_json: bool, data: Path | None) -> None:
+    """Play a shop's day on SQLite and the built-in Stripe simulator, then keep serving.
+
+    Example: returns-service demo --exit
+    """
+    from returns_service.demo import play
+
+    sys.exit(run(play(port=port, and_exit=and_exit, as_json=as_json, data=data)))
+
+
+@commands.command()
+@host_option
+@port_option
+@click.option("--no-worker", is_flag=True, help="Web only; workers run elsewhere.")
+def serve(host: str, port: int, no_worker: bool) -> None:
+    """Serve the API, with a worker inside.
+
+    Example: returns-service serve --port 8000
+    """
+    from returns_service import app, logs
+
+    loaded = settings.load()
+    logs.set_up_logs(loaded)
+    loaded.require_stripe()
+    app.policy_of(loaded)
+    listener = app.listen(host, port)
+    address = f"http://{host}:{listener.getsockname()[1]}"
+    run(
+        app.serve(
+            loaded,
+            listener,
+            with_worker=not no_worker,
+            on_ready=lambda _: click.echo(f"ready {address}"),
+        )
+    )
+
+
+@commands.command()
+@click.option(
+    "--concurrency", type=click.IntRange(1, 1000), help="Calls to Stripe at once; RETURNS_WORKER_CONCURRENCY."
+)
+def worker(concurrency: int | None) -> None:
+    """Send refunds, read news again, sweep. Any number of workers may run.
+
+    Example: returns-service worker --concurrency 64
+    """
+    from returns_service import app, logs
+
+    loaded = settings.load(**({"worker_concurrency": concurrency} if concurrency else {}))
+    logs.set_up_logs(loaded)
+    run(app.work(loaded, on_ready=lambda: click.echo("ready")))
+
+
+@commands.command()
+def migrate() -> None:
+    """Bring the database's schema to this release's, under a lock.
+
+    Example: DATABASE_URL=postgresql://… returns-service migrate
+    """
+    from returns_service.store import schema
+
+    loaded = settings.load()
+
+    async def work() -> tuple[str | None, str | None]:
+        from returns_service.app import database_of
+
+        database = database_of(loaded)
+        try:
+            before = await schema.current(database)
+            await schema.upgrade(database)
+            return before, await schema.current(database)
+        finally:
+            await database.close()
+
+    before, after = run(work())
+    click.echo(f"The schema is at {after}." if before == after else f"The schema went from {before} to {after}.")
+
+
+@commands.command()
+@host_option
+@click.option("--port", type=click.IntRange(0, 65535), default=12111, show_default=True)
+@click.option("--webhook-url", help="Where all events are posted.")
+@click.option("--webhook-secret", help="The secret that signs them.")
+@click.option("--seed", type=int, help="The same seed makes the same ids.")
+def simulator(host: str, port: int, webhook_url: str | None, webhook_secret: str | None, seed: int | None) -> None:
+    """Run the Stripe simulator alone; prints `ready` and its address. Its page is /_control/.
+
+    Example: returns-service simulator --webhook-url http://127.0.0.1:8000/webhooks/stripe --webhook-secret whsec_…
+    """
+    from returns_service.stripe_simulator import run as run_simulator
+
+    run_simulator(host, port, webhook_url, webhook_secret, seed)
+
+
+@commands.group()
+def keys() -> None:
+    """API keys: who may call, and what."""
+
+
+@keys.command("create")
+@click.option("--name", required=True, help="Whose key it is, for people.")
+@click.option("--scope", "scopes", multiple=True, required=True, help="May be given several times; `admin` is all.")
+@json_option
+def keys_create(name: str, scopes: tuple[str, ...], as_json: bool) -> None:
+    """Make a key; its secret is shown once.
+
+    Example: returns-service keys create --name shop --scope returns:read --scope returns:write
+    """
+    from returns_service.commands.api_keys import create_key
+
+    row, secret = with_database(lambda tx: create_key(tx, name, scopes))
+    shown = {"id": row.id, "secret": secret, "name": row.name, "scopes": row.scopes}
+    click.echo(json.dumps(shown) if as_json else f"{row.id}  {secret}\nKeep the secret now: it is not shown again.")
+
+
+@keys.command("list")
+@json_option
+def keys_list(as_json: bool) -> None:
+    """List all keys.
+
+    Example: returns-service keys list --json
+    """
+    from returns_service.commands.api_keys import list_keys
+    from returns_service.return_case.views import rfc3339
+
+    rows = [
+        {
+            "id": row.id,
+            "name": row.name,
+            "scopes": row.scopes,
+            "created": rfc3339(row.created_at),
+            "last_used": rfc3339(row.last_used_at),
+            "expires": rfc3339(row.expires_at),
+            "revoked": rfc3339(row.revoked_at),
+        }
+        for row in with_database(list_keys)
+    ]
+    print_rows(rows, as_json, empty="No keys yet. Make one: returns-service keys create --name shop --scope admin")
+
+
+@keys.command("revoke")
+@click.argument("key_id")
+def keys_revoke(key_id: str) -> None:
+    """Put a key out of force, at once and for good.
+
+    Example: returns-service keys revoke key_01k…
+    """
+    from returns_service.commands.api_keys import revoke_key
+
+    row = with_database(lambda tx: revoke_key(tx, key_id))
+    click.echo(f"{row.id} ({row.name}) is revoked.")
+
+
+@commands.command()
+@click.option("--format", "form", type=click.Choice(["table", "mermaid"]), default="table", show_default=True)
+@json_option
+def states(form: str, as_json: bool) -> None:
+    """Show the return's state machine as it is declared.
+
+    Example: returns-service states --format mermaid
+    """
+    if form == "mermaid":
+        click.echo(return_machine.diagram(), nl=False)
+        return
+    rule = [dest for dest, _ in return_machine.RULE]
+    rows = [
+        {
+            "trigger": row["trigger"],
+            "from": ", ".join(row["from"]),
+            "to": "by the rule" if row["to"] == rule else ", ".join(row["to"]),
+            "guards": ", ".join(row["guards"]),
+        }
+        for row in return_machine.table()
+    ]
+    print_rows(rows, as_json)
+
+
+@commands.command()
+@click.option("--check", is_flag=True, help=f"Fail if {OPENAPI} differs from what is served.")
+@click.option("--write", is_flag=True, help=f"Write {OPENAPI}.")
+def openapi(check: bool, write: bool) -> None:
+    """Print the API's contract as it is served (OpenAPI 3.1, YAML).
+
+    Example: returns-service openapi --check
+    """
+    from returns_service.web.api.openapi import document
+    from returns_service.web.routes import OPERATIONS
+
+    served = document(OPERATIONS)
+    if write:
+        OPENAPI.parent.mkdir(exist_ok=True)
+        OPENAPI.write_text(served, encoding="utf-8")
+    elif check:
+        if not OPENAPI.exists() or OPENAPI.read_text(encoding="utf-8") != served:
+            stop(f"{OPENAPI} is not what is served. Run: returns-service openapi --write")
+        click.echo(f"{OPENAPI} is what is served.")
+    else:
+        click.echo(served, nl=False)
+
+
+@commands.group()
+def policy() -> None:
+    """The shop's return policy, a TOML file."""
+
+
+@policy.command("example")
+def policy_example() -> None:
+    """Print a policy with every setting, commented.
+
+    Example: returns-service policy example > policy.toml
+    """
+    click.echo(policies.example(), nl=False)
+
+
+@policy.command("check")
+@click.argument("file", type=click.File("rb"))
+@json_option
+def policy_check(file: Any, as_json: bool) -> None:
+    """Check a policy file; `-` reads stdin. Every mistake is named by its line.
+
+    Example: returns-service policy check policy.toml
+    """
+    parsed = policies.parse(file.read(), file.name)
+    click.echo(json.dumps(policies.to_dict(parsed)) if as_json else f"{file.name}: a complete policy, no mistakes.")
+
+
+commands.add_command(operator.desk)
+commands.add_command(operator.reconcile)
+commands.add_command(operator.forget)

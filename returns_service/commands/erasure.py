@@ -1,0 +1,260 @@
+"""Forget a person: their words and names go out of rows, history, inbox and stored answers; the money's history stays.
+
+Amounts, statuses, ids, times, who decided and Stripe's references are kept: they prove that money moved once. Free
+text of people is replaced, since nobody can say whose name it holds; reasons out of the catalogue stay, because fees
+depend on them. Deliveries hold nothing of a person: what is sent is made from the event as it is then. What Stripe
+holds of its customer is Stripe's: https://docs.stripe.com/disputes/data-redaction
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlmodel import col, func, or_, select
+
+from returns_service.domain.policy import Policy
+from returns_service.domain.problems import Problem
+from returns_service.domain.refund_status import UNANSWERED
+from returns_service.return_case.case import lock_case
+from returns_service.return_case.events import Actor
+from returns_service.return_case.transition import record_transition
+from returns_service.store.database import Tx
+from returns_service.store.tables import (
+    Event,
+    IdempotencyKey,
+    Receipt,
+    Refund,
+    ReturnAuthorization,
+    StripeEvent,
+    UndeclaredItem,
+)
+
+REDACTED = "[forgotten]"
+METADATA_OF_OURS = ("refund_id", "lines", "return_id", "order_id")  # metadata that the money is found again by
+STRIPE_REASONS = ("requested_by_customer", "duplicate", "fraudulent")
+# Triggers whose reasons are this service's own words, or Stripe's.
+SAID_BY_US = ("refund_barred", "settle", "fail", "adopt", "withdraw", "take_back")
+FREE_TEXT = ("internal_note", "note", "override_reason", "reversed_reason")
+# What is left is found again by its order: the address is forgotten.
+NEW_METADATA_HOLDS = (
+    "An unanswered refund keeps what Stripe has to be asked with; once it is settled: forget --order {order}"
+)
+UNFOLDED_HOLDS = "An event of Stripe's could not be understood yet and is kept; once it is: forget --order {order}"
+
+
+@dataclass
+class Forgotten:
+    """What was redacted, by kind, and what had to stay for now."""
+
+    returns: list[str] = field(default_factory=list)  # that something was redacted of
+    counts: Counter[str] = field(default_factory=Counter)
+    left: list[str] = field(default_factory=list)
+
+    def shown(self) -> dict[str, Any]:
+        """Return it as it is printed; without personal data."""
+        return {
+            "object": "forgotten",
+            "returns": self.returns,
+            "redacted": dict(sorted(self.counts.items())),
+            "left": self.left,
+        }
+
+
+async def forget(tx: Tx, by: Actor, *, order_id: str | None = None, email: str | None = None) -> Forgotten:
+    """Redact what is personal in all returns of an order, or of a customer. Safe to do twice; the second finds nothing.
+
+    Raises Problem invalid_request unless exactly one is named.
+    """
+    if (order_id is None) == (email is None):
+        raise Problem("invalid_request", "Name an order or an e-mail address, not both.")
+    chosen = select(col(ReturnAuthorization.id), col(ReturnAuthorization.payment_id))
+    if email is not None:
+        chosen = chosen.where(func.lower(col(ReturnAuthorization.customer_email)).in_(_lower(email.strip())))
+    else:
+        chosen = chosen.where(col(ReturnAuthorization.order_id) == order_id)
+    ordered = chosen.order_by(col(ReturnAuthorization.payment_id), col(ReturnAuthorization.id))
+    done = Forgotten()
+    for return_id, _ in (await tx.exec(ordered)).all():
+        await _forget_return(tx, by, return_id, done)
+    return done
+
+
+def _lower(email: str) -> set[str]:
+    """Return an address in lower case, as we and as databases know it: SQLite's `lower` leaves an Ü as it is."""
+    return {email.lower(), "".join(c.lower() if c.isascii() else c for c in email)}
+
+
+async def _forget_return(tx: Tx, by: Actor, return_id: str, done: Forgotten) -> None:
+    case = await lock_case(tx, by, return_id)
+    row, policy = case.row, case.policy
+    words = Words(policy, [row.customer_email or ""])
+    before = done.counts.total()
+    refunds = [r for r in case.payment_refunds if r.return_id in (None, row.id)]
+    _count(done, "returns", words.forget_row(row, ("internal_note",), ("reason",)))
+    _count(done, "emails", words.clear(row, "customer_email"))
+    _count(done, "metadata", words.forget_values(row, "details", ()))
+    _count(done, "approvals", words.forget_tree(row, "approvals"))
+    for line in case.lines:
+        _count(done, "lines", words.forget_row(line, (), ("reason",)))
+        _count(done, "lines", words.forget_tree(line, "title"))
+    for receipt in (await tx.exec(select(Receipt).where(col(Receipt.return_id) == row.id))).all():
+        _count(done, "receipts", words.forget_row(receipt, ("reversed_reason",), ()))
+    for item in (await tx.exec(select(UndeclaredItem).where(col(UndeclaredItem.return_id) == row.id))).all():
+        _count(done, "undeclared", words.forget_row(item, ("note",), ()))
+    for refund in refunds:
+        _forget_refund(words, refund, row, done)
+    await tx.flush()
+    await _forget_events(tx, words, row, refunds, done)
+    await _forget_answers(tx, words, [row.id, *(refund.id for refund in refunds)], done)
+    names = [case.payment.payment_intent, case.payment.charge, *(refund.stripe_refund for refund in refunds)]
+    await _forget_inbox(tx, [name for name in (*names, *words.names) if name], row, done)
+    if done.counts.total() > before:
+        done.returns.append(row.id)
+        await record_transition(case, "forget", row.state, None)
+        await tx.flush()
+
+
+def _forget_refund(words: Words, refund: Refund, row: ReturnAuthorization, done: Forgotten) -> None:
+    _count(done, "refunds", words.forget_row(refund, (), ("note",)))
+    _count(done, "metadata", words.forget_values(refund, "details", METADATA_OF_OURS))
+    _count(done, "breakdowns", words.forget_tree(refund, "breakdown"))
+    _count(done, "refunds", words.forget_tree(refund, "failure"))
+    _count(done, "parameters", words.forget_tree(refund, "past_parameters"))  # nothing is asked with them again
+    if refund.status not in UNANSWERED:
+        _count(done, "parameters", words.forget_tree(refund, "parameters"))
+    elif words.tree(refund.parameters) != refund.parameters:
+        _leave(done, NEW_METADATA_HOLDS, row)
+
+
+async def _forget_events(
+    tx: Tx, words: Words, row: ReturnAuthorization, refunds: Iterable[Refund], done: Forgotten
+) -> None:
+    """Redact the copies that the history holds: of the return, its refunds, and the payment as a whole."""
+    mine = col(Event.return_id) == row.id
+    of_refunds = col(Event.refund_id).in_([refund.id for refund in refunds])
+    of_payment = (
+        (col(Event.payment_id) == row.payment_id) & col(Event.return_id).is_(None) & col(Event.refund_id).is_(None)
+    )
+    for event in (await tx.exec(select(Event).where(or_(mine, of_refunds, of_payment)))).all():
+        _count(done, "events", words.forget_tree(event, "data"))
+
+
+async def _forget_answers(tx: Tx, words: Words, ids: list[str], done: Forgotten) -> None:
+    """Redact answers that are kept to be replayed: they stay, or a repeated request would do its work again."""
+    named = or_(*(col(IdempotencyKey.body).contains(name, autoescape=True) for name in ids))
+    for stored in (await tx.exec(select(IdempotencyKey).where(named))).all():
+        try:
+            answer = json.loads(stored.body or "null")
+        except ValueError:
+            continue
+        less = words.tree(answer)
+        if less != answer:
+            stored.body = json.dumps(less, ensure_ascii=False, separators=(",", ":"))
+            _count(done, "answers", True)
+
+
+async def _forget_inbox(tx: Tx, names: list[str], row: ReturnAuthorization, done: Forgotten) -> None:
+    """Empty Stripe's events that name the payment or the person; one not folded yet is the only copy of its news."""
+    low = func.lower(col(StripeEvent.payload))
+    named = or_(*(low.contains(name.lower(), autoescape=True) for name in names))
+    for event in (await tx.exec(select(StripeEvent).where(named, col(StripeEvent.payload) != ""))).all():
+        if event.processed_at is None:
+            _leave(done, UNFOLDED_HOLDS, row)
+            continue
+        event.payload = ""
+        _count(done, "inbox", True)
+
+
+def _leave(done: Forgotten, why: str, row: ReturnAuthorization) -> None:
+    said = why.format(order=row.order_id)
+    if said not in done.left:
+        done.left.append(said)
+
+
+def _count(done: Forgotten, kind: str, changed: bool) -> None:
+    if changed:
+        done.counts[kind] += 1
+
+
+class Words:
+    """Tells free words of people from what must stay."""
+
+    def __init__(self, policy: Policy, names: Iterable[str]) -> None:
+        self.kept = {*policy.reasons, *STRIPE_REASONS, REDACTED}
+        self.names = [name.lower() for name in names if name]
+
+    def word(self, text: Any) -> Any:
+        """Return a reason or note: a word of the catalogue as it is, all else forgotten."""
+        return text if text is None or text == "" or text in self.kept else REDACTED
+
+    def plain(self, text: str) -> str:
+        """Return any other text, forgotten where it holds one of the person's names."""
+        low = text.lower()
+        return REDACTED if any(name in low for name in self.names) else text
+
+    def forget_row(self, row: Any, free: tuple[str, ...], catalogued: tuple[str, ...]) -> bool:
+        """Forget columns of free text, and reasons that are in no catalogue; return whether one changed."""
+        changed = False
+        for name in (*free, *catalogued):
+            old = getattr(row, name)
+            new = self.word(old) if name in catalogued else old and REDACTED
+            if new != old:
+                setattr(row, name, new)
+                changed = True
+        return changed
+
+    def clear(self, row: Any, name: str) -> bool:
+        """Empty a column; return whether it held something."""
+        held = getattr(row, name) is not None
+        setattr(row, name, None)
+        return held
+
+    def forget_values(self, row: Any, name: str, kept: tuple[str, ...]) -> bool:
+        """Forget the values of metadata; its keys stay."""
+        return self._put(row, name, self._values(getattr(row, name), kept))
+
+    def forget_tree(self, row: Any, name: str) -> bool:
+        """Forget what is personal anywhere in a JSON column."""
+        return self._put(row, name, self.tree(getattr(row, name)))
+
+    def tree(self, value: Any, under: str = "") -> Any:
+        """Return JSON without what is personal in it, at any depth."""
+        if isinstance(value, list):
+            return [self.tree(one, under) for one in value]
+        if isinstance(value, str):
+            return self.plain(value)
+        if not isinstance(value, dict):
+            return value
+        less: dict[str, Any] = {}
+        for name, one in value.items():
+            if name == "customer_email":
+                less[name] = None
+            elif name == "metadata" and isinstance(one, dict):
+                less[name] = self._values(one, METADATA_OF_OURS)
+            elif isinstance(one, str) and _is_said_by_people(name, value, under):
+                less[name] = self.word(one)
+            else:
+                less[name] = self.tree(one, "policy" if under == "policy" else name)
+        return less
+
+    def _values(self, metadata: Mapping[str, Any], kept: tuple[str, ...]) -> dict[str, Any]:
+        return {name: value if name in kept or value == "" else REDACTED for name, value in metadata.items()}
+
+    def _put(self, row: Any, name: str, new: Any) -> bool:
+        if new == getattr(row, name):
+            return False
+        setattr(row, name, new)
+        return True
+
+
+def _is_said_by_people(name: str, of: Mapping[str, Any], under: str) -> bool:
+    """Return whether a field of an object holds words that a person wrote."""
+    if under in ("policy", "refund_barred", "barred_actions"):
+        return False
+    if name == "reason":
+        return of.get("trigger") not in SAID_BY_US
+    return name in FREE_TEXT or (name == "description" and bool(of.get("adjustment")))

@@ -1,0 +1,150 @@
+"""What finance does about one refund: look at it, preview it, retry it, take it back, send it again, acknowledge it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from returns_service.commands import returns
+from returns_service.commands.refund_attempts import begin_generation_again
+from returns_service.commands.refunds import (
+    SEND_AGAIN_MINUTES,
+    lock_refund,
+    retry,
+    retry_standalone,
+    settle_standalone_outside,
+    withdraw_unsent,
+)
+from returns_service.commands.returns import Outside
+from returns_service.commands.stripe_fold import apply_payment, apply_refund, propagate_status
+from returns_service.domain import money, return_machine
+from returns_service.domain.problems import Problem
+from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.events import Actor, record
+from returns_service.return_case.views import Answer, rfc3339, show_payment
+from returns_service.store.database import Tx, lock_refunds
+from returns_service.store.tables import Payment, Refund
+
+
+def preview(case: ReturnCase) -> Answer:
+    """Return the breakdown that a refund would pay now, and what bars it, if anything."""
+    state, facts = case.row.state, case.facts()
+    barring = return_machine.unmet("refund", state, facts)
+    barred: dict[str, Any] | None = None
+    if not return_machine.edges("refund", state):
+        barred = {"code": "invalid_transition", "message": f"Not possible while the return is {state}."}
+    elif barring:
+        barred = {"code": barring[0].code, "message": barring[0].reason}
+    rows = case.unpaid() if facts.due > 0 else []
+    return {
+        "object": "refund_preview",
+        "return": case.row.id,
+        "amount": money.total(rows),
+        "currency": case.row.currency,
+        "breakdown": [row.to_dict() for row in rows],
+        "refundable": max(0, case.refundable),
+        "barred": barred,
+    }
+
+
+async def retry_refund(
+    tx: Tx, by: Actor, refund_id: str, *, amount: int | None, override_reason: str | None
+) -> tuple[Refund, Payment]:
+    """Try a failed refund again, of a return or standalone. Raises Problem."""
+    row = await _named(tx, refund_id)
+    if row.return_id is None:
+        return await retry_standalone(tx, by, refund_id, amount=amount, override_reason=override_reason)
+    return await retry(tx, by, row.return_id, refund_id=refund_id, amount=amount, override_reason=override_reason)
+
+
+async def settle_refund_outside(tx: Tx, by: Actor, refund_id: str, asked: Outside) -> tuple[Refund, Payment]:
+    """Record that a failed refund was paid by other means; return the row that says so. Raises Problem."""
+    row = await _named(tx, refund_id)
+    if row.return_id is None:
+        if asked.amount not in (None, row.amount):
+            raise Problem("amount_exceeds_due", "A refund of no return is settled whole.", due=row.amount)
+        return await settle_standalone_outside(
+            tx, by, refund_id, method=asked.method, reference=asked.reference, note=asked.note
+        )
+    case = await returns.settle_outside(tx, by, row.return_id, asked)
+    failed = next(refund for refund in case.refunds if refund.id == refund_id)
+    return next(refund for refund in case.refunds if refund.id == failed.superseded_by), case.payment
+
+
+async def apply_read(tx: Tx, by: Actor, refund_id: str, seen: PaymentSnapshot | RefundSnapshot, news: int) -> Refund:
+    """Fold what was read of a refund, or of its payment; `news`: their count of news when the read began."""
+    row, payment = await lock_refund(tx, refund_id)
+    if isinstance(seen, RefundSnapshot):
+        await apply_refund(tx, by, payment, seen, observations_at_start=news, of=row.id)
+    else:
+        await apply_payment(tx, by, payment, seen, observations_at_start=news)
+    return row
+
+
+async def cancel_unsent(tx: Tx, by: Actor, refund_id: str) -> tuple[Refund, Payment]:
+    """Take back an intent that Stripe knows nothing of. Raises Problem refund_not_cancelable."""
+    row, payment = await lock_refund(tx, refund_id)
+    before = row.status
+    failure = {
+        "code": "withdrawn",
+        "message": "It was canceled before it was sent; no money has moved.",
+        "advice": "Retry it if that was a mistake, or settle it outside.",
+    }
+    withdraw_unsent(row, tx, failure)
+    await propagate_status(tx, by, payment, row, before)
+    return row, payment
+
+
+def check_sendable_again(tx: Tx, row: Refund) -> None:
+    """Raise Problem unless nobody knows what became of it, and its last attempt is long over."""
+    if row.status != "unknown":
+        raise Problem("refund_not_unknown", refund_status=row.status)
+    possible_at = sendable_again_at(row)
+    if tx.now < possible_at:
+        raise Problem("too_early", possible_at=rfc3339(possible_at))
+
+
+def sendable_again_at(row: Refund) -> datetime:
+    """Return from when on an unknown refund's last attempt is long over."""
+    # An unknown answer is the last thing that touched the row; a call still under way holds its lease.
+    possible_at = row.updated_at + timedelta(minutes=SEND_AGAIN_MINUTES)
+    return possible_at if row.lease_until is None else max(possible_at, row.lease_until)
+
+
+async def send_again(tx: Tx, by: Actor, refund_id: str, reason: str) -> tuple[Refund, Payment]:
+    """Give an unknown refund a new key, on a person's word, after a look-up that found nothing. Raises Problem."""
+    row, payment = await lock_refund(tx, refund_id)
+    check_sendable_again(tx, row)
+    if payment.disputed:
+        raise Problem("payment_disputed")  # queued it would be held, for ever where the dispute is lost
+    before = row.status
+    begin_generation_again(tx, row, reason)
+    row.updated_at = tx.now
+    await propagate_status(tx, by, payment, row, before)
+    return row, payment
+
+
+async def acknowledge(tx: Tx, by: Actor, refund_id: str, reason: str) -> tuple[Refund, Payment]:
+    """Say what was agreed about a second refund for one intent: it stands as history, and no longer on the desk.
+
+    No money moves, and while it is open it goes on being looked at. Raises Problem.
+    """
+    row, payment = await lock_refund(tx, refund_id)
+    if row.duplicate_of is None:
+        raise Problem("refund_not_second")
+    if row.superseded_at is not None:
+        raise Problem("refund_superseded", "It was acknowledged already.", superseded_by=None)
+    row.superseded_at = row.updated_at = tx.now
+    row.note = reason
+    said = {"acknowledged": row.id, "reason": reason}
+    shown = show_payment(payment, await lock_refunds(tx, payment.id))
+    await record(tx, by, "payment.updated", refund=row, payment=payment, data={**said, "object": shown})
+    return row, payment
+
+
+async def _named(tx: Tx, refund_id: str) -> Refund:
+    row = await tx.get(Refund, refund_id)
+    if row is None:
+        raise Problem("not_found", f"There is no refund {refund_id}.")
+    return row

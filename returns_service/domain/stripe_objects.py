@@ -1,0 +1,132 @@
+"""What Stripe can say, in our own words: the only form in which the rest of the code meets Stripe.
+
+Amounts are minor units, times are timezone-aware UTC, statuses are Stripe's own words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RefundSnapshot:
+    """A refund as Stripe holds it, from an answer, a list or a webhook."""
+
+    id: str
+    status: str  # pending, requires_action, succeeded, failed, canceled
+    amount: int
+    currency: str
+    payment_intent: str | None
+    charge: str | None
+    created: datetime
+    reason: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    failure_reason: str | None = None  # expired_or_canceled_card, declined, … with failed and canceled only
+    pending_reason: str | None = None  # processing, insufficient_funds, charge_pending
+    next_action: Mapping[str, Any] | None = None  # what the customer must do, with requires_action
+    arrival_reference: str | None = None  # the bank's reference (ARN), once known
+    arrival_kind: str | None = None  # refund, reversal, pending: how a card refund travels
+    replayed: bool = False  # a stored answer: the refund as it was when the key was first used, not as it is now
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeSnapshot:
+    """A dispute or an inquiry (`warning_*`)."""
+
+    id: str
+    status: str  # needs_response, under_review, won, lost, warning_…
+    charge: str
+    payment_intent: str | None
+    amount: int
+    currency: str
+    bars_refunds: bool  # formal and not won: Stripe's `is_charge_refundable` is false
+    answer_by: datetime | None = None  # to be answered by then, or it is lost; None: it waits for no answer
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentSnapshot:
+    """A PaymentIntent with its charge and *all* refunds, or a bare charge (`payment_intent` None)."""
+
+    payment_intent: str | None
+    charge: str | None
+    currency: str
+    status: str  # the PaymentIntent's (or the charge's) status; only `succeeded` can be refunded
+    captured: int
+    livemode: bool
+    disputed: bool  # by a formal dispute that bars refunds; an inquiry doesn't
+    connect: bool  # has a transfer or an application fee
+    amount_refunded: int  # as Stripe counts: pending ones too
+    refunds: tuple[RefundSnapshot, ...] = ()
+    method: str | None = None  # for people: "Visa ending 4242"
+    dispute: DisputeSnapshot | None = None  # of all there are, the one that decides
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeSnapshot:
+    """A charge as a `charge.refunded` webhook tells it: without its refunds."""
+
+    id: str
+    payment_intent: str | None
+    currency: str
+    captured: int
+    amount_refunded: int
+
+
+@dataclass(frozen=True, slots=True)
+class StripeEventData:
+    """One Stripe event; `object` is None where its type says nothing about refunds."""
+
+    id: str
+    type: str
+    created: datetime
+    livemode: bool
+    account: str | None
+    object: RefundSnapshot | ChargeSnapshot | DisputeSnapshot | None
+    raw: str  # the body as received
+    unreadable: str | None = None  # why a genuine event couldn't be understood; it is kept and shown all the same
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A known, final no: nothing moved under this key. `may_pass` tells a no that a later key may turn."""
+
+    code: str  # Stripe's code, or `over_refund` for the answer that has none
+    message: str  # Stripe's own words
+    advice: str  # ours, for people: what to do
+    http_status: int
+    request_id: str | None = None
+    may_pass: bool = False  # balance_insufficient: not moved, may pass later with a new key
+    reread: bool = False  # charge_already_refunded, over-refund, disputed: the payment changed behind our back
+
+
+@dataclass(frozen=True, slots=True)
+class TryLater:
+    """Nothing was executed: rate limits, a key in use, no connection, a bad key. The same key may be sent again."""
+
+    code: str
+    message: str
+    after_seconds: float | None = None  # Stripe's wish, where it said one
+    everyone: bool = False  # not this refund's fault (401, 403, no connection): all calls should pause
+    slow_down: bool = False  # 429 `rate_limit`: send fewer calls
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No answer, or none that can be believed: the money may or may not have moved."""
+
+    code: str
+    message: str
+    replayed: bool = False  # a stored 500 came back with `Idempotent-Replayed: true`: asking again says nothing new
+    request_id: str | None = None
+    after_seconds: float | None = None  # Stripe's wish, where a 5xx said one
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Stripe knows no such object."""
+
+    message: str

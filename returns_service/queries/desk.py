@@ -1,0 +1,384 @@
+"""The desk: everything that waits for a person, found in rows that are there anyway.
+
+Each kind is one condition over a small set: the refunds that are not settled, returns whose refund a guard bars, events
+whose fold raised, rows of the last comparison with Stripe, and what stands still as a whole. A thing is on the desk as
+long as its condition holds: nobody puts it there and nobody has to take it off. How long a wait is normal:
+https://docs.stripe.com/refunds, https://support.stripe.com/questions/customer-refund-processing-time
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, and_, case, cast, func, literal, literal_column, or_, select, tuple_, union_all
+from sqlalchemy.orm import defer
+from sqlmodel import col
+
+from returns_service.commands.refund_attempts import NOT_THERE, STUCK_AFTER
+from returns_service.commands.stripe_fold import BALANCE_TOO_LOW
+from returns_service.commands.stripe_inbox import ON_THE_DESK_AFTER
+from returns_service.commands.webhook_deliveries import BY_A_PERSON
+from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, WAITING
+from returns_service.store.columns import Utc
+from returns_service.store.database import Tx
+from returns_service.store.stripe_throttle import BREAK_AFTER
+from returns_service.store.tables import (
+    Event,
+    Payment,
+    Receipt,
+    ReceiptLine,
+    ReconciliationDifference,
+    ReconciliationRun,
+    Refund,
+    ReturnAuthorization,
+    ReturnLine,
+    StripeEvent,
+    StripePace,
+    Sweep,
+    WebhookEndpoint,
+)
+
+# Most urgent first: what stops everything, money that may be wrong, customers who wait for us, then for others.
+KINDS: Final = (
+    "stripe_silent",
+    "work_overdue",
+    "payment_overpaid",
+    "difference",
+    "refund_unknown",
+    "refund_missing",
+    "refund_failed",
+    "dispute_lost",
+    "refund_barred",
+    "return_to_decide",
+    "refund_unsent",
+    "refund_held",
+    "stripe_event",
+    "webhook_disabled",
+    "refund_requires_action",
+    "refund_pending",
+)
+PENDING_FOR = timedelta(days=14)  # banks take 5 to 10 business days
+ACTION_FOR = timedelta(days=7)  # the customer has 45 days to answer Stripe's e-mail; a reminder helps before that
+UNSENT_FOR = timedelta(hours=1)  # an outage of minutes is the worker's own business
+SILENT_FOR = timedelta(hours=1)  # the sweep reads Stripe's list every five minutes
+UNCOMPARED_FOR = timedelta(days=1)  # a comparison that is interrupted is tried again every ten minutes
+OVERDUE_FOR = timedelta(minutes=10)  # a worker looks at what is due within seconds
+IDS = ("refund_id", "return_id", "payment_id", "stripe_event_id", "difference_id", "endpoint_id")
+ENTRY = ("kind", "urgency", "since", "subject", *IDS)
+ENDED = (*FINAL, "withdrawn")
+FAR_BACK = timedelta(days=29)  # each day's comparison looks back 30 days
+BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class SystemHealth:
+    """What single rows say about the whole: is Stripe's list read, do calls get through, is work done in time."""
+
+    events_read_at: datetime | None  # None: not once yet
+    call_failures: int  # in a row
+    call_problem: str | None
+    unanswered_since: datetime | None  # the oldest intent that was tried and has no answer
+    overdue_since: datetime | None
+    overdue: int  # refunds whose moment is past by more than OVERDUE_FOR
+    uncompared_since: datetime | None  # the begin of a comparison with Stripe that was not finished, nor one since
+    last_run: str | None  # the newest finished comparison with Stripe that looked far back, if there is one
+
+    @property
+    def calls_pause(self) -> bool:
+        """Whether the breaker is open."""
+        return self.call_failures >= BREAK_AFTER
+
+
+@dataclass(frozen=True, slots=True)
+class DeskEntry:
+    """One thing on the desk, with the rows it is about."""
+
+    kind: str
+    since: datetime
+    subject: str
+    refund: Refund | None
+    case: ReturnAuthorization | None
+    payment: Payment | None
+    stripe_event: StripeEvent | None
+    difference: ReconciliationDifference | None
+    endpoint: WebhookEndpoint | None
+    left: int  # of the payment, minor units
+
+    @property
+    def id(self) -> str:
+        """What a page's cursor names."""
+        return f"{self.kind}:{self.subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeskTotal:
+    """How many things of a kind there are, and since when the oldest waits."""
+
+    kind: str
+    number: int
+    oldest: datetime | None
+
+
+def _status(*words: str) -> Any:
+    return col(Refund.status).in_(words)
+
+
+HELD = and_(col(Payment.disputed), col(Refund.status) == "queued")  # by a dispute: due, and not to be sent
+LOST = func.coalesce(col(Payment.dispute)["status"].as_string(), "") == "lost"
+MISSING_AT_STRIPE = func.coalesce(col(Refund.waits_for), "").endswith(NOT_THERE, autoescape=True)
+UNRESOLVED = and_(
+    _status(*ENDED),
+    col(Refund.superseded_at).is_(None),
+    col(Refund.source) != "external",  # made in the Dashboard: whoever made it is told there
+    # Who cancels a refund of no return before it is sent has decided all there is to decide.
+    or_(
+        col(Refund.return_id).is_not(None),
+        col(Refund.status) != "withdrawn",
+        col(Refund.failure)["code"].as_string() == "dispute_lost",
+    ),
+)
+LEFT = cast(
+    col(Payment.captured)
+    - func.coalesce(
+        select(func.sum(col(Refund.amount)))
+        .where(col(Refund.payment_id) == col(Payment.id), _status(*OPEN, "succeeded"))
+        .correlate(Payment)
+        .scalar_subquery(),
+        0,
+    ),
+    BigInteger,
+)
+
+
+async def system_health(tx: Tx) -> SystemHealth:
+    """Read how the whole is doing, in one statement."""
+    late = and_(col(Refund.next_attempt_at) <= tx.now - OVERDUE_FOR, ~HELD)
+    due = select(func.min(col(Refund.next_attempt_at))).join(Payment, col(Payment.id) == col(Refund.payment_id))
+    count = select(func.count()).select_from(Refund).join(Payment, col(Payment.id) == col(Refund.payment_id))
+    tried = select(func.min(col(Refund.created_at))).join(Payment, col(Payment.id) == col(Refund.payment_id))
+    run = select(col(ReconciliationRun.id)).where(col(ReconciliationRun.finished_at).is_not(None))
+    far = col(ReconciliationRun.since) <= tx.now - FAR_BACK  # a shorter one says nothing of what is older
+    ended = select(func.max(col(ReconciliationRun.finished_at))).scalar_subquery()
+    begun = select(func.min(col(ReconciliationRun.created_at))).where(col(ReconciliationRun.finished_at).is_(None))
+    begun = begun.where(col(ReconciliationRun.created_at) > func.coalesce(ended, literal(BEFORE_ALL, Utc())))
+    found = await tx.execute(
+        select(
+            select(col(Sweep.done_at)).where(col(Sweep.name) == "events").scalar_subquery(),
+            select(col(StripePace.failures)).where(col(StripePace.id) == 1).scalar_subquery(),
+            select(col(StripePace.open_reason)).where(col(StripePace.id) == 1).scalar_subquery(),
+            tried.where(_status(*UNANSWERED), col(Refund.attempts) > 0, ~HELD).scalar_subquery(),
+            due.where(late).scalar_subquery(),
+            count.where(late).scalar_subquery(),
+            begun.scalar_subquery(),
+            run.order_by(case((far, 0), else_=1), col(ReconciliationRun.id).desc()).limit(1).scalar_subquery(),
+        )
+    )
+    read_at, failures, problem, unanswered_since, overdue_since, overdue, uncompared_since, last_run = found.one()
+    return SystemHealth(
+        read_at, failures or 0, problem, unanswered_since, overdue_since, overdue, uncompared_since, last_run
+    )
+
+
+async def totals(tx: Tx, health: SystemHealth) -> list[DeskTotal]:
+    """Return every kind with its figures, most urgent first."""
+    entry = desk_statement(tx, health).subquery("entry")
+    chosen = select(entry.c.kind, func.count(), func.min(entry.c.since)).group_by(entry.c.kind)
+    found = {row[0]: DeskTotal(row[0], row[1], row[2]) for row in (await tx.execute(chosen)).all()}
+    return [found.get(kind, DeskTotal(kind, 0, None)) for kind in KINDS]
+
+
+async def entries(
+    tx: Tx, health: SystemHealth, *, limit: int, kind: str | None = None, cursor: tuple[str, bool] | None = None
+) -> list[DeskEntry] | None:
+    """Return up to `limit` things, most urgent first, then oldest; None where the cursor's is no longer on the desk.
+
+    `cursor`: an entry's id and whether to go back from it; going back, the nearest comes first.
+    """
+    entry = desk_statement(tx, health).subquery("entry")
+    page: Any = select(entry)
+    back = cursor is not None and cursor[1]
+    if kind is not None:
+        page = page.where(entry.c.kind == kind)
+    if cursor is not None:
+        of, _, subject = cursor[0].partition(":")
+        at = select(entry.c.urgency, entry.c.since).where(entry.c.kind == of, entry.c.subject == subject)
+        place = (await tx.execute(at)).first()
+        if place is None:
+            return None
+        mine = tuple_(entry.c.urgency, entry.c.since, entry.c.subject)
+        edge = tuple_(literal(place[0]), literal(place[1], Utc()), literal(subject))
+        page = page.where(mine < edge if back else mine > edge)
+    order = [entry.c.urgency, entry.c.since, entry.c.subject]
+    page = page.order_by(*(c.desc() if back else c.asc() for c in order)).limit(limit).subquery("page")
+    rows = (await tx.execute(_with_rows(page, back=back))).all()
+    return [DeskEntry(*row) for row in rows]
+
+
+def _with_rows(page: Any, *, back: bool) -> Any:
+    """Return the statement for a page's entries with all rows they are about: one, however long the page is."""
+    order = [page.c.urgency, page.c.since, page.c.subject]
+    return (
+        select(
+            page.c.kind, page.c.since, page.c.subject,
+            Refund, ReturnAuthorization, Payment, StripeEvent, ReconciliationDifference, WebhookEndpoint,
+            func.coalesce(LEFT, 0),
+        )
+        .outerjoin(Refund, col(Refund.id) == page.c.refund_id)
+        .outerjoin(ReturnAuthorization, col(ReturnAuthorization.id) == page.c.return_id)
+        .outerjoin(Payment, col(Payment.id) == page.c.payment_id)
+        .outerjoin(StripeEvent, col(StripeEvent.id) == page.c.stripe_event_id)
+        .outerjoin(ReconciliationDifference, col(ReconciliationDifference.id) == page.c.difference_id)
+        .outerjoin(WebhookEndpoint, col(WebhookEndpoint.id) == page.c.endpoint_id)
+        .order_by(*(c.desc() if back else c.asc() for c in order))
+        .options(defer(StripeEvent.payload))  # type: ignore[arg-type]  # a mapped column, which SQLModel types as str
+    )  # fmt: skip
+
+
+def desk_statement(tx: Tx, health: SystemHealth) -> Any:
+    """Return the statement for all that is on the desk, by ENTRY's columns."""
+    return union_all(*_standing_still(tx, health), *_of_refunds(tx), *_of_returns(), *_of_others(health))
+
+
+def _entry(kind: str, since: Any, subject: Any, **ids: Any) -> Any:
+    """Return the head of one kind's statement."""
+    columns = {
+        "kind": literal_column(f"'{kind}'"),
+        "urgency": literal_column(str(KINDS.index(kind))),
+        "since": since,
+        "subject": subject,
+    }
+    nothing: Any = literal_column("CAST(NULL AS VARCHAR)")
+    return select(*((columns | ids).get(name, nothing).label(name) for name in ENTRY))
+
+
+def _standing_still(tx: Tx, health: SystemHealth) -> Sequence[Any]:
+    """Return what stops everything, where something does: figures that were read before, as rows of their own."""
+    found: list[tuple[str, datetime, str]] = []
+    if health.events_read_at is not None and tx.now - health.events_read_at > SILENT_FOR:
+        found.append(("stripe_silent", health.events_read_at, "events"))
+    if health.unanswered_since is not None and health.calls_pause:
+        found.append(("stripe_silent", health.unanswered_since, "calls"))
+    if health.uncompared_since is not None and tx.now - health.uncompared_since > UNCOMPARED_FOR:
+        found.append(("stripe_silent", health.uncompared_since, "comparison"))
+    if health.overdue_since is not None:
+        found.append(("work_overdue", health.overdue_since, "refunds"))
+    return [_entry(kind, literal(since, Utc()), literal_column(f"'{subject}'")) for kind, since, subject in found]
+
+
+def _of_refunds(tx: Tx) -> Sequence[Any]:
+    changed, decided = col(Refund.updated_at), col(Refund.created_at)
+    asked_for_now = and_(col(Refund.generation) > 1, col(Refund.waits_for).is_not(None))  # Stripe said: not yet
+    unsent = and_(_status("queued", "submitted"), col(Refund.attempts) > 0, ~col(Payment.disputed))
+    late = or_(decided <= tx.now - UNSENT_FOR, asked_for_now, MISSING_AT_STRIPE)
+    stuck = or_(col(Refund.failures_in_a_row) >= STUCK_AFTER, col(Refund.lookups_only), MISSING_AT_STRIPE)
+    pending = or_(changed <= tx.now - PENDING_FOR, col(Refund.waits_for) == BALANCE_TOO_LOW)
+    return [
+        _refund("refund_unknown", func.coalesce(col(Refund.first_attempt_at), decided))
+        .where(_status("unknown"), stuck),
+        _refund("refund_missing", changed)
+        .where(col(Refund.next_attempt_at).is_not(None), col(Refund.stripe_refund).is_not(None), MISSING_AT_STRIPE),
+        _refund("refund_failed", changed).where(UNRESOLVED, ~LOST),
+        _refund("dispute_lost", changed).where(UNRESOLVED, LOST),
+        _refund("refund_unsent", decided).where(unsent, late),
+        _refund("refund_held", changed).where(HELD),
+        _refund("refund_requires_action", changed)
+        .where(~MISSING_AT_STRIPE, _status("requires_action"), changed <= tx.now - ACTION_FOR),
+        _refund("refund_pending", changed).where(~MISSING_AT_STRIPE, _status("pending"), pending),
+        _overpaid(),
+    ]  # fmt: skip
+
+
+def _refund(kind: str, since: Any) -> Any:
+    chosen = _entry(
+        kind, since, col(Refund.id),
+        refund_id=col(Refund.id), return_id=col(Refund.return_id), payment_id=col(Refund.payment_id),
+    )  # fmt: skip
+    return chosen.join(Payment, col(Payment.id) == col(Refund.payment_id))
+
+
+def _overpaid() -> Any:
+    """Return second refunds for one intent that stand: found by their event, since no index leads to them."""
+    chosen = _entry(
+        "payment_overpaid", col(Event.created_at), col(Refund.id),
+        refund_id=col(Refund.id), payment_id=col(Refund.payment_id),
+    )  # fmt: skip
+    return chosen.join(Event, col(Event.refund_id) == col(Refund.id)).where(
+        col(Event.type) == "payment.overpaid", _status(*WAITING, "succeeded"), col(Refund.superseded_at).is_(None)
+    )
+
+
+def _of_returns() -> Sequence[Any]:
+    """Return returns with something due that a guard bars, and those that only a person can bring to an end."""
+
+    def barred(kind: str) -> Any:
+        row_id = col(ReturnAuthorization.id)
+        payment_id = col(ReturnAuthorization.payment_id)
+        chosen = _entry(
+            kind, col(ReturnAuthorization.updated_at), row_id, return_id=row_id, payment_id=payment_id
+        ).join(Payment, col(Payment.id) == payment_id)
+        return chosen.where(col(ReturnAuthorization.follow_up_at).is_not(None))
+
+    return [barred("refund_barred").where(~LOST), barred("dispute_lost").where(LOST), _to_decide()]
+
+
+def _to_decide() -> Any:
+    """Return approved returns that nothing will move by itself.
+
+    Either all units are counted, so nothing more comes, and nothing is refunded: the policy leaves that to people, or
+    nothing is due, and the return has to be closed. Or some units came that a manual policy's last refund didn't know.
+    """
+    row, row_id = ReturnAuthorization, col(ReturnAuthorization.id)
+
+    def of_return(kind: Any, figure: Any) -> Any:
+        return select(figure).select_from(kind).where(col(kind.return_id) == row_id).correlate(ReturnAuthorization)
+
+    counted = of_return(Receipt, func.sum(col(ReceiptLine.quantity)))
+    counted = counted.join(ReceiptLine, col(ReceiptLine.receipt_id) == col(Receipt.id))
+    counted = counted.where(col(Receipt.reversed_at).is_(None))
+    authorized = of_return(ReturnLine, func.sum(col(ReturnLine.quantity)))
+    inspecting = of_return(ReturnLine, func.sum(col(ReturnLine.inspecting)))
+    complete = and_(
+        counted.scalar_subquery() >= authorized.scalar_subquery(),
+        inspecting.scalar_subquery() == 0,  # the dock's turn
+    )
+    accepted = of_return(Receipt, func.max(col(Receipt.created_at)))
+    accepted = accepted.join(ReceiptLine, col(ReceiptLine.receipt_id) == col(Receipt.id))
+    accepted = accepted.where(col(Receipt.reversed_at).is_(None), col(ReceiptLine.accepted))
+    refunded = of_return(Refund, func.max(col(Refund.created_at))).where(col(Refund.status).not_in(ENDED))
+    manual = and_(
+        func.coalesce(col(row.policy)["refund_on"].as_string(), "") == "manual",
+        accepted.scalar_subquery() > func.coalesce(refunded.scalar_subquery(), literal(BEFORE_ALL, Utc())),
+    )
+    return _entry(
+        "return_to_decide", col(row.updated_at), row_id, return_id=row_id, payment_id=col(row.payment_id)
+    ).where(
+        col(row.state) == "approved",
+        col(row.follow_up_at).is_(None),
+        # In this order: sums are worked out only for returns of which something came.
+        case((counted.scalar_subquery() > 0, or_(complete, manual)), else_=literal(False)),
+    )
+
+
+def _of_others(health: SystemHealth) -> Sequence[Any]:
+    event_id, row_id, endpoint_id = col(StripeEvent.id), col(ReconciliationDifference.id), col(WebhookEndpoint.id)
+    found = [
+        _entry("stripe_event", col(StripeEvent.received_at), event_id, stripe_event_id=event_id).where(
+            col(StripeEvent.next_attempt_at).is_not(None), col(StripeEvent.attempts) >= ON_THE_DESK_AFTER
+        ),
+        _entry("webhook_disabled", col(WebhookEndpoint.disabled_at), endpoint_id, endpoint_id=endpoint_id).where(
+            col(WebhookEndpoint.status) == "disabled", ~col(WebhookEndpoint.disabled_reason).startswith(BY_A_PERSON)
+        ),
+    ]
+    if health.last_run is not None:
+        differs = _entry("difference", col(ReconciliationDifference.created_at), row_id, difference_id=row_id)
+        found.append(
+            differs.where(
+                col(ReconciliationDifference.run_id) == health.last_run,
+                col(ReconciliationDifference.differs),
+                col(ReconciliationDifference.outcome) != "fixed",
+            )
+        )
+    return found

@@ -1,0 +1,272 @@
+"""Everything about one return, read under its payment's lock, and the facts its guards look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from sqlmodel import col, select
+
+from returns_service.domain import money, return_machine
+from returns_service.domain.policy import Policy, from_dict
+from returns_service.domain.problems import Problem
+from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED
+from returns_service.domain.return_machine import Facts
+from returns_service.return_case.events import Actor
+from returns_service.store.database import Tx, lock_payment, lock_refunds, lock_return
+from returns_service.store.tables import (
+    Payment,
+    Receipt,
+    ReceiptLine,
+    Refund,
+    ReturnAuthorization,
+    ReturnLine,
+    UndeclaredItem,
+)
+
+COUNTS_AS_PAID = ("succeeded", "settled_outside")
+NEIGHBOUR_STATES = ("approved", "refunding", "failed")  # of returns that may still need money of the same payment
+
+
+@dataclass
+class ReturnCase:
+    """A return with all that decides about it. Loaded by `opened` (locked) or `cases.case_seen` (to look)."""
+
+    tx: Tx
+    by: Actor
+    payment: Payment
+    row: ReturnAuthorization
+    lines: list[ReturnLine]
+    payment_refunds: list[Refund]  # all of the payment: what is left depends on them
+    receipts: list[Receipt] = field(default_factory=list)
+    receipt_lines: list[ReceiptLine] = field(default_factory=list)
+    undeclared: list[UndeclaredItem] = field(default_factory=list)
+    neighbours: list[ReturnCase] = field(default_factory=list)  # other returns of the payment that may still need money
+
+    # --- money ---------------------------------------------------------------------------------------------------
+
+    @property
+    def refunds(self) -> list[Refund]:
+        """Refunds of this return, oldest first."""
+        return [refund for refund in self.payment_refunds if refund.return_id == self.row.id]
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The snapshot taken at approval; before, the policy in force, which is what approval takes."""
+        return from_dict(self.row.policy) if self.row.policy else self.by.policy
+
+    @property
+    def terms(self) -> money.Terms:
+        """The policy's money rules in this return's currency."""
+        return self.policy.terms(self.row.currency, shipping_amount=self.row.shipping_amount)
+
+    def money_lines(self) -> list[money.PricedLine]:
+        """Return the lines as money sees them: what is accepted now."""
+        policy, common = self.policy, self.row.reason
+        return [
+            money.PricedLine(
+                id=line.id,
+                position=line.position,
+                title=line.title or line.sku,
+                quantity=line.quantity,
+                total_amount=line.total_amount,
+                accepted=line.accepted,
+                restocking=not policy.waives_restocking(line.reason or common),
+            )
+            for line in self.lines
+        ]
+
+    @property
+    def estimate(self) -> int:
+        """What the return pays if every authorized unit is accepted as new, minor units."""
+        return money.due(money.entitlement(money.authorized(self.money_lines()), self.terms))
+
+    def entitled(self) -> list[money.Row]:
+        """Return what is owed in all; with `refund_on = approval` that is for the authorized units."""
+        lines = self.money_lines()
+        paid_ahead = self.policy.refund_on == "approval" and self.row.closed_at is None
+        return money.entitlement(money.authorized(lines) if paid_ahead else lines, self.terms)
+
+    def committed(self, refunds: Iterable[Refund] | None = None) -> list[money.Row]:
+        """Return the rows of refunds that are open, succeeded or settled outside."""
+        chosen = self.refunds if refunds is None else refunds
+        return [row for refund in chosen if refund.status in (*OPEN, *COUNTS_AS_PAID) for row in rows_of(refund)]
+
+    def unpaid(self) -> list[money.Row]:
+        """Return the rows that are still to be paid."""
+        if self.row.state in ("requested", "declined", "canceled"):
+            return []
+        return money.outstanding(self.entitled(), self.committed())
+
+    @property
+    def due(self) -> int:
+        """What is still to be paid, minor units."""
+        return money.due(self.unpaid())
+
+    @property
+    def refundable(self) -> int:
+        """What the payment has left, minor units; negative while an overtaken intent hasn't failed yet."""
+        return refundable(self.payment, self.payment_refunds)
+
+    # --- units ---------------------------------------------------------------------------------------------------
+
+    @property
+    def units_expected(self) -> bool:
+        """Whether the dock should still wait for units."""
+        if self.policy.refund_on == "approval":
+            return False
+        return any(counted(line) < line.quantity for line in self.lines)
+
+    def can_reverse(self, receipt: Receipt) -> bool:
+        """Return whether the receipt stands and none of its units is paid, or on its way, beyond recall."""
+        if receipt.reversed_at is not None:
+            return False
+        sent = self.committed(refund for refund in self.refunds if not is_unsent(refund))
+        paid = {line.id: sum(r.amount for r in sent if r.line == line.id and not r.adjustment) for line in self.lines}
+        mine = [r for r in self.receipt_lines if r.receipt_id == receipt.id]
+        left = money.entitlement([without(line, mine) for line in self.money_lines()], self.terms)
+        worth = {line.id: sum(r.amount for r in left if r.line == line.id) for line in self.lines}
+        touched = {r.line_id for r in mine if r.accepted}
+        unknown = any(row.kind == "unallocated" for row in sent) and bool(touched)
+        return not unknown and all(paid[line] <= worth[line] for line in touched)
+
+    # --- the machine ---------------------------------------------------------------------------------------------
+
+    def unresolved(self) -> list[Refund]:
+        """Return failed (or withdrawn) refunds that are neither superseded nor settled outside."""
+        return [r for r in self.refunds if r.status in (*FINAL, "withdrawn") and r.superseded_at is None]
+
+    def facts(self, **asked: Any) -> Facts:
+        """Return what the guards may look at; `asked` overrides what this trigger brings along."""
+        due, refunds = self.due, self.refunds
+        facts = Facts(
+            due=due,
+            amount=due,
+            refundable=self.refundable,
+            estimate=self.estimate,
+            headroom=self.refundable - sum(max(0, c.estimate - c.spoken_for) for c in self.neighbours),
+            payment_succeeded=self.payment.status == "succeeded",
+            disputed=self.payment.disputed,
+            refund_open=any(r.status in OPEN for r in refunds),
+            refund_unanswered=any(r.status in UNANSWERED for r in refunds),
+            refund_failed=bool(self.unresolved()),
+            paid=any(r.status in COUNTS_AS_PAID for r in refunds),
+            units_expected=self.units_expected,
+            units_received=any(counted(line) for line in self.lines),
+            units_reversible=any(self.can_reverse(receipt) for receipt in self.receipts),
+            units_to_inspect=any(line.inspecting for line in self.lines),
+            closed=self.row.closed_at is not None,
+            settleable=due,
+        )
+        return replace(facts, **asked) if asked else facts
+
+    def available(self) -> list[str]:
+        """Return the public triggers that would work now."""
+        return return_machine.available(self.row.state, self.facts_if_asked())
+
+    def barred(self) -> dict[str, str]:
+        """Return the public triggers that would not work now, and why."""
+        return return_machine.barred(self.row.state, self.facts_if_asked())
+
+    def facts_if_asked(self) -> Facts:
+        """Return the facts for the question what could be done next; a retry asks for the failed refund's amount."""
+        facts = self.facts()
+        failed = self.unresolved()
+        if self.row.state == "failed" and failed:
+            amount = min(refund.amount for refund in failed)
+            facts = replace(facts, amount=amount, settleable=amount)
+        return facts
+
+    @property
+    def spoken_for(self) -> int:
+        """What refunds of this return hold or have paid, minor units."""
+        return sum(r.amount for r in self.refunds if r.status in (*OPEN, *COUNTS_AS_PAID))
+
+
+def rows_of(refund: Refund) -> list[money.Row]:
+    """Return a refund's breakdown."""
+    return [money.Row.from_dict(row) for row in refund.breakdown]
+
+
+def is_unsent(refund: Refund) -> bool:
+    """Return whether Stripe certainly knows nothing of this refund yet."""
+    return refund.status == "queued" and not refund.ever_unknown
+
+
+def refundable(payment: Payment, refunds: Iterable[Refund]) -> int:
+    """Return what the payment has left: captured less what was refunded and what is reserved, minor units."""
+    return payment.captured - sum(r.amount for r in refunds if r.status in (*OPEN, "succeeded"))
+
+
+def counted(line: ReturnLine) -> int:
+    """Return how many units of the line the dock has counted, in whatever condition."""
+    return sum(line.accepted.values()) + sum(line.rejected.values()) + line.inspecting
+
+
+def without(line: money.PricedLine, rows: Sequence[ReceiptLine]) -> money.PricedLine:
+    """Return the line as if these rows had not been counted."""
+    left = dict(line.accepted)
+    for row in rows:
+        if row.line_id == line.id and row.accepted:
+            left[row.condition] = left.get(row.condition, 0) - row.quantity
+    return replace(line, accepted={condition: units for condition, units in left.items() if units > 0})
+
+
+async def lock_case(tx: Tx, by: Actor, return_id: str) -> ReturnCase:
+    """Return the case, its payment, return and refunds locked in this order. Raises Problem not_found."""
+    payment_id = await payment_of(tx, return_id)
+    payment = await lock_payment(tx, payment_id)
+    row = await lock_return(tx, return_id)
+    return await _loaded(tx, by, payment, row, await lock_refunds(tx, payment_id))
+
+
+async def case_under_lock(tx: Tx, by: Actor, payment: Payment, return_id: str) -> ReturnCase:
+    """Return the case of a payment that `tx` has locked already."""
+    row = await lock_return(tx, return_id)
+    return await _loaded(tx, by, payment, row, await lock_refunds(tx, payment.id))
+
+
+async def payment_of(tx: Tx, return_id: str) -> str:
+    """Return the id of a return's payment: it never changes, so it is read before the lock."""
+    chosen = select(ReturnAuthorization.payment_id).where(col(ReturnAuthorization.id) == return_id)
+    payment_id = (await tx.exec(chosen)).first()
+    if payment_id is None:
+        raise Problem("not_found", f"There is no return {return_id}.")
+    return payment_id
+
+
+async def _loaded(tx: Tx, by: Actor, payment: Payment, row: ReturnAuthorization, refunds: list[Refund]) -> ReturnCase:
+    case = ReturnCase(tx, by, payment, row, await lines_of(tx, row.id), refunds)
+    if any(counted(line) for line in case.lines) or row.state not in ("requested", "declined"):
+        receipts = select(Receipt).where(col(Receipt.return_id) == row.id).order_by(col(Receipt.id))
+        case.receipts = list((await tx.exec(receipts)).all())
+    if case.receipts:
+        ids = [receipt.id for receipt in case.receipts]
+        counts = select(ReceiptLine).where(col(ReceiptLine.receipt_id).in_(ids)).order_by(col(ReceiptLine.id))
+        case.receipt_lines = list((await tx.exec(counts)).all())
+        items = select(UndeclaredItem).where(col(UndeclaredItem.return_id) == row.id).order_by(col(UndeclaredItem.id))
+        case.undeclared = list((await tx.exec(items)).all())
+    if row.state == "requested":
+        case.neighbours = await _neighbours(tx, by, payment, row, refunds)
+    return case
+
+
+async def _neighbours(
+    tx: Tx, by: Actor, payment: Payment, row: ReturnAuthorization, refunds: list[Refund]
+) -> list[ReturnCase]:
+    others = select(ReturnAuthorization).where(
+        col(ReturnAuthorization.payment_id) == payment.id,
+        col(ReturnAuthorization.id) != row.id,
+        col(ReturnAuthorization.state).in_(NEIGHBOUR_STATES),
+        col(ReturnAuthorization.closed_at).is_(None),
+    )
+    found = (await tx.exec(others)).all()
+    return [ReturnCase(tx, by, payment, other, await lines_of(tx, other.id), refunds) for other in found]
+
+
+async def lines_of(tx: Tx, return_id: str) -> list[ReturnLine]:
+    """Return a return's lines in their order."""
+    chosen = select(ReturnLine).where(col(ReturnLine.return_id) == return_id).order_by(col(ReturnLine.position))
+    return list((await tx.exec(chosen)).all())

@@ -1,0 +1,68 @@
+"""The append-only history: an event in the transaction of what happened.
+
+Who listens is told from the feed, after the commit (`deliveries.py`): no request waits for it, and none can be missed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from returns_service.domain.policy import DEFAULT, Policy
+from returns_service.store.database import Tx
+from returns_service.store.tables import Event, Payment, Refund, ReturnAuthorization
+
+EVENT_TYPES = (
+    "return.created",
+    "return.state_changed",
+    "return.updated",
+    "receipt.created",
+    "receipt.reversed",
+    "refund.created",
+    "refund.status_changed",
+    "refund.attempt_failed",
+    "refund.stuck",
+    "payment.updated",
+    "payment.overpaid",
+    "refund_rate.exceeded",
+)
+PING = "ping"  # a test of one endpoint: in the history, but nobody else is told
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks (`key_…`, `usr_…`, `stripe`, `worker`), in which request, under which policy in force."""
+
+    actor: str
+    request_id: str | None = None
+    policy: Policy = field(default=DEFAULT)
+
+
+async def record(
+    tx: Tx,
+    by: Actor,
+    kind: str,
+    *,
+    row: ReturnAuthorization | None = None,
+    refund: Refund | None = None,
+    payment: Payment | None = None,
+    data: dict[str, Any],
+) -> Event:
+    """Write that `kind` happened. An event of a return is its next version: no change goes without one."""
+    if row is not None:
+        row.version += 1
+        row.updated_at = tx.now
+    event = Event(
+        id=tx.new_id("evt"),
+        type=kind,
+        return_id=row.id if row else refund.return_id if refund else None,
+        refund_id=refund.id if refund else None,
+        payment_id=payment.id if payment else refund.payment_id if refund else row.payment_id if row else None,
+        sequence=row.version if row else None,
+        actor=by.actor,
+        request_id=by.request_id,
+        data=data,
+        created_at=tx.now,
+    )
+    tx.add(event)
+    return event

@@ -1,0 +1,315 @@
+"""Tables of returns, their money and their history. Amounts are minor units, times are UTC.
+
+`version` of a return counts its events: it is their sequence and the ETag.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text
+from sqlmodel import Field, SQLModel
+
+from returns_service.domain.refund_status import STATUSES, UNANSWERED
+from returns_service.domain.return_machine import STATES
+from returns_service.store.columns import (
+    DUE_SQL,
+    defer_foreign_keys,
+    json_object,
+    json_or_null,
+    metadata_column,
+    minor_units,
+    one_of,
+    partial,
+    utc,
+)
+
+
+class Payment(SQLModel, table=True):
+    """One Stripe PaymentIntent, or one bare charge. Its row lock is taken before anything of it is decided."""
+
+    __tablename__ = "payment"
+    __table_args__ = (
+        CheckConstraint("captured >= 0", name="captured"),
+        CheckConstraint("payment_intent IS NOT NULL OR charge IS NOT NULL", name="named"),
+        partial("ix_payment_read_due", "read_at", where="read_at IS NOT NULL"),
+    )
+
+    id: str = Field(primary_key=True)
+    payment_intent: str | None = Field(default=None, unique=True)
+    charge: str | None = Field(default=None, unique=True)
+    currency: str
+    captured: int = minor_units()
+    amount_refunded: int = minor_units(0)  # as Stripe counts, pending ones included: compared, never trusted
+    status: str
+    livemode: bool
+    connect: bool = False
+    disputed: bool = False  # a formal dispute bars refunds
+    dispute: dict[str, Any] | None = json_or_null()  # {"id", "status", "amount", "answer_by"} of the one that decides
+    method: str | None = None  # "Visa ending 4242"
+    busy_until: datetime | None = utc(nullable=True)  # a call about it is under way: Stripe locks per charge
+    read_at: datetime | None = utc(nullable=True)  # when to list its refunds at Stripe again
+    # How often Stripe told of the payment itself.
+    observations: int = Field(default=0, sa_column_kwargs={"name": "news"})
+    created_at: datetime = utc()
+
+
+class ReturnAuthorization(SQLModel, table=True):
+    """A return, from the shop's request to the customer's money."""
+
+    __tablename__ = "return_authorization"
+    __table_args__ = (
+        one_of("state", STATES, "state"),
+        CheckConstraint("shipping_amount >= 0", name="shipping_amount"),
+        partial("ix_return_follow_up", "follow_up_at", where="follow_up_at IS NOT NULL"),
+    )
+
+    id: str = Field(primary_key=True)
+    order_id: str = Field(index=True)
+    payment_id: str = Field(foreign_key="payment.id", index=True)
+    currency: str
+    livemode: bool
+    state: str = Field(default="requested", index=True)
+    reason: str | None = None
+    internal_note: str | None = None
+    customer_email: str | None = Field(default=None, index=True)
+    purchased_at: datetime | None = utc(nullable=True)
+    shipping_amount: int = minor_units(0)
+    policy: dict[str, Any] | None = json_or_null()  # the snapshot, from approval on
+    approvals: list[dict[str, Any]] = json_object(list)  # [{by, at, note?, override_reason?}]
+    approvals_required: int = 1
+    follow_up_at: datetime | None = utc(nullable=True)  # when a refund that a guard barred is tried again
+    follow_up_barred: dict[str, Any] | None = json_or_null()  # {code, reason}: on the desk
+    closed_at: datetime | None = utc(nullable=True)
+    details: dict[str, Any] = metadata_column()
+    version: int = 0
+    created_at: datetime = utc()
+    updated_at: datetime = utc()
+
+
+class ReturnLine(SQLModel, table=True):
+    """Units of one SKU that may come back; counts are of standing (not reversed) receipts."""
+
+    __tablename__ = "return_line"
+    __table_args__ = (
+        CheckConstraint("quantity > 0", name="quantity"),
+        CheckConstraint("total_amount >= 0", name="total_amount"),
+        CheckConstraint("quantity_ordered IS NULL OR quantity_ordered > 0", name="quantity_ordered"),
+        CheckConstraint("inspecting >= 0", name="inspecting"),
+    )
+
+    id: str = Field(primary_key=True)
+    return_id: str = Field(foreign_key="return_authorization.id", index=True)
+    position: int
+    sku: str
+    title: str | None = None
+    reason: str | None = None
+    order_line: str | None = Field(default=None, index=True)
+    quantity_ordered: int | None = None
+    quantity: int
+    total_amount: int = minor_units()  # what the customer paid for these units: discounts in, tax in
+    accepted: dict[str, int] = json_object()  # condition -> units
+    rejected: dict[str, int] = json_object()  # condition -> units
+    inspecting: int = 0
+
+
+class Receipt(SQLModel, table=True):
+    """One count at the dock."""
+
+    __tablename__ = "receipt"
+    __table_args__ = (Index("uq_receipt_scan", "return_id", "scan_id", unique=True),)
+
+    id: str = Field(primary_key=True)
+    return_id: str = Field(foreign_key="return_authorization.id", index=True)
+    received_by: str
+    scan_id: str | None = None
+    fingerprint: str  # of what was sent: the same scan_id with other counts is another count
+    reversed_at: datetime | None = utc(nullable=True)
+    reversed_by: str | None = None
+    reversed_reason: str | None = None
+    created_at: datetime = utc()
+
+
+class ReceiptLine(SQLModel, table=True):
+    """Units of one line in one condition, counted in one receipt."""
+
+    __tablename__ = "receipt_line"
+    __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
+
+    id: str = Field(primary_key=True)
+    receipt_id: str = Field(foreign_key="receipt.id", index=True)
+    line_id: str = Field(foreign_key="return_line.id", index=True)
+    sku: str
+    quantity: int
+    condition: str
+    disposition: str
+    accepted: bool | None = None  # None: waits for inspection
+
+
+class UndeclaredItem(SQLModel, table=True):
+    """Units that nobody announced: a surplus or an unknown SKU."""
+
+    __tablename__ = "undeclared_item"
+    __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
+
+    id: str = Field(primary_key=True)
+    receipt_id: str = Field(foreign_key="receipt.id", index=True)
+    return_id: str = Field(foreign_key="return_authorization.id", index=True)
+    sku: str
+    quantity: int
+    note: str | None = None
+    decision: str | None = None  # accept_as_line | return_to_customer | scrap
+    line_id: str | None = Field(default=None, foreign_key="return_line.id")
+    decided_by: str | None = None
+    decided_at: datetime | None = utc(nullable=True)
+
+
+UNANSWERED_SQL = f"status IN ({', '.join(repr(s) for s in UNANSWERED)})"
+
+
+class Refund(SQLModel, table=True):
+    """One intent to move money, and the queue of the worker: what is due next, under whose lease."""
+
+    __tablename__ = "refund"
+    __table_args__ = (
+        one_of("status", STATUSES, "status"),
+        one_of("source", ["return", "standalone", "external"], "source"),
+        CheckConstraint("amount > 0", name="amount"),
+        CheckConstraint("generation > 0", name="generation"),
+        # Two clicks can't both queue a refund of one return. Never a bar to what Stripe says: it has no such statuses.
+        partial("uq_refund_unanswered", "return_id", where=f"return_id IS NOT NULL AND {UNANSWERED_SQL}", unique=True),
+        partial("ix_refund_due", "next_attempt_at", "id", where=DUE_SQL),
+        partial("ix_refund_at_stripe", "stripe_created_at", "id", where="stripe_created_at IS NOT NULL"),
+    )
+
+    id: str = Field(primary_key=True)
+    payment_id: str = Field(foreign_key="payment.id", index=True)
+    return_id: str | None = Field(default=None, foreign_key="return_authorization.id", index=True)
+    source: str
+    status: str = Field(index=True)
+    amount: int = minor_units()
+    currency: str
+    livemode: bool
+    reason: str | None = None  # Stripe's code
+    note: str | None = None  # the caller's words
+    breakdown: list[dict[str, Any]] = json_object(list)  # rows that sum to the amount
+    details: dict[str, Any] = metadata_column()
+    created_by: str
+    created_at: datetime = utc()
+    updated_at: datetime = utc()
+    # what Stripe is asked
+    generation: int = 1  # the key is `<id>:<generation>`
+    parameters: dict[str, Any] = json_object()  # exactly what is sent under this generation's key
+    past_parameters: list[dict[str, Any]] = json_object(list)  # of earlier generations, with their times
+    first_attempt_at: datetime | None = utc(nullable=True)  # of this generation
+    attempts: int = 0
+    failures_in_a_row: int = Field(default=0, sa_column_kwargs={"name": "tries"})  # what the back-off counts
+    ever_unknown: bool = False
+    lookups_only: bool = False  # a stored 500 is replayed: asking again says nothing new
+    # the queue
+    next_attempt_at: datetime | None = utc(nullable=True)
+    next_is_read: bool = False  # a fresh read was asked for by news
+    lease_until: datetime | None = utc(nullable=True)
+    lease_token: int = 0
+    # How often Stripe told of it: a read is fresh if this has not grown since its claim.
+    observations: int = Field(default=0, sa_column_kwargs={"name": "news"})
+    # what Stripe said
+    stripe_refund: str | None = Field(default=None, unique=True)
+    stripe_created_at: datetime | None = utc(nullable=True)  # its place in Stripe's list: what a comparison goes by
+    failure: dict[str, Any] | None = json_or_null()
+    arrival: dict[str, Any] | None = json_or_null()
+    waits_for: str | None = None  # pending_reason, or what the customer must do
+    # how it ended otherwise
+    superseded_at: datetime | None = utc(nullable=True)
+    superseded_by: str | None = Field(default=None, foreign_key="refund.id")
+    duplicate_of: str | None = Field(default=None, foreign_key="refund.id")
+    method: str | None = None  # settled outside: bank_transfer, store_credit, …
+    reference: str | None = None
+
+
+class Event(SQLModel, table=True):
+    """What happened to what, who did it, and when: append-only."""
+
+    __tablename__ = "event"
+    __table_args__ = (
+        Index("uq_event_sequence", "return_id", "sequence", unique=True),
+        partial("ix_event_unplaced", "id", where="position IS NULL"),
+    )
+
+    id: str = Field(primary_key=True)
+    # Given after commit, by who reads the feed: a number drawn inside a transaction could become visible after a
+    # higher one, and a reader would skip it for ever.
+    position: int | None = Field(default=None, sa_type=BigInteger, unique=True)
+    type: str = Field(index=True)
+    return_id: str | None = Field(default=None, foreign_key="return_authorization.id")
+    refund_id: str | None = Field(default=None, foreign_key="refund.id", index=True)
+    payment_id: str | None = Field(default=None, foreign_key="payment.id", index=True)
+    sequence: int | None = None  # per return, from 1
+    actor: str
+    request_id: str | None = None
+    data: dict[str, Any] = json_object()
+    created_at: datetime = utc()
+
+
+class StripeEvent(SQLModel, table=True):
+    """The inbox: each Stripe event once, raw."""
+
+    __tablename__ = "stripe_event"
+    __table_args__ = (partial("ix_stripe_event_due", "next_attempt_at", where=DUE_SQL),)
+
+    id: str = Field(primary_key=True)
+    type: str
+    payload: str = Field(sa_type=Text)
+    received_at: datetime = utc()
+    processed_at: datetime | None = utc(nullable=True)
+    outcome: str | None = None  # folded, ignored, other_mode, other_account, failed
+    error: str | None = None
+    attempts: int = 0
+    next_attempt_at: datetime | None = utc(nullable=True)
+
+
+class IdempotencyKey(SQLModel, table=True):
+    """A key, the request it came with and the answer it got: one transaction with the effect."""
+
+    __tablename__ = "idempotency_key"
+
+    scope: str = Field(primary_key=True)  # API key and path
+    key: str = Field(primary_key=True)
+    fingerprint: str
+    status: int | None = None
+    headers: dict[str, str] = json_object()
+    body: str | None = Field(default=None, sa_type=Text)
+    created_at: datetime = utc(index=True)
+
+
+class StripePace(SQLModel, table=True):
+    """One row: how fast all workers together may write to Stripe, and whether Stripe is down."""
+
+    __tablename__ = "stripe_pace"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: int = Field(default=1, primary_key=True)
+    writes_a_second: float
+    next_slot_at: datetime = utc()
+    slowed_at: datetime | None = utc(nullable=True)  # the last 429
+    failures: int = 0  # in a row, without a success
+    open_until: datetime | None = utc(nullable=True)  # the breaker: no calls before this
+    open_reason: str | None = None
+
+
+class Sweep(SQLModel, table=True):
+    """How far a sweep has come, so that a restart goes on there."""
+
+    __tablename__ = "sweep"
+
+    name: str = Field(primary_key=True)
+    cursor: str | None = None
+    done_at: datetime | None = utc(nullable=True)  # when it last got through; at first, when it began
+    next_at: datetime = utc()
+    lease_until: datetime | None = utc(nullable=True)
+
+
+defer_foreign_keys(
+    "return_authorization", "return_line", "receipt", "receipt_line", "undeclared_item", "refund", "event"
+)

@@ -1,0 +1,339 @@
+"""The only place that speaks with Stripe, and the only file that imports its SDK.
+
+Out come the dataclasses of `domain.stripe_words`, never an SDK object or exception.
+
+Why one `try` around every call: between "the answer was no" and "there was no answer" lies the money. `_ask` is where
+the two are told apart, so nobody else has to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
+from datetime import datetime
+from functools import partial
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import httpx
+import stripe
+import structlog
+
+from returns_service.domain.stripe_objects import (
+    Missing,
+    PaymentSnapshot,
+    RefundSnapshot,
+    Refused,
+    StripeEventData,
+    TryLater,
+    Unknown,
+)
+from returns_service.stripe_gateway.classify import WireResponse, as_read, judge, same, unreadable
+from returns_service.stripe_gateway.interface import (
+    Gateway,
+    StripeChecked,
+    StripeSilent,
+    endpoint_of,
+    is_loopback,
+    livemode_of,
+)
+from returns_service.stripe_gateway.parse import (
+    Unreadable,
+    demand,
+    dispute_of,
+    event_data_of,
+    is_asked_for,
+    payment_of,
+    refund_of,
+)
+
+TIMEOUT_SECONDS = 20.0  # Stripe answers refunds within seconds; a lease of 30 s must outlive the call
+CONNECT_SECONDS = 5.0  # a handshake that takes longer won't succeed; nothing has been sent by then
+PAGE = 100  # the most that Stripe lists at once (https://docs.stripe.com/api/pagination)
+EVENT_TYPES_AT_ONCE = 20  # `types[]` takes no more (https://docs.stripe.com/api/events/list)
+# Raised before the first byte of the request left: Stripe can't have acted.
+NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+stripe.enable_telemetry = False  # else the SDK writes an id file into the user's configuration folder
+logging.getLogger("stripe").setLevel(logging.WARNING)  # at DEBUG the SDK logs whole bodies, customers included
+log = structlog.get_logger(__name__)
+
+# What the call in this task response: the SDK forgets the headers of an answer whose body it can't read.
+_response: ContextVar[WireResponse] = ContextVar("response")
+
+
+class StripeGateway(Gateway):
+    """Stripe over its SDK, one client a process. Retries are the caller's: the SDK makes none."""
+
+    def __init__(
+        self,
+        secret_key: str,
+        *,
+        api_base: str | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Prepare the client; nothing is sent. Raises ValueError for a live key over plain http."""
+        address = (api_base or stripe.DEFAULT_API_BASE).rstrip("/")
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("Stripe's address must begin with https:// or http://")
+        loopback = is_loopback(parts.hostname)
+        self._livemode = livemode_of(secret_key)
+        if self._livemode and parts.scheme == "http" and not loopback:
+            raise ValueError("a live Stripe key is never sent over plain http")
+        self._timeout_seconds = timeout_seconds
+        self._monotonic = monotonic
+        # Proxies come from the environment, as everywhere; but what listens on this machine is asked directly.
+        self._wire = _Wire(
+            httpx.AsyncClient(
+                transport=transport,
+                trust_env=not loopback,
+                verify=_verify(needed=transport is None and parts.scheme == "https"),
+                timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
+            )
+        )
+        client = stripe.StripeClient(
+            secret_key, max_network_retries=0, http_client=self._wire, base_addresses={"api": address}
+        )
+        self._stripe = client.v1
+
+    async def create_refund(
+        self, parameters: Mapping[str, Any], *, key: str, not_after: float | None
+    ) -> RefundSnapshot | Refused | TryLater | Unknown:
+        """Send exactly `parameters` under idempotency `key`.
+
+        Raises ValueError, with nothing sent, for what must never reach Stripe: no key (the SDK would make one up), no
+        amount (Stripe would refund all that is left), no payment.
+        """
+        amount = parameters.get("amount")
+        if not key or type(amount) is not int or amount < 1:
+            raise ValueError("a refund needs its key and a whole amount in minor units")
+        if bool(parameters.get("payment_intent")) == bool(parameters.get("charge")):
+            raise ValueError("a refund needs a payment_intent or a charge, and not both")
+        seconds = self._timeout_seconds
+        if not_after is not None:
+            seconds = min(seconds, not_after - self._monotonic())
+        if seconds <= 0:
+            return TryLater("lease_over", "The time for this call was over before it began; nothing was sent")
+        sent = cast("Any", dict(parameters))
+        answer = await self._refund(lambda: self._stripe.refunds.create_async(sent, {"idempotency_key": key}), seconds)
+        if isinstance(answer, RefundSnapshot) and not is_asked_for(answer, parameters):
+            # Something answers that isn't our request. To believe it would settle the wrong refund.
+            log.error("stripe_answered_with_another_refund", stripe_refund=answer.id, key=key)
+            return Unknown("other_refund", f"Stripe answered with another refund, {answer.id}", answer.replayed)
+        return answer
+
+    async def retrieve_refund(self, stripe_refund: str) -> RefundSnapshot | Missing | TryLater | Unknown:
+        """Read one refund afresh."""
+        answer = await self._refund(lambda: self._stripe.refunds.retrieve_async(stripe_refund))
+        return as_read(same(answer, stripe_refund))
+
+    async def cancel_refund(self, stripe_refund: str, *, key: str) -> RefundSnapshot | Refused | TryLater | Unknown:
+        """Cancel a refund that waits for the customer; https://docs.stripe.com/api/refunds/cancel."""
+        if not key:
+            raise ValueError("a cancellation needs its key")
+        answer = await self._refund(
+            lambda: self._stripe.refunds.cancel_async(stripe_refund, None, {"idempotency_key": key})
+        )
+        return same(answer, stripe_refund)
+
+    async def read_payment(
+        self, *, payment_intent: str | None = None, charge: str | None = None
+    ) -> PaymentSnapshot | Missing | TryLater | Unknown:
+        """Read a payment, its charge, all its refunds and, where it is disputed, its disputes."""
+        if bool(payment_intent) == bool(charge):
+            raise ValueError("read_payment takes a payment_intent or a charge, and not both")
+        try:
+            return await self._payment(payment_intent, charge)
+        except StripeSilent as silence:
+            return as_read(silence.answer)
+        except Unreadable as error:
+            return Unknown("unreadable_answer", f"Stripe's answer about this payment: {error}")
+
+    async def refunds_since(self, since: datetime, before: datetime | None = None) -> AsyncIterator[RefundSnapshot]:
+        """Yield all refunds created since (and before, whole seconds), newest first.
+
+        One that can't be read doesn't hide the others: they are yielded first, then StripeSilent tells of it.
+        """
+        unread: list[str] = []
+        created = {"gte": int(since.timestamp())} | ({"lt": int(before.timestamp())} if before else {})
+        async for thing in self._all(self._stripe.refunds.list_async, created=created):
+            try:
+                yield refund_of(thing)
+            except Unreadable as error:
+                unread.append(f"{thing.get('id')}: {error}")
+        if unread:
+            raise StripeSilent(Unknown("unreadable_answer", f"{len(unread)} refunds couldn't be read: {unread[0]}"))
+
+    async def events_since(
+        self, since: datetime, types: Sequence[str], *, only_undelivered: bool = False
+    ) -> AsyncIterator[StripeEventData]:
+        """Yield the events of `types` since, newest first. `only_undelivered`: those Stripe couldn't deliver yet."""
+        if not 0 < len(types) <= EVENT_TYPES_AT_ONCE:
+            raise ValueError(f"Stripe lists 1 to {EVENT_TYPES_AT_ONCE} event types at once")
+        filters: dict[str, Any] = {"created": {"gte": int(since.timestamp())}, "types": list(types)}
+        if only_undelivered:
+            filters["delivery_success"] = False
+        async for event in self._all(self._stripe.events.list_async, **filters):
+            try:
+                news = event_data_of(event, json.dumps(event))
+            except Unreadable as error:
+                raise StripeSilent(Unknown("unreadable_answer", f"An event in Stripe's list: {error}")) from None
+            yield news
+
+    async def check(self) -> StripeChecked:
+        """Try the key and list the webhook endpoints; a restricted key may not be allowed to."""
+        account = None
+        try:
+            found = await self._ask(self._stripe.accounts.retrieve_current_async)
+            account = str(found.get("id"))
+            endpoints = [endpoint_of(e) async for e in self._all(self._stripe.webhook_endpoints.list_async)]
+        except StripeSilent as silence:
+            return StripeChecked(account, self._livemode, problem=str(silence))
+        return StripeChecked(account, self._livemode, tuple(endpoints))
+
+    async def take_test_payment(self, amount: int, currency: str, method: str) -> str:
+        """Pay `amount` minor units by a test method of Stripe's; return the PaymentIntent's id. Raises StripeSilent."""
+        if self._livemode:
+            raise ValueError("test payments are for test keys")
+        asked: Any = {"amount": amount, "currency": currency, "payment_method": method, "confirm": True}
+        return str((await self._ask(lambda: self._stripe.payment_intents.create_async(asked)))["id"])
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._wire.close_async()
+
+    async def _payment(self, payment_intent: str | None, charge: str | None) -> PaymentSnapshot:
+        intent: dict[str, Any] | None = None
+        paid: Any = None
+        if charge is not None and payment_intent is None:
+            paid = await self._charge(charge)
+            owner = paid.get("payment_intent")
+            payment_intent = owner.get("id") if isinstance(owner, dict) else owner
+        if payment_intent:
+            asked = payment_intent
+            intent = await self._ask(
+                lambda: self._stripe.payment_intents.retrieve_async(asked, {"expand": ["latest_charge"]})
+            )
+            demand(intent, "payment_intent", asked)
+            paid = intent.get("latest_charge")
+            if isinstance(paid, str):  # not every server expands
+                paid = await self._charge(paid)
+        by: dict[str, Any] = {"payment_intent": payment_intent} if payment_intent else {"charge": charge}
+        refunds = [refund_of(thing) async for thing in self._all(self._stripe.refunds.list_async, **by)]
+        disputes = []
+        if isinstance(paid, dict) and paid.get("disputed"):
+            listing = self._all(self._stripe.disputes.list_async, charge=str(paid.get("id")))
+            disputes = [dispute_of(thing) async for thing in listing]
+            if not disputes:  # refunding while a dispute may be open pays twice, so an empty list isn't believed
+                raise Unreadable("the charge is disputed, yet has no dispute")
+        return payment_of(intent, paid if isinstance(paid, dict) else None, refunds, disputes)
+
+    async def _charge(self, charge: str) -> dict[str, Any]:
+        found = await self._ask(lambda: self._stripe.charges.retrieve_async(charge))
+        demand(found, "charge", charge)
+        return found
+
+    async def _refund(
+        self, call: Callable[[], Awaitable[stripe.StripeObject]], seconds: float | None = None
+    ) -> RefundSnapshot | Refused | TryLater | Unknown:
+        response = WireResponse()
+        try:
+            return refund_of(await self._ask(call, seconds, response), replayed=response.replayed)
+        except StripeSilent as silence:
+            return silence.answer
+        except Unreadable:
+            return unreadable(response)
+
+    async def _all(self, listing: Callable[..., Awaitable[Any]], **filters: Any) -> AsyncIterator[dict[str, Any]]:
+        """Yield every object of a list, page by page, each page with a time limit of its own."""
+        cursor: dict[str, str] = {}
+        while True:
+            parameters = {**filters, **cursor, "limit": PAGE}
+            page = await self._ask(partial(listing, parameters))
+            things, more = page.get("data"), page.get("has_more")
+            if not isinstance(things, list) or not isinstance(more, bool) or (more and not things):
+                raise StripeSilent(Unknown("unreadable_answer", "Stripe's list isn't one"))
+            for thing in things:
+                yield thing if isinstance(thing, dict) else {}
+            if not more:
+                return
+            last = things[-1].get("id") if isinstance(things[-1], dict) else None
+            if not isinstance(last, str) or last == cursor.get("starting_after"):
+                raise StripeSilent(Unknown("unreadable_answer", "Stripe's list doesn't go on"))
+            cursor = {"starting_after": last}
+
+    async def _ask(
+        self,
+        call: Callable[[], Awaitable[stripe.StripeObject]],
+        seconds: float | None = None,
+        response: WireResponse | None = None,
+    ) -> dict[str, Any]:
+        """Return the object of a 2xx answer. Raises StripeSilent for all else, CancelledError when cancelled."""
+        response = response if response is not None else WireResponse()
+        token = _response.set(response)
+        try:
+            async with asyncio.timeout(seconds if seconds is not None else self._timeout_seconds):
+                return (await call()).to_dict(for_json=True)
+        except NOT_SENT as error:
+            why = f"No connection to Stripe: {type(error).__name__}"
+            raise StripeSilent(TryLater("no_connection", why, everyone=True)) from None
+        except (TimeoutError, httpx.TimeoutException):
+            raise StripeSilent(Unknown("timeout", "Stripe didn't answer in time")) from None
+        except (httpx.HTTPError, OSError) as error:
+            raise StripeSilent(Unknown("no_answer", f"The line was cut: {type(error).__name__}")) from None
+        except stripe.StripeError as error:
+            # The SDK's own message isn't passed on: for a body it can't read, it quotes all of it.
+            body = error.json_body.get("error") if isinstance(error.json_body, dict) else None
+            raise StripeSilent(judge(response, body if isinstance(body, dict) else None)) from None
+        except Exception as error:  # noqa: BLE001 - an answer so odd that the SDK stumbles over it
+            # No traceback in the log: its locals are the key and the customer's data.
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            log.error("stripe_sdk_stumbled", error=type(error).__name__, at=f"{where.name}:{where.lineno}")
+            raise StripeSilent(unreadable(response)) from None
+        finally:
+            _response.reset(token)
+
+
+class _Wire(stripe.HTTPClient):
+    """The SDK's line to Stripe: one request over httpx, no retries, no threads, no sleep.
+
+    Why not the SDK's own HTTPXClient: it takes no transport, builds a TLS context even for a test, and hides httpx's
+    exceptions, which tell what was never sent from what may have arrived.
+    """
+
+    name = "httpx"
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        super().__init__()
+        self._http = client
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        answer = await self._http.request(method, url, headers=headers, content=post_data)
+        response = _response.get(WireResponse())
+        response.status, response.headers = answer.status_code, answer.headers
+        return answer.content, answer.status_code, answer.headers
+
+    async def close_async(self) -> None:
+        await self._http.aclose()
+
+
+def _verify(*, needed: bool) -> ssl.SSLContext | bool:
+    """Return the TLS check against the authorities that Stripe ships; building it takes long where it isn't needed."""
+    return ssl.create_default_context(cafile=stripe.ca_bundle_path) if needed else False

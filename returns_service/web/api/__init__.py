@@ -1,0 +1,1 @@
+"""The JSON API: requests in, answers out, the contract and the live stream."""

@@ -1,0 +1,62 @@
+"""The API's contract as a file and as a page; the page asks no other host for anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import MediaType, Request, Response, get
+from litestar.exceptions import NotFoundException
+from swagger_ui_bundle import swagger_ui_path
+
+from returns_service.web.api.openapi import document
+
+FILES = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "favicon-32x32.png": "image/png",
+}
+START = 'SwaggerUIBundle({url: "openapi.yaml", dom_id: "#swagger-ui", deepLinking: true});\n'
+PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Returns API</title>
+<link rel="icon" href="docs/favicon-32x32.png">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+<main id="swagger-ui"></main>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+</html>
+"""
+# Swagger UI sets styles from its script and draws its icons from data: addresses.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; frame-ancestors 'none'"
+)
+
+
+@get("/openapi.yaml", include_in_schema=False, sync_to_thread=False, name="openapi")
+def openapi_yaml(request: Request[Any, Any, Any]) -> Response[str]:
+    """Return the contract, OpenAPI 3.1."""
+    return Response(document(request.app.state.operations), media_type="application/yaml")
+
+
+@get("/docs", include_in_schema=False, sync_to_thread=False, name="docs")
+def docs_page() -> Response[str]:
+    """Show the contract as a page."""
+    return Response(PAGE, media_type=MediaType.HTML, headers={"Content-Security-Policy": POLICY})
+
+
+@get("/docs/{name:str}", include_in_schema=False, sync_to_thread=True, name="docs_file")
+def docs_file(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Return one of the page's files."""
+    name: str = request.path_params["name"]
+    if name == "start.js":
+        return Response(START.encode(), media_type="text/javascript")
+    if name not in FILES:
+        raise NotFoundException
+    content = (swagger_ui_path / name).read_bytes()
+    return Response(content, media_type=FILES[name], headers={"Cache-Control": "max-age=86400"})
+
+
+HANDLERS = [openapi_yaml, docs_page, docs_file]

@@ -1,0 +1,132 @@
+"""The one way a request is answered: let in, read, done in one transaction, answered from inside of it.
+
+Every POST goes through `execute`: the Idempotency-Key, the effect and the answer are one transaction, so a killed
+request leaves nothing, and a repeated one gets the first one's answer, byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from litestar import HttpMethod, Request, Response
+from litestar.handlers import HTTPRouteHandler
+
+from returns_service.commands.idempotency import Remembered
+from returns_service.domain.problems import Problem
+from returns_service.return_case import event_feed
+from returns_service.return_case.events import Actor
+from returns_service.store.database import Tx
+from returns_service.store.tables import ApiKey
+from returns_service.web import authentication
+from returns_service.web.api.event_stream import live
+from returns_service.web.context import context_of
+from returns_service.web.errors import request_id_of
+from returns_service.web.operations.bodies import LONGEST_BODY_BYTES, canonical_json, parse_object, validate
+from returns_service.web.operations.execute import execute
+from returns_service.web.operations.operation import Empty, Operation, OperationCall
+from returns_service.web.operations.query_string import WINDOW, read_query, wrong
+
+LONGEST_KEY = 255  # of an Idempotency-Key, and of an id
+EVENT_STREAM = "text/event-stream"
+AnyRequest = Request[Any, Any, Any]
+Handler = Callable[[AnyRequest], Awaitable[Response[Any]]]
+
+
+def handler_of(operation: Operation) -> HTTPRouteHandler:
+    """Return the route that serves an operation."""
+
+    async def answer(request: AnyRequest) -> Response[Any]:
+        return await (_written if operation.writes else _read)(operation, request)
+
+    route = HTTPRouteHandler(
+        operation.path.replace("}", ":str}"),
+        http_method=HttpMethod(operation.method),
+        name=operation.name,
+        status_code=operation.status,
+        include_in_schema=False,
+        request_max_body_size=LONGEST_BODY_BYTES,
+        opt={"operation": operation},
+    )
+    return route(answer)
+
+
+async def _read(operation: Operation, request: AnyRequest) -> Response[Any]:
+    context = context_of(request)
+    async with context.database.reading() as tx:
+        key = await authentication.authenticate(request, tx, operation.scope)
+        call = _call(operation, request, key)
+        if not operation.streams:
+            return await _looked(operation, request, call, key, tx)
+    await event_feed.bring_up_to_date(context.database)
+    if EVENT_STREAM in request.headers.get("accept", ""):
+        return await live(call, key, request.headers.get("last-event-id"))
+    async with context.database.reading() as tx:
+        return await _looked(operation, request, call, key, tx)
+
+
+async def _looked(
+    operation: Operation, request: AnyRequest, call: OperationCall[Any], key: ApiKey, tx: Tx
+) -> Response[bytes]:
+    reply = await operation.work(call, tx)
+    return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encoded()))
+
+
+async def _written(operation: Operation, request: AnyRequest) -> Response[Any]:
+    context = context_of(request)
+    async with context.database.reading() as tx:
+        key = await authentication.authenticate(request, tx, operation.scope)
+    call = _call(operation, request, key)
+    found = parse_object(await request.body(), request.headers.get("content-type", ""))
+    fingerprint = _fingerprint(request, canonical_json(found))
+    call = replace(call, body=validate(operation.body or Empty, found))
+    word, scope = _idempotency_key(operation, request, call), f"{key.id} {request.url.path}"
+    answer, replayed = await execute(operation, call, scope, word, fingerprint)
+    return _answer(operation, request, key, answer, replayed=replayed)
+
+
+def _call(operation: Operation, request: AnyRequest, key: ApiKey) -> OperationCall[Any]:
+    known = (*operation.parameters, *(WINDOW if operation.answer.endswith("_list") else ()))
+    return OperationCall(
+        context=context_of(request),
+        by=Actor(key.id, request_id_of(request), context_of(request).policy),
+        path={name: _checked_id(value) for name, value in request.path_params.items()},
+        query=read_query(request.scope["query_string"], known, operation.expandable),
+        body=Empty(),
+        if_match=request.headers.get("if-match"),
+    )
+
+
+def _checked_id(value: str) -> str:
+    """Return an id out of the path; what can't be one is not looked for, and named nowhere."""
+    if not value.isascii() or not value.isprintable() or len(value) > LONGEST_KEY:
+        raise Problem("not_found")
+    return value
+
+
+def _fingerprint(request: AnyRequest, body: bytes) -> str:
+    return hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).hexdigest()
+
+
+def _idempotency_key(operation: Operation, request: AnyRequest, call: OperationCall[Any]) -> str | None:
+    word = request.headers.get("idempotency-key", "").strip()
+    if word and (len(word) > LONGEST_KEY or not word.isascii() or not word.isprintable()):
+        raise wrong("Idempotency-Key", f"Must be at most {LONGEST_KEY} printable ASCII characters")
+    if not word and operation.key_required is not None and operation.key_required(call.body):
+        raise Problem("idempotency_key_required", param="Idempotency-Key")
+    return word or None
+
+
+def _answer(
+    operation: Operation, request: AnyRequest, key: ApiKey, answer: Remembered, *, replayed: bool = False
+) -> Response[bytes]:
+    headers = dict(answer.headers) | ({"Idempotent-Replayed": "true"} if replayed else {})
+    return Response(
+        answer.body.encode(),
+        status_code=answer.status,
+        media_type="application/json",
+        headers=headers,
+        background=authentication.touch_last_used(context_of(request), key),
+    )

@@ -1,0 +1,225 @@
+"""The contract, OpenAPI 3.1, made from the declared operations: what is served is what is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import yaml
+
+from returns_service.domain.problems import PROBLEMS
+from returns_service.web.api.shapes import SHAPES, TEXT, Schema, ref, the, thing
+from returns_service.web.errors import PROBLEM_JSON
+from returns_service.web.operations.operation import Operation
+from returns_service.web.operations.query_string import LIMIT, LONGEST_LIMIT
+
+ABOUT = """\
+A return's whole life: from the shop's request, over the receiving dock, to money that is provably back.
+
+Amounts are whole numbers of minor units, times are RFC 3339 in UTC, ids tell their kind by prefix. Errors are
+`application/problem+json` with a stable `code`. A POST with an `Idempotency-Key` may be repeated: the same key gives
+the same answer, and the effect happens once. Every answer carries a `Request-Id`.
+"""
+TAGS = {
+    "Returns": "Return authorizations: asked for, decided, refunded, closed.",
+    "Receipts": "What the dock counted.",
+    "Refunds": "Money on its way back, and what became of it.",
+    "Payments": "Stripe payments and what is left of them.",
+    "Events": "The history, as a list or live.",
+    "Reconciliations": "Each comparison with Stripe's ledger, and what differed.",
+    "Desk": "What waits for a person.",
+    "Outgoing webhooks": "Who is told what happens, and whether it arrived.",
+    "Service": "Webhooks from Stripe, health, figures: no key is asked.",
+}
+READ_ERRORS = ("unauthorized", "insufficient_scope", "rate_limited", "database_unavailable", "internal_error")
+QUERY_ERRORS = ("malformed_request", "invalid_request", "unknown_filter")
+WRITE_ERRORS = (
+    "malformed_request", "invalid_request", "unsupported_media_type", "body_too_large", "idempotency_key_reused",
+    "idempotency_key_in_use", "unknown_filter",
+)  # fmt: skip
+ID_WORDS = {"payment_id": "`pay_…`, or Stripe's `pi_…` or `ch_…`."}
+
+
+def document(operations: Sequence[Operation]) -> str:
+    """Return the contract as YAML, the same at each call."""
+    return _written(tuple(operations))
+
+
+@cache
+def _written(operations: tuple[Operation, ...]) -> str:
+    text: str = yaml.dump(contract(operations), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=110)
+    return text
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes shared parts out instead of linking them."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def contract(operations: Sequence[Operation]) -> dict[str, Any]:
+    """Return the contract as one object."""
+    paths: dict[str, dict[str, Any]] = {}
+    schemas: dict[str, Schema] = dict(SHAPES)
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described(operation, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Returns service",
+            "version": version("returns-service"),
+            "description": ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": said} for name, said in TAGS.items()],
+        "security": [{"api_key": []}],
+        "paths": paths | SERVICE_PATHS,
+        "components": {
+            "securitySchemes": {
+                "api_key": {"type": "http", "scheme": "bearer", "description": "A key, `rsk_…`, with its scopes."}
+            },
+            "schemas": dict(sorted(schemas.items())),
+        },
+    }
+
+
+def described(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
+    """Return one operation; the shapes of its body are added to `schemas`."""
+    said: dict[str, Any] = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "description": f"{operation.description} Scope: `{operation.scope}`.".strip(),
+        "tags": [operation.tag],
+        "parameters": [*_of_path(operation), *_of_query(operation), *_of_headers(operation)],
+    }
+    if operation.body is not None:
+        said["requestBody"] = _body(operation, schemas)
+    said["responses"] = {str(operation.status): _success(operation), **_problems(operation)}
+    return said
+
+
+def _of_path(operation: Operation) -> list[dict[str, Any]]:
+    names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
+    return [
+        {"name": name, "in": "path", "required": True, "description": ID_WORDS.get(name, "An id."), "schema": TEXT}
+        for name in names
+    ]
+
+
+def _of_query(operation: Operation) -> list[dict[str, Any]]:
+    found = [_query(name, said, TEXT) for name, said in operation.parameters.items()]
+    if operation.answer.endswith("_list"):
+        limit = {"type": "integer", "minimum": 1, "maximum": LONGEST_LIMIT, "default": LIMIT}
+        found += [
+            _query("limit", "How many a page holds.", limit),
+            _query("starting_after", "The page that follows this id.", TEXT),
+            _query("ending_before", "The page that leads up to this id.", TEXT),
+        ]
+    if operation.expandable:
+        words = {"type": "array", "items": {"type": "string", "enum": list(operation.expandable)}}
+        found.append(_query("expand[]", "What to answer whole instead of by id.", words))
+    return found
+
+
+def _query(name: str, said: str, schema: Schema) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": said, "schema": schema}
+
+
+def _of_headers(operation: Operation) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if operation.writes:
+        required = operation.key_required is not None
+        by_itself = required and operation.name == "create_receipt"
+        said = "A new UUID; the same one on a retry." + (" Not needed with a `scan_id`." if by_itself else "")
+        key = {"type": "string", "maxLength": 255, "minLength": 1}
+        found.append(_header("Idempotency-Key", said, key, required=required and not by_itself))
+    if operation.name == "update_return":
+        found.append(_header("If-Match", "The ETag that was read; another one: 412.", TEXT))
+    if operation.streams:
+        found.append(_header("Last-Event-ID", "Live only: the id of the last event that was seen.", TEXT))
+    return found
+
+
+def _header(name: str, said: str, schema: Schema, *, required: bool = False) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": required, "description": said, "schema": schema}
+
+
+def _body(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
+    assert operation.body is not None  # noqa: S101 - only writes come here
+    schema = operation.body.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= schema.pop("$defs", {})
+    schemas[operation.body.__name__] = schema
+    content: dict[str, Any] = {"schema": ref(operation.body.__name__), "example": dict(operation.example or {})}
+    required = any(field.is_required() for field in operation.body.model_fields.values())
+    return {"required": required, "content": {"application/json": content}}
+
+
+def _success(operation: Operation) -> dict[str, Any]:
+    headers = {"Request-Id": {"description": "Names this request in logs and events.", "schema": TEXT}}
+    if operation.writes:
+        said = "`true` where this is the first request's answer again."
+        headers["Idempotent-Replayed"] = {"description": said, "schema": TEXT}
+    if operation.answer == "return":
+        headers["ETag"] = {"description": "The return's version.", "schema": TEXT}
+    if operation.status == 201 or operation.answer == "refund":
+        headers["Location"] = {"description": "Where it can be read.", "schema": TEXT}
+    content: dict[str, Any] = {"application/json": {"schema": ref(operation.answer)}}
+    if operation.streams:
+        content["text/event-stream"] = {"schema": TEXT}
+    return {"description": "Done." if operation.writes else "Found.", "headers": headers, "content": content}
+
+
+def _problems(operation: Operation) -> dict[str, Any]:
+    """Return the problems of an operation by status, with their codes."""
+    codes = [*operation.errors, *READ_ERRORS, *(WRITE_ERRORS if operation.writes else QUERY_ERRORS)]
+    if operation.key_required is not None:
+        codes.append("idempotency_key_required")
+    return problems(codes)
+
+
+def problems(codes: Sequence[str]) -> dict[str, Any]:
+    """Return responses by status for these codes."""
+    found: dict[str, Any] = {}
+    for status in sorted({PROBLEMS[code].status for code in codes}):
+        here = sorted({code for code in codes if PROBLEMS[code].status == status})
+        lines = "\n".join(f"- `{code}`: {PROBLEMS[code].title}." for code in here)
+        narrowed = {"allOf": [ref("problem"), {"properties": {"code": {"enum": here}}}]}
+        found[str(status)] = {"description": lines, "content": {PROBLEM_JSON: {"schema": narrowed}}}
+    return found
+
+
+def _open(name: str, summary: str, content: dict[str, Any], **more: Any) -> dict[str, Any]:
+    answer = {"200": {"description": "Answered.", "content": content}}
+    said = {"operationId": name, "summary": summary, "tags": ["Service"], "security": [], **more}
+    return said | {"responses": answer | more.get("responses", {})}
+
+
+_MISSING = thing("What is missing.", what=TEXT, do=TEXT)
+_READY = thing("Whether it is ready.", status=TEXT, missing={"type": "array", "items": _MISSING})
+_TAKEN = thing("What became of the event.", received={"const": True}, outcome=TEXT)
+_EVENT = {"type": "object", "description": "A Stripe event, as Stripe signs it."}
+SERVICE_PATHS: dict[str, Any] = {
+    "/webhooks/stripe": {
+        "post": _open(
+            "receive_stripe_event", "Take in a webhook from Stripe", {"application/json": {"schema": _TAKEN}},
+            description="The signature is checked over the raw body, of at most 256 KiB.",
+            parameters=[_header("Stripe-Signature", "Stripe's signature.", TEXT, required=True)],
+            requestBody={
+                "required": True,
+                "content": {"application/json": {"schema": _EVENT, "example": {"id": "evt_1", "object": "event"}}},
+            },
+            responses=problems(["invalid_signature", "body_too_large", "database_unavailable", "internal_error"]),
+        )
+    },
+    "/healthz": {"get": _open("read_health", "Say that the process is alive", {
+        "application/json": {"schema": thing("It is alive.", status=the("ok"))}})},
+    "/readyz": {"get": _open(
+        "read_readiness", "Say whether requests can be served", {"application/json": {"schema": _READY}},
+        responses={"503": {"description": "Not ready.", "content": {"application/json": {"schema": _READY}}}},
+    )},
+    "/metrics": {"get": _open("read_metrics", "Return figures for Prometheus", {"text/plain": {"schema": TEXT}})},
+}  # fmt: skip

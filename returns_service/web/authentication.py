@@ -1,0 +1,61 @@
+"""Who asks, and whether their key may do that: `Authorization: Bearer rsk_…`, found by its hash."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from litestar import Request
+from litestar.background_tasks import BackgroundTask
+from sqlalchemy import update
+from sqlmodel import col
+
+from returns_service.commands.api_keys import key_in_force
+from returns_service.domain.problems import Problem
+from returns_service.store.database import Database, Tx
+from returns_service.store.tables import ApiKey
+from returns_service.web.context import Context, context_of
+
+USE_SHOWN_AFTER = timedelta(minutes=1)  # `last_used_at` tells people whether a key is still needed, not when exactly
+LONGEST_SECRET = 200
+log = structlog.get_logger("returns.http")
+
+
+async def authenticate(request: Request[Any, Any, Any], tx: Tx, scope: str) -> ApiKey:
+    """Return the key in force that this request brings. Raises Problem: unauthorized, rate_limited, …"""
+    context = context_of(request)
+    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    secret = secret.strip()
+    key = None
+    if kind.lower() == "bearer" and 0 < len(secret) <= LONGEST_SECRET:
+        key = await key_in_force(tx, secret)
+    if key is None:
+        slow_down(context.failed_logins.wait_seconds(request.client.host if request.client else ""))
+        raise Problem("unauthorized")
+    slow_down(context.keys.wait_seconds(key.id))
+    if scope not in key.scopes and "admin" not in key.scopes:
+        raise Problem("insufficient_scope", f"It needs {scope}.", required_scope=scope)
+    return key
+
+
+def slow_down(wait_seconds: float) -> None:
+    """Raise Problem rate_limited where there is something to wait for."""
+    if wait_seconds > 0:
+        raise Problem("rate_limited", retry_after=wait_seconds)
+
+
+def touch_last_used(context: Context, key: ApiKey) -> BackgroundTask | None:
+    """Return what keeps `last_used_at` current, to be done after the answer has gone; None where it is."""
+    now = context.database.now()
+    if key.last_used_at is not None and now - key.last_used_at < USE_SHOWN_AFTER:
+        return None
+    return BackgroundTask(_write_last_used, context.database, key.id)
+
+
+async def _write_last_used(database: Database, key_id: str) -> None:
+    try:
+        async with database.transaction() as tx:
+            await tx.execute(update(ApiKey).where(col(ApiKey.id) == key_id).values(last_used_at=tx.now))
+    except Exception as error:  # noqa: BLE001 - the request was answered; a time that is a minute old hurts nobody
+        log.warning("key.use_not_noted", error=type(error).__name__)

@@ -1,0 +1,57 @@
+"""For whoever runs it: is it alive, is it ready, and its figures. No key is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import structlog
+from litestar import Request, Response, get
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from returns_service.store import schema
+from returns_service.web.context import Context, context_of
+
+PATIENCE_SECONDS = 5  # a database that takes longer to say one word is not there for callers either
+log = structlog.get_logger("returns.health")
+
+
+@get("/healthz", include_in_schema=False, name="healthz")
+async def healthz() -> dict[str, str]:
+    """Say that the process is alive."""
+    return {"status": "ok"}
+
+
+@get("/readyz", include_in_schema=False, name="readyz")
+async def readyz(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+    """Say whether requests can be served, and what is missing if not."""
+    missing = await missing_now(context_of(request))
+    return Response(
+        {"status": "not_ready" if missing else "ready", "missing": missing}, status_code=503 if missing else 200
+    )
+
+
+async def missing_now(context: Context) -> list[dict[str, str]]:
+    """Return what is missing, each with what to do."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            async with context.database.reading() as tx:
+                await tx.execute(text("SELECT 1"))
+            behind = await schema.is_behind(context.database)
+    except (SQLAlchemyError, OSError) as error:  # a timeout is an OSError
+        log.warning("database.unavailable", error=type(error).__name__)
+        return [{"what": "database", "do": "Check that DATABASE_URL is right and that the database runs."}]
+    return [{"what": "schema", "do": "Run `returns-service migrate`."}] if behind else []
+
+
+@get("/metrics", include_in_schema=False, name="metrics")
+async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Return the figures for Prometheus; without the database, those of this process alone."""
+    context = context_of(request)
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS), context.database.reading() as tx:
+            await context.metrics.look(tx)
+    except (SQLAlchemyError, OSError):
+        context.metrics.database.set(0)
+    return Response(context.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

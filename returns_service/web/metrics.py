@@ -1,0 +1,157 @@
+"""Figures for Prometheus: what this process did, and what the database says about everybody's work.
+
+A `worker` process answers no HTTP, so what a worker must not get away with (work that stands still, a sweep that reads
+nothing, a desk that grows) is read from rows at each scrape: any web tells it, whichever process does the work. Only
+where `serve` has its worker inside does it count that worker's calls and chores as well. The statements go by partial
+indexes or read one row, but for three sums that scan: refunds and deliveries by status, and disputes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import case
+from sqlmodel import col, func, select
+
+from returns_service.domain.refund_status import OPEN, UNANSWERED
+from returns_service.queries import desk
+from returns_service.queries.desk import HELD, LOST
+from returns_service.store.database import Tx
+from returns_service.store.tables import Delivery, Payment, ReconciliationRun, Refund, ReturnAuthorization, StripeEvent
+
+LATE_SECONDS = 60  # what is due is looked at within seconds; a claim under way moves its moment ahead
+CHORES = {
+    "fold_event": col(StripeEvent.next_attempt_at),
+    "read_payment": col(Payment.read_at),
+    "follow_up": col(ReturnAuthorization.follow_up_at),
+}
+
+
+class Metrics:
+    """One registry a context, so that two applications in one process don't share figures."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "returns_http_requests", "Requests answered.", ["method", "route", "status"], registry=self.registry
+        )
+        self.webhooks = Counter(
+            "returns_stripe_webhooks", "Webhooks from Stripe by outcome.", ["outcome"], registry=self.registry
+        )
+        self.database = self._gauge("database_up", "Whether the database answered.")
+        self.refunds = self._gauge("refunds", "Refunds by status.", "status")
+        self.oldest = self._gauge(
+            "oldest_unanswered_refund_seconds",
+            "Age of the oldest refund that Stripe has not answered; 0 where none is open.",
+        )
+        self.deliveries = self._gauge("deliveries", "Deliveries by status.", "status")
+        self.oldest_delivery = self._gauge(
+            "oldest_pending_delivery_seconds",
+            "Age of the oldest delivery that has not arrived yet; 0: none is pending.",
+        )
+        self.due = self._gauge("refunds_due", "Refunds to be looked at by now, less those a dispute holds.", "status")
+        self.overdue = self._gauge("refunds_overdue", f"Of these, late by more than {LATE_SECONDS} s.", "status")
+        self.chores = self._gauge("chores_overdue", f"Other work late by more than {LATE_SECONDS} s.", "chore")
+        self.failing = self._gauge("stripe_failures_in_a_row", "Calls without an answer since the last success.")
+        self.unfolded = self._gauge("stripe_events_failed", "Stored Stripe events that can't be folded so far.")
+        self.disputes = self._gauge("disputes_open", "Payments that a dispute bars from refunds, not lost yet.")
+        self.desk = self._gauge("desk_items", "What waits for a person.", "kind")
+        self.desk_oldest = self._gauge("desk_oldest_seconds", "How long the oldest of them waits; 0: none.", "kind")
+        self.sweep = self._gauge("sweep_age_seconds", "Time since a sweep last got through.", "sweep")
+        self.differing = self._gauge("reconciliation_differences", "Unrepaired ones of the last finished comparison.")
+
+    def _gauge(self, name: str, said: str, *labels: str) -> Gauge:
+        return Gauge(f"returns_{name}", said, labels, registry=self.registry)
+
+    def follow(self, done: Mapping[tuple[str, str], int]) -> None:
+        """Show what the worker inside this process has done, too; `done` is its own count."""
+        self.registry.register(WorkDone(done))
+
+    async def look(self, tx: Tx) -> None:
+        """Read the figures that the database knows."""
+        by_status = select(Refund.status, func.count()).group_by(col(Refund.status))
+        self.refunds.clear()
+        for status, number in (await tx.exec(by_status)).all():
+            self.refunds.labels(status).set(number)
+        oldest = select(func.min(Refund.created_at)).where(col(Refund.status).in_(UNANSWERED))
+        since = (await tx.exec(oldest)).first()
+        self.oldest.set(_age(tx, since))
+        await self._look_at_work(tx)
+        await self._look_at_stripe(tx)
+        await self._look_at_deliveries(tx)
+        await self._look_at_the_desk(tx)
+        self.database.set(1)
+
+    async def _look_at_work(self, tx: Tx) -> None:
+        """Read what is planned for a moment that has passed."""
+        late = tx.now - timedelta(seconds=LATE_SECONDS)
+        moment, status = col(Refund.next_attempt_at), col(Refund.status)
+        chosen: Any = select(status, func.count(), func.sum(case((moment <= late, 1), else_=0)))
+        chosen = chosen.join(Payment, col(Payment.id) == col(Refund.payment_id)).where(moment <= tx.now, ~HELD)
+        for gauge in (self.due, self.overdue):
+            gauge.clear()
+            for word in OPEN:
+                gauge.labels(word).set(0)
+        for word, due, overdue in (await tx.execute(chosen.group_by(status))).all():
+            self.due.labels(word).set(due)
+            self.overdue.labels(word).set(overdue)
+        for chore, planned in CHORES.items():
+            number = (await tx.exec(select(func.count()).where(planned <= late))).one()
+            self.chores.labels(chore).set(number)
+
+    async def _look_at_stripe(self, tx: Tx) -> None:
+        failed = select(func.count()).where(col(StripeEvent.next_attempt_at).is_not(None))
+        self.unfolded.set((await tx.exec(failed)).one())
+        disputed = select(func.count()).where(col(Payment.disputed), ~LOST)
+        self.disputes.set((await tx.exec(disputed)).one())
+        runs = select(ReconciliationRun).where(col(ReconciliationRun.finished_at).is_not(None))
+        last = (await tx.exec(runs.order_by(col(ReconciliationRun.id).desc()).limit(1))).first()
+        self.sweep.clear()  # one that has not got through yet has no age
+        if last is not None:
+            self.sweep.labels("reconciliation").set(_age(tx, last.finished_at))
+        self.differing.set(last.differing or 0 if last else 0)
+
+    async def _look_at_deliveries(self, tx: Tx) -> None:
+        self.deliveries.clear()
+        by_status = select(Delivery.status, func.count()).group_by(col(Delivery.status))
+        for status, number in (await tx.exec(by_status)).all():
+            self.deliveries.labels(status).set(number)
+        waiting = select(func.min(Delivery.created_at)).where(col(Delivery.status) == "pending")
+        self.oldest_delivery.set(_age(tx, (await tx.exec(waiting)).first()))
+
+    async def _look_at_the_desk(self, tx: Tx) -> None:
+        health = await desk.system_health(tx)
+        if health.events_read_at is not None:
+            self.sweep.labels("events").set(_age(tx, health.events_read_at))
+        self.failing.set(health.call_failures)
+        for total in await desk.totals(tx, health):
+            self.desk.labels(total.kind).set(total.number)
+            self.desk_oldest.labels(total.kind).set(_age(tx, total.oldest))
+
+    def text(self) -> bytes:
+        """Return all figures in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class WorkDone(Collector):
+    """The count of a worker in this process, as counters."""
+
+    def __init__(self, done: Mapping[tuple[str, str], int]) -> None:
+        self.done = done
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield what was asked of Stripe by the refund's status, and the chores done by name."""
+        asked = CounterMetricFamily("returns_worker_asked", "Refunds asked about at Stripe.", labels=["status"])
+        chores = CounterMetricFamily("returns_worker_chores", "Chores of the worker done.", labels=["chore"])
+        for (kind, name), number in sorted(self.done.items()):
+            (asked if kind == "asked" else chores).add_metric([name], number)
+        yield from (asked, chores)
+
+
+def _age(tx: Tx, since: datetime | None) -> float:
+    return max(0.0, (tx.now - since).total_seconds()) if since else 0.0

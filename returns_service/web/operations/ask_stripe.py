@@ -1,0 +1,56 @@
+"""What is asked of Stripe before a transaction begins, so that none is ever open meanwhile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from returns_service.domain.problems import Problem
+from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, TryLater, Unknown
+from returns_service.web.context import Context
+from returns_service.web.operations.bodies import Body, StripeId, Wrong
+from returns_service.web.operations.operation import StripeRead
+
+PATIENCE_SECONDS = 5  # where Stripe says nothing of its own: its troubles rarely pass within a second
+
+
+class Target(Body):
+    """The payment that is meant: by `payment_intent`, or by `charge`."""
+
+    payment_intent: StripeId | None = None
+    charge: StripeId | None = None
+
+    @classmethod
+    def also_wrong(cls, found: Mapping[str, Any]) -> list[Wrong]:
+        """Without either, nobody knows which payment is meant."""
+        if found.get("payment_intent") is None and found.get("charge") is None:
+            return [Wrong("payment_intent", "missing", "Name the payment: payment_intent or charge")]
+        return []
+
+
+async def payment_at_stripe(context: Context, target: Target) -> PaymentSnapshot:
+    """Read the payment at Stripe. Raises Problem payment_missing, charge_mismatch, stripe_unavailable."""
+    intent, charge = target.payment_intent, target.charge
+    seen = usable_or_503(await context.gateway.read_payment(payment_intent=None if charge else intent, charge=charge))
+    if not isinstance(seen, PaymentSnapshot):
+        raise Problem("payment_missing", param="charge" if charge else "payment_intent")
+    if intent is not None and seen.payment_intent != intent:
+        raise Problem("charge_mismatch", f"{charge} is not of {intent}.", param="charge")
+    return seen
+
+
+def usable_or_503(
+    read: PaymentSnapshot | RefundSnapshot | Refused | Missing | TryLater | Unknown,
+) -> PaymentSnapshot | RefundSnapshot | Refused | Missing:
+    """Return what Stripe said. Raises Problem stripe_unavailable where it said nothing that can be used."""
+    if isinstance(read, TryLater | Unknown):
+        wait = max(read.after_seconds or 0, PATIENCE_SECONDS)
+        raise Problem("stripe_unavailable", retry_after=math.ceil(wait), stripe_code=read.code)
+    return read
+
+
+def heard_payment(read: StripeRead) -> PaymentSnapshot:
+    """Return the payment that was read before the transaction."""
+    assert isinstance(read, PaymentSnapshot)  # noqa: S101 - `first` has read it
+    return read

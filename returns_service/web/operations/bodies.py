@@ -1,0 +1,186 @@
+"""Bodies as they come in: one JSON object, read strictly; every wrong field is named at once."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from returns_service.domain.problems import Problem
+
+LONGEST_BODY_BYTES = 1024 * 1024
+MOST_ERRORS = 50  # named in one answer
+MOST_AMOUNT = 10**12  # minor units; sums of a thousand lines still fit a 64-bit column
+MOST_UNITS = 1_000_000
+MOST_LINES = 1000
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+# pydantic's words for what is wrong, in ours; the rest is `invalid`.
+ERROR_CODES = {
+    "missing": "missing",
+    "extra_forbidden": "unknown_field",
+    "literal_error": "unknown_value",
+    "string_too_long": "too_long",
+    "string_too_short": "too_short",
+    "too_long": "too_long",
+    "too_short": "too_short",
+    "greater_than_equal": "too_small",
+    "less_than_equal": "too_large",
+}
+
+
+class Wrong(NamedTuple):
+    """One thing that is wrong with a body."""
+
+    param: str | None
+    code: str
+    message: str
+
+
+class Body(BaseModel):
+    """What all bodies have in common: unknown fields are refused by name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def also_wrong(cls, found: Mapping[str, Any]) -> list[Wrong]:
+        """Return what is wrong with fields taken together; told beside what is wrong with each."""
+        return []
+
+
+B = TypeVar("B", bound=Body)
+
+
+def require_integer(value: Any) -> Any:
+    """Let only a JSON integer through: not `true`, "5" or 1.0."""
+    if type(value) is not int:
+        raise PydanticCustomError("not_whole", "Must be a whole number, written as one")
+    return value
+
+
+def refuse_nul(text: str) -> str:
+    """Refuse the NUL character, which no database text can hold."""
+    if "\0" in text:
+        raise PydanticCustomError("nul", "Must not contain the NUL character")
+    return text
+
+
+def parse_time(value: Any) -> Any:
+    """Read an RFC 3339 time; one without a zone means nothing."""
+    if isinstance(value, datetime):
+        return value
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) and len(value) <= 40 else None
+        if time is not None and time.tzinfo is not None:
+            return time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise PydanticCustomError("not_a_time", "Must be an RFC 3339 time with its zone, like 2026-01-02T03:04:05Z")
+
+
+def plausible_email(text: str) -> str:
+    """Refuse what no mail could be sent to."""
+    if not EMAIL.fullmatch(text):
+        raise PydanticCustomError("not_an_email", "Must be an e-mail address")
+    return text
+
+
+Clean = AfterValidator(refuse_nul)
+Amount = Annotated[int, BeforeValidator(require_integer), Field(ge=0, le=MOST_AMOUNT)]
+Money = Annotated[int, BeforeValidator(require_integer), Field(ge=1, le=MOST_AMOUNT)]
+Units = Annotated[int, BeforeValidator(require_integer), Field(ge=1, le=MOST_UNITS)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200), Clean]  # order ids, SKUs, references
+Title = Annotated[str, StringConstraints(max_length=500), Clean]
+Words = Annotated[str, StringConstraints(max_length=1000), Clean]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=1000), Clean]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=255), Clean]
+StripeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+Currency = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
+Email = Annotated[str, StringConstraints(max_length=320), Clean, AfterValidator(plausible_email)]
+Moment = Annotated[datetime, BeforeValidator(parse_time), WithJsonSchema({"type": "string", "format": "date-time"})]
+Label = Annotated[str, Clean]
+Metadata = Annotated[dict[Label, Label], Field(max_length=1000)]
+
+
+def parse_object(raw: bytes, content_type: str) -> dict[str, Any]:
+    """Return the JSON object in a body; an empty body is an empty object. Raises Problem."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if raw and kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise Problem("unsupported_media_type")
+    if not raw.strip():
+        return {}
+    try:
+        found = json.loads(raw.decode(), object_pairs_hook=_once_each, parse_constant=_no_number)
+    except UnicodeDecodeError:
+        raise Problem("malformed_request", "The body is not UTF-8.") from None
+    except RecursionError:
+        raise Problem("malformed_request", "The body is nested too deeply.") from None
+    except ValueError as error:
+        where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+        raise Problem("malformed_request", f"The body is not JSON{where}.") from None
+    if not isinstance(found, dict):
+        raise Problem("malformed_request", "The body must be one JSON object.")
+    return found
+
+
+def canonical_json(found: dict[str, Any]) -> bytes:
+    """Return a body's one form, whatever its spaces and order: what a fingerprint is made of. Raises Problem."""
+    try:
+        return json.dumps(found, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        raise Problem("malformed_request", "The body holds half of a surrogate pair, which is no character.") from None
+    except RecursionError:
+        raise Problem("malformed_request", "The body is nested too deeply.") from None
+
+
+def validate(kind: type[B], found: dict[str, Any]) -> B:
+    """Return the body as its class. Raises Problem invalid_request with all that is wrong."""
+    wrong, body = kind.also_wrong(found), None
+    try:
+        body = kind.model_validate(found)
+    except ValidationError as error:
+        for one in error.errors(include_url=False, include_input=False, include_context=False):
+            code = ERROR_CODES.get(one["type"], "invalid")
+            wrong.append(Wrong(param_of(one["loc"]), code, one["msg"].removeprefix("Value error, ")))
+    if body is not None and not wrong:
+        return body
+    first = wrong[0]
+    detail = f"{first.param}: {first.message}" if first.param else first.message
+    raise Problem("invalid_request", detail, param=first.param, errors=[w._asdict() for w in wrong[:MOST_ERRORS]])
+
+
+def param_of(where: tuple[int | str, ...]) -> str | None:
+    """Return a field's place as callers write it: `lines[0].quantity`."""
+    text = ""
+    for part in where:
+        if part == "[key]":
+            continue
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")[:200] or None
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        shown = twice.encode("ascii", "backslashreplace").decode()[:100]
+        raise Problem("malformed_request", f"The field {shown} stands there twice.", param=shown)
+    return found
+
+
+def _no_number(word: str) -> NoReturn:
+    raise Problem("malformed_request", f"{word} is no JSON.")

@@ -1,0 +1,65 @@
+"""The history, newest first; live with `Accept: text/event-stream`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmodel import col, select
+
+from returns_service.return_case.case import payment_of
+from returns_service.return_case.event_feed import filtered, position_of
+from returns_service.return_case.events import EVENT_TYPES
+from returns_service.return_case.views import show_event
+from returns_service.store.database import Tx
+from returns_service.store.tables import Event
+from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads
+from returns_service.web.operations.query_string import show_list
+
+TAG = "Events"
+TYPE = "Only events of this type."
+
+
+async def listed(tx: Tx, call: OperationCall[Empty], url: str, return_id: str | None) -> Reply:
+    """Answer one page of the feed, in the order in which readers may see it."""
+    query = call.query
+    kind = query.one_of("type", EVENT_TYPES)
+    chosen: Any = select(Event).where(col(Event.position).is_not(None))
+    chosen = filtered(chosen, return_id=return_id, refund_id=query.get("refund"), kind=kind)
+    cursor = query.checked_cursor("evt")
+    back = cursor is not None and cursor[1]
+    if cursor is not None:
+        position = await position_of(tx, cursor[0], "ending_before" if back else "starting_after")
+        chosen = chosen.where(col(Event.position) > position if back else col(Event.position) < position)
+    chosen = chosen.order_by(col(Event.position).asc() if back else col(Event.position).desc())
+    found = (await tx.execute(chosen.limit(query.limit + 1))).scalars().all()
+    rows, has_more = query.page(found)
+    return Reply(show_list(url, rows, has_more, show_event))
+
+
+@reads(
+    "/v1/events", TAG, "event_list", streams=True, errors=("unknown_filter",),
+    parameters={"type": TYPE, "return": "Only events of this return.", "refund": "Only events of this refund."},
+)  # fmt: skip
+async def list_events(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """List what happened, newest first.
+
+    With `Accept: text/event-stream`, events come live, oldest first, after `Last-Event-ID` or from now on.
+    """
+    return await listed(tx, call, "/v1/events", call.query.get("return"))
+
+
+@reads(
+    "/v1/returns/{return_id}/events", TAG, "event_list", streams=True, errors=("not_found", "unknown_filter"),
+    parameters={"type": TYPE},
+)  # fmt: skip
+async def list_return_events(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """List what happened to a return, newest first.
+
+    With `Accept: text/event-stream`, its events come live, oldest first, after `Last-Event-ID` or from now on.
+    """
+    return_id = call.id("return_id")
+    await payment_of(tx, return_id)
+    return await listed(tx, call, f"/v1/returns/{return_id}/events", return_id)
+
+
+OPERATIONS: tuple[Operation, ...] = (list_events, list_return_events)

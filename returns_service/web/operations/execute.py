@@ -1,0 +1,42 @@
+"""Execute a write once: its idempotency key, its effect and its answer are one transaction.
+
+A killed request leaves nothing, and a repeated one gets the first one's answer, byte for byte. The API and the pages
+both come through here; a page's form carries its key as a one-time token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from returns_service.commands import idempotency
+from returns_service.commands.idempotency import Remembered
+from returns_service.store.database import Tx
+from returns_service.web.operations.operation import Operation, OperationCall
+
+
+async def execute(
+    operation: Operation, call: OperationCall[Any], scope: str, word: str | None, fingerprint: str
+) -> tuple[Remembered, bool]:
+    """Do a write, or find that it was done under this key (`word`); return its answer, and whether it was done before.
+
+    Raises Problem, also where the key was used for another request.
+    """
+    database = call.context.database
+    if operation.before_transaction is not None:
+        if word is not None:
+            async with database.reading() as tx:
+                if stored := await idempotency.recall(tx, scope, word, fingerprint):
+                    return stored, True
+        call = replace(call, stripe_read=await operation.before_transaction(call))
+
+    async def work(tx: Tx) -> tuple[Remembered, bool]:
+        if word is not None and (stored := await idempotency.begin(tx, scope, word, fingerprint)):
+            return stored, True
+        reply = await operation.work(call, tx)
+        answer = Remembered(operation.status, dict(reply.headers), reply.encoded())
+        if word is not None:
+            await idempotency.remember(tx, scope, word, answer)
+        return answer, False
+
+    return await database.run(work)

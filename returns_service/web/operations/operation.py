@@ -1,0 +1,153 @@
+"""What one operation of the API is: declared beside its handler, once, for the router, the scopes and the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+import msgspec
+
+from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
+from returns_service.return_case.events import Actor
+from returns_service.store.database import Tx
+from returns_service.web.context import Context
+from returns_service.web.operations.bodies import B, Body
+from returns_service.web.operations.query_string import Query
+
+StripeRead = PaymentSnapshot | RefundSnapshot | None
+
+
+class Empty(Body):
+    """A body without fields."""
+
+
+@dataclass(frozen=True)
+class OperationCall(Generic[B]):
+    """A request that was let in and read: who asks (`by`), for what, and what Stripe said before the transaction."""
+
+    context: Context
+    by: Actor
+    path: Mapping[str, str]
+    query: Query
+    body: B
+    stripe_read: StripeRead = None
+    if_match: str | None = None
+
+    def id(self, name: str) -> str:
+        """Return an id out of the path."""
+        return self.path[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A 2xx answer: built inside the transaction, so that it is what was committed."""
+
+    body: Mapping[str, Any]
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def encoded(self) -> str:
+        """Return the body as JSON."""
+        return msgspec.json.encode(self.body).decode()
+
+
+Work = Callable[[OperationCall[B], Tx], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One method on one path. `before_transaction` asks Stripe, so that no transaction is open meanwhile."""
+
+    method: str
+    path: str  # in OpenAPI's notation: `/v1/returns/{return_id}`
+    name: str
+    summary: str
+    description: str
+    tag: str
+    scope: str
+    work: Work[Any]
+    status: int
+    answer: str  # the name of its shape in `shapes.py`
+    body: type[Body] | None = None
+    example: Mapping[str, Any] | None = None
+    errors: tuple[str, ...] = ()
+    before_transaction: Callable[[OperationCall[Any]], Awaitable[StripeRead]] | None = None
+    key_required: Callable[[Any], bool] | None = None  # of the body; None: an Idempotency-Key is optional
+    parameters: Mapping[str, str] = field(default_factory=dict)  # of the query: name -> what it says
+    expandable: tuple[str, ...] = ()
+    streams: bool = False  # can answer with live events
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change something."""
+        return self.method != "GET"
+
+
+Declared = Callable[[Work[B]], Operation]
+
+
+def always(_: Any) -> bool:
+    """Money or stock moves: without an Idempotency-Key a repeated request could move it twice."""
+    return True
+
+
+def reads(
+    path: str,
+    tag: str,
+    answer: str,
+    *,
+    errors: tuple[str, ...] = (),
+    parameters: Mapping[str, str] | None = None,
+    expandable: tuple[str, ...] = (),
+    streams: bool = False,
+    scope: str = "returns:read",
+) -> Declared[Empty]:
+    """Declare a read: a GET in one transaction that locks nothing."""
+
+    def declared(work: Work[Empty]) -> Operation:
+        return Operation(
+            "GET", path, *_said(work), tag, scope, work, 200, answer,
+            errors=errors, parameters=parameters or {}, expandable=expandable, streams=streams,
+        )  # fmt: skip
+
+    return declared
+
+
+def writes(
+    path: str,
+    tag: str,
+    answer: str,
+    *,
+    scope: str,
+    body: type[B],
+    example: Mapping[str, Any],
+    status: int = 200,
+    errors: tuple[str, ...] = (),
+    before_transaction: Callable[[OperationCall[B]], Awaitable[StripeRead]] | None = None,
+    key_required: Callable[[B], bool] | None = None,
+) -> Declared[B]:
+    """Declare a write: a POST whose key, effect and answer are one transaction."""
+
+    def declared(work: Work[B]) -> Operation:
+        return Operation(
+            "POST", path, *_said(work), tag, scope, work, status, answer,
+            body=body, example=example, errors=errors, before_transaction=before_transaction, key_required=key_required,
+        )  # fmt: skip
+
+    return declared
+
+
+def deletes(path: str, tag: str, answer: str, *, scope: str, errors: tuple[str, ...] = ()) -> Declared[Empty]:
+    """Declare a removal: a DELETE without a body."""
+
+    def declared(work: Work[Empty]) -> Operation:
+        return Operation("DELETE", path, *_said(work), tag, scope, work, 200, answer, errors=errors)
+
+    return declared
+
+
+def _said(work: Work[Any]) -> tuple[str, str, str]:
+    """Return an operation's id, summary and description: its handler's name and docstring."""
+    summary, _, rest = (work.__doc__ or "").strip().partition("\n")
+    name: str = getattr(work, "__name__", "")
+    return name, summary.rstrip("."), " ".join(rest.split())

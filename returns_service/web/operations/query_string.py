@@ -1,0 +1,150 @@
+"""Query strings: known names only, each at most once, and the window of a list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qsl
+
+from sqlmodel import col
+
+from returns_service.domain.problems import Problem
+
+T = TypeVar("T")
+
+
+class HasId(Protocol):
+    """A row that a cursor can name."""
+
+    id: str
+
+
+Named = TypeVar("Named", bound=HasId)
+LONGEST_LIMIT, LIMIT = 100, 10
+MOST_PARAMETERS = 100
+WINDOW = ("limit", "starting_after", "ending_before")
+EXPAND = re.compile(r"expand(\[\d*\])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query string, read: single values by name, and what to expand."""
+
+    values: Mapping[str, str] = field(default_factory=dict)
+    expand: frozenset[str] = frozenset()
+
+    def get(self, name: str) -> str | None:
+        """Return a parameter's value, None where it was not sent."""
+        return self.values.get(name)
+
+    def one_of(self, name: str, allowed: Sequence[str]) -> str | None:
+        """Return a value out of a closed list. Raises Problem invalid_request."""
+        value = self.get(name)
+        if value is not None and value not in allowed:
+            raise wrong(name, f"Must be one of {', '.join(allowed)}")
+        return value
+
+    def moment(self, name: str) -> datetime | None:
+        """Return a time given as Unix seconds or RFC 3339. Raises Problem invalid_request."""
+        value = self.get(name)
+        if value is None:
+            return None
+        try:
+            if re.fullmatch(r"\d{1,11}", value):
+                return datetime.fromtimestamp(int(value), UTC)
+            time = datetime.fromisoformat(value.replace(" ", "+"))  # a bare + in a query string is read as a space
+            if time.tzinfo is not None:
+                return time.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        raise wrong(name, "Must be Unix seconds, or an RFC 3339 time with its zone")
+
+    @property
+    def limit(self) -> int:
+        """How many a page holds. Raises Problem invalid_request."""
+        value = self.get("limit")
+        if value is None:
+            return LIMIT
+        if not re.fullmatch(r"[0-9]{1,3}", value) or not 1 <= int(value) <= LONGEST_LIMIT:
+            raise wrong("limit", f"Must be 1 to {LONGEST_LIMIT}")
+        return int(value)
+
+    @property
+    def cursor(self) -> tuple[str, bool] | None:
+        """The id a page begins beside, and whether it goes back to newer ones. Raises Problem invalid_request."""
+        after, before = self.get("starting_after"), self.get("ending_before")
+        if after is not None and before is not None:
+            raise wrong("ending_before", "Send starting_after or ending_before, not both")
+        if after is not None:
+            return after, False
+        return (before, True) if before is not None else None
+
+    def checked_cursor(self, prefix: str) -> tuple[str, bool] | None:
+        """The cursor, which must be an id of that kind. Raises Problem invalid_request."""
+        cursor = self.cursor
+        if cursor is not None and not re.fullmatch(rf"{prefix}_[0-9a-z]{{26}}", cursor[0]):
+            raise wrong("ending_before" if cursor[1] else "starting_after", f"Must be an id, {prefix}_…")
+        return cursor
+
+    def window(self, chosen: Any, column: Any, prefix: str) -> Any:
+        """Return the statement for a page, newest first (the other way round where it goes back), one row too many."""
+        cursor = self.checked_cursor(prefix)
+        back = cursor is not None and cursor[1]
+        if cursor is not None:
+            chosen = chosen.where(col(column) > cursor[0] if back else col(column) < cursor[0])
+        return chosen.order_by(col(column).asc() if back else col(column).desc()).limit(self.limit + 1)
+
+    def page_of(self, rows: Sequence[Named], prefix: str) -> tuple[list[Named], bool]:
+        """Return the page of rows that are all at hand already."""
+        cursor = self.checked_cursor(prefix)
+        back = cursor is not None and cursor[1]
+        if cursor is not None:
+            rows = [row for row in rows if (row.id > cursor[0] if back else row.id < cursor[0])]
+        ordered = sorted(rows, key=lambda row: row.id, reverse=not back)
+        return self.page(ordered[: self.limit + 1])
+
+    def page(self, found: Sequence[T]) -> tuple[list[T], bool]:
+        """Return what was found as the page to show, newest first, and whether there is more that way."""
+        rows, cursor = list(found[: self.limit]), self.cursor
+        if cursor is not None and cursor[1]:
+            rows.reverse()
+        return rows, len(found) > self.limit
+
+
+def wrong(name: str, message: str) -> Problem:
+    """Return the problem of one wrong parameter."""
+    said = {"param": name, "code": "invalid", "message": message}
+    return Problem("invalid_request", f"{name}: {message}", param=name, errors=[said])
+
+
+def read_query(raw: bytes, known: Sequence[str], expandable: Sequence[str] = ()) -> Query:
+    """Return the query string's parameters. Raises Problem for an unknown one, one sent twice, or bad characters."""
+    try:
+        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
+    except ValueError:
+        raise Problem("malformed_request", "The query string can't be read.") from None
+    values: dict[str, str] = {}
+    expand: set[str] = set()
+    for name, value in pairs:
+        if "\0" in value or len(value) > 1000:
+            raise wrong(name[:100], "Must be text of at most 1000 characters, without NUL")
+        if expandable and EXPAND.fullmatch(name):
+            if value not in expandable:
+                raise wrong("expand", f"Can expand {', '.join(expandable)}")
+            expand.add(value)
+        elif name not in known:
+            hint = f"Known are {', '.join(known)}." if known else "None is known here."
+            raise Problem("unknown_filter", f"There is no parameter {name[:100]!r}. {hint}", param=name[:100])
+        elif name in values:
+            raise wrong(name, "Must be sent once")
+        else:
+            values[name] = value
+    return Query(values, frozenset(expand))
+
+
+def show_list(url: str, rows: Sequence[T], has_more: bool, show: Callable[[T], Any]) -> dict[str, Any]:
+    """Return a page as it is answered."""
+    return {"object": "list", "url": url, "has_more": has_more, "data": [show(row) for row in rows]}

@@ -1,0 +1,190 @@
+"""The dock: what was counted, what was miscounted, what nobody announced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from returns_service.commands import receipts
+from returns_service.commands.receipts import Count, CountResult, InspectionFinding, Undeclared, receipt_of
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.loader import load_case
+from returns_service.return_case.views import show_receipt
+from returns_service.store.database import Tx
+from returns_service.store.tables import Receipt
+from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Name, Units, Words, Wrong
+from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads, writes
+from returns_service.web.operations.query_string import show_list
+from returns_service.web.operations.returns import WithReason, reply_with
+
+TAG = "Receipts"
+Condition = Literal["new", "opened", "damaged", "missing", "wrong_item"]
+Disposition = Literal["restock", "inspect", "scrap", "return_to_customer"]
+Decision = Literal["accept_as_line", "return_to_customer", "scrap"]
+
+
+class CountedLine(Body):
+    """Units in one condition, by line id or by SKU."""
+
+    line: Id | None = None
+    sku: Name | None = None
+    quantity: Units
+    condition: Condition
+    disposition: Disposition | None = None
+
+    def count(self) -> Count:
+        """Return it as the command takes it."""
+        return Count(**self.model_dump())
+
+
+class UndeclaredUnits(Body):
+    """Units that nobody announced."""
+
+    sku: Name
+    quantity: Units
+    note: Words | None = None
+
+
+class CreateReceipt(Body):
+    """One count at the dock. The same `scan_id` again answers the same receipt."""
+
+    lines: list[CountedLine] = Field(default_factory=list, max_length=MOST_LINES)
+    undeclared: list[UndeclaredUnits] = Field(default_factory=list, max_length=MOST_LINES)
+    scan_id: Id | None = None
+
+    @classmethod
+    def also_wrong(cls, found: Mapping[str, Any]) -> list[Wrong]:
+        """An empty count counts nothing; a counted line has to be named."""
+        lines = found.get("lines")
+        if not lines and not found.get("undeclared"):
+            return [Wrong("lines", "missing", "Count something: lines or undeclared")]
+        return [
+            Wrong(f"lines[{number}].line", "missing", "Name the line: line or sku")
+            for number, line in enumerate(lines if isinstance(lines, list) else [])
+            if isinstance(line, dict) and line.get("line") is None and line.get("sku") is None
+        ]
+
+
+class Finding(Body):
+    """What an inspection found about units of one line. No `quantity`: all that wait in this receipt."""
+
+    line: Id
+    condition: Condition
+    disposition: Literal["restock", "scrap", "return_to_customer"]
+    quantity: Units | None = None
+
+
+class InspectReceipt(Body):
+    """What an inspection found."""
+
+    lines: list[Finding] = Field(min_length=1, max_length=MOST_LINES)
+
+
+class ResolveUndeclared(Body):
+    """What happens to units that nobody announced; accepted as a line, they count as `condition`."""
+
+    decision: Decision
+    line: Id | None = None
+    condition: Condition = "new"
+
+
+def reply_with_receipt(counted: CountResult) -> Reply:
+    """Answer with the receipt; where it is."""
+    where = f"/v1/returns/{counted.receipt.return_id}/receipts/{counted.receipt.id}"
+    return Reply(counted.shown(), {"Location": where, **({"Idempotent-Replayed": "true"} if counted.known else {})})
+
+
+def show_case_receipt(case: ReturnCase, receipt: Receipt) -> dict[str, Any]:
+    """Return one receipt of a case as it is answered."""
+    return show_receipt(receipt, case.receipt_lines, case.undeclared)
+
+
+def without_scan_id(body: CreateReceipt) -> bool:
+    """Whether a repeated request could count twice: a `scan_id` makes it safe by itself."""
+    return body.scan_id is None
+
+
+@writes(
+    "/v1/returns/{return_id}/receipts", TAG, "receipt",
+    scope="receipts:write", body=CreateReceipt, status=201, key_required=without_scan_id,
+    example={"lines": [{"sku": "SHIRT", "quantity": 1, "condition": "opened"}], "scan_id": "dock-2-000417"},
+    errors=("not_found", "invalid_transition", "unknown_line", "scan_id_reused"),
+)  # fmt: skip
+async def create_receipt(call: OperationCall[CreateReceipt], tx: Tx) -> Reply:
+    """Count what arrived at the dock.
+
+    What is due for it is refunded at once, unless the policy leaves that to people. A surplus unit or an unknown SKU is
+    never refused: it becomes an undeclared item. Needs an Idempotency-Key or a `scan_id`.
+    """
+    counts = [line.count() for line in call.body.lines]
+    extra = [Undeclared(**item.model_dump()) for item in call.body.undeclared]
+    return reply_with_receipt(
+        await receipts.receive(tx, call.by, call.id("return_id"), counts, extra, call.body.scan_id)
+    )
+
+
+@reads("/v1/returns/{return_id}/receipts", TAG, "receipt_list", errors=("not_found",))
+async def list_receipts(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """List a return's receipts, newest first."""
+    case = await load_case(tx, call.by, call.id("return_id"))
+    found, has_more = call.query.page_of(case.receipts, "rcp")
+    url = f"/v1/returns/{case.row.id}/receipts"
+    return Reply(show_list(url, found, has_more, lambda receipt: show_case_receipt(case, receipt)))
+
+
+@reads("/v1/returns/{return_id}/receipts/{receipt_id}", TAG, "receipt", errors=("not_found",))
+async def read_receipt(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """Read a receipt."""
+    case = await load_case(tx, call.by, call.id("return_id"))
+    return Reply(show_case_receipt(case, receipt_of(case, call.id("receipt_id"))))
+
+
+@writes(
+    "/v1/returns/{return_id}/receipts/{receipt_id}/reverse", TAG, "receipt",
+    scope="receipts:write", body=WithReason, example={"reason": "Counted the wrong parcel."},
+    errors=("not_found", "invalid_transition", "already_refunded", "receipt_reversed"),
+)  # fmt: skip
+async def reverse_receipt(call: OperationCall[WithReason], tx: Tx) -> Reply:
+    """Undo a miscount.
+
+    A refund of it that was not sent yet is withdrawn; one that was sent bars the reversal.
+    """
+    return_id, receipt_id = call.id("return_id"), call.id("receipt_id")
+    return Reply((await receipts.reverse(tx, call.by, return_id, receipt_id, call.body.reason)).shown())
+
+
+@writes(
+    "/v1/returns/{return_id}/receipts/{receipt_id}/inspect", TAG, "receipt",
+    scope="receipts:write", body=InspectReceipt,
+    example={"lines": [{"line": "rli_01h455vb4pex5vsknk084sn02q", "condition": "new", "disposition": "restock"}]},
+    errors=("not_found", "invalid_transition", "receipt_reversed", "nothing_to_inspect"),
+)  # fmt: skip
+async def inspect_receipt(call: OperationCall[InspectReceipt], tx: Tx) -> Reply:
+    """Say what the inspection of set-aside units found."""
+    found = [InspectionFinding(**finding.model_dump()) for finding in call.body.lines]
+    return Reply((await receipts.inspect(tx, call.by, call.id("return_id"), call.id("receipt_id"), found)).shown())
+
+
+@writes(
+    "/v1/returns/{return_id}/undeclared/{undeclared_id}/resolve", TAG, "return",
+    scope="receipts:write", body=ResolveUndeclared, example={"decision": "return_to_customer"},
+    errors=(
+        "not_found", "invalid_transition", "undeclared_resolved", "receipt_reversed", "unknown_line", "line_required",
+        "line_complete",
+    ),
+)  # fmt: skip
+async def resolve_undeclared(call: OperationCall[ResolveUndeclared], tx: Tx) -> Reply:
+    """Decide what happens to units that nobody announced."""
+    body = call.body
+    case = await receipts.resolve(
+        tx, call.by, call.id("return_id"), call.id("undeclared_id"),
+        decision=body.decision, line_id=body.line, condition=body.condition,
+    )  # fmt: skip
+    return reply_with(case)
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    create_receipt, list_receipts, read_receipt, reverse_receipt, inspect_receipt, resolve_undeclared,
+)  # fmt: skip

@@ -1,0 +1,53 @@
+"""Reports of each comparison with Stripe's ledger; made by the worker once a day, and by the command `reconcile`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmodel import col, select
+
+from returns_service.commands.reconciliation_runs import get_run, show_difference, show_run
+from returns_service.store.database import Tx
+from returns_service.store.tables import ReconciliationDifference, ReconciliationRun
+from returns_service.store.tables.reconciliation import CODES, OUTCOMES
+from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads
+from returns_service.web.operations.query_string import show_list
+
+TAG = "Reconciliations"
+
+
+@reads("/v1/reconciliations", TAG, "reconciliation_list", errors=("unknown_filter",))
+async def list_reconciliations(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """List the comparisons with Stripe's ledger, newest first."""
+    chosen: Any = select(ReconciliationRun)
+    found = (await tx.execute(call.query.window(chosen, ReconciliationRun.id, "rec"))).scalars().all()
+    rows, has_more = call.query.page(found)
+    return Reply(show_list("/v1/reconciliations", rows, has_more, lambda run: show_run(run, tx.now)))
+
+
+@reads("/v1/reconciliations/{reconciliation_id}", TAG, "reconciliation", errors=("not_found",))
+async def read_reconciliation(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """Read a comparison: how far it looked back, what it counted, and how much differs. Its rows are a list beside."""
+    return Reply(show_run(await get_run(tx, call.id("reconciliation_id")), tx.now))
+
+
+@reads(
+    "/v1/reconciliations/{reconciliation_id}/differences", TAG, "reconciliation_difference_list",
+    errors=("not_found", "unknown_filter"),
+    parameters={"code": "Only rows of this kind.", "outcome": "Only rows of which this became."},
+)  # fmt: skip
+async def list_reconciliation_differences(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """List what a comparison met, newest first: each row with its cause in words and what became of it."""
+    run = await get_run(tx, call.id("reconciliation_id"))
+    query = call.query
+    chosen: Any = select(ReconciliationDifference).where(col(ReconciliationDifference.run_id) == run.id)
+    if code := query.one_of("code", CODES):
+        chosen = chosen.where(col(ReconciliationDifference.code) == code)
+    if outcome := query.one_of("outcome", OUTCOMES):
+        chosen = chosen.where(col(ReconciliationDifference.outcome) == outcome)
+    found = (await tx.execute(query.window(chosen, ReconciliationDifference.id, "dif"))).scalars().all()
+    rows, has_more = query.page(found)
+    return Reply(show_list(f"/v1/reconciliations/{run.id}/differences", rows, has_more, show_difference))
+
+
+OPERATIONS: tuple[Operation, ...] = (list_reconciliations, read_reconciliation, list_reconciliation_differences)

@@ -1,0 +1,326 @@
+"""Refunds by themselves: standalone ones, those found at Stripe, and what finance does about each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlmodel import col, select
+
+from returns_service.commands import refund_actions
+from returns_service.commands.refunds import refund_payment
+from returns_service.commands.returns import Outside
+from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment, find_payment_id
+from returns_service.domain.problems import Problem
+from returns_service.domain.refund_status import STATUSES
+from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused
+from returns_service.queries.refunds import refunds_with_payment
+from returns_service.return_case.events import Actor
+from returns_service.return_case.loader import load_cases
+from returns_service.return_case.views import show_payment, show_refund, show_return
+from returns_service.store.database import Tx, lock_payment
+from returns_service.store.tables import Payment, Refund
+from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, usable_or_503
+from returns_service.web.operations.bodies import Body, Metadata, Money, Name, Reason, Words
+from returns_service.web.operations.operation import (
+    Empty,
+    Operation,
+    OperationCall,
+    Reply,
+    StripeRead,
+    always,
+    reads,
+    writes,
+)
+from returns_service.web.operations.query_string import show_list
+from returns_service.web.operations.return_refunds import Method, reply_with_refund
+
+TAG = "Refunds"
+EXPANDABLE = ("return", "payment")
+
+
+class CreateRefund(Target):
+    """A refund of no return. No `amount`: all that is left on the payment."""
+
+    amount: Money | None = None
+    reason: Words | None = None
+    metadata: Metadata | None = None
+
+
+class RetryOne(Body):
+    """For how much to try again; whole where nothing is said."""
+
+    amount: Money | None = None
+    override_reason: Reason | None = None
+
+
+class SettleOneOutside(Body):
+    """How the failed refund's money reached the customer."""
+
+    amount: Money | None = None
+    method: Method
+    reference: Name
+    note: Words | None = None
+
+
+class SendAgain(Body):
+    """Why it may be sent under a new key."""
+
+    reason: Reason
+
+
+class Acknowledge(Body):
+    """What was agreed about it."""
+
+    reason: Reason
+
+
+async def payment_if_new(call: OperationCall[CreateRefund]) -> StripeRead:
+    """Ask Stripe for a payment that we never saw; with a known one, an intent can wait until Stripe is back."""
+    body = call.body
+    async with call.context.database.reading() as tx:
+        known = await find_payment_id(tx, payment_intent=body.payment_intent, charge=body.charge)
+        row = await tx.get(Payment, known) if known else None
+    if row is not None and body.payment_intent in (None, row.payment_intent) and body.charge in (None, row.charge):
+        return None
+    return await payment_at_stripe(call.context, body)
+
+
+@writes(
+    "/v1/refunds", TAG, "refund",
+    scope="refunds:write", body=CreateRefund, status=202, before_transaction=payment_if_new, key_required=always,
+    example={"payment_intent": "pi_3PxExample", "amount": 1500, "reason": "requested_by_customer"},
+    errors=(
+        "amount_exceeds_refundable", "charge_already_refunded", "amount_not_a_step", "payment_missing",
+        "charge_mismatch", "payment_not_succeeded", "payment_disputed", "connect_not_supported", "metadata_reserved",
+        "metadata_invalid", "stripe_unavailable",
+    ),
+)  # fmt: skip
+async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
+    """Refund a payment without a return.
+
+    The answer is the intent: Stripe is asked afterwards, and again until it has answered.
+    """
+    body = call.body
+    if isinstance(call.stripe_read, PaymentSnapshot):
+        payment = await adopt_payment(tx, stripe_of(call), call.stripe_read)
+    else:
+        known = await find_payment_id(tx, payment_intent=body.payment_intent, charge=body.charge)
+        payment = await lock_payment(tx, known or "")
+    metadata = body.metadata or {}
+    row = await refund_payment(tx, call.by, payment, amount=body.amount, reason=body.reason, metadata=metadata)
+    return reply_with_refund(row, payment)
+
+
+def stripe_of(call: OperationCall[Any]) -> Actor:
+    """Return Stripe as who says it, in this request."""
+    return Actor("stripe", call.by.request_id, call.by.policy)
+
+
+@reads(
+    "/v1/refunds", TAG, "refund_list",
+    parameters={
+        "payment_intent": "Only refunds of this PaymentIntent.",
+        "charge": "Only refunds of this charge.",
+        "return": "Only refunds of this return.",
+        "status": "Only refunds with this status.",
+    },
+    expandable=EXPANDABLE, errors=("unknown_filter",),
+)  # fmt: skip
+async def list_refunds(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """List refunds, newest first, those made in the Stripe Dashboard too."""
+    query = call.query
+    chosen = refunds_with_payment(
+        payment_intent=query.get("payment_intent"),
+        charge=query.get("charge"),
+        return_id=query.get("return"),
+        status=query.one_of("status", STATUSES),
+    )
+    found = (await tx.execute(query.window(chosen, Refund.id, "rfd"))).all()
+    rows, has_more = query.page([(row[0], row[1]) for row in found])
+    reply_with_refund = await expand_refunds(tx, call, rows)
+    return Reply(show_list("/v1/refunds", reply_with_refund, has_more, lambda body: body))
+
+
+async def expand_refunds(tx: Tx, call: OperationCall[Any], rows: list[tuple[Refund, Payment]]) -> list[dict[str, Any]]:
+    """Return refunds as they are answered, with what `expand[]` asks for."""
+    bodies = [show_refund(refund, payment) for refund, payment in rows]
+    if "return" in call.query.expand:
+        ids = sorted({refund.return_id for refund, _ in rows if refund.return_id})
+        of = {case.row.id: show_return(case) for case in await load_cases(tx, call.by, ids)}
+        for body in bodies:
+            body["return"] = of.get(body["return"])
+    if "payment" in call.query.expand:
+        chosen = select(Refund).where(col(Refund.payment_id).in_([payment.id for _, payment in rows]))
+        siblings = (await tx.exec(chosen.order_by(col(Refund.id)))).all()
+        for body, (_, payment) in zip(bodies, rows, strict=True):
+            body["payment"] = show_payment(payment, [r for r in siblings if r.payment_id == payment.id])
+    return bodies
+
+
+async def found_refund(tx: Tx, refund_id: str) -> tuple[Refund, Payment]:
+    """Return a refund and its payment, to look at. Raises Problem not_found."""
+    refund = await tx.get(Refund, refund_id)
+    if refund is None:
+        raise Problem("not_found", f"There is no refund {refund_id}.")
+    return refund, await tx.get_one(Payment, refund.payment_id)
+
+
+@reads("/v1/refunds/{refund_id}", TAG, "refund", expandable=EXPANDABLE, errors=("not_found",))
+async def read_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """Read a refund: its amount, its breakdown, and what became of it."""
+    (body,) = await expand_refunds(tx, call, [await found_refund(tx, call.id("refund_id"))])
+    return Reply(body)
+
+
+async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
+    """Read the refund at Stripe and fold it at once; where Stripe gave it no id yet, its payment with all refunds.
+
+    Why the fold is here, in a transaction of its own: what Stripe holds is true, whatever is decided next.
+    """
+    database, refund_id = call.context.database, call.id("refund_id")
+    async with database.reading() as tx:
+        row, payment = await found_refund(tx, refund_id)
+    read: RefundSnapshot | PaymentSnapshot | Missing | Refused
+    if row.stripe_refund is not None:
+        read, observations = (
+            usable_or_503(await call.context.gateway.retrieve_refund(row.stripe_refund)),
+            row.observations,
+        )
+    else:
+        target = Target(
+            payment_intent=payment.payment_intent, charge=None if payment.payment_intent else payment.charge
+        )
+        read, observations = await payment_at_stripe(call.context, target), payment.observations
+    if not isinstance(read, RefundSnapshot | PaymentSnapshot):
+        raise Problem("payment_missing", f"Stripe knows no refund {row.stripe_refund}.")
+    seen = read
+    await database.run(lambda tx: refund_actions.apply_read(tx, stripe_of(call), refund_id, seen, observations))
+    return seen
+
+
+@writes(
+    "/v1/refunds/{refund_id}/check", TAG, "refund",
+    scope="refunds:write", body=Empty, example={}, before_transaction=read_at_stripe,
+    errors=("not_found", "payment_missing", "stripe_unavailable"),
+)  # fmt: skip
+async def check_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """Ask Stripe now what became of a refund."""
+    return Reply(show_refund(*await found_refund(tx, call.id("refund_id"))))
+
+
+@writes(
+    "/v1/refunds/{refund_id}/retry", TAG, "refund",
+    scope="refunds:write", body=RetryOne, status=202, key_required=always, example={},
+    errors=(
+        "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "override_required",
+        "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed", "charge_already_refunded",
+    ),
+)  # fmt: skip
+async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
+    """Try a failed refund again, as a new refund with a new key, which supersedes it."""
+    body = call.body
+    refund_id = call.id("refund_id")
+    return reply_with_refund(
+        *await refund_actions.retry_refund(
+            tx, call.by, refund_id, amount=body.amount, override_reason=body.override_reason
+        )
+    )
+
+
+@writes(
+    "/v1/refunds/{refund_id}/settle_outside", TAG, "refund",
+    scope="refunds:write", body=SettleOneOutside, key_required=always,
+    example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
+    errors=(
+        "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "amount_exceeds_due",
+        "amount_not_a_step",
+    ),
+)  # fmt: skip
+async def settle_refund_outside(call: OperationCall[SettleOneOutside], tx: Tx) -> Reply:
+    """Record that a failed refund was paid by other means; answers the refund that says so."""
+    refund_id = call.id("refund_id")
+    outside = Outside(refund=refund_id, **call.body.model_dump())
+    return reply_with_refund(*await refund_actions.settle_refund_outside(tx, call.by, refund_id, outside))
+
+
+async def canceled_at_stripe(call: OperationCall[Empty]) -> StripeRead:
+    """Ask Stripe to cancel a refund that waits for the customer; what was never sent, Stripe knows nothing of."""
+    async with call.context.database.reading() as tx:
+        row, _ = await found_refund(tx, call.id("refund_id"))
+    if row.status != "requires_action" or row.stripe_refund is None:
+        return None
+    # A key of its own each time: canceling twice is canceling once, but a no is stored under its key, and a refund that
+    # was `pending` then may wait for its customer again.
+    gateway, key = call.context.gateway, call.context.database.ids.new("cancel", call.context.database.now())
+    read = usable_or_503(await gateway.cancel_refund(row.stripe_refund, key=key))
+    if isinstance(read, RefundSnapshot):
+        return read
+    seen = await gateway.retrieve_refund(row.stripe_refund)
+    if isinstance(seen, RefundSnapshot) and seen.status == "canceled":  # by an attempt whose answer was lost
+        return seen
+    said = read.message if isinstance(read, Refused | Missing) else None
+    raise Problem("refund_not_cancelable", said, refund_status=row.status)
+
+
+@writes(
+    "/v1/refunds/{refund_id}/cancel", TAG, "refund",
+    scope="refunds:write", body=Empty, example={}, before_transaction=canceled_at_stripe,
+    errors=("not_found", "refund_not_cancelable", "stripe_unavailable"),
+)  # fmt: skip
+async def cancel_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """Cancel a refund that was not sent yet, or that waits for the customer."""
+    refund_id = call.id("refund_id")
+    if isinstance(call.stripe_read, RefundSnapshot):
+        await refund_actions.apply_read(tx, stripe_of(call), refund_id, call.stripe_read, NO_OBSERVATIONS)
+        return Reply(show_refund(*await found_refund(tx, refund_id)))
+    return Reply(show_refund(*await refund_actions.cancel_unsent(tx, call.by, refund_id)))
+
+
+async def not_found_at_stripe(call: OperationCall[SendAgain]) -> StripeRead:
+    """Look for the refund at Stripe; it is sent again only where Stripe has none. Raises Problem refund_found."""
+    database, refund_id = call.context.database, call.id("refund_id")
+    async with database.reading() as tx:
+        row, _ = await found_refund(tx, refund_id)
+        refund_actions.check_sendable_again(tx, row)
+    read = await read_at_stripe(call)
+    async with database.reading() as tx:
+        row, _ = await found_refund(tx, refund_id)
+    if row.stripe_refund is not None:
+        raise Problem("refund_found", stripe_refund=row.stripe_refund, refund_status=row.status)
+    return read
+
+
+@writes(
+    "/v1/refunds/{refund_id}/send_again", TAG, "refund",
+    scope="refunds:write", body=SendAgain, status=202, before_transaction=not_found_at_stripe, key_required=always,
+    example={"reason": "Stripe support says it never arrived."},
+    errors=(
+        "not_found", "refund_not_unknown", "too_early", "refund_found", "payment_disputed", "payment_missing",
+        "stripe_unavailable",
+    ),
+)  # fmt: skip
+async def send_refund_again(call: OperationCall[SendAgain], tx: Tx) -> Reply:
+    """Send a refund of unknown outcome again, under a new key.
+
+    At least 15 minutes after its last attempt, and only when Stripe, asked once more, has no such refund. It goes out
+    a minute later, after one more look.
+    """
+    return reply_with_refund(*await refund_actions.send_again(tx, call.by, call.id("refund_id"), call.body.reason))
+
+
+@writes(
+    "/v1/refunds/{refund_id}/acknowledge", TAG, "refund",
+    scope="refunds:write", body=Acknowledge,
+    example={"reason": "The customer has sent 15.00 USD back, transfer 2026-04711."},
+    errors=("not_found", "refund_not_second", "refund_superseded"),
+)  # fmt: skip
+async def acknowledge_refund(call: OperationCall[Acknowledge], tx: Tx) -> Reply:
+    """Take a second refund for one intent off the desk, with what was agreed about it; no money moves."""
+    row, payment = await refund_actions.acknowledge(tx, call.by, call.id("refund_id"), call.body.reason)
+    return Reply(show_refund(row, payment))
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    create_refund, list_refunds, read_refund, check_refund, retry_refund, settle_refund_outside, cancel_refund,
+    send_refund_again, acknowledge_refund,
+)  # fmt: skip

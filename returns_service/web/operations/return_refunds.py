@@ -1,0 +1,128 @@
+"""A return's money: what would be paid, paying it, trying again, settling it by other means."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from returns_service.commands import refunds, returns
+from returns_service.commands.refund_actions import preview
+from returns_service.commands.refunds import Adjustment, RefundRequest
+from returns_service.commands.returns import Outside
+from returns_service.return_case.loader import load_case
+from returns_service.return_case.views import show_refund
+from returns_service.store.database import Tx
+from returns_service.store.tables import Payment, Refund
+from returns_service.web.operations.bodies import Body, Id, Money, Name, Reason, Words
+from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, always, reads, writes
+from returns_service.web.operations.returns import reply_with
+
+TAG = "Returns"
+MOST_ADJUSTMENTS = 100
+Method = Literal["bank_transfer", "store_credit", "cash", "exchange", "dashboard_refund", "dispute", "waived"]
+
+
+class AdjustmentAsked(Body):
+    """A person's decision beside what is due; the kind decides the sign."""
+
+    kind: Literal["goodwill", "deduction", "shipping"]
+    amount: Money
+    description: Reason
+    line: Id | None = None
+
+
+class RefundReturn(Body):
+    """A refund by hand. No `amount`: what is due."""
+
+    amount: Money | None = None
+    reason: Words | None = None
+    adjustments: list[AdjustmentAsked] = Field(default_factory=list, max_length=MOST_ADJUSTMENTS)
+    override_reason: Reason | None = None
+
+    def refund_request(self) -> RefundRequest:
+        """Return it as the command takes it."""
+        adjustments = [Adjustment(**adjustment.model_dump()) for adjustment in self.adjustments]
+        return RefundRequest(self.amount, self.reason, adjustments, self.override_reason)
+
+
+class RetryRefund(Body):
+    """Which failed refund to try again, and for how much; the only one, whole, where nothing is said."""
+
+    refund: Id | None = None
+    amount: Money | None = None
+    override_reason: Reason | None = None
+
+
+class SettleOutside(Body):
+    """Money that reached the customer by other means. No `amount`: all that is due, or the failed refund's."""
+
+    refund: Id | None = None
+    amount: Money | None = None
+    method: Method
+    reference: Name
+    note: Words | None = None
+
+
+def reply_with_refund(refund: Refund, payment: Payment) -> Reply:
+    """Answer with the refund, and where it is."""
+    return Reply(show_refund(refund, payment), {"Location": f"/v1/refunds/{refund.id}"})
+
+
+@reads("/v1/returns/{return_id}/refund_preview", TAG, "refund_preview", errors=("not_found",))
+async def preview_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """Show what a refund would pay now, and what bars it."""
+    return Reply(preview(await load_case(tx, call.by, call.id("return_id"))))
+
+
+@writes(
+    "/v1/returns/{return_id}/refund", TAG, "refund",
+    scope="refunds:write", body=RefundReturn, status=202, key_required=always, example={"amount": 3333},
+    errors=(
+        "not_found", "invalid_transition", "nothing_due", "amount_exceeds_refundable", "amount_not_a_step",
+        "override_required", "payment_disputed", "refund_in_progress", "failed_refund_open", "unknown_line",
+    ),
+)  # fmt: skip
+async def refund_return(call: OperationCall[RefundReturn], tx: Tx) -> Reply:
+    """Refund what is due, or an amount decided by hand.
+
+    Less than is due adds a reduction with its reason; more needs an `override_reason`. The answer is the intent: Stripe
+    is asked afterwards, and again until it has answered.
+    """
+    return reply_with_refund(*await refunds.refund(tx, call.by, call.id("return_id"), call.body.refund_request()))
+
+
+@writes(
+    "/v1/returns/{return_id}/retry", TAG, "refund",
+    scope="refunds:write", body=RetryRefund, status=202, key_required=always, example={},
+    errors=(
+        "not_found", "invalid_transition", "which_refund", "no_failed_refund", "refund_not_failed",
+        "refund_superseded", "override_required", "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed",
+    ),
+)  # fmt: skip
+async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:
+    """Try a return's failed refund again, as a new refund with a new key."""
+    body = call.body
+    made, payment = await refunds.retry(
+        tx, call.by, call.id("return_id"),
+        refund_id=body.refund, amount=body.amount, override_reason=body.override_reason,
+    )  # fmt: skip
+    return reply_with_refund(made, payment)
+
+
+@writes(
+    "/v1/returns/{return_id}/settle_outside", TAG, "return",
+    scope="refunds:write", body=SettleOutside, key_required=always,
+    example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
+    errors=(
+        "not_found", "invalid_transition", "which_refund", "no_failed_refund", "refund_not_failed",
+        "refund_superseded", "amount_exceeds_due", "amount_not_a_step",
+    ),
+)  # fmt: skip
+async def settle_return_outside(call: OperationCall[SettleOutside], tx: Tx) -> Reply:
+    """Record that what is due, or a failed refund, was paid by other means. Stripe is not asked."""
+    outside = Outside(**call.body.model_dump())
+    return reply_with(await returns.settle_outside(tx, call.by, call.id("return_id"), outside))
+
+
+OPERATIONS: tuple[Operation, ...] = (preview_refund, refund_return, retry_return, settle_return_outside)

@@ -1,0 +1,297 @@
+"""Return authorizations: asked for by the shop, decided by people, closed when the rest isn't coming."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import Field
+from sqlmodel import col, select
+
+from returns_service.commands import returns
+from returns_service.commands.returns import NewLine, NewReturn
+from returns_service.commands.stripe_fold import adopt_payment
+from returns_service.domain.return_machine import STATES
+from returns_service.queries.returns import return_ids
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.events import Actor
+from returns_service.return_case.loader import load_case, load_cases
+from returns_service.return_case.views import show_event, show_payment, show_refund, show_return
+from returns_service.store.database import Tx
+from returns_service.store.tables import Event, ReturnAuthorization
+from returns_service.web.operations.ask_stripe import Target, heard_payment, payment_at_stripe
+from returns_service.web.operations.bodies import (
+    MOST_LINES,
+    Amount,
+    Body,
+    Currency,
+    Email,
+    Metadata,
+    Moment,
+    Name,
+    Reason,
+    Title,
+    Units,
+    Words,
+)
+from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, StripeRead, reads, writes
+from returns_service.web.operations.query_string import show_list
+
+TAG = "Returns"
+EXPANDABLE = ("payment", "refunds", "events")
+LINE_EXAMPLE = {"sku": "SHIRT", "title": "Blue shirt", "quantity": 3, "total_amount": 10000}
+
+
+class LineAsked(Body):
+    """Units of one SKU that may come back. `total_amount` is what the customer paid for them, tax and discounts in."""
+
+    sku: Name
+    title: Title | None = None
+    quantity: Units
+    total_amount: Amount
+    reason: Words | None = None
+    order_line: Name | None = None
+    quantity_ordered: Units | None = None
+
+    def new_line(self) -> NewLine:
+        """Return it as the command takes it."""
+        return NewLine(**self.model_dump())
+
+
+class CreateReturn(Target):
+    """A return authorization. The payment is named by `payment_intent` or by `charge`."""
+
+    order_id: Name
+    currency: Currency
+    reason: Words | None = None
+    lines: list[LineAsked] = Field(min_length=1, max_length=MOST_LINES)
+    shipping_amount: Amount = 0
+    customer_email: Email | None = None
+    purchased_at: Moment | None = None
+    metadata: Metadata | None = None
+
+    def new_return(self) -> NewReturn:
+        """Return it as the command takes it."""
+        return NewReturn(
+            order_id=self.order_id,
+            currency=self.currency,
+            lines=[line.new_line() for line in self.lines],
+            reason=self.reason,
+            shipping_amount=self.shipping_amount,
+            customer_email=self.customer_email,
+            purchased_at=self.purchased_at,
+            metadata=self.metadata or {},
+        )
+
+
+class UpdateReturn(Body):
+    """What may be corrected: metadata and note always, the rest while nobody has approved."""
+
+    metadata: Metadata = Field(default_factory=dict)
+    internal_note: Words | None = None
+    lines: list[LineAsked] = Field(default_factory=list, min_length=1, max_length=MOST_LINES)
+    reason: Words | None = None
+    customer_email: Email | None = None
+    shipping_amount: Amount = 0
+
+    def changes(self) -> dict[str, Any]:
+        """Return only what was sent."""
+        sent = {name: getattr(self, name) for name in self.model_fields_set}
+        return sent | ({"lines": [line.new_line() for line in self.lines]} if "lines" in sent else {})
+
+
+class Approve(Body):
+    """An approval; `override_reason` approves against the policy and is kept in the history."""
+
+    note: Words | None = None
+    override_reason: Reason | None = None
+
+
+class WithReason(Body):
+    """Why it is done; kept in the history."""
+
+    reason: Reason
+
+
+class Cancel(WithReason):
+    """Why it is canceled; `override_reason` where units were received."""
+
+    override_reason: Reason | None = None
+
+
+def reply_with(case: ReturnCase, **more: str) -> Reply:
+    """Answer with the return; its version is the ETag."""
+    return Reply(show_return(case), {"ETag": f'"{case.row.version}"', **more})
+
+
+async def read_payment_at_stripe(call: OperationCall[CreateReturn]) -> StripeRead:
+    """Ask Stripe for the payment, before anything is written."""
+    return await payment_at_stripe(call.context, call.body)
+
+
+@writes(
+    "/v1/returns", TAG, "return",
+    scope="returns:write", body=CreateReturn, status=201, before_transaction=read_payment_at_stripe,
+    example={
+        "order_id": "order_98765", "payment_intent": "pi_3PxExample", "currency": "usd",
+        "reason": "too_small", "lines": [LINE_EXAMPLE], "customer_email": "customer@example.com",
+    },
+    errors=(
+        "amount_exceeds_payment", "currency_mismatch", "payment_not_succeeded", "units_already_returned",
+        "payment_missing", "charge_mismatch", "connect_not_supported", "amount_not_a_step", "metadata_reserved",
+        "metadata_invalid", "stripe_unavailable",
+    ),
+)  # fmt: skip
+async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
+    """Ask for a return authorization.
+
+    Stripe is asked for the payment first. The return begins `requested`, or further where the policy approves it.
+    An Idempotency-Key is recommended: without one, a repeated request makes a second return.
+    """
+    stripe = Actor("stripe", call.by.request_id, call.by.policy)
+    payment = await adopt_payment(tx, stripe, heard_payment(call.stripe_read))
+    case = await returns.create(tx, call.by, payment, call.body.new_return())
+    return reply_with(case, Location=f"/v1/returns/{case.row.id}")
+
+
+@reads(
+    "/v1/returns", TAG, "return_list",
+    parameters={
+        "state": "Only returns in this state.",
+        "order_id": "Only returns of this order.",
+        "payment_intent": "Only returns on this PaymentIntent.",
+        "customer_email": "Only returns of this customer.",
+        "created[gte]": "Only returns made at or after this time: Unix seconds or RFC 3339.",
+        "created[lt]": "Only returns made before this time: Unix seconds or RFC 3339.",
+        "q": "Search: the begin of an id, or a part of an order id, an SKU or an e-mail address.",
+    },
+    expandable=EXPANDABLE, errors=("unknown_filter",),
+)  # fmt: skip
+async def list_returns(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """List returns, newest first."""
+    query = call.query
+    chosen = return_ids(
+        state=query.one_of("state", STATES),
+        order_id=query.get("order_id"),
+        customer_email=query.get("customer_email"),
+        payment_intent=query.get("payment_intent"),
+        created_from=query.moment("created[gte]"),
+        created_before=query.moment("created[lt]"),
+        words=query.get("q"),
+    )
+    found = (await tx.execute(query.window(chosen, ReturnAuthorization.id, "ret"))).scalars().all()
+    ids, has_more = query.page(found)
+    cases = await load_cases(tx, call.by, ids)
+    shown = {case.row.id: body for case, body in zip(cases, await expand_returns(tx, call, cases), strict=True)}
+    return Reply(show_list("/v1/returns", [c.row.id for c in cases], has_more, shown.__getitem__))
+
+
+async def expand_returns(tx: Tx, call: OperationCall[Any], cases: list[ReturnCase]) -> list[dict[str, Any]]:
+    """Return the cases as they are answered, with what `expand[]` asks for."""
+    wanted = call.query.expand
+    events: dict[str | None, list[Any]] = {}
+    if "events" in wanted:
+        chosen = select(Event).where(col(Event.return_id).in_([case.row.id for case in cases]))
+        for event in (await tx.exec(chosen.order_by(col(Event.sequence), col(Event.id)))).all():
+            events.setdefault(event.return_id, []).append(show_event(event))
+    bodies = []
+    for case in cases:
+        body = show_return(case)
+        if "payment" in wanted:
+            body["payment"] = show_payment(case.payment, case.payment_refunds)
+        if "refunds" in wanted:
+            body["refunds"] = [show_refund(refund, case.payment) for refund in case.refunds]
+        if "events" in wanted:
+            body["events"] = events.get(case.row.id, [])
+        bodies.append(body)
+    return bodies
+
+
+@reads("/v1/returns/{return_id}", TAG, "return", expandable=EXPANDABLE, errors=("not_found",))
+async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """Read a return: what was decided, what can be done next, and why the rest can't."""
+    case = await load_case(tx, call.by, call.id("return_id"))
+    (body,) = await expand_returns(tx, call, [case])
+    return Reply(body, {"ETag": f'"{case.row.version}"'})
+
+
+@writes(
+    "/v1/returns/{return_id}", TAG, "return",
+    scope="returns:write", body=UpdateReturn, example={"internal_note": "Customer called.", "metadata": {"desk": "2"}},
+    errors=(
+        "not_found", "version_mismatch", "invalid_transition", "amount_exceeds_payment", "amount_not_a_step",
+        "units_already_returned", "metadata_reserved", "metadata_invalid",
+    ),
+)  # fmt: skip
+async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
+    """Correct a return.
+
+    `metadata` and `internal_note` always; `lines`, `reason`, `customer_email` and `shipping_amount` while nobody has
+    approved. What is sent replaces what was there. With `If-Match`, only the version that was read is changed.
+    """
+    changes = call.body.changes()
+    return reply_with(await returns.update(tx, call.by, call.id("return_id"), changes, version_of(call.if_match)))
+
+
+def version_of(if_match: str | None) -> int | None:
+    """Return the version an `If-Match` header asks for; -1, which none has, where it can't be one of ours."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    found = re.fullmatch(r'"([0-9]{1,18})"', if_match.strip())
+    return int(found[1]) if found else -1
+
+
+@writes(
+    "/v1/returns/{return_id}/approve", TAG, "return",
+    scope="returns:approve", body=Approve, example={"note": "Within the window."},
+    errors=(
+        "not_found", "invalid_transition", "policy_violation", "second_person_required", "payment_not_succeeded",
+        "payment_disputed", "amount_exceeds_refundable",
+    ),
+)  # fmt: skip
+async def approve_return(call: OperationCall[Approve], tx: Tx) -> Reply:
+    """Approve a return.
+
+    Where the policy asks for a second person, the first approval leaves it `requested`.
+    """
+    body = call.body
+    return reply_with(
+        await returns.approve(tx, call.by, call.id("return_id"), note=body.note, override_reason=body.override_reason)
+    )
+
+
+@writes(
+    "/v1/returns/{return_id}/decline", TAG, "return",
+    scope="returns:approve", body=WithReason, example={"reason": "Out of the return window."},
+    errors=("not_found", "invalid_transition"),
+)  # fmt: skip
+async def decline_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
+    """Decline a return."""
+    return reply_with(await returns.decline(tx, call.by, call.id("return_id"), call.body.reason))
+
+
+@writes(
+    "/v1/returns/{return_id}/cancel", TAG, "return",
+    scope="returns:write", body=Cancel, example={"reason": "The customer keeps it."},
+    errors=("not_found", "invalid_transition", "money_moved", "override_required"),
+)  # fmt: skip
+async def cancel_return(call: OperationCall[Cancel], tx: Tx) -> Reply:
+    """Cancel a return before any money moved."""
+    body = call.body
+    return reply_with(await returns.cancel(tx, call.by, call.id("return_id"), body.reason, body.override_reason))
+
+
+@writes(
+    "/v1/returns/{return_id}/close", TAG, "return",
+    scope="returns:write", body=WithReason, example={"reason": "The rest is not coming."},
+    errors=("not_found", "invalid_transition", "already_closed", "still_due"),
+)  # fmt: skip
+async def close_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
+    """Close a return: the rest is not coming."""
+    return reply_with(await returns.close(tx, call.by, call.id("return_id"), call.body.reason))
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    create_return, list_returns, read_return, update_return, approve_return, decline_return, cancel_return,
+    close_return,
+)  # fmt: skip

@@ -1,0 +1,166 @@
+"""Outgoing webhooks: who is told of what, and with which secret it is signed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from sqlmodel import select
+
+from returns_service.commands.webhook_deliveries import SUBSCRIBABLE, show_delivery
+from returns_service.commands.webhook_endpoints import (
+    create_endpoint,
+    delete_endpoint,
+    ping_endpoint,
+    rotate_secret,
+    show_endpoint,
+    update_endpoint,
+)
+from returns_service.domain.problems import Problem
+from returns_service.domain.public_addresses import LONGEST_URL, NotAllowed
+from returns_service.store.database import Tx
+from returns_service.store.tables import WebhookEndpoint
+from returns_service.web.operations.bodies import Body, Clean, Words
+from returns_service.web.operations.operation import (
+    Empty,
+    Operation,
+    OperationCall,
+    Reply,
+    StripeRead,
+    deletes,
+    reads,
+    writes,
+)
+from returns_service.web.operations.query_string import show_list
+
+TAG, SCOPE = "Outgoing webhooks", "admin"
+PATH = "/v1/webhook_endpoints"
+ONE = PATH + "/{endpoint_id}"
+EXAMPLE = {"url": "https://shop.example.com/hooks/returns", "events": ["*"], "description": "The shop's backend"}
+
+
+def known_type(kind: str) -> str:
+    """Refuse an event type that there isn't, naming those there are."""
+    if kind not in SUBSCRIBABLE:
+        raise PydanticCustomError("unknown_type", f"Must be one of {', '.join(SUBSCRIBABLE)}")
+    return kind
+
+
+Kind = Annotated[str, AfterValidator(known_type), WithJsonSchema({"type": "string", "enum": list(SUBSCRIBABLE)})]
+Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL), Clean]
+Kinds = Annotated[list[Kind], Field(min_length=1, max_length=100)]
+
+
+class CreateEndpoint(Body):
+    """Where to, and which events: their types, or `*` for all."""
+
+    url: Url
+    events: Kinds
+    description: Words | None = None
+
+
+class UpdateEndpoint(Body):
+    """What to change. Enabled again, or at another URL, it is sent at once what it has not got."""
+
+    url: Url | None = None
+    events: Kinds | None = None
+    description: Words | None = None
+    status: Literal["enabled", "disabled"] | None = None
+
+
+async def url_checked(call: OperationCall[Any]) -> StripeRead:
+    """Ask the name server where the URL leads, before the transaction. Raises Problem url_not_allowed."""
+    if call.body.url is not None:
+        try:
+            await call.context.line.check(call.body.url)
+        except NotAllowed as refused:
+            raise Problem("url_not_allowed", str(refused), param="url") from None
+    return None
+
+
+@writes(
+    PATH, TAG, "webhook_endpoint",
+    scope=SCOPE, body=CreateEndpoint, status=201, before_transaction=url_checked, example=EXAMPLE,
+    errors=("url_not_allowed", "too_many_endpoints"),
+)  # fmt: skip
+async def create_webhook_endpoint(call: OperationCall[CreateEndpoint], tx: Tx) -> Reply:
+    """Tell a URL what happens from now on.
+
+    Calls are signed as https://www.standardwebhooks.com says; the `secret` is in this answer only.
+    """
+    body = call.body
+    row, secret = await create_endpoint(tx, body.url, body.events, body.description)
+    return Reply(show_endpoint(row, tx.now, secret), {"Location": f"{PATH}/{row.id}"})
+
+
+@reads(PATH, TAG, "webhook_endpoint_list", scope=SCOPE, errors=("unknown_filter",))
+async def list_webhook_endpoints(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """List the webhook endpoints, newest first."""
+    chosen: Any = select(WebhookEndpoint)
+    found = (await tx.execute(call.query.window(chosen, WebhookEndpoint.id, "whe"))).scalars().all()
+    rows, has_more = call.query.page(found)
+    return Reply(show_list(PATH, rows, has_more, lambda row: show_endpoint(row, tx.now)))
+
+
+@reads(ONE, TAG, "webhook_endpoint", scope=SCOPE, errors=("not_found",))
+async def read_webhook_endpoint(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """Read a webhook endpoint; a disabled one says since when and why."""
+    row = await tx.get(WebhookEndpoint, call.id("endpoint_id"))
+    if row is None:
+        raise Problem("not_found", f"There is no webhook endpoint {call.id('endpoint_id')}.")
+    return Reply(show_endpoint(row, tx.now))
+
+
+@writes(
+    ONE, TAG, "webhook_endpoint",
+    scope=SCOPE, body=UpdateEndpoint, before_transaction=url_checked, example={"events": ["return.state_changed"]},
+    errors=("not_found", "url_not_allowed"),
+)  # fmt: skip
+async def update_webhook_endpoint(call: OperationCall[UpdateEndpoint], tx: Tx) -> Reply:
+    """Change a webhook endpoint.
+
+    With `status` `enabled`, one that was disabled is sent what it missed, in order.
+    """
+    changes = call.body.model_dump(exclude_unset=True)
+    row = await update_endpoint(tx, call.by, call.id("endpoint_id"), changes)
+    return Reply(show_endpoint(row, tx.now))
+
+
+@deletes(ONE, TAG, "deleted_webhook_endpoint", scope=SCOPE, errors=("not_found",))
+async def delete_webhook_endpoint(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """Delete a webhook endpoint and its deliveries; nothing more is sent to it."""
+    await delete_endpoint(tx, call.id("endpoint_id"))
+    return Reply({"id": call.id("endpoint_id"), "object": "webhook_endpoint", "deleted": True})
+
+
+@writes(
+    ONE + "/rotate_secret", TAG, "webhook_endpoint",
+    scope=SCOPE, body=Empty, example={}, errors=("not_found",),
+)  # fmt: skip
+async def rotate_webhook_secret(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """Make a new signing secret.
+
+    It is in this answer only; the old one signs beside it for 24 hours, as the header has room for several signatures.
+    """
+    row, secret = await rotate_secret(tx, call.id("endpoint_id"))
+    return Reply(show_endpoint(row, tx.now, secret))
+
+
+@writes(
+    ONE + "/test", TAG, "delivery",
+    scope=SCOPE, body=Empty, example={}, status=202, errors=("not_found",),
+)  # fmt: skip
+async def test_webhook_endpoint(call: OperationCall[Empty], tx: Tx) -> Reply:
+    """Send a `ping` to this endpoint, the way of all events.
+
+    The answer is its delivery: read it again to see whether it arrived.
+    """
+    row = await ping_endpoint(tx, call.by, call.id("endpoint_id"))
+    return Reply(show_delivery(row), {"Location": f"/v1/deliveries/{row.id}"})
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    create_webhook_endpoint, list_webhook_endpoints, read_webhook_endpoint, update_webhook_endpoint,
+    delete_webhook_endpoint, rotate_webhook_secret, test_webhook_endpoint,
+)  # fmt: skip

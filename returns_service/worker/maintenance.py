@@ -1,0 +1,125 @@
+"""What else is due: folds that raised, payments to read again, refunds that a guard barred.
+
+Each chore takes one thing, so that a bad one stops nobody else, and is safe to do twice.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import and_, delete, inspect, select, tuple_, update
+from sqlmodel import SQLModel, col
+
+from returns_service.commands.refunds import follow_up
+from returns_service.commands.stripe_fold import apply_payment
+from returns_service.commands.stripe_inbox import process
+from returns_service.commands.webhook_endpoints import DEAD_KEPT_DAYS
+from returns_service.domain.stripe_objects import PaymentSnapshot
+from returns_service.return_case.case import case_under_lock
+from returns_service.return_case.events import Actor
+from returns_service.store.database import Database, Tx, lock_payment
+from returns_service.store.tables import Delivery, IdempotencyKey, Payment, ReturnAuthorization, StripeEvent
+from returns_service.stripe_gateway import Gateway, event_data_from_payload
+
+PAYMENT_REREAD_SECONDS = 60  # a read that got no answer
+BATCH = 500  # rows a cleaning transaction takes at once
+STRIPE_KEEPS_DAYS = 35  # longer than Stripe lists its events or tries to deliver them
+log = structlog.get_logger("returns.chores")
+
+
+async def refold_event(db: Database, by: Actor, *, livemode: bool) -> bool:
+    """Fold one stored event whose fold raised before; return whether there was one."""
+
+    async def work(tx: Tx) -> bool:
+        due = select(StripeEvent).where(col(StripeEvent.next_attempt_at) <= tx.now)
+        due = due.order_by(col(StripeEvent.next_attempt_at)).limit(1).with_for_update(skip_locked=True)
+        row = (await tx.execute(due)).scalars().first()
+        if row is None:
+            return False
+        await process(tx, by, row, event_data_from_payload(row.payload), livemode=livemode)
+        return True
+
+    return await db.run(work)
+
+
+async def reread_payment(db: Database, gateway: Gateway, by: Actor) -> bool:
+    """List one payment's refunds at Stripe, where something didn't add up; return whether there was one."""
+    async with db.transaction() as tx:
+        chosen = select(Payment).where(col(Payment.read_at) <= tx.now).order_by(col(Payment.read_at)).limit(1)
+        payment = (await tx.execute(chosen.with_for_update(key_share=True, skip_locked=True))).scalars().first()
+        if payment is None:
+            return False
+        again = tx.now + timedelta(seconds=PAYMENT_REREAD_SECONDS)
+        payment.read_at = again
+        names, observations = (payment.payment_intent, payment.charge), payment.observations
+    seen = await gateway.read_payment(payment_intent=names[0], charge=None if names[0] else names[1])
+    if not isinstance(seen, PaymentSnapshot):
+        log.warning("payment.not_read", payment=payment.id, answer=type(seen).__name__)
+        return True
+
+    async def work(tx: Tx) -> None:
+        row = await lock_payment(tx, payment.id)
+        if row.read_at == again:  # else something asked for another look meanwhile
+            row.read_at = None
+        await apply_payment(tx, by, row, seen, observations_at_start=observations)
+
+    await db.run(work)
+    return True
+
+
+async def retry_follow_up(db: Database, by: Actor) -> bool:
+    """Try one refund again that a guard barred; return whether there was one."""
+    async with db.reading() as tx:
+        due = select(col(ReturnAuthorization.id), col(ReturnAuthorization.payment_id))
+        due = due.where(col(ReturnAuthorization.follow_up_at) <= tx.now).order_by(col(ReturnAuthorization.follow_up_at))
+        found = (await tx.execute(due.limit(1))).first()
+    if found is None:
+        return False
+
+    async def work(tx: Tx) -> None:
+        payment = await lock_payment(tx, found[1])
+        await follow_up(await case_under_lock(tx, by, payment, found[0]))
+
+    await db.run(work)
+    return True
+
+
+async def delete_expired(db: Database, *, idempotency_hours: int, inbox_days: int) -> int:
+    """Delete stored answers, deliveries and events of Stripe's that nobody will ask for again; return how many rows.
+
+    A folded event loses its body first and its row once Stripe can't tell it again (it keeps them for 30 days); one
+    whose fold raised stays. A delivery that arrived goes with them; one that was given up waits longer for a person.
+    In small transactions: nobody waits for a cleaning.
+    """
+    now = db.now()
+    old_event = col(StripeEvent.processed_at) < now - timedelta(days=inbox_days)
+    gone_event = col(StripeEvent.processed_at) < now - timedelta(days=max(inbox_days, STRIPE_KEEPS_DAYS))
+    arrived = and_(col(Delivery.status) == "delivered", col(Delivery.ended_at) < now - timedelta(days=inbox_days))
+    given_up = and_(col(Delivery.status) == "dead", col(Delivery.ended_at) < now - timedelta(days=DEAD_KEPT_DAYS))
+    old_key = col(IdempotencyKey.created_at) < now - timedelta(hours=idempotency_hours)
+    done = 0
+    for kind, chosen, values in (
+        (IdempotencyKey, old_key, None),
+        (Delivery, arrived, None),
+        (Delivery, given_up, None),
+        (StripeEvent, gone_event, None),
+        (StripeEvent, and_(old_event, col(StripeEvent.payload) != ""), {"payload": ""}),
+    ):
+        while count := await _one_batch(db, kind, chosen, values):
+            done += count
+    return done
+
+
+async def _one_batch(db: Database, kind: type[SQLModel], chosen: Any, values: dict[str, str] | None) -> int:
+    keys = list(inspect(kind).primary_key)
+    some = select(*keys).where(chosen).limit(BATCH).with_for_update(skip_locked=True)
+    async with db.transaction() as tx:
+        found = (await tx.execute(some)).all()
+        if found:
+            meant = tuple_(*keys).in_([tuple(row) for row in found])
+            await tx.execute(
+                delete(kind).where(meant) if values is None else update(kind).where(meant).values(**values)
+            )
+        return len(found)
