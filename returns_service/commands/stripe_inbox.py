@@ -16,10 +16,8 @@ from returns_service.return_case.events import Actor
 from returns_service.store.database import Tx, insert_ignore, is_unavailable, lock_payment, may_pass
 from returns_service.store.tables import StripeEvent
 
-FIRST_REFOLD_SECONDS, SLOWEST_REFOLD_SECONDS = (
-    60,
-    21_600,
-)  # a fold that raised: after a minute, doubling, to every six hours
+# A fold that raised is tried again after a minute, then ever more slowly, at least every six hours.
+FIRST_REFOLD_SECONDS, SLOWEST_REFOLD_SECONDS = 60, 21_600
 ON_THE_DESK_AFTER = 5
 log = structlog.get_logger("returns.inbox")
 

@@ -19,7 +19,7 @@ class Clock:
     def __call__(self) -> datetime:
         return self.time
 
-    def scheduled(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
 
 

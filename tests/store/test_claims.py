@@ -39,7 +39,7 @@ async def test_two_refunds_of_one_payment_are_never_under_way_at_once(database: 
         first, second = [(await a_refund(tx, payment, due_in_seconds=n - 2)).id for n in range(2)]
     assert [c.refund_id for c in await claim(database)] == [first]
     assert await claim(database) == []
-    clock.scheduled(REFUND_LEASE_SECONDS + 1)
+    clock.advance(REFUND_LEASE_SECONDS + 1)
     async with database.transaction() as tx:
         (await tx.get_one(Refund, first)).next_attempt_at = None
     assert [c.refund_id for c in await claim(database)] == [second]
@@ -48,7 +48,7 @@ async def test_two_refunds_of_one_payment_are_never_under_way_at_once(database: 
 async def test_a_lease_that_ended_is_taken_over_as_unknown(database: Database, clock: Clock) -> None:
     (refund_id,) = await with_refunds(database, 1)
     (lost,) = await claim(database)
-    clock.scheduled(REFUND_LEASE_SECONDS + 1)
+    clock.advance(REFUND_LEASE_SECONDS + 1)
     (taken,) = await claim(database)
     assert (taken.refund_id, taken.token, taken.status) == (refund_id, lost.token + 1, "unknown")
     assert taken.ever_unknown
@@ -59,17 +59,17 @@ async def test_a_lease_that_ended_is_taken_over_as_unknown(database: Database, c
 async def test_a_renewed_lease_is_not_taken_over(database: Database, clock: Clock) -> None:
     await with_refunds(database, 1)
     claims = await claim(database)
-    clock.scheduled(REFUND_LEASE_SECONDS - 1)
+    clock.advance(REFUND_LEASE_SECONDS - 1)
     async with database.transaction() as tx:
         assert list(await renew(tx, claims)) == [claims[0].refund_id]
-    clock.scheduled(REFUND_LEASE_SECONDS - 1)
+    clock.advance(REFUND_LEASE_SECONDS - 1)
     assert await claim(database) == []
 
 
 async def test_a_lease_that_is_over_cannot_be_renewed(database: Database, clock: Clock) -> None:
     await with_refunds(database, 1)
     claims = await claim(database)
-    clock.scheduled(REFUND_LEASE_SECONDS + 1)
+    clock.advance(REFUND_LEASE_SECONDS + 1)
     async with database.transaction() as tx:
         assert await renew(tx, claims) == {}
 
@@ -85,7 +85,7 @@ async def test_a_dispute_holds_what_is_queued_and_nothing_else(database: Databas
 async def test_the_key_is_old_after_23_hours(database: Database, clock: Clock) -> None:
     await with_refunds(database, 1)
     (first,) = await claim(database)
-    clock.scheduled(23 * 3600)
+    clock.advance(23 * 3600)
     (again,) = await claim(database)
     assert not first.must_look_first(first.first_attempt_at or clock())
     assert again.must_look_first(clock())

@@ -59,7 +59,7 @@ async def test_a_claim_takes_no_more_than_its_limit_and_the_oldest_first(databas
 async def test_a_lease_that_ended_is_anothers_under_a_new_token(database: Database, clock: Clock) -> None:
     endpoint_id = await told(database, streams=1, each=2)
     (lost,) = await claim(database, endpoint_id)
-    clock.scheduled(DELIVERY_LEASE_SECONDS)
+    clock.advance(DELIVERY_LEASE_SECONDS)
     (taken,) = await claim(database, endpoint_id)
     assert (taken.delivery_id, taken.token) == (lost.delivery_id, lost.token + 1)
 

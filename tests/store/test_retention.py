@@ -31,7 +31,7 @@ async def test_old_answers_and_folded_events_go_and_the_rest_stays(database: Dat
         events = dict((await tx.execute(select(col(StripeEvent.id), col(StripeEvent.payload)))).all())
     assert list(keys) == ["0"]
     assert events == {"evt_0": "{}", "evt_2": "{}", "evt_raised": "{}"}
-    clock.scheduled(3 * 86_400)
+    clock.advance(3 * 86_400)
     await maintenance.delete_expired(database, idempotency_hours=24, inbox_days=4)
     async with database.reading() as tx:
         events = dict((await tx.execute(select(col(StripeEvent.id), col(StripeEvent.payload)))).all())

@@ -25,7 +25,7 @@ async def test_no_second_holds_more_than_the_budget(database: Database, clock: C
     moments = []
     for _ in range(200):
         moments += [clock().timestamp() + seconds for seconds in await given(database, 7)]
-        clock.scheduled(0.05)
+        clock.advance(0.05)
     moments.sort()
     busiest = max(sum(at <= other < at + 1 for other in moments) for at in moments)
     assert busiest <= BUDGET
@@ -54,9 +54,9 @@ async def test_ten_failures_in_a_row_open_the_breaker_and_one_probe_closes_it(da
         assert await given(database, 1)
         async with database.transaction() as tx:
             await stripe_throttle.record_failure(tx, BUDGET, "timeout")
-        clock.scheduled(1)
+        clock.advance(1)
     assert await given(database, 9) == []
-    clock.scheduled(stripe_throttle.PROBE_SECONDS)
+    clock.advance(stripe_throttle.PROBE_SECONDS)
     assert len(await given(database, 9)) == 1, "one probe"
     assert await given(database, 9) == []
     async with database.transaction() as tx:
@@ -70,7 +70,7 @@ async def test_a_429_halves_the_pace_and_calm_raises_it_again(database: Database
             await stripe_throttle.slow_down(tx, BUDGET)
     assert await given_row(database) == BUDGET / 2
     for _ in range(10):
-        clock.scheduled(stripe_throttle.FASTER_AFTER_SECONDS + 1)
+        clock.advance(stripe_throttle.FASTER_AFTER_SECONDS + 1)
         await given(database, 1)
     assert await given_row(database) == BUDGET
 
@@ -94,18 +94,18 @@ async def test_who_asks_again_when_told_to_gets_a_moment_at_a_slow_pace_too(data
     async with database.transaction() as tx:
         wait = stripe_throttle.next_slot_seconds(await stripe_throttle.request_slots(tx, 4.0, 1))
     assert 0.2 < wait < 0.3
-    clock.scheduled(wait + 1e-3)
+    clock.advance(wait + 1e-3)
     async with database.transaction() as tx:
         assert (await stripe_throttle.request_slots(tx, 4.0, 1)).allowed == 1
 
 
 async def test_a_clock_set_back_holds_up_nobody(database: Database, clock: Clock) -> None:
-    clock.scheduled(7200)
+    clock.advance(7200)
     assert await given(database, 1)
     for _ in range(stripe_throttle.BREAK_AFTER):
         async with database.transaction() as tx:
             await stripe_throttle.record_failure(tx, BUDGET, "timeout")
-    clock.scheduled(-7200)
+    clock.advance(-7200)
     assert len(await given(database, 1)) == 1, "the breaker of an hour to come is over: one probe"
     async with database.transaction() as tx:
         await stripe_throttle.record_success(tx, BUDGET)

@@ -75,7 +75,7 @@ class Shop:
         await self.gateway.close()
         await self.db.close()
 
-    def scheduled(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         """Let time pass, and what it brings at Stripe happen."""
         self.time += timedelta(seconds=seconds)
         self.ledger.make_due_moves()

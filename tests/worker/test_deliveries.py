@@ -75,7 +75,7 @@ async def test_every_call_of_a_delivery_has_the_same_id_and_body(shop: Shop, to:
     (event_id,) = await to.happens(await to.a_return())
     to.answers["shop.test"] = 500
     for seconds in (0, 5, 30):
-        shop.scheduled(seconds)
+        shop.advance(seconds)
         assert await to.work() == 1
     assert to.told() == [event_id] * 3
     assert len({call.body for call in to.arrived}) == 1
@@ -92,7 +92,7 @@ async def test_the_schedule_ends_after_three_days_with_a_disabled_endpoint(shop:
     assert await to.work() == 1
     while (row := (await to.deliveries(event_id=first))[0]).next_attempt_at is not None:
         assert await to.work() == 0
-        shop.scheduled((row.next_attempt_at - shop.time).total_seconds())
+        shop.advance((row.next_attempt_at - shop.time).total_seconds())
         assert await to.work() == 1
         calls.append(int((shop.time - began).total_seconds()))
     assert calls[:6] == [0, 5, 35, 335, 2135, 9335]
@@ -109,7 +109,7 @@ async def test_the_schedule_ends_after_three_days_with_a_disabled_endpoint(shop:
     (waited,) = await to.deliveries(event_id=second)
     assert (waited.status, waited.attempts) == ("dead", [])
     assert "disabled" in str(waited.reason)
-    shop.scheduled(30 * DAY)
+    shop.advance(30 * DAY)
     assert await to.work() == 0
 
 
@@ -133,7 +133,7 @@ async def test_what_was_missed_three_months_ago_is_not_told_any_more(shop: Shop,
     endpoint_id, _ = await to.listens()
     await shop.db.run(lambda tx: update_endpoint(tx, BY, endpoint_id, {"status": "disabled"}))
     await to.happens()
-    shop.scheduled(91 * DAY)
+    shop.advance(91 * DAY)
     late = await to.happens()
     await shop.db.run(lambda tx: update_endpoint(tx, BY, endpoint_id, {"status": "enabled"}))
     await to.work()
@@ -169,7 +169,7 @@ async def test_a_later_event_of_a_return_waits_and_other_returns_dont(shop: Shop
     assert second not in to.told()
     assert third not in to.told()
     to.answers.clear()
-    shop.scheduled(5)
+    shop.advance(5)
     await to.work()
     assert to.told()[-3:] == [first, second, third]
 
@@ -179,7 +179,7 @@ async def test_what_waits_says_until_when_and_goes_as_soon_as_it_may(shop: Shop,
     first, second, third = await to.happens(await to.a_return(), count=3)
     to.answers["shop.test"] = 500
     for seconds in (0, 5, 30):
-        shop.scheduled(seconds)
+        shop.advance(seconds)
         await to.work()
     due = {row.next_attempt_at for row in await to.deliveries()}
     assert due == {shop.time + timedelta(minutes=5)}
@@ -201,7 +201,7 @@ async def test_one_event_that_nobody_can_take_doesnt_disable_an_endpoint_that_ta
     for _ in range(30):
         await to.work()
         await to.happens()
-        shop.scheduled(6 * 3600)
+        shop.advance(6 * 3600)
     (dead,) = await to.deliveries(event_id=bad)
     assert dead.status == "dead"
     assert "while others arrived" in str(dead.reason)
@@ -244,7 +244,7 @@ async def test_by_hand_a_disabled_endpoint_is_called_once(shop: Shop, to: Receiv
 async def test_both_secrets_sign_for_a_day_after_a_rotation(shop: Shop, to: Receivers) -> None:
     endpoint_id, oldest = await to.listens()
     _, old = await shop.db.run(lambda tx: rotate_secret(tx, endpoint_id))
-    shop.scheduled(DAY / 2)
+    shop.advance(DAY / 2)
     _, new = await shop.db.run(lambda tx: rotate_secret(tx, endpoint_id))
 
     async def verifying() -> list[bool]:
@@ -253,9 +253,9 @@ async def test_both_secrets_sign_for_a_day_after_a_rotation(shop: Shop, to: Rece
         return [to.arrived[-1].verified_with(secret, shop.seconds()) for secret in (oldest, old, new)]
 
     assert await verifying() == [True, True, True]
-    shop.scheduled(DAY / 2)
+    shop.advance(DAY / 2)
     assert await verifying() == [False, True, True]
-    shop.scheduled(DAY / 2)
+    shop.advance(DAY / 2)
     assert await verifying() == [False, False, True]
 
 
@@ -318,7 +318,7 @@ async def test_a_call_that_was_never_written_back_is_made_again(shop: Shop, to: 
     (event_id,) = await to.happens()
     (lost,) = await to.dispatcher.claim()
     assert await to.work() == 0
-    shop.scheduled(DELIVERY_LEASE_SECONDS)
+    shop.advance(DELIVERY_LEASE_SECONDS)
     (taken,) = await to.dispatcher.claim()
     assert taken.delivery_id == lost.delivery_id
     await shop.db.run(lambda tx: webhook_deliveries.record_delivery(tx, lost, Attempt(500, "It answered 500.")))
@@ -411,7 +411,7 @@ async def test_a_stop_lets_calls_end_and_leaves_the_rest_to_their_lease(shop: Sh
     assert to.dispatcher.in_flight == {}
     assert sorted(row.status for row in await to.deliveries()) == ["delivered", "pending"]
     to.held.clear()
-    shop.scheduled(DELIVERY_LEASE_SECONDS)
+    shop.advance(DELIVERY_LEASE_SECONDS)
     assert await to.work() == 1
 
 
@@ -436,11 +436,11 @@ async def test_arrived_deliveries_go_with_the_inbox_and_dead_ones_wait_longer(sh
     to.answers["shop.test"] = 410
     await to.happens()
     await to.work()
-    shop.scheduled(29 * DAY)
+    shop.advance(29 * DAY)
     assert await left() == ["dead", "delivered"]
-    shop.scheduled(2 * DAY)
+    shop.advance(2 * DAY)
     assert await left() == ["dead"]
-    shop.scheduled(60 * DAY)
+    shop.advance(60 * DAY)
     assert await left() == []
     assert (await to.endpoint(endpoint_id)).status == "disabled"
 
@@ -455,7 +455,7 @@ async def test_deliveries_hold_nothing_of_a_person_and_send_what_is_left_of_an_e
     to.arrived.clear()
     to.answers.clear()
     await shop.db.run(lambda tx: forget(tx, BY, order_id="order_1"))
-    shop.scheduled(timedelta(hours=6).total_seconds())
+    shop.advance(timedelta(hours=6).total_seconds())
     await to.work()
     mine: list[Any] = [call for call in to.arrived if call.event["return"] == return_id]
     assert len(mine) >= 2

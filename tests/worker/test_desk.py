@@ -45,7 +45,7 @@ async def due(shop: Shop, *, units: int = 1, card: str = "pm_card_visa") -> tupl
 async def later(shop: Shop, seconds: float, times: int = 1) -> None:
     """Let time pass in steps, with the worker at work after each."""
     for _ in range(times):
-        shop.scheduled(seconds)
+        shop.advance(seconds)
         await shop.work()
 
 
@@ -69,7 +69,7 @@ async def test_a_shop_where_all_goes_well_has_an_empty_desk(shop: Shop) -> None:
 async def test_a_failed_refund_waits_until_it_is_settled_outside(shop: Shop) -> None:
     _, return_id = await due(shop, card="pm_card_refundFail")
     await shop.work()
-    shop.scheduled(1)
+    shop.advance(1)
     await shop.deliver()
     (item,) = (await shop.desk())["data"]
     row = await the_refund(shop)
@@ -109,7 +109,7 @@ async def test_a_refund_nobody_knows_the_outcome_of_waits_from_the_sixth_try_on(
     assert await shop.waiting() == [("refund_unknown", "no_answer", ["check"])]
     async with shop.db.reading() as tx:
         assert (await tx.exec(select(Event).where(col(Event.type) == "refund.stuck"))).all()
-    shop.scheduled(15 * 60)
+    shop.advance(15 * 60)
     (item,) = (await shop.desk("refund_unknown"))["data"]
     assert item["actions"] == ["check", "send_again"]
     assert "nobody knows" in item["message"]
@@ -287,21 +287,21 @@ async def test_an_event_that_nobody_can_fold_waits_from_the_fifth_try_on(shop: S
     await shop.db.run(lambda tx: stripe_inbox.receive(tx, STRIPE, news, livemode=False))
     for _ in range(4):
         assert await shop.waiting() == []
-        shop.scheduled(6 * HOUR)
+        shop.advance(6 * HOUR)
         assert await maintenance.refold_event(shop.db, STRIPE, livemode=False)
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["stripe_event"], item["attempts"]) == ("stripe_event", news.id, 5)
     assert item["next_attempt_at"] is not None
     assert f"ValueError: {error}" in item["message"]
     await shop.execute(update(StripeEvent).values(payload=good))  # as if a newer release could read it
-    shop.scheduled(6 * HOUR)
+    shop.advance(6 * HOUR)
     assert await maintenance.refold_event(shop.db, STRIPE, livemode=False)
     assert await shop.waiting() == []
 
 
 async def test_stripes_list_that_cannot_be_read_waits_from_an_hour_on(shop: Shop) -> None:
     async def pulled(seconds: float) -> int | None:
-        shop.scheduled(seconds)
+        shop.advance(seconds)
         return await pull_missed_events(shop.db, shop.gateway, STRIPE, livemode=False)
 
     assert await pulled(0) == 0
@@ -320,11 +320,11 @@ async def test_a_comparison_that_never_ends_waits_from_a_day_on(shop: Shop) -> N
     await shop.refunded()
     shop.faults.arm("503_html", method="GET", path="/v1/refunds")
     for hours in (0, 12, 11):
-        shop.scheduled(hours * HOUR)
+        shop.advance(hours * HOUR)
         with pytest.raises(StripeSilent):
             await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=False)
         assert await shop.waiting() == []
-    shop.scheduled(2 * HOUR)
+    shop.advance(2 * HOUR)
     assert await shop.waiting() == [("stripe_silent", "comparison_unfinished", [])]
     shop.faults.disarm()
     await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=False)
@@ -335,7 +335,7 @@ async def test_a_stripe_that_gives_no_answer_waits_once_for_all(shop: Shop) -> N
     await due(shop)
     shop.faults.arm("drop_before", method="*", path="*")
     for _ in range(BREAK_AFTER):
-        shop.scheduled(300)
+        shop.advance(300)
         await pay_due(shop.db, shop.gateway)
     (first, *_) = (await shop.desk())["data"]
     assert (first["kind"], first["code"]) == ("stripe_silent", "calls_pause")
@@ -350,7 +350,7 @@ async def test_refunds_that_wait_for_a_silent_stripe_are_not_laid_on_the_worker(
         await shop.count(await shop.a_return(await shop.pay(), order_id=f"order_{number}"))
     shop.faults.arm("drop_before", method="*", path="*")
     for _ in range(2 * BREAK_AFTER):
-        shop.scheduled(60)
+        shop.advance(60)
         await pay_due(shop.db, shop.gateway)
     found = {item["kind"]: item for item in (await shop.desk())["data"]}
     assert found["stripe_silent"]["code"] == "calls_pause"
@@ -361,9 +361,9 @@ async def test_refunds_that_wait_for_a_silent_stripe_are_not_laid_on_the_worker(
 async def test_refunds_that_nobody_looks_at_wait_once_for_all(shop: Shop) -> None:
     for number in range(3):
         await shop.count(await shop.a_return(await shop.pay(), order_id=f"order_{number}"))
-    shop.scheduled(9 * 60)
+    shop.advance(9 * 60)
     assert await shop.waiting() == []
-    shop.scheduled(2 * 60)
+    shop.advance(2 * 60)
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["code"]) == ("work_overdue", "refunds_overdue")
     assert item["message"].startswith("3 refunds")
@@ -380,7 +380,7 @@ async def test_what_a_comparison_found_waits_until_it_is_repaired(shop: Shop) ->
     assert (item["kind"], item["code"], item["refund"]) == ("difference", "other_status", refund.id)
     assert (item["amount"], item["return"]) == (3000, refund.return_id)
     assert "--fix" in item["advice"]
-    shop.scheduled(1)
+    shop.advance(1)
     await reconcile(shop.db, shop.gateway, since, fix=True)
     assert await shop.waiting() == []
 
@@ -393,12 +393,12 @@ async def test_what_a_policy_leaves_to_people_waits_for_them(shop: Shop, monkeyp
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["code"], item["amount"]) == ("return_to_decide", "refund_on_manual", 3000)
     assert (item["return"], item["actions"]) == (return_id, ["refund", "settle_outside"])
-    shop.scheduled(60)
+    shop.advance(60)
     await shop.db.run(lambda tx: refunds.refund(tx, BY, return_id, RefundRequest(amount=1000, reason="Worn.")))
     await shop.work()
     await shop.deliver()
     assert await shop.waiting() == [], "less was decided, so nothing is due"
-    shop.scheduled(60)
+    shop.advance(60)
     await shop.count(return_id, 2)
     assert await shop.waiting() == [("return_to_decide", "refund_on_manual", ["refund", "settle_outside"])]
     await settle_outside(shop, return_id)
@@ -440,7 +440,7 @@ async def test_a_return_that_is_worth_nothing_waits_to_be_closed(shop: Shop) -> 
 async def test_the_most_urgent_comes_first_and_then_the_oldest(shop: Shop) -> None:
     old, young = await shop.refunded(), await shop.refunded()
     for refund in (young, old):
-        shop.scheduled(1)
+        shop.advance(1)
         shop.dashboard.fail(str(refund.stripe_refund))
         await shop.deliver()
     shop.ledger.settings.balance = "short_refuses"

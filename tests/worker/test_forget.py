@@ -128,7 +128,7 @@ async def test_an_unanswered_refund_keeps_what_stripe_must_be_asked_with(shop: S
     assert [r.status for r in await shop.refunds()] == ["unknown"]
     done = await shop.db.run(lambda tx: erasure.forget(tx, BY, email=EMAIL))
     assert done.left
-    shop.scheduled(60)
+    shop.advance(60)
     await shop.work()
     (row,) = await shop.refunds()
     assert (row.status, row.generation) == ("succeeded", 1)
@@ -157,12 +157,12 @@ async def test_old_answers_and_folded_events_go_by_themselves(shop: Shop) -> Non
     async with shop.db.reading() as tx:
         assert len((await tx.exec(select(IdempotencyKey))).all()) == 1
         assert all(event.payload for event in (await tx.exec(select(StripeEvent))).all())
-    shop.scheduled(timedelta(days=1, seconds=1).total_seconds())
+    shop.advance(timedelta(days=1, seconds=1).total_seconds())
     await delete_expired(shop.db, idempotency_hours=24, inbox_days=30)
     async with shop.db.reading() as tx:
         assert (await tx.exec(select(IdempotencyKey))).all() == []
         assert all(event.payload for event in (await tx.exec(select(StripeEvent))).all())
-    shop.scheduled(timedelta(days=30).total_seconds())
+    shop.advance(timedelta(days=30).total_seconds())
     await delete_expired(shop.db, idempotency_hours=24, inbox_days=30)
     async with shop.db.reading() as tx:
         events = (await tx.exec(select(StripeEvent))).all()
@@ -177,7 +177,7 @@ async def test_what_had_to_stay_is_named_by_its_order_since_the_address_is_gone(
     shop.faults.arm("drop_after", count=1, path="/v1/refunds")
     await pay_due(shop.db, shop.gateway)
     done = await shop.db.run(lambda tx: erasure.forget(tx, BY, email=EMAIL))
-    shop.scheduled(60)
+    shop.advance(60)
     await shop.work()
     assert "Muster" in await everything(shop)
     assert len(done.left) == 1
@@ -190,9 +190,9 @@ async def test_why_a_refund_was_sent_again_is_forgotten_too(shop: Shop) -> None:
     shop.faults.arm("drop_before", count=1, path="/v1/refunds")
     await pay_due(shop.db, shop.gateway)
     (row,) = await shop.refunds()
-    shop.scheduled(3600)
+    shop.advance(3600)
     await shop.db.run(lambda tx: refund_actions.send_again(tx, BY, row.id, "Mrs. Muster has nothing on her account"))
-    shop.scheduled(3600)
+    shop.advance(3600)
     await shop.work()
     assert CANARY in await everything(shop)
     await shop.db.run(lambda tx: erasure.forget(tx, BY, order_id="order_1"))

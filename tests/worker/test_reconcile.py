@@ -111,7 +111,7 @@ async def test_refunds_of_strangers_payments_are_only_counted(shop: Shop) -> Non
 async def test_a_status_whose_news_was_lost_is_another_status(shop: Shop) -> None:
     row = await shop.refunded()
     assert row.stripe_refund
-    shop.scheduled(86_400)
+    shop.advance(86_400)
     shop.dashboard.fail(row.stripe_refund, "expired_or_canceled_card")
     shop.lose_mail()
     report = await compare(shop)
@@ -226,7 +226,7 @@ async def test_two_refunds_for_one_intent_are_told_and_get_two_rows(shop: Shop) 
 
 async def test_a_refund_older_than_the_window_is_not_looked_at(shop: Shop) -> None:
     row = await shop.refunded()
-    shop.scheduled(3 * 86_400)
+    shop.advance(3 * 86_400)
     await forget_row(shop, row)
     assert not (await compare(shop, days=2)).differs
     assert (await compare(shop, days=4)).differs
@@ -251,7 +251,7 @@ async def test_an_interrupted_run_goes_on_and_tells_nothing_twice(
     lost = []
     for _ in range(8):
         lost.append(await shop.refunded())
-        shop.scheduled(1)
+        shop.advance(1)
     for row in lost:
         await forget_row(shop, row)
     shop.wire.cut_after = len(shop.wire.asked) + 12
@@ -264,7 +264,7 @@ async def test_an_interrupted_run_goes_on_and_tells_nothing_twice(
     assert run.cursor
     assert 0 < run.counts["at_stripe"] < 8
     shop.wire.cut_after = None
-    shop.scheduled(60)
+    shop.advance(60)
     report = await reconcile(shop.db, shop.gateway, since + timedelta(seconds=60), fix=fix)
     assert report.run.id == run.id
     assert report.run.counts["at_stripe"] == 8
@@ -278,7 +278,7 @@ async def test_a_run_that_somebody_works_on_is_left_to_them(shop: Shop) -> None:
     first = await shop.db.run(lambda tx: runs.begin_or_resume(tx, BY, since, fix=False))
     second = await shop.db.run(lambda tx: runs.begin_or_resume(tx, BY, since, fix=False))
     assert first.id != second.id
-    shop.scheduled(runs.RUN_LEASE_SECONDS + 1)
+    shop.advance(runs.RUN_LEASE_SECONDS + 1)
     third = await shop.db.run(lambda tx: runs.begin_or_resume(tx, BY, since, fix=False))
     assert third.id in (first.id, second.id)
 
@@ -287,13 +287,13 @@ async def test_the_daily_run_is_made_once_a_day_and_repairs_nothing(shop: Shop) 
     lost = await shop.refunded()
     await forget_row(shop, lost)
     assert await reconcile_daily(shop.db, shop.gateway, BY) is None
-    shop.scheduled(3601)
+    shop.advance(3601)
     first = await reconcile_daily(shop.db, shop.gateway, BY)
     assert first is not None
     assert first.differs
     assert await reconcile_daily(shop.db, shop.gateway, BY) is None
     assert await shop.refunds() == []
-    shop.scheduled(86_401)
+    shop.advance(86_401)
     second = await reconcile_daily(shop.db, shop.gateway, BY)
     assert second is not None
     assert second.run.id != first.run.id
@@ -302,14 +302,14 @@ async def test_the_daily_run_is_made_once_a_day_and_repairs_nothing(shop: Shop) 
 async def test_the_daily_run_tries_again_when_stripe_was_silent(shop: Shop) -> None:
     await shop.refunded()
     await reconcile_daily(shop.db, shop.gateway, BY)
-    shop.scheduled(3601)
+    shop.advance(3601)
     shop.wire.cut_after = 0
     assert await reconcile_daily(shop.db, shop.gateway, BY) is None
     shop.wire.cut_after = None
     async with shop.db.reading() as tx:
         sweep = await tx.get_one(Sweep, "reconciliation")
     assert sweep.lease_until is None
-    shop.scheduled(reconciling.RESUME_SECONDS + 1)
+    shop.advance(reconciling.RESUME_SECONDS + 1)
     report = await reconcile_daily(shop.db, shop.gateway, BY)
     assert report is not None
     assert not report.differs
@@ -322,7 +322,7 @@ async def test_a_long_list_is_held_a_page_at_a_time(shop: Shop, monkeypatch: pyt
     for intent in intents[:1]:
         await shop.a_return(intent, units=1, amount=100)
     for number in range(many):
-        shop.scheduled(1)
+        shop.advance(1)
         shop.dashboard.refund(intents[number % 3], 1)
     shop.lose_mail()
     peaks: list[int] = []
@@ -401,5 +401,5 @@ async def test_a_killed_run_is_shown_as_interrupted_once_its_lease_is_over(shop:
     since = shop.time - timedelta(days=1)
     run = await shop.db.run(lambda tx: runs.begin_or_resume(tx, BY, since, fix=False))
     assert runs.show_run(run, shop.time)["status"] == "running"
-    shop.scheduled(runs.RUN_LEASE_SECONDS + 1)
+    shop.advance(runs.RUN_LEASE_SECONDS + 1)
     assert runs.show_run(run, shop.time)["status"] == "interrupted"

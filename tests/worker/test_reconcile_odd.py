@@ -24,7 +24,7 @@ async def test_two_refunds_for_one_lost_intent_get_two_rows(shop: Shop) -> None:
     intent = await shop.pay()
     for _ in range(2):
         shop.dashboard.refund(intent, 700, metadata={"refund_id": LOST})
-        shop.scheduled(1)
+        shop.advance(1)
     shop.lose_mail()
     assert not (await compare(shop, fix=True)).differs
     first, second = sorted(await shop.refunds(), key=lambda row: row.id != LOST)
@@ -55,7 +55,7 @@ async def test_an_answer_that_came_after_the_read_is_no_difference(
     async def then_the_worker_asks_again(**named: Any) -> Any:
         seen = await read(**named)
         monkeypatch.undo()
-        shop.scheduled(60)
+        shop.advance(60)
         await shop.work()
         return seen
 
@@ -100,7 +100,7 @@ async def test_a_short_look_back_takes_nothing_older_off_the_desk(shop: Shop) ->
     await shop.a_return(intent)
     shop.dashboard.refund(intent, 500)
     shop.lose_mail()
-    shop.scheduled(3 * 86_400)
+    shop.advance(3 * 86_400)
     assert (await compare(shop)).differs
     waiting = await shop.waiting()
     assert [kind for kind, _, _ in waiting] == ["difference"]

@@ -99,7 +99,7 @@ async def test_a_day_lost_costs_no_money_and_says_what_it_lost(keeper: Keeper) -
         expected = await shop.a_return(late, units=3, amount=10_000, order_id="order_late")
         keeper.back_up()
 
-        shop.scheduled(6 * 3600)
+        shop.advance(6 * 3600)
         await shop.count(counted, scan_id="tuesday")  # a second unit of a return that the backup knows
         await shop.count(expected, units=2, scan_id="tuesday")  # two units of one that nothing was paid of
         after = await shop.a_return(whole, units=1, amount=3000, order_id="order_after")  # in no backup at all
@@ -114,7 +114,7 @@ async def test_a_day_lost_costs_no_money_and_says_what_it_lost(keeper: Keeper) -
 
         await restored(shop, keeper)
         assert len(await shop.refunds()) == 1
-        shop.scheduled(18 * 3600)
+        shop.advance(18 * 3600)
         report = await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=True)
 
         assert not report.differs
@@ -167,7 +167,7 @@ async def test_an_intent_that_was_waiting_in_the_backup_is_not_sent_again(keeper
         await shop.deliver()
         assert shop.at_stripe(intent) == 3000
 
-        shop.scheduled(2 * 86_400)
+        shop.advance(2 * 86_400)
         await restored(shop, keeper)
         assert [row.status for row in await shop.refunds()] == ["queued"]
         report = await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=True)
@@ -190,12 +190,12 @@ async def test_a_worker_that_begins_before_anybody_compares_pays_nothing_twice(k
         await shop.work()
         await shop.deliver()
 
-        shop.scheduled(2 * 86_400)
+        shop.advance(2 * 86_400)
         await restored(shop, keeper)
         shop.faults.arm("drop_before", count=1, path=f"/v1/payment_intents/{intent}")
         await shop.work()  # it could not look, so it sent nothing
         assert shop.at_stripe(intent) == 3000
-        shop.scheduled(600)
+        shop.advance(600)
         await shop.work()
         assert [row.status for row in await shop.refunds()] == ["succeeded"]
         assert shop.at_stripe(intent) == 3000
@@ -207,7 +207,7 @@ async def test_what_waited_long_and_was_never_sent_is_sent_at_once(shop: Shop) -
     intent = await shop.pay(9000)
     return_id = await shop.a_return(intent)
     await shop.count(return_id)
-    shop.scheduled(2 * 86_400)
+    shop.advance(2 * 86_400)
     await shop.work()
     assert (await shop.seen(return_id))["amount_refunded"] == 3000
     assert shop.at_stripe(intent) == 3000
@@ -227,22 +227,22 @@ async def test_a_backup_taken_in_the_midst_of_a_comparison_hides_no_refund_made_
     try:
         for _ in range(6):
             await shop.refunded()
-            shop.scheduled(1)
-        shop.scheduled(7200)
+            shop.advance(1)
+        shop.advance(7200)
         intent = await shop.pay(9000)
         return_id = await shop.a_return(intent)
         shop.wire.cut_after = len(shop.wire.asked) + 1
-        monkeypatch.setattr("returns_service.stripe_gateway.PAGE", 3)
+        monkeypatch.setattr("returns_service.stripe_gateway.client.PAGE", 3)
         with pytest.raises(StripeSilent):
             await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=fix)
         keeper.back_up()
 
         shop.wire.cut_after = None
-        shop.scheduled(3600)
+        shop.advance(3600)
         await shop.count(return_id)
         await shop.work()
         await shop.deliver()
-        shop.scheduled(3600)
+        shop.advance(3600)
         await restored(shop, keeper)
         report = await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=fix)
 

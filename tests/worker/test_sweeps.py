@@ -23,7 +23,7 @@ async def test_a_clock_that_was_ahead_for_a_while_skips_no_event(shop: Shop) -> 
     await shop.a_return(intent)
     shop.dashboard.refund(intent, 500)
     shop.lose_mail()
-    shop.scheduled(SWEEP_EVERY_SECONDS + 1)
+    shop.advance(SWEEP_EVERY_SECONDS + 1)
     assert await pull(shop)
     assert [row.amount for row in await shop.refunds()] == [500]
 
@@ -34,7 +34,7 @@ async def test_what_came_in_a_long_outage_is_pulled_though_nothing_had_come_befo
     await shop.a_return(intent)
     shop.dashboard.refund(intent, 500)
     shop.lose_mail()
-    shop.scheduled(5 * 86_400)
+    shop.advance(5 * 86_400)
     assert await pull(shop)
     assert [row.amount for row in await shop.refunds()] == [500]
 

@@ -43,12 +43,12 @@ async def looks(shop: Shop, until: datetime) -> list[datetime]:
     """Let the worker look whenever it is due; return when it asked Stripe."""
     seen = []
     while (next_at := (await shop.refunds())[0].next_attempt_at) and next_at <= until:
-        shop.scheduled(max(0.0, (next_at - shop.time).total_seconds()))
+        shop.advance(max(0.0, (next_at - shop.time).total_seconds()))
         before = len(shop.wire.asked)
         await shop.work()
         assert len(shop.wire.asked) == before + 1, "one call a look"
         seen.append(shop.time)
-    shop.scheduled((until - shop.time).total_seconds())
+    shop.advance((until - shop.time).total_seconds())
     return seen
 
 
