@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,7 +44,7 @@ Json = JSON().with_variant(JSONB(), "postgresql")
 MaybeJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
-def one_of(column: str, allowed: tuple[str, ...] | list[str], name: str) -> CheckConstraint:
+def one_of(column: str, allowed: Sequence[str], name: str) -> CheckConstraint:
     """Return the check that `column` holds one of `allowed`."""
     return CheckConstraint(f"{column} IN ({', '.join(repr(word) for word in allowed)})", name=name)
 

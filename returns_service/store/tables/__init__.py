@@ -27,13 +27,21 @@ from returns_service.store.tables.core import (  # noqa: E402  (the naming conve
     Sweep,
     UndeclaredItem,
 )
-from returns_service.store.tables.people import ApiKey, StaffUser  # noqa: E402
+from returns_service.store.tables.people import (  # noqa: E402
+    ApiKey,
+    Device,
+    SignInLink,
+    SignInThrottle,
+    StaffSession,
+    StaffUser,
+)
 from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun  # noqa: E402
 from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint  # noqa: E402
 
 __all__ = [
     "ApiKey",
     "Delivery",
+    "Device",
     "Event",
     "IdempotencyKey",
     "Payment",
@@ -44,6 +52,9 @@ __all__ = [
     "Refund",
     "ReturnAuthorization",
     "ReturnLine",
+    "SignInLink",
+    "SignInThrottle",
+    "StaffSession",
     "StaffUser",
     "StripeEvent",
     "StripePace",
