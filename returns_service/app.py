@@ -192,6 +192,9 @@ async def serve(
             timeout_graceful_shutdown=int(settings.shutdown_seconds),
             server_header=False,
             date_header=True,
+            # uvicorn's own default would believe whoever calls from this machine: any process, any port forwarding.
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
         )
         server = Server(config, context, own_signals=own_signals)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
