@@ -72,8 +72,8 @@ def test_a_person_is_changed_disabled_and_enabled(run: Run) -> None:
         return dict(json.loads(run("users", "list", "--json"))[0])
 
     run("users", "add", "mara@shop.test", "--role", "warehouse")
-    run("users", "change", "mara@shop.test", "--role", "approver", "--name", "Mara")
-    assert (mara()["role"], mara()["name"]) == ("approver", "Mara")
+    run("users", "change", "mara@shop.test", "--role", "admin", "--name", "Mara")
+    assert (mara()["role"], mara()["name"]) == ("admin", "Mara")
     assert re.fullmatch(r"\d{20}", json.loads(run("users", "badge", "mara@shop.test", "--json"))["badge"])
     assert re.fullmatch(r"\d{6}", json.loads(run("users", "pin", "mara@shop.test", "--json"))["pin"])
     assert (mara()["badge"], mara()["pin"]) == (True, True)

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, update
 from sqlmodel import col, select
 
 from returns_service.commands.tokens import LONGEST_TOKEN, hash_token, new_token
+from returns_service.domain.roles import Way
 from returns_service.store.database import Tx
 from returns_service.store.tables import Device, StaffSession, StaffUser
 
@@ -36,13 +37,14 @@ class SignedIn(NamedTuple):
 async def begin_session(
     tx: Tx,
     user: StaffUser,
+    way: Way,
     *,
     replaces: str | None = None,
     device: Device | None = None,
     user_agent: str | None = None,
     address: str | None = None,
 ) -> str:
-    """Return the token of a new session; the one with the token `replaces` ends. `device`: by badge or PIN."""
+    """Return the token of a new session; the one with the token `replaces` ends. `device`: the one it is on."""
     if replaces is not None and (old := await _session_of(tx, replaces)) is not None:
         old.ended_at = old.ended_at or tx.now
     token = new_token()
@@ -52,7 +54,7 @@ async def begin_session(
             user_id=user.id,
             device_id=device.id if device else None,
             token_hash=hash_token(token),
-            receiving_only=device is not None,
+            way=way,
             user_agent=user_agent[:_LONGEST_USER_AGENT] if user_agent else None,
             address=address,
             created_at=tx.now,

@@ -13,7 +13,7 @@ from sqlmodel import col, select
 from returns_service.commands.sessions import end_sessions
 from returns_service.commands.tokens import LONGEST_TOKEN, hash_token, new_digits, new_token
 from returns_service.domain.problems import Problem
-from returns_service.domain.roles import ROLES, Role
+from returns_service.domain.roles import RECEIVE, ROLES, Role, allows, scopes_of
 from returns_service.store.database import Tx
 from returns_service.store.tables import ApiKey, SignInLink, StaffUser
 
@@ -119,16 +119,16 @@ async def user_by_code(tx: Tx, *, badge: str | None = None, pin_hash: str | None
 
 
 async def give_badge(tx: Tx, email: str) -> tuple[StaffUser, str]:
-    """Return the person and the digits of a new badge; an older badge is worth nothing. Raises Problem not_found."""
-    row, badge = await existing_user(tx, email), new_digits(BADGE_DIGITS)
+    """Return the person and the digits of a new badge; an older badge is worth nothing. Raises Problem."""
+    row, badge = await _receiving_user(tx, email), new_digits(BADGE_DIGITS)
     row.badge_hash = hash_token(badge)
     await tx.flush()
     return row, badge
 
 
 async def give_pin(tx: Tx, email: str, pin_hash: str) -> StaffUser:
-    """Give a person a PIN that nobody else has. Raises Problem: invalid_request where somebody has it."""
-    row = await existing_user(tx, email)
+    """Give a person a PIN that nobody else has. Raises Problem, also where somebody has it."""
+    row = await _receiving_user(tx, email)
     other = await user_by_code(tx, pin_hash=pin_hash)
     if other is not None and other.id != row.id:
         raise Problem("invalid_request", "This PIN is taken. Try again: the next one is another.", param="pin")
@@ -192,6 +192,15 @@ async def persons_of(tx: Tx, actors: Sequence[str]) -> dict[str, str]:
     users = select(StaffUser.id, StaffUser.email).where(col(StaffUser.id).in_(actors))
     emails = {actor: email for chosen in (keys, users) for actor, email in (await tx.execute(chosen)).all()}
     return {actor: emails.get(actor) or actor for actor in actors}
+
+
+async def _receiving_user(tx: Tx, email: str) -> StaffUser:
+    row = await existing_user(tx, email)
+    if row.disabled_at is not None or not allows(scopes_of(row.role), RECEIVE):
+        raise Problem(
+            "invalid_request", f"{row.email} doesn't receive: badges and PINs are for the dock.", param="email"
+        )
+    return row
 
 
 def _checked_role(role: str) -> Role:

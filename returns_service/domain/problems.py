@@ -56,6 +56,7 @@ PROBLEMS: dict[str, Kind] = {
     # who asks
     "unauthorized": Kind("Missing or unknown API key", 401, "Send `Authorization: Bearer rsk_…` with a key in force."),
     "insufficient_scope": Kind("This key may not do that", 403, "Use a key with the scope named in `required_scope`."),
+    "form_out_of_date": Kind("This form is out of date", 403, "Open the page again; nothing was changed."),
     "rate_limited": Kind("Too many requests", 429, "Wait as `Retry-After` says, then go on more slowly."),
     "invalid_signature": Kind(
         "The Stripe signature doesn't verify", 400, "Check STRIPE_WEBHOOK_SECRET against the endpoint's signing secret."
@@ -124,6 +125,7 @@ PROBLEMS: dict[str, Kind] = {
     "already_refunded": Kind(
         "These units are refunded already", 409, "The receipt stands: the money is on its way or there."
     ),
+    "receipt_written": Kind("This scan is in a receipt already", 409, "Take the receipt back, then count again."),
     "receipt_reversed": Kind("This receipt is reversed already", 409, "Nothing more needs to be done."),
     "undeclared_resolved": Kind("This item is resolved already", 409, "Nothing more needs to be done."),
     "line_required": Kind("Which line is it?", 422, "Name the return's line in `line`."),

@@ -7,18 +7,21 @@ from typing import Final, Literal, get_args
 
 Role = Literal["warehouse", "approver", "finance", "admin"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
+Way = Literal["password", "link", "badge", "pin"]  # of signing in
+WAYS: Final[tuple[Way, ...]] = get_args(Way)
 READ: Final = "returns:read"
+RECEIVE: Final = "receipts:write"
 ADMIN: Final = "admin"
 
 _OWN: Final[Mapping[Role, frozenset[str]]] = {
-    "warehouse": frozenset({"receipts:write"}),
+    "warehouse": frozenset({RECEIVE}),
     "approver": frozenset({"returns:approve", "returns:write"}),
     "finance": frozenset({"refunds:write"}),
     "admin": frozenset({ADMIN}),
 }
 SCOPES_OF_ROLE: Final[Mapping[Role, frozenset[str]]] = {role: own | {READ} for role, own in _OWN.items()}
 # A badge or a PIN is short and is used in public: it opens the dock, never the money.
-RECEIVING: Final = frozenset({READ, "receipts:write"})
+RECEIVING: Final = frozenset({READ, RECEIVE})
 
 
 def scopes_of(role: Role, *, receiving_only: bool = False) -> frozenset[str]:

@@ -14,6 +14,8 @@ from returns_service.commands.tokens import hash_token
 from returns_service.domain.problems import Problem
 from returns_service.store.tables import ApiKey
 from returns_service.web.operations.operation import Operation
+from returns_service.web.pages.rendering import static_version
+from returns_service.web.pages.routes import PAGES
 from returns_service.web.rate_limit import Limiter
 from returns_service.web.routes import OPERATIONS
 from tests.api.conftest import Shop, said
@@ -32,7 +34,8 @@ EXPECTED = {
     "retry_one_delivery": "admin",
 }  # fmt: skip
 OPEN = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/{name:str}", "/openapi.yaml", "/errors/{code:str}",
-        "/webhooks/stripe"}  # fmt: skip
+        "/webhooks/stripe", "/sw.js", "/manifest.webmanifest", "/offline"}  # fmt: skip
+STATIC = {f"/static/{static_version()}/{{file_path:path}}", f"/static/{static_version()}/fonts/{{file_path:path}}"}
 
 
 def path_of(operation: Operation) -> str:
@@ -42,7 +45,8 @@ def path_of(operation: Operation) -> str:
 async def test_every_route_asks_for_a_key_or_is_known_to_be_open(shop: Shop) -> None:
     declared = {operation.path.replace("}", ":str}") for operation in OPERATIONS}
     served = {route.path for route in shop.app.routes}
-    assert served == declared | OPEN
+    pages = {page.path for page in PAGES}  # what they ask for: tests/pages/test_guards.py
+    assert served == declared | OPEN | STATIC | pages
     for operation in OPERATIONS:
         expected = EXPECTED.get(operation.name, "returns:read" if operation.method == "GET" else None)
         assert operation.scope == expected, operation.name

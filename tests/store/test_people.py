@@ -65,7 +65,7 @@ async def test_a_link_of_the_demo_signs_in_more_than_once(database: Database) ->
 
 async def test_a_session_ends_by_itself_idle_or_not(database: Database, clock: Clock) -> None:
     async with database.transaction() as tx:
-        token = await sessions.begin_session(tx, await mara(tx))
+        token = await sessions.begin_session(tx, await mara(tx), "password")
 
     async def is_in() -> bool:
         async with database.reading() as tx:
@@ -83,15 +83,15 @@ async def test_a_session_ends_by_itself_idle_or_not(database: Database, clock: C
     clock.advance(2 * 3600 + 1)
     assert not await is_in(), "a shift is over, however busy"
     async with database.transaction() as tx:
-        token = await sessions.begin_session(tx, await mara(tx))
+        token = await sessions.begin_session(tx, await mara(tx), "password")
     clock.advance(3 * 3600 + 1)
     assert not await is_in(), "nobody used it"
 
 
 async def test_signing_in_again_ends_the_session_before(database: Database) -> None:
     async with database.transaction() as tx:
-        first = await sessions.begin_session(tx, await mara(tx))
-        second = await sessions.begin_session(tx, await mara(tx), replaces=first)
+        first = await sessions.begin_session(tx, await mara(tx), "password")
+        second = await sessions.begin_session(tx, await mara(tx), "password", replaces=first)
         assert first != second
         assert await sessions.session_in_force(tx, first) is None
         assert await sessions.session_in_force(tx, second) is not None
@@ -102,7 +102,7 @@ async def test_signing_in_again_ends_the_session_before(database: Database) -> N
 async def test_sessions_are_ended_one_by_one_or_all_but_ones_own(database: Database) -> None:
     async with database.transaction() as tx:
         user, other = await mara(tx), await staff_users.add_user(tx, "jide@shop.test", "finance")
-        tokens = [await sessions.begin_session(tx, user) for _ in range(3)]
+        tokens = [await sessions.begin_session(tx, user, "password") for _ in range(3)]
         rows = [s.session for t in tokens if (s := await sessions.session_in_force(tx, t))]
         assert not await sessions.end_session(tx, other.id, rows[0].id), "nobody ends a colleague's session"
         assert await sessions.end_session(tx, user.id, rows[0].id)
@@ -113,12 +113,12 @@ async def test_sessions_are_ended_one_by_one_or_all_but_ones_own(database: Datab
 
 async def test_a_new_password_and_a_disabled_person_end_all_sessions(database: Database) -> None:
     async with database.transaction() as tx:
-        token = await sessions.begin_session(tx, await mara(tx))
+        token = await sessions.begin_session(tx, await mara(tx), "password")
     async with database.transaction() as tx:
         await staff_users.change_user(tx, "mara@shop.test", password_hash="h")
     async with database.transaction() as tx:
         assert await sessions.session_in_force(tx, token) is None
-        token = await sessions.begin_session(tx, await mara(tx))
+        token = await sessions.begin_session(tx, await mara(tx), "password")
     async with database.transaction() as tx:
         await staff_users.disable_user(tx, "mara@shop.test")
     async with database.reading() as tx:
@@ -127,7 +127,7 @@ async def test_a_new_password_and_a_disabled_person_end_all_sessions(database: D
 
 async def test_a_scan_is_signed_by_its_session_even_after_its_end(database: Database, clock: Clock) -> None:
     async with database.transaction() as tx:
-        token = await sessions.begin_session(tx, await mara(tx))
+        token = await sessions.begin_session(tx, await mara(tx), "password")
         signed_in = await sessions.session_in_force(tx, token)
         assert signed_in is not None
         signature = sessions.scan_token(signed_in.session)
@@ -157,7 +157,7 @@ async def test_ten_wrong_codes_in_a_row_end_a_devices_approval(database: Databas
         assert approved == [True, False]
         assert await devices.device_of(tx, token) is not None
         await devices.approve_device(tx, device.id, "cli")
-        session = await sessions.begin_session(tx, await mara(tx), device=device)
+        session = await sessions.begin_session(tx, await mara(tx), "badge", device=device)
         await devices.revoke_device(tx, device.id)
         assert await devices.device_of(tx, token) is None
         assert await sessions.session_in_force(tx, session) is None
@@ -243,7 +243,7 @@ async def test_a_right_password_gives_its_try_back(database: Database) -> None:
 
 async def test_what_is_over_is_cleaned_away(database: Database, clock: Clock) -> None:
     async with database.transaction() as tx:
-        await sessions.begin_session(tx, await mara(tx))
+        await sessions.begin_session(tx, await mara(tx), "password")
         await staff_users.make_link(tx, await mara(tx), "cli")
         await sign_in_throttle.take_try(tx, account="mara")
     assert await maintenance.delete_expired(database, idempotency_hours=24, inbox_days=30) == 0
@@ -286,7 +286,7 @@ async def test_no_secret_is_kept(database: Database) -> None:
         user = await mara(tx)
         _, badge = await staff_users.give_badge(tx, user.email)
         secrets = [
-            await sessions.begin_session(tx, user), await staff_users.make_link(tx, user, "cli"), badge,
+            await sessions.begin_session(tx, user, "password"), await staff_users.make_link(tx, user, "cli"), badge,
             (await devices.ask_for_device(tx, "Dock"))[1],
         ]  # fmt: skip
         await tx.flush()

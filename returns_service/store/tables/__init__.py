@@ -27,6 +27,7 @@ from returns_service.store.tables.core import (  # noqa: E402  (the naming conve
     Sweep,
     UndeclaredItem,
 )
+from returns_service.store.tables.dock import DockScan  # noqa: E402
 from returns_service.store.tables.people import (  # noqa: E402
     ApiKey,
     Device,
@@ -42,6 +43,7 @@ __all__ = [
     "ApiKey",
     "Delivery",
     "Device",
+    "DockScan",
     "Event",
     "IdempotencyKey",
     "Payment",

@@ -10,8 +10,8 @@ from datetime import datetime
 from sqlmodel import Field, SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
-from returns_service.domain.roles import ROLES, Role
-from returns_service.store.columns import json_object, one_of, partial, utc
+from returns_service.domain.roles import ROLES, WAYS, Role, Way
+from returns_service.store.columns import json_object, one_of, utc
 
 
 class ApiKey(SQLModel, table=True):
@@ -51,19 +51,24 @@ class StaffSession(SQLModel, table=True):
     """One sign-in, from its beginning to its end. The browser holds the token, this row its hash."""
 
     __tablename__ = "staff_session"
-    __table_args__ = (partial("ix_staff_session_ended", "ended_at", where="ended_at IS NOT NULL"),)
+    __table_args__ = (one_of("way", WAYS, "way"),)
 
     id: str = Field(primary_key=True)
     user_id: str = Field(foreign_key="staff_user.id", index=True)
     device_id: str | None = Field(default=None, foreign_key="device.id", index=True)
     token_hash: str = Field(unique=True)
-    receiving_only: bool = False  # by badge or PIN
+    way: Way = Field(sa_type=AutoString)  # how the person showed who they are
     user_agent: str | None = None
     address: str | None = None
     created_at: datetime = utc()
     seen_at: datetime = utc()
     expires_at: datetime = utc(index=True)
     ended_at: datetime | None = utc(nullable=True)
+
+    @property
+    def receiving_only(self) -> bool:
+        """Whether the person came by badge or PIN, which open the dock alone."""
+        return self.way in ("badge", "pin")
 
 
 class Device(SQLModel, table=True):

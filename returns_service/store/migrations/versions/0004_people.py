@@ -58,7 +58,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.String(), nullable=False),
         sa.Column("device_id", sa.String(), nullable=True),
         sa.Column("token_hash", sa.String(), nullable=False),
-        sa.Column("receiving_only", sa.Boolean(), nullable=False),
+        sa.Column("way", sa.String(), nullable=False),
         sa.Column("user_agent", sa.String(), nullable=True),
         sa.Column("address", sa.String(), nullable=True),
         sa.Column("created_at", columns.Utc(), nullable=False),
@@ -67,18 +67,12 @@ def upgrade() -> None:
         sa.Column("ended_at", columns.Utc(), nullable=True),
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_staff_session_device_id")),
         sa.ForeignKeyConstraint(["user_id"], ["staff_user.id"], name=op.f("fk_staff_session_user_id")),
+        sa.CheckConstraint("way IN ('password', 'link', 'badge', 'pin')", name=op.f("ck_staff_session_way")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_staff_session")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_staff_session_token_hash")),
     )
     with op.batch_alter_table("staff_session", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_staff_session_device_id"), ["device_id"], unique=False)
-        batch_op.create_index(
-            "ix_staff_session_ended",
-            ["ended_at"],
-            unique=False,
-            postgresql_where=sa.text("ended_at IS NOT NULL"),
-            sqlite_where=sa.text("ended_at IS NOT NULL"),
-        )
         batch_op.create_index(batch_op.f("ix_staff_session_expires_at"), ["expires_at"], unique=False)
         batch_op.create_index(batch_op.f("ix_staff_session_user_id"), ["user_id"], unique=False)
 

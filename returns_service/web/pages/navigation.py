@@ -1,0 +1,44 @@
+"""The places of the pages, and where each role begins. A place shows once its page is there and the role may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from returns_service.domain.roles import READ, Role, allows
+
+HOME: Final = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An entry of the navigation."""
+
+    path: str
+    icon: str
+    label: str
+    scope: str
+
+
+PLACES: Final[Sequence[Place]] = (
+    Place(HOME, "home", "Home", READ),
+    Place("/receive", "scan", "Receive", "receipts:write"),
+    Place("/settings", "gear", "Settings", "admin"),
+)
+LANDING: Final[Mapping[Role, str]] = {
+    "warehouse": "/receive",
+    "approver": "/approvals",
+    "finance": "/refunds",
+    "admin": HOME,
+}
+
+
+def places_for(scopes: frozenset[str], paths: Collection[str]) -> list[Place]:
+    """Return the places that somebody with these scopes may see, as far as their pages are among `paths`."""
+    return [place for place in PLACES if place.path in paths and allows(scopes, place.scope)]
+
+
+def landing_of(role: Role, paths: Collection[str]) -> str:
+    """Return where a person of this role begins: their own work, where its page is among `paths`."""
+    return LANDING[role] if LANDING[role] in paths else HOME

@@ -1,0 +1,16 @@
+"""All pages, and the routes that serve them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from returns_service.web.pages import assets, count, home, receive, sign_in, you
+from returns_service.web.pages.handler import handler_of
+from returns_service.web.pages.page import Page
+
+PAGES: Final[tuple[Page, ...]] = (*sign_in.PAGES, *home.PAGES, *receive.PAGES, *count.PAGES, *you.PAGES)
+
+
+def route_handlers() -> list[Any]:
+    """Return the handlers of all pages and of what they load."""
+    return [*(handler_of(page) for page in PAGES), *assets.HANDLERS, *assets.static_routers()]
