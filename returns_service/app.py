@@ -56,8 +56,13 @@ def database_of(settings: Settings) -> Database:
 
 
 def gateway_of(settings: Settings) -> StripeGateway:
-    """Return the way to Stripe. Raises SettingsError."""
+    """Return the way to Stripe, everything set that `serve` and `worker` need. Raises SettingsError."""
     settings.require_stripe()
+    return open_gateway(settings)
+
+
+def open_gateway(settings: Settings) -> StripeGateway:
+    """Return the way to Stripe with the key that is set. Raises SettingsError."""
     key = settings.stripe_secret_key
     try:
         return StripeGateway(

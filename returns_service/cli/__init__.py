@@ -12,7 +12,7 @@ from click.exceptions import Exit
 from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service import __version__, settings
-from returns_service.cli import operator, people
+from returns_service.cli import doctor, operator, people
 from returns_service.cli.output import json_option, print_rows, run, stop
 from returns_service.domain import policy as policies
 from returns_service.domain import return_machine
@@ -222,6 +222,7 @@ def policy_check(file: Any, as_json: bool) -> None:
 commands.add_command(people.keys)
 commands.add_command(people.users)
 commands.add_command(people.devices)
+commands.add_command(doctor.doctor)
 commands.add_command(operator.desk)
 commands.add_command(operator.reconcile)
 commands.add_command(operator.forget)

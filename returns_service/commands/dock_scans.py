@@ -1,7 +1,7 @@
 """Count at the dock, unit by unit, until the count is done and becomes one receipt.
 
-Each scan has the id that the browser gave it: sent again, it counts nothing and gets the same answer. A unit
-that is on no line, or more than its line expects, is put aside and never refused. All changes of one return's scans are made under
+Each scan has the id that the browser gave it: sent again, it counts nothing and gets the same answer. A unit that is on
+no line, or more than its line expects, is put aside and never refused. All changes of one return's scans are made under
 the return's lock, so two devices can't both count the last unit.
 """
 

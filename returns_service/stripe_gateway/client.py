@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, cast
@@ -42,6 +43,7 @@ from returns_service.stripe_gateway.interface import (
     endpoint_of,
     is_loopback,
     livemode_of,
+    seconds_ahead,
 )
 from returns_service.stripe_gateway.parse import (
     Unreadable,
@@ -52,6 +54,7 @@ from returns_service.stripe_gateway.parse import (
     payment_of,
     refund_of,
 )
+from returns_service.stripe_gateway.permissions import missing_permissions
 
 TIMEOUT_SECONDS = 20.0  # Stripe answers refunds within seconds; a lease of 30 s must outlive the call
 CONNECT_SECONDS = 5.0  # a handshake that takes longer won't succeed; nothing has been sent by then
@@ -93,6 +96,7 @@ class StripeGateway(Gateway):
             raise ValueError("Stripe's address must begin with https:// or http://")
         loopback = is_loopback(parts.hostname)
         self._livemode = livemode_of(secret_key)
+        self._restricted = secret_key.startswith("rk_")
         if self._livemode and parts.scheme == "http" and not loopback:
             raise ValueError("a live Stripe key is never sent over plain http")
         self._timeout_seconds = timeout_seconds
@@ -196,15 +200,23 @@ class StripeGateway(Gateway):
             yield news
 
     async def check(self) -> StripeChecked:
-        """Try the key and list the webhook endpoints; a restricted key may not be allowed to."""
-        account = None
+        """Try the key, what a restricted one may do, and list the webhook endpoints."""
+        response, checked = WireResponse(), StripeChecked(None, self._livemode, api_version=stripe.api_version)
         try:
-            found = await self._ask(self._stripe.accounts.retrieve_current_async)
-            account = str(found.get("id"))
+            account = await self._ask(self._stripe.accounts.retrieve_current_async, None, response)
+            checked = replace(checked, account=str(account.get("id")))
+        except StripeSilent as silence:
+            checked = replace(checked, problem=str(silence))
+        checked = replace(checked, ahead_seconds=seconds_ahead(response.headers.get("date"), time.time()))
+        if response.status not in (200, 403):  # 403: the key is one, but may not see its account
+            return checked
+        if self._restricted:
+            checked = replace(checked, missing=await missing_permissions(self._stripe, self._ask))
+        try:
             endpoints = [endpoint_of(e) async for e in self._all(self._stripe.webhook_endpoints.list_async)]
         except StripeSilent as silence:
-            return StripeChecked(account, self._livemode, problem=str(silence))
-        return StripeChecked(account, self._livemode, tuple(endpoints))
+            return replace(checked, problem=str(silence))
+        return replace(checked, endpoints=tuple(endpoints))
 
     async def take_test_payment(self, amount: int, currency: str, method: str) -> str:
         """Pay `amount` minor units by a test method of Stripe's; return the PaymentIntent's id. Raises StripeSilent."""

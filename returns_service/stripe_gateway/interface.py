@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 from returns_service.domain.stripe_objects import (
@@ -48,6 +49,14 @@ class EndpointSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class MissingPermission:
+    """Something that a restricted key may not do, and Stripe's sentence about it."""
+
+    name: str  # "Refunds: write"
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class StripeChecked:
     """What a doctor wants to know. `problem` is None where account and endpoints could be read."""
 
@@ -55,6 +64,9 @@ class StripeChecked:
     livemode: bool | None  # as the key says
     endpoints: tuple[EndpointSnapshot, ...] = ()
     problem: str | None = None
+    api_version: str | None = None  # that we ask for
+    ahead_seconds: float | None = None  # of our clock before Stripe's `Date`; None where it told none
+    missing: tuple[MissingPermission, ...] = ()
 
 
 class Gateway(Protocol):
@@ -116,3 +128,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def seconds_ahead(date: str | None, now: float) -> float | None:
+    """Return how far `now` (Unix seconds) is ahead of an HTTP `Date`; None where it is none (RFC 9110 5.6.7)."""
+    try:
+        return now - parsedate_to_datetime(date or "").timestamp()
+    except ValueError:
+        return None

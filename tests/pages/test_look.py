@@ -106,6 +106,11 @@ async def you(site: Site, page: Page) -> None:
     await page.goto("/you?did=password")
 
 
+async def health(site: Site, page: Page) -> None:
+    await home_empty(site, page)
+    await page.goto("/settings/health")
+
+
 async def forbidden(site: Site, page: Page) -> None:
     await add_person(site.shop, "finance")
     await site.sign_in(page, "finance@shop.test")
@@ -172,8 +177,8 @@ OPEN: dict[str, Open] = {
     f.__name__: f
     for f in (
         sign_in_page, wrong_password, link_page, link_over, new_device, device_waits, device, home_empty, home, you,
-        forbidden, not_found, offline, receive_empty, receive, receive_nothing, count, count_begun, count_too_many,
-        count_dialog,
+        health, forbidden, not_found, offline, receive_empty, receive, receive_nothing, count, count_begun,
+        count_too_many, count_dialog,
     )
 }  # fmt: skip
 

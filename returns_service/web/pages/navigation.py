@@ -24,7 +24,7 @@ class Place:
 PLACES: Final[Sequence[Place]] = (
     Place(HOME, "home", "Home", READ),
     Place("/receive", "scan", "Receive", "receipts:write"),
-    Place("/settings", "gear", "Settings", "admin"),
+    Place("/settings/health", "gear", "Health", "admin"),
 )
 LANDING: Final[Mapping[Role, str]] = {
     "warehouse": "/receive",

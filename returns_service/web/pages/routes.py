@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from returns_service.web.pages import assets, count, home, receive, sign_in, you
+from returns_service.web.pages import assets, count, health, home, receive, sign_in, you
 from returns_service.web.pages.handler import handler_of
 from returns_service.web.pages.page import Page
 
-PAGES: Final[tuple[Page, ...]] = (*sign_in.PAGES, *home.PAGES, *receive.PAGES, *count.PAGES, *you.PAGES)
+PAGES: Final[tuple[Page, ...]] = (*sign_in.PAGES, *home.PAGES, *receive.PAGES, *count.PAGES, *health.PAGES, *you.PAGES)
 
 
 def route_handlers() -> list[Any]:
