@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner
+from markupsafe import escape
 from pydantic import SecretStr
 from sqlalchemy import text
 
@@ -233,5 +234,5 @@ async def test_admins_see_the_same_lines_as_a_page(sqlite_url: str) -> None:
         assert page.status_code == 200
         assert "All is well" in page.text
         found = await examine(shop.context.settings, shop.context.database, shop.context.gateway)
-        for finding in found:
-            assert finding.name.replace("_", " ").capitalize() in page.text
+        for finding in (one for one in found if one.name not in ("database", "disk")):  # their figures move
+            assert escape(finding.message) in page.text

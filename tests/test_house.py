@@ -103,6 +103,7 @@ def test_the_demo_proves_itself(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
     assert told["proof"]["holds"] is True
+    assert set(told["sign_in"]) == {"warehouse", "approver", "finance", "admin"}
     assert {row["state"] for row in told["proof"]["returns"]} == {"refunded"}
 
 
