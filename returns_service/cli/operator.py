@@ -75,16 +75,15 @@ def reconcile(since: timedelta | datetime, fix: bool, as_json: bool) -> None:
 
 async def _reconciled(loaded: Settings, since: timedelta | datetime, fix: bool, as_json: bool) -> bool:
     from returns_service.app import gateway_of, policy_of, prepare
-    from returns_service.return_case.events import Actor
     from returns_service.worker.reconcile import reconcile as compare
 
-    gateway, by = gateway_of(loaded), Actor("reconcile", policy=policy_of(loaded))
+    gateway, policy = gateway_of(loaded), policy_of(loaded)
     try:
         async with open_database(loaded) as database:
             await prepare(database, loaded)
             begin = database.now() - since if isinstance(since, timedelta) else since
             with progress_bar() as progress:
-                report = await compare(database, gateway, begin, fix=fix, progress=progress, by=by)
+                report = await compare(database, gateway, begin, fix=fix, progress=progress, policy=policy)
             await (print_json if as_json else print_report)(database, report)
             return report.differs
     finally:
@@ -176,14 +175,17 @@ def desk(kind: str | None, limit: int, as_json: bool) -> None:
 
     Example: returns-service desk --kind refund_failed
     """
+    from returns_service.app import policy_of
     from returns_service.queries import desk
     from returns_service.queries.desk_items import show_page
+
+    policy = policy_of(settings.load())
 
     async def look(tx: Tx) -> dict[str, Any]:
         health = await desk.system_health(tx)
         found = await desk.entries(tx, health, limit=limit + 1, kind=kind) or []
         totals = await desk.totals(tx, health)
-        return await show_page(tx, found[:limit], health, totals, has_more=len(found) > limit)
+        return await show_page(tx, policy, found[:limit], health, totals, has_more=len(found) > limit)
 
     page = with_database(look)
     if as_json:
@@ -227,8 +229,8 @@ def forget(order_id: str | None, email: str | None, as_json: bool) -> None:
 
     if (order_id is None) == (email is None):
         stop("Say whom to forget: --order ID or --email ADDRESS")
-    by = Actor("forget", policy=app.policy_of(settings.load()))
-    done = with_database(lambda tx: erasure.forget(tx, by, order_id=order_id, email=email))
+    policy = app.policy_of(settings.load())
+    done = with_database(lambda tx: erasure.forget(tx, Actor("forget"), policy, order_id=order_id, email=email))
     if as_json:
         click.echo(json.dumps(done.shown(), ensure_ascii=False))
         return

@@ -19,8 +19,8 @@ from sqlmodel import col, func, or_, select
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import UNANSWERED
-from returns_service.return_case.case import lock_case
 from returns_service.return_case.events import Actor
+from returns_service.return_case.loader import lock_case
 from returns_service.return_case.transition import record_transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
@@ -64,7 +64,9 @@ class Forgotten:
         }
 
 
-async def forget(tx: Tx, by: Actor, *, order_id: str | None = None, email: str | None = None) -> Forgotten:
+async def forget(
+    tx: Tx, by: Actor, policy: Policy, *, order_id: str | None = None, email: str | None = None
+) -> Forgotten:
     """Redact what is personal in all returns of an order, or of a customer. Safe to do twice; the second finds nothing.
 
     Raises Problem invalid_request unless exactly one is named.
@@ -79,7 +81,7 @@ async def forget(tx: Tx, by: Actor, *, order_id: str | None = None, email: str |
     ordered = chosen.order_by(col(ReturnAuthorization.payment_id), col(ReturnAuthorization.id))
     done = Forgotten()
     for return_id, _ in (await tx.exec(ordered)).all():
-        await _forget_return(tx, by, return_id, done)
+        await _forget_return(tx, by, policy, return_id, done)
     return done
 
 
@@ -88,8 +90,8 @@ def _lower(email: str) -> set[str]:
     return {email.lower(), "".join(c.lower() if c.isascii() else c for c in email)}
 
 
-async def _forget_return(tx: Tx, by: Actor, return_id: str, done: Forgotten) -> None:
-    case = await lock_case(tx, by, return_id)
+async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done: Forgotten) -> None:
+    case = await lock_case(tx, by, policy, return_id)
     row, policy = case.row, case.policy
     words = Words(policy, [row.customer_email or ""])
     before = done.counts.total()

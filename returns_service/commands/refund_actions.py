@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from returns_service.commands import returns
-from returns_service.commands.refund_attempts import begin_generation_again
+from returns_service.commands.refund_attempts import start_generation_by_hand
 from returns_service.commands.refunds import (
     SEND_AGAIN_MINUTES,
     lock_refund,
@@ -18,12 +18,13 @@ from returns_service.commands.refunds import (
 from returns_service.commands.returns import Outside
 from returns_service.commands.stripe_fold import apply_payment, apply_refund, propagate_status
 from returns_service.domain import money, return_machine
+from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.views import Answer, rfc3339, show_payment
-from returns_service.store.database import Tx, lock_refunds
+from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 
 
@@ -49,42 +50,51 @@ def preview(case: ReturnCase) -> Answer:
 
 
 async def retry_refund(
-    tx: Tx, by: Actor, refund_id: str, *, amount: int | None, override_reason: str | None
+    tx: Tx, by: Actor, policy: Policy, refund_id: str, *, amount: int | None, override_reason: str | None
 ) -> tuple[Refund, Payment]:
     """Try a failed refund again, of a return or standalone. Raises Problem."""
-    row = await _named(tx, refund_id)
+    row = await get_refund(tx, refund_id)
     if row.return_id is None:
         return await retry_standalone(tx, by, refund_id, amount=amount, override_reason=override_reason)
-    return await retry(tx, by, row.return_id, refund_id=refund_id, amount=amount, override_reason=override_reason)
+    return await retry(
+        tx, by, policy, row.return_id, refund_id=refund_id, amount=amount, override_reason=override_reason
+    )
 
 
-async def settle_refund_outside(tx: Tx, by: Actor, refund_id: str, asked: Outside) -> tuple[Refund, Payment]:
+async def settle_refund_outside(
+    tx: Tx, by: Actor, policy: Policy, refund_id: str, asked: Outside
+) -> tuple[Refund, Payment]:
     """Record that a failed refund was paid by other means; return the row that says so. Raises Problem."""
-    row = await _named(tx, refund_id)
+    row = await get_refund(tx, refund_id)
     if row.return_id is None:
         if asked.amount not in (None, row.amount):
             raise Problem("amount_exceeds_due", "A refund of no return is settled whole.", due=row.amount)
         return await settle_standalone_outside(
             tx, by, refund_id, method=asked.method, reference=asked.reference, note=asked.note
         )
-    case = await returns.settle_outside(tx, by, row.return_id, asked)
+    case = await returns.settle_outside(tx, by, policy, row.return_id, asked)
     failed = next(refund for refund in case.refunds if refund.id == refund_id)
     return next(refund for refund in case.refunds if refund.id == failed.superseded_by), case.payment
 
 
-async def apply_read(tx: Tx, by: Actor, refund_id: str, seen: PaymentSnapshot | RefundSnapshot, news: int) -> Refund:
-    """Fold what was read of a refund, or of its payment; `news`: their count of news when the read began."""
-    row, payment = await lock_refund(tx, refund_id)
-    if isinstance(seen, RefundSnapshot):
-        await apply_refund(tx, by, payment, seen, observations_at_start=news, of=row.id)
+async def apply_read(
+    tx: Tx, by: Actor, policy: Policy, refund_id: str, read: PaymentSnapshot | RefundSnapshot, observations: int
+) -> Refund:
+    """Fold what was read of a refund, or of its payment.
+
+    `observations`: how often Stripe had told of it when the read began. Raises Problem not_found.
+    """
+    locked, row = await lock_refund(tx, refund_id)
+    if isinstance(read, RefundSnapshot):
+        await apply_refund(locked, by, policy, read, observations_at_start=observations, of=row.id)
     else:
-        await apply_payment(tx, by, payment, seen, observations_at_start=news)
+        await apply_payment(locked, by, policy, read, observations_at_start=observations)
     return row
 
 
-async def cancel_unsent(tx: Tx, by: Actor, refund_id: str) -> tuple[Refund, Payment]:
+async def cancel_unsent(tx: Tx, by: Actor, policy: Policy, refund_id: str) -> tuple[Refund, Payment]:
     """Take back an intent that Stripe knows nothing of. Raises Problem refund_not_cancelable."""
-    row, payment = await lock_refund(tx, refund_id)
+    locked, row = await lock_refund(tx, refund_id)
     before = row.status
     failure = {
         "code": "withdrawn",
@@ -92,8 +102,8 @@ async def cancel_unsent(tx: Tx, by: Actor, refund_id: str) -> tuple[Refund, Paym
         "advice": "Retry it if that was a mistake, or settle it outside.",
     }
     withdraw_unsent(row, tx, failure)
-    await propagate_status(tx, by, payment, row, before)
-    return row, payment
+    await propagate_status(locked, by, policy, row, before)
+    return row, locked.row
 
 
 def check_sendable_again(tx: Tx, row: Refund) -> None:
@@ -112,38 +122,38 @@ def sendable_again_at(row: Refund) -> datetime:
     return possible_at if row.lease_until is None else max(possible_at, row.lease_until)
 
 
-async def send_again(tx: Tx, by: Actor, refund_id: str, reason: str) -> tuple[Refund, Payment]:
+async def send_again(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason: str) -> tuple[Refund, Payment]:
     """Give an unknown refund a new key, on a person's word, after a look-up that found nothing. Raises Problem."""
-    row, payment = await lock_refund(tx, refund_id)
+    locked, row = await lock_refund(tx, refund_id)
     check_sendable_again(tx, row)
-    if payment.disputed:
+    if locked.row.disputed:
         raise Problem("payment_disputed")  # queued it would be held, for ever where the dispute is lost
     before = row.status
-    begin_generation_again(tx, row, reason)
+    start_generation_by_hand(tx, row, reason)
     row.updated_at = tx.now
-    await propagate_status(tx, by, payment, row, before)
-    return row, payment
+    await propagate_status(locked, by, policy, row, before)
+    return row, locked.row
 
 
 async def acknowledge(tx: Tx, by: Actor, refund_id: str, reason: str) -> tuple[Refund, Payment]:
-    """Say what was agreed about a second refund for one intent: it stands as history, and no longer on the desk.
+    """Write down what was agreed about a second refund for one intent: it stays as history and leaves the desk.
 
-    No money moves, and while it is open it goes on being looked at. Raises Problem.
+    No money moves, and while it is open a worker goes on looking at it. Raises Problem.
     """
-    row, payment = await lock_refund(tx, refund_id)
+    locked, row = await lock_refund(tx, refund_id)
     if row.duplicate_of is None:
         raise Problem("refund_not_second")
     if row.superseded_at is not None:
         raise Problem("refund_superseded", "It was acknowledged already.", superseded_by=None)
     row.superseded_at = row.updated_at = tx.now
     row.note = reason
-    said = {"acknowledged": row.id, "reason": reason}
-    shown = show_payment(payment, await lock_refunds(tx, payment.id))
-    await record(tx, by, "payment.updated", refund=row, payment=payment, data={**said, "object": shown})
-    return row, payment
+    data = {"acknowledged": row.id, "reason": reason, "object": show_payment(locked.row, locked.refunds)}
+    await record(tx, by, "payment.updated", refund=row, payment=locked.row, data=data)
+    return row, locked.row
 
 
-async def _named(tx: Tx, refund_id: str) -> Refund:
+async def get_refund(tx: Tx, refund_id: str) -> Refund:
+    """Return a refund, to look at. Raises Problem not_found."""
     row = await tx.get(Refund, refund_id)
     if row is None:
         raise Problem("not_found", f"There is no refund {refund_id}.")

@@ -10,12 +10,13 @@ from typing import Any
 from sqlalchemy import delete
 from sqlmodel import col, func, select
 
-from returns_service.commands.webhook_deliveries import BY_A_PERSON, deliver_alone, disable, send_again
+from returns_service.commands.webhook_deliveries import deliver_alone, disable, send_again
 from returns_service.domain.problems import Problem
 from returns_service.domain.webhook_signature import OLD_SECRET_SIGNS, SECRET_BYTES, secret_of
 from returns_service.return_case.event_feed import last_position, place_events
 from returns_service.return_case.events import PING, Actor, record
 from returns_service.return_case.views import Answer, rfc3339
+from returns_service.return_case.waiting import describe_disabled
 from returns_service.store.database import Tx, select_for_update
 from returns_service.store.tables import Delivery, Event, WebhookEndpoint
 
@@ -61,9 +62,10 @@ async def update_endpoint(tx: Tx, by: Actor, endpoint_id: str, changes: Mapping[
         row.url = changes["url"]
     status = changes.get("status") or row.status
     if status == "disabled" and row.status == "enabled":
-        await disable(tx, row, f"{BY_A_PERSON}{by.actor}.")
+        await disable(tx, row, "person", by.actor)
     elif status == "enabled" and row.status == "disabled":
-        row.status, row.disabled_at, row.disabled_reason = "enabled", None, None
+        row.status, row.disabled_at = "enabled", None
+        row.disabled_by = row.disabled_detail = row.disabled_reason = None
         row.position = max(row.position, await _long_ago(tx))
         await send_again(tx, row, dead=True)
     elif status == "enabled" and moved:
@@ -133,7 +135,8 @@ def show_endpoint(row: WebhookEndpoint, now: datetime, secret: str | None = None
         "description": row.description,
         "status": row.status,
         "disabled_at": rfc3339(row.disabled_at),
-        "disabled_reason": row.disabled_reason,
+        "disabled_by": row.disabled_by,
+        "disabled_reason": describe_disabled(row),
         "old_secrets_until": [rfc3339(until) for until in _until(row) if until > now],
     }
     return shown | ({"secret": secret} if secret is not None else {})

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from transitions import Machine, MachineError
+from transitions import Machine
 
 from returns_service.domain.problems import Problem
 
@@ -279,25 +279,28 @@ def _as_if_asked(facts: Facts) -> dict[str, Facts]:
     return {t: overriding if t in ("approve", "cancel") else given for t in PUBLIC}
 
 
+def check_edge(trigger: str, state: str, facts: Facts) -> None:
+    """Raise Problem invalid_transition unless an edge of `trigger` leaves `state`."""
+    if not edges(trigger, state):
+        detail = f"A return that is {state} can't take {trigger}."
+        allowed = available(state, facts)
+        raise Problem("invalid_transition", detail, state=state, trigger=trigger, allowed=allowed)
+
+
+def check(trigger: str, state: str, facts: Facts) -> None:
+    """Raise the Problem that bars `trigger` in `state`, if any; nothing changes."""
+    check_edge(trigger, state, facts)
+    if barring := unmet(trigger, state, facts):
+        guard_ = barring[0]
+        raise Problem(guard_.code, guard_.reason, state=state, trigger=trigger, **_figures(guard_, facts))
+
+
 def fire(trigger: str, row: HasState, facts: Facts) -> str:
     """Move `row.state` along `trigger`; return the new state. Raises Problem, `row` untouched."""
-    before = row.state
-    try:
-        moved = MACHINE.events[trigger].trigger(row, facts)
-    except MachineError:
-        moved = None
-    if moved:
-        return row.state
-    if moved is None:
-        raise Problem(
-            "invalid_transition",
-            f"A return that is {before} can't take {trigger}.",
-            state=before,
-            trigger=trigger,
-            allowed=available(before, facts),
-        )
-    barring = unmet(trigger, before, facts)[0]
-    raise Problem(barring.code, barring.reason, state=before, trigger=trigger, **_figures(barring, facts))
+    check(trigger, row.state, facts)
+    if not MACHINE.events[trigger].trigger(row, facts):
+        raise LookupError(f"No edge of {trigger} from {row.state} leads anywhere with {facts}.")
+    return row.state
 
 
 def _figures(barring: Guard, facts: Facts) -> dict[str, Any]:

@@ -17,10 +17,8 @@ from sqlalchemy import BigInteger, and_, case, cast, func, literal, literal_colu
 from sqlalchemy.orm import defer
 from sqlmodel import col
 
-from returns_service.commands.refund_attempts import NOT_THERE, STUCK_AFTER
-from returns_service.commands.stripe_fold import BALANCE_TOO_LOW
 from returns_service.commands.stripe_inbox import ON_THE_DESK_AFTER
-from returns_service.commands.webhook_deliveries import BY_A_PERSON
+from returns_service.domain.refund_attempt import STUCK_AFTER
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, WAITING
 from returns_service.store.columns import Utc
 from returns_service.store.database import Tx
@@ -128,7 +126,11 @@ def _status(*words: str) -> Any:
 
 HELD = and_(col(Payment.disputed), col(Refund.status) == "queued")  # by a dispute: due, and not to be sent
 LOST = func.coalesce(col(Payment.dispute)["status"].as_string(), "") == "lost"
-MISSING_AT_STRIPE = func.coalesce(col(Refund.waits_for), "").endswith(NOT_THERE, autoescape=True)
+# A sentence that an older release wrote stands for no code of ours.
+WAITS_FOR = case(
+    (col(Refund.waits_for).is_not(None), "unknown_reason"), else_=func.coalesce(col(Refund.waiting_code), "")
+)
+MISSING_AT_STRIPE = WAITS_FOR.in_(("payment_missing", "refund_missing"))
 UNRESOLVED = and_(
     _status(*ENDED),
     col(Refund.superseded_at).is_(None),
@@ -270,11 +272,11 @@ def _standing_still(tx: Tx, health: SystemHealth) -> Sequence[Any]:
 
 def _of_refunds(tx: Tx) -> Sequence[Any]:
     changed, decided = col(Refund.updated_at), col(Refund.created_at)
-    asked_for_now = and_(col(Refund.generation) > 1, col(Refund.waits_for).is_not(None))  # Stripe said: not yet
+    refused_for_now = WAITS_FOR == "refused_for_now"
     unsent = and_(_status("queued", "submitted"), col(Refund.attempts) > 0, ~col(Payment.disputed))
-    late = or_(decided <= tx.now - UNSENT_FOR, asked_for_now, MISSING_AT_STRIPE)
+    late = or_(decided <= tx.now - UNSENT_FOR, refused_for_now, MISSING_AT_STRIPE)
     stuck = or_(col(Refund.failures_in_a_row) >= STUCK_AFTER, col(Refund.lookups_only), MISSING_AT_STRIPE)
-    pending = or_(changed <= tx.now - PENDING_FOR, col(Refund.waits_for) == BALANCE_TOO_LOW)
+    pending = or_(changed <= tx.now - PENDING_FOR, WAITS_FOR == "balance_too_low")
     return [
         _refund("refund_unknown", func.coalesce(col(Refund.first_attempt_at), decided))
         .where(_status("unknown"), stuck),
@@ -369,7 +371,7 @@ def _of_others(health: SystemHealth) -> Sequence[Any]:
             col(StripeEvent.next_attempt_at).is_not(None), col(StripeEvent.attempts) >= ON_THE_DESK_AFTER
         ),
         _entry("webhook_disabled", col(WebhookEndpoint.disabled_at), endpoint_id, endpoint_id=endpoint_id).where(
-            col(WebhookEndpoint.status) == "disabled", ~col(WebhookEndpoint.disabled_reason).startswith(BY_A_PERSON)
+            col(WebhookEndpoint.status) == "disabled", func.coalesce(col(WebhookEndpoint.disabled_by), "") != "person"
         ),
     ]
     if health.last_run is not None:

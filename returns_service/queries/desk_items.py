@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from returns_service.commands.refund_actions import sendable_again_at
-from returns_service.commands.refund_attempts import NOT_THERE
-from returns_service.commands.stripe_fold import BALANCE_TOO_LOW
 from returns_service.domain import return_machine
+from returns_service.domain.policy import Policy
 from returns_service.domain.return_machine import Facts
 from returns_service.queries.desk import DeskEntry, DeskTotal, SystemHealth
 from returns_service.return_case.case import ReturnCase, is_unsent
-from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.views import Answer, rfc3339, show_failure
+from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
@@ -64,11 +63,17 @@ def show_entry(tx: Tx, entry: DeskEntry, health: SystemHealth, undecided: Return
 
 
 async def show_page(
-    tx: Tx, found: Sequence[DeskEntry], health: SystemHealth, sums: Sequence[DeskTotal], *, has_more: bool
+    tx: Tx,
+    policy: Policy,
+    found: Sequence[DeskEntry],
+    health: SystemHealth,
+    sums: Sequence[DeskTotal],
+    *,
+    has_more: bool,
 ) -> Answer:
     """Return a page of the desk as it is answered, with how many things of each kind there are in all."""
     undecided = [entry.subject for entry in found if entry.kind == "return_to_decide"]
-    cases = {case.row.id: case for case in await load_cases(tx, Actor("desk"), undecided)} if undecided else {}
+    cases = {case.row.id: case for case in await load_cases(tx, policy, undecided)} if undecided else {}
     return {
         "object": "list",
         "url": "/v1/desk",
@@ -136,7 +141,7 @@ def _refund_unknown(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Said:
     again = ["send_again"] if possible else []
     return Said(
         "stored_error" if refund.lookups_only else "no_answer",
-        refund.waits_for or "The money may or may not have moved; nobody knows yet.",
+        describe_waiting(refund) or "The money may or may not have moved; nobody knows yet.",
         "Look for it in Stripe's Dashboard. It is looked for again by itself; send it again only if Stripe's support "
         "says it was never made.",
         ["check", *again],
@@ -145,7 +150,7 @@ def _refund_unknown(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Said:
 
 def _refund_missing(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     refund, _payment = _of_refund(entry)
-    return Said("refund_missing", refund.waits_for or f"Stripe doesn't know it: {NOT_THERE}", OTHER_ACCOUNT)
+    return Said("refund_missing", describe_waiting(refund) or WAITING["refund_missing"], OTHER_ACCOUNT)
 
 
 def _refund_failed(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
@@ -262,8 +267,8 @@ def _return_to_decide(case: ReturnCase) -> Said:
 
 def _refund_unsent(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     refund, _payment = _of_refund(entry)
-    message = refund.waits_for or "Stripe has not taken it yet; nothing has moved."
-    gone = message.endswith(NOT_THERE)
+    message = describe_waiting(refund) or "Stripe has not taken it yet; nothing has moved."
+    gone = waiting_code(refund) == "payment_missing"
     advice = OTHER_ACCOUNT if gone else "It is sent again by itself. Do what the message says, or cancel it."
     code = "payment_missing" if gone else "not_taken"
     return Said(code, message, advice, ["cancel"] if is_unsent(refund) else [])
@@ -297,7 +302,7 @@ def _webhook_disabled(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
         raise LookupError(f"{entry.id} is an endpoint and came without it")
     return Said(
         "webhook_endpoint_disabled",
-        f"{endpoint.id} is told nothing any more. {endpoint.disabled_reason}",  # not its URL: that may hold a token
+        f"{endpoint.id} is told nothing any more. {describe_disabled(endpoint)}",  # not its URL: that may hold a token
         f'POST {{"status": "enabled"}} to /v1/webhook_endpoints/{endpoint.id} once it works: it is sent all it missed.',
     )
 
@@ -306,7 +311,7 @@ def _refund_requires_action(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     refund, _payment = _of_refund(entry)
     return Said(
         "customer_must_act",
-        refund.waits_for or "The customer has to act.",
+        describe_waiting(refund) or "The customer has to act.",
         "Remind the customer of Stripe's e-mail: without an answer within 45 days Stripe cancels the refund. "
         "Or cancel it, and pay another way.",
         ["check", "cancel"],
@@ -315,10 +320,10 @@ def _refund_requires_action(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
 
 def _refund_pending(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     refund, _payment = _of_refund(entry)
-    too_low = refund.waits_for == BALANCE_TOO_LOW
+    too_low = waiting_code(refund) == "balance_too_low"
     return Said(
         "balance_too_low" if too_low else "bank_slow",
-        refund.waits_for or "The bank is processing it.",
+        describe_waiting(refund) or "The bank is processing it.",
         "Top up the Stripe balance; it is sent then by itself."
         if too_low
         else "Banks take 5 to 10 business days. Ask Stripe's support about it, and tell the customer.",

@@ -5,10 +5,9 @@ Who listens is told from the feed, after the commit (`deliveries.py`): no reques
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event, Payment, Refund, ReturnAuthorization
 
@@ -31,11 +30,13 @@ PING = "ping"  # a test of one endpoint: in the history, but nobody else is told
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks (`key_…`, `usr_…`, `stripe`, `worker`), in which request, under which policy in force."""
+    """The actor of an event (`key_…`, `usr_…`, `stripe`, `worker`, `policy`), and the request it acted in."""
 
     actor: str
     request_id: str | None = None
-    policy: Policy = field(default=DEFAULT)
+
+
+NOBODY = Actor("")  # of what is only looked at
 
 
 async def record(

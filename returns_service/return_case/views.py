@@ -7,7 +7,9 @@ from typing import Any
 
 from returns_service.domain.policy import to_dict
 from returns_service.domain.refund_status import OPEN
-from returns_service.return_case.case import ReturnCase, counted, refundable
+from returns_service.return_case.case import ReturnCase, counted
+from returns_service.return_case.locked_payment import refundable
+from returns_service.return_case.waiting import describe_waiting, waiting_code
 from returns_service.store.tables import Event, Payment, Receipt, ReceiptLine, Refund, UndeclaredItem
 
 Answer = dict[str, Any]
@@ -122,7 +124,8 @@ def show_refund(refund: Refund, payment: Payment) -> Answer:
         "generation": refund.generation,
         "first_attempt_at": rfc3339(refund.first_attempt_at),
         "next_attempt_at": rfc3339(refund.next_attempt_at),
-        "waits_for": refund.waits_for,
+        "waiting_code": waiting_code(refund),
+        "waits_for": describe_waiting(refund),
         "superseded_by": refund.superseded_by,
         "superseded_at": rfc3339(refund.superseded_at),
         "duplicate_of": refund.duplicate_of,

@@ -14,19 +14,18 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import event, make_url, select, text
+from sqlalchemy import event, make_url, text
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.ext.asyncio import AsyncSession as SessionOfSqlalchemy
-from sqlmodel import SQLModel, col
+from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from returns_service.store.clock import Now, SharedClock, elapsed, machine_time
 from returns_service.store.ids import Ids
-from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=SQLModel)
@@ -236,37 +235,10 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, OSError)  # a stopped PostgreSQL takes its socket's file away: FileNotFoundError too
 
 
-async def lock_payment(tx: Tx, payment_id: str) -> Payment:
-    """Return the payment, locked to the end of `tx`. Always the first lock. Raises NoResultFound."""
-    tx.locked_payments.add(payment_id)
-    return (await select_for_update(tx, select(Payment).where(col(Payment.id) == payment_id), Payment))[0]
-
-
-async def lock_refunds(tx: Tx, payment_id: str) -> list[Refund]:
-    """Return all refunds of a locked payment, oldest first, locked too (a worker's claim may hold one a moment).
-
-    Locked once, they can't change but by this transaction, so they are read once: who adds one appends it.
-    """
-    held: dict[str, list[Refund]] = tx.info.setdefault("refunds", {})
-    if payment_id not in held:
-        chosen = select(Refund).where(col(Refund.payment_id) == payment_id).order_by(col(Refund.id))
-        held[payment_id] = list(await select_for_update(tx, chosen, Refund))
-    return held[payment_id]
-
-
-async def lock_return(tx: Tx, return_id: str) -> ReturnAuthorization:
-    """Return the return, locked; its payment must be locked before. Raises NoResultFound."""
-    held: dict[str, ReturnAuthorization] = tx.info.setdefault("returns", {})
-    if return_id not in held:
-        chosen = select(ReturnAuthorization).where(col(ReturnAuthorization.id) == return_id)
-        held[return_id] = (await select_for_update(tx, chosen, ReturnAuthorization))[0]
-    return held[return_id]
-
-
-async def select_for_update(tx: Tx, chosen: Any, _kind: type[Row]) -> Sequence[Row]:
-    """Return the chosen rows as they are now, locked to the end of `tx`."""
+async def select_for_update(tx: Tx, chosen: Any, kind: type[Row]) -> Sequence[Row]:
+    """Return the chosen rows of `kind` as they are now, locked to the end of `tx`; nothing joined is locked."""
     await tx.flush()  # or a row changed in here would be read back as it was
-    statement = chosen.with_for_update(key_share=True).execution_options(populate_existing=True)
+    statement = chosen.with_for_update(key_share=True, of=kind).execution_options(populate_existing=True)
     rows: Sequence[Row] = (await tx.execute(statement)).scalars().all()
     return rows
 

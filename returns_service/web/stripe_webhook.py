@@ -28,14 +28,14 @@ async def stripe_webhook(request: Request[Any, Any, Any]) -> Response[dict[str, 
     secrets = [secret.get_secret_value() for secret in context.settings.stripe_webhook_secret]
     signature = request.headers.get("stripe-signature")
     try:
-        news = read_webhook(await request.body(), signature, secrets, now=context.database.now().timestamp())
+        event = read_webhook(await request.body(), signature, secrets, now=context.database.now().timestamp())
     except InvalidSignature as error:
         context.metrics.webhooks.labels("invalid_signature").inc()
         log.warning("webhook.refused", reason=error.reason)
         raise Problem("invalid_signature", error.reason) from None
-    by = Actor("stripe", request_id_of(request), context.policy)
+    by = Actor("stripe", request_id_of(request))
     livemode = context.settings.livemode
-    outcome = await context.database.run(lambda tx: receive(tx, by, news, livemode=livemode))
+    outcome = await context.database.run(lambda tx: receive(tx, by, context.policy, event, livemode=livemode))
     context.metrics.webhooks.labels(outcome).inc()
-    log.info("webhook.received", stripe_event=news.id, type=news.type, outcome=outcome)
+    log.info("webhook.received", stripe_event=event.id, type=event.type, outcome=outcome)
     return Response({"received": True, "outcome": outcome})

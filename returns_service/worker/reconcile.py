@@ -29,9 +29,11 @@ from returns_service.commands.reconciliation import (
     note_information,
     stand_of,
 )
-from returns_service.commands.stripe_fold import REFUND_ID, find_payment_id
+from returns_service.commands.stripe_fold import REFUND_ID
+from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot
 from returns_service.return_case.events import Actor
+from returns_service.return_case.locked_payment import find_payment_id
 from returns_service.store.database import Database, Tx, insert_ignore
 from returns_service.store.tables import Payment, ReconciliationRun, Refund, Sweep
 from returns_service.stripe_gateway import Gateway, StripeSilent
@@ -76,6 +78,7 @@ async def reconcile(
     fix: bool,
     progress: Progress = nobody,
     by: Actor = BY,
+    policy: Policy = DEFAULT,
     sweep: str | None = None,
 ) -> Report:
     """Compare all refunds since with Stripe's, go on with an interrupted run first. `fix`: repair what is safe.
@@ -85,13 +88,13 @@ async def reconcile(
     since = max(since, BEFORE_STRIPE)  # a time before 1970 Stripe refuses, and one before 1000 SQLite can't keep
     run = await db.run(lambda tx: runs.begin_or_resume(tx, by, since, fix=fix))
     try:
-        return Report(await Comparison(db, gateway, by, run, progress, sweep).finish())
+        return Report(await Comparison(db, gateway, by, policy, run, progress, sweep).finish())
     except BaseException:
         await db.run(lambda tx: runs.release(tx, run.id))
         raise
 
 
-async def reconcile_daily(db: Database, gateway: Gateway, by: Actor) -> Report | None:
+async def reconcile_daily(db: Database, gateway: Gateway, by: Actor, policy: Policy) -> Report | None:
     """Compare, once a day over all workers; None where it is not yet time. Nothing is repaired unasked."""
 
     async def work(tx: Tx) -> bool:
@@ -110,7 +113,9 @@ async def reconcile_daily(db: Database, gateway: Gateway, by: Actor) -> Report |
     if not await db.run(work):
         return None
     try:
-        report = await reconcile(db, gateway, db.now() - WINDOW, fix=False, by=by, sweep="reconciliation")
+        report = await reconcile(
+            db, gateway, db.now() - WINDOW, fix=False, by=by, policy=policy, sweep="reconciliation"
+        )
     except BaseException as error:
         await db.run(lambda tx: ended(tx, RESUME_SECONDS))
         if not isinstance(error, StripeSilent):
@@ -131,6 +136,7 @@ class Comparison:
     db: Database
     gateway: Gateway
     by: Actor
+    policy: Policy
     run: ReconciliationRun
     progress: Progress
     sweep: str | None
@@ -272,7 +278,7 @@ class Comparison:
             async def work(
                 tx: Tx, name: Named = whole, read: PaymentSnapshot | None = read, stood: Stood = stood
             ) -> None:
-                await examine(tx, self.by, self.run.id, name, read, stood, fix=self.run.fix)
+                await examine(tx, self.by, self.policy, self.run.id, name, read, stood, fix=self.run.fix)
 
             await self.db.run(work)
 

@@ -15,6 +15,7 @@ from sqlalchemy import event, update
 
 from returns_service.cli import operator
 from returns_service.commands import stripe_inbox
+from returns_service.domain.policy import DEFAULT
 from returns_service.domain.stripe_objects import StripeEventData
 from returns_service.queries.desk import KINDS
 from returns_service.return_case.events import Actor
@@ -133,7 +134,7 @@ async def test_a_longer_desk_needs_no_more_queries(shop: Shop) -> None:
 async def with_a_hostile_event(shop: Shop) -> None:
     now = shop.context.database.now()
     news = StripeEventData("evt_1", "refund.updated", now, False, None, None, "{}", unreadable=HOSTILE)
-    await shop.context.database.run(lambda tx: stripe_inbox.receive(tx, Actor("stripe"), news, livemode=False))
+    await shop.context.database.run(lambda tx: stripe_inbox.receive(tx, Actor("stripe"), DEFAULT, news, livemode=False))
     async with shop.context.database.transaction() as tx:
         await tx.execute(update(StripeEvent).values(attempts=5))
 
@@ -271,7 +272,7 @@ async def test_every_figure_that_the_readme_alerts_on_is_served(shop: Shop) -> N
     """Served is a value, with the labels that the README names, once each thing has happened once."""
     context, by = shop.context, Actor("worker")
     await shop.client.post("/webhooks/stripe", content=b"{}")
-    await pull_missed_events(context.database, context.gateway, by, livemode=False)
+    await pull_missed_events(context.database, context.gateway, by, DEFAULT, livemode=False)
     await reconcile(context.database, context.gateway, context.database.now() - timedelta(days=1), fix=False)
     table = README.read_text(encoding="utf-8").partition("<!-- alerts -->")[2].partition("<!-- end -->")[0]
     named = re.findall(r"^\| `(returns_[^`]+)` \|", table, flags=re.MULTILINE)

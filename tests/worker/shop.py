@@ -11,6 +11,7 @@ import httpx
 from sqlmodel import col, select
 
 from returns_service.commands import receipts, returns, stripe_fold, stripe_inbox
+from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.stripe_objects import PaymentSnapshot
 from returns_service.queries import desk
 from returns_service.queries.desk_items import show_page
@@ -52,6 +53,8 @@ class Wire(httpx.AsyncBaseTransport):
 
 class Shop:
     """What a test drives: payments, returns, parcels, the worker, Stripe's mail and the clock."""
+
+    policy: Policy = DEFAULT  # in force
 
     def __init__(self, url: str) -> None:
         self.time = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -96,9 +99,9 @@ class Shop:
         asked = returns.NewReturn(order_id, "usd", lines, **{"reason": "too_small", **more})
 
         async def work(tx: Any) -> str:
-            payment = await stripe_fold.adopt_payment(tx, Actor("stripe"), seen)
-            case = await returns.create(tx, BY, payment, asked)
-            await returns.approve(tx, BY, case.row.id, note=None, override_reason=None)
+            locked = await stripe_fold.adopt_payment(tx, Actor("stripe"), self.policy, seen)
+            case = await returns.create(locked, BY, self.policy, asked)
+            await returns.approve(tx, BY, self.policy, case.row.id, note=None, override_reason=None)
             return case.row.id
 
         return await self.db.run(work)
@@ -106,13 +109,13 @@ class Shop:
     async def count(self, return_id: str, units: int = 1, scan_id: str | None = None) -> dict[str, Any]:
         """Count units at the dock; return the return as it is then."""
         counts = [receipts.Count(units, "new", sku="SHIRT")]
-        await self.db.run(lambda tx: receipts.receive(tx, BY, return_id, counts, [], scan_id))
+        await self.db.run(lambda tx: receipts.receive(tx, BY, self.policy, return_id, counts, [], scan_id))
         return await self.seen(return_id)
 
     async def seen(self, return_id: str) -> dict[str, Any]:
         """Return a return as the API shows it."""
         async with self.db.reading() as tx:
-            return show_return(await load_case(tx, BY, return_id))
+            return show_return(await load_case(tx, self.policy, return_id))
 
     async def work(self) -> None:
         """Let the worker send what is due."""
@@ -126,7 +129,9 @@ class Shop:
             news = read_webhook(
                 body, signature_of(body, SECRET, self.time.timestamp()), [SECRET], now=self.time.timestamp()
             )
-            await self.db.run(partial(stripe_inbox.receive, by=Actor("stripe"), news=news, livemode=False))
+            await self.db.run(
+                partial(stripe_inbox.receive, by=Actor("stripe"), policy=self.policy, event=news, livemode=False)
+            )
             self.ledger.delivered(mail)
 
     def lose_mail(self) -> None:
@@ -156,7 +161,7 @@ class Shop:
             health = await desk.system_health(tx)
             found = await desk.entries(tx, health, limit=100, kind=kind)
             assert found is not None
-            return await show_page(tx, found, health, await desk.totals(tx, health), has_more=False)
+            return await show_page(tx, self.policy, found, health, await desk.totals(tx, health), has_more=False)
 
     async def waiting(self) -> list[tuple[str, str, list[str]]]:
         """Return what is on the desk: kinds, codes and what can be done."""

@@ -20,6 +20,7 @@ from returns_service.commands.webhook_endpoints import (
     show_endpoint,
     update_endpoint,
 )
+from returns_service.domain.policy import DEFAULT
 from returns_service.domain.webhook_signature import Attempt
 from returns_service.return_case.views import show_event
 from returns_service.store.delivery_claims import DELIVERY_LEASE_SECONDS
@@ -454,7 +455,7 @@ async def test_deliveries_hold_nothing_of_a_person_and_send_what_is_left_of_an_e
     assert "anna" not in repr([row.model_dump() for row in await to.deliveries()])
     to.arrived.clear()
     to.answers.clear()
-    await shop.db.run(lambda tx: forget(tx, BY, order_id="order_1"))
+    await shop.db.run(lambda tx: forget(tx, BY, DEFAULT, order_id="order_1"))
     shop.advance(timedelta(hours=6).total_seconds())
     await to.work()
     mine: list[Any] = [call for call in to.arrived if call.event["return"] == return_id]

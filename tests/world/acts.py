@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 from returns_service.commands import stripe_inbox
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
+from returns_service.domain.refund_attempt import REFUND_LEASE_SECONDS
 from returns_service.domain.webhook_signature import secret_of
 from returns_service.return_case.events import Actor
-from returns_service.store.claims import REFUND_LEASE_SECONDS
 from returns_service.store.tables import WebhookEndpoint
 from returns_service.stripe_gateway import read_webhook
 from returns_service.stripe_simulator import Outgoing, Request, play, signature_of
@@ -78,7 +78,7 @@ class Desk:
         """Do what is wished, once."""
         self.asked += 1
         operation, context = OPERATIONS[wish.operation], self.stage.context
-        by = Actor(wish.actor, f"req_{self.asked}", context.policy)
+        by = Actor(wish.actor, f"req_{self.asked}")
         try:
             body = validate(operation.body or Empty, dict(wish.body))
             call = OperationCall(context, by, wish.path, Query(), body)
@@ -130,8 +130,8 @@ async def take_news(stage: Stage, mail: Outgoing, policy: Policy) -> str:
     """Receive one webhook."""
     body, now = stage.ledger.body_of(mail), stage.clock.unix()
     news = read_webhook(body, signature_of(body, SECRET, now), [SECRET], now=now)
-    by = Actor("stripe", policy=policy)
-    return await stage.db.run(lambda tx: stripe_inbox.receive(tx, by, news, livemode=False))
+    by = Actor("stripe")
+    return await stage.db.run(lambda tx: stripe_inbox.receive(tx, by, policy, news, livemode=False))
 
 
 async def listen(stage: Stage) -> str:
@@ -156,11 +156,11 @@ async def tell(stage: Stage) -> str:
 
 async def sweep(stage: Stage, policy: Policy) -> str:
     """Do the janitor's round."""
-    by = Actor("worker", policy=policy)
-    again = await maintenance.refold_event(stage.db, by, livemode=False)
-    read = await maintenance.reread_payment(stage.db, stage.gateway, by)
-    barred = await maintenance.retry_follow_up(stage.db, by)
-    pulled = await missed_events.pull_missed_events(stage.db, stage.gateway, by, livemode=False)
+    by = Actor("worker")
+    again = await maintenance.refold_event(stage.db, by, policy, livemode=False)
+    read = await maintenance.reread_payment(stage.db, stage.gateway, by, policy)
+    barred = await maintenance.retry_follow_up(stage.db, by, policy)
+    pulled = await missed_events.pull_missed_events(stage.db, stage.gateway, by, policy, livemode=False)
     if pulled:
         stage.kernel.meet("a lost webhook's event pulled")
     done = [f"{pulled} events pulled"] if pulled else []

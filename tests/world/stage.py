@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
 
 from returns_service.commands import stripe_inbox
+from returns_service.domain.policy import Policy
 from returns_service.domain.stripe_objects import StripeEventData
 from returns_service.return_case.events import Actor
 from returns_service.settings import Settings
@@ -235,11 +236,11 @@ class Stage:
         self.loop.close()
 
     def _fold_or_raise(self, fold: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
-        async def folded(tx: Tx, by: Actor, news: StripeEventData, *, livemode: bool) -> str:
+        async def folded(tx: Tx, by: Actor, policy: Policy, news: StripeEventData, *, livemode: bool) -> str:
             if news.id in self.poisoned:
                 self.kernel.meet("a fold that raised")
                 raise ValueError("a bug of ours")
-            return await fold(tx, by, news, livemode=livemode)
+            return await fold(tx, by, policy, news, livemode=livemode)
 
         return folded
 

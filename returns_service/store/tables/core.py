@@ -219,7 +219,9 @@ class Refund(SQLModel, table=True):
     stripe_created_at: datetime | None = utc(nullable=True)  # its place in Stripe's list: what a comparison goes by
     failure: dict[str, Any] | None = json_or_null()
     arrival: dict[str, Any] | None = json_or_null()
-    waits_for: str | None = None  # pending_reason, or what the customer must do
+    waiting_code: str | None = None  # what it waits for, as a code; `return_case/waiting.py` makes the sentence
+    waiting_detail: str | None = None  # what the sentence quotes
+    waits_for: str | None = None  # a sentence that a release before these codes wrote
     # how it ended otherwise
     superseded_at: datetime | None = utc(nullable=True)
     superseded_by: str | None = Field(default=None, foreign_key="refund.id")

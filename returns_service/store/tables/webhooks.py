@@ -30,7 +30,9 @@ class WebhookEndpoint(SQLModel, table=True):
     position: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     status: str = "enabled"
     disabled_at: datetime | None = utc(nullable=True)
-    disabled_reason: str | None = None
+    disabled_by: str | None = None  # person | http_gone | nothing_arrived
+    disabled_detail: str | None = None  # who it was, or the last error
+    disabled_reason: str | None = None  # a sentence that a release before these codes wrote
     created_at: datetime = utc()
 
 

@@ -91,7 +91,7 @@ def _call(operation: Operation, request: AnyRequest, key: ApiKey) -> OperationCa
     known = (*operation.parameters, *(WINDOW if operation.answer.endswith("_list") else ()))
     return OperationCall(
         context=context_of(request),
-        by=Actor(key.id, request_id_of(request), context_of(request).policy),
+        by=Actor(key.id, request_id_of(request)),
         path={name: _checked_id(value) for name, value in request.path_params.items()},
         query=read_query(request.scope["query_string"], known, operation.expandable),
         body=Empty(),

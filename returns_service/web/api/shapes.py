@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from returns_service.commands.receipts import DECISIONS, DISPOSITIONS
 from returns_service.commands.returns import METHODS
 from returns_service.commands.webhook_deliveries import STATUSES as DELIVERY_STATUSES
-from returns_service.commands.webhook_deliveries import SUBSCRIBABLE
+from returns_service.commands.webhook_deliveries import SUBSCRIBABLE, DisabledBy
 from returns_service.domain.policy import CONDITIONS
 from returns_service.domain.problems import PROBLEMS
+from returns_service.domain.refund_attempt import WaitingCode
 from returns_service.domain.refund_status import STATUSES
 from returns_service.domain.return_machine import PUBLIC, STATES
 from returns_service.queries.desk import KINDS
@@ -41,7 +42,8 @@ def amount(said: str) -> Schema:
 def maybe(shape: Schema) -> Schema:
     """Return a shape that may be null."""
     if isinstance(shape.get("type"), str):
-        return {**shape, "type": [shape["type"], "null"]}
+        enum = {"enum": [*shape["enum"], None]} if "enum" in shape else {}
+        return {**shape, **enum, "type": [shape["type"], "null"]}
     return {"anyOf": [shape, {"type": "null"}]}
 
 
@@ -135,7 +137,8 @@ SHAPES: dict[str, Schema] = {
         source=one_of(("return", "standalone", "external")), method=maybe({"enum": [*METHODS, None]}),
         reference=maybe(TEXT), stripe_refund=maybe(TEXT), failure=maybe(ref("refund_failure")),
         breakdown=listed(ref("breakdown_row")), attempts=COUNT, generation=COUNT, first_attempt_at=maybe(TIME),
-        next_attempt_at=maybe(TIME), waits_for=maybe(TEXT), superseded_by=maybe(an_id("rfd")),
+        next_attempt_at=maybe(TIME), waiting_code=maybe(one_of(get_args(WaitingCode))),
+        waits_for=maybe(TEXT), superseded_by=maybe(an_id("rfd")),
         superseded_at=maybe(TIME), duplicate_of=maybe(an_id("rfd")), arrival=maybe(ref("arrival")), metadata=LABELS,
     ),
     "refund_failure": {
@@ -214,7 +217,7 @@ SHAPES: dict[str, Schema] = {
         "Where somebody wants to be told (https://www.standardwebhooks.com).",
         id=an_id("whe"), object=the("webhook_endpoint"), created=TIME, url=TEXT, events=listed(one_of(SUBSCRIBABLE)),
         description=maybe(TEXT), status=one_of(("enabled", "disabled")), disabled_at=maybe(TIME),
-        disabled_reason=maybe(TEXT),
+        disabled_by=maybe(one_of(get_args(DisabledBy))), disabled_reason=maybe(TEXT),
         old_secrets_until={**listed(TIME), "description": "Secrets rotated away sign beside the new one until then."},
     ),
     "deleted_webhook_endpoint": thing(

@@ -50,7 +50,7 @@ def usable_or_503(
     return read
 
 
-def heard_payment(read: StripeRead) -> PaymentSnapshot:
+def payment_in(read: StripeRead) -> PaymentSnapshot:
     """Return the payment that was read before the transaction."""
-    assert isinstance(read, PaymentSnapshot)  # noqa: S101 - `first` has read it
+    assert isinstance(read, PaymentSnapshot)  # noqa: S101 - the operation's `before_transaction` has read it
     return read

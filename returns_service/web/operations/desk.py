@@ -28,7 +28,7 @@ async def list_desk_items(call: OperationCall[Empty], tx: Tx) -> Reply:
         raise wrong(name, "That thing is not on the desk, or not any more: begin again without it")
     rows, has_more = query.page(found)
     totals = await desk.totals(tx, health)
-    return Reply(await show_page(tx, rows, health, totals, has_more=has_more))
+    return Reply(await show_page(tx, call.policy, rows, health, totals, has_more=has_more))
 
 
 OPERATIONS: tuple[Operation, ...] = (list_desk_items,)

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from returns_service.return_case.case import payment_of
 from returns_service.return_case.event_feed import filtered, position_of
 from returns_service.return_case.events import EVENT_TYPES
+from returns_service.return_case.loader import check_exists
 from returns_service.return_case.views import show_event
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event
@@ -58,7 +58,7 @@ async def list_return_events(call: OperationCall[Empty], tx: Tx) -> Reply:
     With `Accept: text/event-stream`, its events come live, oldest first, after `Last-Event-ID` or from now on.
     """
     return_id = call.id("return_id")
-    await payment_of(tx, return_id)
+    await check_exists(tx, return_id)
     return await listed(tx, call, f"/v1/returns/{return_id}/events", return_id)
 
 

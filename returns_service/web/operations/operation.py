@@ -8,6 +8,7 @@ from typing import Any, Generic
 
 import msgspec
 
+from returns_service.domain.policy import Policy
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
 from returns_service.return_case.events import Actor
 from returns_service.store.database import Tx
@@ -33,6 +34,11 @@ class OperationCall(Generic[B]):
     body: B
     stripe_read: StripeRead = None
     if_match: str | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self.context.policy
 
     def id(self, name: str) -> str:
         """Return an id out of the path."""

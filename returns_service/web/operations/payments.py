@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlmodel import col, select
 
-from returns_service.commands.stripe_fold import find_payment_id
 from returns_service.domain.problems import Problem
+from returns_service.return_case.locked_payment import find_payment_id
 from returns_service.return_case.views import show_payment
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund

@@ -121,14 +121,14 @@ async def create_receipt(call: OperationCall[CreateReceipt], tx: Tx) -> Reply:
     counts = [line.count() for line in call.body.lines]
     extra = [Undeclared(**item.model_dump()) for item in call.body.undeclared]
     return reply_with_receipt(
-        await receipts.receive(tx, call.by, call.id("return_id"), counts, extra, call.body.scan_id)
+        await receipts.receive(tx, call.by, call.policy, call.id("return_id"), counts, extra, call.body.scan_id)
     )
 
 
 @reads("/v1/returns/{return_id}/receipts", TAG, "receipt_list", errors=("not_found",))
 async def list_receipts(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List a return's receipts, newest first."""
-    case = await load_case(tx, call.by, call.id("return_id"))
+    case = await load_case(tx, call.policy, call.id("return_id"))
     found, has_more = call.query.page_of(case.receipts, "rcp")
     url = f"/v1/returns/{case.row.id}/receipts"
     return Reply(show_list(url, found, has_more, lambda receipt: show_case_receipt(case, receipt)))
@@ -137,7 +137,7 @@ async def list_receipts(call: OperationCall[Empty], tx: Tx) -> Reply:
 @reads("/v1/returns/{return_id}/receipts/{receipt_id}", TAG, "receipt", errors=("not_found",))
 async def read_receipt(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a receipt."""
-    case = await load_case(tx, call.by, call.id("return_id"))
+    case = await load_case(tx, call.policy, call.id("return_id"))
     return Reply(show_case_receipt(case, receipt_of(case, call.id("receipt_id"))))
 
 
@@ -152,7 +152,7 @@ async def reverse_receipt(call: OperationCall[WithReason], tx: Tx) -> Reply:
     A refund of it that was not sent yet is withdrawn; one that was sent bars the reversal.
     """
     return_id, receipt_id = call.id("return_id"), call.id("receipt_id")
-    return Reply((await receipts.reverse(tx, call.by, return_id, receipt_id, call.body.reason)).shown())
+    return Reply((await receipts.reverse(tx, call.by, call.policy, return_id, receipt_id, call.body.reason)).shown())
 
 
 @writes(
@@ -164,7 +164,9 @@ async def reverse_receipt(call: OperationCall[WithReason], tx: Tx) -> Reply:
 async def inspect_receipt(call: OperationCall[InspectReceipt], tx: Tx) -> Reply:
     """Say what the inspection of set-aside units found."""
     found = [InspectionFinding(**finding.model_dump()) for finding in call.body.lines]
-    return Reply((await receipts.inspect(tx, call.by, call.id("return_id"), call.id("receipt_id"), found)).shown())
+    return Reply(
+        (await receipts.inspect(tx, call.by, call.policy, call.id("return_id"), call.id("receipt_id"), found)).shown()
+    )
 
 
 @writes(
@@ -178,8 +180,7 @@ async def inspect_receipt(call: OperationCall[InspectReceipt], tx: Tx) -> Reply:
 async def resolve_undeclared(call: OperationCall[ResolveUndeclared], tx: Tx) -> Reply:
     """Decide what happens to units that nobody announced."""
     body = call.body
-    case = await receipts.resolve(
-        tx, call.by, call.id("return_id"), call.id("undeclared_id"),
+    case = await receipts.resolve(tx, call.by, call.policy, call.id("return_id"), call.id("undeclared_id"),
         decision=body.decision, line_id=body.line, condition=body.condition,
     )  # fmt: skip
     return reply_with(case)

@@ -9,15 +9,16 @@ from sqlmodel import col, select
 from returns_service.commands import refund_actions
 from returns_service.commands.refunds import refund_payment
 from returns_service.commands.returns import Outside
-from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment, find_payment_id
+from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import STATUSES
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused
 from returns_service.queries.refunds import refunds_with_payment
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import load_cases
+from returns_service.return_case.locked_payment import find_payment_id, lock_payment_at_stripe
 from returns_service.return_case.views import show_payment, show_refund, show_return
-from returns_service.store.database import Tx, lock_payment
+from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, usable_or_503
 from returns_service.web.operations.bodies import Body, Metadata, Money, Name, Reason, Words
@@ -102,18 +103,21 @@ async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
     """
     body = call.body
     if isinstance(call.stripe_read, PaymentSnapshot):
-        payment = await adopt_payment(tx, stripe_of(call), call.stripe_read)
+        locked = await adopt_payment(tx, stripe_of(call), call.policy, call.stripe_read)
     else:
-        known = await find_payment_id(tx, payment_intent=body.payment_intent, charge=body.charge)
-        payment = await lock_payment(tx, known or "")
+        names = {"payment_intent": body.payment_intent, "charge": body.charge}
+        known = await lock_payment_at_stripe(tx, **names)
+        if known is None:
+            raise LookupError("The payment was known before this transaction, and payments are never deleted.")
+        locked = known
     metadata = body.metadata or {}
-    row = await refund_payment(tx, call.by, payment, amount=body.amount, reason=body.reason, metadata=metadata)
-    return reply_with_refund(row, payment)
+    row = await refund_payment(locked, call.by, amount=body.amount, reason=body.reason, metadata=metadata)
+    return reply_with_refund(row, locked.row)
 
 
 def stripe_of(call: OperationCall[Any]) -> Actor:
     """Return Stripe as who says it, in this request."""
-    return Actor("stripe", call.by.request_id, call.by.policy)
+    return Actor("stripe", call.by.request_id)
 
 
 @reads(
@@ -146,7 +150,7 @@ async def expand_refunds(tx: Tx, call: OperationCall[Any], rows: list[tuple[Refu
     bodies = [show_refund(refund, payment) for refund, payment in rows]
     if "return" in call.query.expand:
         ids = sorted({refund.return_id for refund, _ in rows if refund.return_id})
-        of = {case.row.id: show_return(case) for case in await load_cases(tx, call.by, ids)}
+        of = {case.row.id: show_return(case) for case in await load_cases(tx, call.policy, ids)}
         for body in bodies:
             body["return"] = of.get(body["return"])
     if "payment" in call.query.expand:
@@ -194,7 +198,9 @@ async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
     if not isinstance(read, RefundSnapshot | PaymentSnapshot):
         raise Problem("payment_missing", f"Stripe knows no refund {row.stripe_refund}.")
     seen = read
-    await database.run(lambda tx: refund_actions.apply_read(tx, stripe_of(call), refund_id, seen, observations))
+    await database.run(
+        lambda tx: refund_actions.apply_read(tx, stripe_of(call), call.policy, refund_id, seen, observations)
+    )
     return seen
 
 
@@ -222,7 +228,7 @@ async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
     refund_id = call.id("refund_id")
     return reply_with_refund(
         *await refund_actions.retry_refund(
-            tx, call.by, refund_id, amount=body.amount, override_reason=body.override_reason
+            tx, call.by, call.policy, refund_id, amount=body.amount, override_reason=body.override_reason
         )
     )
 
@@ -240,7 +246,7 @@ async def settle_refund_outside(call: OperationCall[SettleOneOutside], tx: Tx) -
     """Record that a failed refund was paid by other means; answers the refund that says so."""
     refund_id = call.id("refund_id")
     outside = Outside(refund=refund_id, **call.body.model_dump())
-    return reply_with_refund(*await refund_actions.settle_refund_outside(tx, call.by, refund_id, outside))
+    return reply_with_refund(*await refund_actions.settle_refund_outside(tx, call.by, call.policy, refund_id, outside))
 
 
 async def canceled_at_stripe(call: OperationCall[Empty]) -> StripeRead:
@@ -271,9 +277,9 @@ async def cancel_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Cancel a refund that was not sent yet, or that waits for the customer."""
     refund_id = call.id("refund_id")
     if isinstance(call.stripe_read, RefundSnapshot):
-        await refund_actions.apply_read(tx, stripe_of(call), refund_id, call.stripe_read, NO_OBSERVATIONS)
+        await refund_actions.apply_read(tx, stripe_of(call), call.policy, refund_id, call.stripe_read, NO_OBSERVATIONS)
         return Reply(show_refund(*await found_refund(tx, refund_id)))
-    return Reply(show_refund(*await refund_actions.cancel_unsent(tx, call.by, refund_id)))
+    return Reply(show_refund(*await refund_actions.cancel_unsent(tx, call.by, call.policy, refund_id)))
 
 
 async def not_found_at_stripe(call: OperationCall[SendAgain]) -> StripeRead:
@@ -305,7 +311,9 @@ async def send_refund_again(call: OperationCall[SendAgain], tx: Tx) -> Reply:
     At least 15 minutes after its last attempt, and only when Stripe, asked once more, has no such refund. It goes out
     a minute later, after one more look.
     """
-    return reply_with_refund(*await refund_actions.send_again(tx, call.by, call.id("refund_id"), call.body.reason))
+    return reply_with_refund(
+        *await refund_actions.send_again(tx, call.by, call.policy, call.id("refund_id"), call.body.reason)
+    )
 
 
 @writes(

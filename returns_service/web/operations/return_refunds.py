@@ -72,7 +72,7 @@ def reply_with_refund(refund: Refund, payment: Payment) -> Reply:
 @reads("/v1/returns/{return_id}/refund_preview", TAG, "refund_preview", errors=("not_found",))
 async def preview_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Show what a refund would pay now, and what bars it."""
-    return Reply(preview(await load_case(tx, call.by, call.id("return_id"))))
+    return Reply(preview(await load_case(tx, call.policy, call.id("return_id"))))
 
 
 @writes(
@@ -89,7 +89,9 @@ async def refund_return(call: OperationCall[RefundReturn], tx: Tx) -> Reply:
     Less than is due adds a reduction with its reason; more needs an `override_reason`. The answer is the intent: Stripe
     is asked afterwards, and again until it has answered.
     """
-    return reply_with_refund(*await refunds.refund(tx, call.by, call.id("return_id"), call.body.refund_request()))
+    return reply_with_refund(
+        *await refunds.refund(tx, call.by, call.policy, call.id("return_id"), call.body.refund_request())
+    )
 
 
 @writes(
@@ -104,7 +106,7 @@ async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:
     """Try a return's failed refund again, as a new refund with a new key."""
     body = call.body
     made, payment = await refunds.retry(
-        tx, call.by, call.id("return_id"),
+        tx, call.by, call.policy, call.id("return_id"),
         refund_id=body.refund, amount=body.amount, override_reason=body.override_reason,
     )  # fmt: skip
     return reply_with_refund(made, payment)
@@ -122,7 +124,7 @@ async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:
 async def settle_return_outside(call: OperationCall[SettleOutside], tx: Tx) -> Reply:
     """Record that what is due, or a failed refund, was paid by other means. Stripe is not asked."""
     outside = Outside(**call.body.model_dump())
-    return reply_with(await returns.settle_outside(tx, call.by, call.id("return_id"), outside))
+    return reply_with(await returns.settle_outside(tx, call.by, call.policy, call.id("return_id"), outside))
 
 
 OPERATIONS: tuple[Operation, ...] = (preview_refund, refund_return, retry_return, settle_return_outside)

@@ -19,7 +19,7 @@ from returns_service.return_case.loader import load_case, load_cases
 from returns_service.return_case.views import show_event, show_payment, show_refund, show_return
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event, ReturnAuthorization
-from returns_service.web.operations.ask_stripe import Target, heard_payment, payment_at_stripe
+from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, payment_in
 from returns_service.web.operations.bodies import (
     MOST_LINES,
     Amount,
@@ -148,9 +148,9 @@ async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
     Stripe is asked for the payment first. The return begins `requested`, or further where the policy approves it.
     An Idempotency-Key is recommended: without one, a repeated request makes a second return.
     """
-    stripe = Actor("stripe", call.by.request_id, call.by.policy)
-    payment = await adopt_payment(tx, stripe, heard_payment(call.stripe_read))
-    case = await returns.create(tx, call.by, payment, call.body.new_return())
+    stripe = Actor("stripe", call.by.request_id)
+    locked = await adopt_payment(tx, stripe, call.policy, payment_in(call.stripe_read))
+    case = await returns.create(locked, call.by, call.policy, call.body.new_return())
     return reply_with(case, Location=f"/v1/returns/{case.row.id}")
 
 
@@ -181,7 +181,7 @@ async def list_returns(call: OperationCall[Empty], tx: Tx) -> Reply:
     )
     found = (await tx.execute(query.window(chosen, ReturnAuthorization.id, "ret"))).scalars().all()
     ids, has_more = query.page(found)
-    cases = await load_cases(tx, call.by, ids)
+    cases = await load_cases(tx, call.policy, ids)
     shown = {case.row.id: body for case, body in zip(cases, await expand_returns(tx, call, cases), strict=True)}
     return Reply(show_list("/v1/returns", [c.row.id for c in cases], has_more, shown.__getitem__))
 
@@ -210,7 +210,7 @@ async def expand_returns(tx: Tx, call: OperationCall[Any], cases: list[ReturnCas
 @reads("/v1/returns/{return_id}", TAG, "return", expandable=EXPANDABLE, errors=("not_found",))
 async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a return: what was decided, what can be done next, and why the rest can't."""
-    case = await load_case(tx, call.by, call.id("return_id"))
+    case = await load_case(tx, call.policy, call.id("return_id"))
     (body,) = await expand_returns(tx, call, [case])
     return Reply(body, {"ETag": f'"{case.row.version}"'})
 
@@ -230,7 +230,9 @@ async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
     approved. What is sent replaces what was there. With `If-Match`, only the version that was read is changed.
     """
     changes = call.body.changes()
-    return reply_with(await returns.update(tx, call.by, call.id("return_id"), changes, version_of(call.if_match)))
+    return reply_with(
+        await returns.update(tx, call.by, call.policy, call.id("return_id"), changes, version_of(call.if_match))
+    )
 
 
 def version_of(if_match: str | None) -> int | None:
@@ -256,7 +258,9 @@ async def approve_return(call: OperationCall[Approve], tx: Tx) -> Reply:
     """
     body = call.body
     return reply_with(
-        await returns.approve(tx, call.by, call.id("return_id"), note=body.note, override_reason=body.override_reason)
+        await returns.approve(
+            tx, call.by, call.policy, call.id("return_id"), note=body.note, override_reason=body.override_reason
+        )
     )
 
 
@@ -267,7 +271,7 @@ async def approve_return(call: OperationCall[Approve], tx: Tx) -> Reply:
 )  # fmt: skip
 async def decline_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
     """Decline a return."""
-    return reply_with(await returns.decline(tx, call.by, call.id("return_id"), call.body.reason))
+    return reply_with(await returns.decline(tx, call.by, call.policy, call.id("return_id"), call.body.reason))
 
 
 @writes(
@@ -278,7 +282,9 @@ async def decline_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
 async def cancel_return(call: OperationCall[Cancel], tx: Tx) -> Reply:
     """Cancel a return before any money moved."""
     body = call.body
-    return reply_with(await returns.cancel(tx, call.by, call.id("return_id"), body.reason, body.override_reason))
+    return reply_with(
+        await returns.cancel(tx, call.by, call.policy, call.id("return_id"), body.reason, body.override_reason)
+    )
 
 
 @writes(
@@ -288,7 +294,7 @@ async def cancel_return(call: OperationCall[Cancel], tx: Tx) -> Reply:
 )  # fmt: skip
 async def close_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
     """Close a return: the rest is not coming."""
-    return reply_with(await returns.close(tx, call.by, call.id("return_id"), call.body.reason))
+    return reply_with(await returns.close(tx, call.by, call.policy, call.id("return_id"), call.body.reason))
 
 
 OPERATIONS: tuple[Operation, ...] = (
