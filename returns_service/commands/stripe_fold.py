@@ -121,10 +121,10 @@ async def apply_charge(locked: LockedPayment, by: Actor, seen: ChargeSnapshot) -
     """Fold a charge told without its refunds: where its sum isn't ours, a worker lists its refunds."""
     tx, payment = locked.tx, locked.row
     payment.charge = payment.charge or seen.id
-    payment.captured, payment.amount_refunded = seen.captured, seen.amount_refunded
+    payment.captured = seen.captured
     ours = sum(r.amount for r in locked.refunds if r.stripe_refund and r.status in (*OPEN, "succeeded"))
     if ours != seen.amount_refunded:
-        payment.read_at = tx.now
+        payment.amount_refunded, payment.read_at = seen.amount_refunded, tx.now
         tx.wake_workers()
 
 

@@ -178,8 +178,8 @@ async def renew(tx: Tx, claims: Sequence[Claim], lease_seconds: float = REFUND_L
 
 
 def still_owner(row: Refund, claim: Claim) -> bool:
-    """Return whether nobody else claimed the refund since."""
-    return row.lease_token == claim.token
+    """Return whether the claim stands: nobody else claimed the refund since, and no answer to it is written yet."""
+    return row.lease_token == claim.token and row.lease_until is not None
 
 
 def release(row: Refund, payment: Payment) -> None:

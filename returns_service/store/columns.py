@@ -53,9 +53,19 @@ def utc(index: bool = False, nullable: bool = False) -> Any:
     return Field(default=None if nullable else ..., sa_type=Utc, nullable=nullable, index=index)
 
 
+def _empty_object() -> dict[str, Any]:
+    """Return an empty object. A plain function: of `dict` pydantic would parse the signature for each row."""
+    return {}
+
+
+def _empty_list() -> list[Any]:
+    """Return an empty list; see `_empty_object`."""
+    return []
+
+
 def json_object(empty: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
     """Declare a JSON column that is never null."""
-    return Field(default_factory=empty, sa_type=Json, nullable=False)
+    return Field(default_factory=_empty_list if empty is list else _empty_object, sa_type=Json, nullable=False)
 
 
 def json_or_null() -> Any:
@@ -70,7 +80,7 @@ def minor_units(default: Any = ...) -> Any:
 
 def metadata_column() -> Any:
     """Declare the caller's metadata: `metadata` in the table, since SQLModel keeps that name for itself."""
-    return Field(default_factory=dict, sa_column=Column("metadata", Json, nullable=False))
+    return Field(default_factory=_empty_object, sa_column=Column("metadata", Json, nullable=False))
 
 
 def partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import structlog
@@ -34,8 +35,8 @@ async def stripe_webhook(request: Request[Any, Any, Any]) -> Response[dict[str, 
         log.warning("webhook.refused", reason=error.reason)
         raise Problem("invalid_signature", error.reason) from None
     by = Actor("stripe", request_id_of(request))
-    livemode = context.settings.livemode
-    outcome = await context.database.run(lambda tx: receive(tx, by, context.policy, event, livemode=livemode))
+    take_in = partial(receive, by=by, policy=context.policy, event=event, livemode=context.settings.livemode)
+    outcome = await context.database.run(take_in, safe_to_repeat=True)
     context.metrics.webhooks.labels(outcome).inc()
     log.info("webhook.received", stripe_event=event.id, type=event.type, outcome=outcome)
     return Response({"received": True, "outcome": outcome})

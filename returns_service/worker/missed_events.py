@@ -9,6 +9,7 @@ https://docs.stripe.com/api/events (kept for 30 days)
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy import select
@@ -61,7 +62,8 @@ async def pull_missed_events(
         await _finish(db, None, again_seconds=SWEEP_EVERY_SECONDS / 5)
         return 0
     for event in reversed(missed):  # oldest first, as they would have come
-        await db.run(lambda tx, event=event: receive(tx, by, policy, event, livemode=livemode))  # type: ignore[misc]
+        take_in = partial(receive, by=by, policy=policy, event=event, livemode=livemode)
+        await db.run(take_in, safe_to_repeat=True)
     await _finish(db, newest, again_seconds=SWEEP_EVERY_SECONDS)
     if missed:
         log.info("events.pulled", count=len(missed))

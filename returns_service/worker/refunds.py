@@ -92,7 +92,7 @@ class RefundExecutor:
         """Speak with Stripe about one claim and write the answer back; None if the claim was lost meanwhile."""
         claim = scheduled.claim
         heard = await call_stripe(self.gateway, claim, scheduled.not_after, self.db)
-        row = await self.db.run(lambda tx: record_attempt(tx, self.by, self.policy, claim, heard))
+        row = await self.db.run(lambda tx: record_attempt(tx, self.by, self.policy, claim, heard), safe_to_repeat=True)
         await self._keep_pace(heard)
         self.done["asked", claim.status] += 1
         log.info("refund.asked", refund=claim.refund_id, answer=type(heard.answer).__name__, looked=heard.looked)

@@ -62,7 +62,7 @@ class GatedDatabase(Database):
             self.kernel.last_breath()
         await self.kernel.gate("committed")
 
-    async def run(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[Tx], Awaitable[T]], *, safe_to_repeat: bool = False) -> T:
         """Do `work` once: with one actor at a time nothing can pass by being done again."""
         async with self.transaction() as tx:
             return await work(tx)

@@ -54,34 +54,36 @@ def handler_of(operation: Operation) -> HTTPRouteHandler:
 
 
 async def _read(operation: Operation, request: AnyRequest) -> Response[Any]:
-    context = context_of(request)
-    async with context.database.reading() as tx:
+    database = context_of(request).database
+
+    async def admit(tx: Tx) -> tuple[ApiKey, OperationCall[Any]]:
         key = await authentication.authenticate(request, tx, operation.scope)
-        call = _call(operation, request, key)
-        if not operation.streams:
-            return await _looked(operation, request, call, key, tx)
-    await event_feed.bring_up_to_date(context.database)
+        return key, _call(operation, request, key)
+
+    async def look(tx: Tx) -> Response[bytes]:
+        key, call = await admit(tx)
+        return await answer(tx, key, call)
+
+    async def answer(tx: Tx, key: ApiKey, call: OperationCall[Any]) -> Response[bytes]:
+        reply = await operation.work(call, tx)
+        return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encoded()))
+
+    if not operation.streams:
+        return await database.read(look)
+    key, call = await database.read(admit)
+    await event_feed.bring_up_to_date(database)
     if EVENT_STREAM in request.headers.get("accept", ""):
         return await live(call, key, request.headers.get("last-event-id"))
-    async with context.database.reading() as tx:
-        return await _looked(operation, request, call, key, tx)
-
-
-async def _looked(
-    operation: Operation, request: AnyRequest, call: OperationCall[Any], key: ApiKey, tx: Tx
-) -> Response[bytes]:
-    reply = await operation.work(call, tx)
-    return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encoded()))
+    return await database.read(lambda tx: answer(tx, key, call))
 
 
 async def _written(operation: Operation, request: AnyRequest) -> Response[Any]:
-    context = context_of(request)
-    async with context.database.reading() as tx:
-        key = await authentication.authenticate(request, tx, operation.scope)
+    database = context_of(request).database
+    key = await database.read(lambda tx: authentication.authenticate(request, tx, operation.scope))
     call = _call(operation, request, key)
-    found = parse_object(await request.body(), request.headers.get("content-type", ""))
-    fingerprint = _fingerprint(request, canonical_json(found))
-    call = replace(call, body=validate(operation.body or Empty, found))
+    sent = parse_object(await request.body(), request.headers.get("content-type", ""))
+    fingerprint = _fingerprint(request, canonical_json(sent))
+    call = replace(call, body=validate(operation.body or Empty, sent))
     word, scope = _idempotency_key(operation, request, call), f"{key.id} {request.url.path}"
     answer, replayed = await execute(operation, call, scope, word, fingerprint)
     return _answer(operation, request, key, answer, replayed=replayed)

@@ -83,6 +83,10 @@ class Operation:
     expandable: tuple[str, ...] = ()
     streams: bool = False  # can answer with live events
 
+    def repeats_safely(self, body: Any) -> bool:
+        """Return whether doing it twice is doing it once even without an Idempotency-Key: the body names itself."""
+        return self.key_required is not None and not self.key_required(body)
+
     @property
     def writes(self) -> bool:
         """Whether it may change something."""
