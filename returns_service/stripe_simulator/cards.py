@@ -1,4 +1,4 @@
-"""Stripe's test payment methods and what each of them does."""
+"""Stripe's test cards and how each of them behaves (docs.stripe.com/testing)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Decline:
-    """Why a card is declined: error code, decline code (if any), words for the customer."""
+    """The reason why a card is declined: error code, decline code (if any), message for the customer."""
 
     code: str
     decline_code: str | None
@@ -17,7 +17,7 @@ class Decline:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A test card. `refunds`: how its refunds go; `dispute`: the reason of the dispute that follows the charge."""
+    """A test card. `refunds`: how its refunds end; `dispute`: the reason of the dispute that follows the charge."""
 
     last4: str
     brand: str = "visa"
@@ -70,12 +70,12 @@ TEST_METHODS: dict[str, Card] = {
 }  # fmt: skip
 
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥", "inr": "₹", "krw": "₩", "cad": "CA$", "aud": "A$"}
-# The unit Stripe takes them in is the whole currency unit. UGX is on Stripe's list too, but is sent in hundredths.
+# Stripe takes amounts of these in whole currency units. Its list has UGX too, but takes UGX in hundredths.
 ZERO_DECIMAL = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split())
 THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())
 
 
-def words_for(amount: int, currency: str) -> str:
+def format_amount(amount: int, currency: str) -> str:
     """Return `amount` (minor units) as Stripe writes it in messages: `$12.34`, `¥500`."""
     digits = 0 if currency in ZERO_DECIMAL else 3 if currency in THREE_DECIMAL else 2
     whole, part = divmod(amount, 10**digits)

@@ -1,6 +1,7 @@
-"""The shapes of Stripe's objects at API version 2026-10-28.endive, as JSON.
+"""The shapes of Stripe's objects at API version 2026-10-28.endive, as JSON (docs.stripe.com/api).
 
-A field that Stripe leaves absent until it has something to say is absent here too, not null.
+A field that Stripe leaves absent until it has a value is absent here too, not null. Amounts are in minor units, times
+in seconds since 1970 (UTC).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .cards import Card
-from .shelf import Json
+from .collection import Json
 
 API_VERSION = "2026-10-28.endive"
 LIST_OBJECT = "list"
@@ -24,8 +25,8 @@ _EVIDENCE = (
 ).split()
 
 
-def payment_intent(name: str, created: int, amount: int, currency: str, **given: Any) -> Json:
-    """A PaymentIntent nobody has paid yet; `amount` in minor units."""
+def build_payment_intent(name: str, created: int, amount: int, currency: str, **more: Any) -> Json:
+    """Return a PaymentIntent that waits for a payment; `amount` in minor units."""
     return {
         "id": name,
         "object": "payment_intent",
@@ -69,12 +70,12 @@ def payment_intent(name: str, created: int, amount: int, currency: str, **given:
         "status": "requires_payment_method",
         "transfer_data": None,
         "transfer_group": None,
-        **given,
+        **more,
     }
 
 
-def charge(name: str, created: int, intent: Mapping[str, Any], card: Card) -> Json:
-    """A charge that went through in full, not captured yet."""
+def build_charge(name: str, created: int, intent: Mapping[str, Any], card: Card) -> Json:
+    """Return a charge authorized in full, not captured yet."""
     return {
         "id": name,
         "object": "charge",
@@ -155,8 +156,8 @@ def _card_details(amount: int, card: Card) -> Json:
     }
 
 
-def refund(name: str, created: int, amount: int, charge: Mapping[str, Any], metadata: dict[str, str]) -> Json:
-    """A refund of `amount` minor units, with no status yet."""
+def build_refund(name: str, created: int, amount: int, charge: Mapping[str, Any], metadata: dict[str, str]) -> Json:
+    """Return a refund of `amount` minor units, with no status yet."""
     return {
         "id": name,
         "object": "refund",
@@ -178,8 +179,8 @@ def refund(name: str, created: int, amount: int, charge: Mapping[str, Any], meta
     }
 
 
-def dispute(name: str, created: int, charge: Mapping[str, Any], reason: str, *, inquiry: bool) -> Json:
-    """A dispute over the whole captured amount, waiting for the shop's answer."""
+def build_dispute(name: str, created: int, charge: Mapping[str, Any], reason: str, *, inquiry: bool) -> Json:
+    """Return a dispute over the whole captured amount; it waits for the shop's answer."""
     evidence: Json = dict.fromkeys(_EVIDENCE)
     return {
         "id": name,
@@ -216,10 +217,10 @@ def dispute(name: str, created: int, charge: Mapping[str, Any], reason: str, *, 
     }
 
 
-def balance_transaction(
+def build_balance_transaction(
     name: str, created: int, amount: int, currency: str, source: str, kind: str, available_on: int
 ) -> Json:
-    """A line of the account's balance; `amount` is signed, in minor units."""
+    """Return a line of the account's balance; `amount` is signed, in minor units."""
     return {
         "id": name,
         "object": "balance_transaction",
@@ -240,8 +241,8 @@ def balance_transaction(
     }
 
 
-def fraud_warning(name: str, created: int, charge: Mapping[str, Any]) -> Json:
-    """An early fraud warning by the card's issuer: no dispute, and no money moved."""
+def build_fraud_warning(name: str, created: int, charge: Mapping[str, Any]) -> Json:
+    """Return an early fraud warning by the card's issuer: no dispute, and no money moved."""
     return {
         "id": name,
         "object": "radar.early_fraud_warning",
@@ -254,8 +255,8 @@ def fraud_warning(name: str, created: int, charge: Mapping[str, Any]) -> Json:
     }
 
 
-def webhook_endpoint(name: str, created: int, url: str, enabled_events: list[str], **given: Any) -> Json:
-    """A registered webhook endpoint, without its secret."""
+def build_webhook_endpoint(name: str, created: int, url: str, enabled_events: list[str], **more: Any) -> Json:
+    """Return a webhook endpoint without its secret."""
     return {
         "id": name,
         "object": "webhook_endpoint",
@@ -268,12 +269,12 @@ def webhook_endpoint(name: str, created: int, url: str, enabled_events: list[str
         "metadata": {},
         "status": "enabled",
         "url": url,
-        **given,
+        **more,
     }
 
 
-def account(name: str) -> Json:
-    """The one account of this Stripe."""
+def build_account(name: str) -> Json:
+    """Return the one account of this Stripe."""
     return {
         "id": name,
         "object": "account",
@@ -292,6 +293,6 @@ def account(name: str) -> Json:
     }
 
 
-def page(url: str, rows: list[Json], has_more: bool) -> Json:
-    """One page of a list."""
+def build_list(url: str, rows: list[Json], has_more: bool) -> Json:
+    """Return one page of a list."""
     return {"object": LIST_OBJECT, "data": rows, "has_more": has_more, "url": url}

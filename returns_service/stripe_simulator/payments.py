@@ -1,36 +1,37 @@
-"""PaymentIntents and their charges."""
+"""PaymentIntents and their charges (docs.stripe.com/payments/paymentintents/lifecycle)."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from . import disputes, objects
 from .cards import TEST_METHODS, Card, Decline
+from .collection import Json, copy_json
 from .ledger import Ledger
-from .refusals import Refusal, invalid, refused
-from .shelf import Json, copied
+from .refusals import Refusal, param_error, state_error
 
 FUNDS_WAIT_SECONDS = 2 * 86400  # a charge's money is available on the balance after two days
 
 
-def create(ledger: Ledger, amount: int, currency: str, method: str | None, confirm: bool, **given: Any) -> Json:
-    """Create a PaymentIntent of `amount` minor units and, with `confirm`, let its card pay.
+def create(ledger: Ledger, amount: int, currency: str, method: str | None, confirm: bool, **more: Any) -> Json:
+    """Create a PaymentIntent of `amount` minor units and, with `confirm`, charge its card.
 
     Raises Refusal with 402 when the card is declined; the PaymentIntent stays and can be confirmed again.
     """
-    intent = objects.payment_intent(ledger.new_id("pi_3"), ledger.second(), amount, currency, **given)
+    intent = objects.build_payment_intent(ledger.new_id("pi_3"), ledger.second(), amount, currency, **more)
     if method is not None:
         intent["payment_method"] = attach(ledger, method)
         intent["status"] = "requires_confirmation"
     ledger.payment_intents.add(intent)
-    ledger.tell("payment_intent.created", intent)
+    ledger.emit("payment_intent.created", intent)
     if confirm:
         pay(ledger, intent)
     return intent
 
 
 def attach(ledger: Ledger, method: str) -> str:
-    """Return the id of a payment method made from the test card `method`."""
+    """Return the id of a payment method built from the test card `method`."""
     if method in ledger.methods:
         return method
     name = ledger.new_id("pm_1")
@@ -38,19 +39,19 @@ def attach(ledger: Ledger, method: str) -> str:
     return name
 
 
-def known_method(ledger: Ledger, method: str) -> str:
-    """Return `method` if it is a test card's name or a payment method made from one; refuses otherwise."""
+def check_method(ledger: Ledger, method: str) -> str:
+    """Return `method` if it names a test card or a payment method built from one; refuse it otherwise."""
     if method not in TEST_METHODS and method not in ledger.methods:
         raise Refusal(404, f"No such PaymentMethod: '{method}'", "resource_missing", "payment_method")
     return method
 
 
 def confirm(ledger: Ledger, intent: Json, method: str | None) -> Json:
-    """Let the PaymentIntent's card pay, or the card `method`."""
+    """Charge the PaymentIntent's card, or the card `method`."""
     if intent["status"] not in ("requires_payment_method", "requires_confirmation"):
-        raise _unexpected(intent, "confirm")
+        raise _wrong_status_error(intent, "confirm")
     if method is not None:
-        intent["payment_method"] = attach(ledger, known_method(ledger, method))
+        intent["payment_method"] = attach(ledger, check_method(ledger, method))
     pay(ledger, intent)
     return intent
 
@@ -58,67 +59,67 @@ def confirm(ledger: Ledger, intent: Json, method: str | None) -> Json:
 def pay(ledger: Ledger, intent: Json) -> None:
     """Charge the card of `intent`."""
     if intent["payment_method"] is None:
-        raise refused(
+        raise state_error(
             "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update the "
             "PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a "
             "payment method or ConfirmationToken.", code="payment_intent_unexpected_state",
         )  # fmt: skip
     card = TEST_METHODS[ledger.methods[intent["payment_method"]]]
-    charge = objects.charge(ledger.new_id("ch_3"), ledger.second(), intent, card)
+    charge = objects.build_charge(ledger.new_id("ch_3"), ledger.second(), intent, card)
     ledger.charges.add(charge)
     ledger.charges_of.setdefault(intent["id"], []).append(charge["id"])
     if card.decline is not None:
-        raise _declined(ledger, intent, charge, card.decline)
+        raise _decline(ledger, intent, charge, card.decline)
     if intent["capture_method"] == "manual":
-        ledger.tell("charge.succeeded", charge)
+        ledger.emit("charge.succeeded", charge)
         ledger.change(
             intent,
             {"status": "requires_capture", "amount_capturable": intent["amount"], "latest_charge": charge["id"]},
         )
-        ledger.tell("payment_intent.amount_capturable_updated", intent)
+        ledger.emit("payment_intent.amount_capturable_updated", intent)
     else:
-        _take(ledger, charge, card, charge["amount"])
-        ledger.tell("charge.succeeded", charge)
-        _paid(ledger, intent, charge)
+        _capture(ledger, charge, card, charge["amount"])
+        ledger.emit("charge.succeeded", charge)
+        _finish(ledger, intent, charge)
     intent["last_payment_error"] = None
-    _aftermath(ledger, charge, card)
+    _schedule_aftermath(ledger, charge, card)
 
 
 def capture(ledger: Ledger, intent: Json, amount: int | None) -> Json:
     """Capture `amount` minor units of an authorized payment (None: all); the rest is released."""
     if intent["status"] != "requires_capture":
-        raise _unexpected(intent, "capture")
+        raise _wrong_status_error(intent, "capture")
     charge = ledger.charges[intent["latest_charge"]]
-    wanted = intent["amount_capturable"] if amount is None else amount
-    if wanted > intent["amount_capturable"]:
-        raise invalid(
+    taken = intent["amount_capturable"] if amount is None else amount
+    if taken > intent["amount_capturable"]:
+        raise param_error(
             "The amount_to_capture must be less than or equal to the capturable amount.", "amount_to_capture",
             "amount_too_large",
         )  # fmt: skip
     card = TEST_METHODS[ledger.methods[charge["payment_method"]]]
-    _take(ledger, charge, card, wanted)
-    ledger.tell("charge.captured", charge, {"captured": False, "amount_captured": 0})
-    _paid(ledger, intent, charge)
+    _capture(ledger, charge, card, taken)
+    ledger.emit("charge.captured", charge, {"captured": False, "amount_captured": 0})
+    _finish(ledger, intent, charge)
     return intent
 
 
-def _take(ledger: Ledger, charge: Json, card: Card, amount: int) -> None:
+def _capture(ledger: Ledger, charge: Json, card: Card, amount: int) -> None:
     available_on = ledger.second() + (0 if card.available_at_once else FUNDS_WAIT_SECONDS)
-    line = ledger.enter(amount, charge["currency"], charge["id"], "charge", available_on)
+    line = ledger.book(amount, charge["currency"], charge["id"], "charge", available_on)
     charge.update(captured=True, amount_captured=amount, balance_transaction=line)
 
 
-def _paid(ledger: Ledger, intent: Json, charge: Json) -> None:
+def _finish(ledger: Ledger, intent: Json, charge: Json) -> None:
     intent.update(
         status="succeeded",
         amount_received=charge["amount_captured"],
         amount_capturable=0,
         latest_charge=charge["id"],
     )
-    ledger.tell("payment_intent.succeeded", intent)
+    ledger.emit("payment_intent.succeeded", intent)
 
 
-def _declined(ledger: Ledger, intent: Json, charge: Json, decline: Decline) -> Refusal:
+def _decline(ledger: Ledger, intent: Json, charge: Json, decline: Decline) -> Refusal:
     """Write the failed charge and return the refusal, a 402."""
     charge.update(
         status="failed", paid=False, failure_code=decline.code, failure_message=decline.message,
@@ -134,25 +135,26 @@ def _declined(ledger: Ledger, intent: Json, charge: Json, decline: Decline) -> R
     intent.update(
         status="requires_payment_method", payment_method=None, latest_charge=charge["id"], last_payment_error=error
     )
-    ledger.tell("charge.failed", charge)
-    ledger.tell("payment_intent.payment_failed", intent)
-    more = {"charge": charge["id"], "payment_intent": copied(intent)}
+    ledger.emit("charge.failed", charge)
+    ledger.emit("payment_intent.payment_failed", intent)
+    more = {"charge": charge["id"], "payment_intent": copy_json(intent)}
     if decline.decline_code is not None:
         more["decline_code"] = decline.decline_code
     return Refusal(402, decline.message, decline.code, type="card_error", more=more)
 
 
-def _aftermath(ledger: Ledger, charge: Json, card: Card) -> None:
+def _schedule_aftermath(ledger: Ledger, charge: Json, card: Card) -> None:
     wait = ledger.settings.settle_seconds
     if card.dispute is not None:
         reason, inquiry = card.dispute, card.inquiry
-        ledger.schedule(wait, "dispute", charge["id"], lambda: disputes.follow(ledger, charge, reason, inquiry=inquiry))
+        open_it = partial(disputes.open_if_calm, ledger, charge, reason, inquiry=inquiry)
+        ledger.schedule(wait, "dispute", charge["id"], open_it)
     if card.fraud_warning:
         ledger.schedule(wait, "fraud warning", charge["id"], lambda: disputes.warn(ledger, charge))
 
 
-def _unexpected(intent: Json, verb: str) -> Refusal:
-    return refused(
+def _wrong_status_error(intent: Json, verb: str) -> Refusal:
+    return state_error(
         f"This PaymentIntent's status is {intent['status']}, so you cannot {verb} it.",
-        code="payment_intent_unexpected_state", payment_intent=copied(intent),
+        code="payment_intent_unexpected_state", payment_intent=copy_json(intent),
     )  # fmt: skip

@@ -95,7 +95,7 @@ class Shop:
         self.at += seconds
         self.ledger.make_due_moves()
 
-    def told(self, since: int = 0) -> list[str]:
+    def event_types(self, since: int = 0) -> list[str]:
         """Return the types of all events from number `since` on, oldest first."""
         return [event["type"] for event in self.ledger.events][since:]
 

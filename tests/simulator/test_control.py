@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from returns_service.stripe_simulator import Fault, Faults, Request, Response, create_app, play
+from returns_service.stripe_simulator import Fault, Faults, Request, Response, answer_with_fault, create_app
 from tests.simulator.shop import SECRET, Shop
 
 
@@ -62,9 +62,9 @@ def test_faults_are_armed_shown_and_disarmed(desk: Desk) -> None:
     shown = json.loads(desk.call("GET", "faults").body)
     assert [arm["name"] for arm in shown] == ["drop_after", "lose"]
     desk.call("DELETE", "faults", query="name=lose")
-    assert [arm.name for arm in desk.faults.arms] == ["drop_after"]
+    assert [arm.name for arm in desk.faults.armed_faults] == ["drop_after"]
     desk.call("DELETE", "faults")
-    assert desk.faults.arms == []
+    assert desk.faults.armed_faults == []
 
 
 def test_moves_are_made_by_name(desk: Desk) -> None:
@@ -91,7 +91,7 @@ def test_webhook_endpoints_and_mail_are_shown(desk: Desk) -> None:
     desk.shop.pay()
     shown = desk.call("GET", "webhooks").json()
     assert [endpoint["url"] for endpoint in shown["endpoints"]] == ["http://shop.test/"]
-    assert [mail["type"] for mail in shown["mailbox"]] == desk.shop.told()
+    assert [webhook["type"] for webhook in shown["mailbox"]] == desk.shop.event_types()
     assert SECRET not in json.dumps(shown)
 
 
@@ -189,7 +189,7 @@ def test_the_page_escapes_whatever_it_shows(desk: Desk) -> None:
 def test_a_stored_500_can_be_repaired_from_the_page(desk: Desk) -> None:
     intent = desk.shop.pay()
     request = desk.shop.request("POST", "/v1/refunds", {"payment_intent": intent["id"]}, "k1")
-    play(desk.shop.ledger, request, Fault("stored_500"))
+    answer_with_fault(desk.shop.ledger, request, Fault("stored_500"))
     assert "k1" in desk.call("GET", "").body.decode()
     assert desk.call("GET", "state").json()["unfinished"] == ["k1"]
     desk.call("POST", "moves", "move=repair&id=k1")

@@ -24,7 +24,7 @@ def test_a_disputed_card_brings_a_dispute_that_bars_refunds(shop: Shop, card: st
     assert (dispute["reason"], dispute["status"], dispute["amount"]) == (reason, "needs_response", 5000)
     assert dispute["is_charge_refundable"] is False
     assert shop.charge(intent)["disputed"] is True
-    assert shop.told(before) == ["charge.dispute.created", "charge.dispute.funds_withdrawn"]
+    assert shop.event_types(before) == ["charge.dispute.created", "charge.dispute.funds_withdrawn"]
     assert dispute["balance_transactions"][0]["amount"] == -5000
     error = shop.refused("/v1/refunds", {"payment_intent": intent["id"], "amount": 1})
     assert (error["code"], error["charge"]) == ("charge_disputed", intent["latest_charge"])
@@ -47,7 +47,7 @@ def test_a_won_dispute_gives_the_money_and_the_refunds_back(shop: Shop) -> None:
     shop.dashboard.respond(dispute["id"])
     assert shop.again(dispute)["status"] == "under_review"
     shop.dashboard.win(dispute["id"])
-    assert shop.told(before) == [
+    assert shop.event_types(before) == [
         "charge.dispute.updated", "charge.dispute.closed", "charge.dispute.funds_reinstated",
     ]  # fmt: skip
     assert (shop.again(dispute)["status"], shop.again(dispute)["is_charge_refundable"]) == ("won", True)
@@ -75,7 +75,7 @@ def test_an_inquiry_holds_nothing_until_it_escalates(shop: Shop) -> None:
     assert shop.refund(intent, 100)["status"] == "succeeded"
     shop.dashboard.escalate(dispute["id"])
     assert shop.again(dispute)["status"] == "needs_response"
-    assert shop.told()[-2:] == ["charge.dispute.updated", "charge.dispute.funds_withdrawn"]
+    assert shop.event_types()[-2:] == ["charge.dispute.updated", "charge.dispute.funds_withdrawn"]
     assert shop.refused("/v1/refunds", {"payment_intent": intent["id"]})["code"] == "charge_disputed"
 
 
@@ -91,6 +91,6 @@ def test_an_inquiry_can_be_closed(shop: Shop) -> None:
 def test_a_fraud_warning_moves_nothing(shop: Shop) -> None:
     intent = shop.pay(card="pm_card_createIssuerFraudRecord")
     shop.wait()
-    assert shop.told()[-1] == "radar.early_fraud_warning.created"
+    assert shop.event_types()[-1] == "radar.early_fraud_warning.created"
     assert shop.charge(intent)["disputed"] is False
     assert shop.refund(intent)["status"] == "succeeded"

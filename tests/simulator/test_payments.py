@@ -18,7 +18,7 @@ def test_a_confirmed_payment_succeeds_and_is_told_in_order(shop: Shop) -> None:
         True,
         False,
     )
-    assert shop.told() == ["payment_intent.created", "charge.succeeded", "payment_intent.succeeded"]
+    assert shop.event_types() == ["payment_intent.created", "charge.succeeded", "payment_intent.succeeded"]
 
 
 def test_ids_look_like_stripes_and_repeat_with_the_seed() -> None:

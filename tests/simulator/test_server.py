@@ -157,7 +157,7 @@ async def test_a_webhook_comes_again_until_it_is_taken(
     assert len({event["id"] for event in receiver.events}) == 1
     await asyncio.sleep(0.1)
     assert len(receiver.bodies) == 3
-    assert ledger.mailbox == []
+    assert ledger.outbox == []
 
 
 async def test_time_acts_by_itself(sdk: stripe.StripeClient, receiver: Receiver) -> None:
@@ -181,7 +181,7 @@ async def test_webhooks_can_be_doubled_and_lost(
     assert len({event["id"] for event in receiver.events}) == 1
     lost = await sdk.v1.events.list_async({"delivery_success": False})
     assert [event.type for event in lost.data] == ["refund.created"]
-    assert ledger.mailbox == []
+    assert ledger.outbox == []
 
 
 async def test_a_slow_call_holds_up_nobody_else_but_its_key(

@@ -86,7 +86,7 @@ def test_every_event_is_as_published(errors: Errors) -> None:
     for event in shop.ledger.events:
         row = closed(event["data"]["object"])
         assert errors({**event, "data": {**event["data"], "object": row}}, "event") == []
-    types = set(shop.told())
+    types = set(shop.event_types())
     assert {
         "refund.created", "refund.updated", "refund.failed", "charge.refunded", "charge.refund.updated",
         "charge.succeeded", "payment_intent.succeeded", "charge.dispute.created", "charge.dispute.updated",

@@ -21,7 +21,7 @@ from returns_service.http.queries import Query
 from returns_service.store.claims import LEASE_SECONDS
 from returns_service.store.webhook_tables import WebhookEndpoint
 from returns_service.stripe_gateway import read_webhook
-from returns_service.stripe_simulator import Outgoing, Request, play, signature_of
+from returns_service.stripe_simulator import OutgoingWebhook, Request, answer_with_fault, signature_of
 from returns_service.worker import chores, sweeps
 from returns_service.worker.deliveries import Courier
 from returns_service.worker.refunds import Till, Turn, renew_leases
@@ -93,7 +93,7 @@ def pay(stage: Stage, amount: int, currency: str, method: str) -> str:
     form = {"amount": amount, "currency": currency, "payment_method": method, "confirm": "true"}
     headers = {"authorization": f"Bearer {KEY}"}
     request = Request("POST", "/v1/payment_intents", headers=headers, body=urlencode(form).encode())
-    answer = play(stage.ledger, request, None)
+    answer = answer_with_fault(stage.ledger, request, None)
     assert answer is not None
     assert answer.status == 200, answer.body
     return str(answer.json()["id"])
@@ -126,7 +126,7 @@ async def renew(stage: Stage, turn: Turn) -> str:
     return f"{turn.claim.refund_id} kept a little longer"
 
 
-async def take_news(stage: Stage, mail: Outgoing, policy: Policy) -> str:
+async def take_news(stage: Stage, mail: OutgoingWebhook, policy: Policy) -> str:
     """Receive one webhook."""
     body, now = stage.ledger.body_of(mail), stage.clock.unix()
     news = read_webhook(body, signature_of(body, SECRET, now), [SECRET], now=now)
