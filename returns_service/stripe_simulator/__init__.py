@@ -29,18 +29,20 @@ The simulator imports nothing of the rest of the service: a mistake in shared co
 """
 
 from .api import Request, Response, answer, enter, leave, repair
+from .api_keys import PERMISSIONS, ApiKey, build_key
 from .control import Stats
 from .dashboard import MOVES, Dashboard
 from .faults import CALL_FAULTS, WEBHOOK_FAULTS, ArmedFault, Fault, Faults
 from .inject import answer_with_fault, draw_webhook_fault, signature_of
-from .ledger import Endpoint, Ledger, OutgoingWebhook, Settings
+from .ledger import Endpoint, Ledger, OutgoingWebhook
 from .refunds import WrongMove
 from .refusals import Refusal
 from .server import PORT, Simulator, create_app, run, running, serve
+from .settings import Settings
 
 __all__ = [
-    "CALL_FAULTS", "MOVES", "PORT", "WEBHOOK_FAULTS", "ArmedFault", "Dashboard", "Endpoint", "Fault", "Faults",
-    "Ledger", "OutgoingWebhook", "Refusal", "Request", "Response", "Settings", "Simulator", "Stats", "WrongMove",
-    "answer", "answer_with_fault", "create_app", "draw_webhook_fault", "enter", "leave", "repair", "run", "running",
-    "serve", "signature_of",
+    "CALL_FAULTS", "MOVES", "PERMISSIONS", "PORT", "WEBHOOK_FAULTS", "ApiKey", "ArmedFault", "Dashboard", "Endpoint",
+    "Fault", "Faults", "Ledger", "OutgoingWebhook", "Refusal", "Request", "Response", "Settings", "Simulator", "Stats",
+    "WrongMove", "answer", "answer_with_fault", "build_key", "create_app", "draw_webhook_fault", "enter", "leave",
+    "repair", "run", "running", "serve", "signature_of",
 ]  # fmt: skip

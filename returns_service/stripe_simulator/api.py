@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Literal
 
 from . import refunds, routes
+from .api_keys import authenticate, check_permission
 from .collection import Json
-from .expand import expand, parse_paths
+from .expand import expand, find_kinds, parse_paths
 from .form import Form, Params, decode_form
 from .idempotency import MAX_KEY_LENGTH, StoredResponse
 from .ledger import Cause, Ledger
-from .objects import API_VERSION
 from .refusals import (
     Refusal,
-    authentication_error,
     key_in_use_error,
     key_reuse_error,
     lock_timeout_error,
@@ -29,10 +26,9 @@ from .refusals import (
     server_error,
 )
 from .routes import Perform, Route
+from .versions import check_version, render_object
 
 Breakage = Literal["before", "after"]
-
-_SECRET_KEY = re.compile(r"(?:sk|rk)_test_\w{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +67,15 @@ class _ApiCall:
 
     request_id: str
     request: Request
+    api_version: str
     route: Route
     target: str
     form: Form
+
+    @property
+    def cause(self) -> Cause:
+        """What the events of this call say about it."""
+        return Cause(self.request_id, self.request.key or None, self.api_version)
 
 
 def answer(ledger: Ledger, request: Request, broken_at: Breakage | None = None) -> Response:
@@ -83,15 +85,12 @@ def answer(ledger: Ledger, request: Request, broken_at: Breakage | None = None) 
     effect (`repair` may execute it later). `after`: it had all of its effect.
     """
     request_id = ledger.new_id("req_")
-    headers = {
-        "Content-Type": "application/json",
-        "Request-Id": request_id,
-        "Stripe-Version": request.headers.get("stripe-version", API_VERSION),
-    }
+    version = request.headers.get("stripe-version", ledger.settings.api_version)
+    headers = {**_build_headers(ledger, request_id), "Stripe-Version": version}
     if request.key:
         headers["Idempotency-Key"] = request.key
     try:
-        call = _receive(ledger, request, request_id)
+        call = _receive(ledger, request, request_id, version)
         response = _find_stored(ledger, call)
         if response is not None:
             headers |= {"Idempotent-Replayed": "true", "Original-Request": response.request_id}
@@ -111,7 +110,7 @@ def repair(ledger: Ledger, key: str) -> Json:
     call = ledger.unfinished.pop(key, None)
     if call is None:
         raise LookupError(f"no request with the key {key!r} waits for a repair")
-    with ledger.caused_by(Cause(call.request_id, call.request.key or None)):
+    with ledger.caused_by(call.cause):
         return _prepare(ledger, call)[0]()
 
 
@@ -157,21 +156,36 @@ def leave(ledger: Ledger, request: Request) -> None:
 def render_refusal(ledger: Ledger, refusal: Refusal) -> Response:
     """Return `refusal` as an answer with a request id of its own."""
     request_id = ledger.new_id("req_")
-    headers = {"Content-Type": "application/json", "Request-Id": request_id, **refusal.headers}
+    headers = {**_build_headers(ledger, request_id), **refusal.headers}
     return Response(refusal.status, headers, _encode(refusal.body(request_id)))
 
 
-def _receive(ledger: Ledger, request: Request, request_id: str) -> _ApiCall:
-    _authenticate(request.headers.get("authorization", ""))
+def format_date(ledger: Ledger) -> str:
+    """Return the `Date` header: the simulator's clock, ahead by `clock_skew_seconds` (RFC 9110)."""
+    return formatdate(ledger.now() + ledger.settings.clock_skew_seconds, usegmt=True)
+
+
+def _build_headers(ledger: Ledger, request_id: str) -> dict[str, str]:
+    return {"Content-Type": "application/json", "Date": format_date(ledger), "Request-Id": request_id}
+
+
+def _receive(ledger: Ledger, request: Request, request_id: str, version: str) -> _ApiCall:
+    secret, key = authenticate(request.headers, ledger.api_keys, ledger.account_id)
+    check_version(version)
     match = routes.find(request.method, request.path)
     if match is None:
         words = f"Unrecognized request URL ({request.method}: {request.path}). If you are trying to list objects, "
         words += "remove the trailing slash. If you are trying to retrieve an object, make sure you passed a valid "
         raise Refusal(404, words + "(non-empty) identifier in your code.", stored=False)
     route, target = match
+    check_permission(secret, key, ledger.account_id, route.method, route.kind)
     _count_call(ledger, f"{route.method} {route.template}")
     body = "" if request.method == "GET" else _decode_body(request.body)
-    return _ApiCall(request_id, request, route, target, decode_form(request.query, body))
+    form = decode_form(request.query, body)
+    paths = parse_paths(route.kind, route.is_list, Params({"expand": form.get("expand", {})}, ()).get_texts("expand"))
+    for kind in sorted(find_kinds(route.kind, paths)):
+        check_permission(secret, key, ledger.account_id, "GET", kind)
+    return _ApiCall(request_id, request, version, route, target, form)
 
 
 def _decode_body(body: bytes) -> str:
@@ -179,25 +193,6 @@ def _decode_body(body: bytes) -> str:
         return body.decode()
     except UnicodeDecodeError:
         raise param_error("Invalid request: the body is not valid UTF-8.") from None
-
-
-def _authenticate(header: str) -> None:
-    scheme, _, credentials = header.partition(" ")
-    key = credentials.strip()
-    if scheme.lower() == "basic":
-        try:
-            key = base64.b64decode(key, validate=True).decode().partition(":")[0]
-        except (binascii.Error, UnicodeDecodeError):
-            key = ""
-    elif scheme.lower() != "bearer":
-        key = ""
-    if not key:
-        raise authentication_error(
-            "You did not provide an API key. You need to provide your API key in the Authorization header, using "
-            "Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY')."
-        )
-    if not _SECRET_KEY.fullmatch(key):
-        raise authentication_error(f"Invalid API Key provided: {key[:8]}{'*' * 8}")
 
 
 def _count_call(ledger: Ledger, endpoint: str) -> None:
@@ -238,11 +233,12 @@ def _execute(ledger: Ledger, call: _ApiCall, broken_at: Breakage | None) -> tupl
             if call.request.method == "POST":
                 ledger.unfinished[key or call.request_id] = call
             raise server_error()
-        with ledger.caused_by(Cause(call.request_id, key or None)):
+        with ledger.caused_by(call.cause):
             row = perform()
         if broken_at == "after":
             raise server_error()
-        status, body = 200, _encode(expand(ledger, row, paths) if paths else row)
+        row = render_object(ledger, expand(ledger, row, paths) if paths else row, call.api_version)
+        status, body = 200, _encode(row)
     except Refusal as refusal:
         if not refusal.stored:
             raise

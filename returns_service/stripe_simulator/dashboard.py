@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import api, disputes, refunds
-from .cards import format_amount
+from . import api, captures, disputes, payments, refunds
 from .collection import Collection, Json
-from .ledger import Ledger
+from .currencies import format_amount
+from .ledger import Cause, Ledger
 from .refunds import WrongMove
+from .versions import check_version
 
 
 class Dashboard:
@@ -84,6 +85,44 @@ class Dashboard:
         """Let the shop lose a dispute."""
         return self._move_dispute(name, disputes.lose)
 
+    def overturn(self, name: str) -> Json:
+        """Turn a dispute that was lost into one that is won, or the other way round; its id stays."""
+        return self._move_dispute(name, disputes.overturn)
+
+    def authenticate(self, name: str) -> Json:
+        """Let the customer authenticate a PaymentIntent that `requires_action`: the charge goes on."""
+        return self._move_payment(name, payments.authenticate)
+
+    def fail_authentication(self, name: str) -> Json:
+        """Let the customer fail to authenticate a PaymentIntent that `requires_action`."""
+        return self._move_payment(name, payments.fail_authentication)
+
+    def settle_payment(self, name: str) -> Json:
+        """Let a bank debit that is `processing` succeed."""
+        return self._move_payment(name, payments.settle)
+
+    def fail_payment(self, name: str) -> Json:
+        """Let a bank debit that is `processing` fail."""
+        return self._move_payment(name, payments.fail)
+
+    def capture(self, name: str, amount: int | None = None, final: bool = True, api_version: str | None = None) -> Json:
+        """Capture `amount` minor units (None: all) of an authorized PaymentIntent.
+
+        `api_version`: as if by a call in that version. Before 2025-03-31 a partial capture creates a Refund of the
+        rest. `final=False` needs a PaymentIntent that asked for multicapture.
+        """
+        return self._move_payment(
+            name, lambda ledger, row: captures.capture(ledger, row, amount, final=final), api_version
+        )
+
+    def cancel_payment(self, name: str, reason: str | None = None, api_version: str | None = None) -> Json:
+        """Cancel a PaymentIntent, as if by a call in `api_version`. Before 2025-03-31 that creates a Refund."""
+        return self._move_payment(name, lambda ledger, row: captures.cancel(ledger, row, reason), api_version)
+
+    def expire_authorization(self, name: str, api_version: str | None = None) -> Json:
+        """Let the authorization of a PaymentIntent expire uncaptured."""
+        return self._move_payment(name, captures.expire, api_version)
+
     def emit_again(self, name: str) -> Json:
         """Emit the event `name` a second time, under an id of its own."""
         self.ledger.emit_again(_find(self.ledger.events, name))
@@ -102,13 +141,15 @@ class Dashboard:
         return row
 
     def open_moves(self, row: Json) -> list[str]:
-        """Return the names of the moves that a refund, dispute or charge can make in its present state."""
+        """Return the names of the usual moves of a refund, dispute, charge or PaymentIntent in its present state."""
         kind, status = row["object"], row["status"]
+        if kind == "payment_intent":
+            return list(_PAYMENT_MOVES.get(status, ()))
         if kind == "charge":
             if not row["captured"]:
                 return []
             calm = ["open_dispute", "open_inquiry"] if disputes.is_calm(self.ledger, row) else []
-            return (["refund"] if refunds.count_refundable(row) else []) + calm
+            return (["refund"] if refunds.compute_refundable(self.ledger, row) else []) + calm
         return list(_REFUND_MOVES.get(status, ()) if kind == "refund" else _DISPUTE_MOVES.get(status, ()))
 
     def _move_refund(self, name: str, make: Callable[[Ledger, Json], None]) -> Json:
@@ -121,6 +162,13 @@ class Dashboard:
         make(self.ledger, row)
         return row
 
+    def _move_payment(self, name: str, make: Callable[[Ledger, Json], Any], api_version: str | None = None) -> Json:
+        row = _find(self.ledger.payment_intents, name)
+        version = None if api_version is None else check_version(api_version)
+        with self.ledger.caused_by(Cause(api_version=version)):
+            make(self.ledger, row)
+        return row
+
     def _find_charge(self, name: str) -> Json:
         ledger = self.ledger
         if name.startswith("pi_"):
@@ -130,9 +178,15 @@ class Dashboard:
 
 MOVES = (
     "refund settle fail cancel require_action pend set_arn repair open_dispute open_inquiry respond escalate win lose "
-    "emit_again fill_balance"
+    "overturn authenticate fail_authentication settle_payment fail_payment capture cancel_payment "
+    "expire_authorization emit_again fill_balance"
 ).split()
 
+_PAYMENT_MOVES = {
+    "requires_action": ("authenticate", "fail_authentication", "cancel_payment"),
+    "requires_capture": ("capture", "cancel_payment", "expire_authorization"),
+    "processing": ("settle_payment", "fail_payment"),
+}
 _REFUND_MOVES = {
     "pending": ("settle", "fail", "cancel", "require_action"),
     "requires_action": ("pend", "settle", "fail", "cancel"),

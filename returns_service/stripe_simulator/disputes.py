@@ -9,6 +9,7 @@ from . import objects, refunds
 from .collection import Json
 from .ledger import Ledger
 from .refunds import WrongMove
+from .refusals import state_error
 
 INQUIRY = ("warning_needs_response", "warning_under_review")
 FORMAL = ("needs_response", "under_review")
@@ -45,24 +46,23 @@ def open_if_calm(ledger: Ledger, charge: Json, reason: str, *, inquiry: bool) ->
 def respond(ledger: Ledger, dispute: Json) -> None:
     """Send the shop's evidence: the bank reviews it."""
     _must_be(dispute, "warning_needs_response", "needs_response")
-    status = "warning_under_review" if dispute["status"].startswith("warning_") else "under_review"
     details = {**dispute["evidence_details"], "has_evidence": True, "submission_count": 1}
-    ledger.change(dispute, {"status": status, "evidence_details": details}, "charge.dispute.updated")
+    changes = {"status": _under_review(dispute), "evidence_details": details}
+    ledger.change(dispute, changes, "charge.dispute.updated")
+
+
+def _under_review(dispute: Json) -> str:
+    return "warning_under_review" if dispute["status"].startswith("warning_") else "under_review"
 
 
 def escalate(ledger: Ledger, dispute: Json) -> None:
     """Turn an inquiry into a formal dispute."""
     _must_be(dispute, *INQUIRY)
-    card = {**dispute["payment_method_details"]["card"], "case_type": "chargeback"}
-    ledger.change(
-        dispute,
-        {
-            "status": "needs_response",
-            "is_charge_refundable": False,
-            "payment_method_details": {"card": card, "type": "card"},
-        },
-        "charge.dispute.updated",
-    )
+    changes: Json = {"status": "needs_response", "is_charge_refundable": False}
+    details = dispute.get("payment_method_details")
+    if details is not None:
+        changes["payment_method_details"] = {**details, "card": {**details["card"], "case_type": "chargeback"}}
+    ledger.change(dispute, changes, "charge.dispute.updated")
     _withdraw(ledger, dispute)
 
 
@@ -72,9 +72,7 @@ def win(ledger: Ledger, dispute: Json) -> None:
         ledger.change(dispute, {"status": "warning_closed"}, "charge.dispute.closed")
         return
     _must_be(dispute, *FORMAL)
-    ledger.change(dispute, {"status": "won", "is_charge_refundable": True}, "charge.dispute.closed")
-    line = ledger.book(dispute["amount"], dispute["currency"], dispute["id"], "dispute_reversal")
-    _add_line(ledger, dispute, line, "charge.dispute.funds_reinstated")
+    _reinstate(ledger, dispute)
 
 
 def lose(ledger: Ledger, dispute: Json) -> None:
@@ -83,14 +81,55 @@ def lose(ledger: Ledger, dispute: Json) -> None:
     ledger.change(dispute, {"status": "lost"}, "charge.dispute.closed")
 
 
+def overturn(ledger: Ledger, dispute: Json) -> None:
+    """Turn a closed dispute the other way round, under the same id: lost becomes won, won becomes lost."""
+    _must_be(dispute, "lost", "won")
+    if dispute["status"] == "lost":
+        _reinstate(ledger, dispute)
+    else:
+        ledger.change(dispute, {"status": "lost", "is_charge_refundable": False}, "charge.dispute.closed")
+        _withdraw(ledger, dispute)
+
+
+def update(ledger: Ledger, dispute: Json, evidence: Json, metadata: Json, *, submit: bool) -> Json:
+    """Write evidence and metadata into a dispute; with `submit`, the bank reviews the evidence.
+
+    See docs.stripe.com/api/disputes/update.
+    """
+    if evidence and dispute["status"] not in ("warning_needs_response", "needs_response"):
+        raise state_error("This dispute is already closed or under review.", "evidence", "dispute_not_open")
+    details = dict(dispute["evidence_details"])
+    details["has_evidence"] = details["has_evidence"] or bool(evidence)
+    changes: Json = {"evidence": {**dispute["evidence"], **evidence}, "evidence_details": details, "metadata": metadata}
+    if evidence and submit:
+        details["submission_count"] += 1
+        changes["status"] = _under_review(dispute)
+    ledger.change(dispute, changes, "charge.dispute.updated")
+    return dispute
+
+
+def close(ledger: Ledger, dispute: Json) -> Json:
+    """Accept a dispute for the shop: it is lost (docs.stripe.com/api/disputes/close)."""
+    if dispute["status"] not in FORMAL:
+        raise state_error("This dispute is already closed.", code="dispute_not_open")
+    lose(ledger, dispute)
+    return dispute
+
+
 def warn(ledger: Ledger, charge: Json) -> None:
     """Emit the issuer's early fraud warning; it moves no money."""
     warning = objects.build_fraud_warning(ledger.new_id("issfr_1"), ledger.second(), charge)
     ledger.emit("radar.early_fraud_warning.created", warning)
 
 
+def _reinstate(ledger: Ledger, dispute: Json) -> None:
+    ledger.change(dispute, {"status": "won", "is_charge_refundable": True}, "charge.dispute.closed")
+    line = ledger.book(dispute["amount"], dispute["currency"], dispute["id"], "adjustment", category="dispute_reversal")
+    _add_line(ledger, dispute, line, "charge.dispute.funds_reinstated")
+
+
 def _withdraw(ledger: Ledger, dispute: Json) -> None:
-    line = ledger.book(-dispute["amount"], dispute["currency"], dispute["id"], "dispute")
+    line = ledger.book(-dispute["amount"], dispute["currency"], dispute["id"], "adjustment", category="dispute")
     _add_line(ledger, dispute, line, "charge.dispute.funds_withdrawn")
     refunds.fail_disputed(ledger, ledger.charges[dispute["charge"]])
 

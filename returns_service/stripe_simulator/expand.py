@@ -10,13 +10,15 @@ from .ledger import Ledger
 from .refusals import Refusal, param_error
 
 MAX_DEPTH = 4
-REFUNDS_IN_CHARGE = 10  # an expanded charge holds that many refunds, the newest first
 
 _EXPANDABLE: dict[str, dict[str, str | None]] = {  # kind -> field -> kind of the object there; None: always null
-    "payment_intent": {"latest_charge": "charge", "customer": None, "review": None, "on_behalf_of": None},
+    "payment_intent": {
+        "latest_charge": "charge", "customer": "customer", "payment_method": "payment_method", "review": None,
+        "on_behalf_of": None,
+    },
     "charge": {
         "payment_intent": "payment_intent", "balance_transaction": "balance_transaction", "refunds": "refund",
-        "customer": None, "review": None, "application_fee": None, "failure_balance_transaction": None,
+        "customer": "customer", "review": None, "application_fee": None, "failure_balance_transaction": None,
     },
     "refund": {
         "charge": "charge", "payment_intent": "payment_intent", "balance_transaction": "balance_transaction",
@@ -24,6 +26,8 @@ _EXPANDABLE: dict[str, dict[str, str | None]] = {  # kind -> field -> kind of th
         "source_transfer_reversal": None,
     },
     "dispute": {"charge": "charge", "payment_intent": "payment_intent"},
+    "balance_transaction": {"source": "source"},
+    "payment_method": {"customer": "customer"},
 }  # fmt: skip
 
 
@@ -58,7 +62,7 @@ def _path_error(path: str, place: int) -> Refusal:
 
 def expand(ledger: Ledger, row: Json, paths: list[list[str]]) -> Json:
     """Return a copy of `row` with its `paths` expanded."""
-    if row.get("object") == objects.LIST_OBJECT:
+    if row.get("object") in objects.LIST_OBJECTS:
         return {**row, "data": [expand(ledger, part, paths) for part in row["data"]]}
     copy = dict(row)
     for step in dict.fromkeys(path[0] for path in paths):
@@ -77,17 +81,34 @@ def _find_object(ledger: Ledger, row: Json, field: str) -> Any:
     if kind is None:
         return row.get(field)
     if field == "refunds":
-        names = ledger.refunds_of.get(row["id"], [])
-        rows = [ledger.refunds[name] for name in reversed(names[-REFUNDS_IN_CHARGE:])]
-        return objects.build_list(f"/v1/charges/{row['id']}/refunds", rows, len(names) > REFUNDS_IN_CHARGE)
+        rows = ledger.find_refunds(row["id"])
+        page = rows[: -objects.EMBEDDED_ROWS - 1 : -1]
+        return objects.build_list(f"/v1/charges/{row['id']}/refunds", page, len(rows) > objects.EMBEDDED_ROWS)
     name = row.get(field)
-    return _collections(ledger)[kind].get(name) if isinstance(name, str) else name
+    if not isinstance(name, str):
+        return name
+    if kind == "source":  # of a balance transaction: a charge, a refund or a dispute
+        return ledger.charges.get(name) or ledger.refunds.get(name) or ledger.disputes.get(name)
+    return _get_collections(ledger)[kind].get(name)
 
 
-def _collections(ledger: Ledger) -> dict[str, Collection]:
+def find_kinds(kind: str, paths: list[list[str]]) -> set[str]:
+    """Return the kinds of the objects that `paths` expand from an object of `kind`."""
+    kinds = set()
+    for path in paths:
+        at: str | None = kind
+        for step in path:
+            at = at if step == "data" else _EXPANDABLE.get(at or "", {}).get(step)
+            kinds.add(at)
+    return {name for name in kinds if name is not None} - {"source"}
+
+
+def _get_collections(ledger: Ledger) -> dict[str, Collection]:
     return {
         "payment_intent": ledger.payment_intents,
         "charge": ledger.charges,
         "refund": ledger.refunds,
         "balance_transaction": ledger.balance_transactions,
+        "customer": ledger.customers,
+        "payment_method": ledger.payment_methods,
     }

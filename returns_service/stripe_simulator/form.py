@@ -15,6 +15,7 @@ Form = dict[str, Union[str, "Form"]]
 MAX_FIELDS = 1000
 METADATA_KEYS, METADATA_KEY_LENGTH, METADATA_VALUE_LENGTH = 50, 40, 500  # docs.stripe.com/api/metadata
 LARGEST = 10**15  # minor units or seconds; no parameter means a number beyond it
+MAX_DEPTH = 8  # of `a[b][c]`; Stripe's own parameters are less deep
 
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 _PART = re.compile(r"\[([^\[\]]*)\]")
@@ -44,6 +45,8 @@ def _put(form: Form, name: str, value: str) -> None:
         form[name] = value
         return
     path = [match[1], *_PART.findall(match[2])]
+    if len(path) > MAX_DEPTH:
+        raise param_error(f"Invalid request: a parameter may be nested up to {MAX_DEPTH} levels.", match[1][:40])
     for step in path[:-1]:
         inner = form.setdefault(step or str(len(form)), {})
         if isinstance(inner, str):
@@ -134,6 +137,13 @@ class Params:
                 raise param_error("Invalid array", name)
             texts.append(part)
         return texts
+
+    def get_object(self, name: str) -> Form | None:
+        """Return a nested form, or None."""
+        value = self.form.get(name)
+        if isinstance(value, str):
+            raise param_error("Invalid object", name)
+        return value
 
     def get_metadata(self) -> dict[str, str] | None:
         """Return the metadata sent. A key to unset has the value ''; {} unsets all; None leaves all as it is."""

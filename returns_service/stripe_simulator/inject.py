@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import replace
 
-from .api import Request, Response, answer, render_refusal
+from . import routes
+from .api import Request, Response, answer, format_date, render_refusal
+from .api_keys import name_permission
 from .faults import Fault, Faults
 from .ledger import Ledger, OutgoingWebhook
 from .refusals import (
@@ -31,8 +34,8 @@ def answer_with_fault(ledger: Ledger, request: Request, fault: Fault | None) -> 
     if name == "drop_before":
         return None
     if name == "503_html":
-        return _build_html()
-    refusal = _build_refusal(name, request)
+        return _build_html(ledger)
+    refusal = _build_refusal(ledger, name, request)
     if refusal is not None:
         return render_refusal(ledger, refusal)
     if name == "stored_500":
@@ -43,27 +46,32 @@ def answer_with_fault(ledger: Ledger, request: Request, fault: Fault | None) -> 
     if name == "drop_after":
         return None
     if name == "503_html_done":
-        return _build_html()
+        return _build_html(ledger)
     if name == "unreadable_200" and response.status == 200:
         return replace(response, body=response.body[: len(response.body) // 2])
     return response
 
 
-def _build_refusal(name: str, request: Request) -> Refusal | None:
-    builders = {
+def _build_refusal(ledger: Ledger, name: str, request: Request) -> Refusal | None:
+    builders: dict[str, Callable[[], Refusal]] = {
         "500": server_error,
         "429_rate_limit": lambda: rate_limit_error("global-rate"),
         "429_lock_timeout": lock_timeout_error,
         "409_key_in_use": lambda: key_in_use_error(request.key),
-        "401": lambda: authentication_error("Expired API Key provided."),
-        "403": permission_error,
+        "401": lambda: authentication_error("Expired API Key provided: sk_test_********.", "api_key_expired"),
+        "403": lambda: permission_error("rk_test_********", ledger.account_id, _guess_permission(request)),
     }
     build = builders.get(name)
     return build() if build is not None else None
 
 
-def _build_html() -> Response:
-    return Response(503, {"Content-Type": "text/html"}, _HTML)
+def _guess_permission(request: Request) -> str:
+    match = routes.find(request.method, request.path)
+    return name_permission(request.method, match[0].kind if match is not None else "account")
+
+
+def _build_html(ledger: Ledger) -> Response:
+    return Response(503, {"Content-Type": "text/html", "Date": format_date(ledger)}, _HTML)
 
 
 def draw_webhook_fault(ledger: Ledger, faults: Faults, webhook: OutgoingWebhook) -> int:

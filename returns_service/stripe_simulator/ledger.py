@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
-from . import objects
+from . import objects, versions
+from .api_keys import ApiKey
 from .collection import Collection, Json, copy_json
 from .idempotency import Keys
+from .settings import Settings
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 EVENT_LIFE_SECONDS = 30 * 86400  # Stripe lists events that long (docs.stripe.com/api/events)
@@ -26,26 +28,13 @@ LONGEST_WAIT_SECONDS = 3600.0  # between two attempts of one delivery
 ABSENT: Any = object()  # as a new value: the field goes away
 
 
-@dataclass
-class Settings:
-    """The settings; a caller may change them while the simulator runs. All durations are in seconds."""
-
-    settle_seconds: float = 1.0  # from a refund to its later change, and from a charge to its dispute
-    latency_seconds: float = 0.0  # added to every call to the API; only a server waits it out
-    retry_seconds: float = 1.0  # before a webhook's second attempt; doubles from there
-    key_life_seconds: float = 86400.0  # an older idempotency key is forgotten
-    rate_limit: int | None = None  # calls a second on each endpoint; None: no limit
-    lock_timeouts: bool = False  # parallel refunds of one charge answer 429 lock_timeout
-    balance: Literal["enough", "short_waits", "short_refuses"] = "enough"
-    failed_sends_updated: bool = True  # a failure sends `refund.updated` beside `refund.failed`
-
-
 @dataclass(eq=False)
 class Endpoint:
     """A webhook endpoint: its row as the API returns it, and its signing secret."""
 
     row: Json
     secret: str = field(repr=False)
+    is_trusted: bool = False  # its URL comes from the simulator's operator, not from a call
 
     @property
     def name(self) -> str:
@@ -67,6 +56,7 @@ class OutgoingWebhook:
     next_attempt_at: float
     attempts: int = 0
     fault_drawn: bool = False
+    old_event: Json | None = None  # the event in the shape of the endpoint's own API version
 
 
 @dataclass(order=True)
@@ -82,10 +72,11 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The API request that causes events; both None for a move in the Dashboard or by itself."""
+    """The API request that causes events, and its API version; all None for a move in the Dashboard or by itself."""
 
     request_id: str | None = None
     key: str | None = None
+    api_version: str | None = None
 
 
 NO_REQUEST = Cause()
@@ -111,10 +102,14 @@ class Ledger:
         self.disputes = Collection("dispute")
         self.events = Collection("event")
         self.balance_transactions = Collection("balance_transaction")
+        self.customers = Collection("customer")
+        self.payment_methods = Collection("payment_method")
         self.refunds_of: dict[str, list[str]] = {}  # charge id -> refund ids, oldest first
         self.charges_of: dict[str, list[str]] = {}  # payment intent id -> charge ids, oldest first
         self.disputes_of: dict[str, list[str]] = {}  # charge id -> dispute ids, oldest first
-        self.methods: dict[str, str] = {}  # payment method id -> name of its test card
+        self.releases: set[str] = set()  # ids of the refunds that stand for an amount never captured
+        self.methods: dict[str, str] = {}  # payment method id -> name of its test method
+        self.api_keys: dict[str, ApiKey] = {}  # secret -> limits; a test key that is not here may do everything
         self.endpoints: dict[str, Endpoint] = {}
         self.outbox: list[OutgoingWebhook] = []  # neither delivered nor given up
         self.keys = Keys()
@@ -156,6 +151,19 @@ class Ledger:
             count += 1
         return count
 
+    @property
+    def api_version(self) -> str:
+        """The API version of the call that executes now; the account's default outside a call."""
+        return self._cause.api_version or self.settings.api_version
+
+    def find_refunds(self, charge: str) -> list[Json]:
+        """Return the refunds of the charge with this id, the oldest first."""
+        return [self.refunds[name] for name in self.refunds_of.get(charge, [])]
+
+    def find_charges(self, intent: str) -> list[Json]:
+        """Return the charges of the PaymentIntent with this id, the oldest first."""
+        return [self.charges[name] for name in self.charges_of.get(intent, [])]
+
     # --- changes and their events -----------------------------------------------------------------------------------
 
     @contextmanager
@@ -190,7 +198,7 @@ class Ledger:
             {
                 "id": self.new_id("evt_1"),
                 "object": "event",
-                "api_version": objects.API_VERSION,
+                "api_version": self.settings.api_version,
                 "created": self.second(),
                 "data": payload,
                 "livemode": False,
@@ -214,15 +222,34 @@ class Ledger:
         takers = [one for one in self.endpoints.values() if only in (None, one) and one.wants(event["type"])]
         event["pending_webhooks"] = len(takers)
         to: list[Endpoint | None] = [*takers] if self.endpoints else [None]
-        webhooks = [OutgoingWebhook(event, endpoint, now, now) for endpoint in to]
+        webhooks = [OutgoingWebhook(event, one, now, now, old_event=self._render_for(one, event)) for one in to]
         self.outbox += webhooks
         return webhooks
 
-    def book(self, amount: int, currency: str, source: str, kind: str, available_on: int | None = None) -> str:
-        """Book a balance transaction of `amount` signed minor units and return its id."""
+    def _render_for(self, endpoint: Endpoint | None, event: Json) -> Json | None:
+        """Return `event` in the endpoint's own API version; None if that is the account's."""
+        version = None if endpoint is None else endpoint.row["api_version"]
+        return versions.render_event(self, event, version) if version not in (None, event["api_version"]) else None
+
+    def book(
+        self,
+        amount: int,
+        currency: str,
+        source: str,
+        kind: str,
+        *,
+        category: str | None = None,
+        available_on: int | None = None,
+    ) -> str:
+        """Book a balance transaction of `amount` signed minor units and return its id.
+
+        `kind` is its `type`, and its `reporting_category` unless `category` is given
+        (docs.stripe.com/reports/reporting-categories). `available_on` is in seconds since 1970 (UTC).
+        """
         now = self.second()
+        available = now if available_on is None else available_on
         row = objects.build_balance_transaction(
-            self.new_id("txn_3"), now, amount, currency, source, kind, now if available_on is None else available_on
+            self.new_id("txn_3"), now, amount, currency, source, kind, category or kind, available
         )
         self.balance_transactions.add(row)
         return str(row["id"])
@@ -246,7 +273,10 @@ class Ledger:
 
     def body_of(self, webhook: OutgoingWebhook) -> bytes:
         """Return the body to post: the event as JSON, with the same `evt_` at each attempt."""
-        return json.dumps(webhook.event, ensure_ascii=False, separators=(",", ":")).encode()
+        event = webhook.event
+        if webhook.old_event is not None:
+            event = {**webhook.old_event, "pending_webhooks": event["pending_webhooks"]}
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
 
     def drop_unaddressed(self) -> None:
         """Drop the webhooks emitted while no endpoint was registered; the API still lists their events."""

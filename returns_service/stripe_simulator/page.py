@@ -7,8 +7,8 @@ import hashlib
 from datetime import UTC, datetime
 from html import escape
 
-from .cards import format_amount
 from .collection import Json
+from .currencies import format_amount
 from .dashboard import Dashboard
 from .faults import Faults
 from .ledger import Ledger
@@ -59,7 +59,7 @@ def render_page(ledger: Ledger, faults: Faults, message: str) -> str:
 
 def _render_payment(ledger: Ledger, dashboard: Dashboard, intent: Json) -> str:
     charge = ledger.charges.get(intent["latest_charge"] or "")
-    moves = dashboard.open_moves(charge) if charge is not None else []
+    moves = dashboard.open_moves(intent) + (dashboard.open_moves(charge) if charge is not None else [])
     refunded = charge["amount_refunded"] if charge is not None else 0
     state = intent["status"]
     if refunded:
@@ -70,7 +70,8 @@ def _render_payment(ledger: Ledger, dashboard: Dashboard, intent: Json) -> str:
 def _render_part(dashboard: Dashboard, row: Json) -> str:
     reason = row.get("failure_reason") or row.get("pending_reason")
     state = f"{row['status']} ({reason})" if reason else row["status"]
-    return _render_row(row, "part", state, dashboard.open_moves(row))
+    is_closed = row["object"] == "dispute" and row["status"] in ("won", "lost")
+    return _render_row(row, "part", state, ["overturn"] if is_closed else dashboard.open_moves(row))
 
 
 def _render_row(row: Json, kind: str, state: str, moves: list[str]) -> str:
@@ -86,10 +87,10 @@ def _render_row(row: Json, kind: str, state: str, moves: list[str]) -> str:
 
 def _render_button(name: str, move: str) -> str:
     amount, words = "", move.replace("_", " ")
-    if move == "refund":
+    if move in ("refund", "capture"):
         amount = (
             f'<input name="amount" inputmode="numeric" pattern="[0-9]*" placeholder="minor units" '
-            f'aria-label="amount to refund of {escape(name)}, in minor units; empty: all"> '
+            f'aria-label="amount to {move} of {escape(name)}, in minor units; empty: all"> '
         )
     return (
         f'<form method="post" action="/_control/moves"><input type="hidden" name="move" value="{escape(move)}">'

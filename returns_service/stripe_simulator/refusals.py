@@ -56,9 +56,9 @@ def not_found_error(noun: str, name: str, param: str = "id") -> Refusal:
     return Refusal(404, f"No such {noun}: '{name}'", "resource_missing", param)
 
 
-def authentication_error(message: str) -> Refusal:
-    """401: the API key is missing, or is no key of a sandbox."""
-    return Refusal(401, message, stored=False)
+def authentication_error(message: str, code: str | None = None) -> Refusal:
+    """401: the API key is missing, unknown or expired."""
+    return Refusal(401, message, code, stored=False)
 
 
 def server_error() -> Refusal:
@@ -101,11 +101,23 @@ def key_in_use_error(key: str) -> Refusal:
     )  # fmt: skip
 
 
-def permission_error() -> Refusal:
-    """403: the API key lacks a permission."""
+def permission_error(key: str, account: str, permission: str) -> Refusal:
+    """403: the API key lacks a permission (docs.stripe.com/keys/restricted-api-keys)."""
     return Refusal(
         403,
-        "The provided key does not have the required permissions for this endpoint.",
+        f"The provided key '{key}' does not have the required permissions for this endpoint on account '{account}'. "
+        f"Having the '{permission}' permission would allow this request to continue.",
+        stored=False,
+    )
+
+
+def account_error(key: str, account: str) -> Refusal:
+    """403: the request's `Stripe-Account` is not this account."""
+    return Refusal(
+        403,
+        f"The provided key '{key}' does not have access to account '{account}' (or that account does not exist). "
+        "Application access may have been revoked.",
+        "account_invalid",
         stored=False,
     )
 

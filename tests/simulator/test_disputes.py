@@ -94,3 +94,43 @@ def test_a_fraud_warning_moves_nothing(shop: Shop) -> None:
     assert shop.event_types()[-1] == "radar.early_fraud_warning.created"
     assert shop.charge(intent)["disputed"] is False
     assert shop.refund(intent)["status"] == "succeeded"
+
+
+def test_a_lost_dispute_can_be_won_later_and_the_other_way_round(shop: Shop) -> None:
+    intent = shop.pay(5000)
+    dispute = shop.dashboard.open_dispute(intent["id"])
+    with pytest.raises(WrongMove):
+        shop.dashboard.overturn(dispute["id"])
+    shop.dashboard.lose(dispute["id"])
+    before = len(shop.ledger.events)
+    shop.dashboard.overturn(dispute["id"])
+    assert (shop.again(dispute)["status"], shop.again(dispute)["is_charge_refundable"]) == ("won", True)
+    assert shop.event_types(before) == ["charge.dispute.closed", "charge.dispute.funds_reinstated"]
+    assert shop.refund(intent, 100)["status"] == "succeeded"
+    shop.dashboard.move("overturn", dispute["id"])
+    assert (shop.again(dispute)["status"], shop.again(dispute)["is_charge_refundable"]) == ("lost", False)
+    assert shop.event_types()[-2:] == ["charge.dispute.closed", "charge.dispute.funds_withdrawn"]
+    assert shop.refused("/v1/refunds", {"payment_intent": intent["id"]})["code"] == "charge_disputed"
+    assert len(shop.ledger.disputes) == 1
+
+
+def test_evidence_is_kept_and_submitted(shop: Shop) -> None:
+    dispute = shop.dashboard.open_dispute(shop.pay()["id"])
+    path = f"/v1/disputes/{dispute['id']}"
+    kept = shop.post(path, {"evidence[product_description]": "hat", "submit": "false", "metadata[a]": "1"})
+    assert (kept["status"], kept["evidence"]["product_description"]) == ("needs_response", "hat")
+    assert (kept["evidence_details"]["has_evidence"], kept["evidence_details"]["submission_count"]) == (True, 0)
+    assert kept["metadata"] == {"a": "1"}
+    sent = shop.post(path, {"evidence[receipt]": "file_1"})
+    assert (sent["status"], sent["evidence_details"]["submission_count"]) == ("under_review", 1)
+    assert shop.event_types()[-2:] == ["charge.dispute.updated"] * 2
+    assert shop.refused(path, {"evidence[receipt]": "file_2"})["code"] == "dispute_not_open"
+    assert shop.refused(path, {"evidence[colour]": "red"})["param"] == "evidence[colour]"
+
+
+def test_a_closed_dispute_is_lost(shop: Shop) -> None:
+    dispute = shop.dashboard.open_dispute(shop.pay()["id"])
+    path = f"/v1/disputes/{dispute['id']}/close"
+    assert shop.post(path)["status"] == "lost"
+    assert shop.event_types()[-1] == "charge.dispute.closed"
+    assert shop.refused(path)["code"] == "dispute_not_open"

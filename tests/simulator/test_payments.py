@@ -93,7 +93,7 @@ def test_what_is_not_there_is_a_404(shop: Shop) -> None:
         error = shop.refused(f"/v1/{path}", method="GET", status=404)
         assert (error["code"], error["param"]) == ("resource_missing", "id")
         assert path.rpartition("/")[2] in error["message"]
-    shop.refused("/v1/customers", method="GET", status=404)
+    shop.refused("/v1/nothing", method="GET", status=404)
 
 
 def test_expansion_goes_as_deep_as_asked(shop: Shop) -> None:
