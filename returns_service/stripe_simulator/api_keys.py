@@ -46,6 +46,8 @@ class ApiKey:
 
 def build_key(permissions: Iterable[str] | None = None, status: str = "active") -> ApiKey:
     """Return a key with these permissions. Raises ValueError for a name that is none of `PERMISSIONS`."""
+    if not all(isinstance(name, str) for name in permissions or ()):
+        raise ValueError("permissions are texts")
     names = None if permissions is None else frozenset(permissions)
     unknown = sorted(name for name in names or () if name not in PERMISSIONS)
     if unknown:

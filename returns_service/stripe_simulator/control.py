@@ -7,11 +7,16 @@
     DELETE /_control/faults       disarm all, or ?name=
     POST   /_control/moves        {"move": "fail", "id": "re_…", "reason": "expired_or_canceled_card"}
     GET    /_control/webhooks     the endpoints and the webhooks not delivered yet
-    POST   /_control/webhooks     {"url": "http://…", "secret": "…", "enabled_events": ["*"]}
+    POST   /_control/webhooks     {"url": "http://…", "secret": "…", "enabled_events": ["*"], "api_version": "…"}
+    GET    /_control/keys         the API keys with limits (their secrets masked) and the names of all permissions
+    POST   /_control/keys         {"key": "rk_test_…", "permissions": ["rak_charge_read", …], "status": "active"}
     GET    /_control/stats        calls by endpoint, arrivals of POST /v1/refunds, replays
     POST   /_control/settings     {"settle_seconds": 0.2, "rate_limit": 25, "balance": "short_waits", …}
 
-Bodies are JSON, or forms (from the page). A wrong request gets a 4xx with {"error": "a sentence"}.
+Bodies are JSON, or forms (from the page). A wrong request gets a 4xx with {"error": "a sentence"}. Only requests whose
+`Host` is this machine are answered, so that no website can reach the path through a name of its own (DNS rebinding).
+Webhook URLs must lead to this machine unless the setting `foreign_webhooks` is on. A key's `permissions` may be null
+(all), its `status` active, expired or unknown; `settings` has the clock's skew and the account's API version.
 """
 
 from __future__ import annotations
@@ -25,16 +30,22 @@ from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 from .api import Request, Response
+from .api_keys import PERMISSIONS, build_key, mask
 from .collection import Json
 from .dashboard import MOVES, Dashboard
 from .faults import ArmedFault, Faults
-from .ledger import Ledger, Settings
+from .ledger import Ledger
+from .loopback import is_loopback_host, is_loopback_url, parse_host
 from .page import CONTENT_POLICY, render_page
 from .refunds import FREED, WrongMove
 from .refusals import Refusal
+from .settings import Settings
+from .versions import check_version
 
 PREFIX = "/_control/"
 BALANCES = ("enough", "short_waits", "short_refuses")
+MAX_DEPTH = 16  # of a JSON body
+MAX_NUMBER = 10**9  # of a setting
 
 
 @dataclass
@@ -53,16 +64,22 @@ class Stats:
 
 @dataclass
 class Control:
-    """Answers requests to the control path. It calls `on_change` after each request that may make something due."""
+    """Answers requests to the control path. It calls `on_change` after each request that may make something due.
+
+    `hosts`: names that a `Host` header may have beside those of this machine.
+    """
 
     ledger: Ledger
     faults: Faults
     stats: Stats
     on_change: Callable[[], None]
+    hosts: frozenset[str] = frozenset()
 
     def answer(self, request: Request) -> Response:
         """Answer one request. Never raises."""
         try:
+            if not self._is_local(request):
+                return _build_json({"error": "the control path answers only requests to this machine's own names"}, 403)
             _check_origin(request.headers)
             return self._route(request)
         except LookupError as error:
@@ -77,6 +94,10 @@ class Control:
             if request.method != "GET":
                 self.on_change()
 
+    def _is_local(self, request: Request) -> bool:
+        host = parse_host(request.headers.get("host", ""))
+        return is_loopback_host(host) or host in self.hosts
+
     def _route(self, request: Request) -> Response:
         name = request.path.removeprefix(PREFIX)
         routes: dict[tuple[str, str], Callable[[Request], Response]] = {
@@ -89,6 +110,8 @@ class Control:
             ("POST", "moves"): self._move,
             ("GET", "webhooks"): lambda _: _build_json(self.build_webhooks()),
             ("POST", "webhooks"): self._add_endpoint,
+            ("GET", "keys"): lambda _: _build_json(self.build_keys()),
+            ("POST", "keys"): self._limit_key,
             ("GET", "stats"): self._show_stats,
             ("GET", "settings"): lambda _: _build_json(asdict(self.ledger.settings)),
             ("POST", "settings"): self._change_settings,
@@ -117,7 +140,7 @@ class Control:
             "payments": payments,
             "totals": {
                 "payments": len(ledger.payment_intents),
-                "captured_amount": sum(row["amount_captured"] for row in ledger.charges),
+                "captured_amount": sum(row["amount_captured"] or 0 for row in ledger.charges),
                 "refunds": len(ledger.refunds),
                 "refunded_amount": sum(row["amount_refunded"] for row in ledger.charges),
                 "refunds_by_status": Counter(row["status"] for row in ledger.refunds),
@@ -143,6 +166,23 @@ class Control:
                 for webhook in self.ledger.outbox
             ],
         }
+
+    def build_keys(self) -> Json:
+        """Return the API keys that have limits, their secrets masked, and the names of all permissions."""
+        keys = [
+            {"key": mask(secret), "permissions": _sort(key.permissions), "status": key.status}
+            for secret, key in self.ledger.api_keys.items()
+        ]
+        return {"keys": keys, "permissions": PERMISSIONS}
+
+    def _limit_key(self, request: Request) -> Response:
+        fields = _parse_body(request)
+        secret, permissions = fields.pop("key", None), fields.pop("permissions", None)
+        status = fields.pop("status", "active")
+        if fields or not isinstance(secret, str) or not isinstance(permissions, list | None):
+            raise ValueError('say {"key": "rk_test_…", "permissions": ["rak_charge_read", …], "status": "active"}')
+        key = self.ledger.api_keys[secret] = build_key(permissions, status)
+        return _build_json({"key": mask(secret), "permissions": _sort(key.permissions), "status": key.status}, 201)
 
     def _show_page(self, request: Request) -> Response:
         message = dict(parse_qsl(request.query)).get("said", "")
@@ -189,11 +229,16 @@ class Control:
     def _add_endpoint(self, request: Request) -> Response:
         fields = _parse_body(request)
         url, secret, event_types = fields.get("url"), fields.get("secret"), fields.get("enabled_events", ["*"])
+        version = fields.get("api_version")
         if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
             raise ValueError('say {"url": "http://…", "secret": "…"}')
         if not isinstance(secret, str | None) or not isinstance(event_types, list):
             raise ValueError("secret is a text, enabled_events a list")
-        endpoint = self.ledger.add_endpoint(url, secret, event_types)
+        if not (self.ledger.settings.foreign_webhooks or is_loopback_url(url)):
+            raise ValueError("the url leads to another machine; turn the setting foreign_webhooks on to allow that")
+        if version is not None:
+            _check_version(version)
+        endpoint = self.ledger.add_endpoint(url, secret, event_types, api_version=version)
         return _build_json({**endpoint.row, "secret": endpoint.secret}, 201)
 
     def _change_settings(self, request: Request) -> Response:
@@ -213,12 +258,15 @@ def _check_setting(settings: Settings, name: str, value: Any) -> Any:
     old = getattr(settings, name)
     if name == "balance":
         fits = value in BALANCES
+    elif name == "api_version":
+        fits = value == _check_version(value)
     elif name == "rate_limit":
         fits = value is None or (type(value) is int and value > 0)
     elif isinstance(old, bool):
         fits = isinstance(value, bool)
     else:
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
+        fits = is_number and (value >= 0 or name == "clock_skew_seconds")
     if not fits:
         raise ValueError(f"{name} cannot be {value!r}")
     return value
@@ -235,10 +283,36 @@ def _is_form(request: Request) -> bool:
 def _parse_body(request: Request) -> dict[str, Any]:
     if _is_form(request):
         return dict(parse_qsl(request.body.decode(), keep_blank_values=True))
-    fields = json.loads(request.body or b"{}")
+    try:
+        fields = json.loads(request.body or b"{}")
+    except RecursionError:
+        raise ValueError("the body is nested too deep") from None
     if not isinstance(fields, dict):
         raise ValueError("the body is no JSON object")
+    _check_depth(fields)
     return fields
+
+
+def _check_depth(value: Any) -> None:
+    """Refuse a JSON value that is nested deeper than `MAX_DEPTH`."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner = [part for part in level if isinstance(part, dict | list)]
+        level = [one for part in inner for one in (part.values() if isinstance(part, dict) else part)]
+    if level:
+        raise ValueError("the body is nested too deep")
+
+
+def _check_version(version: Any) -> str:
+    """Return an API version; raise ValueError for anything else."""
+    try:
+        return check_version(str(version))
+    except Refusal as refusal:
+        raise ValueError(refusal.message) from None
+
+
+def _sort(permissions: frozenset[str] | None) -> list[str] | None:
+    return None if permissions is None else sorted(permissions)
 
 
 def _check_fields(function: Callable[..., Any], fields: dict[str, Any], *before: Any) -> dict[str, Any]:

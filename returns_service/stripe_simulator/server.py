@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping
 from random import Random
 from typing import Any
 
@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from . import control, routes
-from .api import Request, Response, enter, leave
+from .api import Request, Response, enter, format_date, leave
 from .control import Control, Stats
 from .faults import Fault, Faults
 from .inject import answer_with_fault
@@ -38,12 +38,12 @@ _CUT = "simulator.cut"  # ASGI extension: cuts the connection
 class Simulator:
     """The ASGI app. Its lifespan makes the ledger's due moves and posts the webhooks."""
 
-    def __init__(self, ledger: Ledger, faults: Faults) -> None:
+    def __init__(self, ledger: Ledger, faults: Faults, hosts: Iterable[str] = ()) -> None:
         self.ledger = ledger
         self.faults = faults
         self.stats = Stats()
         self._webhook_sender: WebhookSender | None = None
-        self.control = Control(ledger, faults, self.stats, self._wake)
+        self.control = Control(ledger, faults, self.stats, self._wake, frozenset(hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -85,7 +85,7 @@ class Simulator:
         else:
             response = await self.respond(request)
         if response is not None:
-            await _send(send, response)
+            await _send(send, response, format_date(self.ledger))
             return
         cut = scope.get("extensions", {}).get(_CUT)
         if cut is None:
@@ -126,12 +126,20 @@ class Simulator:
 
 
 def create_app(
-    ledger: Ledger, faults: Faults, *, webhook_url: str | None = None, webhook_secret: str | None = None
+    ledger: Ledger,
+    faults: Faults,
+    *,
+    webhook_url: str | None = None,
+    webhook_secret: str | None = None,
+    hosts: Iterable[str] = (),
 ) -> Simulator:
-    """Return the ASGI app. With `webhook_url`, it posts all events there, signed with `webhook_secret`."""
+    """Return the ASGI app. With `webhook_url`, it posts all events there, signed with `webhook_secret`.
+
+    `hosts`: names beside those of this machine under which the control path answers.
+    """
     if webhook_url is not None:
-        ledger.add_endpoint(webhook_url, webhook_secret)
-    return Simulator(ledger, faults)
+        ledger.add_endpoint(webhook_url, webhook_secret).is_trusted = True
+    return Simulator(ledger, faults, hosts)
 
 
 @contextlib.asynccontextmanager
@@ -143,15 +151,19 @@ async def running(
     port: int = 0,
     webhook_url: str | None = None,
     webhook_secret: str | None = None,
+    hosts: Iterable[str] = (),
 ) -> AsyncIterator[str]:
     """Serve inside the running event loop and yield the address, `http://127.0.0.1:54321`. Port 0: any free port.
 
-    Raises OSError if the port is in use.
+    The control path answers under the names of this machine, under `host` and under `hosts`. Raises OSError if the
+    port is in use.
     """
-    app = create_app(ledger, faults or Faults(ledger.random), webhook_url=webhook_url, webhook_secret=webhook_secret)
+    faults = faults or Faults(ledger.random)
+    app = create_app(ledger, faults, webhook_url=webhook_url, webhook_secret=webhook_secret, hosts=(host, *hosts))
     listener = _bind(host, port)
     config = uvicorn.Config(
         app, http=_Cuttable, lifespan="on", ws="none", log_config=None, access_log=False, log_level=logging.WARNING,
+        date_header=False,  # the app sends its own, from the simulator's clock
         timeout_graceful_shutdown=GRACE_SECONDS,
     )  # fmt: skip
     server = _Server(config)
@@ -281,8 +293,8 @@ async def _read(receive: Receive) -> bytes | None:
     return b"".join(parts)
 
 
-async def _send(send: Send, response: Response) -> None:
-    headers = {**response.headers, "Content-Length": str(len(response.body))}
+async def _send(send: Send, response: Response, date: str) -> None:
+    headers = {"Date": date, **response.headers, "Content-Length": str(len(response.body))}
     names = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": response.status, "headers": names})
     await send({"type": "http.response.body", "body": response.body})

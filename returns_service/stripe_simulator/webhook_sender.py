@@ -11,6 +11,7 @@ import httpx
 from .faults import Faults
 from .inject import draw_webhook_fault, signature_of
 from .ledger import Endpoint, Ledger, OutgoingWebhook
+from .loopback import is_loopback_url
 
 TIMEOUT_SECONDS = 10.0  # Stripe does not publish how long it waits for an endpoint
 MAX_CONCURRENT_POSTS = 16
@@ -50,6 +51,9 @@ class WebhookSender:
                     task.cancel()
 
     def _start(self, client: httpx.AsyncClient, webhook: OutgoingWebhook, endpoint: Endpoint) -> None:
+        if not (endpoint.is_trusted or self.ledger.settings.foreign_webhooks or is_loopback_url(endpoint.row["url"])):
+            self.ledger.lose(webhook)  # else anyone with an API key could make this machine call its neighbours
+            return
         times = draw_webhook_fault(self.ledger, self.faults, webhook)
         if times == 0:
             return
