@@ -145,6 +145,8 @@ class Dashboard:
         kind, status = row["object"], row["status"]
         if kind == "payment_intent":
             return list(_PAYMENT_MOVES.get(status, ()))
+        if row["id"] in self.ledger.releases:
+            return []
         if kind == "charge":
             if not row["captured"]:
                 return []
@@ -154,6 +156,8 @@ class Dashboard:
 
     def _move_refund(self, name: str, make: Callable[[Ledger, Json], None]) -> Json:
         row = _find(self.ledger.refunds, name)
+        if name in self.ledger.releases:
+            raise WrongMove(f"refund {name} stands for an amount never captured: it does not move")
         make(self.ledger, row)
         return row
 

@@ -46,7 +46,8 @@ def open_if_calm(ledger: Ledger, charge: Json, reason: str, *, inquiry: bool) ->
 def respond(ledger: Ledger, dispute: Json) -> None:
     """Send the shop's evidence: the bank reviews it."""
     _must_be(dispute, "warning_needs_response", "needs_response")
-    details = {**dispute["evidence_details"], "has_evidence": True, "submission_count": 1}
+    details = {**dispute["evidence_details"], "has_evidence": True}
+    details |= {"submission_count": 1, "submission_method": "manual"}
     changes = {"status": _under_review(dispute), "evidence_details": details}
     ledger.change(dispute, changes, "charge.dispute.updated")
 
@@ -102,7 +103,7 @@ def update(ledger: Ledger, dispute: Json, evidence: Json, metadata: Json, *, sub
     details["has_evidence"] = details["has_evidence"] or bool(evidence)
     changes: Json = {"evidence": {**dispute["evidence"], **evidence}, "evidence_details": details, "metadata": metadata}
     if evidence and submit:
-        details["submission_count"] += 1
+        details |= {"submission_count": details["submission_count"] + 1, "submission_method": "manual"}
         changes["status"] = _under_review(dispute)
     ledger.change(dispute, changes, "charge.dispute.updated")
     return dispute

@@ -175,6 +175,7 @@ def build_dispute(name: str, created: int, charge: Mapping[str, Any], reason: st
             "has_evidence": False,
             "past_due": False,
             "submission_count": 0,
+            "submission_method": "not_submitted",
         },
         "is_charge_refundable": inquiry,
         "livemode": False,
@@ -257,9 +258,17 @@ def build_account(name: str) -> Json:
         "email": "owner@shop.example",
         "metadata": {},
         "payouts_enabled": True,
-        "settings": {"dashboard": {"display_name": "Simulated Shop", "timezone": "Etc/UTC"}},
+        "settings": {
+            "branding": {"icon": None, "logo": None, "primary_color": None, "secondary_color": None},
+            "card_payments": {"statement_descriptor_prefix": None},
+            "dashboard": {"display_name": "Simulated Shop", "timezone": "Etc/UTC"},
+            "payments": {
+                "statement_descriptor": "SIMULATED SHOP", "statement_descriptor_kana": None,
+                "statement_descriptor_kanji": None,
+            },
+        },
         "type": "standard",
-    }
+    }  # fmt: skip
 
 
 def build_customer(customer_id: str, created: int, **more: Any) -> Json:

@@ -170,6 +170,7 @@ def take(ledger: Ledger, charge: Json, method: Method, amount: int, released: in
     kind = "charge" if method.is_card else "payment"
     line = ledger.book(amount + released, charge["currency"], charge["id"], kind, available_on=available_on)
     charge.update(captured=True, amount_captured=charge["amount_captured"] + amount, balance_transaction=line)
+    charge["refunded"] = False  # also if earlier captures were refunded in full
 
 
 def finish(ledger: Ledger, intent: Json, charge: Json) -> None:

@@ -65,6 +65,15 @@ def test_a_release_takes_nothing_from_what_can_be_refunded(shop: Shop) -> None:
     assert shop.refused("/v1/refunds", {"payment_intent": intent["id"]})["code"] == "charge_already_refunded"
 
 
+def test_a_release_does_not_move(shop: Shop) -> None:
+    shop.capture(shop.authorize(10_000), OLD, amount_to_capture=6000)
+    (release,) = shop.get("/v1/refunds")["data"]
+    assert shop.dashboard.open_moves(release) == []
+    for move in ("fail", "set_arn", "require_action"):
+        with pytest.raises(WrongMove):
+            shop.dashboard.move(move, release["id"])
+
+
 def test_the_dashboard_captures_in_any_version(shop: Shop) -> None:
     intent = shop.authorize(10_000)
     shop.dashboard.move("capture", intent["id"], amount=6000, api_version=OLD)
@@ -85,12 +94,15 @@ def test_a_multicapture_stays_open_until_all_is_captured(shop: Shop) -> None:
     assert shop.refused("/v1/refunds", {"payment_intent": intent["id"], "amount": 3001})["param"] == "amount"
     assert shop.refund(intent, 1000)["status"] == "succeeded"
     assert shop.charge(first)["refunded"] is False
+    shop.refund(intent)
+    assert shop.charge(first)["refunded"] is True
     second = shop.capture(intent, amount_to_capture=4000, final_capture="false")
+    assert shop.charge(first)["refunded"] is False
     assert (second["status"], second["amount_received"]) == ("requires_capture", 7000)
     last = shop.capture(intent, amount_to_capture=2000)
     assert (last["status"], last["amount_received"], last["amount_capturable"]) == ("succeeded", 9000, 0)
     assert shop.event_types()[-3:] == ["charge.captured", "payment_intent.succeeded", "charge.updated"]
-    assert shop.refund(intent)["amount"] == 8000
+    assert shop.refund(intent)["amount"] == 6000
 
 
 def test_only_a_payment_that_asked_for_it_is_captured_in_parts(shop: Shop) -> None:
