@@ -22,8 +22,24 @@ Without any I/O, on a clock and a seed of the test's own:
         times = draw_webhook_fault(ledger, faults, webhook)    # 0: not now, 2: twice
         ledger.mark_delivered(webhook)                         # or mark_failed(webhook): the next attempt comes later
 
+How to get the rarer things:
+
+    a partial capture of before 2025-03-31   capture with `Stripe-Version: 2025-02-24.acacia`, or
+                                             Dashboard.capture("pi_…", 6000, api_version="2025-02-24.acacia")
+    a capture in parts                       capture with final_capture=false; create with
+                                             payment_method_options[card][request_multicapture]=if_available
+    a canceled authorization                 POST …/cancel, Dashboard.cancel_payment or .expire_authorization
+    a dispute that turns                     Dashboard.win or .lose, then .overturn("du_…")
+    another method than a card               payment_method=pm_sepa_debit, pm_us_bank_account, pm_ideal, pm_oxxo, …
+    a debit that is processing               the former two; Dashboard.settle_payment, .fail_payment, or wait
+    a customer who must authenticate         pm_card_threeDSecure2Required; Dashboard.authenticate
+    a restricted, expired or unknown key     ledger.api_keys["rk_test_…"] = build_key(["rak_charge_read"], "active")
+    an endpoint of an older version          ledger.add_endpoint(url, secret, api_version="2020-08-27")
+    a clock that is wrong                    ledger.settings.clock_skew_seconds
+
 All amounts are minor units, all times seconds since 1970 (UTC). Connect is out of scope. `control` describes the
-simulator's own HTTP path for faults, moves and settings; `faults` describes the faults by name.
+simulator's own HTTP path for faults, moves, keys and settings; `faults` describes the faults by name; `methods` lists
+the payment methods.
 
 The simulator imports nothing of the rest of the service: a mistake in shared code would hide from the tests.
 """

@@ -38,8 +38,8 @@ def open_dispute(ledger: Ledger, charge: Json, reason: str = "fraudulent", *, in
 
 
 def open_if_calm(ledger: Ledger, charge: Json, reason: str, *, inquiry: bool) -> None:
-    """Open the dispute that a test card brings, unless another dispute of the charge is open or lost."""
-    if is_calm(ledger, charge):
+    """Open the dispute that a test card brings, unless the charge took no money or has an open or lost dispute."""
+    if charge["captured"] and is_calm(ledger, charge):
         open_dispute(ledger, charge, reason, inquiry=inquiry)
 
 

@@ -134,3 +134,9 @@ def test_a_closed_dispute_is_lost(shop: Shop) -> None:
     assert shop.post(path)["status"] == "lost"
     assert shop.event_types()[-1] == "charge.dispute.closed"
     assert shop.refused(path)["code"] == "dispute_not_open"
+
+
+def test_an_authorization_that_was_never_captured_is_not_disputed(shop: Shop) -> None:
+    shop.authorize(5000, payment_method="pm_card_createDispute")
+    shop.wait()
+    assert shop.get("/v1/disputes")["data"] == []

@@ -58,10 +58,10 @@ def make_lister(url: str, collection_of: Callable[[Ledger], Collection], *filter
     def list_rows(ledger: Ledger, params: Params, _: str) -> Perform:
         collection = collection_of(ledger)
         cursor, span = params.get_cursor(collection), params.get_span()
-        wanted = {name: params.get_text(name) for name in filters}
+        values = {name: params.get_text(name) for name in filters}
 
         def matches(row: Json) -> bool:
-            return all(value in (None, row[name]) for name, value in wanted.items())
+            return all(value in (None, row[name]) for name, value in values.items())
 
         return lambda: objects.build_list(url, *collection.get_page(cursor, span, matches))
 
