@@ -90,7 +90,7 @@ class Worker:
         if scheduled.writes:
             await asyncio.sleep(self.executor.late_seconds(scheduled))
         self.begun.add(scheduled.claim.refund_id)
-        await self._guarded(lambda: self.executor.pay(scheduled))
+        await self._guarded(lambda: self.executor.execute(scheduled))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         scheduled = self.in_flight.pop(task)

@@ -88,7 +88,7 @@ class RefundExecutor:
         self.overran_seconds = max(self.overran_seconds, at - scheduled.moment - NOT_WORTH_SECONDS)
         return at - now
 
-    async def pay(self, scheduled: ScheduledCall) -> Refund | None:
+    async def execute(self, scheduled: ScheduledCall) -> Refund | None:
         """Speak with Stripe about one claim and write the answer back; None if the claim was lost meanwhile."""
         claim = scheduled.claim
         heard = await call_stripe(self.gateway, claim, scheduled.not_after, self.db)

@@ -118,14 +118,14 @@ class Shop:
         """Bring Stripe's webhooks, signed; return how many there were."""
         self.ledger.make_due_moves()
         count = 0
-        while mails := self.ledger.due_mail():
+        while mails := self.ledger.due_webhooks():
             for mail in mails:
                 body = self.ledger.body_of(mail)
                 headers = {"Stripe-Signature": signature_of(body, SECRET, self.clock.now())}
                 for _ in range(times):
                     told = await self.client.post("/webhooks/stripe", content=body, headers=headers)
                     assert told.status_code == 200, told.text
-                self.ledger.delivered(mail)
+                self.ledger.mark_delivered(mail)
                 count += 1
         return count
 

@@ -21,7 +21,7 @@ from returns_service.return_case.views import show_return
 from returns_service.store.database import Database
 from returns_service.store.tables import ReconciliationDifference, Refund
 from returns_service.stripe_gateway import StripeGateway, read_webhook
-from returns_service.stripe_simulator import Dashboard, Faults, Ledger, Request, play, signature_of
+from returns_service.stripe_simulator import Dashboard, Faults, Ledger, Request, answer_with_fault, signature_of
 from returns_service.worker.reconcile import Report
 from tests.paying import pay_due
 
@@ -45,7 +45,7 @@ class Wire(httpx.AsyncBaseTransport):
         if self.cut_after is not None and len(self.asked) > self.cut_after:
             raise httpx.ConnectError("cut")
         asked = Request(request.method, request.url.path, request.url.query.decode(), dict(request.headers), body)
-        answer = play(self.ledger, asked, self.faults.strike(asked.method, asked.path))
+        answer = answer_with_fault(self.ledger, asked, self.faults.draw_fault(asked.method, asked.path))
         if answer is None:
             raise httpx.ReadError("cut")
         return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body)
@@ -124,7 +124,7 @@ class Shop:
 
     async def deliver(self) -> None:
         """Let all of Stripe's mail arrive."""
-        for mail in list(self.ledger.due_mail()):
+        for mail in list(self.ledger.due_webhooks()):
             body = self.ledger.body_of(mail)
             news = read_webhook(
                 body, signature_of(body, SECRET, self.time.timestamp()), [SECRET], now=self.time.timestamp()
@@ -132,11 +132,11 @@ class Shop:
             await self.db.run(
                 partial(stripe_inbox.receive, by=Actor("stripe"), policy=self.policy, event=news, livemode=False)
             )
-            self.ledger.delivered(mail)
+            self.ledger.mark_delivered(mail)
 
     def lose_mail(self) -> None:
         """Let all of Stripe's mail get lost."""
-        for mail in list(self.ledger.due_mail()):
+        for mail in list(self.ledger.due_webhooks()):
             self.ledger.lose(mail)
 
     async def refunded(self, *, units: int = 1, amount: int = 3000) -> Refund:

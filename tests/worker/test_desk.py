@@ -279,7 +279,7 @@ async def test_an_event_that_nobody_can_fold_waits_from_the_fifth_try_on(shop: S
     intent = await shop.pay()
     await shop.a_return(intent)
     shop.dashboard.refund(intent, 500)
-    mail = shop.ledger.due_mail()[-1]
+    mail = shop.ledger.due_webhooks()[-1]
     good = shop.ledger.body_of(mail).decode()
     whole = json.loads(good)
     bad = json.dumps({**whole, "data": {"object": {**whole["data"]["object"], "id": 7}}})

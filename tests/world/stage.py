@@ -32,7 +32,7 @@ from returns_service.store.ids import Ids
 from returns_service.store.tables import Refund
 from returns_service.stripe_gateway import StripeGateway
 from returns_service.stripe_gateway import client as stripe_client
-from returns_service.stripe_simulator import Fault, Ledger, Request, play
+from returns_service.stripe_simulator import Fault, Ledger, Request, answer_with_fault
 from returns_service.web.context import Context
 from returns_service.worker.missed_events import EVENTS
 from tests.world.kernel import ACTOR, START, Clock, Kernel
@@ -107,7 +107,7 @@ class Wire(httpx.AsyncBaseTransport):
             self.struck.append((fault, asked.method))
         call = self._witness(asked) if (asked.method, asked.path) == ("POST", "/v1/refunds") else None
         unsent = fault == "no_connection"
-        answer = None if unsent else play(stage.ledger, asked, Fault(fault) if fault else None)
+        answer = None if unsent else answer_with_fault(stage.ledger, asked, Fault(fault) if fault else None)
         if call is not None and answer is not None and answer.status in (400, 402, 404):
             self.refused.add(call.refund)
         if call is not None:
