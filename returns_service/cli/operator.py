@@ -14,6 +14,7 @@ import rich_click as click
 
 from returns_service import settings
 from returns_service.cli.output import json_option, open_database, print_rows, run, stop, with_database
+from returns_service.domain.vocabulary import DESK_KINDS, DeskKind, find_word
 from returns_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -158,20 +159,19 @@ async def print_report(database: Database, report: Report) -> None:
         click.echo("To adopt and repair what is safe: returns-service reconcile --fix")
 
 
-def kind_of(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+def kind_of(_: click.Context, __: click.Parameter, value: str | None) -> DeskKind | None:
     """Return a kind of thing on the desk."""
-    from returns_service.queries.desk import KINDS
-
-    if value not in (None, *KINDS):
-        raise click.BadParameter(f"{value!r} is none of {', '.join(KINDS)}")
-    return value
+    kind = find_word(DESK_KINDS, value)
+    if value is not None and kind is None:
+        raise click.BadParameter(f"{value!r} is none of {', '.join(DESK_KINDS)}")
+    return kind
 
 
 @click.command()
 @click.option("--kind", callback=kind_of, help="Only things of this kind.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many to print.")
 @json_option
-def desk(kind: str | None, limit: int, as_json: bool) -> None:
+def desk(kind: DeskKind | None, limit: int, as_json: bool) -> None:
     """Show what waits for a person, most urgent first, then oldest. Exit 1 while anything does (of that kind).
 
     Example: returns-service desk --kind refund_failed

@@ -9,6 +9,7 @@ from typing import Any
 from sqlmodel import col, func, select
 
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import RunPhase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Tx
@@ -46,7 +47,7 @@ async def begin_or_resume(tx: Tx, by: Actor, since: datetime, *, fix: bool) -> R
 
 
 async def advance(
-    tx: Tx, run_id: str, phase: str, cursor: str | None, counted: Mapping[str, int], *, sweep: str | None = None
+    tx: Tx, run_id: str, phase: RunPhase, cursor: str | None, counted: Mapping[str, int], *, sweep: str | None = None
 ) -> ReconciliationRun:
     """Write down how far the run has come, and keep it (and the sweep it belongs to) ours for the next page."""
     run = await tx.get_one(ReconciliationRun, run_id, with_for_update=True)

@@ -14,14 +14,13 @@ from returns_service.commands.refunds import check_metadata, check_step, choose_
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Decision, decide, to_dict
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.return_case.case import ReturnCase, lines_of, lock_case, rows_of
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.transition import transition
 from returns_service.return_case.views import rfc3339, show_refund, show_return
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization, ReturnLine
-
-METHODS = ("bank_transfer", "store_credit", "cash", "exchange", "dashboard_refund", "dispute", "waived")
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +221,7 @@ async def close(tx: Tx, by: Actor, return_id: str, reason: str) -> ReturnCase:
 class Outside:
     """Money that reached the customer by other means. `amount` in minor units, None: all of it."""
 
-    method: str
+    method: SettlementMethod
     reference: str
     refund: str | None = None
     amount: int | None = None

@@ -16,8 +16,10 @@ from sqlmodel import col, or_, select
 from returns_service.commands.refunds import follow_up, new_refund
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import to_dict
-from returns_service.domain.refund_status import FINAL, OPEN, RANK, WAITING, join
+from returns_service.domain.refund_status import FINAL, OPEN, STRIPE_STATUSES, WAITING, RefundStatus, join
+from returns_service.domain.return_machine import Trigger
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, PaymentSnapshot, RefundSnapshot
+from returns_service.domain.vocabulary import find_word
 from returns_service.return_case.case import case_under_lock
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.transition import record_transition
@@ -240,7 +242,7 @@ async def _add_row(tx: Tx, by: Actor, payment: Payment, seen: RefundSnapshot) ->
     known = next((r for r in await lock_refunds(tx, payment.id) if r.id == named), None)
     if known is None and REFUND_ID.match(named):
         known = await tx.get(Refund, named)
-    status = seen.status if RANK.get(seen.status, 0) >= RANK["pending"] else "pending"
+    status = find_word(STRIPE_STATUSES, seen.status) or "pending"
     row = new_refund(tx, Actor("stripe"), payment, seen.amount, source="external", status=status)
     row.reason, row.details = seen.reason, dict(seen.metadata)
     row.breakdown = [money.Row("unallocated", seen.amount, description="Refunded outside this service").to_dict()]
@@ -304,7 +306,7 @@ def describe_failure(seen: RefundSnapshot) -> dict[str, Any]:
     }
 
 
-def _schedule(tx: Tx, row: Refund, before: str | None, *, look_again: bool, fresh: bool) -> None:
+def _schedule(tx: Tx, row: Refund, before: RefundStatus | None, *, look_again: bool, fresh: bool) -> None:
     if look_again:
         row.next_attempt_at, row.next_is_read = tx.now, True
         tx.wake_workers()
@@ -320,7 +322,7 @@ def _schedule(tx: Tx, row: Refund, before: str | None, *, look_again: bool, fres
         row.next_attempt_at, row.next_is_read = None, False
 
 
-async def propagate_status(tx: Tx, by: Actor, payment: Payment, refund: Refund, before: str | None) -> None:
+async def propagate_status(tx: Tx, by: Actor, payment: Payment, refund: Refund, before: RefundStatus | None) -> None:
     """Record a refund's new status, and let its return follow."""
     shown = {"from": before, "to": refund.status, "object": show_refund(refund, payment)}
     if refund.return_id is None and before is None:
@@ -344,7 +346,7 @@ async def propagate_status(tx: Tx, by: Actor, payment: Payment, refund: Refund, 
         await retry_barred_follow_ups(tx, by, payment)
 
 
-def trigger_for(before: str | None, after: str) -> str | None:
+def trigger_for(before: RefundStatus | None, after: RefundStatus) -> Trigger | None:
     """Return the return's trigger for a refund's change; None where the return doesn't care."""
     if after == "succeeded":
         return "settle" if before in OPEN else "adopt"

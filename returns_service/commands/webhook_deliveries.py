@@ -16,15 +16,11 @@ from sqlmodel import col, select
 from returns_service.domain.problems import Problem
 from returns_service.domain.webhook_signature import GIVE_UP_AFTER, HTTP_GONE, Attempt, delay_after
 from returns_service.return_case.event_feed import last_position
-from returns_service.return_case.events import EVENT_TYPES, PING
 from returns_service.return_case.views import Answer, rfc3339
 from returns_service.store.database import Tx, insert_ignore_all, select_for_update
 from returns_service.store.delivery_claims import DeliveryClaim
 from returns_service.store.tables import Delivery, Event, WebhookEndpoint
 
-ALL = "*"
-SUBSCRIBABLE = (ALL, *EVENT_TYPES)
-STATUSES = ("pending", "delivered", "dead")
 AT_ONCE = 200  # events of one look: few enough that nobody waits for the transaction
 MOST_ATTEMPTS_KEPT = 50  # three days of failing are 18; people may ask for more
 BY_A_PERSON = "Disabled by "  # how the reason begins then
@@ -49,7 +45,7 @@ async def fan_out(tx: Tx) -> list[str]:
         rows = []
         for event_id, kind, position, *names in (await tx.execute(events)).all():
             endpoint.position = position
-            if kind in endpoint.events or (ALL in endpoint.events and kind != PING):
+            if kind in endpoint.events or ("*" in endpoint.events and kind != "ping"):
                 stream = next((name for name in names if name is not None), event_id)
                 rows.append(_row(tx, endpoint, event_id, stream, position))
         await insert_ignore_all(tx, Delivery, rows)

@@ -12,9 +12,10 @@ from sqlmodel import col, func, select
 
 from returns_service.commands.webhook_deliveries import BY_A_PERSON, deliver_alone, disable, send_again
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import Subscription
 from returns_service.domain.webhook_signature import OLD_SECRET_SIGNS, SECRET_BYTES, secret_of
 from returns_service.return_case.event_feed import last_position, place_events
-from returns_service.return_case.events import PING, Actor, record
+from returns_service.return_case.events import Actor, record
 from returns_service.return_case.views import Answer, rfc3339
 from returns_service.store.database import Tx, select_for_update
 from returns_service.store.tables import Delivery, Event, WebhookEndpoint
@@ -25,7 +26,7 @@ DEAD_KEPT_DAYS = 90  # what an endpoint missed longer ago is not told when it is
 
 
 async def create_endpoint(
-    tx: Tx, url: str, events: Sequence[str], description: str | None
+    tx: Tx, url: str, events: Sequence[Subscription], description: str | None
 ) -> tuple[WebhookEndpoint, str]:
     """Return the new endpoint and its secret; it is told what is committed from now on. Raises Problem."""
     if (await tx.exec(select(func.count()).select_from(WebhookEndpoint))).one() >= MOST_ENDPOINTS:
@@ -93,7 +94,7 @@ async def rotate_secret(tx: Tx, endpoint_id: str) -> tuple[WebhookEndpoint, str]
 async def ping_endpoint(tx: Tx, by: Actor, endpoint_id: str) -> Delivery:
     """Write a `ping` that goes to this endpoint alone, the way of all events. Raises Problem not_found."""
     row = await locked_endpoint(tx, endpoint_id)
-    event = await record(tx, by, PING, data={"endpoint": row.id})
+    event = await record(tx, by, "ping", data={"endpoint": row.id})
     return await deliver_alone(tx, row, event)
 
 
@@ -114,7 +115,7 @@ async def locked_endpoint(tx: Tx, endpoint_id: str) -> WebhookEndpoint:
     return found[0]
 
 
-def _once_each(events: Sequence[str]) -> list[str]:
+def _once_each(events: Sequence[Subscription]) -> list[Subscription]:
     return list(dict.fromkeys(events))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from returns_service.commands.refund_actions import sendable_again_at
 from returns_service.commands.refund_attempts import NOT_THERE
 from returns_service.commands.stripe_fold import BALANCE_TOO_LOW
 from returns_service.domain import return_machine
 from returns_service.domain.return_machine import Facts
+from returns_service.domain.vocabulary import DeskAction, DeskKind
 from returns_service.queries.desk import DeskEntry, DeskTotal, SystemHealth
 from returns_service.return_case.case import ReturnCase, is_unsent
 from returns_service.return_case.events import Actor
@@ -19,7 +20,6 @@ from returns_service.return_case.views import Answer, rfc3339, show_failure
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
-ACTIONS = ("refund", "retry", "settle_outside", "close", "check", "send_again", "cancel", "acknowledge")
 OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs to. It is asked again by itself."
 
 
@@ -30,7 +30,7 @@ class Said:
     code: str
     message: str
     advice: str
-    actions: Sequence[str] = ()
+    actions: Sequence[DeskAction] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -133,7 +133,7 @@ def _difference(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
 def _refund_unknown(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Said:
     refund, payment = _of_refund(entry)
     possible = tx.now >= sendable_again_at(refund) and not payment.disputed
-    again = ["send_again"] if possible else []
+    again: list[DeskAction] = ["send_again"] if possible else []
     return Said(
         "stored_error" if refund.lookups_only else "no_answer",
         refund.waits_for or "The money may or may not have moved; nobody knows yet.",
@@ -155,7 +155,7 @@ def _refund_failed(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     return Said(failure["code"], failure["message"], advice, _out_of_failure(entry.case, refund, payment, entry.left))
 
 
-def _out_of_failure(case: ReturnAuthorization | None, refund: Refund, payment: Payment, left: int) -> list[str]:
+def _out_of_failure(case: ReturnAuthorization | None, refund: Refund, payment: Payment, left: int) -> list[DeskAction]:
     """Return what gets a failed refund on: the same guards as when it is asked."""
     if case is None:
         open_to_refunds = payment.status == "succeeded" and not payment.disputed and not payment.connect
@@ -222,15 +222,15 @@ def _due(entry: DeskEntry) -> int:
     return int(barred.get("due", 0))
 
 
-def _out_of_barred(entry: DeskEntry, due: int) -> list[str]:
+def _out_of_barred(entry: DeskEntry, due: int) -> list[DeskAction]:
     """Return what gets a barred refund on: less of it from the payment, or all of it by other means."""
     if entry.case is None or entry.payment is None:
         return []
     state, less = entry.case.state, min(due, entry.left)
     refund = Facts(due=due, amount=less, refundable=entry.left, disputed=entry.payment.disputed)
     outside = Facts(due=due, amount=due, settleable=due)
-    asked = {"refund": refund, "settle_outside": outside}
-    return [trigger for trigger, facts in asked.items() if trigger in return_machine.available(state, facts)]
+    ways: list[tuple[Literal["refund", "settle_outside"], Facts]] = [("refund", refund), ("settle_outside", outside)]
+    return [way for way, facts in ways if way in return_machine.available(state, facts)]
 
 
 def _return_to_decide(case: ReturnCase) -> Said:
@@ -326,7 +326,7 @@ def _refund_pending(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     )
 
 
-SAYS: dict[str, Callable[[Tx, DeskEntry, SystemHealth], Said]] = {
+SAYS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Said]] = {
     "stripe_silent": _stripe_silent,
     "work_overdue": _work_overdue,
     "payment_overpaid": _payment_overpaid,

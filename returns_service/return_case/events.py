@@ -9,24 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from returns_service.domain.policy import DEFAULT, Policy
+from returns_service.domain.vocabulary import EventType, Ping
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event, Payment, Refund, ReturnAuthorization
-
-EVENT_TYPES = (
-    "return.created",
-    "return.state_changed",
-    "return.updated",
-    "receipt.created",
-    "receipt.reversed",
-    "refund.created",
-    "refund.status_changed",
-    "refund.attempt_failed",
-    "refund.stuck",
-    "payment.updated",
-    "payment.overpaid",
-    "refund_rate.exceeded",
-)
-PING = "ping"  # a test of one endpoint: in the history, but nobody else is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +26,7 @@ class Actor:
 async def record(
     tx: Tx,
     by: Actor,
-    kind: str,
+    kind: EventType | Ping,
     *,
     row: ReturnAuthorization | None = None,
     refund: Refund | None = None,

@@ -13,14 +13,15 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
-from returns_service.domain.problems import PROBLEMS, Problem
+from returns_service.domain.problems import PROBLEMS, Problem, ProblemCode
+from returns_service.domain.vocabulary import find_word
 from returns_service.store.database import is_unavailable, may_pass
 from returns_service.web.context import context_of
 
 PROBLEM_JSON = "application/problem+json"
 WAIT_SECONDS = 1  # the least that `Retry-After` can say: what is in the way passes within a second, or takes long
-PASSING = ("database_unavailable", "stripe_unavailable", "idempotency_key_in_use")
-CODES = {
+PASSING: tuple[ProblemCode, ...] = ("database_unavailable", "stripe_unavailable", "idempotency_key_in_use")
+CODES: dict[int, ProblemCode] = {
     400: "malformed_request",
     404: "not_found",
     405: "method_not_allowed",
@@ -114,10 +115,10 @@ HANDLERS: dict[int | type[Exception], Any] = {
 @get("/errors/{code:str}", include_in_schema=False, sync_to_thread=False)
 def explain_problem(request: Request[Any, Any, Any]) -> Response[Any]:
     """Say what a problem's `type` means: as a page for people, as JSON for the rest."""
-    code: str = request.path_params["code"]
-    kind = PROBLEMS.get(code)
-    if kind is None:
+    code = find_word(PROBLEMS, request.path_params["code"])
+    if code is None:
         raise Problem("not_found", "There is no such problem.")
+    kind = PROBLEMS[code]
     if "text/html" in request.headers.get("accept", ""):
         page = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(kind.title)}</title>"
         page += f"<h1>{escape(kind.title)}</h1><p>HTTP {kind.status}, <code>{escape(code)}</code>"

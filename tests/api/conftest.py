@@ -17,8 +17,9 @@ from litestar import Litestar
 from pydantic import SecretStr
 from sqlmodel import func, select
 
-from returns_service.commands.api_keys import SCOPES, create_key
+from returns_service.commands.api_keys import create_key
 from returns_service.domain.policy import DEFAULT
+from returns_service.domain.vocabulary import SCOPES
 from returns_service.settings import Settings
 from returns_service.store import tables
 from returns_service.store.database import Database

@@ -12,6 +12,7 @@ from sqlmodel import col, select
 
 from returns_service.commands import receipts, returns, stripe_fold, stripe_inbox
 from returns_service.domain.stripe_objects import PaymentSnapshot
+from returns_service.domain.vocabulary import DeskKind
 from returns_service.queries import desk
 from returns_service.queries.desk_items import show_page
 from returns_service.return_case.events import Actor
@@ -150,7 +151,7 @@ class Shop:
         async with self.db.reading() as tx:
             return list((await tx.exec(select(Refund).order_by(col(Refund.id)))).all())
 
-    async def desk(self, kind: str | None = None) -> dict[str, Any]:
+    async def desk(self, kind: DeskKind | None = None) -> dict[str, Any]:
         """Return the desk as the API shows it."""
         async with self.db.reading() as tx:
             health = await desk.system_health(tx)

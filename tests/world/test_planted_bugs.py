@@ -28,6 +28,7 @@ from returns_service.commands import (
 from returns_service.domain import money, webhook_signature
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import OPEN, RANK, Joined
+from returns_service.domain.vocabulary import EventType
 from returns_service.return_case import case, events, transition, views
 from returns_service.store import claims, database, delivery_claims
 from returns_service.store.tables import Delivery, Event, Payment, Refund, StripeEvent
@@ -208,7 +209,7 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     record, transaction = events.record, GatedDatabase.transaction
 
-    async def later(tx: database.Tx, by: events.Actor, kind: str, **what: Any) -> Event:
+    async def later(tx: database.Tx, by: events.Actor, kind: EventType, **what: Any) -> Event:
         event = await record(tx, by, kind, **what)
         if kind == "return.state_changed":
             tx.expunge(event)

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from returns_service.domain.problems import PROBLEMS
+from returns_service.domain.problems import PROBLEMS, ProblemCode
 from returns_service.web.api.shapes import SHAPES, TEXT, Schema, ref, the, thing
 from returns_service.web.errors import PROBLEM_JSON
 from returns_service.web.operations.operation import Operation
@@ -33,9 +33,15 @@ TAGS = {
     "Outgoing webhooks": "Who is told what happens, and whether it arrived.",
     "Service": "Webhooks from Stripe, health, figures: no key is asked.",
 }
-READ_ERRORS = ("unauthorized", "insufficient_scope", "rate_limited", "database_unavailable", "internal_error")
-QUERY_ERRORS = ("malformed_request", "invalid_request", "unknown_filter")
-WRITE_ERRORS = (
+READ_ERRORS: tuple[ProblemCode, ...] = (
+    "unauthorized",
+    "insufficient_scope",
+    "rate_limited",
+    "database_unavailable",
+    "internal_error",
+)
+QUERY_ERRORS: tuple[ProblemCode, ...] = ("malformed_request", "invalid_request", "unknown_filter")
+WRITE_ERRORS: tuple[ProblemCode, ...] = (
     "malformed_request", "invalid_request", "unsupported_media_type", "body_too_large", "idempotency_key_reused",
     "idempotency_key_in_use", "unknown_filter",
 )  # fmt: skip
@@ -181,7 +187,7 @@ def _problems(operation: Operation) -> dict[str, Any]:
     return problems(codes)
 
 
-def problems(codes: Sequence[str]) -> dict[str, Any]:
+def problems(codes: Sequence[ProblemCode]) -> dict[str, Any]:
     """Return responses by status for these codes."""
     found: dict[str, Any] = {}
     for status in sorted({PROBLEMS[code].status for code in codes}):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
-from returns_service.commands.receipts import DECISIONS, DISPOSITIONS
-from returns_service.commands.returns import METHODS
-from returns_service.commands.webhook_deliveries import STATUSES as DELIVERY_STATUSES
-from returns_service.commands.webhook_deliveries import SUBSCRIBABLE
-from returns_service.domain.policy import CONDITIONS
 from returns_service.domain.problems import PROBLEMS
 from returns_service.domain.refund_status import STATUSES
 from returns_service.domain.return_machine import PUBLIC, STATES
-from returns_service.queries.desk import KINDS
-from returns_service.queries.desk_items import ACTIONS
-from returns_service.return_case.events import EVENT_TYPES, PING
-from returns_service.store.tables.reconciliation import CODES, OUTCOMES
+from returns_service.domain.vocabulary import (
+    CONDITIONS,
+    DELIVERY_STATUSES,
+    EVENT_TYPES,
+    DeskAction,
+    Disposition,
+    SettlementMethod,
+    UndeclaredDecision,
+)
+from returns_service.domain.vocabulary import DESK_KINDS as KINDS
+from returns_service.domain.vocabulary import DIFFERENCE_CODES as CODES
+from returns_service.domain.vocabulary import DIFFERENCE_OUTCOMES as OUTCOMES
+from returns_service.domain.vocabulary import SUBSCRIPTIONS as SUBSCRIBABLE
 
 Schema = dict[str, Any]
 
@@ -116,7 +120,7 @@ SHAPES: dict[str, Schema] = {
     "undeclared_item": thing(
         "Units that nobody announced.",
         id=an_id("und"), object=the("undeclared_item"), receipt=an_id("rcp"), sku=TEXT, quantity=COUNT,
-        note=maybe(TEXT), decision=maybe({"enum": [*DECISIONS, None]}), line=maybe(an_id("rli")),
+        note=maybe(TEXT), decision=maybe({"enum": [*get_args(UndeclaredDecision), None]}), line=maybe(an_id("rli")),
         decided_by=maybe(TEXT), decided_at=maybe(TIME),
     ),
     "approval": {
@@ -132,7 +136,8 @@ SHAPES: dict[str, Schema] = {
         return_=maybe(either(an_id("ret"), "return")), payment=either(an_id("pay"), "payment"),
         payment_intent=maybe(TEXT), charge=maybe(TEXT), amount=amount("What is moved."), currency=CURRENCY,
         reason=maybe(TEXT), note=maybe(TEXT), status=one_of(STATUSES),
-        source=one_of(("return", "standalone", "external")), method=maybe({"enum": [*METHODS, None]}),
+        source=one_of(("return", "standalone", "external")),
+        method=maybe({"enum": [*get_args(SettlementMethod), None]}),
         reference=maybe(TEXT), stripe_refund=maybe(TEXT), failure=maybe(ref("refund_failure")),
         breakdown=listed(ref("breakdown_row")), attempts=COUNT, generation=COUNT, first_attempt_at=maybe(TIME),
         next_attempt_at=maybe(TIME), waits_for=maybe(TEXT), superseded_by=maybe(an_id("rfd")),
@@ -174,12 +179,13 @@ SHAPES: dict[str, Schema] = {
     ),
     "receipt_line": thing(
         "Units of one line in one condition.",
-        line=an_id("rli"), sku=TEXT, quantity=COUNT, condition=one_of(CONDITIONS), disposition=one_of(DISPOSITIONS),
+        line=an_id("rli"), sku=TEXT, quantity=COUNT, condition=one_of(CONDITIONS),
+        disposition=one_of(get_args(Disposition)),
         accepted={"type": ["boolean", "null"], "description": "null: waits for inspection."},
     ),
     "event": thing(
         "What happened to what, and who did it.",
-        id=an_id("evt"), object=the("event"), created=TIME, type=one_of((*EVENT_TYPES, PING)),
+        id=an_id("evt"), object=the("event"), created=TIME, type=one_of((*EVENT_TYPES, "ping")),
         return_=maybe(an_id("ret")), refund=maybe(an_id("rfd")), payment=maybe(an_id("pay")), actor=TEXT,
         request_id=maybe(TEXT),
         sequence={"type": ["integer", "null"], "description": "Counts the events of one return, from 1."}, data=THING,
@@ -205,7 +211,8 @@ SHAPES: dict[str, Schema] = {
         id=TEXT, object=the("desk_item"), kind=one_of(KINDS), since=TIME, return_=maybe(TEXT), order_id=maybe(TEXT),
         refund=maybe(TEXT), payment=maybe(an_id("pay")), amount=maybe(amount("What it is about.")),
         currency=maybe(CURRENCY), code=TEXT, message={**TEXT, "description": "What happened, in plain words."},
-        advice={**TEXT, "description": "What can be done now."}, actions=listed(one_of(ACTIONS)), attempts=maybe(COUNT),
+        advice={**TEXT, "description": "What can be done now."},
+        actions=listed(one_of(get_args(DeskAction))), attempts=maybe(COUNT),
         next_attempt_at=maybe(TIME), stripe_event=maybe(TEXT), reconciliation=maybe(an_id("rec")),
         webhook_endpoint=maybe(an_id("whe")),
         answer_by={**maybe(TIME), "description": "Until then the dispute has to be answered."},

@@ -6,7 +6,8 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from returns_service.commands.webhook_deliveries import STATUSES, get_delivery, retry_delivery, show_delivery
+from returns_service.commands.webhook_deliveries import get_delivery, retry_delivery, show_delivery
+from returns_service.domain.vocabulary import DELIVERY_STATUSES
 from returns_service.store.database import Tx
 from returns_service.store.tables import Delivery
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads, writes
@@ -30,7 +31,7 @@ async def list_deliveries(call: OperationCall[Empty], tx: Tx) -> Reply:
     for name, column in (("endpoint", Delivery.endpoint_id), ("event", Delivery.event_id)):
         if (value := query.get(name)) is not None:
             chosen = chosen.where(col(column) == value)
-    if status := query.one_of("status", STATUSES):
+    if status := query.one_of("status", DELIVERY_STATUSES):
         chosen = chosen.where(col(Delivery.status) == status)
     found = (await tx.execute(query.window(chosen, Delivery.id, "dlv"))).scalars().all()
     rows, has_more = query.page(found)

@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from returns_service.domain.vocabulary import EVENT_TYPES
 from returns_service.return_case.case import payment_of
 from returns_service.return_case.event_feed import filtered, position_of
-from returns_service.return_case.events import EVENT_TYPES
 from returns_service.return_case.views import show_event
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event

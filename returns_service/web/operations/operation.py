@@ -8,7 +8,9 @@ from typing import Any, Generic
 
 import msgspec
 
+from returns_service.domain.problems import ProblemCode
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
+from returns_service.domain.vocabulary import Scope
 from returns_service.return_case.events import Actor
 from returns_service.store.database import Tx
 from returns_service.web.context import Context
@@ -64,13 +66,13 @@ class Operation:
     summary: str
     description: str
     tag: str
-    scope: str
+    scope: Scope
     work: Work[Any]
     status: int
     answer: str  # the name of its shape in `shapes.py`
     body: type[Body] | None = None
     example: Mapping[str, Any] | None = None
-    errors: tuple[str, ...] = ()
+    errors: tuple[ProblemCode, ...] = ()
     before_transaction: Callable[[OperationCall[Any]], Awaitable[StripeRead]] | None = None
     key_required: Callable[[Any], bool] | None = None  # of the body; None: an Idempotency-Key is optional
     parameters: Mapping[str, str] = field(default_factory=dict)  # of the query: name -> what it says
@@ -96,11 +98,11 @@ def reads(
     tag: str,
     answer: str,
     *,
-    errors: tuple[str, ...] = (),
+    errors: tuple[ProblemCode, ...] = (),
     parameters: Mapping[str, str] | None = None,
     expandable: tuple[str, ...] = (),
     streams: bool = False,
-    scope: str = "returns:read",
+    scope: Scope = "returns:read",
 ) -> Declared[Empty]:
     """Declare a read: a GET in one transaction that locks nothing."""
 
@@ -118,11 +120,11 @@ def writes(
     tag: str,
     answer: str,
     *,
-    scope: str,
+    scope: Scope,
     body: type[B],
     example: Mapping[str, Any],
     status: int = 200,
-    errors: tuple[str, ...] = (),
+    errors: tuple[ProblemCode, ...] = (),
     before_transaction: Callable[[OperationCall[B]], Awaitable[StripeRead]] | None = None,
     key_required: Callable[[B], bool] | None = None,
 ) -> Declared[B]:
@@ -137,7 +139,7 @@ def writes(
     return declared
 
 
-def deletes(path: str, tag: str, answer: str, *, scope: str, errors: tuple[str, ...] = ()) -> Declared[Empty]:
+def deletes(path: str, tag: str, answer: str, *, scope: Scope, errors: tuple[ProblemCode, ...] = ()) -> Declared[Empty]:
     """Declare a removal: a DELETE without a body."""
 
     def declared(work: Work[Empty]) -> Operation:

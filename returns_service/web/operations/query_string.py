@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 from sqlmodel import col
 
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import Word, find_word
 
 T = TypeVar("T")
 
@@ -40,12 +41,14 @@ class Query:
         """Return a parameter's value, None where it was not sent."""
         return self.values.get(name)
 
-    def one_of(self, name: str, allowed: Sequence[str]) -> str | None:
+    def one_of(self, name: str, allowed: Sequence[Word]) -> Word | None:
         """Return a value out of a closed list. Raises Problem invalid_request."""
         value = self.get(name)
-        if value is not None and value not in allowed:
+        if value is None:
+            return None
+        if (word := find_word(allowed, value)) is None:
             raise wrong(name, f"Must be one of {', '.join(allowed)}")
-        return value
+        return word
 
     def moment(self, name: str) -> datetime | None:
         """Return a time given as Unix seconds or RFC 3339. Raises Problem invalid_request."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from returns_service.commands import receipts
 from returns_service.commands.receipts import Count, CountResult, InspectionFinding, Undeclared, receipt_of
+from returns_service.domain.vocabulary import Condition, Disposition, FinalDisposition, UndeclaredDecision
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import show_receipt
@@ -20,9 +21,6 @@ from returns_service.web.operations.query_string import show_list
 from returns_service.web.operations.returns import WithReason, reply_with
 
 TAG = "Receipts"
-Condition = Literal["new", "opened", "damaged", "missing", "wrong_item"]
-Disposition = Literal["restock", "inspect", "scrap", "return_to_customer"]
-Decision = Literal["accept_as_line", "return_to_customer", "scrap"]
 
 
 class CountedLine(Body):
@@ -72,7 +70,7 @@ class Finding(Body):
 
     line: Id
     condition: Condition
-    disposition: Literal["restock", "scrap", "return_to_customer"]
+    disposition: FinalDisposition
     quantity: Units | None = None
 
 
@@ -85,7 +83,7 @@ class InspectReceipt(Body):
 class ResolveUndeclared(Body):
     """What happens to units that nobody announced; accepted as a line, they count as `condition`."""
 
-    decision: Decision
+    decision: UndeclaredDecision
     line: Id | None = None
     condition: Condition = "new"
 

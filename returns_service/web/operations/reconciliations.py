@@ -7,9 +7,9 @@ from typing import Any
 from sqlmodel import col, select
 
 from returns_service.commands.reconciliation_runs import get_run, show_difference, show_run
+from returns_service.domain.vocabulary import DIFFERENCE_CODES, DIFFERENCE_OUTCOMES
 from returns_service.store.database import Tx
 from returns_service.store.tables import ReconciliationDifference, ReconciliationRun
-from returns_service.store.tables.reconciliation import CODES, OUTCOMES
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads
 from returns_service.web.operations.query_string import show_list
 
@@ -41,9 +41,9 @@ async def list_reconciliation_differences(call: OperationCall[Empty], tx: Tx) ->
     run = await get_run(tx, call.id("reconciliation_id"))
     query = call.query
     chosen: Any = select(ReconciliationDifference).where(col(ReconciliationDifference.run_id) == run.id)
-    if code := query.one_of("code", CODES):
+    if code := query.one_of("code", DIFFERENCE_CODES):
         chosen = chosen.where(col(ReconciliationDifference.code) == code)
-    if outcome := query.one_of("outcome", OUTCOMES):
+    if outcome := query.one_of("outcome", DIFFERENCE_OUTCOMES):
         chosen = chosen.where(col(ReconciliationDifference.outcome) == outcome)
     found = (await tx.execute(query.window(chosen, ReconciliationDifference.id, "dif"))).scalars().all()
     rows, has_more = query.page(found)

@@ -13,6 +13,7 @@ from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment,
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import STATUSES
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused
+from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.queries.refunds import refunds_with_payment
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import load_cases
@@ -32,7 +33,7 @@ from returns_service.web.operations.operation import (
     writes,
 )
 from returns_service.web.operations.query_string import show_list
-from returns_service.web.operations.return_refunds import Method, reply_with_refund
+from returns_service.web.operations.return_refunds import reply_with_refund
 
 TAG = "Refunds"
 EXPANDABLE = ("return", "payment")
@@ -57,7 +58,7 @@ class SettleOneOutside(Body):
     """How the failed refund's money reached the customer."""
 
     amount: Money | None = None
-    method: Method
+    method: SettlementMethod
     reference: Name
     note: Words | None = None
 

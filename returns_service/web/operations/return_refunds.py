@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from returns_service.commands import refunds, returns
 from returns_service.commands.refund_actions import preview
 from returns_service.commands.refunds import Adjustment, RefundRequest
 from returns_service.commands.returns import Outside
+from returns_service.domain.vocabulary import AdjustmentKind, SettlementMethod
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import show_refund
 from returns_service.store.database import Tx
@@ -20,13 +19,12 @@ from returns_service.web.operations.returns import reply_with
 
 TAG = "Returns"
 MOST_ADJUSTMENTS = 100
-Method = Literal["bank_transfer", "store_credit", "cash", "exchange", "dashboard_refund", "dispute", "waived"]
 
 
 class AdjustmentAsked(Body):
     """A person's decision beside what is due; the kind decides the sign."""
 
-    kind: Literal["goodwill", "deduction", "shipping"]
+    kind: AdjustmentKind
     amount: Money
     description: Reason
     line: Id | None = None
@@ -59,7 +57,7 @@ class SettleOutside(Body):
 
     refund: Id | None = None
     amount: Money | None = None
-    method: Method
+    method: SettlementMethod
     reference: Name
     note: Words | None = None
 

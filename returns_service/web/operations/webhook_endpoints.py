@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import Field, StringConstraints
 from sqlmodel import select
 
-from returns_service.commands.webhook_deliveries import SUBSCRIBABLE, show_delivery
+from returns_service.commands.webhook_deliveries import show_delivery
 from returns_service.commands.webhook_endpoints import (
     create_endpoint,
     delete_endpoint,
@@ -19,6 +18,7 @@ from returns_service.commands.webhook_endpoints import (
 )
 from returns_service.domain.problems import Problem
 from returns_service.domain.public_addresses import LONGEST_URL, NotAllowed
+from returns_service.domain.vocabulary import EndpointStatus, Scope, Subscription
 from returns_service.store.database import Tx
 from returns_service.store.tables import WebhookEndpoint
 from returns_service.web.operations.bodies import Body, Clean, Words
@@ -34,29 +34,22 @@ from returns_service.web.operations.operation import (
 )
 from returns_service.web.operations.query_string import show_list
 
-TAG, SCOPE = "Outgoing webhooks", "admin"
+TAG = "Outgoing webhooks"
+SCOPE: Scope = "admin"
 PATH = "/v1/webhook_endpoints"
 ONE = PATH + "/{endpoint_id}"
 EXAMPLE = {"url": "https://shop.example.com/hooks/returns", "events": ["*"], "description": "The shop's backend"}
 
 
-def known_type(kind: str) -> str:
-    """Refuse an event type that there isn't, naming those there are."""
-    if kind not in SUBSCRIBABLE:
-        raise PydanticCustomError("unknown_type", f"Must be one of {', '.join(SUBSCRIBABLE)}")
-    return kind
-
-
-Kind = Annotated[str, AfterValidator(known_type), WithJsonSchema({"type": "string", "enum": list(SUBSCRIBABLE)})]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL), Clean]
-Kinds = Annotated[list[Kind], Field(min_length=1, max_length=100)]
+Subscriptions = Annotated[list[Subscription], Field(min_length=1, max_length=100)]
 
 
 class CreateEndpoint(Body):
     """Where to, and which events: their types, or `*` for all."""
 
     url: Url
-    events: Kinds
+    events: Subscriptions
     description: Words | None = None
 
 
@@ -64,9 +57,9 @@ class UpdateEndpoint(Body):
     """What to change. Enabled again, or at another URL, it is sent at once what it has not got."""
 
     url: Url | None = None
-    events: Kinds | None = None
+    events: Subscriptions | None = None
     description: Words | None = None
-    status: Literal["enabled", "disabled"] | None = None
+    status: EndpointStatus | None = None
 
 
 async def url_checked(call: OperationCall[Any]) -> StripeRead:
