@@ -110,13 +110,14 @@ def progress_bar() -> Iterator[Callable[[float, int], None]]:
 async def rows_of(database: Database, report: Report) -> AsyncIterator[dict[str, Any]]:
     """Yield a report's rows, a page in memory at a time."""
     from returns_service.commands.reconciliation_runs import differences_after, show_difference
+    from returns_service.return_case.events import to_json_object
 
     after = ""
     while True:
         async with database.reading() as tx:
             rows = await differences_after(tx, report.run.id, after, ROWS_AT_ONCE)
         for row in rows:
-            yield show_difference(row)
+            yield to_json_object(show_difference(row))
         if len(rows) < ROWS_AT_ONCE:
             return
         after = rows[-1].id
@@ -125,8 +126,10 @@ async def rows_of(database: Database, report: Report) -> AsyncIterator[dict[str,
 async def print_json(database: Database, report: Report) -> None:
     """Print the report as one JSON object, written as it is read."""
     from returns_service.commands.reconciliation_runs import show_run
+    from returns_service.return_case.events import to_json_object
 
-    head = json.dumps({**show_run(report.run, database.now()), "differs": report.differs}, ensure_ascii=False)
+    run_ = to_json_object(show_run(report.run, database.now()))
+    head = json.dumps({**run_, "differs": report.differs}, ensure_ascii=False)
     click.echo(head[:-1] + ', "differences": [', nl=False)
     between = ""
     async for row in rows_of(database, report):
@@ -178,12 +181,13 @@ def desk(kind: DeskKind | None, limit: int, as_json: bool) -> None:
     """
     from returns_service.queries import desk
     from returns_service.queries.desk_items import show_page
+    from returns_service.return_case.events import to_json_object
 
     async def look(tx: Tx) -> dict[str, Any]:
         health = await desk.system_health(tx)
         found = await desk.entries(tx, health, limit=limit + 1, kind=kind) or []
         totals = await desk.totals(tx, health)
-        return await show_page(tx, found[:limit], health, totals, has_more=len(found) > limit)
+        return to_json_object(await show_page(tx, found[:limit], health, totals, has_more=len(found) > limit))
 
     page = with_database(look)
     if as_json:

@@ -19,7 +19,7 @@ from returns_service.domain.vocabulary import Condition, Disposition, FinalDispo
 from returns_service.return_case.case import ReturnCase, counted, is_unsent, lock_case, rows_of
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.transition import transition
-from returns_service.return_case.views import show_receipt, show_refund
+from returns_service.return_case.views import ReceiptView, show_receipt, show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 
@@ -58,7 +58,7 @@ class CountResult:
     receipt: Receipt
     known: bool = False
 
-    def shown(self) -> dict[str, object]:
+    def shown(self) -> ReceiptView:
         """Return the receipt as it is answered."""
         return show_receipt(self.receipt, self.case.receipt_lines, self.case.undeclared)
 

@@ -17,8 +17,8 @@ from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.return_case.case import ReturnCase, lines_of, lock_case, rows_of
 from returns_service.return_case.events import Actor, record
-from returns_service.return_case.transition import transition
-from returns_service.return_case.views import rfc3339, show_refund, show_return
+from returns_service.return_case.transition import record_return, transition
+from returns_service.return_case.views import rfc3339, show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization, ReturnLine
 
@@ -77,8 +77,7 @@ async def create(tx: Tx, by: Actor, payment: Payment, asked: NewReturn) -> Retur
     case = await lock_case(tx, by, row.id)
     decision = decision_on(case)
     row.approvals_required = decision.approvals_required
-    event = await record(tx, by, "return.created", row=row, data={})
-    event.data = {"from": None, "to": "requested", "trigger": "create", "object": show_return(case)}
+    await record_return(case, "return.created", {"from": None, "to": "requested", "trigger": "create"})
     # What a guard bars is no reason to refuse the request: it waits for people.
     alone = decision.auto_approve and decision.approvals_required == 1
     if alone and not return_machine.unmet("approve", row.state, case.facts()):
@@ -290,8 +289,7 @@ async def update(tx: Tx, by: Actor, return_id: str, changes: Mapping[str, Any], 
         await tx.flush()
         case.lines = await lines_of(tx, row.id)
         row.approvals_required = decision_on(case).approvals_required
-    event = await record(tx, by, "return.updated", row=row, data={})
-    event.data = {"changed": sorted(changes), "object": show_return(case)}
+    await record_return(case, "return.updated", {"changed": sorted(changes)})
     return case
 
 

@@ -7,11 +7,14 @@ and an event that nobody can read yet blocks no other.
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Literal
 
 import structlog
+from msgspec import Struct
 
 from returns_service.commands.stripe_fold import apply_charge, apply_dispute, apply_refund, find_payment_id
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, StripeEventData
+from returns_service.domain.vocabulary import FoldOutcome
 from returns_service.return_case.events import Actor
 from returns_service.store.database import Tx, insert_ignore, is_unavailable, lock_payment, may_pass
 from returns_service.store.tables import StripeEvent
@@ -19,10 +22,18 @@ from returns_service.store.tables import StripeEvent
 # A fold that raised is tried again after a minute, then ever more slowly, at least every six hours.
 FIRST_REFOLD_SECONDS, SLOWEST_REFOLD_SECONDS = 60, 21_600
 ON_THE_DESK_AFTER = 5
+InboxOutcome = Literal[FoldOutcome, "known"]  # `known`: stored before
 log = structlog.get_logger("returns.inbox")
 
 
-async def receive(tx: Tx, by: Actor, news: StripeEventData, *, livemode: bool) -> str:
+class StripeEventReceiptView(Struct):
+    """What became of the event."""
+
+    received: bool
+    outcome: InboxOutcome
+
+
+async def receive(tx: Tx, by: Actor, news: StripeEventData, *, livemode: bool) -> InboxOutcome:
     """Store and fold one verified event; return its outcome. Safe to be told twice."""
     row = StripeEvent(id=news.id, type=news.type, payload=news.raw, received_at=tx.now)
     if not await insert_ignore(tx, StripeEvent, row.model_dump()):
@@ -30,7 +41,7 @@ async def receive(tx: Tx, by: Actor, news: StripeEventData, *, livemode: bool) -
     return await process(tx, by, await tx.get_one(StripeEvent, news.id), news, livemode=livemode)
 
 
-async def process(tx: Tx, by: Actor, row: StripeEvent, news: StripeEventData, *, livemode: bool) -> str:
+async def process(tx: Tx, by: Actor, row: StripeEvent, news: StripeEventData, *, livemode: bool) -> FoldOutcome:
     """Fold a stored event; what the fold raises is kept on the row."""
     row.attempts += 1
     try:
@@ -50,7 +61,7 @@ async def process(tx: Tx, by: Actor, row: StripeEvent, news: StripeEventData, *,
     return outcome
 
 
-async def fold(tx: Tx, by: Actor, news: StripeEventData, *, livemode: bool) -> str:
+async def fold(tx: Tx, by: Actor, news: StripeEventData, *, livemode: bool) -> FoldOutcome:
     """Join what the event says with our rows; return what became of it."""
     if news.livemode != livemode:
         return "other_mode"

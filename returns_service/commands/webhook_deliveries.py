@@ -7,16 +7,19 @@ event is missed, whoever dies when; a request that makes an event pays nothing f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+from msgspec import Meta, Struct
 from sqlalchemy import and_, exists, update
 from sqlalchemy import select as columns
 from sqlmodel import col, select
 
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import DeliveryStatus
 from returns_service.domain.webhook_signature import GIVE_UP_AFTER, HTTP_GONE, Attempt, delay_after
 from returns_service.return_case.event_feed import last_position
-from returns_service.return_case.views import Answer, rfc3339
+from returns_service.return_case.views.fields import EndpointId, EventId, Time, id_of, rfc3339
 from returns_service.store.database import Tx, insert_ignore_all, select_for_update
 from returns_service.store.delivery_claims import DeliveryClaim
 from returns_service.store.tables import Delivery, Event, WebhookEndpoint
@@ -200,17 +203,38 @@ async def _locked_endpoint(tx: Tx, endpoint_id: str) -> WebhookEndpoint | None:
     return found[0] if found else None
 
 
-def show_delivery(row: Delivery) -> Answer:
+class DeliveryAttemptView(Struct, kw_only=True):
+    """One call."""
+
+    at: Time
+    status: int | None
+    error: str | None
+
+
+class DeliveryView(Struct, kw_only=True, tag_field="object", tag="delivery"):
+    """One event on its way to one endpoint."""
+
+    id: Annotated[str, id_of("dlv")]
+    created: Time
+    event: EventId
+    endpoint: EndpointId
+    status: DeliveryStatus
+    reason: Annotated[str | None, Meta(description="Why it is dead.")]
+    attempts: list[DeliveryAttemptView]
+    next_attempt_at: Time | None
+    ended_at: Time | None
+
+
+def show_delivery(row: Delivery) -> DeliveryView:
     """Return one event on its way to one endpoint."""
-    return {
-        "id": row.id,
-        "object": "delivery",
-        "created": rfc3339(row.created_at),
-        "event": row.event_id,
-        "endpoint": row.endpoint_id,
-        "status": row.status,
-        "reason": row.reason,
-        "attempts": row.attempts,
-        "next_attempt_at": rfc3339(row.next_attempt_at),
-        "ended_at": rfc3339(row.ended_at),
-    }
+    return DeliveryView(
+        id=row.id,
+        created=rfc3339(row.created_at),
+        event=row.event_id,
+        endpoint=row.endpoint_id,
+        status=row.status,
+        reason=row.reason,
+        attempts=msgspec.convert(row.attempts, list[DeliveryAttemptView]),
+        next_attempt_at=rfc3339(row.next_attempt_at),
+        ended_at=rfc3339(row.ended_at),
+    )

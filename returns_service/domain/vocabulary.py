@@ -23,7 +23,7 @@ EventType = Literal[
     "payment.overpaid",
     "refund_rate.exceeded",
 ]
-Ping = Literal["ping"]  # a test of one endpoint: in the history, but nobody else is told
+RecordedEventType = Literal[EventType, "ping"]  # `ping` tests one endpoint: in the history, but nobody else is told
 Subscription = Literal["*", EventType]
 EndpointStatus = Literal["enabled", "disabled"]
 DeliveryStatus = Literal["pending", "delivered", "dead"]
@@ -65,6 +65,8 @@ DeskKind = Literal[
     "refund_pending",
 ]
 DeskAction = Literal["refund", "retry", "settle_outside", "close", "check", "send_again", "cancel", "acknowledge"]
+
+FoldOutcome = Literal["folded", "ignored", "other_mode", "unknown_payment", "failed"]  # of one of Stripe's events
 
 RunPhase = Literal["stripe", "open", "done"]
 RunStatus = Literal["running", "interrupted", "finished"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import traceback
 from html import escape
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import structlog
 from litestar import MediaType, Request, Response, get
 from litestar.connection import ASGIConnection
@@ -46,20 +47,42 @@ def request_id_in(scope: Scope) -> str:
     return found
 
 
+class FieldErrorView(msgspec.Struct, kw_only=True):
+    """One wrong field."""
+
+    param: str | None
+    code: str
+    message: str
+
+
+class ProblemView(msgspec.Struct, kw_only=True):
+    """What can't be done and why (RFC 9457). A problem's own facts stand beside these members."""
+
+    type: Annotated[str, msgspec.Meta(extra_json_schema={"format": "uri-reference"})]
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: ProblemCode
+    param: str | None
+    request_id: str
+    errors: list[FieldErrorView]
+
+
 def problem_body(problem: Problem, *, base: str, instance: str, request_id: str) -> dict[str, Any]:
     """Return the answer's members; the problem's facts stand beside the standard ones."""
-    standard = {
-        "type": f"{base}/errors/{problem.code}",
-        "title": problem.kind.title,
-        "status": problem.kind.status,
-        "detail": problem.detail,
-        "instance": instance,
-        "code": problem.code,
-        "param": problem.param,
-        "request_id": request_id,
-        "errors": [],
-    }
-    return standard | {name: fact for name, fact in problem.facts.items() if name not in standard or name == "errors"}
+    view = ProblemView(
+        type=f"{base}/errors/{problem.code}",
+        title=problem.kind.title,
+        status=problem.kind.status,
+        detail=problem.detail,
+        instance=instance,
+        code=problem.code,
+        param=problem.param,
+        request_id=request_id,
+        errors=problem.facts.get("errors", []),
+    )
+    return {**problem.facts, **msgspec.to_builtins(view)}
 
 
 def headers_of(problem: Problem) -> dict[str, str]:

@@ -15,7 +15,7 @@ from returns_service.domain.stripe_objects import PaymentSnapshot
 from returns_service.domain.vocabulary import DeskKind
 from returns_service.queries import desk
 from returns_service.queries.desk_items import show_page
-from returns_service.return_case.events import Actor
+from returns_service.return_case.events import Actor, to_json_object
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import show_return
 from returns_service.store.database import Database
@@ -113,7 +113,7 @@ class Shop:
     async def seen(self, return_id: str) -> dict[str, Any]:
         """Return a return as the API shows it."""
         async with self.db.reading() as tx:
-            return show_return(await load_case(tx, BY, return_id))
+            return to_json_object(show_return(await load_case(tx, BY, return_id)))
 
     async def work(self) -> None:
         """Let the worker send what is due."""
@@ -157,7 +157,7 @@ class Shop:
             health = await desk.system_health(tx)
             found = await desk.entries(tx, health, limit=100, kind=kind)
             assert found is not None
-            return await show_page(tx, found, health, await desk.totals(tx, health), has_more=False)
+            return to_json_object(await show_page(tx, found, health, await desk.totals(tx, health), has_more=False))
 
     async def waiting(self) -> list[tuple[str, str, list[str]]]:
         """Return what is on the desk: kinds, codes and what can be done."""

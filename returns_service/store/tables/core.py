@@ -17,8 +17,8 @@ from returns_service.domain.vocabulary import (
     REFUND_SOURCES,
     Condition,
     Disposition,
-    EventType,
-    Ping,
+    FoldOutcome,
+    RecordedEventType,
     RefundSource,
     SettlementMethod,
     UndeclaredDecision,
@@ -252,7 +252,7 @@ class Event(SQLModel, table=True):
     # Given after commit, by who reads the feed: a number drawn inside a transaction could become visible after a
     # higher one, and a reader would skip it for ever.
     position: int | None = Field(default=None, sa_type=BigInteger, unique=True)
-    type: EventType | Ping = word(index=True)
+    type: RecordedEventType = word(index=True)
     return_id: str | None = Field(default=None, foreign_key="return_authorization.id")
     refund_id: str | None = Field(default=None, foreign_key="refund.id", index=True)
     payment_id: str | None = Field(default=None, foreign_key="payment.id", index=True)
@@ -274,7 +274,7 @@ class StripeEvent(SQLModel, table=True):
     payload: str = Field(sa_type=Text)
     received_at: datetime = utc()
     processed_at: datetime | None = utc(nullable=True)
-    outcome: str | None = None  # folded, ignored, other_mode, other_account, failed
+    outcome: FoldOutcome | None = word(None)
     error: str | None = None
     attempts: int = 0
     next_attempt_at: datetime | None = utc(nullable=True)

@@ -88,7 +88,7 @@ async def _written(operation: Operation, request: AnyRequest) -> Response[Any]:
 
 
 def _call(operation: Operation, request: AnyRequest, key: ApiKey) -> OperationCall[Any]:
-    known = (*operation.parameters, *(WINDOW if operation.answer.endswith("_list") else ()))
+    known = (*operation.parameters, *(WINDOW if operation.paged else ()))
     return OperationCall(
         context=context_of(request),
         by=Actor(key.id, request_id_of(request), context_of(request).policy),

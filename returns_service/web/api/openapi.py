@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+import msgspec
 import yaml
 
+from returns_service.commands.stripe_inbox import StripeEventReceiptView
 from returns_service.domain.problems import PROBLEMS, ProblemCode
-from returns_service.web.api.shapes import SHAPES, TEXT, Schema, ref, the, thing
-from returns_service.web.errors import PROBLEM_JSON
+from returns_service.return_case.views import RefundView, ReturnView
+from returns_service.web.errors import PROBLEM_JSON, ProblemView
+from returns_service.web.health import HealthView, ReadinessView
 from returns_service.web.operations.operation import Operation
 from returns_service.web.operations.query_string import LIMIT, LONGEST_LIMIT
 
+Schema = dict[str, Any]
+TEXT: Schema = {"type": "string"}
+COMPONENTS = "#/components/schemas/"
 ABOUT = """\
 A return's whole life: from the shop's request, over the receiving dock, to money that is provably back.
 
@@ -69,9 +77,9 @@ class _Plain(yaml.SafeDumper):
 def contract(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the contract as one object."""
     paths: dict[str, dict[str, Any]] = {}
-    schemas: dict[str, Schema] = dict(SHAPES)
+    links, schemas = answer_schemas(operations)
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = described(operation, schemas)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described(operation, links, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -83,7 +91,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": said} for name, said in TAGS.items()],
         "security": [{"api_key": []}],
-        "paths": paths | SERVICE_PATHS,
+        "paths": paths | service_paths(links),
         "components": {
             "securitySchemes": {
                 "api_key": {"type": "http", "scheme": "bearer", "description": "A key, `rsk_…`, with its scopes."}
@@ -93,7 +101,46 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
     }
 
 
-def described(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
+def answer_schemas(operations: Sequence[Operation]) -> tuple[dict[Any, Schema], dict[str, Schema]]:
+    """Return a link to each kind of answer, and all schemas that these lead to by their names in the contract."""
+    views = list(dict.fromkeys([*(operation.answer for operation in operations), *SERVICE_VIEWS]))
+    links, schemas = msgspec.json.schema_components(views, ref_template=COMPONENTS + "{name}")
+    named = {component_name(name): _tidied(schema) for name, schema in schemas.items()}
+    return dict(zip(views, _tidied(list(links)), strict=True)), named
+
+
+def component_name(view: str) -> str:
+    """Return a view's name in the contract: `RefundView` is `refund`, `ListView_RefundView_` is `refund_list`."""
+    if listed := re.fullmatch(r"ListView_(\w+)_", view):
+        return f"{component_name(listed[1])}_list"
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", view.removesuffix("View")).lower()
+
+
+def _tidied(schema: Any) -> Any:
+    """Return what msgspec wrote with the contract's names, the type of words, short nulls and no titles."""
+    if isinstance(schema, list):
+        return [_tidied(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    tidied = {name: _tidied(part) for name, part in schema.items() if not (name == "title" and isinstance(part, str))}
+    match tidied:
+        case {"$ref": link}:
+            return tidied | ref(component_name(link.removeprefix(COMPONENTS)))
+        case {"anyOf": [{"type": str(kind), **rest}, {"type": "null"}], **more} if "enum" not in rest:
+            return {**more, **rest, "type": [kind, "null"]}
+        case {"enum": _}:
+            return {"type": "string", **tidied}
+        case {"description": str(said)}:
+            return {**tidied, "description": inspect.cleandoc(said)}
+    return tidied
+
+
+def ref(name: str) -> Schema:
+    """Return a link to a schema."""
+    return {"$ref": COMPONENTS + name}
+
+
+def described(operation: Operation, links: Mapping[Any, Schema], schemas: dict[str, Schema]) -> dict[str, Any]:
     """Return one operation; the shapes of its body are added to `schemas`."""
     said: dict[str, Any] = {
         "operationId": operation.name,
@@ -104,7 +151,7 @@ def described(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any
     }
     if operation.body is not None:
         said["requestBody"] = _body(operation, schemas)
-    said["responses"] = {str(operation.status): _success(operation), **_problems(operation)}
+    said["responses"] = {str(operation.status): _success(operation, links[operation.answer]), **_problems(operation)}
     return said
 
 
@@ -118,7 +165,7 @@ def _of_path(operation: Operation) -> list[dict[str, Any]]:
 
 def _of_query(operation: Operation) -> list[dict[str, Any]]:
     found = [_query(name, said, TEXT) for name, said in operation.parameters.items()]
-    if operation.answer.endswith("_list"):
+    if operation.paged:
         limit = {"type": "integer", "minimum": 1, "maximum": LONGEST_LIMIT, "default": LIMIT}
         found += [
             _query("limit", "How many a page holds.", limit),
@@ -164,16 +211,16 @@ def _body(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
     return {"required": required, "content": {"application/json": content}}
 
 
-def _success(operation: Operation) -> dict[str, Any]:
+def _success(operation: Operation, answer: Schema) -> dict[str, Any]:
     headers = {"Request-Id": {"description": "Names this request in logs and events.", "schema": TEXT}}
     if operation.writes:
         said = "`true` where this is the first request's answer again."
         headers["Idempotent-Replayed"] = {"description": said, "schema": TEXT}
-    if operation.answer == "return":
+    if operation.answer is ReturnView:
         headers["ETag"] = {"description": "The return's version.", "schema": TEXT}
-    if operation.status == 201 or operation.answer == "refund":
+    if operation.status == 201 or operation.answer is RefundView:
         headers["Location"] = {"description": "Where it can be read.", "schema": TEXT}
-    content: dict[str, Any] = {"application/json": {"schema": ref(operation.answer)}}
+    content: dict[str, Any] = {"application/json": {"schema": answer}}
     if operation.streams:
         content["text/event-stream"] = {"schema": TEXT}
     return {"description": "Done." if operation.writes else "Found.", "headers": headers, "content": content}
@@ -204,28 +251,33 @@ def _open(name: str, summary: str, content: dict[str, Any], **more: Any) -> dict
     return said | {"responses": answer | more.get("responses", {})}
 
 
-_MISSING = thing("What is missing.", what=TEXT, do=TEXT)
-_READY = thing("Whether it is ready.", status=TEXT, missing={"type": "array", "items": _MISSING})
-_TAKEN = thing("What became of the event.", received={"const": True}, outcome=TEXT)
+SERVICE_VIEWS = (ProblemView, HealthView, ReadinessView, StripeEventReceiptView)
 _EVENT = {"type": "object", "description": "A Stripe event, as Stripe signs it."}
-SERVICE_PATHS: dict[str, Any] = {
-    "/webhooks/stripe": {
-        "post": _open(
-            "receive_stripe_event", "Take in a webhook from Stripe", {"application/json": {"schema": _TAKEN}},
-            description="The signature is checked over the raw body, of at most 256 KiB.",
-            parameters=[_header("Stripe-Signature", "Stripe's signature.", TEXT, required=True)],
-            requestBody={
-                "required": True,
-                "content": {"application/json": {"schema": _EVENT, "example": {"id": "evt_1", "object": "event"}}},
-            },
-            responses=problems(["invalid_signature", "body_too_large", "database_unavailable", "internal_error"]),
-        )
-    },
-    "/healthz": {"get": _open("read_health", "Say that the process is alive", {
-        "application/json": {"schema": thing("It is alive.", status=the("ok"))}})},
-    "/readyz": {"get": _open(
-        "read_readiness", "Say whether requests can be served", {"application/json": {"schema": _READY}},
-        responses={"503": {"description": "Not ready.", "content": {"application/json": {"schema": _READY}}}},
-    )},
-    "/metrics": {"get": _open("read_metrics", "Return figures for Prometheus", {"text/plain": {"schema": TEXT}})},
-}  # fmt: skip
+
+
+def service_paths(links: Mapping[Any, Schema]) -> dict[str, Any]:
+    """Return the paths that ask for no key."""
+    ready = {"application/json": {"schema": links[ReadinessView]}}
+    return {
+        "/webhooks/stripe": {
+            "post": _open(
+                "receive_stripe_event", "Take in a webhook from Stripe",
+                {"application/json": {"schema": links[StripeEventReceiptView]}},
+                description="The signature is checked over the raw body, of at most 256 KiB.",
+                parameters=[_header("Stripe-Signature", "Stripe's signature.", TEXT, required=True)],
+                requestBody={
+                    "required": True,
+                    "content": {"application/json": {"schema": _EVENT, "example": {"id": "evt_1", "object": "event"}}},
+                },
+                responses=problems(["invalid_signature", "body_too_large", "database_unavailable", "internal_error"]),
+            )
+        },
+        "/healthz": {"get": _open(
+            "read_health", "Say that the process is alive", {"application/json": {"schema": links[HealthView]}},
+        )},
+        "/readyz": {"get": _open(
+            "read_readiness", "Say whether requests can be served", ready,
+            responses={"503": {"description": "Not ready.", "content": ready}},
+        )},
+        "/metrics": {"get": _open("read_metrics", "Return figures for Prometheus", {"text/plain": {"schema": TEXT}})},
+    }  # fmt: skip

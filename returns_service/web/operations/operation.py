@@ -45,7 +45,7 @@ class OperationCall(Generic[B]):
 class Reply:
     """A 2xx answer: built inside the transaction, so that it is what was committed."""
 
-    body: Mapping[str, Any]
+    body: msgspec.Struct
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def encoded(self) -> str:
@@ -69,7 +69,7 @@ class Operation:
     scope: Scope
     work: Work[Any]
     status: int
-    answer: str  # the name of its shape in `shapes.py`
+    answer: type[msgspec.Struct]
     body: type[Body] | None = None
     example: Mapping[str, Any] | None = None
     errors: tuple[ProblemCode, ...] = ()
@@ -77,6 +77,7 @@ class Operation:
     key_required: Callable[[Any], bool] | None = None  # of the body; None: an Idempotency-Key is optional
     parameters: Mapping[str, str] = field(default_factory=dict)  # of the query: name -> what it says
     expandable: tuple[str, ...] = ()
+    paged: bool = False  # a list: `limit`, `starting_after`, `ending_before`
     streams: bool = False  # can answer with live events
 
     @property
@@ -96,11 +97,12 @@ def always(_: Any) -> bool:
 def reads(
     path: str,
     tag: str,
-    answer: str,
+    answer: type[msgspec.Struct],
     *,
     errors: tuple[ProblemCode, ...] = (),
     parameters: Mapping[str, str] | None = None,
     expandable: tuple[str, ...] = (),
+    paged: bool = False,
     streams: bool = False,
     scope: Scope = "returns:read",
 ) -> Declared[Empty]:
@@ -109,7 +111,8 @@ def reads(
     def declared(work: Work[Empty]) -> Operation:
         return Operation(
             "GET", path, *_said(work), tag, scope, work, 200, answer,
-            errors=errors, parameters=parameters or {}, expandable=expandable, streams=streams,
+            errors=errors, parameters=parameters or {}, expandable=expandable,
+            paged=paged, streams=streams,
         )  # fmt: skip
 
     return declared
@@ -118,7 +121,7 @@ def reads(
 def writes(
     path: str,
     tag: str,
-    answer: str,
+    answer: type[msgspec.Struct],
     *,
     scope: Scope,
     body: type[B],
@@ -139,7 +142,9 @@ def writes(
     return declared
 
 
-def deletes(path: str, tag: str, answer: str, *, scope: Scope, errors: tuple[ProblemCode, ...] = ()) -> Declared[Empty]:
+def deletes(
+    path: str, tag: str, answer: type[msgspec.Struct], *, scope: Scope, errors: tuple[ProblemCode, ...] = ()
+) -> Declared[Empty]:
     """Declare a removal: a DELETE without a body."""
 
     def declared(work: Work[Empty]) -> Operation:

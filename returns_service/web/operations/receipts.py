@@ -12,12 +12,12 @@ from returns_service.commands.receipts import Count, CountResult, InspectionFind
 from returns_service.domain.vocabulary import Condition, Disposition, FinalDisposition, UndeclaredDecision
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
-from returns_service.return_case.views import show_receipt
+from returns_service.return_case.views import ReceiptView, ReturnView, show_receipt
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt
 from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Name, Units, Words, Wrong
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads, writes
-from returns_service.web.operations.query_string import show_list
+from returns_service.web.operations.query_string import ListView, show_list
 from returns_service.web.operations.returns import WithReason, reply_with
 
 TAG = "Receipts"
@@ -94,7 +94,7 @@ def reply_with_receipt(counted: CountResult) -> Reply:
     return Reply(counted.shown(), {"Location": where, **({"Idempotent-Replayed": "true"} if counted.known else {})})
 
 
-def show_case_receipt(case: ReturnCase, receipt: Receipt) -> dict[str, Any]:
+def show_case_receipt(case: ReturnCase, receipt: Receipt) -> ReceiptView:
     """Return one receipt of a case as it is answered."""
     return show_receipt(receipt, case.receipt_lines, case.undeclared)
 
@@ -105,7 +105,7 @@ def without_scan_id(body: CreateReceipt) -> bool:
 
 
 @writes(
-    "/v1/returns/{return_id}/receipts", TAG, "receipt",
+    "/v1/returns/{return_id}/receipts", TAG, ReceiptView,
     scope="receipts:write", body=CreateReceipt, status=201, key_required=without_scan_id,
     example={"lines": [{"sku": "SHIRT", "quantity": 1, "condition": "opened"}], "scan_id": "dock-2-000417"},
     errors=("not_found", "invalid_transition", "unknown_line", "scan_id_reused"),
@@ -123,7 +123,7 @@ async def create_receipt(call: OperationCall[CreateReceipt], tx: Tx) -> Reply:
     )
 
 
-@reads("/v1/returns/{return_id}/receipts", TAG, "receipt_list", errors=("not_found",))
+@reads("/v1/returns/{return_id}/receipts", TAG, ListView[ReceiptView], paged=True, errors=("not_found",))
 async def list_receipts(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List a return's receipts, newest first."""
     case = await load_case(tx, call.by, call.id("return_id"))
@@ -132,7 +132,7 @@ async def list_receipts(call: OperationCall[Empty], tx: Tx) -> Reply:
     return Reply(show_list(url, found, has_more, lambda receipt: show_case_receipt(case, receipt)))
 
 
-@reads("/v1/returns/{return_id}/receipts/{receipt_id}", TAG, "receipt", errors=("not_found",))
+@reads("/v1/returns/{return_id}/receipts/{receipt_id}", TAG, ReceiptView, errors=("not_found",))
 async def read_receipt(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a receipt."""
     case = await load_case(tx, call.by, call.id("return_id"))
@@ -140,7 +140,7 @@ async def read_receipt(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 
 @writes(
-    "/v1/returns/{return_id}/receipts/{receipt_id}/reverse", TAG, "receipt",
+    "/v1/returns/{return_id}/receipts/{receipt_id}/reverse", TAG, ReceiptView,
     scope="receipts:write", body=WithReason, example={"reason": "Counted the wrong parcel."},
     errors=("not_found", "invalid_transition", "already_refunded", "receipt_reversed"),
 )  # fmt: skip
@@ -154,7 +154,7 @@ async def reverse_receipt(call: OperationCall[WithReason], tx: Tx) -> Reply:
 
 
 @writes(
-    "/v1/returns/{return_id}/receipts/{receipt_id}/inspect", TAG, "receipt",
+    "/v1/returns/{return_id}/receipts/{receipt_id}/inspect", TAG, ReceiptView,
     scope="receipts:write", body=InspectReceipt,
     example={"lines": [{"line": "rli_01h455vb4pex5vsknk084sn02q", "condition": "new", "disposition": "restock"}]},
     errors=("not_found", "invalid_transition", "receipt_reversed", "nothing_to_inspect"),
@@ -166,7 +166,7 @@ async def inspect_receipt(call: OperationCall[InspectReceipt], tx: Tx) -> Reply:
 
 
 @writes(
-    "/v1/returns/{return_id}/undeclared/{undeclared_id}/resolve", TAG, "return",
+    "/v1/returns/{return_id}/undeclared/{undeclared_id}/resolve", TAG, ReturnView,
     scope="receipts:write", body=ResolveUndeclared, example={"decision": "return_to_customer"},
     errors=(
         "not_found", "invalid_transition", "undeclared_resolved", "receipt_reversed", "unknown_line", "line_required",

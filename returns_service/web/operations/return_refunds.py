@@ -5,12 +5,12 @@ from __future__ import annotations
 from pydantic import Field
 
 from returns_service.commands import refunds, returns
-from returns_service.commands.refund_actions import preview
+from returns_service.commands.refund_actions import RefundPreviewView, preview
 from returns_service.commands.refunds import Adjustment, RefundRequest
 from returns_service.commands.returns import Outside
 from returns_service.domain.vocabulary import AdjustmentKind, SettlementMethod
 from returns_service.return_case.loader import load_case
-from returns_service.return_case.views import show_refund
+from returns_service.return_case.views import RefundView, ReturnView, show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.bodies import Body, Id, Money, Name, Reason, Words
@@ -67,14 +67,14 @@ def reply_with_refund(refund: Refund, payment: Payment) -> Reply:
     return Reply(show_refund(refund, payment), {"Location": f"/v1/refunds/{refund.id}"})
 
 
-@reads("/v1/returns/{return_id}/refund_preview", TAG, "refund_preview", errors=("not_found",))
+@reads("/v1/returns/{return_id}/refund_preview", TAG, RefundPreviewView, errors=("not_found",))
 async def preview_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Show what a refund would pay now, and what bars it."""
     return Reply(preview(await load_case(tx, call.by, call.id("return_id"))))
 
 
 @writes(
-    "/v1/returns/{return_id}/refund", TAG, "refund",
+    "/v1/returns/{return_id}/refund", TAG, RefundView,
     scope="refunds:write", body=RefundReturn, status=202, key_required=always, example={"amount": 3333},
     errors=(
         "not_found", "invalid_transition", "nothing_due", "amount_exceeds_refundable", "amount_not_a_step",
@@ -91,7 +91,7 @@ async def refund_return(call: OperationCall[RefundReturn], tx: Tx) -> Reply:
 
 
 @writes(
-    "/v1/returns/{return_id}/retry", TAG, "refund",
+    "/v1/returns/{return_id}/retry", TAG, RefundView,
     scope="refunds:write", body=RetryRefund, status=202, key_required=always, example={},
     errors=(
         "not_found", "invalid_transition", "which_refund", "no_failed_refund", "refund_not_failed",
@@ -109,7 +109,7 @@ async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:
 
 
 @writes(
-    "/v1/returns/{return_id}/settle_outside", TAG, "return",
+    "/v1/returns/{return_id}/settle_outside", TAG, ReturnView,
     scope="refunds:write", body=SettleOutside, key_required=always,
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(

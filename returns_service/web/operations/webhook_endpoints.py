@@ -7,8 +7,10 @@ from typing import Annotated, Any
 from pydantic import Field, StringConstraints
 from sqlmodel import select
 
-from returns_service.commands.webhook_deliveries import show_delivery
+from returns_service.commands.webhook_deliveries import DeliveryView, show_delivery
 from returns_service.commands.webhook_endpoints import (
+    DeletedWebhookEndpointView,
+    WebhookEndpointView,
     create_endpoint,
     delete_endpoint,
     ping_endpoint,
@@ -32,7 +34,7 @@ from returns_service.web.operations.operation import (
     reads,
     writes,
 )
-from returns_service.web.operations.query_string import show_list
+from returns_service.web.operations.query_string import ListView, show_list
 
 TAG = "Outgoing webhooks"
 SCOPE: Scope = "admin"
@@ -73,7 +75,7 @@ async def url_checked(call: OperationCall[Any]) -> StripeRead:
 
 
 @writes(
-    PATH, TAG, "webhook_endpoint",
+    PATH, TAG, WebhookEndpointView,
     scope=SCOPE, body=CreateEndpoint, status=201, before_transaction=url_checked, example=EXAMPLE,
     errors=("url_not_allowed", "too_many_endpoints"),
 )  # fmt: skip
@@ -87,7 +89,7 @@ async def create_webhook_endpoint(call: OperationCall[CreateEndpoint], tx: Tx) -
     return Reply(show_endpoint(row, tx.now, secret), {"Location": f"{PATH}/{row.id}"})
 
 
-@reads(PATH, TAG, "webhook_endpoint_list", scope=SCOPE, errors=("unknown_filter",))
+@reads(PATH, TAG, ListView[WebhookEndpointView], paged=True, scope=SCOPE, errors=("unknown_filter",))
 async def list_webhook_endpoints(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List the webhook endpoints, newest first."""
     chosen: Any = select(WebhookEndpoint)
@@ -96,7 +98,7 @@ async def list_webhook_endpoints(call: OperationCall[Empty], tx: Tx) -> Reply:
     return Reply(show_list(PATH, rows, has_more, lambda row: show_endpoint(row, tx.now)))
 
 
-@reads(ONE, TAG, "webhook_endpoint", scope=SCOPE, errors=("not_found",))
+@reads(ONE, TAG, WebhookEndpointView, scope=SCOPE, errors=("not_found",))
 async def read_webhook_endpoint(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a webhook endpoint; a disabled one says since when and why."""
     row = await tx.get(WebhookEndpoint, call.id("endpoint_id"))
@@ -106,7 +108,7 @@ async def read_webhook_endpoint(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 
 @writes(
-    ONE, TAG, "webhook_endpoint",
+    ONE, TAG, WebhookEndpointView,
     scope=SCOPE, body=UpdateEndpoint, before_transaction=url_checked, example={"events": ["return.state_changed"]},
     errors=("not_found", "url_not_allowed"),
 )  # fmt: skip
@@ -120,15 +122,15 @@ async def update_webhook_endpoint(call: OperationCall[UpdateEndpoint], tx: Tx) -
     return Reply(show_endpoint(row, tx.now))
 
 
-@deletes(ONE, TAG, "deleted_webhook_endpoint", scope=SCOPE, errors=("not_found",))
+@deletes(ONE, TAG, DeletedWebhookEndpointView, scope=SCOPE, errors=("not_found",))
 async def delete_webhook_endpoint(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Delete a webhook endpoint and its deliveries; nothing more is sent to it."""
     await delete_endpoint(tx, call.id("endpoint_id"))
-    return Reply({"id": call.id("endpoint_id"), "object": "webhook_endpoint", "deleted": True})
+    return Reply(DeletedWebhookEndpointView(id=call.id("endpoint_id"), deleted=True))
 
 
 @writes(
-    ONE + "/rotate_secret", TAG, "webhook_endpoint",
+    ONE + "/rotate_secret", TAG, WebhookEndpointView,
     scope=SCOPE, body=Empty, example={}, errors=("not_found",),
 )  # fmt: skip
 async def rotate_webhook_secret(call: OperationCall[Empty], tx: Tx) -> Reply:
@@ -141,7 +143,7 @@ async def rotate_webhook_secret(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 
 @writes(
-    ONE + "/test", TAG, "delivery",
+    ONE + "/test", TAG, DeliveryView,
     scope=SCOPE, body=Empty, example={}, status=202, errors=("not_found",),
 )  # fmt: skip
 async def test_webhook_endpoint(call: OperationCall[Empty], tx: Tx) -> Reply:
