@@ -11,13 +11,14 @@ from typing import Any
 
 import msgspec
 import yaml
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import WithDefaultSchema
 
 from returns_service.commands.stripe_inbox import StripeEventReceiptView
 from returns_service.domain.problems import PROBLEMS, ProblemCode
-from returns_service.return_case.views import RefundView, ReturnView
 from returns_service.web.errors import PROBLEM_JSON, ProblemView
 from returns_service.web.health import HealthView, ReadinessView
-from returns_service.web.operations.operation import Operation
+from returns_service.web.operations.operation import KEY_OPTIONAL, AnswerHeader, Operation
 from returns_service.web.operations.query_string import LIMIT, LONGEST_LIMIT
 
 Schema = dict[str, Any]
@@ -53,6 +54,7 @@ WRITE_ERRORS: tuple[ProblemCode, ...] = (
     "malformed_request", "invalid_request", "unsupported_media_type", "body_too_large", "idempotency_key_reused",
     "idempotency_key_in_use", "unknown_filter",
 )  # fmt: skip
+HEADERS: dict[AnswerHeader, str] = {"ETag": "The return's version.", "Location": "Where it can be read."}
 ID_WORDS = {"payment_id": "`pay_…`, or Stripe's `pi_…` or `ch_…`."}
 
 
@@ -185,12 +187,10 @@ def _query(name: str, said: str, schema: Schema) -> dict[str, Any]:
 def _of_headers(operation: Operation) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if operation.writes:
-        required = operation.key_required is not None
-        by_itself = required and operation.name == "create_receipt"
-        said = "A new UUID; the same one on a retry." + (" Not needed with a `scan_id`." if by_itself else "")
+        said = f"A new UUID; the same one on a retry.{operation.key_rule.note}"
         key = {"type": "string", "maxLength": 255, "minLength": 1}
-        found.append(_header("Idempotency-Key", said, key, required=required and not by_itself))
-    if operation.name == "update_return":
+        found.append(_header("Idempotency-Key", said, key, required=operation.key_rule.always))
+    if operation.if_match:
         found.append(_header("If-Match", "The ETag that was read; another one: 412.", TEXT))
     if operation.streams:
         found.append(_header("Last-Event-ID", "Live only: the id of the last event that was seen.", TEXT))
@@ -201,9 +201,16 @@ def _header(name: str, said: str, schema: Schema, *, required: bool = False) -> 
     return {"name": name, "in": "header", "required": required, "description": said, "schema": schema}
 
 
+class _WithoutDefaults(GenerateJsonSchema):
+    """Leaves defaults out: generated clients send them, and so would change what nobody has asked them to."""
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+
 def _body(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
     assert operation.body is not None  # noqa: S101 - only writes come here
-    schema = operation.body.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema = operation.body.model_json_schema(ref_template=COMPONENTS + "{model}", schema_generator=_WithoutDefaults)
     schemas |= schema.pop("$defs", {})
     schemas[operation.body.__name__] = schema
     content: dict[str, Any] = {"schema": ref(operation.body.__name__), "example": dict(operation.example or {})}
@@ -216,10 +223,7 @@ def _success(operation: Operation, answer: Schema) -> dict[str, Any]:
     if operation.writes:
         said = "`true` where this is the first request's answer again."
         headers["Idempotent-Replayed"] = {"description": said, "schema": TEXT}
-    if operation.answer is ReturnView:
-        headers["ETag"] = {"description": "The return's version.", "schema": TEXT}
-    if operation.status == 201 or operation.answer is RefundView:
-        headers["Location"] = {"description": "Where it can be read.", "schema": TEXT}
+    headers |= {name: {"description": HEADERS[name], "schema": TEXT} for name in operation.headers}
     content: dict[str, Any] = {"application/json": {"schema": answer}}
     if operation.streams:
         content["text/event-stream"] = {"schema": TEXT}
@@ -229,19 +233,19 @@ def _success(operation: Operation, answer: Schema) -> dict[str, Any]:
 def _problems(operation: Operation) -> dict[str, Any]:
     """Return the problems of an operation by status, with their codes."""
     codes = [*operation.errors, *READ_ERRORS, *(WRITE_ERRORS if operation.writes else QUERY_ERRORS)]
-    if operation.key_required is not None:
+    if operation.key_rule is not KEY_OPTIONAL:
         codes.append("idempotency_key_required")
     return problems(codes)
 
 
 def problems(codes: Sequence[ProblemCode]) -> dict[str, Any]:
-    """Return responses by status for these codes."""
+    """Return responses by status for these codes: one schema for all, so that clients have one class for it."""
     found: dict[str, Any] = {}
     for status in sorted({PROBLEMS[code].status for code in codes}):
         here = sorted({code for code in codes if PROBLEMS[code].status == status})
         lines = "\n".join(f"- `{code}`: {PROBLEMS[code].title}." for code in here)
-        narrowed = {"allOf": [ref("problem"), {"properties": {"code": {"enum": here}}}]}
-        found[str(status)] = {"description": lines, "content": {PROBLEM_JSON: {"schema": narrowed}}}
+        content = {PROBLEM_JSON: {"schema": ref("problem")}}
+        found[str(status)] = {"description": lines, "content": content, "x-problem-codes": here}
     return found
 
 

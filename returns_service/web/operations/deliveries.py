@@ -46,7 +46,7 @@ async def read_delivery(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 @writes(
     "/v1/deliveries/{delivery_id}/retry", TAG, DeliveryView,
-    scope=SCOPE, body=Empty, example={}, status=202, errors=("not_found",),
+    scope=SCOPE, body=Empty, example={}, status=202, headers=("Location",), errors=("not_found",),
 )  # fmt: skip
 async def retry_one_delivery(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Send a delivery again now, whatever became of it before.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic
+from typing import Any, Generic, Literal, TypedDict, Unpack
 
 import msgspec
 
@@ -56,11 +56,25 @@ class Reply:
 Work = Callable[[OperationCall[B], Tx], Awaitable[Reply]]
 
 
+@dataclass(frozen=True, slots=True)
+class KeyRule:
+    """When a request needs an Idempotency-Key: where a repeated one could move money or stock twice."""
+
+    needs_key: Callable[[Any], bool]  # of the body
+    always: bool = False  # whatever the body: the contract marks the header as required
+    note: str = ""  # for the contract
+
+
+KEY_OPTIONAL = KeyRule(lambda _: False)
+KEY_REQUIRED = KeyRule(lambda _: True, always=True)
+AnswerHeader = Literal["ETag", "Location"]
+
+
 @dataclass(frozen=True, eq=False)
 class Operation:
     """One method on one path. `before_transaction` asks Stripe, so that no transaction is open meanwhile."""
 
-    method: str
+    method: Literal["GET", "POST", "DELETE"]
     path: str  # in OpenAPI's notation: `/v1/returns/{return_id}`
     name: str
     summary: str
@@ -68,13 +82,15 @@ class Operation:
     tag: str
     scope: Scope
     work: Work[Any]
-    status: int
     answer: type[msgspec.Struct]
+    status: int = 200
+    headers: tuple[AnswerHeader, ...] = ()  # that every 2xx answer carries, beside those that all answers have
     body: type[Body] | None = None
     example: Mapping[str, Any] | None = None
     errors: tuple[ProblemCode, ...] = ()
     before_transaction: Callable[[OperationCall[Any]], Awaitable[StripeRead]] | None = None
-    key_required: Callable[[Any], bool] | None = None  # of the body; None: an Idempotency-Key is optional
+    key_rule: KeyRule = KEY_OPTIONAL
+    if_match: bool = False  # takes an `If-Match` with the version that was read
     parameters: Mapping[str, str] = field(default_factory=dict)  # of the query: name -> what it says
     expandable: tuple[str, ...] = ()
     paged: bool = False  # a list: `limit`, `starting_after`, `ending_before`
@@ -89,9 +105,26 @@ class Operation:
 Declared = Callable[[Work[B]], Operation]
 
 
-def always(_: Any) -> bool:
-    """Money or stock moves: without an Idempotency-Key a repeated request could move it twice."""
-    return True
+class ReadOptions(TypedDict, total=False):
+    """What a read may declare; see Operation."""
+
+    headers: tuple[AnswerHeader, ...]
+    errors: tuple[ProblemCode, ...]
+    parameters: Mapping[str, str]
+    expandable: tuple[str, ...]
+    paged: bool
+    streams: bool
+
+
+class WriteOptions(TypedDict, total=False):
+    """What a write may declare; see Operation."""
+
+    status: int
+    headers: tuple[AnswerHeader, ...]
+    errors: tuple[ProblemCode, ...]
+    before_transaction: Callable[[OperationCall[Any]], Awaitable[StripeRead]]
+    key_rule: KeyRule
+    if_match: bool
 
 
 def reads(
@@ -99,23 +132,11 @@ def reads(
     tag: str,
     answer: type[msgspec.Struct],
     *,
-    errors: tuple[ProblemCode, ...] = (),
-    parameters: Mapping[str, str] | None = None,
-    expandable: tuple[str, ...] = (),
-    paged: bool = False,
-    streams: bool = False,
     scope: Scope = "returns:read",
+    **options: Unpack[ReadOptions],
 ) -> Declared[Empty]:
     """Declare a read: a GET in one transaction that locks nothing."""
-
-    def declared(work: Work[Empty]) -> Operation:
-        return Operation(
-            "GET", path, *_said(work), tag, scope, work, 200, answer,
-            errors=errors, parameters=parameters or {}, expandable=expandable,
-            paged=paged, streams=streams,
-        )  # fmt: skip
-
-    return declared
+    return lambda work: Operation("GET", path, *_said(work), tag, scope, work, answer, **options)
 
 
 def writes(
@@ -126,31 +147,19 @@ def writes(
     scope: Scope,
     body: type[B],
     example: Mapping[str, Any],
-    status: int = 200,
-    errors: tuple[ProblemCode, ...] = (),
-    before_transaction: Callable[[OperationCall[B]], Awaitable[StripeRead]] | None = None,
-    key_required: Callable[[B], bool] | None = None,
+    **options: Unpack[WriteOptions],
 ) -> Declared[B]:
     """Declare a write: a POST whose key, effect and answer are one transaction."""
-
-    def declared(work: Work[B]) -> Operation:
-        return Operation(
-            "POST", path, *_said(work), tag, scope, work, status, answer,
-            body=body, example=example, errors=errors, before_transaction=before_transaction, key_required=key_required,
-        )  # fmt: skip
-
-    return declared
+    return lambda work: Operation(
+        "POST", path, *_said(work), tag, scope, work, answer, body=body, example=example, **options
+    )
 
 
 def deletes(
     path: str, tag: str, answer: type[msgspec.Struct], *, scope: Scope, errors: tuple[ProblemCode, ...] = ()
 ) -> Declared[Empty]:
     """Declare a removal: a DELETE without a body."""
-
-    def declared(work: Work[Empty]) -> Operation:
-        return Operation("DELETE", path, *_said(work), tag, scope, work, 200, answer, errors=errors)
-
-    return declared
+    return lambda work: Operation("DELETE", path, *_said(work), tag, scope, work, answer, errors=errors)
 
 
 def _said(work: Work[Any]) -> tuple[str, str, str]:

@@ -16,7 +16,7 @@ from returns_service.return_case.views import ReceiptView, ReturnView, show_rece
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt
 from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Name, Units, Words, Wrong
-from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads, writes
+from returns_service.web.operations.operation import Empty, KeyRule, Operation, OperationCall, Reply, reads, writes
 from returns_service.web.operations.query_string import ListView, show_list
 from returns_service.web.operations.returns import WithReason, reply_with
 
@@ -81,7 +81,7 @@ class InspectReceipt(Body):
 
 
 class ResolveUndeclared(Body):
-    """What happens to units that nobody announced; accepted as a line, they count as `condition`."""
+    """What happens to units that nobody announced; accepted as a line, they count as `condition`, else as new."""
 
     decision: UndeclaredDecision
     line: Id | None = None
@@ -99,14 +99,13 @@ def show_case_receipt(case: ReturnCase, receipt: Receipt) -> ReceiptView:
     return show_receipt(receipt, case.receipt_lines, case.undeclared)
 
 
-def without_scan_id(body: CreateReceipt) -> bool:
-    """Whether a repeated request could count twice: a `scan_id` makes it safe by itself."""
-    return body.scan_id is None
+# A `scan_id` makes a count safe to repeat by itself.
+KEY_UNLESS_SCANNED = KeyRule(lambda body: body.scan_id is None, note=" Not needed with a `scan_id`.")
 
 
 @writes(
     "/v1/returns/{return_id}/receipts", TAG, ReceiptView,
-    scope="receipts:write", body=CreateReceipt, status=201, key_required=without_scan_id,
+    scope="receipts:write", body=CreateReceipt, status=201, headers=("Location",), key_rule=KEY_UNLESS_SCANNED,
     example={"lines": [{"sku": "SHIRT", "quantity": 1, "condition": "opened"}], "scan_id": "dock-2-000417"},
     errors=("not_found", "invalid_transition", "unknown_line", "scan_id_reused"),
 )  # fmt: skip
@@ -167,7 +166,7 @@ async def inspect_receipt(call: OperationCall[InspectReceipt], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/undeclared/{undeclared_id}/resolve", TAG, ReturnView,
-    scope="receipts:write", body=ResolveUndeclared, example={"decision": "return_to_customer"},
+    scope="receipts:write", headers=("ETag",), body=ResolveUndeclared, example={"decision": "return_to_customer"},
     errors=(
         "not_found", "invalid_transition", "undeclared_resolved", "receipt_reversed", "unknown_line", "line_required",
         "line_complete",

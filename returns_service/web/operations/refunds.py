@@ -23,12 +23,12 @@ from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, usable_or_503
 from returns_service.web.operations.bodies import Body, Metadata, Money, Name, Reason, Words
 from returns_service.web.operations.operation import (
+    KEY_REQUIRED,
     Empty,
     Operation,
     OperationCall,
     Reply,
     StripeRead,
-    always,
     reads,
     writes,
 )
@@ -88,7 +88,8 @@ async def payment_if_new(call: OperationCall[CreateRefund]) -> StripeRead:
 
 @writes(
     "/v1/refunds", TAG, RefundView,
-    scope="refunds:write", body=CreateRefund, status=202, before_transaction=payment_if_new, key_required=always,
+    scope="refunds:write", body=CreateRefund, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
+    before_transaction=payment_if_new,
     example={"payment_intent": "pi_3PxExample", "amount": 1500, "reason": "requested_by_customer"},
     errors=(
         "amount_exceeds_refundable", "charge_already_refunded", "amount_not_a_step", "payment_missing",
@@ -213,7 +214,7 @@ async def check_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 @writes(
     "/v1/refunds/{refund_id}/retry", TAG, RefundView,
-    scope="refunds:write", body=RetryOne, status=202, key_required=always, example={},
+    scope="refunds:write", body=RetryOne, status=202, headers=("Location",), key_rule=KEY_REQUIRED, example={},
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "override_required",
         "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed", "charge_already_refunded",
@@ -232,7 +233,7 @@ async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
 
 @writes(
     "/v1/refunds/{refund_id}/settle_outside", TAG, RefundView,
-    scope="refunds:write", body=SettleOneOutside, key_required=always,
+    scope="refunds:write", body=SettleOneOutside, headers=("Location",), key_rule=KEY_REQUIRED,
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "amount_exceeds_due",
@@ -295,7 +296,8 @@ async def not_found_at_stripe(call: OperationCall[SendAgain]) -> StripeRead:
 
 @writes(
     "/v1/refunds/{refund_id}/send_again", TAG, RefundView,
-    scope="refunds:write", body=SendAgain, status=202, before_transaction=not_found_at_stripe, key_required=always,
+    scope="refunds:write", body=SendAgain, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
+    before_transaction=not_found_at_stripe,
     example={"reason": "Stripe support says it never arrived."},
     errors=(
         "not_found", "refund_not_unknown", "too_early", "refund_found", "payment_disputed", "payment_missing",

@@ -14,7 +14,7 @@ from returns_service.return_case.views import RefundView, ReturnView, show_refun
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.bodies import Body, Id, Money, Name, Reason, Words
-from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, always, reads, writes
+from returns_service.web.operations.operation import KEY_REQUIRED, Empty, Operation, OperationCall, Reply, reads, writes
 from returns_service.web.operations.returns import reply_with
 
 TAG = "Returns"
@@ -75,7 +75,8 @@ async def preview_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/refund", TAG, RefundView,
-    scope="refunds:write", body=RefundReturn, status=202, key_required=always, example={"amount": 3333},
+    scope="refunds:write", body=RefundReturn, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
+    example={"amount": 3333},
     errors=(
         "not_found", "invalid_transition", "nothing_due", "amount_exceeds_refundable", "amount_not_a_step",
         "override_required", "payment_disputed", "refund_in_progress", "failed_refund_open", "unknown_line",
@@ -92,7 +93,7 @@ async def refund_return(call: OperationCall[RefundReturn], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/retry", TAG, RefundView,
-    scope="refunds:write", body=RetryRefund, status=202, key_required=always, example={},
+    scope="refunds:write", body=RetryRefund, status=202, headers=("Location",), key_rule=KEY_REQUIRED, example={},
     errors=(
         "not_found", "invalid_transition", "which_refund", "no_failed_refund", "refund_not_failed",
         "refund_superseded", "override_required", "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed",
@@ -110,7 +111,7 @@ async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/settle_outside", TAG, ReturnView,
-    scope="refunds:write", body=SettleOutside, key_required=always,
+    scope="refunds:write", body=SettleOutside, headers=("ETag",), key_rule=KEY_REQUIRED,
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(
         "not_found", "invalid_transition", "which_refund", "no_failed_refund", "refund_not_failed",

@@ -131,7 +131,8 @@ async def read_payment_at_stripe(call: OperationCall[CreateReturn]) -> StripeRea
 
 @writes(
     "/v1/returns", TAG, ReturnView,
-    scope="returns:write", body=CreateReturn, status=201, before_transaction=read_payment_at_stripe,
+    scope="returns:write", body=CreateReturn, status=201, headers=("ETag", "Location"),
+    before_transaction=read_payment_at_stripe,
     example={
         "order_id": "order_98765", "payment_intent": "pi_3PxExample", "currency": "usd",
         "reason": "too_small", "lines": [LINE_EXAMPLE], "customer_email": "customer@example.com",
@@ -207,7 +208,7 @@ async def expand_returns(tx: Tx, call: OperationCall[Any], cases: list[ReturnCas
     return views
 
 
-@reads("/v1/returns/{return_id}", TAG, ReturnView, expandable=EXPANDABLE, errors=("not_found",))
+@reads("/v1/returns/{return_id}", TAG, ReturnView, headers=("ETag",), expandable=EXPANDABLE, errors=("not_found",))
 async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a return: what was decided, what can be done next, and why the rest can't."""
     case = await load_case(tx, call.by, call.id("return_id"))
@@ -217,7 +218,8 @@ async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}", TAG, ReturnView,
-    scope="returns:write", body=UpdateReturn, example={"internal_note": "Customer called.", "metadata": {"desk": "2"}},
+    scope="returns:write", body=UpdateReturn, headers=("ETag",), if_match=True,
+    example={"internal_note": "Customer called.", "metadata": {"desk": "2"}},
     errors=(
         "not_found", "version_mismatch", "invalid_transition", "amount_exceeds_payment", "amount_not_a_step",
         "units_already_returned", "metadata_reserved", "metadata_invalid",
@@ -243,7 +245,7 @@ def version_of(if_match: str | None) -> int | None:
 
 @writes(
     "/v1/returns/{return_id}/approve", TAG, ReturnView,
-    scope="returns:approve", body=Approve, example={"note": "Within the window."},
+    scope="returns:approve", body=Approve, headers=("ETag",), example={"note": "Within the window."},
     errors=(
         "not_found", "invalid_transition", "policy_violation", "second_person_required", "payment_not_succeeded",
         "payment_disputed", "amount_exceeds_refundable",
@@ -262,7 +264,7 @@ async def approve_return(call: OperationCall[Approve], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/decline", TAG, ReturnView,
-    scope="returns:approve", body=WithReason, example={"reason": "Out of the return window."},
+    scope="returns:approve", body=WithReason, headers=("ETag",), example={"reason": "Out of the return window."},
     errors=("not_found", "invalid_transition"),
 )  # fmt: skip
 async def decline_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
@@ -272,7 +274,7 @@ async def decline_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/cancel", TAG, ReturnView,
-    scope="returns:write", body=Cancel, example={"reason": "The customer keeps it."},
+    scope="returns:write", body=Cancel, headers=("ETag",), example={"reason": "The customer keeps it."},
     errors=("not_found", "invalid_transition", "money_moved", "override_required"),
 )  # fmt: skip
 async def cancel_return(call: OperationCall[Cancel], tx: Tx) -> Reply:
@@ -283,7 +285,7 @@ async def cancel_return(call: OperationCall[Cancel], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/close", TAG, ReturnView,
-    scope="returns:write", body=WithReason, example={"reason": "The rest is not coming."},
+    scope="returns:write", body=WithReason, headers=("ETag",), example={"reason": "The rest is not coming."},
     errors=("not_found", "invalid_transition", "already_closed", "still_due"),
 )  # fmt: skip
 async def close_return(call: OperationCall[WithReason], tx: Tx) -> Reply:

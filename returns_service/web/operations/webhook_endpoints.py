@@ -76,7 +76,8 @@ async def url_checked(call: OperationCall[Any]) -> StripeRead:
 
 @writes(
     PATH, TAG, WebhookEndpointView,
-    scope=SCOPE, body=CreateEndpoint, status=201, before_transaction=url_checked, example=EXAMPLE,
+    scope=SCOPE, body=CreateEndpoint, status=201, headers=("Location",), before_transaction=url_checked,
+    example=EXAMPLE,
     errors=("url_not_allowed", "too_many_endpoints"),
 )  # fmt: skip
 async def create_webhook_endpoint(call: OperationCall[CreateEndpoint], tx: Tx) -> Reply:
@@ -144,7 +145,7 @@ async def rotate_webhook_secret(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 @writes(
     ONE + "/test", TAG, DeliveryView,
-    scope=SCOPE, body=Empty, example={}, status=202, errors=("not_found",),
+    scope=SCOPE, body=Empty, example={}, status=202, headers=("Location",), errors=("not_found",),
 )  # fmt: skip
 async def test_webhook_endpoint(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Send a `ping` to this endpoint, the way of all events.
