@@ -19,9 +19,10 @@ from sqlmodel import col, func, or_, select
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import UNANSWERED
+from returns_service.domain.vocabulary import STRIPE_REASONS
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
-from returns_service.return_case.transition import record_transition
+from returns_service.return_case.transition import RecordedTrigger, record_transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
     Event,
@@ -35,9 +36,8 @@ from returns_service.store.tables import (
 
 REDACTED = "[forgotten]"
 METADATA_OF_OURS = ("refund_id", "lines", "return_id", "order_id")  # metadata that the money is found again by
-STRIPE_REASONS = ("requested_by_customer", "duplicate", "fraudulent")
 # Triggers whose reasons are this service's own words, or Stripe's.
-SAID_BY_US = ("refund_barred", "settle", "fail", "adopt", "withdraw", "take_back")
+SAID_BY_US: tuple[RecordedTrigger, ...] = ("refund_barred", "settle", "fail", "adopt", "withdraw", "take_back")
 FREE_TEXT = ("internal_note", "note", "override_reason", "reversed_reason")
 # What is left is found again by its order: the address is forgotten.
 NEW_METADATA_HOLDS = (

@@ -15,17 +15,20 @@ from returns_service.domain import return_machine
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL
+from returns_service.domain.vocabulary import Condition, Disposition, FinalDisposition, UndeclaredDecision
 from returns_service.return_case.case import ReturnCase, counted, is_unsent, rows_of
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.transition import transition
-from returns_service.return_case.views import show_receipt, show_refund
+from returns_service.return_case.views import ReceiptView, show_receipt, show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 
-DISPOSITIONS = ("restock", "inspect", "scrap", "return_to_customer")
-DEFAULT_DISPOSITION = {"damaged": "scrap", "wrong_item": "return_to_customer", "missing": "scrap"}
-DECISIONS = ("accept_as_line", "return_to_customer", "scrap")
+DEFAULT_DISPOSITION: dict[Condition, Disposition] = {
+    "damaged": "scrap",
+    "wrong_item": "return_to_customer",
+    "missing": "scrap",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,10 @@ class Count:
     """Units in one condition, by line id or by SKU."""
 
     quantity: int
-    condition: str = "new"
+    condition: Condition = "new"
     line: str | None = None
     sku: str | None = None
-    disposition: str | None = None
+    disposition: Disposition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class CountResult:
     receipt: Receipt
     known: bool = False
 
-    def shown(self) -> dict[str, object]:
+    def shown(self) -> ReceiptView:
         """Return the receipt as it is answered."""
         return show_receipt(self.receipt, self.case.receipt_lines, self.case.undeclared)
 
@@ -152,7 +155,7 @@ def _take(case: ReturnCase, receipt: Receipt, line: ReturnLine, units: int, coun
     tally(line, count.condition, units, accepted)
 
 
-def tally(line: ReturnLine, condition: str, units: int, accepted: bool | None) -> None:
+def tally(line: ReturnLine, condition: Condition, units: int, accepted: bool | None) -> None:
     """Add `units` (or take them away, below zero) where they count: accepted, rejected, or waiting for inspection."""
     if accepted is None:
         line.inspecting += units
@@ -237,8 +240,8 @@ class InspectionFinding:
     """What an inspection found. `quantity` None: all units of the line that wait in this receipt."""
 
     line: str
-    condition: str
-    disposition: str
+    condition: Condition
+    disposition: FinalDisposition
     quantity: int | None = None
 
 
@@ -306,9 +309,9 @@ async def resolve(
     return_id: str,
     item_id: str,
     *,
-    decision: str,
+    decision: UndeclaredDecision,
     line_id: str | None,
-    condition: str,
+    condition: Condition,
 ) -> ReturnCase:
     """Decide what happens to an undeclared item; accepted as a line it counts, and is paid. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)

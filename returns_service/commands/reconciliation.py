@@ -24,6 +24,7 @@ from returns_service.commands.stripe_fold import (
 from returns_service.domain.policy import Policy
 from returns_service.domain.refund_status import FINAL, UNANSWERED
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
+from returns_service.domain.vocabulary import DifferenceCode, DifferenceOutcome
 from returns_service.return_case.events import Actor
 from returns_service.return_case.locked_payment import find_payment_id, lock_payment
 from returns_service.store.database import Tx
@@ -45,7 +46,7 @@ class Stood:
 class Found:
     """One thing that a comparison met. `differs`: the ledgers don't agree; otherwise it is for information."""
 
-    code: str
+    code: DifferenceCode
     cause: str
     seen: RefundSnapshot | None = None
     row: Refund | None = None
@@ -54,7 +55,7 @@ class Found:
     safe: bool = True  # to be repaired by the fold
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> tuple[DifferenceCode, str]:
         """What tells it from all else of a run."""
         return self.code, self.seen.id if self.seen else self.row.id if self.row else ""
 
@@ -202,7 +203,7 @@ async def examine(
     elsewhere = await _named_elsewhere(tx, refunds, at_stripe)
     before = [one for one in compared(refunds, at_stripe, elsewhere) if not (one.row and one.row.id in under_way)]
     told = {one.key: _describe(one) for one in before}  # rows change below: what they were is what differed
-    after: dict[tuple[str, str], Found] = {}
+    after: dict[tuple[DifferenceCode, str], Found] = {}
     if fix and seen is not None and any(one.differs and one.safe for one in before):
         refunds = await _repair(tx, by, policy, payment_id, seen, stood)
         after = {one.key: one for one in compared(refunds, at_stripe, elsewhere)}
@@ -210,7 +211,7 @@ async def examine(
         after = {one.key: one for one in before}
     for one in before:
         if not one.differs:
-            outcome = "information"
+            outcome: DifferenceOutcome = "information"
         elif not fix:
             outcome = "found"
         else:
@@ -319,7 +320,13 @@ def _describe(one: Found) -> dict[str, Any]:
 
 
 async def _note(
-    tx: Tx, run_id: str, name: Named, code: str, outcome: str, told: Mapping[str, Any], row: Refund | None = None
+    tx: Tx,
+    run_id: str,
+    name: Named,
+    code: DifferenceCode,
+    outcome: DifferenceOutcome,
+    told: Mapping[str, Any],
+    row: Refund | None = None,
 ) -> None:
     """Write one row of the report, once a run."""
     ids = {"refund_id": row.id, "return_id": row.return_id} if row else {}

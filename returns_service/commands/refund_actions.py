@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated
+
+from msgspec import Struct
 
 from returns_service.commands import returns
 from returns_service.commands.refund_attempts import start_generation_by_hand
@@ -19,34 +21,53 @@ from returns_service.commands.returns import Outside
 from returns_service.commands.stripe_fold import apply_payment, apply_refund, propagate_status
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy
-from returns_service.domain.problems import Problem
+from returns_service.domain.problems import Problem, ProblemCode
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
-from returns_service.return_case.views import Answer, rfc3339, show_payment
+from returns_service.return_case.views import rfc3339, show_breakdown, show_payment
+from returns_service.return_case.views.fields import Currency, ReturnId, minor_units
+from returns_service.return_case.views.objects import BreakdownRowView
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 
 
-def preview(case: ReturnCase) -> Answer:
+class RefundBarredView(Struct, kw_only=True):
+    """What bars a refund."""
+
+    code: ProblemCode
+    message: str
+
+
+class RefundPreviewView(Struct, kw_only=True, tag_field="object", tag="refund_preview", rename={"return_": "return"}):
+    """What a refund would pay now."""
+
+    return_: ReturnId
+    amount: Annotated[int, minor_units("What it would pay.")]
+    currency: Currency
+    breakdown: list[BreakdownRowView]
+    refundable: Annotated[int, minor_units("What the payment has left.")]
+    barred: RefundBarredView | None
+
+
+def preview(case: ReturnCase) -> RefundPreviewView:
     """Return the breakdown that a refund would pay now, and what bars it, if anything."""
     state, facts = case.row.state, case.facts()
     barring = return_machine.unmet("refund", state, facts)
-    barred: dict[str, Any] | None = None
+    barred = None
     if not return_machine.edges("refund", state):
-        barred = {"code": "invalid_transition", "message": f"Not possible while the return is {state}."}
+        barred = RefundBarredView(code="invalid_transition", message=f"Not possible while the return is {state}.")
     elif barring:
-        barred = {"code": barring[0].code, "message": barring[0].reason}
+        barred = RefundBarredView(code=barring[0].code, message=barring[0].reason)
     rows = case.unpaid() if facts.due > 0 else []
-    return {
-        "object": "refund_preview",
-        "return": case.row.id,
-        "amount": money.total(rows),
-        "currency": case.row.currency,
-        "breakdown": [row.to_dict() for row in rows],
-        "refundable": max(0, case.refundable),
-        "barred": barred,
-    }
+    return RefundPreviewView(
+        return_=case.row.id,
+        amount=money.total(rows),
+        currency=case.row.currency,
+        breakdown=show_breakdown(rows),
+        refundable=max(0, case.refundable),
+        barred=barred,
+    )
 
 
 async def retry_refund(

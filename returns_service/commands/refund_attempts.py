@@ -22,6 +22,7 @@ from returns_service.domain.refund_attempt import (
 )
 from returns_service.domain.refund_status import FINAL, UNANSWERED
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot, Refused, Unknown
+from returns_service.domain.vocabulary import EventType
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment
@@ -126,7 +127,7 @@ def _write(tx: Tx, row: Refund, after: Next) -> None:
 
 
 async def _record(
-    locked: LockedPayment, by: Actor, policy: Policy, row: Refund, kinds: Sequence[str], answer: Answer
+    locked: LockedPayment, by: Actor, policy: Policy, row: Refund, kinds: Sequence[EventType], answer: Answer
 ) -> None:
     """Record what happened to an attempt, as the row is now."""
     for kind in kinds:

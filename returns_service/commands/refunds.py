@@ -10,7 +10,15 @@ from typing import Any
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.refund_status import FINAL
+from returns_service.domain.refund_status import FINAL, RefundStatus
+from returns_service.domain.vocabulary import (
+    STRIPE_REASONS,
+    AdjustmentKind,
+    RefundSource,
+    SettlementMethod,
+    StripeReason,
+    find_word,
+)
 from returns_service.return_case.case import ReturnCase, is_unsent, rows_of
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import lock_case
@@ -30,7 +38,7 @@ METADATA_KEYS = 46  # Stripe's 50 less our four
 class Adjustment:
     """A person's decision beside what is due. `kind`: goodwill, shipping (add), deduction (take away)."""
 
-    kind: str
+    kind: AdjustmentKind
     amount: int
     description: str
     line: str | None = None
@@ -91,7 +99,7 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
     return queued, case.payment
 
 
-def stripe_reason(case: ReturnCase, reason: str | None) -> str:
+def stripe_reason(case: ReturnCase, reason: str | None) -> StripeReason:
     """Return Stripe's code for why: the caller's exact word, else the policy's mapping of the return's reason."""
     return case.policy.stripe_reason(reason or case.row.reason)
 
@@ -120,7 +128,9 @@ async def queue_refund(
     return row
 
 
-def new_refund(tx: Tx, by: Actor, payment: Payment, amount: int, *, source: str, status: str = "queued") -> Refund:
+def new_refund(
+    tx: Tx, by: Actor, payment: Payment, amount: int, *, source: RefundSource, status: RefundStatus = "queued"
+) -> Refund:
     """Return a refund row; who calls fills in the rest."""
     return Refund(
         id=tx.new_id("rfd"),
@@ -192,18 +202,13 @@ async def refund_payment(
         raise Problem("amount_exceeds_refundable", amount=asked, refundable=left, param="amount")
     check_step(asked, payment.currency)
     row = new_refund(locked.tx, by, payment, asked, source="standalone")
-    row.reason, row.note = case_reason(reason), reason
+    row.reason, row.note = find_word(STRIPE_REASONS, reason), reason
     row.details = dict(metadata)
     row.breakdown = [money.Row("standalone", asked, description=reason or "Refund", adjustment=True).to_dict()]
     row.parameters = parameters(row, payment, {**metadata, "refund_id": row.id})
     row.next_attempt_at = locked.tx.now
     await add_refund(locked, by, row, None)
     return row
-
-
-def case_reason(reason: str | None) -> str | None:
-    """Return Stripe's code where the caller gave exactly one; free words are kept as a note only."""
-    return reason if reason in ("requested_by_customer", "duplicate", "fraudulent") else None
 
 
 def choose_failed(case: ReturnCase, refund_id: str | None) -> Refund:
@@ -276,7 +281,7 @@ async def retry_standalone(
 
 
 async def settle_standalone_outside(
-    tx: Tx, by: Actor, refund_id: str, *, method: str, reference: str, note: str | None = None
+    tx: Tx, by: Actor, refund_id: str, *, method: SettlementMethod, reference: str, note: str | None = None
 ) -> tuple[Refund, Payment]:
     """Record that a failed refund of no return was paid by other means. Raises Problem."""
     locked, old = await lock_refund(tx, refund_id)

@@ -14,16 +14,15 @@ from returns_service.commands.refunds import check_metadata, check_step, choose_
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Decision, Policy, decide, to_dict
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.return_case.case import ReturnCase, rows_of
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment
-from returns_service.return_case.transition import record_transition, transition
-from returns_service.return_case.views import rfc3339, show_refund, show_return
+from returns_service.return_case.transition import record_return, record_transition, transition
+from returns_service.return_case.views import rfc3339, show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization, ReturnLine
-
-METHODS = ("bank_transfer", "store_credit", "cash", "exchange", "dashboard_refund", "dispute", "waived")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     case = await case_under_lock(locked, by, policy, row.id)
     decision = decision_on(case)
     row.approvals_required = decision.approvals_required
-    event = await record(tx, by, "return.created", row=row, data={})
-    event.data = {"from": None, "to": "requested", "trigger": "create", "object": show_return(case)}
+    await record_return(case, "return.created", {"from": None, "to": "requested", "trigger": "create"})
     # What a guard bars is no reason to refuse the request: it waits for people.
     alone = decision.auto_approve and decision.approvals_required == 1
     if alone and not return_machine.unmet("approve", row.state, case.facts()):
@@ -227,7 +225,7 @@ async def close(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) 
 class Outside:
     """Money that reached the customer by other means. `amount` in minor units, None: all of it."""
 
-    method: str
+    method: SettlementMethod
     reference: str
     refund: str | None = None
     amount: int | None = None
@@ -294,8 +292,7 @@ async def update(
         await _replace_lines(case, lines)
     if "lines" in changes or "shipping_amount" in changes:
         row.approvals_required = decision_on(case).approvals_required
-    event = await record(tx, by, "return.updated", row=row, data={})
-    event.data = {"changed": sorted(changes), "object": show_return(case)}
+    await record_return(case, "return.updated", {"changed": sorted(changes)})
     return case
 
 

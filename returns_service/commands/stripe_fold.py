@@ -17,8 +17,10 @@ from returns_service.commands.refunds import follow_up, new_refund
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy, to_dict
 from returns_service.domain.refund_attempt import WaitingCode
-from returns_service.domain.refund_status import FINAL, OPEN, RANK, WAITING, join
+from returns_service.domain.refund_status import FINAL, OPEN, STRIPE_STATUSES, WAITING, RefundStatus, join
+from returns_service.domain.return_machine import Trigger
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, PaymentSnapshot, RefundSnapshot
+from returns_service.domain.vocabulary import find_word
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock
@@ -267,7 +269,7 @@ async def _add_row(locked: LockedPayment, by: Actor, policy: Policy, seen: Refun
     known = locked.refund(named)
     if known is None and REFUND_ID.match(named):
         known = await tx.get(Refund, named)
-    status = seen.status if RANK.get(seen.status, 0) >= RANK["pending"] else "pending"
+    status = find_word(STRIPE_STATUSES, seen.status) or "pending"
     row = new_refund(tx, STRIPE, payment, seen.amount, source="external", status=status)
     row.reason, row.details = seen.reason, dict(seen.metadata)
     row.breakdown = [money.Row("unallocated", seen.amount, description="Refunded outside this service").to_dict()]
@@ -334,7 +336,7 @@ def describe_failure(seen: RefundSnapshot) -> dict[str, Any]:
     }
 
 
-def _schedule(tx: Tx, row: Refund, before: str | None, *, look_again: bool, fresh: bool) -> None:
+def _schedule(tx: Tx, row: Refund, before: RefundStatus | None, *, look_again: bool, fresh: bool) -> None:
     if look_again:
         row.next_attempt_at, row.next_is_read = tx.now, True
         tx.wake_workers()
@@ -351,7 +353,7 @@ def _schedule(tx: Tx, row: Refund, before: str | None, *, look_again: bool, fres
 
 
 async def propagate_status(
-    locked: LockedPayment, by: Actor, policy: Policy, refund: Refund, before: str | None
+    locked: LockedPayment, by: Actor, policy: Policy, refund: Refund, before: RefundStatus | None
 ) -> None:
     """Record a refund's new status, and let its return follow."""
     tx, payment = locked.tx, locked.row
@@ -368,7 +370,7 @@ async def propagate_status(
         await retry_barred_follow_ups(locked, by, policy)
 
 
-async def _let_return_follow(case: ReturnCase, refund: Refund, before: str | None) -> None:
+async def _let_return_follow(case: ReturnCase, refund: Refund, before: RefundStatus | None) -> None:
     state = case.row.state
     trigger = trigger_for(before, refund.status)
     if trigger and not return_machine.edges(trigger, state):
@@ -381,7 +383,7 @@ async def _let_return_follow(case: ReturnCase, refund: Refund, before: str | Non
     await follow_up(case)
 
 
-def trigger_for(before: str | None, after: str) -> str | None:
+def trigger_for(before: RefundStatus | None, after: RefundStatus) -> Trigger | None:
     """Return the return's trigger for a refund's change; None where the return doesn't care."""
     if after == "succeeded":
         return "settle" if before in OPEN else "adopt"

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 import structlog
+from msgspec import Struct
 from sqlalchemy import update
 from sqlmodel import col
 
 from returns_service.commands.stripe_fold import apply_charge, apply_dispute, apply_refund
 from returns_service.domain.policy import Policy
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, StripeEventData
+from returns_service.domain.vocabulary import FoldOutcome
 from returns_service.return_case.events import Actor
 from returns_service.return_case.locked_payment import lock_payment_at_stripe
 from returns_service.store.database import Tx, insert_ignore, is_unavailable, may_pass
@@ -24,10 +27,18 @@ from returns_service.store.tables import StripeEvent
 # A fold that raised is tried again after a minute, then ever more slowly, at least every six hours.
 FIRST_REFOLD_SECONDS, SLOWEST_REFOLD_SECONDS = 60, 21_600
 ON_THE_DESK_AFTER = 5
+InboxOutcome = Literal[FoldOutcome, "known"]  # `known`: stored before
 log = structlog.get_logger("returns.inbox")
 
 
-async def receive(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, livemode: bool) -> str:
+class StripeEventReceiptView(Struct):
+    """What became of the event."""
+
+    received: bool
+    outcome: InboxOutcome
+
+
+async def receive(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, livemode: bool) -> InboxOutcome:
     """Store and fold one verified event; return its outcome. Safe to be told twice."""
     row = StripeEvent(id=event.id, type=event.type, payload=event.raw, received_at=tx.now)
     if not await insert_ignore(tx, StripeEvent, row.model_dump()):
@@ -41,7 +52,7 @@ async def receive(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, 
 class Folded:
     """What became of a stored event: the columns of its row."""
 
-    outcome: str
+    outcome: FoldOutcome
     attempts: int
     processed_at: datetime | None = None
     error: str | None = None
@@ -66,7 +77,7 @@ async def process(
     return Folded(outcome, attempts, processed_at=tx.now)
 
 
-async def fold(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, livemode: bool) -> str:
+async def fold(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, livemode: bool) -> FoldOutcome:
     """Join what the event says with our rows; return what became of it."""
     if event.livemode != livemode:
         return "other_mode"

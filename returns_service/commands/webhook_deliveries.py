@@ -7,28 +7,26 @@ event is missed, whoever dies when; a request that makes an event pays nothing f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any
 
+import msgspec
+from msgspec import Meta, Struct
 from sqlalchemy import and_, exists, update
 from sqlalchemy import select as columns
 from sqlmodel import col, select
 
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import DeliveryStatus, DisabledBy
 from returns_service.domain.webhook_signature import GIVE_UP_AFTER, HTTP_GONE, Attempt, delay_after
 from returns_service.return_case.event_feed import last_position
-from returns_service.return_case.events import EVENT_TYPES, PING
-from returns_service.return_case.views import Answer, rfc3339
+from returns_service.return_case.views.fields import EndpointId, EventId, Time, id_of, rfc3339
 from returns_service.return_case.waiting import describe_disabled
 from returns_service.store.database import Tx, insert_ignore_all, select_for_update
 from returns_service.store.delivery_claims import DeliveryClaim
 from returns_service.store.tables import Delivery, Event, WebhookEndpoint
 
-ALL = "*"
-SUBSCRIBABLE = (ALL, *EVENT_TYPES)
-STATUSES = ("pending", "delivered", "dead")
 AT_ONCE = 200  # events of one look: few enough that nobody waits for the transaction
 MOST_ATTEMPTS_KEPT = 50  # three days of failing are 18; people may ask for more
-DisabledBy = Literal["person", "http_gone", "nothing_arrived"]
 BY_HAND = "It was asked for by hand, and the endpoint is disabled."
 
 
@@ -50,7 +48,7 @@ async def fan_out(tx: Tx) -> list[str]:
         rows = []
         for event_id, kind, position, *names in (await tx.execute(events)).all():
             endpoint.position = position
-            if kind in endpoint.events or (ALL in endpoint.events and kind != PING):
+            if kind in endpoint.events or ("*" in endpoint.events and kind != "ping"):
                 stream = next((name for name in names if name is not None), event_id)
                 rows.append(_row(tx, endpoint, event_id, stream, position))
         await insert_ignore_all(tx, Delivery, rows)
@@ -207,17 +205,38 @@ async def _locked_endpoint(tx: Tx, endpoint_id: str) -> WebhookEndpoint | None:
     return found[0] if found else None
 
 
-def show_delivery(row: Delivery) -> Answer:
+class DeliveryAttemptView(Struct, kw_only=True):
+    """One call."""
+
+    at: Time
+    status: int | None
+    error: str | None
+
+
+class DeliveryView(Struct, kw_only=True, tag_field="object", tag="delivery"):
+    """One event on its way to one endpoint."""
+
+    id: Annotated[str, id_of("dlv")]
+    created: Time
+    event: EventId
+    endpoint: EndpointId
+    status: DeliveryStatus
+    reason: Annotated[str | None, Meta(description="Why it is dead.")]
+    attempts: list[DeliveryAttemptView]
+    next_attempt_at: Time | None
+    ended_at: Time | None
+
+
+def show_delivery(row: Delivery) -> DeliveryView:
     """Return one event on its way to one endpoint."""
-    return {
-        "id": row.id,
-        "object": "delivery",
-        "created": rfc3339(row.created_at),
-        "event": row.event_id,
-        "endpoint": row.endpoint_id,
-        "status": row.status,
-        "reason": row.reason,
-        "attempts": row.attempts,
-        "next_attempt_at": rfc3339(row.next_attempt_at),
-        "ended_at": rfc3339(row.ended_at),
-    }
+    return DeliveryView(
+        id=row.id,
+        created=rfc3339(row.created_at),
+        event=row.event_id,
+        endpoint=row.endpoint_id,
+        status=row.status,
+        reason=row.reason,
+        attempts=msgspec.convert(row.attempts, list[DeliveryAttemptView]),
+        next_attempt_at=rfc3339(row.next_attempt_at),
+        ended_at=rfc3339(row.ended_at),
+    )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from returns_service.domain.refund_status import RefundStatus
 from returns_service.domain.stripe_objects import Missing, Refused, TryLater, Unknown
 
 WaitingCode = Literal[
@@ -47,7 +48,7 @@ DISPUTE_CODES = ("charge_disputed", "refund_disputed_payment")
 class Attempt:
     """A refund as one attempt left it. `failures_in_a_row` counts this attempt; times are UTC."""
 
-    status: str
+    status: RefundStatus
     failures_in_a_row: int = 1
     first_attempt_at: datetime | None = None  # of this key
     ever_unknown: bool = False
@@ -69,7 +70,7 @@ class Outcome:
 class Next:
     """What to write down. `retry_in_seconds` None: this refund is over."""
 
-    status: str
+    status: RefundStatus
     retry_in_seconds: float | None
     waiting_code: WaitingCode | None = None
     waiting_detail: str | None = None
@@ -77,7 +78,7 @@ class Next:
     lookups_only: bool = False
     read_only: bool = False  # the next attempt is a read
     new_key_because: str | None = None
-    events: tuple[str, ...] = ()
+    events: tuple[Literal["refund.attempt_failed", "refund.stuck"], ...] = ()
 
 
 def after_attempt(attempt: Attempt, outcome: Outcome, now: datetime, *, jitter: float) -> Next:
@@ -121,7 +122,7 @@ def _after_read(attempt: Attempt, answer: Answer, stay: Next) -> Next:
 
 def _after_no_answer(attempt: Attempt, answer: Unknown, stay: Next) -> Next:
     lookups_only = attempt.lookups_only or answer.replayed or answer.code == "idempotency_error"
-    stuck = ("refund.stuck",) if attempt.failures_in_a_row == STUCK_AFTER else ()
+    stuck: tuple[Literal["refund.stuck"], ...] = ("refund.stuck",) if attempt.failures_in_a_row == STUCK_AFTER else ()
     return replace(
         stay,
         status="unknown",

@@ -9,8 +9,8 @@ from typing import Any
 
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy, from_dict
-from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED
-from returns_service.domain.return_machine import Facts
+from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, RefundStatus
+from returns_service.domain.return_machine import Facts, PublicTrigger, State
 from returns_service.return_case.events import NOBODY, Actor
 from returns_service.return_case.locked_payment import LockedPayment, refundable
 from returns_service.store.database import Tx
@@ -24,8 +24,12 @@ from returns_service.store.tables import (
     UndeclaredItem,
 )
 
-COUNTS_AS_PAID = ("succeeded", "settled_outside")
-NEIGHBOUR_STATES = ("approved", "refunding", "failed")  # of returns that may still need money of the same payment
+COUNTS_AS_PAID: tuple[RefundStatus, ...] = ("succeeded", "settled_outside")
+NEIGHBOUR_STATES: tuple[State, ...] = (
+    "approved",
+    "refunding",
+    "failed",
+)  # of returns that may still need money of the same payment
 
 
 @dataclass
@@ -178,11 +182,11 @@ class ReturnCase:
         )
         return replace(facts, **asked) if asked else facts
 
-    def available(self) -> list[str]:
+    def available(self) -> list[PublicTrigger]:
         """Return the public triggers that would work now."""
         return return_machine.available(self.row.state, self.facts_if_asked())
 
-    def barred(self) -> dict[str, str]:
+    def barred(self) -> dict[PublicTrigger, str]:
         """Return the public triggers that would not work now, and why."""
         return return_machine.barred(self.row.state, self.facts_if_asked())
 

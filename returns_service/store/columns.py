@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, DateTime, Dial
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Field, SQLModel
+from sqlmodel.sql.sqltypes import AutoString
 
 
 class Utc(TypeDecorator[datetime]):
@@ -43,9 +45,14 @@ Json = JSON().with_variant(JSONB(), "postgresql")
 MaybeJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
-def one_of(column: str, allowed: tuple[str, ...] | list[str], name: str) -> CheckConstraint:
+def one_of(column: str, allowed: Sequence[str], name: str) -> CheckConstraint:
     """Return the check that `column` holds one of `allowed`."""
     return CheckConstraint(f"{column} IN ({', '.join(repr(word) for word in allowed)})", name=name)
+
+
+def word(default: Any = ..., *, index: bool = False) -> Any:
+    """Declare a word of a closed list: a `Literal`, which SQLModel has no column for. Default None: it may be null."""
+    return Field(default=default, sa_type=AutoString, index=index)
 
 
 def utc(index: bool = False, nullable: bool = False) -> Any:

@@ -32,6 +32,7 @@ from returns_service.commands.reconciliation import (
 from returns_service.commands.stripe_fold import REFUND_ID
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot
+from returns_service.domain.vocabulary import RunPhase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.locked_payment import find_payment_id
 from returns_service.store.database import Database, Tx, insert_ignore
@@ -168,8 +169,7 @@ class Comparison:
         high = datetime.fromisoformat(self.run.cursor) if self.run.cursor else None
         since, whole = self.run.since, max(1.0, (self.run.created_at - self.run.since).total_seconds())
         async for low, is_last in self._each_page(since, high):
-            done = ("open", "") if is_last else ("stripe", low.isoformat())
-            await self._advance(*done)
+            await (self._advance("open", "") if is_last else self._advance("stripe", low.isoformat()))
             self.progress(min(1.0, 1 - (low - since).total_seconds() / whole), self.run.counts.get("at_stripe", 0))
 
     async def _each_page(self, since: datetime, high: datetime | None) -> AsyncIterator[tuple[datetime, bool]]:
@@ -307,7 +307,7 @@ class Comparison:
                 raise StripeSilent(answer)
         return seen
 
-    async def _advance(self, phase: str, cursor: str | None) -> None:
+    async def _advance(self, phase: RunPhase, cursor: str | None) -> None:
         counts, self.counts = self.counts, Counter()
         self.run = await self.db.run(lambda tx: runs.advance(tx, self.run.id, phase, cursor, counts, sweep=self.sweep))
 

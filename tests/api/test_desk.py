@@ -17,7 +17,7 @@ from returns_service.cli import operator
 from returns_service.commands import stripe_inbox
 from returns_service.domain.policy import DEFAULT
 from returns_service.domain.stripe_objects import StripeEventData
-from returns_service.queries.desk import KINDS
+from returns_service.domain.vocabulary import DESK_KINDS
 from returns_service.return_case.events import Actor
 from returns_service.store.tables import StripeEvent
 from returns_service.web.metrics import Metrics
@@ -54,8 +54,8 @@ async def test_it_is_as_the_contract_says_and_every_action_it_names_works(shop: 
     assert wrong("desk_item_list", page) == []
     assert (page["object"], page["url"], page["has_more"]) == ("list", "/v1/desk", False)
     (item,) = page["data"]
-    assert list(page["totals"]) == list(KINDS)
-    assert page["totals"] == dict.fromkeys(KINDS, 0) | {"refund_failed": 1}
+    assert list(page["totals"]) == list(DESK_KINDS)
+    assert page["totals"] == dict.fromkeys(DESK_KINDS, 0) | {"refund_failed": 1}
     assert "retry" in item["actions"]
     said(await shop.post(f"/v1/refunds/{item['refund']}/retry"), 202)
     assert said(await shop.get("/v1/desk"), 200)["data"] == []
@@ -223,7 +223,7 @@ async def test_the_desk_is_seen_in_figures(shop: Shop) -> None:
     assert shown['returns_desk_items{kind="refund_failed"}'] == 2
     assert 500 <= shown['returns_desk_oldest_seconds{kind="refund_failed"}'] <= 600
     assert {name for name in shown if name.startswith("returns_desk_items")} == {
-        f'returns_desk_items{{kind="{kind}"}}' for kind in KINDS
+        f'returns_desk_items{{kind="{kind}"}}' for kind in DESK_KINDS
     }
 
 

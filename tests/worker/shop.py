@@ -13,9 +13,10 @@ from sqlmodel import col, select
 from returns_service.commands import receipts, returns, stripe_fold, stripe_inbox
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.stripe_objects import PaymentSnapshot
+from returns_service.domain.vocabulary import DeskKind
 from returns_service.queries import desk
 from returns_service.queries.desk_items import show_page
-from returns_service.return_case.events import Actor
+from returns_service.return_case.events import Actor, to_json_object
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import show_return
 from returns_service.store.database import Database
@@ -115,7 +116,7 @@ class Shop:
     async def seen(self, return_id: str) -> dict[str, Any]:
         """Return a return as the API shows it."""
         async with self.db.reading() as tx:
-            return show_return(await load_case(tx, self.policy, return_id))
+            return to_json_object(show_return(await load_case(tx, self.policy, return_id)))
 
     async def work(self) -> None:
         """Let the worker send what is due."""
@@ -155,13 +156,14 @@ class Shop:
         async with self.db.reading() as tx:
             return list((await tx.exec(select(Refund).order_by(col(Refund.id)))).all())
 
-    async def desk(self, kind: str | None = None) -> dict[str, Any]:
+    async def desk(self, kind: DeskKind | None = None) -> dict[str, Any]:
         """Return the desk as the API shows it."""
         async with self.db.reading() as tx:
             health = await desk.system_health(tx)
             found = await desk.entries(tx, health, limit=100, kind=kind)
             assert found is not None
-            return await show_page(tx, self.policy, found, health, await desk.totals(tx, health), has_more=False)
+            totals = await desk.totals(tx, health)
+            return to_json_object(await show_page(tx, self.policy, found, health, totals, has_more=False))
 
     async def waiting(self) -> list[tuple[str, str, list[str]]]:
         """Return what is on the desk: kinds, codes and what can be done."""

@@ -17,6 +17,7 @@ from returns_service.commands.returns import Outside
 from returns_service.domain.policy import DEFAULT
 from returns_service.domain.refund_attempt import STUCK_AFTER
 from returns_service.domain.stripe_objects import StripeEventData
+from returns_service.domain.vocabulary import Condition, Disposition, SettlementMethod
 from returns_service.return_case.events import Actor
 from returns_service.return_case.locked_payment import find_payment_id, lock_payment
 from returns_service.store.stripe_throttle import BREAK_AFTER
@@ -48,7 +49,7 @@ async def later(shop: Shop, seconds: float, times: int = 1) -> None:
         await shop.work()
 
 
-async def settle_outside(shop: Shop, return_id: str, method: str = "bank_transfer") -> None:
+async def settle_outside(shop: Shop, return_id: str, method: SettlementMethod = "bank_transfer") -> None:
     asked = Outside(method=method, reference="transfer 1")
     await shop.db.run(lambda tx: returns.settle_outside(tx, BY, DEFAULT, return_id, asked))
 
@@ -421,7 +422,7 @@ async def test_nobody_is_told_to_close_what_is_still_on_its_way(shop: Shop) -> N
 async def test_a_return_that_is_worth_nothing_waits_to_be_closed(shop: Shop) -> None:
     return_id = await shop.a_return(await shop.pay())
 
-    async def wrong_items(units: int, condition: str, disposition: str | None = None) -> None:
+    async def wrong_items(units: int, condition: Condition, disposition: Disposition | None = None) -> None:
         counts = [receipts.Count(units, condition, sku="SHIRT", disposition=disposition)]
         await shop.db.run(lambda tx: receipts.receive(tx, BY, DEFAULT, return_id, counts, [], None))
 

@@ -15,6 +15,7 @@ from returns_service.commands.erasure import REDACTED
 from returns_service.commands.idempotency import Remembered
 from returns_service.domain.policy import DEFAULT
 from returns_service.domain.problems import Problem
+from returns_service.return_case.events import to_json_object
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import show_return
 from returns_service.store.tables import Event, IdempotencyKey, ReturnAuthorization, ReturnLine, StripeEvent
@@ -61,7 +62,7 @@ async def a_persons_return(shop: Shop, *, order_id: str = "order_7") -> str:
     await shop.deliver()
 
     async def keep_an_answer(tx: Any) -> None:
-        body = json.dumps(show_return(await load_case(tx, DEFAULT, return_id)))
+        body = json.dumps(to_json_object(show_return(await load_case(tx, DEFAULT, return_id))))
         await idempotency.begin(tx, "key_shop /v1/returns", return_id, "f")
         await idempotency.remember(tx, "key_shop /v1/returns", return_id, Remembered(201, {}, body))
 

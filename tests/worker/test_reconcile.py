@@ -401,6 +401,6 @@ async def test_a_lost_retry_warns_of_retrying_again(shop: Shop) -> None:
 async def test_a_killed_run_is_shown_as_interrupted_once_its_lease_is_over(shop: Shop) -> None:
     since = shop.time - timedelta(days=1)
     run = await shop.db.run(lambda tx: runs.begin_or_resume(tx, BY, since, fix=False))
-    assert runs.show_run(run, shop.time)["status"] == "running"
+    assert runs.show_run(run, shop.time).status == "running"
     shop.advance(runs.RUN_LEASE_SECONDS + 1)
-    assert runs.show_run(run, shop.time)["status"] == "interrupted"
+    assert runs.show_run(run, shop.time).status == "interrupted"

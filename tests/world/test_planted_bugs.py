@@ -32,6 +32,7 @@ from returns_service.domain.problems import Problem
 from returns_service.domain.refund_attempt import Attempt, Next, Outcome
 from returns_service.domain.refund_status import OPEN, RANK, Joined
 from returns_service.domain.stripe_objects import Unknown
+from returns_service.domain.vocabulary import EventType
 from returns_service.return_case import case, events, loader, locked_payment, transition, views
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.store import claims, database, delivery_claims
@@ -218,7 +219,7 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     record, transaction = events.record, GatedDatabase.transaction
 
-    async def later(tx: database.Tx, by: events.Actor, kind: str, **what: Any) -> Event:
+    async def later(tx: database.Tx, by: events.Actor, kind: EventType, **what: Any) -> Event:
         event = await record(tx, by, kind, **what)
         if kind == "return.state_changed":
             tx.expunge(event)

@@ -16,8 +16,8 @@ from litestar.response import Stream
 from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service.commands.api_keys import still_in_force
+from returns_service.domain.vocabulary import EVENT_TYPES
 from returns_service.return_case import event_feed
-from returns_service.return_case.events import EVENT_TYPES
 from returns_service.return_case.loader import check_exists
 from returns_service.return_case.views import show_event
 from returns_service.store.tables import ApiKey

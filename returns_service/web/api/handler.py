@@ -90,14 +90,14 @@ async def _written(operation: Operation, request: AnyRequest) -> Response[Any]:
 
 
 def _call(operation: Operation, request: AnyRequest, key: ApiKey) -> OperationCall[Any]:
-    known = (*operation.parameters, *(WINDOW if operation.answer.endswith("_list") else ()))
+    known = (*operation.parameters, *(WINDOW if operation.paged else ()))
     return OperationCall(
         context=context_of(request),
         by=Actor(key.id, request_id_of(request)),
         path={name: _checked_id(value) for name, value in request.path_params.items()},
         query=read_query(request.scope["query_string"], known, operation.expandable),
         body=Empty(),
-        if_match=request.headers.get("if-match"),
+        if_match=request.headers.get("if-match") if operation.if_match else None,
     )
 
 
@@ -116,7 +116,7 @@ def _idempotency_key(operation: Operation, request: AnyRequest, call: OperationC
     word = request.headers.get("idempotency-key", "").strip()
     if word and (len(word) > LONGEST_KEY or not word.isascii() or not word.isprintable()):
         raise wrong("Idempotency-Key", f"Must be at most {LONGEST_KEY} printable ASCII characters")
-    if not word and operation.key_required is not None and operation.key_required(call.body):
+    if not word and operation.key_rule.needs_key(call.body):
         raise Problem("idempotency_key_required", param="Idempotency-Key")
     return word or None
 

@@ -13,27 +13,28 @@ from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import STATUSES
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused
+from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.queries.refunds import refunds_with_payment
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.locked_payment import find_payment_id, lock_payment_at_stripe
-from returns_service.return_case.views import show_payment, show_refund, show_return
+from returns_service.return_case.views import RefundView, ReturnView, show_payment, show_refund, show_return
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, usable_or_503
 from returns_service.web.operations.bodies import Body, Metadata, Money, Name, Reason, Words
 from returns_service.web.operations.operation import (
+    KEY_REQUIRED,
     Empty,
     Operation,
     OperationCall,
     Reply,
     StripeRead,
-    always,
     reads,
     writes,
 )
-from returns_service.web.operations.query_string import show_list
-from returns_service.web.operations.return_refunds import Method, reply_with_refund
+from returns_service.web.operations.query_string import ListView
+from returns_service.web.operations.return_refunds import reply_with_refund
 
 TAG = "Refunds"
 EXPANDABLE = ("return", "payment")
@@ -58,7 +59,7 @@ class SettleOneOutside(Body):
     """How the failed refund's money reached the customer."""
 
     amount: Money | None = None
-    method: Method
+    method: SettlementMethod
     reference: Name
     note: Words | None = None
 
@@ -87,8 +88,9 @@ async def payment_if_new(call: OperationCall[CreateRefund]) -> StripeRead:
 
 
 @writes(
-    "/v1/refunds", TAG, "refund",
-    scope="refunds:write", body=CreateRefund, status=202, before_transaction=payment_if_new, key_required=always,
+    "/v1/refunds", TAG, RefundView,
+    scope="refunds:write", body=CreateRefund, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
+    before_transaction=payment_if_new,
     example={"payment_intent": "pi_3PxExample", "amount": 1500, "reason": "requested_by_customer"},
     errors=(
         "amount_exceeds_refundable", "charge_already_refunded", "amount_not_a_step", "payment_missing",
@@ -121,7 +123,7 @@ def stripe_of(call: OperationCall[Any]) -> Actor:
 
 
 @reads(
-    "/v1/refunds", TAG, "refund_list",
+    "/v1/refunds", TAG, ListView[RefundView], paged=True,
     parameters={
         "payment_intent": "Only refunds of this PaymentIntent.",
         "charge": "Only refunds of this charge.",
@@ -141,24 +143,26 @@ async def list_refunds(call: OperationCall[Empty], tx: Tx) -> Reply:
     )
     found = (await tx.execute(query.window(chosen, Refund.id, "rfd"))).all()
     rows, has_more = query.page([(row[0], row[1]) for row in found])
-    reply_with_refund = await expand_refunds(tx, call, rows)
-    return Reply(show_list("/v1/refunds", reply_with_refund, has_more, lambda body: body))
+    views = await expand_refunds(tx, call, rows)
+    return Reply(ListView(url="/v1/refunds", has_more=has_more, data=views))
 
 
-async def expand_refunds(tx: Tx, call: OperationCall[Any], rows: list[tuple[Refund, Payment]]) -> list[dict[str, Any]]:
+async def expand_refunds(tx: Tx, call: OperationCall[Any], rows: list[tuple[Refund, Payment]]) -> list[RefundView]:
     """Return refunds as they are answered, with what `expand[]` asks for."""
-    bodies = [show_refund(refund, payment) for refund, payment in rows]
+    views = [show_refund(refund, payment) for refund, payment in rows]
     if "return" in call.query.expand:
         ids = sorted({refund.return_id for refund, _ in rows if refund.return_id})
-        of = {case.row.id: show_return(case) for case in await load_cases(tx, call.policy, ids)}
-        for body in bodies:
-            body["return"] = of.get(body["return"])
+        of: dict[str | None, ReturnView] = {
+            case.row.id: show_return(case) for case in await load_cases(tx, call.policy, ids)
+        }
+        for view, (refund, _) in zip(views, rows, strict=True):
+            view.return_ = of.get(refund.return_id)
     if "payment" in call.query.expand:
         chosen = select(Refund).where(col(Refund.payment_id).in_([payment.id for _, payment in rows]))
         siblings = (await tx.exec(chosen.order_by(col(Refund.id)))).all()
-        for body, (_, payment) in zip(bodies, rows, strict=True):
-            body["payment"] = show_payment(payment, [r for r in siblings if r.payment_id == payment.id])
-    return bodies
+        for view, (_, payment) in zip(views, rows, strict=True):
+            view.payment = show_payment(payment, [r for r in siblings if r.payment_id == payment.id])
+    return views
 
 
 async def found_refund(tx: Tx, refund_id: str) -> tuple[Refund, Payment]:
@@ -169,11 +173,11 @@ async def found_refund(tx: Tx, refund_id: str) -> tuple[Refund, Payment]:
     return refund, await tx.get_one(Payment, refund.payment_id)
 
 
-@reads("/v1/refunds/{refund_id}", TAG, "refund", expandable=EXPANDABLE, errors=("not_found",))
+@reads("/v1/refunds/{refund_id}", TAG, RefundView, expandable=EXPANDABLE, errors=("not_found",))
 async def read_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a refund: its amount, its breakdown, and what became of it."""
-    (body,) = await expand_refunds(tx, call, [await found_refund(tx, call.id("refund_id"))])
-    return Reply(body)
+    (view,) = await expand_refunds(tx, call, [await found_refund(tx, call.id("refund_id"))])
+    return Reply(view)
 
 
 async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
@@ -205,7 +209,7 @@ async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
 
 
 @writes(
-    "/v1/refunds/{refund_id}/check", TAG, "refund",
+    "/v1/refunds/{refund_id}/check", TAG, RefundView,
     scope="refunds:write", body=Empty, example={}, before_transaction=read_at_stripe,
     errors=("not_found", "payment_missing", "stripe_unavailable"),
 )  # fmt: skip
@@ -215,8 +219,8 @@ async def check_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 
 @writes(
-    "/v1/refunds/{refund_id}/retry", TAG, "refund",
-    scope="refunds:write", body=RetryOne, status=202, key_required=always, example={},
+    "/v1/refunds/{refund_id}/retry", TAG, RefundView,
+    scope="refunds:write", body=RetryOne, status=202, headers=("Location",), key_rule=KEY_REQUIRED, example={},
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "override_required",
         "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed", "charge_already_refunded",
@@ -234,8 +238,8 @@ async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
 
 
 @writes(
-    "/v1/refunds/{refund_id}/settle_outside", TAG, "refund",
-    scope="refunds:write", body=SettleOneOutside, key_required=always,
+    "/v1/refunds/{refund_id}/settle_outside", TAG, RefundView,
+    scope="refunds:write", body=SettleOneOutside, headers=("Location",), key_rule=KEY_REQUIRED,
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "amount_exceeds_due",
@@ -269,7 +273,7 @@ async def canceled_at_stripe(call: OperationCall[Empty]) -> StripeRead:
 
 
 @writes(
-    "/v1/refunds/{refund_id}/cancel", TAG, "refund",
+    "/v1/refunds/{refund_id}/cancel", TAG, RefundView,
     scope="refunds:write", body=Empty, example={}, before_transaction=canceled_at_stripe,
     errors=("not_found", "refund_not_cancelable", "stripe_unavailable"),
 )  # fmt: skip
@@ -297,8 +301,9 @@ async def not_found_at_stripe(call: OperationCall[SendAgain]) -> StripeRead:
 
 
 @writes(
-    "/v1/refunds/{refund_id}/send_again", TAG, "refund",
-    scope="refunds:write", body=SendAgain, status=202, before_transaction=not_found_at_stripe, key_required=always,
+    "/v1/refunds/{refund_id}/send_again", TAG, RefundView,
+    scope="refunds:write", body=SendAgain, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
+    before_transaction=not_found_at_stripe,
     example={"reason": "Stripe support says it never arrived."},
     errors=(
         "not_found", "refund_not_unknown", "too_early", "refund_found", "payment_disputed", "payment_missing",
@@ -317,7 +322,7 @@ async def send_refund_again(call: OperationCall[SendAgain], tx: Tx) -> Reply:
 
 
 @writes(
-    "/v1/refunds/{refund_id}/acknowledge", TAG, "refund",
+    "/v1/refunds/{refund_id}/acknowledge", TAG, RefundView,
     scope="refunds:write", body=Acknowledge,
     example={"reason": "The customer has sent 15.00 USD back, transfer 2026-04711."},
     errors=("not_found", "refund_not_second", "refund_superseded"),
