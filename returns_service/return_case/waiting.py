@@ -20,7 +20,7 @@ WAITING: dict[WaitingCode, str] = {
     "refusal_unconfirmed": "Stripe refused it ({detail}); the payment is read again before that is believed.",
     "refused_for_now": "{detail}",
     "payment_missing": "Stripe says it knows no such payment: was the account or the mode changed?",
-    "refund_missing": "Stripe says it has no such refund: was the account or the mode changed?",
+    "refund_missing": "Stripe says it has no {detail}: was the account or the mode changed?",
     "unknown_reason": "{detail}",
 }
 DISABLED = {
@@ -48,7 +48,7 @@ def describe_waiting(refund: Refund) -> str | None:
     code = waiting_code(refund)
     if code is None:
         return None
-    return WAITING.get(code, "{detail}").format(detail=refund.waits_for or refund.waiting_detail or code)
+    return WAITING.get(code, "{detail}").format(detail=refund.waits_for or refund.waiting_detail or refund.stripe_refund or code)
 
 
 def describe_disabled(endpoint: WebhookEndpoint) -> str | None:
