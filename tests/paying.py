@@ -13,5 +13,5 @@ async def pay_due(db: Database, gateway: Gateway, limit: int = 10) -> int:
     """Work off what is due now; return how many refunds Stripe was asked about."""
     executor = RefundExecutor(db, gateway, budget=1000.0, warm=True)
     scheduled_calls = await executor.claim(limit)
-    await asyncio.gather(*(executor.pay(scheduled) for scheduled in scheduled_calls))
+    await asyncio.gather(*(executor.execute(scheduled) for scheduled in scheduled_calls))
     return len(scheduled_calls)

@@ -12,7 +12,7 @@ import rich_click as click
 
 from returns_service import settings
 from returns_service.cli.output import json_option, print_rows, stop, with_database
-from returns_service.domain.roles import ROLES
+from returns_service.domain.vocabulary import ROLES
 
 if TYPE_CHECKING:
     from returns_service.store.database import Tx

@@ -10,10 +10,10 @@ from sqlmodel import col, select
 from returns_service.commands.staff_users import normalize_email
 from returns_service.commands.tokens import hash_token, new_token
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import SCOPES
 from returns_service.store.database import Tx
 from returns_service.store.tables import ApiKey
 
-SCOPES = ("returns:read", "returns:write", "returns:approve", "receipts:write", "refunds:write", "admin")
 PREFIX = "rsk_"
 
 
@@ -33,7 +33,7 @@ async def create_key(
         name=name,
         owner=normalize_email(owner) if owner is not None else None,
         secret_hash=hash_token(secret),
-        scopes=sorted(set(scopes)),
+        scopes=sorted(scope for scope in SCOPES if scope in scopes),
         created_at=tx.now,
         expires_at=expires_at,
     )

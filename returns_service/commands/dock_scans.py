@@ -18,12 +18,13 @@ from sqlmodel import col, select
 from returns_service.commands.receipts import DEFAULT_DISPOSITION
 from returns_service.domain.problems import Problem
 from returns_service.domain.scanned_code import clean_code, meant_by
-from returns_service.return_case.case import counted, lines_of
+from returns_service.domain.vocabulary import Condition, find_word
+from returns_service.return_case.case import counted
 from returns_service.return_case.events import Actor
 from returns_service.store.database import Tx, select_for_update
 from returns_service.store.tables import DockScan, ReturnAuthorization, ReturnLine
 
-CONDITIONS: Final = ("new", "opened", "damaged", "wrong_item")
+CONDITIONS: Final[tuple[Condition, ...]] = ("new", "opened", "damaged", "wrong_item")  # that one can hold
 MOST_UNITS: Final = 9999  # of one step by hand
 LONGEST_NOTE: Final = 1000  # characters
 _SCAN_ID: Final = re.compile(r"[0-9A-Za-z_-]{8,64}")
@@ -120,7 +121,8 @@ async def _draft(tx: Tx, row: ReturnAuthorization) -> Draft:
         col(DockScan.return_id) == row.id, col(DockScan.receipt_id).is_(None), col(DockScan.undone_at).is_(None)
     )
     scans = (await tx.exec(chosen.order_by(col(DockScan.scanned_at), col(DockScan.id)))).all()
-    return Draft(row, await lines_of(tx, row.id), list(scans))
+    lines = select(ReturnLine).where(col(ReturnLine.return_id) == row.id).order_by(col(ReturnLine.position))
+    return Draft(row, (await tx.exec(lines)).all(), list(scans))
 
 
 async def known_scan(tx: Tx, return_id: str, scan_id: str) -> DockScan | None:
@@ -160,12 +162,12 @@ async def step_by_hand(
     line = draft.line(line_id)
     if line is None:
         raise Problem("unknown_line", f"This return has no line {line_id}.", param="line")
-    counts = draft.units(line)
+    counts, known_condition = draft.units(line), _checked_condition(condition)
     too_many = units > 0 and counts.total() + units > draft.open_units(line)
-    if too_many or counts[_checked_condition(condition)] + units < 0 or not 0 < abs(units) <= MOST_UNITS:
+    if too_many or counts[known_condition] + units < 0 or not 0 < abs(units) <= MOST_UNITS:
         return None
     scan = _new_scan(tx, by, draft, scan_id, line.sku)
-    scan.line_id, scan.condition, scan.quantity = line.id, condition, units
+    scan.line_id, scan.condition, scan.quantity = line.id, known_condition, units
     return await _added(tx, scan)
 
 
@@ -237,10 +239,10 @@ async def _added(tx: Tx, scan: DockScan) -> DockScan:
     return scan
 
 
-def _checked_condition(condition: str) -> str:
-    if condition not in CONDITIONS:
-        raise Problem("invalid_request", f"Conditions are {', '.join(CONDITIONS)}.", param="condition")
-    return condition
+def _checked_condition(condition: str) -> Condition:
+    if known := find_word(CONDITIONS, condition):
+        return known
+    raise Problem("invalid_request", f"Conditions are {', '.join(CONDITIONS)}.", param="condition")
 
 
 def _checked_note(note: str | None) -> str | None:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, update
 from sqlmodel import col, select
 
 from returns_service.commands.tokens import LONGEST_TOKEN, hash_token, new_token
-from returns_service.domain.roles import Way
+from returns_service.domain.vocabulary import Way
 from returns_service.store.database import Tx
 from returns_service.store.tables import Device, StaffSession, StaffUser
 

@@ -13,7 +13,8 @@ from sqlmodel import col, select
 from returns_service.commands.sessions import end_sessions
 from returns_service.commands.tokens import LONGEST_TOKEN, hash_token, new_digits, new_token
 from returns_service.domain.problems import Problem
-from returns_service.domain.roles import RECEIVE, ROLES, Role, allows, scopes_of
+from returns_service.domain.roles import RECEIVE, allows, scopes_of
+from returns_service.domain.vocabulary import ROLES, Role, find_word
 from returns_service.store.database import Tx
 from returns_service.store.tables import ApiKey, SignInLink, StaffUser
 
@@ -204,9 +205,8 @@ async def _receiving_user(tx: Tx, email: str) -> StaffUser:
 
 
 def _checked_role(role: str) -> Role:
-    for known in ROLES:
-        if role == known:
-            return known
+    if known := find_word(ROLES, role):
+        return known
     raise Problem("invalid_request", f"Roles are {', '.join(ROLES)}.", param="role")
 
 

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from sqlmodel import col, select
 
+from returns_service.domain.policy import Policy
 from returns_service.domain.scanned_code import return_named_in
 from returns_service.queries.returns import return_ids
 from returns_service.return_case.case import ReturnCase, counted
-from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import load_cases
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReturnAuthorization
@@ -58,10 +58,10 @@ async def return_for_code(tx: Tx, code: str) -> str | None:
     return by_order[0] if len(by_order) == 1 else None
 
 
-async def find_parcels(tx: Tx, by: Actor, words: str) -> list[ParcelMatch]:
+async def find_parcels(tx: Tx, policy: Policy, words: str) -> list[ParcelMatch]:
     """Return the returns that people may mean by some words, newest first."""
     chosen = return_ids(words=words).order_by(col(ReturnAuthorization.id).desc()).limit(MOST_MATCHES)
-    return [_match(case) for case in await load_cases(tx, by, (await tx.exec(chosen)).all())]
+    return [_match(case) for case in await load_cases(tx, policy, (await tx.exec(chosen)).all())]
 
 
 def _match(case: ReturnCase) -> ParcelMatch:
@@ -74,20 +74,20 @@ def _match(case: ReturnCase) -> ParcelMatch:
     )  # fmt: skip
 
 
-async def parcels_since(tx: Tx, by: Actor, since: datetime) -> list[Parcel]:
+async def parcels_since(tx: Tx, policy: Policy, since: datetime) -> list[Parcel]:
     """Return the standing receipts since a moment, newest first."""
     chosen = select(Receipt).where(col(Receipt.created_at) >= since, col(Receipt.reversed_at).is_(None))
     receipts = (await tx.exec(chosen.order_by(col(Receipt.id).desc()).limit(MOST_PARCELS))).all()
-    cases = {case.row.id: case for case in await load_cases(tx, by, sorted({r.return_id for r in receipts}))}
+    cases = {case.row.id: case for case in await load_cases(tx, policy, sorted({r.return_id for r in receipts}))}
     return [_parcel(cases[receipt.return_id], receipt) for receipt in receipts]
 
 
-async def parcel_of(tx: Tx, by: Actor, receipt_id: str) -> Parcel | None:
+async def parcel_of(tx: Tx, policy: Policy, receipt_id: str) -> Parcel | None:
     """Return one standing receipt; None if there is none."""
     receipt = await tx.get(Receipt, receipt_id)
     if receipt is None or receipt.reversed_at is not None:
         return None
-    return _parcel((await load_cases(tx, by, [receipt.return_id]))[0], receipt)
+    return _parcel((await load_cases(tx, policy, [receipt.return_id]))[0], receipt)
 
 
 def _parcel(case: ReturnCase, receipt: Receipt) -> Parcel:

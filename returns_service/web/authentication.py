@@ -14,6 +14,7 @@ from sqlmodel import col
 from returns_service.commands.api_keys import key_in_force
 from returns_service.commands.tokens import LONGEST_TOKEN, hash_token
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import Scope
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import ApiKey
 from returns_service.web.context import Context, context_of
@@ -22,7 +23,7 @@ USE_SHOWN_AFTER = timedelta(minutes=1)  # `last_used_at` tells people whether a 
 log = structlog.get_logger("returns.http")
 
 
-async def authenticate(request: Request[Any, Any, Any], tx: Tx, scope: str) -> ApiKey:
+async def authenticate(request: Request[Any, Any, Any], tx: Tx, scope: Scope) -> ApiKey:
     """Return the key in force that this request brings. Raises Problem: unauthorized, rate_limited, …
 
     An address that collects refusals is refused before the look-up, so that guessing costs the database nothing.

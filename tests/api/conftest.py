@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,15 +18,16 @@ from litestar import Litestar
 from pydantic import SecretStr
 from sqlmodel import func, select
 
-from returns_service.commands.api_keys import SCOPES, create_key
+from returns_service.commands.api_keys import create_key
 from returns_service.domain.policy import DEFAULT
+from returns_service.domain.vocabulary import SCOPES
 from returns_service.settings import Settings
 from returns_service.store import tables
 from returns_service.store.database import Database
 from returns_service.stripe_gateway import StripeGateway
 from returns_service.stripe_simulator import Dashboard, Ledger, Request, answer, signature_of
 from returns_service.web.context import Context
-from returns_service.web.routes import litestar_app
+from returns_service.web.routes import OPERATIONS, litestar_app
 from returns_service.webhook_client import WebhookClient
 from tests.paying import pay_due
 
@@ -118,14 +120,14 @@ class Shop:
         """Bring Stripe's webhooks, signed; return how many there were."""
         self.ledger.make_due_moves()
         count = 0
-        while mails := self.ledger.due_mail():
+        while mails := self.ledger.due_webhooks():
             for mail in mails:
                 body = self.ledger.body_of(mail)
                 headers = {"Stripe-Signature": signature_of(body, SECRET, self.clock.now())}
                 for _ in range(times):
                     told = await self.client.post("/webhooks/stripe", content=body, headers=headers)
                     assert told.status_code == 200, told.text
-                self.ledger.delivered(mail)
+                self.ledger.mark_delivered(mail)
                 count += 1
         return count
 
@@ -191,6 +193,16 @@ def said(answer: httpx.Response, status: int, code: str | None = None) -> dict[s
     return body
 
 
+async def check_headers(answer: httpx.Response) -> None:
+    """Assert that a 2xx answer carries the headers that its operation declares, and none that it doesn't."""
+    request = answer.request
+    for operation in OPERATIONS:
+        path = re.sub(r"\{\w+\}", "[^/]+", operation.path)
+        if answer.is_success and operation.method == request.method and re.fullmatch(path, request.url.path):
+            sent = {name for name in ("ETag", "Location") if name in answer.headers}
+            assert sent == set(operation.headers), operation.name
+
+
 async def resolve(host: str, _: int) -> list[str]:
     """Answer for the name server: a host called `inside…` is in a private network, `nowhere…` isn't there."""
     if host.startswith("nowhere"):
@@ -217,9 +229,12 @@ async def open_shop(database_url: str) -> AsyncIterator[Shop]:
     served: Any = app  # the two libraries word ASGI's types differently
     transport = httpx.ASGITransport(app=served, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {secret}"}
+    hooks: Any = {"response": [check_headers]}
     async with (
         app.lifespan(),
-        httpx.AsyncClient(transport=transport, base_url="http://shop.test", headers=headers) as client,
+        httpx.AsyncClient(
+            transport=transport, base_url="http://shop.test", headers=headers, event_hooks=hooks
+        ) as client,
     ):
         yield Shop(app, context, ledger, line, clock, client, secret)
     await gateway.close()

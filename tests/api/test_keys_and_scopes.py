@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from returns_service.commands.api_keys import SCOPES, create_key, revoke_key, rotate_key
+from returns_service.commands.api_keys import create_key, revoke_key, rotate_key
 from returns_service.commands.tokens import hash_token
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import SCOPES
 from returns_service.store.tables import ApiKey
 from returns_service.web.operations.operation import Operation
 from returns_service.web.pages.rendering import static_version

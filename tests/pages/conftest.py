@@ -20,7 +20,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from returns_service.app import listen
 from returns_service.commands import staff_users
 from returns_service.commands.passwords import hash_password
-from returns_service.domain.roles import Role
+from returns_service.domain.vocabulary import Role
 from returns_service.store.tables import StaffUser
 from tests.api.conftest import Shop, open_shop
 

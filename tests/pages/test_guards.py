@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from returns_service.domain.roles import ROLES, Role, allows, scopes_of
+from returns_service.domain.roles import allows, scopes_of
+from returns_service.domain.vocabulary import ROLES, Role
 from returns_service.web.pages.page import Page
 from returns_service.web.pages.routes import PAGES
 from tests.api.conftest import Shop

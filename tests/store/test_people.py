@@ -11,7 +11,8 @@ from sqlmodel import col, select
 from returns_service.commands import devices, sessions, sign_in_throttle, staff_users
 from returns_service.commands.passwords import hash_password, hash_pin, matches
 from returns_service.domain.problems import Problem
-from returns_service.domain.roles import ROLES, allows, scopes_of
+from returns_service.domain.roles import allows, scopes_of
+from returns_service.domain.vocabulary import ROLES, SCOPES
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Device, SignInLink, StaffSession, StaffUser
 from returns_service.worker import maintenance
@@ -264,13 +265,12 @@ def test_passwords() -> None:
 
 
 def test_roles_and_what_they_may_do() -> None:
-    scopes = ("returns:read", "returns:write", "returns:approve", "receipts:write", "refunds:write", "admin")
-    allowed = {role: [scope for scope in scopes if allows(scopes_of(role), scope)] for role in ROLES}
+    allowed = {role: [scope for scope in SCOPES if allows(scopes_of(role), scope)] for role in ROLES}
     assert allowed == {
         "warehouse": ["returns:read", "receipts:write"],
         "approver": ["returns:read", "returns:write", "returns:approve"],
         "finance": ["returns:read", "refunds:write"],
-        "admin": [*scopes],
+        "admin": [*SCOPES],
     }
     by_badge = {role: sorted(scopes_of(role, receiving_only=True)) for role in ROLES}
     assert by_badge == {

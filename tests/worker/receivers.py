@@ -16,6 +16,7 @@ import httpx
 from sqlmodel import col, select
 
 from returns_service.commands.webhook_endpoints import create_endpoint
+from returns_service.domain.vocabulary import EventType, Subscription
 from returns_service.return_case.events import Actor, record
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Delivery, ReturnAuthorization, WebhookEndpoint
@@ -98,7 +99,7 @@ class Receivers(httpx.AsyncBaseTransport):
         """Return the ids of the events that a host was sent, in their order."""
         return [call.headers["webhook-id"] for call in self.arrived if call.host == host]
 
-    async def listens(self, host: str = "shop.test", *events: str) -> tuple[str, str]:
+    async def listens(self, host: str = "shop.test", *events: Subscription) -> tuple[str, str]:
         """Return the id and the secret of a new endpoint."""
         made = await self.db.run(lambda tx: create_endpoint(tx, f"https://{host}/hook", events or ("*",), None))
         return made[0].id, made[1]
@@ -109,7 +110,9 @@ class Receivers(httpx.AsyncBaseTransport):
             row, _ = await a_return(tx, await a_payment(tx))
             return row.id
 
-    async def happens(self, return_id: str | None = None, kind: str = "return.updated", count: int = 1) -> list[str]:
+    async def happens(
+        self, return_id: str | None = None, kind: EventType = "return.updated", count: int = 1
+    ) -> list[str]:
         """Let events happen, to a return or to nobody; return their ids."""
 
         async def work(tx: Tx) -> list[str]:

@@ -11,16 +11,18 @@ import httpx
 from sqlmodel import col, select
 
 from returns_service.commands import receipts, returns, stripe_fold, stripe_inbox
+from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.stripe_objects import PaymentSnapshot
+from returns_service.domain.vocabulary import DeskKind
 from returns_service.queries import desk
 from returns_service.queries.desk_items import show_page
-from returns_service.return_case.events import Actor
+from returns_service.return_case.events import Actor, to_json_object
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import show_return
 from returns_service.store.database import Database
 from returns_service.store.tables import ReconciliationDifference, Refund
 from returns_service.stripe_gateway import StripeGateway, read_webhook
-from returns_service.stripe_simulator import Dashboard, Faults, Ledger, Request, play, signature_of
+from returns_service.stripe_simulator import Dashboard, Faults, Ledger, Request, answer_with_fault, signature_of
 from returns_service.worker.reconcile import Report
 from tests.paying import pay_due
 
@@ -44,7 +46,7 @@ class Wire(httpx.AsyncBaseTransport):
         if self.cut_after is not None and len(self.asked) > self.cut_after:
             raise httpx.ConnectError("cut")
         asked = Request(request.method, request.url.path, request.url.query.decode(), dict(request.headers), body)
-        answer = play(self.ledger, asked, self.faults.strike(asked.method, asked.path))
+        answer = answer_with_fault(self.ledger, asked, self.faults.draw_fault(asked.method, asked.path))
         if answer is None:
             raise httpx.ReadError("cut")
         return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body)
@@ -52,6 +54,8 @@ class Wire(httpx.AsyncBaseTransport):
 
 class Shop:
     """What a test drives: payments, returns, parcels, the worker, Stripe's mail and the clock."""
+
+    policy: Policy = DEFAULT  # in force
 
     def __init__(self, url: str) -> None:
         self.time = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -96,9 +100,9 @@ class Shop:
         asked = returns.NewReturn(order_id, "usd", lines, **{"reason": "too_small", **more})
 
         async def work(tx: Any) -> str:
-            payment = await stripe_fold.adopt_payment(tx, Actor("stripe"), seen)
-            case = await returns.create(tx, BY, payment, asked)
-            await returns.approve(tx, BY, case.row.id, note=None, override_reason=None)
+            locked = await stripe_fold.adopt_payment(tx, Actor("stripe"), self.policy, seen)
+            case = await returns.create(locked, BY, self.policy, asked)
+            await returns.approve(tx, BY, self.policy, case.row.id, note=None, override_reason=None)
             return case.row.id
 
         return await self.db.run(work)
@@ -106,13 +110,13 @@ class Shop:
     async def count(self, return_id: str, units: int = 1, scan_id: str | None = None) -> dict[str, Any]:
         """Count units at the dock; return the return as it is then."""
         counts = [receipts.Count(units, "new", sku="SHIRT")]
-        await self.db.run(lambda tx: receipts.receive(tx, BY, return_id, counts, [], scan_id))
+        await self.db.run(lambda tx: receipts.receive(tx, BY, self.policy, return_id, counts, [], scan_id))
         return await self.seen(return_id)
 
     async def seen(self, return_id: str) -> dict[str, Any]:
         """Return a return as the API shows it."""
         async with self.db.reading() as tx:
-            return show_return(await load_case(tx, BY, return_id))
+            return to_json_object(show_return(await load_case(tx, self.policy, return_id)))
 
     async def work(self) -> None:
         """Let the worker send what is due."""
@@ -121,17 +125,19 @@ class Shop:
 
     async def deliver(self) -> None:
         """Let all of Stripe's mail arrive."""
-        for mail in list(self.ledger.due_mail()):
+        for mail in list(self.ledger.due_webhooks()):
             body = self.ledger.body_of(mail)
             news = read_webhook(
                 body, signature_of(body, SECRET, self.time.timestamp()), [SECRET], now=self.time.timestamp()
             )
-            await self.db.run(partial(stripe_inbox.receive, by=Actor("stripe"), news=news, livemode=False))
-            self.ledger.delivered(mail)
+            await self.db.run(
+                partial(stripe_inbox.receive, by=Actor("stripe"), policy=self.policy, event=news, livemode=False)
+            )
+            self.ledger.mark_delivered(mail)
 
     def lose_mail(self) -> None:
         """Let all of Stripe's mail get lost."""
-        for mail in list(self.ledger.due_mail()):
+        for mail in list(self.ledger.due_webhooks()):
             self.ledger.lose(mail)
 
     async def refunded(self, *, units: int = 1, amount: int = 3000) -> Refund:
@@ -150,13 +156,14 @@ class Shop:
         async with self.db.reading() as tx:
             return list((await tx.exec(select(Refund).order_by(col(Refund.id)))).all())
 
-    async def desk(self, kind: str | None = None) -> dict[str, Any]:
+    async def desk(self, kind: DeskKind | None = None) -> dict[str, Any]:
         """Return the desk as the API shows it."""
         async with self.db.reading() as tx:
             health = await desk.system_health(tx)
             found = await desk.entries(tx, health, limit=100, kind=kind)
             assert found is not None
-            return await show_page(tx, found, health, await desk.totals(tx, health), has_more=False)
+            totals = await desk.totals(tx, health)
+            return to_json_object(await show_page(tx, self.policy, found, health, totals, has_more=False))
 
     async def waiting(self) -> list[tuple[str, str, list[str]]]:
         """Return what is on the desk: kinds, codes and what can be done."""

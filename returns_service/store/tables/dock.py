@@ -7,7 +7,8 @@ from datetime import datetime
 from sqlalchemy import CheckConstraint
 from sqlmodel import Field, SQLModel
 
-from returns_service.store.columns import partial, utc
+from returns_service.domain.vocabulary import Condition
+from returns_service.store.columns import partial, utc, word
 
 
 class DockScan(SQLModel, table=True):
@@ -24,7 +25,7 @@ class DockScan(SQLModel, table=True):
     receipt_id: str | None = Field(default=None, foreign_key="receipt.id")  # None: not done yet
     line_id: str | None = None  # None: put aside; no foreign key, since a request's lines may still be replaced
     code: str  # as it was scanned, cleaned
-    condition: str
+    condition: Condition = word()
     quantity: int
     surplus: bool = False  # put aside because all units of its line are here already
     note: str | None = None

@@ -8,10 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlmodel import Field, SQLModel
-from sqlmodel.sql.sqltypes import AutoString
 
-from returns_service.domain.roles import ROLES, WAYS, Role, Way
-from returns_service.store.columns import json_object, one_of, utc
+from returns_service.domain.vocabulary import ROLES, WAYS, Role, Scope, Way
+from returns_service.store.columns import json_object, one_of, utc, word
 
 
 class ApiKey(SQLModel, table=True):
@@ -23,7 +22,7 @@ class ApiKey(SQLModel, table=True):
     name: str
     owner: str | None = None  # the e-mail address of its person; a key without one is a person of its own
     secret_hash: str = Field(unique=True)
-    scopes: list[str] = json_object(list)
+    scopes: list[Scope] = json_object(list)
     created_at: datetime = utc()
     expires_at: datetime | None = utc(nullable=True)
     revoked_at: datetime | None = utc(nullable=True)
@@ -39,7 +38,7 @@ class StaffUser(SQLModel, table=True):
     id: str = Field(primary_key=True)
     email: str = Field(unique=True)  # in lower case
     name: str | None = None
-    role: Role = Field(sa_type=AutoString)
+    role: Role = word()
     password_hash: str | None = None  # argon2id; None: signs in by link
     badge_hash: str | None = Field(default=None, unique=True, index=True)
     pin_hash: str | None = Field(default=None, unique=True, index=True)
@@ -57,7 +56,7 @@ class StaffSession(SQLModel, table=True):
     user_id: str = Field(foreign_key="staff_user.id", index=True)
     device_id: str | None = Field(default=None, foreign_key="device.id", index=True)
     token_hash: str = Field(unique=True)
-    way: Way = Field(sa_type=AutoString)  # how the person showed who they are
+    way: Way = word()  # how the person showed who they are
     user_agent: str | None = None
     address: str | None = None
     created_at: datetime = utc()

@@ -20,10 +20,11 @@ from returns_service.commands.sessions import scanner_of
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import RECEIVE
 from returns_service.domain.scanned_code import clean_code
+from returns_service.domain.vocabulary import Condition, find_word
 from returns_service.queries.dock import return_for_code
-from returns_service.return_case.case import lock_case
 from returns_service.return_case.events import Actor
-from returns_service.return_case.views import rfc3339
+from returns_service.return_case.loader import lock_case
+from returns_service.return_case.views import ReceiptView, rfc3339
 from returns_service.store.database import Tx
 from returns_service.store.tables import DockScan
 from returns_service.web.operations.bodies import validate
@@ -71,7 +72,7 @@ async def _page(call: PageCall, return_id: str, *, status: int = 200, error: str
     )  # fmt: skip
 
 
-def _choice(condition: str) -> dict[str, str]:
+def _choice(condition: Condition) -> dict[str, str]:
     icon, words = PLACES[DEFAULT_DISPOSITION.get(condition, "restock")]
     return {"value": condition, "label": WORDS[condition], "icon": icon, "goes": words}
 
@@ -170,8 +171,9 @@ async def _take_typed(tx: Tx, call: PageCall, return_id: str) -> str | None:
         if not all(number.isascii() and number.isdecimal() and len(number) <= 4 for number in typed.values()):
             return f"Counts of {line.title or line.sku} are whole numbers from 0 to 9999."
         wanted = {condition: int(number) for condition, number in typed.items()}
-        if step_line.partition(":")[0] == line.id and step in ("1", "-1"):
-            wanted[step_line.partition(":")[2]] = max(0, wanted.get(step_line.partition(":")[2], 0) + int(step))
+        stepped = find_word(CONDITIONS, step_line.removeprefix(f"{line.id}:"))
+        if stepped is not None and step in ("1", "-1"):
+            wanted[stepped] = max(0, wanted[stepped] + int(step))
         if sum(wanted.values()) > draft.open_units(line):
             expected = plural(draft.open_units(line), "unit")
             return f"{line.title or line.sku}: {expected} expected. Put the others aside, as items without a barcode."
@@ -245,7 +247,7 @@ async def _change(call: PageCall, by: Actor, entry: Mapping[str, Any], return_id
             )
         return await _show_counts(tx, return_id, scan)
 
-    return await call.context.database.run(work)
+    return await call.context.database.run(work, safe_to_repeat=True)
 
 
 async def count_code(call: PageCall, by: Actor, return_id: str, scan_id: str, code: str) -> dict[str, Any]:
@@ -264,7 +266,7 @@ async def count_code(call: PageCall, by: Actor, return_id: str, scan_id: str, co
         scan = await dock_scans.count_scan(tx, by, return_id, scan_id, code)
         return await _show_counts(tx, return_id, scan)
 
-    return await call.context.database.run(work) | {"scan_id": scan_id}
+    return await call.context.database.run(work, safe_to_repeat=True) | {"scan_id": scan_id}
 
 
 async def _show_counts(tx: Tx, return_id: str, scan: DockScan | None) -> dict[str, Any]:
@@ -286,14 +288,15 @@ async def write_receipt(call: PageCall, by: Actor, return_id: str, once: str) ->
     dock_scans.checked_scan_id(once)
 
     async def work(operation_call: OperationCall[CreateReceipt], tx: Tx) -> Reply:
-        case = await lock_case(tx, operation_call.by, return_id)  # the payment first, as everywhere
+        case = await lock_case(tx, operation_call.by, operation_call.policy, return_id)  # the payment first
         receipt = next((receipt for receipt in case.receipts if receipt.scan_id == once), None)
         if receipt is not None:  # sent again after days, its key forgotten
             return reply_with_receipt(CountResult(case, receipt, known=True))
-        draft = await read_draft(tx, return_id)
+        draft = await lock_draft(tx, return_id)
         body = validate(CreateReceipt, draft.body(once))
         reply = await create_receipt.work(replace(operation_call, body=body), tx)
-        await dock_scans.mark_taken(tx, draft, reply.body["id"])
+        assert isinstance(reply.body, ReceiptView)  # noqa: S101 - `create_receipt` declares it
+        await dock_scans.mark_taken(tx, draft, reply.body.id)
         return reply
 
     operation = replace(create_receipt, work=work, body=None)

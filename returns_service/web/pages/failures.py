@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from litestar import Response
 
 from returns_service.domain.problems import Problem
-from returns_service.domain.roles import ROLES, allows, scopes_of
+from returns_service.domain.roles import allows, scopes_of
+from returns_service.domain.vocabulary import ROLES
 from returns_service.web.pages.rendering import render_alone
 from returns_service.web.pages.visitor import AnyRequest
 

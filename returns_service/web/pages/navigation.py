@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from returns_service.domain.roles import READ, Role, allows
+from returns_service.domain.roles import ADMIN, READ, RECEIVE, allows
+from returns_service.domain.vocabulary import Role, Scope
 
 HOME: Final = "/"
 
@@ -18,13 +19,13 @@ class Place:
     path: str
     icon: str
     label: str
-    scope: str
+    scope: Scope
 
 
 PLACES: Final[Sequence[Place]] = (
     Place(HOME, "home", "Home", READ),
-    Place("/receive", "scan", "Receive", "receipts:write"),
-    Place("/settings/health", "gear", "Health", "admin"),
+    Place("/receive", "scan", "Receive", RECEIVE),
+    Place("/settings/health", "gear", "Health", ADMIN),
 )
 LANDING: Final[Mapping[Role, str]] = {
     "warehouse": "/receive",
@@ -34,7 +35,7 @@ LANDING: Final[Mapping[Role, str]] = {
 }
 
 
-def places_for(scopes: frozenset[str], paths: Collection[str]) -> list[Place]:
+def places_for(scopes: frozenset[Scope], paths: Collection[str]) -> list[Place]:
     """Return the places that somebody with these scopes may see, as far as their pages are among `paths`."""
     return [place for place in PLACES if place.path in paths and allows(scopes, place.scope)]
 

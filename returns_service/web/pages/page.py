@@ -11,6 +11,7 @@ from litestar import Response
 from returns_service.commands.sessions import SignedIn
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import READ
+from returns_service.domain.vocabulary import Scope
 from returns_service.return_case.events import Actor
 from returns_service.web.context import Context, context_of
 from returns_service.web.errors import request_id_of
@@ -47,7 +48,7 @@ class PageCall:
     @property
     def by(self) -> Actor:
         """The person who acts, as events record them."""
-        return Actor(self.signed_in.user.id, request_id_of(self.request), self.context.policy)
+        return Actor(self.signed_in.user.id, request_id_of(self.request))
 
     def field(self, name: str) -> str:
         """Return a field of the form, without blanks around it; empty where it is missing."""
@@ -81,16 +82,16 @@ class Page:
     path: str
     name: str
     work: PageWork
-    scope: str | None
+    scope: Scope | None
     personal: bool = False
 
 
-def shows(path: str, *, scope: str | None = READ, personal: bool = False) -> Callable[[PageWork], Page]:
+def shows(path: str, *, scope: Scope | None = READ, personal: bool = False) -> Callable[[PageWork], Page]:
     """Declare a page that is looked at: it changes nothing."""
     return lambda work: Page("GET", path, _name(work), work, scope, personal)
 
 
-def posts(path: str, *, scope: str | None = READ, personal: bool = False) -> Callable[[PageWork], Page]:
+def posts(path: str, *, scope: Scope | None = READ, personal: bool = False) -> Callable[[PageWork], Page]:
     """Declare what a form does: it answers with a redirect, so that a reload repeats nothing."""
     return lambda work: Page("POST", path, _name(work), work, scope, personal)
 

@@ -27,9 +27,9 @@ async def show_receive(call: PageCall) -> Response[Any]:
     """Ask for a parcel's slip; show what was found, what just happened, and today's parcels."""
     words = clean_code(call.query("q"))
     async with call.context.database.reading() as tx:
-        matches = await find_parcels(tx, call.by, words) if words else []
-        today = await parcels_since(tx, call.by, _midnight(call.request, tx.now))
-        done = await parcel_of(tx, call.by, call.query("did")) if call.query("did") else None
+        matches = await find_parcels(tx, call.context.policy, words) if words else []
+        today = await parcels_since(tx, call.context.policy, _midnight(call.request, tx.now))
+        done = await parcel_of(tx, call.context.policy, call.query("did")) if call.query("did") else None
     return render(
         call, "receive.html", words=words, matches=matches, today=today, done=done, taken_back=call.query("back"),
         units=sum(parcel.units for parcel in today), aside=sum(parcel.aside for parcel in today),
@@ -53,7 +53,7 @@ async def address_for(call: PageCall, code: str) -> str:
         return "/receive"
     async with call.context.database.reading() as tx:
         named = await return_for_code(tx, code)
-        matches = [] if named else await find_parcels(tx, call.by, code)
+        matches = [] if named else await find_parcels(tx, call.context.policy, code)
     if named is not None or len(matches) == 1:
         return f"/receive/{named or matches[0].return_id}"
     return f"/receive?{urlencode({'q': code})}"
@@ -64,7 +64,7 @@ async def take_back(call: PageCall) -> Response[Any]:
     """Undo a receipt, as long as nothing of it was paid."""
     path = {"return_id": call.path("return_id"), "receipt_id": call.path("receipt_id")}
     async with call.context.database.reading() as tx:
-        parcel = await parcel_of(tx, call.by, path["receipt_id"])
+        parcel = await parcel_of(tx, call.context.policy, path["receipt_id"])
     if parcel is None or parcel.return_id != path["return_id"]:
         raise Problem("not_found", "There is no such receipt, or it was taken back already.")
     await perform(call, reverse_receipt, path, {"reason": TAKEN_BACK}, f"take back {path['receipt_id']}")

@@ -17,7 +17,8 @@ from returns_service.commands.sessions import begin_session, end_session
 from returns_service.commands.sign_in_throttle import Try
 from returns_service.commands.staff_users import BADGE_DIGITS, PIN_DIGITS
 from returns_service.domain.problems import Problem
-from returns_service.domain.roles import RECEIVE, Way, allows, scopes_of
+from returns_service.domain.roles import RECEIVE, allows, scopes_of
+from returns_service.domain.vocabulary import Way
 from returns_service.store.database import Tx
 from returns_service.store.tables import Device, StaffUser
 from returns_service.web.authentication import address_of

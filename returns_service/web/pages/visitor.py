@@ -20,6 +20,7 @@ from returns_service.commands.sessions import SESSION_LIVES, SignedIn, session_i
 from returns_service.commands.tokens import new_token
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import allows, scopes_of
+from returns_service.domain.vocabulary import Scope
 from returns_service.store.database import Tx
 from returns_service.store.tables import Device
 from returns_service.web.context import context_of
@@ -44,13 +45,13 @@ class Visitor:
     is_new: bool  # the cookie with the token has still to be set
 
     @property
-    def scopes(self) -> frozenset[str]:
+    def scopes(self) -> frozenset[Scope]:
         """What the person may do, as their role says now; nothing for a stranger."""
         if self.signed_in is None:
             return frozenset()
         return scopes_of(self.signed_in.user.role, receiving_only=self.signed_in.session.receiving_only)
 
-    def may(self, scope: str) -> bool:
+    def may(self, scope: Scope) -> bool:
         """Return whether the person may do that."""
         return allows(self.scopes, scope)
 
