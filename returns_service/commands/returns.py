@@ -221,6 +221,29 @@ async def close(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) 
     return case
 
 
+async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) -> ReturnCase:
+    """Take back a decline, a cancellation or a close that was a mistake. Raises Problem.
+
+    A request begins anew, without approvals and policy, if its units are not on another return by now.
+    """
+    case = await lock_case(tx, by, policy, return_id)
+    row, before = case.row, case.row.state
+    facts = case.facts(why=reason, reopening=True)
+    return_machine.check("reopen", before, facts)
+    if before in ("declined", "canceled"):
+        lines = [as_requested_line(line) for line in case.lines]
+        await check_lines(tx, case.payment, row.order_id, lines, row.shipping_amount, besides=row.id)
+        row.approvals, row.policy = [], None
+    return_machine.fire("reopen", row, facts)
+    row.closed_at = None
+    case.forget_policy()
+    if before in ("declined", "canceled"):
+        row.approvals_required = decision_on(case).approvals_required
+    await record_transition(case, "reopen", before, reason)
+    await follow_up(case)
+    return case
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """Money that reached the customer by other means. `amount` in minor units, None: all of it."""

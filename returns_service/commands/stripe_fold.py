@@ -227,10 +227,19 @@ async def apply_refund(
         set_waiting(row, waiting_code_of(seen))
         row.failure = describe_failure(seen) if joined.status in FINAL else None
     _schedule(locked.tx, row, before, look_again=joined.look_again, fresh=fresh)
+    hold_ended = locked.set_hold(policy)
     if before != row.status:
         row.updated_at = locked.tx.now
         await propagate_status(locked, by, policy, row, before)
+    if hold_ended:
+        await release_hold(locked, by, policy)
     return row
+
+
+async def release_hold(locked: LockedPayment, by: Actor, policy: Policy) -> None:
+    """Let all go on that a refund made outside has held."""
+    await retry_barred_follow_ups(locked, by, policy)
+    locked.tx.wake_workers()
 
 
 def _says_nothing_new(row: Refund, seen: RefundSnapshot) -> bool:
@@ -280,6 +289,8 @@ async def _add_row(locked: LockedPayment, by: Actor, policy: Policy, seen: Refun
     elif REFUND_ID.match(named):
         row.id, row.source = named, "standalone"
         case = await _attach_to_return(locked, by, policy, row, seen)
+    else:
+        case = await _assign_by_metadata(locked, by, policy, row, seen)
     locked.add(row)
     of = case.row if case else None
     shown = {"object": show_refund(row, payment), "found_at": "stripe"}
@@ -288,6 +299,28 @@ async def _add_row(locked: LockedPayment, by: Actor, policy: Policy, seen: Refun
         overpaid = {**shown, "duplicate_of": row.duplicate_of}
         await record(tx, by, "payment.overpaid", refund=row, payment=payment, data=overpaid)
     return row
+
+
+async def _assign_by_metadata(
+    locked: LockedPayment, by: Actor, policy: Policy, row: Refund, seen: RefundSnapshot
+) -> ReturnCase | None:
+    """Assign a refund made outside whose metadata names a return of this payment."""
+    found = await locked.tx.get(ReturnAuthorization, seen.metadata.get("return_id", ""))
+    if found is None or found.payment_id != locked.row.id or found.state in ("declined", "canceled"):
+        return None
+    case = await case_under_lock(locked, by, policy, found.id)
+    row.return_id, row.breakdown = found.id, [r.to_dict() for r in assigned_rows(case, row.amount)]
+    return case
+
+
+def assigned_rows(case: ReturnCase, amount: int) -> list[money.Row]:
+    """Return what a refund made outside pays of a return: what is due first; the rest is of units not counted yet."""
+    unpaid = case.unpaid()
+    due = money.due(unpaid)
+    rows = money.take(unpaid, min(amount, due)) if due else []
+    if rest := amount - money.total(rows):
+        rows.append(money.Row("unallocated", rest, description="Refunded outside this service"))
+    return rows
 
 
 async def _attach_to_return(
@@ -372,6 +405,9 @@ async def propagate_status(
 
 async def _let_return_follow(case: ReturnCase, refund: Refund, before: RefundStatus | None) -> None:
     state = case.row.state
+    if refund.source == "external" and state == "requested":  # it lowers the estimate; the request is still to decide
+        await record_transition(case, "assign", state, None)
+        return
     trigger = trigger_for(before, refund.status)
     if trigger and not return_machine.edges(trigger, state):
         trigger = "adopt"

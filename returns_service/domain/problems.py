@@ -31,6 +31,7 @@ ProblemCode = Literal[
     "which_refund", "nothing_received", "nothing_to_inspect", "already_refunded", "receipt_reversed",
     "undeclared_resolved", "line_required", "line_complete", "refund_not_failed", "refund_superseded",
     "refund_not_cancelable", "refund_not_second", "refund_not_unknown", "too_early", "refund_found",
+    "not_closed", "external_refund_open", "payment_mismatch", "refund_not_external",
     "url_not_allowed", "too_many_endpoints", "database_unavailable", "internal_error",
 ]  # fmt: skip
 PROBLEMS: dict[ProblemCode, Kind] = {
@@ -154,8 +155,20 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "This refund can't be canceled any more", 409, "Only an unsent one can, or one that waits for the customer."
     ),
     "refund_not_second": Kind(
-        "It is no second refund for one intent", 409, "Only a refund with `duplicate_of` is acknowledged."
+        "Nothing about this refund is to be acknowledged",
+        409,
+        "Only a refund made outside, or one with `duplicate_of`, is acknowledged.",
     ),
+    "refund_not_external": Kind(
+        "This refund was not made outside", 409, "Only an open or succeeded refund with `source: external` is assigned."
+    ),
+    "payment_mismatch": Kind("The return is on another payment", 422, "Assign it to a return on the refund's payment."),
+    "external_refund_open": Kind(
+        "A refund made outside waits for a person",
+        409,
+        "Assign it to its return or acknowledge it; or repeat with an `override_reason`.",
+    ),
+    "not_closed": Kind("The return is not closed", 409, "Nothing more needs to be done."),
     "refund_not_unknown": Kind(
         "Stripe's answer to this refund is known", 409, "Send again is only for status `unknown`."
     ),

@@ -21,6 +21,7 @@ from returns_service.commands.stripe_inbox import ON_THE_DESK_AFTER
 from returns_service.domain.refund_attempt import STUCK_AFTER
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, WAITING, RefundStatus
 from returns_service.domain.vocabulary import DESK_KINDS, DeskKind
+from returns_service.return_case.case import ReturnCase
 from returns_service.store.columns import Utc
 from returns_service.store.database import Tx
 from returns_service.store.stripe_throttle import BREAK_AFTER
@@ -86,6 +87,7 @@ class DeskEntry:
     difference: ReconciliationDifference | None
     endpoint: WebhookEndpoint | None
     left: int  # of the payment, minor units
+    whole: ReturnCase | None = None  # the return with all that decides about it
 
     @property
     def id(self) -> str:
@@ -106,7 +108,9 @@ def _status(*words: RefundStatus) -> Any:
     return col(Refund.status).in_(words)
 
 
-HELD = and_(col(Payment.disputed), col(Refund.status) == "queued")  # by a dispute: due, and not to be sent
+# By a dispute, or by a refund made outside that waits for a person: due, and not to be sent.
+HELD_BY_EXTERNAL = and_(col(Payment.external_open), ~col(Refund.overrides_hold), col(Refund.status) == "queued")
+HELD = or_(and_(col(Payment.disputed), col(Refund.status) == "queued"), HELD_BY_EXTERNAL)
 LOST = func.coalesce(col(Payment.dispute)["status"].as_string(), "") == "lost"
 # A sentence that an older release wrote stands for no code of ours.
 WAITS_FOR = case(
@@ -116,7 +120,7 @@ MISSING_AT_STRIPE = WAITS_FOR.in_(("payment_missing", "refund_missing"))
 UNRESOLVED = and_(
     _status(*ENDED),
     col(Refund.superseded_at).is_(None),
-    col(Refund.source) != "external",  # made in the Dashboard: whoever made it is told there
+    or_(col(Refund.source) != "external", col(Refund.return_id).is_not(None)),  # else its maker is told there
     # Who cancels a refund of no return before it is sent has decided all there is to decide.
     or_(
         col(Refund.return_id).is_not(None),
@@ -264,6 +268,10 @@ def _of_refunds(tx: Tx) -> Sequence[Any]:
         .where(_status("unknown"), stuck),
         _refund("refund_missing", changed)
         .where(col(Refund.next_attempt_at).is_not(None), col(Refund.stripe_refund).is_not(None), MISSING_AT_STRIPE),
+        _refund("external_refund", decided).where(
+            col(Payment.external_open), col(Refund.source) == "external", _status(*OPEN, "succeeded"),
+            col(Refund.return_id).is_(None), col(Refund.acknowledged_at).is_(None), col(Refund.duplicate_of).is_(None),
+        ),
         _refund("refund_failed", changed).where(UNRESOLVED, ~LOST),
         _refund("dispute_lost", changed).where(UNRESOLVED, LOST),
         _refund("refund_unsent", decided).where(unsent, late),

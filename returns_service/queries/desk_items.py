@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,13 +15,13 @@ from returns_service.domain.policy import Policy
 from returns_service.domain.return_machine import Facts
 from returns_service.domain.vocabulary import DESK_KINDS, DeskAction, DeskKind
 from returns_service.queries.desk import DeskEntry, DeskTotal, SystemHealth
-from returns_service.return_case.case import ReturnCase, is_unsent
+from returns_service.return_case.case import is_unsent
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.views import rfc3339, show_failure
 from returns_service.return_case.views.fields import Count, Currency, EndpointId, PaymentId, RunId, Time, minor_units
 from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
 from returns_service.store.database import Tx
-from returns_service.store.tables import Payment, Refund, ReturnAuthorization
+from returns_service.store.tables import Payment, Refund
 
 OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs to. It is asked again by itself."
 
@@ -76,9 +76,9 @@ class DeskItemListView(Struct, kw_only=True, tag_field="object", tag="list"):
     ]
 
 
-def show_entry(tx: Tx, entry: DeskEntry, health: SystemHealth, undecided: ReturnCase | None) -> DeskItemView:
-    """Return one thing on the desk. Amounts in minor units. `undecided`: all about a return that is to be decided."""
-    said = _return_to_decide(undecided) if undecided else SAYS[entry.kind](tx, entry, health)
+def show_entry(tx: Tx, entry: DeskEntry, health: SystemHealth) -> DeskItemView:
+    """Return one thing on the desk. Amounts in minor units."""
+    said = SAYS[entry.kind](tx, entry, health)
     refund, case, event = entry.refund, entry.case, entry.stripe_event
     view = DeskItemView(
         id=entry.id,
@@ -114,12 +114,13 @@ async def show_page(
     has_more: bool,
 ) -> DeskItemListView:
     """Return a page of the desk as it is answered, with how many things of each kind there are in all."""
-    undecided = [entry.subject for entry in found if entry.kind == "return_to_decide"]
-    cases = {case.row.id: case for case in await load_cases(tx, policy, undecided)} if undecided else {}
+    named = sorted({entry.case.id for entry in found if entry.case})
+    cases = {case.row.id: case for case in await load_cases(tx, policy, named)}
+    entries = [replace(entry, whole=cases.get(entry.case.id)) if entry.case else entry for entry in found]
     return DeskItemListView(
         url="/v1/desk",
         has_more=has_more,
-        data=[show_entry(tx, entry, health, cases.get(entry.subject)) for entry in found],
+        data=[show_entry(tx, entry, health) for entry in entries],
         totals={total.kind: total.number for total in sums},
     )
 
@@ -194,22 +195,32 @@ def _refund_missing(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     return Said("refund_missing", describe_waiting(refund) or WAITING["refund_missing"], OTHER_ACCOUNT)
 
 
+def _external_refund(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
+    refund, _payment = _of_refund(entry)
+    return Said(
+        "external_refund_open",
+        f"{refund.stripe_refund} was made outside this service, and nobody has said for what. It holds the other "
+        "refunds of its payment.",
+        "Assign it to the return that it paid, or acknowledge it where it paid none.",
+        ["assign", "acknowledge"],
+    )
+
+
 def _refund_failed(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     refund, payment = _of_refund(entry)
     failure = show_failure(refund)
     advice = failure.advice or "Retry it, or settle it outside."
-    return Said(failure.code, failure.message, advice, _out_of_failure(entry.case, refund, payment, entry.left))
+    return Said(failure.code, failure.message, advice, _out_of_failure(entry, refund, payment))
 
 
-def _out_of_failure(case: ReturnAuthorization | None, refund: Refund, payment: Payment, left: int) -> list[DeskAction]:
+def _out_of_failure(entry: DeskEntry, refund: Refund, payment: Payment) -> list[DeskAction]:
     """Return what gets a failed refund on: the same guards as when it is asked."""
-    if case is None:
-        open_to_refunds = payment.status == "succeeded" and not payment.disputed and not payment.connect
-        return ["retry", "settle_outside"] if open_to_refunds and refund.amount <= left else ["settle_outside"]
-    facts = Facts(
-        amount=refund.amount, refundable=left, settleable=refund.amount, disputed=payment.disputed, refund_failed=True
-    )
-    return [t for t in return_machine.available(case.state, facts) if t in ("retry", "settle_outside")]
+    if entry.whole is not None:
+        facts = replace(entry.whole.facts(), amount=refund.amount, settleable=refund.amount)
+        able = return_machine.available(entry.whole.row.state, facts)
+        return [t for t in able if t in ("retry", "settle_outside")]
+    barred = payment.disputed or payment.connect or payment.external_open or payment.status != "succeeded"
+    return ["settle_outside"] if barred or refund.amount > entry.left else ["retry", "settle_outside"]
 
 
 def _dispute_lost(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
@@ -218,9 +229,9 @@ def _dispute_lost(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     facts: Mapping[str, Any] = {} if entry.refund else {"amount": due}
     if entry.refund:
         refund, payment = _of_refund(entry)
-        actions = _out_of_failure(entry.case, refund, payment, entry.left)
+        actions = _out_of_failure(entry, refund, payment)
     else:
-        actions = _out_of_barred(entry, due)
+        actions = _out_of_barred(entry)
     return Said(
         "dispute_lost",
         "The dispute is lost: the bank has given the customer the money back.",
@@ -245,7 +256,7 @@ def _refund_barred(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
         barred.get("code", "barred"),
         barred.get("reason", "A refund is due and can't be made."),
         advice,
-        _out_of_barred(entry, due),
+        _out_of_barred(entry),
         facts,
     )
 
@@ -268,18 +279,22 @@ def _due(entry: DeskEntry) -> int:
     return int(barred.get("due", 0))
 
 
-def _out_of_barred(entry: DeskEntry, due: int) -> list[DeskAction]:
+def _out_of_barred(entry: DeskEntry) -> list[DeskAction]:
     """Return what gets a barred refund on: less of it from the payment, or all of it by other means."""
-    if entry.case is None or entry.payment is None:
+    case = entry.whole
+    if case is None:
         return []
-    state, less = entry.case.state, min(due, entry.left)
-    refund = Facts(due=due, amount=less, refundable=entry.left, disputed=entry.payment.disputed)
-    outside = Facts(due=due, amount=due, settleable=due)
-    ways: list[tuple[Literal["refund", "settle_outside"], Facts]] = [("refund", refund), ("settle_outside", outside)]
-    return [way for way, facts in ways if way in return_machine.available(state, facts)]
+    less = replace(case.facts(), amount=max(0, min(case.due, case.refundable)))
+    ways: list[tuple[Literal["refund", "settle_outside"], Facts]] = [
+        ("refund", less), ("settle_outside", case.facts()),
+    ]  # fmt: skip
+    return [way for way, facts in ways if way in return_machine.available(case.row.state, facts)]
 
 
-def _return_to_decide(case: ReturnCase) -> Said:
+def _return_to_decide(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
+    case = entry.whole
+    if case is None:
+        raise LookupError(f"{entry.id} is of a return and came without it")
     due, can = case.due, case.available()
     if due > 0:
         return Said(
@@ -317,6 +332,13 @@ def _refund_unsent(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
 
 def _refund_held(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     refund, payment = _of_refund(entry)
+    if not payment.disputed:
+        return Said(
+            "external_refund_open",
+            "A refund made outside this service waits for a person: this refund is held, and nothing has moved.",
+            "Assign that refund to its return, or acknowledge it. Or cancel this one, and refund with an override.",
+            ["cancel"] if is_unsent(refund) else [],
+        )
     return Said(
         "payment_disputed",
         "The payment is disputed: this refund is held, and nothing has moved.",
@@ -379,9 +401,11 @@ SAYS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Said]] = {
     "difference": _difference,
     "refund_unknown": _refund_unknown,
     "refund_missing": _refund_missing,
+    "external_refund": _external_refund,
     "refund_failed": _refund_failed,
     "dispute_lost": _dispute_lost,
     "refund_barred": _refund_barred,
+    "return_to_decide": _return_to_decide,
     "refund_unsent": _refund_unsent,
     "refund_held": _refund_held,
     "stripe_event": _stripe_event,

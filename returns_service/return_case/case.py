@@ -77,6 +77,10 @@ class ReturnCase:
         """The snapshot taken at approval; before, the policy in force, which is what approval takes."""
         return from_dict(self.row.policy) if self.row.policy else self.policy_in_force
 
+    def forget_policy(self) -> None:
+        """Look the policy up again: the return's snapshot was taken or dropped."""
+        self.__dict__.pop("policy", None)
+
     @property
     def terms(self) -> money.Terms:
         """The policy's money rules in this return's currency."""
@@ -101,7 +105,10 @@ class ReturnCase:
     @property
     def estimate(self) -> int:
         """What the return pays if every authorized unit is accepted as new, minor units."""
-        return money.due(money.entitlement(money.authorized(self.money_lines()), self.terms))
+        whole = money.entitlement(money.authorized(self.money_lines()), self.terms)
+        if self.row.state != "requested":
+            return money.due(whole)
+        return money.due(money.outstanding(whole, self.committed()))  # a refund made outside may be assigned already
 
     def entitled(self) -> list[money.Row]:
         """Return what is owed in all; with `refund_on = approval` that is for the authorized units."""
@@ -169,6 +176,7 @@ class ReturnCase:
             headroom=self.refundable - sum(max(0, c.estimate - c.spoken_for) for c in self.neighbours),
             payment_succeeded=self.payment.status == "succeeded",
             disputed=self.payment.disputed,
+            external_open=self.payment.external_open,
             refund_open=any(r.status in OPEN for r in refunds),
             refund_unanswered=any(r.status in UNANSWERED for r in refunds),
             refund_failed=bool(self.unresolved()),

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import false
 from sqlmodel import col, or_, select
 
-from returns_service.domain.refund_status import OPEN
+from returns_service.domain.policy import Policy
+from returns_service.domain.refund_status import FINAL, OPEN
 from returns_service.store.database import Tx, select_for_update
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
@@ -36,6 +37,12 @@ class LockedPayment:
         self.tx.add(refund)
         self.refunds.append(refund)
 
+    def set_hold(self, policy: Policy) -> bool:
+        """Hold the payment while a refund made outside waits for a person; return whether a hold has just ended."""
+        was = self.row.external_open
+        self.row.external_open = policy.external_refunds == "hold" and any(map(waits_for_person, self.refunds))
+        return was and not self.row.external_open
+
     def refund(self, refund_id: str | None) -> Refund | None:
         """Return a refund of this payment, None where it has no such refund."""
         return next((refund for refund in self.refunds if refund.id == refund_id), None)
@@ -44,6 +51,12 @@ class LockedPayment:
     def refundable(self) -> int:
         """What the payment has left, minor units; negative while an overtaken intent hasn't failed yet."""
         return refundable(self.row, self.refunds)
+
+
+def waits_for_person(refund: Refund) -> bool:
+    """Return whether a refund was made outside and nobody has said yet what it was for."""
+    known = refund.return_id is not None or refund.acknowledged_at is not None or refund.duplicate_of is not None
+    return refund.source == "external" and refund.status not in FINAL and not known
 
 
 def refundable(payment: Payment, refunds: Iterable[Refund]) -> int:

@@ -70,7 +70,12 @@ def _candidates() -> Any:
     """Return the statement that picks what to claim at `now`: oldest first, one refund a payment, at most `most`."""
     now = bindparam("now", type_=Utc())
     older = aliased(Refund)
-    not_held = or_(~col(Payment.disputed), col(Refund.status) != "queued")  # a dispute holds what is queued
+
+    # A dispute, and a refund made outside that waits for a person, hold what is queued.
+    def not_held(row: Any) -> Any:
+        free = and_(~col(Payment.disputed), or_(~col(Payment.external_open), col(row.overrides_hold)))
+        return or_(free, col(row.status) != "queued")
+
     due_before = exists().where(
         col(older.payment_id) == col(Refund.payment_id),
         or_(
@@ -78,7 +83,7 @@ def _candidates() -> Any:
             and_(col(older.next_attempt_at) == col(Refund.next_attempt_at), col(older.id) < col(Refund.id)),
         ),
         col(older.next_attempt_at) <= now,
-        or_(~col(Payment.disputed), col(older.status) != "queued"),
+        not_held(older),
     )
     return (
         select(col(Refund.id), col(Payment.id))
@@ -87,7 +92,7 @@ def _candidates() -> Any:
             col(Refund.next_attempt_at) <= now,
             or_(col(Refund.lease_until).is_(None), col(Refund.lease_until) <= now),
             or_(col(Payment.busy_until).is_(None), col(Payment.busy_until) <= now),
-            not_held,
+            not_held(Refund),
             ~due_before,
         )
         .order_by(col(Refund.next_attempt_at), col(Refund.id))

@@ -112,7 +112,7 @@ class Shop:
     async def work(self) -> int:
         """Let the worker go on until nothing is due; return how often Stripe was asked."""
         total = 0
-        while done := await pay_due(self.context.database, self.context.gateway):
+        while done := await pay_due(self.context.database, self.context.gateway, self.context.policy):
             total += done
         return total
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col, select
 
-from returns_service.commands import receipts, refund_actions, refunds, returns, stripe_inbox
+from returns_service.commands import external_refunds, receipts, refund_actions, refunds, returns, stripe_inbox
 from returns_service.commands.refunds import RefundRequest
 from returns_service.commands.returns import Outside
 from returns_service.domain.policy import DEFAULT
@@ -93,6 +93,7 @@ async def test_a_failed_refund_waits_until_it_is_retried(shop: Shop) -> None:
 
 
 async def test_a_failed_refund_that_no_longer_fits_can_only_be_settled_outside(shop: Shop) -> None:
+    shop.policy = replace(DEFAULT, external_refunds="ignore")
     refund = await shop.refunded()
     shop.dashboard.fail(str(refund.stripe_refund))
     await shop.deliver()
@@ -150,7 +151,7 @@ async def test_money_that_moved_twice_waits_until_somebody_says_what_was_agreed(
     assert (item["kind"], item["refund"], item["amount"]) == ("payment_overpaid", second.id, 3000)
     assert first.id in item["message"]
     assert item["actions"] == ["acknowledge"]
-    await shop.db.run(lambda tx: refund_actions.acknowledge(tx, BY, second.id, "The customer sent it back."))
+    await shop.db.run(lambda tx: external_refunds.acknowledge(tx, BY, DEFAULT, second.id, "The customer sent it back."))
     assert await shop.waiting() == []
     async with shop.db.reading() as tx:
         chosen = select(Event).where(col(Event.refund_id) == second.id, col(Event.type) == "payment.updated")
@@ -225,6 +226,7 @@ async def test_a_return_that_was_canceled_waits_for_no_refund(shop: Shop) -> Non
 
 
 async def test_a_refund_that_the_payment_has_too_little_for_is_barred(shop: Shop) -> None:
+    shop.policy = replace(DEFAULT, external_refunds="ignore")
     intent = await shop.pay()
     return_id = await shop.a_return(intent)
     shop.dashboard.refund(intent, 8000)

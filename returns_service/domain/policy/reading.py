@@ -20,6 +20,7 @@ from returns_service.domain.policy.shapes import (
 from returns_service.domain.policy.toml_lines import Where, dotted
 from returns_service.domain.vocabulary import (
     CONDITIONS,
+    EXTERNAL_REFUNDS,
     REFUND_ON,
     SHIPPING_REFUNDED,
     STRIPE_REASONS,
@@ -129,6 +130,7 @@ class _Reading:
     def policy(self, settings: Mapping[str, object]) -> Policy:
         checks: dict[str, Check[object]] = {
             "window_days": self.whole(MOST_DAYS),
+            "external_refunds": self.one_of(EXTERNAL_REFUNDS),
             "refund_on": self.one_of(REFUND_ON),
             "refund_delay": self.whole(MOST_DELAY_SECONDS),
             "accepted_conditions": self.list_of(self.condition),

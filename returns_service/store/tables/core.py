@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Text
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, false
 from sqlmodel import Field, SQLModel
 
 from returns_service.domain.refund_status import STATUSES, UNANSWERED, RefundStatus
@@ -57,6 +57,8 @@ class Payment(SQLModel, table=True):
     livemode: bool
     connect: bool = False
     disputed: bool = False  # a formal dispute bars refunds
+    # A refund made outside waits to be assigned or acknowledged: what is queued is held until then.
+    external_open: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     dispute: dict[str, Any] | None = json_or_null()  # {"id", "status", "amount", "answer_by"} of the one that decides
     method: str | None = None  # "Visa ending 4242"
     busy_until: datetime | None = utc(nullable=True)  # a call about it is under way: Stripe locks per charge
@@ -236,6 +238,8 @@ class Refund(SQLModel, table=True):
     # how it ended otherwise
     superseded_at: datetime | None = utc(nullable=True)
     superseded_by: str | None = Field(default=None, foreign_key="refund.id")
+    overrides_hold: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # decided in spite of one
+    acknowledged_at: datetime | None = utc(nullable=True)  # of one made outside: it is of no return
     duplicate_of: str | None = Field(default=None, foreign_key="refund.id")
     method: SettlementMethod | None = word(None)  # settled outside
     reference: str | None = None

@@ -299,7 +299,21 @@ async def close_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
     return reply_with(await returns.close(tx, call.by, call.policy, call.id("return_id"), call.body.reason))
 
 
+@writes(
+    "/v1/returns/{return_id}/reopen", TAG, ReturnView,
+    scope="returns:approve", body=WithReason, headers=("ETag",), example={"reason": "Declined by mistake."},
+    errors=("not_found", "invalid_transition", "not_closed", "units_already_returned", "amount_exceeds_payment"),
+)  # fmt: skip
+async def reopen_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
+    """Reopen a return that was declined, canceled or closed by mistake.
+
+    A declined or canceled one is `requested` again, without its approvals; a closed one is where its refunds and counts
+    say.
+    """
+    return reply_with(await returns.reopen(tx, call.by, call.policy, call.id("return_id"), call.body.reason))
+
+
 OPERATIONS: tuple[Operation, ...] = (
     create_return, list_returns, read_return, update_return, approve_return, decline_return, cancel_return,
-    close_return,
+    close_return, reopen_return,
 )  # fmt: skip
