@@ -17,7 +17,7 @@ from returns_service.store import schema
 from returns_service.store.columns import Utc
 from returns_service.store.database import Database
 from returns_service.store.tables import Payment
-from tests.postgres import Postgres
+from tests.harness.postgres import Postgres
 
 
 async def test_models_equal_migrations(database_url: str) -> None:

@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import (
 from returns_service.store import schema
 from returns_service.web.api.openapi import document
 from returns_service.web.routes import OPERATIONS
-from tests.api.conftest import Shop, open_shop
+from tests.harness.served_shop import ServedShop, open_shop
 
 EXAMPLES = 12  # an operation; the world of odd requests is searched further by hand
 SCHEMA = schemathesis.openapi.from_dict(yaml.safe_load(document(OPERATIONS)))
@@ -61,17 +61,17 @@ class Served:
             await task
 
 
-async def stocked(shop: Shop) -> dict[str, list[str]]:
+async def stocked(shop: ServedShop) -> dict[str, list[str]]:
     """Make returns and refunds in several states; return their ids by the names of the paths' parameters."""
-    failed = await shop.approved(quantity=1, method="pm_card_refundFail")
-    await shop.receive(failed["id"])
+    failed = await shop.create_approved_return(quantity=1, card="pm_card_refundFail")
+    await shop.receive_parcel(failed["id"])
     await shop.settle()
-    queued = await shop.approved(quantity=2)
-    receipt = await shop.receive(queued["id"], 2, disposition="inspect")
+    queued = await shop.create_approved_return(quantity=2)
+    receipt = await shop.receive_parcel(queued["id"], 2, disposition="inspect")
     lines = {"undeclared": [{"sku": "HAT", "quantity": 1}]}
     extra = (await shop.post(f"/v1/returns/{queued['id']}/receipts", lines)).json()
-    await shop.receive((await shop.approved())["id"])
-    returns = [(await shop.requested())["id"], queued["id"], failed["id"]]
+    await shop.receive_parcel((await shop.create_approved_return())["id"])
+    returns = [(await shop.create_return())["id"], queued["id"], failed["id"]]
     refunds = [row["id"] for row in (await shop.get("/v1/refunds")).json()["data"]]
     undeclared = [item["id"] for item in extra["undeclared"]]
     hook = {"url": "https://shop.test/hook", "events": ["*"]}

@@ -15,7 +15,7 @@ from sqlmodel import col
 
 from returns_service.store.tables import Event, Refund
 from returns_service.stripe_simulator import running
-from tests.worker.shop import KEY, SECRET, Shop
+from tests.harness.shop import KEY, SECRET, Shop
 
 BIN = Path(sys.executable).parent
 NOWHERE = "http://127.0.0.1:1"
@@ -55,7 +55,7 @@ async def command(url: str, stripe: str, folder: Path, *words: str) -> Ended:
 
 
 async def test_reconcile_ends_with_1_while_anything_differs(shop: Shop, database_url: str, tmp_path: Path) -> None:
-    lost = await shop.refunded()
+    lost = await shop.complete_refund()
     await shop.execute(delete(Event).where(col(Event.refund_id) == lost.id))
     await shop.execute(delete(Refund).where(col(Refund.id) == lost.id))
     async with running(shop.ledger) as stripe:
@@ -112,10 +112,12 @@ async def test_what_cannot_be_meant_is_refused(sqlite_url: str, tmp_path: Path, 
 async def test_forget_says_what_it_did_and_the_second_time_nothing(
     shop: Shop, database_url: str, tmp_path: Path
 ) -> None:
-    return_id = await shop.a_return(await shop.pay(), customer_email="anna@example.com", metadata={"phone": "0170"})
+    return_id = await shop.authorize_return(
+        shop.pay(9000), customer_email="anna@example.com", metadata={"phone": "0170"}
+    )
     first = await command(database_url, NOWHERE, tmp_path, "forget", "--email", "anna@example.com", "--json")
     assert first.code == 0, first.err
     assert first.json()["returns"] == [return_id]
     second = await command(database_url, NOWHERE, tmp_path, "forget", "--order", "order_1", "--json")
     assert (second.code, second.json()["returns"], second.json()["redacted"]) == (0, [], {})
-    assert (await shop.seen(return_id))["customer_email"] is None
+    assert (await shop.show_return(return_id))["customer_email"] is None
