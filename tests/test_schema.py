@@ -150,7 +150,6 @@ def test_an_older_schema_is_refused_with_the_command_to_run(pg: Postgres, tmp_pa
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
     )
     assert done.returncode == 1
     assert done.stderr.strip().splitlines() == [

@@ -24,6 +24,7 @@ from schemathesis.specs.openapi.checks import (
 from returns_service.store import schema
 from returns_service.web.api.openapi import document
 from returns_service.web.routes import OPERATIONS
+from tests.harness.patience import block_until, wait_for
 from tests.harness.served_shop import ServedShop, open_shop
 
 EXAMPLES = 12  # an operation; the world of odd requests is searched further by hand
@@ -54,8 +55,8 @@ class Served:
             config = uvicorn.Config(shop.app, port=0, log_level="error", lifespan="off")
             self.server = uvicorn.Server(config)
             task = asyncio.create_task(self.server.serve())
-            while not self.server.started:
-                await asyncio.sleep(0.01)
+            server = self.server
+            await wait_for(lambda: server.started, "the server", progress=task.done)
             self.url = f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}"
             self.started.set()
             await task
@@ -91,11 +92,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served = Served()
     thread = threading.Thread(target=lambda: asyncio.run(served.serve(url)))
     thread.start()
-    assert served.started.wait(30)
+    block_until(served.started.is_set, "the server's start")
     yield served
     assert served.server is not None
     served.server.should_exit = True
-    thread.join(30)
+    thread.join()
 
 
 @hypothesis.settings(

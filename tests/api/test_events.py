@@ -13,6 +13,7 @@ import uvicorn
 from returns_service.commands.api_keys import create_key, revoke_key
 from returns_service.return_case.event_feed import place_events
 from returns_service.return_case.events import Actor, record
+from tests.harness.patience import SECONDS_WITHOUT_PROGRESS, complete, wait_for
 from tests.harness.served_shop import ServedShop, expect
 
 
@@ -81,30 +82,38 @@ async def served(shop: ServedShop) -> AsyncIterator[httpx.AsyncClient]:
     """The application on a port: only a real server sends an answer that goes on."""
     server = uvicorn.Server(uvicorn.Config(shop.app, port=0, log_level="warning", lifespan="off"))
     task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await wait_for(lambda: server.started, "the server", progress=task.done)
     port = server.servers[0].sockets[0].getsockname()[1]
     headers = {"Authorization": f"Bearer {shop.secret}", "Accept": "text/event-stream"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False, timeout=SECONDS_WITHOUT_PROGRESS
+    ) as client:
         yield client
     shop.context.closing.set()
     server.should_exit = True
     await task
 
 
-async def told(lines: AsyncIterator[str], count: int) -> list[tuple[str, str]]:
+async def next_events(lines: AsyncIterator[str], count: int) -> list[tuple[str, str]]:
     """Return id and type of the next events of a stream."""
-    found = []
-    name = ""
-    async with asyncio.timeout(20):
-        async for line in lines:
+    events: list[tuple[str, str]] = []
+
+    async def read() -> None:
+        name = ""
+        while len(events) < count:
+            line = await anext(lines)
             if line.startswith("id: "):
                 name = line[4:]
             elif line.startswith("data: "):
-                found.append((name, json.loads(line[6:])["type"]))
-                if len(found) == count:
-                    break
-    return found
+                events.append((name, json.loads(line[6:])["type"]))
+
+    await complete(read(), f"{count} events of a stream", progress=lambda: len(events))
+    return events
+
+
+async def read_to_the_end(lines: AsyncIterator[str]) -> None:
+    async for _ in lines:
+        pass
 
 
 async def test_events_come_live_and_go_on_where_a_reader_was(shop: ServedShop) -> None:
@@ -114,18 +123,18 @@ async def test_events_come_live_and_go_on_where_a_reader_was(shop: ServedShop) -
             lines = stream.aiter_lines()
             assert (await anext(lines)).startswith(":")
             made = await shop.create_approved_return()
-            live = await told(lines, 2)
+            live = await next_events(lines, 2)
         assert [kind for _, kind in live] == ["return.created", "return.state_changed"]
         other = await shop.create_return()
         async with client.stream("GET", "/v1/events", headers={"Last-Event-ID": live[0][0]}) as stream:
-            resumed = await told(stream.aiter_lines(), 2)
+            resumed = await next_events(stream.aiter_lines(), 2)
         assert resumed[0] == live[1]
         assert resumed[1][1] == "return.created"
         where = f"/v1/returns/{made['id']}/events"
         async with client.stream("GET", where, headers={"Last-Event-ID": live[0][0]}) as stream:
             expect(await shop.post(f"/v1/returns/{other['id']}/decline", {"reason": "x"}), 200)
             expect(await shop.post(f"/v1/returns/{made['id']}", {"internal_note": "x"}), 200)
-            mine = await told(stream.aiter_lines(), 2)
+            mine = await next_events(stream.aiter_lines(), 2)
         assert [kind for _, kind in mine] == ["return.state_changed", "return.updated"]
         missing = await client.get("/v1/events", headers={"Last-Event-ID": "evt_nobody"})
         expect(missing, 422, "invalid_request")
@@ -133,7 +142,7 @@ async def test_events_come_live_and_go_on_where_a_reader_was(shop: ServedShop) -
 
 async def test_a_stream_of_a_type_that_there_isnt_is_refused_as_the_list_is(shop: ServedShop) -> None:
     misspelt = "/v1/events?type=refund.suceeded"
-    async with served(shop) as client, asyncio.timeout(20), client.stream("GET", misspelt) as stream:
+    async with served(shop) as client, client.stream("GET", misspelt) as stream:
         assert stream.status_code == 422
 
 
@@ -147,6 +156,4 @@ async def test_a_revoked_key_stops_listening(shop: ServedShop) -> None:
             await anext(lines)
             async with shop.db.transaction() as tx:
                 await revoke_key(tx, row.id)
-            async with asyncio.timeout(20):
-                async for _ in lines:
-                    pass
+            await complete(read_to_the_end(lines), "the end of the stream")

@@ -93,7 +93,7 @@ async def test_without_the_database_stripe_is_asked_to_come_again(shop: ServedSh
     body = an_event()
     signature = signature_of(body, SECRET, shop.clock.unix())
     nowhere = f"postgresql://nobody@/gone?host={tmp_path}" if shop.db.postgresql else f"sqlite:///{tmp_path}"
-    kept, shop.context.database = shop.db, Database(nowhere)
+    kept, shop.context.database = shop.db, Database(nowhere, now=shop.clock)
     answer = await send(shop, body, signature)
     expect(answer, 503, "database_unavailable")
     assert answer.headers["retry-after"] == "1"

@@ -6,14 +6,19 @@ once a session instead of once a process.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import json
 import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 from tests.harness.patience import block_until
 
@@ -28,11 +33,12 @@ FORKS.set_forkserver_preload(
 )
 
 
-def run_command(program: str, words: Sequence[str], environment: Mapping[str, str], folder: str, log: str) -> None:
+def run_command(
+    program: str, words: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, errors: Path
+) -> None:
     """Be the process: call `main` of the module `program` as a terminal would."""
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
+    for number, path in ((1, log), (2, errors)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -41,7 +47,10 @@ def run_command(program: str, words: Sequence[str], environment: Mapping[str, st
 
 
 class Process:
-    """A command of the service that can be started again after it was killed; `log` keeps what it prints."""
+    """A command of the service that can be started again after it was killed.
+
+    `log` keeps what it prints; `errors`, where it is given, what it prints to stderr.
+    """
 
     def __init__(
         self,
@@ -50,15 +59,17 @@ class Process:
         log: Path,
         *,
         folder: Path,
+        errors: Path | None = None,
         program: str = "returns_service.cli",
     ) -> None:
-        self.words, self.environment, self.log = list(words), dict(environment), log
+        self.words, self.environment = list(words), dict(environment)
+        self.log, self.errors = log, errors or log
         self._folder, self._program = folder, program
         self._running: ForkServerProcess | None = None
 
     def start(self) -> None:
         """Start it."""
-        arguments = (self._program, self.words, self.environment, str(self._folder), str(self.log))
+        arguments = (self._program, self.words, self.environment, self._folder, self.log, self.errors)
         self._running = FORKS.Process(target=run_command, args=arguments, daemon=True)
         self._running.start()
 
@@ -94,3 +105,26 @@ class Process:
     def printed(self) -> str:
         """Return what it has printed."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Return what it printed, which is JSON."""
+        return json.loads(self.out)
+
+
+async def run_to_end(words: Sequence[str], environment: Mapping[str, str], folder: Path) -> Ended:
+    """Run a command of the service to its end, while the loop goes on. Raises NoProgress."""
+    name = f"command-{uuid4().hex}"
+    log, errors = folder / f"{name}.out", folder / f"{name}.err"
+    process = Process(words, environment, log, folder=folder, errors=errors)
+    process.start()
+    code = await asyncio.to_thread(process.wait)
+    return Ended(code, log.read_text(), errors.read_text())

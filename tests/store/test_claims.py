@@ -13,6 +13,7 @@ from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Payment, Refund
 from tests.factories import create_payment, create_refund
 from tests.harness.clock import Clock
+from tests.harness.patience import complete
 
 
 async def claim(database: Database, limit: int = 10) -> list[Claim]:
@@ -109,8 +110,7 @@ async def test_a_worker_never_waits_for_a_locked_row(postgresql: Database) -> No
     async with postgresql.transaction() as tx:
         row = await tx.get_one(Refund, ids[0])
         await tx.execute(text("SELECT 1 FROM refund WHERE id = :id FOR UPDATE"), {"id": row.id})
-        async with asyncio.timeout(2):
-            assert [c.refund_id for c in await claim(postgresql)] == [ids[1]]
+        assert [c.refund_id for c in await complete(claim(postgresql), "a claim")] == [ids[1]]
         await tx.execute(text("SELECT 1 FROM payment WHERE id = :id FOR UPDATE"), {"id": row.payment_id})
 
 

@@ -17,6 +17,7 @@ from returns_service.store.tables import Payment
 from returns_service.worker.notifications import listen
 from tests.factories import create_payment, create_refund
 from tests.harness.clock import Clock
+from tests.harness.patience import complete, wait_for
 from tests.harness.postgres import TEMPLATE, Postgres
 
 
@@ -104,10 +105,8 @@ async def test_the_listener_survives_a_restart_of_the_database(own_pg: Postgres)
         await woken(database)
         own_pg.kill(signal.SIGQUIT)
         own_pg.start()
-        async with asyncio.timeout(10):
-            seen = database.wakes
-            while database.wakes == seen:  # it comes back by itself, and wakes everybody: it may have missed something
-                await asyncio.sleep(0.05)
+        before = database.wakes  # it comes back by itself, and wakes everybody: it may have missed something
+        await wait_for(lambda: database.wakes, "the listener", until=lambda wakes: wakes != before)
         await woken(database)
     finally:
         listening.cancel()
@@ -135,33 +134,33 @@ async def woken(database: Database) -> None:
         tx.wake_workers()
 
     try:
-        async with asyncio.timeout(10):
-            seen = database.wakes
-            while database.wakes == seen:
-                await elsewhere.run(work)
-                await asyncio.sleep(0.05)
+        before = database.wakes
+
+        async def look() -> bool:
+            await elsewhere.run(work)
+            return database.wakes != before
+
+        await wait_for(look, "a wake-up")
     finally:
         await elsewhere.close()
 
 
 async def test_a_commit_wakes_who_sleeps(database: Database) -> None:
     seen = database.wakes
-    sleeper = asyncio.create_task(database.sleep(30, seen))
+    sleeper = asyncio.create_task(database.sleep(3600, seen))
     await asyncio.sleep(0)
 
     async def work(tx: Tx) -> None:
         tx.wake_workers()
 
     await database.run(work)
-    async with asyncio.timeout(5):
-        await sleeper
+    await complete(sleeper, "the sleeper")
 
 
 async def test_who_missed_a_wake_does_not_fall_asleep(database: Database) -> None:
     seen = database.wakes
     database.wake()
-    async with asyncio.timeout(1):
-        await database.sleep(30, seen)
+    await complete(database.sleep(3600, seen), "somebody who must not sleep")
 
 
 async def test_a_cancellation_that_comes_with_the_wake_up_is_not_lost(database: Database) -> None:

@@ -17,6 +17,7 @@ from returns_service.store.database import Database
 from returns_service.store.delivery_claims import DELIVERY_LEASE_SECONDS, DeliveryClaim, claim_deliveries, waiting
 from returns_service.store.tables import Delivery, WebhookEndpoint
 from tests.harness.clock import Clock
+from tests.harness.patience import complete
 from tests.harness.webhook_receivers import WebhookReceivers
 
 
@@ -104,8 +105,8 @@ async def test_many_workers_at_once_keep_one_owner_and_the_order(postgresql: Dat
                 under_way.discard(str(one.event.return_id))
                 await postgresql.run(lambda tx, one=one: record_delivery(tx, one, Attempt(200, None)))  # type: ignore[misc]
 
-    async with asyncio.timeout(60):
-        await asyncio.gather(*(work() for _ in range(workers)))
+    working = asyncio.gather(*(work() for _ in range(workers)))
+    await complete(working, "60 deliveries", progress=lambda: sum(map(len, done.values())))
     assert list(done.values()) == [[1, 2, 3, 4, 5, 6]] * 10
 
 

@@ -26,6 +26,7 @@ from returns_service.store.delivery_claims import DELIVERY_LEASE_SECONDS
 from returns_service.store.tables import Event
 from returns_service.worker import maintenance
 from returns_service.worker.deliveries import ENDPOINT_CALLS
+from tests.harness.patience import wait_for
 from tests.harness.shop import Shop
 from tests.harness.webhook_receivers import BY, WebhookReceivers, deliver_due
 
@@ -387,22 +388,20 @@ async def test_a_hanging_endpoint_has_only_so_many_calls_and_holds_up_nobody(rec
     happened = await receivers.record_events(count=ENDPOINT_CALLS - 3)
     await receivers.dispatcher.once()
     happened += await receivers.record_events(count=2 * ENDPOINT_CALLS)
+    most = len(happened)
 
     async def working() -> None:
         while True:
             await receivers.dispatcher.once()
 
     work = asyncio.create_task(working())
-    async with asyncio.timeout(30):
-        while len(receivers.event_ids("good.test")) < len(happened):
-            await asyncio.sleep(0.01)
+    await wait_for(lambda: receivers.event_ids("good.test"), "all at the good one", until=lambda ids: len(ids) == most)
+    await wait_for(lambda: receivers.under_way["hangs.test"], "calls that hang", until=lambda n: n == ENDPOINT_CALLS)
     await asyncio.sleep(0.2)
-    assert receivers.under_way["hangs.test"] == ENDPOINT_CALLS
+    assert receivers.under_way["hangs.test"] == ENDPOINT_CALLS, "one call more than an endpoint may have"
     assert sorted(receivers.event_ids("good.test")) == sorted(happened)
     receivers.held["hangs.test"].set()
-    async with asyncio.timeout(30):
-        while len(receivers.event_ids("hangs.test")) < len(happened):
-            await asyncio.sleep(0.01)
+    await wait_for(lambda: receivers.event_ids("hangs.test"), "all at the other", until=lambda ids: len(ids) == most)
     work.cancel()
     await receivers.dispatcher.finish(5)
     assert {row.status for row in await receivers.deliveries()} == {"delivered"}
@@ -417,7 +416,7 @@ async def test_a_stop_lets_calls_end_and_leaves_the_rest_to_their_lease(
     await receivers.record_events()
     await receivers.dispatcher.once()
     asyncio.get_running_loop().call_later(0.1, receivers.held["slow.test"].set)
-    await receivers.dispatcher.finish(1)
+    await receivers.dispatcher.finish(3)
     assert receivers.dispatcher.in_flight == {}
     assert sorted(row.status for row in await receivers.deliveries()) == ["delivered", "pending"]
     receivers.held.clear()

@@ -16,6 +16,7 @@ from returns_service.domain.stripe_objects import RefundSnapshot
 from returns_service.store.database import Tx, lock_payment
 from returns_service.store.tables import Event, Payment, ReconciliationRun, Refund, Sweep
 from returns_service.stripe_gateway import StripeSilent
+from returns_service.stripe_gateway import client as stripe_client
 from returns_service.worker import reconcile as reconciling
 from returns_service.worker.reconcile import Report, reconcile, reconcile_daily
 from tests.harness.shop import BY, Shop
@@ -316,8 +317,9 @@ async def test_the_daily_run_tries_again_when_stripe_was_silent(shop: Shop) -> N
 
 
 async def test_a_long_list_is_held_a_page_at_a_time(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    page, many = 50, 3000
-    monkeypatch.setattr(reconciling, "PAGE", page)
+    page, many = 5, 300
+    for module in (reconciling, stripe_client):
+        monkeypatch.setattr(module, "PAGE", page)
     intents = [shop.pay(100_000) for _ in range(3)]
     for intent in intents[:1]:
         await shop.authorize_return(intent, units=1, amount=100)
@@ -334,13 +336,17 @@ async def test_a_long_list_is_held_a_page_at_a_time(shop: Shop, monkeypatch: pyt
 
     await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=1), fix=True)  # adopts a third of them
     gc.collect()
-    report = await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=1), fix=False, progress=watch)
+    gc.freeze()  # what is there already needn't be looked at each time
+    try:
+        report = await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=1), fix=False, progress=watch)
+    finally:
+        gc.unfreeze()
     assert not report.differs
     assert report.run.counts["at_stripe"] == many
     assert report.run.counts["external"] == many // 3
     assert report.run.counts["unknown_payment"] == many - many // 3
     assert len(peaks) >= many // page
-    assert max(peaks) <= 3 * page
+    assert 0 < max(peaks) <= 3 * page
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert len(await shop.differences(report)) == many // 3

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import delete
@@ -15,43 +10,17 @@ from sqlmodel import col
 
 from returns_service.store.tables import Event, Refund
 from returns_service.stripe_simulator import running
+from tests.harness.process import Ended, run_to_end
 from tests.harness.shop import KEY, SECRET, Shop
 
-BIN = Path(sys.executable).parent
 NOWHERE = "http://127.0.0.1:1"
 SINCE = ("--since", "2026-11-01")  # the shop's clock stands on a day of its own
 
 
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
 async def command(url: str, stripe: str, folder: Path, *words: str) -> Ended:
     """Run a command of the terminal against this database and this Stripe."""
-    environment = {
-        "PATH": str(BIN),
-        "HOME": str(folder),
-        "DATABASE_URL": url,
-        "STRIPE_SECRET_KEY": KEY,
-        "STRIPE_WEBHOOK_SECRET": SECRET,
-        "STRIPE_API_BASE": stripe,
-    }
-    process = await asyncio.create_subprocess_exec(
-        str(BIN / "returns-service"),
-        *words,
-        cwd=folder,
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return Ended(process.returncode or 0, out.decode(), err.decode())
+    settings = {"STRIPE_SECRET_KEY": KEY, "STRIPE_WEBHOOK_SECRET": SECRET, "STRIPE_API_BASE": stripe}
+    return await run_to_end(words, {"HOME": str(folder), "DATABASE_URL": url, **settings}, folder)
 
 
 async def test_reconcile_ends_with_1_while_anything_differs(shop: Shop, database_url: str, tmp_path: Path) -> None:
