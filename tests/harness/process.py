@@ -6,8 +6,8 @@ once a session instead of once a process.
 
 from __future__ import annotations
 
-import asyncio
 import importlib
+import io
 import json
 import multiprocessing
 import os
@@ -34,9 +34,16 @@ FORKS.set_forkserver_preload(
 
 
 def run_command(
-    program: str, words: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, errors: Path
+    program: str,
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    log: Path,
+    errors: Path,
+    text: str,
 ) -> None:
-    """Be the process: call `main` of the module `program` as a terminal would."""
+    """Be the process: call `main` of the module `program` as a terminal would, `text` being what is typed."""
+    type_in(text)
     for number, path in ((1, log), (2, errors)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     os.chdir(folder)
@@ -44,6 +51,17 @@ def run_command(
     os.environ.update(environment)
     sys.argv = ["returns-service", *words]
     importlib.import_module(program).main()
+
+
+def type_in(text: str) -> None:
+    """Let this process's stdin be `text`; multiprocessing had closed it."""
+    reader, writer = os.pipe()
+    os.write(writer, text.encode())
+    os.close(writer)
+    os.dup2(reader, 0)
+    raw = io.FileIO(0, closefd=False)
+    raw.name = "<stdin>"
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(raw))
 
 
 class Process:
@@ -60,16 +78,17 @@ class Process:
         *,
         folder: Path,
         errors: Path | None = None,
+        text: str = "",
         program: str = "returns_service.cli",
     ) -> None:
         self.words, self.environment = list(words), dict(environment)
         self.log, self.errors = log, errors or log
-        self._folder, self._program = folder, program
+        self._folder, self._program, self._text = folder, program, text
         self._running: ForkServerProcess | None = None
 
     def start(self) -> None:
         """Start it."""
-        arguments = (self._program, self.words, self.environment, self._folder, self.log, self.errors)
+        arguments = (self._program, self.words, self.environment, self._folder, self.log, self.errors, self._text)
         self._running = FORKS.Process(target=run_command, args=arguments, daemon=True)
         self._running.start()
 
@@ -120,11 +139,11 @@ class Ended:
         return json.loads(self.out)
 
 
-async def run_to_end(words: Sequence[str], environment: Mapping[str, str], folder: Path) -> Ended:
-    """Run a command of the service to its end, while the loop goes on. Raises NoProgress."""
+def run_to_end(words: Sequence[str], environment: Mapping[str, str], folder: Path, text: str = "") -> Ended:
+    """Run a command of the service to its end, with `text` typed. Raises NoProgress."""
     name = f"command-{uuid4().hex}"
     log, errors = folder / f"{name}.out", folder / f"{name}.err"
-    process = Process(words, environment, log, folder=folder, errors=errors)
+    process = Process(words, environment, log, folder=folder, errors=errors, text=text)
     process.start()
-    code = await asyncio.to_thread(process.wait)
+    code = process.wait()
     return Ended(code, log.read_text(), errors.read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ SINCE = ("--since", "2026-11-01")  # the shop's clock stands on a day of its own
 async def command(url: str, stripe: str, folder: Path, *words: str) -> Ended:
     """Run a command of the terminal against this database and this Stripe."""
     settings = {"STRIPE_SECRET_KEY": KEY, "STRIPE_WEBHOOK_SECRET": SECRET, "STRIPE_API_BASE": stripe}
-    return await run_to_end(words, {"HOME": str(folder), "DATABASE_URL": url, **settings}, folder)
+    environment = {"HOME": str(folder), "DATABASE_URL": url, **settings}
+    return await asyncio.to_thread(run_to_end, words, environment, folder)
 
 
 async def test_reconcile_ends_with_1_while_anything_differs(shop: Shop, database_url: str, tmp_path: Path) -> None:
