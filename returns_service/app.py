@@ -17,7 +17,6 @@ from sqlmodel import col, select
 
 from returns_service.domain import policy as policies
 from returns_service.domain.policy import Policy
-from returns_service.return_case.events import Actor
 from returns_service.settings import Settings, SettingsError
 from returns_service.store import schema
 from returns_service.store.clock import elapsed
@@ -106,7 +105,7 @@ async def _prepared(database: Database, settings: Settings) -> None:
 def worker_of(settings: Settings, database: Database, gateway: Gateway, policy: Policy, line: WebhookClient) -> Worker:
     """Return a worker over these parts."""
     return Worker(
-        executor=RefundExecutor(database, gateway, budget=settings.stripe_budget, by=Actor("worker", policy=policy)),
+        executor=RefundExecutor(database, gateway, budget=settings.stripe_budget, policy=policy),
         dispatcher=WebhookDispatcher(database, line),
         policy=policy,
         livemode=settings.livemode,

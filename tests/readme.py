@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from returns_service.domain import return_machine
+from returns_service.domain import refund_attempt, return_machine
 from returns_service.domain.problems import PROBLEMS
 from returns_service.settings import described
 
@@ -17,7 +17,10 @@ def parts() -> dict[str, str]:
     rows = [f"| `{s.name}` | {f'`{s.default}`' if s.default else ''} | {s.description} |" for s in described()]
     problems = [f"| `{code}` | {kind.status} | {kind.title}. {kind.advice} |" for code, kind in PROBLEMS.items()]
     details = "<details><summary>All codes</summary>\n\n| code | status | what it means, what to do |\n|---|---|---|\n"
+    attempts = [f"| {' | '.join(row)} |" for row in refund_attempt.table()]
+    head = ["| Stripe's answer | the refund is then | next attempt | idempotency key |", "|---|---|---|---|"]
     return {
+        "attempts": "\n".join([*head, *attempts]),
         "diagram": f"```mermaid\n{return_machine.diagram()}```",
         "settings": "\n".join(["| setting | default | what it does |", "|---|---|---|", *rows]),
         "problems": details + "\n".join(problems) + "\n\n</details>",

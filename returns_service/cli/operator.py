@@ -14,6 +14,7 @@ import rich_click as click
 
 from returns_service import settings
 from returns_service.cli.output import json_option, open_database, print_rows, run, stop, with_database
+from returns_service.domain.vocabulary import DESK_KINDS, DeskKind, find_word
 from returns_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -75,16 +76,15 @@ def reconcile(since: timedelta | datetime, fix: bool, as_json: bool) -> None:
 
 async def _reconciled(loaded: Settings, since: timedelta | datetime, fix: bool, as_json: bool) -> bool:
     from returns_service.app import gateway_of, policy_of, prepare
-    from returns_service.return_case.events import Actor
     from returns_service.worker.reconcile import reconcile as compare
 
-    gateway, by = gateway_of(loaded), Actor("reconcile", policy=policy_of(loaded))
+    gateway, policy = gateway_of(loaded), policy_of(loaded)
     try:
         async with open_database(loaded) as database:
             await prepare(database, loaded)
             begin = database.now() - since if isinstance(since, timedelta) else since
             with progress_bar() as progress:
-                report = await compare(database, gateway, begin, fix=fix, progress=progress, by=by)
+                report = await compare(database, gateway, begin, fix=fix, progress=progress, policy=policy)
             await (print_json if as_json else print_report)(database, report)
             return report.differs
     finally:
@@ -109,13 +109,14 @@ def progress_bar() -> Iterator[Callable[[float, int], None]]:
 async def rows_of(database: Database, report: Report) -> AsyncIterator[dict[str, Any]]:
     """Yield a report's rows, a page in memory at a time."""
     from returns_service.commands.reconciliation_runs import differences_after, show_difference
+    from returns_service.return_case.events import to_json_object
 
     after = ""
     while True:
         async with database.reading() as tx:
             rows = await differences_after(tx, report.run.id, after, ROWS_AT_ONCE)
         for row in rows:
-            yield show_difference(row)
+            yield to_json_object(show_difference(row))
         if len(rows) < ROWS_AT_ONCE:
             return
         after = rows[-1].id
@@ -124,8 +125,10 @@ async def rows_of(database: Database, report: Report) -> AsyncIterator[dict[str,
 async def print_json(database: Database, report: Report) -> None:
     """Print the report as one JSON object, written as it is read."""
     from returns_service.commands.reconciliation_runs import show_run
+    from returns_service.return_case.events import to_json_object
 
-    head = json.dumps({**show_run(report.run, database.now()), "differs": report.differs}, ensure_ascii=False)
+    run_ = to_json_object(show_run(report.run, database.now()))
+    head = json.dumps({**run_, "differs": report.differs}, ensure_ascii=False)
     click.echo(head[:-1] + ', "differences": [', nl=False)
     between = ""
     async for row in rows_of(database, report):
@@ -158,32 +161,36 @@ async def print_report(database: Database, report: Report) -> None:
         click.echo("To adopt and repair what is safe: returns-service reconcile --fix")
 
 
-def kind_of(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+def kind_of(_: click.Context, __: click.Parameter, value: str | None) -> DeskKind | None:
     """Return a kind of thing on the desk."""
-    from returns_service.queries.desk import KINDS
-
-    if value not in (None, *KINDS):
-        raise click.BadParameter(f"{value!r} is none of {', '.join(KINDS)}")
-    return value
+    kind = find_word(DESK_KINDS, value)
+    if value is not None and kind is None:
+        raise click.BadParameter(f"{value!r} is none of {', '.join(DESK_KINDS)}")
+    return kind
 
 
 @click.command()
 @click.option("--kind", callback=kind_of, help="Only things of this kind.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many to print.")
 @json_option
-def desk(kind: str | None, limit: int, as_json: bool) -> None:
+def desk(kind: DeskKind | None, limit: int, as_json: bool) -> None:
     """Show what waits for a person, most urgent first, then oldest. Exit 1 while anything does (of that kind).
 
     Example: returns-service desk --kind refund_failed
     """
+    from returns_service.app import policy_of
     from returns_service.queries import desk
     from returns_service.queries.desk_items import show_page
+    from returns_service.return_case.events import to_json_object
+
+    policy = policy_of(settings.load())
 
     async def look(tx: Tx) -> dict[str, Any]:
         health = await desk.system_health(tx)
         found = await desk.entries(tx, health, limit=limit + 1, kind=kind) or []
         totals = await desk.totals(tx, health)
-        return await show_page(tx, found[:limit], health, totals, has_more=len(found) > limit)
+        page = await show_page(tx, policy, found[:limit], health, totals, has_more=len(found) > limit)
+        return to_json_object(page)
 
     page = with_database(look)
     if as_json:
@@ -227,8 +234,8 @@ def forget(order_id: str | None, email: str | None, as_json: bool) -> None:
 
     if (order_id is None) == (email is None):
         stop("Say whom to forget: --order ID or --email ADDRESS")
-    by = Actor("forget", policy=app.policy_of(settings.load()))
-    done = with_database(lambda tx: erasure.forget(tx, by, order_id=order_id, email=email))
+    policy = app.policy_of(settings.load())
+    done = with_database(lambda tx: erasure.forget(tx, Actor("forget"), policy, order_id=order_id, email=email))
     if as_json:
         click.echo(json.dumps(done.shown(), ensure_ascii=False))
         return

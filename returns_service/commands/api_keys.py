@@ -10,10 +10,10 @@ from datetime import datetime
 from sqlmodel import col, select
 
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import SCOPES
 from returns_service.store.database import Tx
 from returns_service.store.tables import ApiKey
 
-SCOPES = ("returns:read", "returns:write", "returns:approve", "receipts:write", "refunds:write", "admin")
 PREFIX = "rsk_"
 
 
@@ -34,7 +34,7 @@ async def create_key(
         id=tx.new_id("key"),
         name=name,
         secret_hash=hashed(secret),
-        scopes=sorted(set(scopes)),
+        scopes=sorted(scope for scope in SCOPES if scope in scopes),
         created_at=tx.now,
         expires_at=expires_at,
     )

@@ -19,9 +19,10 @@ from sqlmodel import col, func, or_, select
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import UNANSWERED
-from returns_service.return_case.case import lock_case
+from returns_service.domain.vocabulary import STRIPE_REASONS
 from returns_service.return_case.events import Actor
-from returns_service.return_case.transition import record_transition
+from returns_service.return_case.loader import lock_case
+from returns_service.return_case.transition import RecordedTrigger, record_transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
     Event,
@@ -35,9 +36,8 @@ from returns_service.store.tables import (
 
 REDACTED = "[forgotten]"
 METADATA_OF_OURS = ("refund_id", "lines", "return_id", "order_id")  # metadata that the money is found again by
-STRIPE_REASONS = ("requested_by_customer", "duplicate", "fraudulent")
 # Triggers whose reasons are this service's own words, or Stripe's.
-SAID_BY_US = ("refund_barred", "settle", "fail", "adopt", "withdraw", "take_back")
+SAID_BY_US: tuple[RecordedTrigger, ...] = ("refund_barred", "settle", "fail", "adopt", "withdraw", "take_back")
 FREE_TEXT = ("internal_note", "note", "override_reason", "reversed_reason")
 # What is left is found again by its order: the address is forgotten.
 NEW_METADATA_HOLDS = (
@@ -64,7 +64,9 @@ class Forgotten:
         }
 
 
-async def forget(tx: Tx, by: Actor, *, order_id: str | None = None, email: str | None = None) -> Forgotten:
+async def forget(
+    tx: Tx, by: Actor, policy: Policy, *, order_id: str | None = None, email: str | None = None
+) -> Forgotten:
     """Redact what is personal in all returns of an order, or of a customer. Safe to do twice; the second finds nothing.
 
     Raises Problem invalid_request unless exactly one is named.
@@ -79,7 +81,7 @@ async def forget(tx: Tx, by: Actor, *, order_id: str | None = None, email: str |
     ordered = chosen.order_by(col(ReturnAuthorization.payment_id), col(ReturnAuthorization.id))
     done = Forgotten()
     for return_id, _ in (await tx.exec(ordered)).all():
-        await _forget_return(tx, by, return_id, done)
+        await _forget_return(tx, by, policy, return_id, done)
     return done
 
 
@@ -88,8 +90,8 @@ def _lower(email: str) -> set[str]:
     return {email.lower(), "".join(c.lower() if c.isascii() else c for c in email)}
 
 
-async def _forget_return(tx: Tx, by: Actor, return_id: str, done: Forgotten) -> None:
-    case = await lock_case(tx, by, return_id)
+async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done: Forgotten) -> None:
+    case = await lock_case(tx, by, policy, return_id)
     row, policy = case.row, case.policy
     words = Words(policy, [row.customer_email or ""])
     before = done.counts.total()

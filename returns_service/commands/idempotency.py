@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import text
+from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import col, select
 
 from returns_service.domain.problems import Problem
-from returns_service.store.database import Tx, insert_ignore
+from returns_service.store.database import LOCK_NOT_AVAILABLE, Tx, insert_ignore
 from returns_service.store.tables import IdempotencyKey
-
-LONGEST_WAIT = "15s"  # for a first request with the same key; then 409
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +43,11 @@ async def recall(tx: Tx, scope: str, key: str, fingerprint: str) -> Remembered |
 async def begin(tx: Tx, scope: str, key: str, fingerprint: str) -> Remembered | None:
     """Take the key for this transaction; return the stored answer if it was taken before. Raises Problem."""
     values = {"scope": scope, "key": key, "fingerprint": fingerprint, "headers": {}, "created_at": tx.now}
-    if tx.postgresql:
-        await tx.execute(text(f"SET LOCAL lock_timeout = '{LONGEST_WAIT}'"))
     try:
         if await insert_ignore(tx, IdempotencyKey, values):
             return None
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) == "55P03":
+        if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
             raise Problem("idempotency_key_in_use") from error
         raise
     return await recall(tx, scope, key, fingerprint)
@@ -59,5 +55,5 @@ async def begin(tx: Tx, scope: str, key: str, fingerprint: str) -> Remembered | 
 
 async def remember(tx: Tx, scope: str, key: str, answer: Remembered) -> None:
     """Store the answer under a key that `begin` took."""
-    row = await tx.get_one(IdempotencyKey, (scope, key))
-    row.status, row.headers, row.body = answer.status, dict(answer.headers), answer.body
+    row = update(IdempotencyKey).where(col(IdempotencyKey.scope) == scope, col(IdempotencyKey.key) == key)
+    await tx.execute(row.values(status=answer.status, headers=dict(answer.headers), body=answer.body))

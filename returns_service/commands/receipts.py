@@ -10,21 +10,25 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from sqlmodel import col, select
-
 from returns_service.commands.refunds import follow_up, supersede, withdraw_unsent
+from returns_service.domain import return_machine
+from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL
-from returns_service.return_case.case import ReturnCase, counted, is_unsent, lock_case, rows_of
+from returns_service.domain.vocabulary import Condition, Disposition, FinalDisposition, UndeclaredDecision
+from returns_service.return_case.case import ReturnCase, counted, is_unsent, rows_of
 from returns_service.return_case.events import Actor, record
+from returns_service.return_case.loader import lock_case
 from returns_service.return_case.transition import transition
-from returns_service.return_case.views import show_receipt, show_refund
+from returns_service.return_case.views import ReceiptView, show_receipt, show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 
-DISPOSITIONS = ("restock", "inspect", "scrap", "return_to_customer")
-DEFAULT_DISPOSITION = {"damaged": "scrap", "wrong_item": "return_to_customer", "missing": "scrap"}
-DECISIONS = ("accept_as_line", "return_to_customer", "scrap")
+DEFAULT_DISPOSITION: dict[Condition, Disposition] = {
+    "damaged": "scrap",
+    "wrong_item": "return_to_customer",
+    "missing": "scrap",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +36,10 @@ class Count:
     """Units in one condition, by line id or by SKU."""
 
     quantity: int
-    condition: str = "new"
+    condition: Condition = "new"
     line: str | None = None
     sku: str | None = None
-    disposition: str | None = None
+    disposition: Disposition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +59,30 @@ class CountResult:
     receipt: Receipt
     known: bool = False
 
-    def shown(self) -> dict[str, object]:
+    def shown(self) -> ReceiptView:
         """Return the receipt as it is answered."""
         return show_receipt(self.receipt, self.case.receipt_lines, self.case.undeclared)
 
 
 async def receive(
-    tx: Tx, by: Actor, return_id: str, counts: Sequence[Count], undeclared: Sequence[Undeclared], scan_id: str | None
+    tx: Tx,
+    by: Actor,
+    policy: Policy,
+    return_id: str,
+    counts: Sequence[Count],
+    undeclared: Sequence[Undeclared],
+    scan_id: str | None,
 ) -> CountResult:
     """Write one receipt and pay what is due for it. The same `scan_id` again answers the same receipt."""
-    case = await lock_case(tx, by, return_id)
+    case = await lock_case(tx, by, policy, return_id)
     mark = fingerprint(counts, undeclared)
-    if scan_id is not None:
-        known = (
-            await tx.exec(select(Receipt).where(col(Receipt.return_id) == return_id, col(Receipt.scan_id) == scan_id))
-        ).first()
-        if known is not None and known.fingerprint != mark:
-            raise Problem("scan_id_reused", receipt=known.id, param="scan_id")
-        if known is not None:
-            return CountResult(case, known, known=True)
+    known = next((r for r in case.receipts if scan_id is not None and r.scan_id == scan_id), None)
+    if known is not None and known.fingerprint != mark:
+        raise Problem("scan_id_reused", receipt=known.id, param="scan_id")
+    if known is not None:
+        return CountResult(case, known, known=True)
+    return_machine.check("receive", case.row.state, case.facts())
+    lines = [_lines_of_count(case, count, number) for number, count in enumerate(counts)]
     receipt = Receipt(
         id=tx.new_id("rcp"),
         return_id=return_id,
@@ -83,15 +92,14 @@ async def receive(
         created_at=tx.now,
     )
     case.receipts.append(receipt)
-    for number, count in enumerate(counts):
-        _count(case, receipt, count, number)
+    for count, of in zip(counts, lines, strict=True):
+        _count(case, receipt, count, of)
     for item in undeclared:
         _add_undeclared(case, receipt, item.sku, item.quantity, item.note)
-    await transition(case, "receive")
     tx.add(receipt)
-    await tx.flush()
     tx.add_all([row for row in case.receipt_lines if row.receipt_id == receipt.id])
     tx.add_all([item for item in case.undeclared if item.receipt_id == receipt.id])
+    await transition(case, "receive")
     done = CountResult(case, receipt)
     await record(tx, by, "receipt.created", row=case.row, data={"object": done.shown()})
     await follow_up(case)
@@ -104,9 +112,8 @@ def fingerprint(counts: Sequence[Count], undeclared: Sequence[Undeclared]) -> st
     return hashlib.sha256(words.encode()).hexdigest()
 
 
-def _count(case: ReturnCase, receipt: Receipt, count: Count, number: int) -> None:
-    """Count units on their line; what is too many is set aside as undeclared."""
-    lines = _lines_of_count(case, count, number)
+def _count(case: ReturnCase, receipt: Receipt, count: Count, lines: Sequence[ReturnLine]) -> None:
+    """Count units on their lines; surplus units are set aside as undeclared."""
     left = count.quantity
     for line in lines:
         units = min(left, line.quantity - counted(line))
@@ -148,7 +155,7 @@ def _take(case: ReturnCase, receipt: Receipt, line: ReturnLine, units: int, coun
     tally(line, count.condition, units, accepted)
 
 
-def tally(line: ReturnLine, condition: str, units: int, accepted: bool | None) -> None:
+def tally(line: ReturnLine, condition: Condition, units: int, accepted: bool | None) -> None:
     """Add `units` (or take them away, below zero) where they count: accepted, rejected, or waiting for inspection."""
     if accepted is None:
         line.inspecting += units
@@ -183,14 +190,15 @@ def receipt_of(case: ReturnCase, receipt_id: str) -> Receipt:
     return found
 
 
-async def reverse(tx: Tx, by: Actor, return_id: str, receipt_id: str, reason: str) -> CountResult:
-    """Undo a miscount: what is unsent is withdrawn, what failed is superseded, what was sent bars it."""
-    case = await lock_case(tx, by, return_id)
+async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id: str, reason: str) -> CountResult:
+    """Undo a miscount: an unsent refund is withdrawn, a failed one superseded, one that was sent bars it."""
+    case = await lock_case(tx, by, policy, return_id)
     receipt = receipt_of(case, receipt_id)
     if receipt.reversed_at is not None:
         raise Problem("receipt_reversed", reversed_at=receipt.reversed_at.isoformat())
     if not case.can_reverse(receipt):
         raise Problem("already_refunded", refunds=[r.id for r in case.refunds if not is_unsent(r)])
+    return_machine.check("reverse", case.row.state, case.facts(units_reversible=True))
     rows = [row for row in case.receipt_lines if row.receipt_id == receipt.id]
     touched = {row.line_id for row in rows if row.accepted}
     for refund in case.refunds:
@@ -232,60 +240,81 @@ class InspectionFinding:
     """What an inspection found. `quantity` None: all units of the line that wait in this receipt."""
 
     line: str
-    condition: str
-    disposition: str
+    condition: Condition
+    disposition: FinalDisposition
     quantity: int | None = None
 
 
 async def inspect(
-    tx: Tx, by: Actor, return_id: str, receipt_id: str, found: Sequence[InspectionFinding]
+    tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id: str, findings: Sequence[InspectionFinding]
 ) -> CountResult:
     """Decide units that were set aside for inspection, and pay what is due for them. Raises Problem."""
-    case = await lock_case(tx, by, return_id)
+    case = await lock_case(tx, by, policy, return_id)
     receipt = receipt_of(case, receipt_id)
     if receipt.reversed_at is not None:
         raise Problem("receipt_reversed", reversed_at=receipt.reversed_at.isoformat())
-    for number, finding in enumerate(found):
-        _inspect(case, receipt, finding, number)
+    units = _check_findings(case, receipt, findings)
+    return_machine.check("inspect", case.row.state, case.facts(units_to_inspect=True))
+    for finding, quantity in zip(findings, units, strict=True):
+        _inspect(case, receipt, finding, quantity)
     await transition(case, "inspect", units_to_inspect=True)
-    await tx.flush()
     done = CountResult(case, receipt)
     await record(tx, by, "return.updated", row=case.row, data={"object": done.shown(), "inspected": receipt.id})
     await follow_up(case)
     return done
 
 
-def _inspect(case: ReturnCase, receipt: Receipt, finding: InspectionFinding, number: int) -> None:
-    waiting = [
-        r for r in case.receipt_lines if r.receipt_id == receipt.id and r.line_id == finding.line and r.accepted is None
-    ]
-    left = finding.quantity if finding.quantity is not None else sum(row.quantity for row in waiting)
-    if not waiting or left > sum(row.quantity for row in waiting):
-        raise Problem("nothing_to_inspect", param=f"lines[{number}].line")
+def _waiting_rows(case: ReturnCase, receipt: Receipt, line_id: str) -> list[ReceiptLine]:
+    return [r for r in case.receipt_lines if (r.receipt_id, r.line_id, r.accepted) == (receipt.id, line_id, None)]
+
+
+def _check_findings(case: ReturnCase, receipt: Receipt, findings: Sequence[InspectionFinding]) -> list[int]:
+    """Return how many units each finding decides. Raises Problem where fewer wait for inspection."""
+    left: dict[str, int] = {}
+    units = []
+    for number, finding in enumerate(findings):
+        waiting = left.setdefault(finding.line, sum(r.quantity for r in _waiting_rows(case, receipt, finding.line)))
+        quantity = waiting if finding.quantity is None else finding.quantity
+        if not 0 < quantity <= waiting:
+            raise Problem("nothing_to_inspect", param=f"lines[{number}].line")
+        left[finding.line] -= quantity
+        units.append(quantity)
+    return units
+
+
+def _inspect(case: ReturnCase, receipt: Receipt, finding: InspectionFinding, quantity: int) -> None:
     line = next(line for line in case.lines if line.id == finding.line)
     accepted = finding.condition in case.policy.accepted_conditions
-    for row in waiting:
+    left = quantity
+    for row in _waiting_rows(case, receipt, finding.line):
         units = min(left, row.quantity)
         if units == 0:
             break
         left -= units
         tally(line, row.condition, -units, None)
         tally(line, finding.condition, units, accepted)
+        decided = row
         if units < row.quantity:
             row.quantity -= units
-            found = ReceiptLine(**{**row.model_dump(), "id": case.tx.new_id("rcl"), "quantity": units})
-            case.receipt_lines.append(found)
-            case.tx.add(found)
-        else:
-            found = row
-        found.condition, found.disposition, found.accepted = finding.condition, finding.disposition, accepted
+            decided = ReceiptLine(**{**row.model_dump(), "id": case.tx.new_id("rcl"), "quantity": units})
+            case.receipt_lines.append(decided)
+            case.tx.add(decided)
+        decided.condition, decided.disposition, decided.accepted = finding.condition, finding.disposition, accepted
 
 
 async def resolve(
-    tx: Tx, by: Actor, return_id: str, item_id: str, *, decision: str, line_id: str | None, condition: str
+    tx: Tx,
+    by: Actor,
+    policy: Policy,
+    return_id: str,
+    item_id: str,
+    *,
+    decision: UndeclaredDecision,
+    line_id: str | None,
+    condition: Condition,
 ) -> ReturnCase:
     """Decide what happens to an undeclared item; accepted as a line it counts, and is paid. Raises Problem."""
-    case = await lock_case(tx, by, return_id)
+    case = await lock_case(tx, by, policy, return_id)
     item = next((item for item in case.undeclared if item.id == item_id), None)
     if item is None:
         raise Problem("not_found", f"This return has no undeclared item {item_id}.")
@@ -294,9 +323,10 @@ async def resolve(
         raise Problem("undeclared_resolved", decision=item.decision)
     if receipt.reversed_at is not None:
         raise Problem("receipt_reversed", reversed_at=receipt.reversed_at.isoformat())
+    line = _line_for(case, item, line_id) if decision == "accept_as_line" else None
+    return_machine.check("receive", case.row.state, case.facts())
     item.decision, item.decided_by, item.decided_at = decision, by.actor, tx.now
-    if decision == "accept_as_line":
-        line = _line_for(case, item, line_id)
+    if line is not None:
         item.line_id = line.id
         _take(case, receipt, line, item.quantity, Count(item.quantity, condition, line=line.id))
         tx.add(case.receipt_lines[-1])

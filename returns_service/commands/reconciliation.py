@@ -20,12 +20,14 @@ from returns_service.commands.stripe_fold import (
     apply_payment,
     apply_refund,
     find_owner,
-    find_payment_id,
 )
+from returns_service.domain.policy import Policy
 from returns_service.domain.refund_status import FINAL, UNANSWERED
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
+from returns_service.domain.vocabulary import DifferenceCode, DifferenceOutcome
 from returns_service.return_case.events import Actor
-from returns_service.store.database import Tx, lock_payment, lock_refunds
+from returns_service.return_case.locked_payment import find_payment_id, lock_payment
+from returns_service.store.database import Tx
 from returns_service.store.tables import ReconciliationDifference, Refund, ReturnAuthorization, ReturnLine
 
 Named = tuple[str | None, str | None]  # a payment by Stripe's ids: PaymentIntent, charge
@@ -44,7 +46,7 @@ class Stood:
 class Found:
     """One thing that a comparison met. `differs`: the ledgers don't agree; otherwise it is for information."""
 
-    code: str
+    code: DifferenceCode
     cause: str
     seen: RefundSnapshot | None = None
     row: Refund | None = None
@@ -53,7 +55,7 @@ class Found:
     safe: bool = True  # to be repaired by the fold
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> tuple[DifferenceCode, str]:
         """What tells it from all else of a run."""
         return self.code, self.seen.id if self.seen else self.row.id if self.row else ""
 
@@ -178,7 +180,15 @@ def is_under_way(row: Refund, tx: Tx) -> bool:
 
 
 async def examine(
-    tx: Tx, by: Actor, run_id: str, name: Named, seen: PaymentSnapshot | None, stood: Stood, *, fix: bool
+    tx: Tx,
+    by: Actor,
+    policy: Policy,
+    run_id: str,
+    name: Named,
+    seen: PaymentSnapshot | None,
+    stood: Stood,
+    *,
+    fix: bool,
 ) -> None:
     """Compare one payment that was just read (None: Stripe has none), repair what is safe, and write it all down.
 
@@ -193,15 +203,15 @@ async def examine(
     elsewhere = await _named_elsewhere(tx, refunds, at_stripe)
     before = [one for one in compared(refunds, at_stripe, elsewhere) if not (one.row and one.row.id in under_way)]
     told = {one.key: _describe(one) for one in before}  # rows change below: what they were is what differed
-    after: dict[tuple[str, str], Found] = {}
+    after: dict[tuple[DifferenceCode, str], Found] = {}
     if fix and seen is not None and any(one.differs and one.safe for one in before):
-        refunds = await _folded(tx, by, payment_id, seen, stood)
+        refunds = await _repair(tx, by, policy, payment_id, seen, stood)
         after = {one.key: one for one in compared(refunds, at_stripe, elsewhere)}
     elif fix:
         after = {one.key: one for one in before}
     for one in before:
         if not one.differs:
-            outcome = "information"
+            outcome: DifferenceOutcome = "information"
         elif not fix:
             outcome = "found"
         else:
@@ -227,19 +237,20 @@ async def _refunds_of(tx: Tx, payment_id: str | None) -> list[Refund]:
     return list((await tx.exec(chosen)).all())
 
 
-async def _folded(tx: Tx, by: Actor, payment_id: str | None, seen: PaymentSnapshot, stood: Stood) -> list[Refund]:
+async def _repair(
+    tx: Tx, by: Actor, policy: Policy, payment_id: str | None, seen: PaymentSnapshot, stood: Stood
+) -> list[Refund]:
     """Fold what was read, under the payment's lock; return its rows as they are then."""
     if payment_id is None:
-        payment = await adopt_payment(tx, by, seen)
-    else:
-        payment = await lock_payment(tx, payment_id)
-        rows = await lock_refunds(tx, payment.id)
-        for one in seen.refunds:  # a read that no news has overtaken may also lower a status
-            if (row := find_owner(rows, one)) is not None and row.stripe_refund and row.status != one.status:
-                since = stood.rows[row.id][0] if row.id in stood.rows else None
-                await apply_refund(tx, by, payment, one, observations_at_start=since, of=row.id)
-        await apply_payment(tx, by, payment, seen, observations_at_start=stood.observations)
-    return await lock_refunds(tx, payment.id)
+        return (await adopt_payment(tx, by, policy, seen)).refunds
+    locked = await lock_payment(tx, payment_id)
+    for one in seen.refunds:  # a read that no news has overtaken may also lower a status
+        row = find_owner(locked.refunds, one)
+        if row is not None and row.stripe_refund and row.status != one.status:
+            since = stood.rows[row.id][0] if row.id in stood.rows else None
+            await apply_refund(locked, by, policy, one, observations_at_start=since, of=row.id)
+    await apply_payment(locked, by, policy, seen, observations_at_start=stood.observations)
+    return locked.refunds
 
 
 async def _tell_what_is_lost(
@@ -309,7 +320,13 @@ def _describe(one: Found) -> dict[str, Any]:
 
 
 async def _note(
-    tx: Tx, run_id: str, name: Named, code: str, outcome: str, told: Mapping[str, Any], row: Refund | None = None
+    tx: Tx,
+    run_id: str,
+    name: Named,
+    code: DifferenceCode,
+    outcome: DifferenceOutcome,
+    told: Mapping[str, Any],
+    row: Refund | None = None,
 ) -> None:
     """Write one row of the report, once a run."""
     ids = {"refund_id": row.id, "return_id": row.return_id} if row else {}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated
 
+from msgspec import Meta, Struct
 from sqlmodel import col, func, select
 
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import DifferenceCode, DifferenceOutcome, RunPhase, RunStatus
 from returns_service.return_case.events import Actor
-from returns_service.return_case.views import rfc3339
+from returns_service.return_case.views.fields import Count, Currency, RunId, Time, id_of, minor_units, rfc3339
 from returns_service.store.database import Tx
 from returns_service.store.tables import ReconciliationDifference, ReconciliationRun, Sweep
 
@@ -46,7 +48,7 @@ async def begin_or_resume(tx: Tx, by: Actor, since: datetime, *, fix: bool) -> R
 
 
 async def advance(
-    tx: Tx, run_id: str, phase: str, cursor: str | None, counted: Mapping[str, int], *, sweep: str | None = None
+    tx: Tx, run_id: str, phase: RunPhase, cursor: str | None, counted: Mapping[str, int], *, sweep: str | None = None
 ) -> ReconciliationRun:
     """Write down how far the run has come, and keep it (and the sweep it belongs to) ours for the next page."""
     run = await tx.get_one(ReconciliationRun, run_id, with_for_update=True)
@@ -99,41 +101,76 @@ async def differences_after(tx: Tx, run_id: str, after: str, limit: int) -> Sequ
     return (await tx.exec(chosen.order_by(col(ReconciliationDifference.id)).limit(limit))).all()
 
 
-def show_run(run: ReconciliationRun, now: datetime) -> dict[str, Any]:
+class ReconciliationView(Struct, kw_only=True, tag_field="object", tag="reconciliation"):
+    """A comparison of Stripe's refunds with ours."""
+
+    id: RunId
+    created: Time
+    since: Time
+    finished_at: Time | None
+    status: RunStatus
+    fix: bool
+    started_by: str
+    differing: Annotated[int | None, Meta(description="Rows that differ unrepaired; null until it is over.")]
+    counts: dict[str, Count]
+
+
+def show_run(run: ReconciliationRun, now: datetime) -> ReconciliationView:
     """Return a run as it is answered; amounts and rows are its differences'."""
     going_on = run.lease_until is not None and run.lease_until > now
-    return {
-        "id": run.id,
-        "object": "reconciliation",
-        "created": rfc3339(run.created_at),
-        "since": rfc3339(run.since),
-        "finished_at": rfc3339(run.finished_at),
-        "status": "finished" if run.finished_at else "running" if going_on else "interrupted",
-        "fix": run.fix,
-        "started_by": run.started_by,
-        "differing": run.differing,
-        "counts": run.counts,
-    }
+    return ReconciliationView(
+        id=run.id,
+        created=rfc3339(run.created_at),
+        since=rfc3339(run.since),
+        finished_at=rfc3339(run.finished_at),
+        status="finished" if run.finished_at else "running" if going_on else "interrupted",
+        fix=run.fix,
+        started_by=run.started_by,
+        differing=run.differing,
+        counts=run.counts,
+    )
 
 
-def show_difference(row: ReconciliationDifference) -> dict[str, Any]:
+class ReconciliationDifferenceView(
+    Struct, kw_only=True, tag_field="object", tag="reconciliation_difference", rename={"return_": "return"}
+):
+    """What a comparison met, and what became of it."""
+
+    id: Annotated[str, id_of("dif")]
+    code: DifferenceCode
+    differs: bool
+    outcome: DifferenceOutcome
+    cause: str
+    advice: str | None
+    payment_intent: str | None
+    charge: str | None
+    stripe_refund: str | None
+    refund: str | None
+    return_: str | None
+    currency: Currency | None
+    amount_here: Annotated[int | None, minor_units("As it is here.")]
+    amount_at_stripe: Annotated[int | None, minor_units("As Stripe says.")]
+    status_here: str | None
+    status_at_stripe: str | None
+
+
+def show_difference(row: ReconciliationDifference) -> ReconciliationDifferenceView:
     """Return one row of a report."""
-    return {
-        "id": row.id,
-        "object": "reconciliation_difference",
-        "code": row.code,
-        "differs": row.differs,
-        "outcome": row.outcome,
-        "cause": row.cause,
-        "advice": row.advice,
-        "payment_intent": row.payment_intent,
-        "charge": row.charge,
-        "stripe_refund": row.stripe_refund,
-        "refund": row.refund_id,
-        "return": row.return_id,
-        "currency": row.currency,
-        "amount_here": row.amount_here,
-        "amount_at_stripe": row.amount_at_stripe,
-        "status_here": row.status_here,
-        "status_at_stripe": row.status_at_stripe,
-    }
+    return ReconciliationDifferenceView(
+        id=row.id,
+        code=row.code,
+        differs=row.differs,
+        outcome=row.outcome,
+        cause=row.cause,
+        advice=row.advice,
+        payment_intent=row.payment_intent,
+        charge=row.charge,
+        stripe_refund=row.stripe_refund,
+        refund=row.refund_id,
+        return_=row.return_id,
+        currency=row.currency,
+        amount_here=row.amount_here,
+        amount_at_stripe=row.amount_at_stripe,
+        status_here=row.status_here,
+        status_at_stripe=row.status_at_stripe,
+    )

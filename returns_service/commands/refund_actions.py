@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated
+
+from msgspec import Struct
 
 from returns_service.commands import returns
-from returns_service.commands.refund_attempts import begin_generation_again
+from returns_service.commands.refund_attempts import start_generation_by_hand
 from returns_service.commands.refunds import (
     SEND_AGAIN_MINUTES,
     lock_refund,
@@ -18,73 +20,102 @@ from returns_service.commands.refunds import (
 from returns_service.commands.returns import Outside
 from returns_service.commands.stripe_fold import apply_payment, apply_refund, propagate_status
 from returns_service.domain import money, return_machine
-from returns_service.domain.problems import Problem
+from returns_service.domain.policy import Policy
+from returns_service.domain.problems import Problem, ProblemCode
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
-from returns_service.return_case.views import Answer, rfc3339, show_payment
-from returns_service.store.database import Tx, lock_refunds
+from returns_service.return_case.views import rfc3339, show_breakdown, show_payment
+from returns_service.return_case.views.fields import Currency, ReturnId, minor_units
+from returns_service.return_case.views.objects import BreakdownRowView
+from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 
 
-def preview(case: ReturnCase) -> Answer:
+class RefundBarredView(Struct, kw_only=True):
+    """What bars a refund."""
+
+    code: ProblemCode
+    message: str
+
+
+class RefundPreviewView(Struct, kw_only=True, tag_field="object", tag="refund_preview", rename={"return_": "return"}):
+    """What a refund would pay now."""
+
+    return_: ReturnId
+    amount: Annotated[int, minor_units("What it would pay.")]
+    currency: Currency
+    breakdown: list[BreakdownRowView]
+    refundable: Annotated[int, minor_units("What the payment has left.")]
+    barred: RefundBarredView | None
+
+
+def preview(case: ReturnCase) -> RefundPreviewView:
     """Return the breakdown that a refund would pay now, and what bars it, if anything."""
     state, facts = case.row.state, case.facts()
     barring = return_machine.unmet("refund", state, facts)
-    barred: dict[str, Any] | None = None
+    barred = None
     if not return_machine.edges("refund", state):
-        barred = {"code": "invalid_transition", "message": f"Not possible while the return is {state}."}
+        barred = RefundBarredView(code="invalid_transition", message=f"Not possible while the return is {state}.")
     elif barring:
-        barred = {"code": barring[0].code, "message": barring[0].reason}
+        barred = RefundBarredView(code=barring[0].code, message=barring[0].reason)
     rows = case.unpaid() if facts.due > 0 else []
-    return {
-        "object": "refund_preview",
-        "return": case.row.id,
-        "amount": money.total(rows),
-        "currency": case.row.currency,
-        "breakdown": [row.to_dict() for row in rows],
-        "refundable": max(0, case.refundable),
-        "barred": barred,
-    }
+    return RefundPreviewView(
+        return_=case.row.id,
+        amount=money.total(rows),
+        currency=case.row.currency,
+        breakdown=show_breakdown(rows),
+        refundable=max(0, case.refundable),
+        barred=barred,
+    )
 
 
 async def retry_refund(
-    tx: Tx, by: Actor, refund_id: str, *, amount: int | None, override_reason: str | None
+    tx: Tx, by: Actor, policy: Policy, refund_id: str, *, amount: int | None, override_reason: str | None
 ) -> tuple[Refund, Payment]:
     """Try a failed refund again, of a return or standalone. Raises Problem."""
-    row = await _named(tx, refund_id)
+    row = await get_refund(tx, refund_id)
     if row.return_id is None:
         return await retry_standalone(tx, by, refund_id, amount=amount, override_reason=override_reason)
-    return await retry(tx, by, row.return_id, refund_id=refund_id, amount=amount, override_reason=override_reason)
+    return await retry(
+        tx, by, policy, row.return_id, refund_id=refund_id, amount=amount, override_reason=override_reason
+    )
 
 
-async def settle_refund_outside(tx: Tx, by: Actor, refund_id: str, asked: Outside) -> tuple[Refund, Payment]:
+async def settle_refund_outside(
+    tx: Tx, by: Actor, policy: Policy, refund_id: str, asked: Outside
+) -> tuple[Refund, Payment]:
     """Record that a failed refund was paid by other means; return the row that says so. Raises Problem."""
-    row = await _named(tx, refund_id)
+    row = await get_refund(tx, refund_id)
     if row.return_id is None:
         if asked.amount not in (None, row.amount):
             raise Problem("amount_exceeds_due", "A refund of no return is settled whole.", due=row.amount)
         return await settle_standalone_outside(
             tx, by, refund_id, method=asked.method, reference=asked.reference, note=asked.note
         )
-    case = await returns.settle_outside(tx, by, row.return_id, asked)
+    case = await returns.settle_outside(tx, by, policy, row.return_id, asked)
     failed = next(refund for refund in case.refunds if refund.id == refund_id)
     return next(refund for refund in case.refunds if refund.id == failed.superseded_by), case.payment
 
 
-async def apply_read(tx: Tx, by: Actor, refund_id: str, seen: PaymentSnapshot | RefundSnapshot, news: int) -> Refund:
-    """Fold what was read of a refund, or of its payment; `news`: their count of news when the read began."""
-    row, payment = await lock_refund(tx, refund_id)
-    if isinstance(seen, RefundSnapshot):
-        await apply_refund(tx, by, payment, seen, observations_at_start=news, of=row.id)
+async def apply_read(
+    tx: Tx, by: Actor, policy: Policy, refund_id: str, read: PaymentSnapshot | RefundSnapshot, observations: int
+) -> Refund:
+    """Fold what was read of a refund, or of its payment.
+
+    `observations`: how often Stripe had told of it when the read began. Raises Problem not_found.
+    """
+    locked, row = await lock_refund(tx, refund_id)
+    if isinstance(read, RefundSnapshot):
+        await apply_refund(locked, by, policy, read, observations_at_start=observations, of=row.id)
     else:
-        await apply_payment(tx, by, payment, seen, observations_at_start=news)
+        await apply_payment(locked, by, policy, read, observations_at_start=observations)
     return row
 
 
-async def cancel_unsent(tx: Tx, by: Actor, refund_id: str) -> tuple[Refund, Payment]:
+async def cancel_unsent(tx: Tx, by: Actor, policy: Policy, refund_id: str) -> tuple[Refund, Payment]:
     """Take back an intent that Stripe knows nothing of. Raises Problem refund_not_cancelable."""
-    row, payment = await lock_refund(tx, refund_id)
+    locked, row = await lock_refund(tx, refund_id)
     before = row.status
     failure = {
         "code": "withdrawn",
@@ -92,8 +123,8 @@ async def cancel_unsent(tx: Tx, by: Actor, refund_id: str) -> tuple[Refund, Paym
         "advice": "Retry it if that was a mistake, or settle it outside.",
     }
     withdraw_unsent(row, tx, failure)
-    await propagate_status(tx, by, payment, row, before)
-    return row, payment
+    await propagate_status(locked, by, policy, row, before)
+    return row, locked.row
 
 
 def check_sendable_again(tx: Tx, row: Refund) -> None:
@@ -112,38 +143,38 @@ def sendable_again_at(row: Refund) -> datetime:
     return possible_at if row.lease_until is None else max(possible_at, row.lease_until)
 
 
-async def send_again(tx: Tx, by: Actor, refund_id: str, reason: str) -> tuple[Refund, Payment]:
+async def send_again(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason: str) -> tuple[Refund, Payment]:
     """Give an unknown refund a new key, on a person's word, after a look-up that found nothing. Raises Problem."""
-    row, payment = await lock_refund(tx, refund_id)
+    locked, row = await lock_refund(tx, refund_id)
     check_sendable_again(tx, row)
-    if payment.disputed:
+    if locked.row.disputed:
         raise Problem("payment_disputed")  # queued it would be held, for ever where the dispute is lost
     before = row.status
-    begin_generation_again(tx, row, reason)
+    start_generation_by_hand(tx, row, reason)
     row.updated_at = tx.now
-    await propagate_status(tx, by, payment, row, before)
-    return row, payment
+    await propagate_status(locked, by, policy, row, before)
+    return row, locked.row
 
 
 async def acknowledge(tx: Tx, by: Actor, refund_id: str, reason: str) -> tuple[Refund, Payment]:
-    """Say what was agreed about a second refund for one intent: it stands as history, and no longer on the desk.
+    """Write down what was agreed about a second refund for one intent: it stays as history and leaves the desk.
 
-    No money moves, and while it is open it goes on being looked at. Raises Problem.
+    No money moves, and while it is open a worker goes on looking at it. Raises Problem.
     """
-    row, payment = await lock_refund(tx, refund_id)
+    locked, row = await lock_refund(tx, refund_id)
     if row.duplicate_of is None:
         raise Problem("refund_not_second")
     if row.superseded_at is not None:
         raise Problem("refund_superseded", "It was acknowledged already.", superseded_by=None)
     row.superseded_at = row.updated_at = tx.now
     row.note = reason
-    said = {"acknowledged": row.id, "reason": reason}
-    shown = show_payment(payment, await lock_refunds(tx, payment.id))
-    await record(tx, by, "payment.updated", refund=row, payment=payment, data={**said, "object": shown})
-    return row, payment
+    data = {"acknowledged": row.id, "reason": reason, "object": show_payment(locked.row, locked.refunds)}
+    await record(tx, by, "payment.updated", refund=row, payment=locked.row, data=data)
+    return row, locked.row
 
 
-async def _named(tx: Tx, refund_id: str) -> Refund:
+async def get_refund(tx: Tx, refund_id: str) -> Refund:
+    """Return a refund, to look at. Raises Problem not_found."""
     row = await tx.get(Refund, refund_id)
     if row is None:
         raise Problem("not_found", f"There is no refund {refund_id}.")

@@ -8,13 +8,24 @@ from datetime import timedelta
 from typing import Any
 
 from returns_service.domain import money, return_machine
+from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.refund_status import FINAL
-from returns_service.return_case.case import ReturnCase, is_unsent, lock_case, refundable, rows_of
+from returns_service.domain.refund_status import FINAL, RefundStatus
+from returns_service.domain.vocabulary import (
+    STRIPE_REASONS,
+    AdjustmentKind,
+    RefundSource,
+    SettlementMethod,
+    StripeReason,
+    find_word,
+)
+from returns_service.return_case.case import ReturnCase, is_unsent, rows_of
 from returns_service.return_case.events import Actor, record
+from returns_service.return_case.loader import lock_case
+from returns_service.return_case.locked_payment import LockedPayment, lock_payment_of_refund
 from returns_service.return_case.transition import record_transition, transition
 from returns_service.return_case.views import show_refund
-from returns_service.store.database import Tx, lock_payment, lock_refunds
+from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 
 BARRED_RETRY_SECONDS = 3600  # only a safety net: what frees a barred refund tries it again at once
@@ -27,7 +38,7 @@ METADATA_KEYS = 46  # Stripe's 50 less our four
 class Adjustment:
     """A person's decision beside what is due. `kind`: goodwill, shipping (add), deduction (take away)."""
 
-    kind: str
+    kind: AdjustmentKind
     amount: int
     description: str
     line: str | None = None
@@ -69,9 +80,9 @@ def breakdown(case: ReturnCase, asked: RefundRequest) -> list[money.Row]:
     return money.adjust_to(rows, asked.amount, asked.override_reason or asked.reason or "Decided by hand")
 
 
-async def refund(tx: Tx, by: Actor, return_id: str, asked: RefundRequest) -> tuple[Refund, Payment]:
+async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: RefundRequest) -> tuple[Refund, Payment]:
     """Decide a refund by hand. Raises Problem where a guard bars it."""
-    case = await lock_case(tx, by, return_id)
+    case = await lock_case(tx, by, policy, return_id)
     for number, adjustment in enumerate(asked.adjustments):
         if adjustment.line is not None and adjustment.line not in {line.id for line in case.lines}:
             detail = f"This return has no line {adjustment.line}."
@@ -88,7 +99,7 @@ async def refund(tx: Tx, by: Actor, return_id: str, asked: RefundRequest) -> tup
     return queued, case.payment
 
 
-def stripe_reason(case: ReturnCase, reason: str | None) -> str:
+def stripe_reason(case: ReturnCase, reason: str | None) -> StripeReason:
     """Return Stripe's code for why: the caller's exact word, else the policy's mapping of the return's reason."""
     return case.policy.stripe_reason(reason or case.row.reason)
 
@@ -113,11 +124,13 @@ async def queue_refund(
     row.parameters = parameters(row, case.payment, {**case.row.details, **ours, **({"lines": lines} if lines else {})})
     row.next_attempt_at = case.tx.now + timedelta(seconds=delay_seconds)
     case.row.follow_up_at = case.row.follow_up_barred = None
-    await add_refund(case.tx, case.by, row, case.payment, case)
+    await add_refund(case.lock, case.by, row, case)
     return row
 
 
-def new_refund(tx: Tx, by: Actor, payment: Payment, amount: int, *, source: str, status: str = "queued") -> Refund:
+def new_refund(
+    tx: Tx, by: Actor, payment: Payment, amount: int, *, source: RefundSource, status: RefundStatus = "queued"
+) -> Refund:
     """Return a refund row; who calls fills in the rest."""
     return Refund(
         id=tx.new_id("rfd"),
@@ -140,18 +153,14 @@ def parameters(row: Refund, payment: Payment, metadata: Mapping[str, str]) -> di
     return {**target, "amount": row.amount, **reason, "metadata": dict(metadata)}
 
 
-async def add_refund(tx: Tx, by: Actor, row: Refund, payment: Payment, case: ReturnCase | None) -> None:
-    """Add the row and record that it was created."""
-    tx.add(row)
-    refunds = await lock_refunds(tx, payment.id)
-    if row not in refunds:
-        refunds.append(row)
+async def add_refund(locked: LockedPayment, by: Actor, row: Refund, case: ReturnCase | None) -> None:
+    """Add a refund to its payment and record that it was created."""
+    locked.add(row)
+    shown = {"object": show_refund(row, locked.row)}
     of = case.row if case else None
-    await record(
-        tx, by, "refund.created", row=of, refund=row, payment=payment, data={"object": show_refund(row, payment)}
-    )
+    await record(locked.tx, by, "refund.created", row=of, refund=row, payment=locked.row, data=shown)
     if row.status == "queued":
-        tx.wake_workers()
+        locked.tx.wake_workers()
 
 
 async def follow_up(case: ReturnCase) -> None:
@@ -175,18 +184,11 @@ async def follow_up(case: ReturnCase) -> None:
 
 
 async def refund_payment(
-    tx: Tx,
-    by: Actor,
-    payment: Payment,
-    *,
-    amount: int | None,
-    reason: str | None,
-    metadata: Mapping[str, str],
+    locked: LockedPayment, by: Actor, *, amount: int | None, reason: str | None, metadata: Mapping[str, str]
 ) -> Refund:
-    """Decide a refund of no return, of a locked payment; no amount: all that is left. Raises Problem."""
+    """Decide a refund of no return; no amount: all that is left of the payment. Raises Problem."""
     check_metadata(metadata)
-    refunds = await lock_refunds(tx, payment.id)
-    left = refundable(payment, refunds)
+    payment, left = locked.row, locked.refundable
     if payment.connect:
         raise Problem("connect_not_supported")
     if payment.status != "succeeded":
@@ -199,22 +201,17 @@ async def refund_payment(
     if asked > left:
         raise Problem("amount_exceeds_refundable", amount=asked, refundable=left, param="amount")
     check_step(asked, payment.currency)
-    row = new_refund(tx, by, payment, asked, source="standalone")
-    row.reason, row.note = case_reason(reason), reason
+    row = new_refund(locked.tx, by, payment, asked, source="standalone")
+    row.reason, row.note = find_word(STRIPE_REASONS, reason), reason
     row.details = dict(metadata)
     row.breakdown = [money.Row("standalone", asked, description=reason or "Refund", adjustment=True).to_dict()]
     row.parameters = parameters(row, payment, {**metadata, "refund_id": row.id})
-    row.next_attempt_at = tx.now
-    await add_refund(tx, by, row, payment, None)
+    row.next_attempt_at = locked.tx.now
+    await add_refund(locked, by, row, None)
     return row
 
 
-def case_reason(reason: str | None) -> str | None:
-    """Return Stripe's code where the caller gave exactly one; free words are kept as a note only."""
-    return reason if reason in ("requested_by_customer", "duplicate", "fraudulent") else None
-
-
-async def choose_failed(case: ReturnCase, refund_id: str | None) -> Refund:
+def choose_failed(case: ReturnCase, refund_id: str | None) -> Refund:
     """Return the failed refund that is meant. Raises Problem which_refund, no_failed_refund, …"""
     failed = case.unresolved()
     if refund_id is None:
@@ -234,13 +231,19 @@ async def choose_failed(case: ReturnCase, refund_id: str | None) -> Refund:
 
 
 async def retry(
-    tx: Tx, by: Actor, return_id: str, *, refund_id: str | None, amount: int | None, override_reason: str | None
+    tx: Tx,
+    by: Actor,
+    policy: Policy,
+    return_id: str,
+    *,
+    refund_id: str | None,
+    amount: int | None,
+    override_reason: str | None,
 ) -> tuple[Refund, Payment]:
     """Try a failed refund again: a new row with a new key, which supersedes the failed one. Raises Problem."""
-    case = await lock_case(tx, by, return_id)
-    if not return_machine.edges("retry", case.row.state):
-        return_machine.fire("retry", case.row, case.facts())  # answers the problem
-    failed = await choose_failed(case, refund_id)
+    case = await lock_case(tx, by, policy, return_id)
+    return_machine.check_edge("retry", case.row.state, case.facts())
+    failed = choose_failed(case, refund_id)
     rows = rows_of(failed)
     if amount is not None and amount != failed.amount:
         if amount > failed.amount and not override_reason:
@@ -264,47 +267,51 @@ async def retry_standalone(
     tx: Tx, by: Actor, refund_id: str, *, amount: int | None = None, override_reason: str | None = None
 ) -> tuple[Refund, Payment]:
     """Try a failed refund of no return again, whole or in part; more needs a reason. Raises Problem."""
-    old, payment = await lock_refund(tx, refund_id)
-    if old.superseded_at is not None:
-        raise Problem("refund_superseded", superseded_by=old.superseded_by)
-    if old.status not in (*FINAL, "withdrawn") or old.source == "external":
-        raise Problem("refund_not_failed", refund_status=old.status)
+    locked, old = await lock_refund(tx, refund_id)
+    _check_failed(old)
     if amount is not None and amount > old.amount and not override_reason:
         raise Problem("override_required", amount=amount, failed_amount=old.amount)
     reason = old.reason or old.note
     metadata = {key: value for key, value in old.details.items() if key not in RESERVED_METADATA}
     asked = old.amount if amount is None else amount
-    made = await refund_payment(tx, by, payment, amount=asked, reason=reason, metadata=metadata)
+    made = await refund_payment(locked, by, amount=asked, reason=reason, metadata=metadata)
     made.note = override_reason or made.note
     await supersede(tx, old, made)
-    return made, payment
+    return made, locked.row
 
 
 async def settle_standalone_outside(
-    tx: Tx, by: Actor, refund_id: str, *, method: str, reference: str, note: str | None = None
+    tx: Tx, by: Actor, refund_id: str, *, method: SettlementMethod, reference: str, note: str | None = None
 ) -> tuple[Refund, Payment]:
     """Record that a failed refund of no return was paid by other means. Raises Problem."""
-    old, payment = await lock_refund(tx, refund_id)
-    if old.superseded_at is not None:
-        raise Problem("refund_superseded", superseded_by=old.superseded_by)
-    if old.status not in (*FINAL, "withdrawn") or old.source == "external":
-        raise Problem("refund_not_failed", refund_status=old.status)
-    made = new_refund(tx, by, payment, old.amount, source="standalone", status="settled_outside")
+    locked, old = await lock_refund(tx, refund_id)
+    _check_failed(old)
+    made = new_refund(tx, by, locked.row, old.amount, source="standalone", status="settled_outside")
     made.method, made.reference, made.note = method, reference, note
     made.breakdown, made.details = old.breakdown, old.details
-    await add_refund(tx, by, made, payment, None)
+    await add_refund(locked, by, made, None)
     await supersede(tx, old, made)
-    return made, payment
+    return made, locked.row
 
 
-async def lock_refund(tx: Tx, refund_id: str) -> tuple[Refund, Payment]:
-    """Return a refund and its payment, both locked. Raises Problem not_found."""
-    row = await tx.get(Refund, refund_id)
+def _check_failed(refund: Refund) -> None:
+    """Raise Problem unless the refund of no return has failed and nobody has dealt with it yet."""
+    if refund.superseded_at is not None:
+        raise Problem("refund_superseded", superseded_by=refund.superseded_by)
+    if refund.status not in (*FINAL, "withdrawn") or refund.source == "external":
+        raise Problem("refund_not_failed", refund_status=refund.status)
+
+
+async def lock_refund(tx: Tx, refund_id: str) -> tuple[LockedPayment, Refund]:
+    """Lock a refund's payment; return the lock and the refund. Raises Problem not_found."""
+    try:
+        locked = await lock_payment_of_refund(tx, refund_id)
+    except LookupError:
+        raise Problem("not_found", f"There is no refund {refund_id}.") from None
+    row = locked.refund(refund_id)
     if row is None:
-        raise Problem("not_found", f"There is no refund {refund_id}.")
-    payment = await lock_payment(tx, row.payment_id)
-    refunds = await lock_refunds(tx, payment.id)
-    return next(r for r in refunds if r.id == refund_id), payment
+        raise LookupError(f"{refund_id} is not among its payment's refunds.")
+    return locked, row
 
 
 def withdraw_unsent(row: Refund, tx: Tx, failure: Mapping[str, Any]) -> None:

@@ -12,16 +12,17 @@ from sqlmodel import col, select
 
 from returns_service.commands.refunds import check_metadata, check_step, choose_failed, follow_up, new_refund, supersede
 from returns_service.domain import money, return_machine
-from returns_service.domain.policy import Decision, decide, to_dict
+from returns_service.domain.policy import Decision, Policy, decide, to_dict
 from returns_service.domain.problems import Problem
-from returns_service.return_case.case import ReturnCase, lines_of, lock_case, rows_of
+from returns_service.domain.vocabulary import SettlementMethod
+from returns_service.return_case.case import ReturnCase, rows_of
 from returns_service.return_case.events import Actor, record
-from returns_service.return_case.transition import transition
-from returns_service.return_case.views import rfc3339, show_refund, show_return
+from returns_service.return_case.loader import case_under_lock, lock_case
+from returns_service.return_case.locked_payment import LockedPayment
+from returns_service.return_case.transition import record_return, record_transition, transition
+from returns_service.return_case.views import rfc3339, show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization, ReturnLine
-
-METHODS = ("bank_transfer", "store_credit", "cash", "exchange", "dashboard_refund", "dispute", "waived")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,9 @@ class NewReturn:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-async def create(tx: Tx, by: Actor, payment: Payment, asked: NewReturn) -> ReturnCase:
-    """Open a return on a payment that `tx` has locked. Raises Problem, nothing written."""
+async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewReturn) -> ReturnCase:
+    """Open a return on a locked payment. Raises Problem, nothing written."""
+    tx, payment = locked.tx, locked.row
     check_payment(payment, asked.currency)
     check_metadata(asked.metadata)
     await check_lines(tx, payment, asked.order_id, asked.lines, asked.shipping_amount)
@@ -71,20 +73,15 @@ async def create(tx: Tx, by: Actor, payment: Payment, asked: NewReturn) -> Retur
         created_at=tx.now,
         updated_at=tx.now,
     )
-    tx.add(row)
-    await tx.flush()
-    for position, line in enumerate(asked.lines):
-        tx.add(new_line(tx, row.id, position, line))
-    case = await lock_case(tx, by, row.id)
+    tx.add_all([row, *(new_line(tx, row.id, position, line) for position, line in enumerate(asked.lines))])
+    case = await case_under_lock(locked, by, policy, row.id)
     decision = decision_on(case)
     row.approvals_required = decision.approvals_required
-    event = await record(tx, by, "return.created", row=row, data={})
-    event.data = {"from": None, "to": "requested", "trigger": "create", "object": show_return(case)}
+    await record_return(case, "return.created", {"from": None, "to": "requested", "trigger": "create"})
     # What a guard bars is no reason to refuse the request: it waits for people.
     alone = decision.auto_approve and decision.approvals_required == 1
     if alone and not return_machine.unmet("approve", row.state, case.facts()):
-        policy = Actor("policy", by.request_id, by.policy)
-        case.by = policy
+        case.by = Actor("policy", by.request_id)
         await _record_approval(case, note="Below the policy's limit.", override_reason=None)
         case.by = by
     return case
@@ -159,7 +156,7 @@ def new_line(tx: Tx, return_id: str, position: int, line: NewLine) -> ReturnLine
 def decision_on(case: ReturnCase) -> Decision:
     """Return what the policy in force says about a request."""
     return decide(
-        case.by.policy,
+        case.policy_in_force,
         currency=case.row.currency,
         estimate=case.estimate,
         purchased_at=case.row.purchased_at,
@@ -169,9 +166,11 @@ def decision_on(case: ReturnCase) -> Decision:
     )
 
 
-async def approve(tx: Tx, by: Actor, return_id: str, *, note: str | None, override_reason: str | None) -> ReturnCase:
+async def approve(
+    tx: Tx, by: Actor, policy: Policy, return_id: str, *, note: str | None, override_reason: str | None
+) -> ReturnCase:
     """Give one approval; the last one that the policy asks for approves. Raises Problem."""
-    case = await lock_case(tx, by, return_id)
+    case = await lock_case(tx, by, policy, return_id)
     if case.row.state == "requested" and any(given["by"] == by.actor for given in case.row.approvals):
         raise Problem("second_person_required", required=case.row.approvals_required)
     await _record_approval(case, note=note, override_reason=override_reason)
@@ -186,34 +185,38 @@ async def _record_approval(case: ReturnCase, *, note: str | None, override_reaso
     given = {"by": case.by.actor, "at": rfc3339(case.tx.now), "note": note, "override_reason": override_reason}
     approvals = [*row.approvals, {key: value for key, value in given.items() if value is not None}]
     missing = len(approvals) < decision.approvals_required
+    return_machine.check("approve", row.state, case.facts(approvals_missing=missing))
     row.approvals, row.approvals_required = approvals, decision.approvals_required
     if not missing:
-        row.policy = to_dict(case.by.policy)
+        row.policy = to_dict(case.policy_in_force)
     await transition(case, "approve", why=override_reason or note, approvals_missing=missing)
     await follow_up(case)
 
 
-async def decline(tx: Tx, by: Actor, return_id: str, reason: str) -> ReturnCase:
+async def decline(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) -> ReturnCase:
     """Decline a request. Raises Problem."""
-    case = await lock_case(tx, by, return_id)
+    case = await lock_case(tx, by, policy, return_id)
     await transition(case, "decline", why=reason)
     return case
 
 
-async def cancel(tx: Tx, by: Actor, return_id: str, reason: str, override_reason: str | None = None) -> ReturnCase:
+async def cancel(
+    tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str, override_reason: str | None = None
+) -> ReturnCase:
     """End a return before any money moved. Raises Problem."""
-    case = await lock_case(tx, by, return_id)
-    case.row.follow_up_at = case.row.follow_up_barred = None  # a refund that a guard bars is wanted no more
+    case = await lock_case(tx, by, policy, return_id)
     await transition(case, "cancel", why=override_reason or reason, override=bool(override_reason))
+    case.row.follow_up_at = case.row.follow_up_barred = None  # a refund that a guard bars is wanted no more
     return case
 
 
-async def close(tx: Tx, by: Actor, return_id: str, reason: str) -> ReturnCase:
+async def close(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) -> ReturnCase:
     """Say that the rest is not coming. Raises Problem."""
-    case = await lock_case(tx, by, return_id)
-    before = case.row.closed_at
+    case = await lock_case(tx, by, policy, return_id)
+    before = case.row.state
+    return_machine.fire("close", case.row, case.facts(why=reason, closing=True))
     case.row.closed_at = tx.now
-    await transition(case, "close", why=reason, closing=True, closed=before is not None)
+    await record_transition(case, "close", before, reason)
     await follow_up(case)
     return case
 
@@ -222,45 +225,46 @@ async def close(tx: Tx, by: Actor, return_id: str, reason: str) -> ReturnCase:
 class Outside:
     """Money that reached the customer by other means. `amount` in minor units, None: all of it."""
 
-    method: str
+    method: SettlementMethod
     reference: str
     refund: str | None = None
     amount: int | None = None
     note: str | None = None
 
 
-async def settle_outside(tx: Tx, by: Actor, return_id: str, asked: Outside) -> ReturnCase:
+async def settle_outside(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Outside) -> ReturnCase:
     """Record that what is due, or a failed refund's amount, was paid by other means. Raises Problem."""
-    case = await lock_case(tx, by, return_id)
+    case = await lock_case(tx, by, policy, return_id)
     failed: Refund | None = None
     if case.row.state == "failed" or asked.refund:
-        failed = await choose_failed(case, asked.refund)
+        failed = choose_failed(case, asked.refund)
     rows = rows_of(failed) if failed else case.unpaid()
     limit = failed.amount if failed else case.due
     amount = limit if asked.amount is None else asked.amount
-    if 0 < amount < limit:
+    check_step(amount, case.row.currency)
+    facts = {"amount": amount, "settleable": limit}
+    return_machine.check("settle_outside", case.row.state, case.facts(**facts))
+    if amount < limit:
         why = asked.note or f"Settled outside: {asked.method}"
         rows = money.adjust_to(rows, amount, why) if failed else money.take(rows, amount)
-    settled = new_refund(tx, by, case.payment, max(1, amount), source="return", status="settled_outside")
+    settled = new_refund(tx, by, case.payment, amount, source="return", status="settled_outside")
     settled.return_id, settled.method, settled.reference = case.row.id, asked.method, asked.reference
     settled.note, settled.breakdown = asked.note, [row.to_dict() for row in rows]
-    check_step(amount, case.row.currency)
-    case.payment_refunds.append(settled)
-    if failed:
-        failed.superseded_at = tx.now
-    await transition(case, "settle_outside", why=asked.note or asked.method, amount=amount, settleable=limit)
-    tx.add(settled)
-    shown = {"object": show_refund(settled, case.payment)}
-    await record(tx, by, "refund.created", row=case.row, refund=settled, payment=case.payment, data=shown)
+    case.lock.add(settled)
     if failed:
         await supersede(tx, failed, settled)
+    await transition(case, "settle_outside", why=asked.note or asked.method, **facts)
+    shown = {"object": show_refund(settled, case.payment)}
+    await record(tx, by, "refund.created", row=case.row, refund=settled, payment=case.payment, data=shown)
     await follow_up(case)
     return case
 
 
-async def update(tx: Tx, by: Actor, return_id: str, changes: Mapping[str, Any], if_version: int | None) -> ReturnCase:
+async def update(
+    tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Mapping[str, Any], if_version: int | None
+) -> ReturnCase:
     """Correct a return: metadata and note always; lines, reason, e-mail, shipping while requested. Raises Problem."""
-    case = await lock_case(tx, by, return_id)
+    case = await lock_case(tx, by, policy, return_id)
     row = case.row
     if if_version is not None and if_version != row.version:
         raise Problem("version_mismatch", version=row.version)
@@ -275,25 +279,29 @@ async def update(tx: Tx, by: Actor, return_id: str, changes: Mapping[str, Any], 
         )
     if "metadata" in changes:
         check_metadata(changes["metadata"])
+    shipping_amount = changes.get("shipping_amount", row.shipping_amount)
+    lines: Sequence[NewLine] = changes.get("lines") or [as_requested_line(line) for line in case.lines]
+    if "lines" in changes or "shipping_amount" in changes:
+        await check_lines(tx, case.payment, row.order_id, lines, shipping_amount, besides=row.id)
+    if "metadata" in changes:
         row.details = dict(changes["metadata"])
     for name in ("internal_note", "reason", "customer_email", "shipping_amount"):
         if name in changes:
             setattr(row, name, changes[name])
+    if "lines" in changes:
+        await _replace_lines(case, lines)
     if "lines" in changes or "shipping_amount" in changes:
-        kept = [as_requested_line(line) for line in case.lines]
-        asked: Sequence[NewLine] = changes.get("lines", kept)
-        await check_lines(tx, case.payment, row.order_id, asked, row.shipping_amount, besides=row.id)
-        for old in case.lines:
-            await tx.delete(old)
-        await tx.flush()
-        for position, line in enumerate(asked):
-            tx.add(new_line(tx, row.id, position, line))
-        await tx.flush()
-        case.lines = await lines_of(tx, row.id)
         row.approvals_required = decision_on(case).approvals_required
-    event = await record(tx, by, "return.updated", row=row, data={})
-    event.data = {"changed": sorted(changes), "object": show_return(case)}
+    await record_return(case, "return.updated", {"changed": sorted(changes)})
     return case
+
+
+async def _replace_lines(case: ReturnCase, lines: Sequence[NewLine]) -> None:
+    for old in case.lines:
+        await case.tx.delete(old)
+    await case.tx.flush()
+    case.lines = [new_line(case.tx, case.row.id, position, line) for position, line in enumerate(lines)]
+    case.tx.add_all(case.lines)
 
 
 def as_requested_line(line: ReturnLine) -> NewLine:

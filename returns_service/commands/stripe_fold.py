@@ -11,25 +11,31 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from sqlmodel import col, or_, select
+from sqlmodel import col, select
 
 from returns_service.commands.refunds import follow_up, new_refund
 from returns_service.domain import money, return_machine
-from returns_service.domain.policy import to_dict
-from returns_service.domain.refund_status import FINAL, OPEN, RANK, WAITING, join
+from returns_service.domain.policy import Policy, to_dict
+from returns_service.domain.refund_attempt import WaitingCode
+from returns_service.domain.refund_status import FINAL, OPEN, STRIPE_STATUSES, WAITING, RefundStatus, join
+from returns_service.domain.return_machine import Trigger
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, PaymentSnapshot, RefundSnapshot
-from returns_service.return_case.case import case_under_lock
+from returns_service.domain.vocabulary import find_word
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
+from returns_service.return_case.loader import case_under_lock
+from returns_service.return_case.locked_payment import LockedPayment, lock_payment_at_stripe
 from returns_service.return_case.transition import record_transition
 from returns_service.return_case.views import rfc3339, show_payment, show_refund
-from returns_service.store.database import Tx, insert_ignore, lock_payment, lock_refunds
-from returns_service.store.tables import Payment, Refund, ReturnAuthorization, ReturnLine
+from returns_service.return_case.waiting import set_waiting
+from returns_service.store.database import Tx, insert_ignore
+from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
 REFUND_ID = re.compile(r"rfd_[0-7][0-9a-hjkmnp-tv-z]{25}\Z")
 SLOWEST_LOOK_SECONDS = 86_400  # `pending` may last weeks: from a minute, doubling, to once a day
 NO_OBSERVATIONS = -1  # for a count of news: what was read, or answered, began nobody knows how long ago
 SECOND_LOOK_SECONDS = 60  # news that came between our first read of a payment and its row was for nobody
-BALANCE_TOO_LOW = "The Stripe balance is too low: it is sent once there is enough."
+STRIPE = Actor("stripe")
 # What a person reads first; Stripe's own word travels beside it. https://docs.stripe.com/refunds#failed-refunds
 FAILURES = {
     "lost_or_stolen_card": (
@@ -54,25 +60,23 @@ FAILURES = {
 }
 
 
-async def find_payment_id(tx: Tx, *, payment_intent: str | None, charge: str | None) -> str | None:
-    """Return our id of a payment by Stripe's ids; a charge that has a PaymentIntent is that PaymentIntent's row."""
-    named = [col(Payment.payment_intent) == payment_intent] if payment_intent else []
-    named += [col(Payment.charge) == charge] if charge else []
-    if not named:
-        return None
-    return (await tx.exec(select(Payment.id).where(or_(*named)).order_by(col(Payment.id)))).first()
+async def adopt_payment(tx: Tx, by: Actor, policy: Policy, seen: PaymentSnapshot) -> LockedPayment:
+    """Lock the payment's row, made at first sight, and fold all that was just read of it."""
+    names = {"payment_intent": seen.payment_intent, "charge": seen.charge}
+    locked = await lock_payment_at_stripe(tx, **names)
+    observations = NO_OBSERVATIONS
+    if locked is None:
+        await insert_ignore(tx, Payment, _new_payment(tx, seen).model_dump(by_alias=True))
+        locked = await lock_payment_at_stripe(tx, **names)
+        observations = 0
+    if locked is None:
+        raise LookupError(f"The payment {seen.payment_intent or seen.charge} was neither found nor made.")
+    await apply_payment(locked, by, policy, seen, observations_at_start=observations)
+    return locked
 
 
-async def adopt_payment(tx: Tx, by: Actor, seen: PaymentSnapshot) -> Payment:
-    """Return the payment's row, locked, with all that was just read of it; made at first sight."""
-    known = await find_payment_id(tx, payment_intent=seen.payment_intent, charge=seen.charge)
-    payment = await lock_payment(tx, known or await _insert_payment(tx, seen))
-    await apply_payment(tx, by, payment, seen, observations_at_start=NO_OBSERVATIONS if known else 0)
-    return payment
-
-
-async def _insert_payment(tx: Tx, seen: PaymentSnapshot) -> str:
-    row = Payment(
+def _new_payment(tx: Tx, seen: PaymentSnapshot) -> Payment:
+    return Payment(
         id=tx.new_id("pay"),
         payment_intent=seen.payment_intent,
         charge=seen.charge,
@@ -83,53 +87,55 @@ async def _insert_payment(tx: Tx, seen: PaymentSnapshot) -> str:
         read_at=tx.now + timedelta(seconds=SECOND_LOOK_SECONDS),
         created_at=tx.now,
     )
-    await insert_ignore(tx, Payment, row.model_dump())
-    found = await find_payment_id(tx, payment_intent=seen.payment_intent, charge=seen.charge)
-    return found or row.id
 
 
 async def apply_payment(
-    tx: Tx, by: Actor, payment: Payment, seen: PaymentSnapshot, *, observations_at_start: int
+    locked: LockedPayment, by: Actor, policy: Policy, seen: PaymentSnapshot, *, observations_at_start: int
 ) -> None:
-    """Fold a payment that was read with all its refunds. `since_news`: its count of news when the read began."""
+    """Fold a payment that was read with all its refunds.
+
+    `observations_at_start`: how often Stripe had told of the payment when the read began.
+    """
+    tx, payment = locked.tx, locked.row
     before = payment.captured, payment.status, payment.disputed
     payment.charge = payment.charge or seen.charge
     payment.method = seen.method or payment.method
     payment.connect, payment.amount_refunded = seen.connect, seen.amount_refunded
     payment.captured, payment.status = seen.captured, seen.status
     if observations_at_start == payment.observations:
-        payment.observations += 1  # for another read that is under way: it is the older one
+        payment.observations += 1  # for another read that is under way: that one is the older
         payment.disputed = seen.disputed
         if seen.dispute is not None:
             payment.dispute = dispute_record(seen.dispute)
-            await withdraw_lost(tx, by, payment)
+            await withdraw_lost(locked, by, policy)
     elif payment.disputed != seen.disputed:
         # A dispute's webhook, or another read, came meanwhile. One of the two is older, and nobody can say which: until
         # it is read again, the careful one counts.
         payment.disputed, payment.read_at = True, tx.now
         tx.wake_workers()
     for refund in sorted(seen.refunds, key=lambda r: (r.created, r.id)):
-        await apply_refund(tx, by, payment, refund)
+        await apply_refund(locked, by, policy, refund)
     if before != (payment.captured, payment.status, payment.disputed):
-        await _record_payment_update(tx, by, payment)
+        await _record_payment_update(locked, by, policy)
 
 
-async def apply_charge(tx: Tx, by: Actor, payment: Payment, seen: ChargeSnapshot) -> None:
-    """Fold a charge told without its refunds: where its sum isn't ours, its refunds are to be listed."""
+async def apply_charge(locked: LockedPayment, by: Actor, seen: ChargeSnapshot) -> None:
+    """Fold a charge told without its refunds: where its sum isn't ours, a worker lists its refunds."""
+    tx, payment = locked.tx, locked.row
     payment.charge = payment.charge or seen.id
-    payment.captured, payment.amount_refunded = seen.captured, seen.amount_refunded
-    refunds = await lock_refunds(tx, payment.id)
-    ours = sum(r.amount for r in refunds if r.stripe_refund and r.status in (*OPEN, "succeeded"))
+    payment.captured = seen.captured
+    ours = sum(r.amount for r in locked.refunds if r.stripe_refund and r.status in (*OPEN, "succeeded"))
     if ours != seen.amount_refunded:
-        payment.read_at = tx.now
+        payment.amount_refunded, payment.read_at = seen.amount_refunded, tx.now
         tx.wake_workers()
 
 
-async def apply_dispute(tx: Tx, by: Actor, payment: Payment, seen: DisputeSnapshot) -> None:
+async def apply_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: DisputeSnapshot) -> None:
     """Fold a dispute: a formal one holds what is queued; won, all goes on; lost, the desk decides.
 
-    A payment may have several, and which of them decides only all together say: then they are listed.
+    A payment may have several, and only all together decide: then a worker lists them.
     """
+    tx, payment = locked.tx, locked.row
     known = payment.dispute or {}
     another = known.get("id", seen.id) != seen.id
     if not another and known.get("status") in ("won", "lost", "warning_closed"):
@@ -142,9 +148,9 @@ async def apply_dispute(tx: Tx, by: Actor, payment: Payment, seen: DisputeSnapsh
         return
     payment.dispute = dispute_record(seen)
     was, payment.disputed = payment.disputed, seen.bars_refunds
-    await withdraw_lost(tx, by, payment)
+    await withdraw_lost(locked, by, policy)
     if was != payment.disputed:
-        await _record_payment_update(tx, by, payment)
+        await _record_payment_update(locked, by, policy)
 
 
 def dispute_record(dispute: DisputeSnapshot) -> dict[str, Any]:
@@ -153,73 +159,96 @@ def dispute_record(dispute: DisputeSnapshot) -> dict[str, Any]:
     return {"id": dispute.id, "status": dispute.status, "amount": dispute.amount, "answer_by": answer_by}
 
 
-async def withdraw_lost(tx: Tx, by: Actor, payment: Payment) -> None:
-    """End what is queued on a payment whose dispute is lost: it would be held for ever. What was sent is waited for."""
-    if (payment.dispute or {}).get("status") != "lost":
+async def withdraw_lost(locked: LockedPayment, by: Actor, policy: Policy) -> None:
+    """Withdraw what is queued on a payment whose dispute is lost: the dispute would hold it for ever.
+
+    A refund that was sent is waited for.
+    """
+    if (locked.row.dispute or {}).get("status") != "lost":
         return
     failure = {
         "code": "dispute_lost",
         "message": "The dispute is lost: the bank has given the customer the money back.",
         "advice": "Settle it outside as `dispute`.",
     }
-    for refund in await lock_refunds(tx, payment.id):
+    for refund in locked.refunds:
         if refund.status == "queued":
             before, refund.status = refund.status, "withdrawn"
-            refund.failure, refund.next_attempt_at, refund.updated_at = failure, None, tx.now
-            await propagate_status(tx, by, payment, refund, before)
+            refund.failure, refund.next_attempt_at, refund.updated_at = failure, None, locked.tx.now
+            await propagate_status(locked, by, policy, refund, before)
 
 
-async def _record_payment_update(tx: Tx, by: Actor, payment: Payment) -> None:
-    refunds = await lock_refunds(tx, payment.id)
-    await record(tx, by, "payment.updated", payment=payment, data={"object": show_payment(payment, refunds)})
-    await retry_barred_follow_ups(tx, by, payment)
-    tx.wake_workers()
+async def _record_payment_update(locked: LockedPayment, by: Actor, policy: Policy) -> None:
+    shown = show_payment(locked.row, locked.refunds)
+    await record(locked.tx, by, "payment.updated", payment=locked.row, data={"object": shown})
+    await retry_barred_follow_ups(locked, by, policy)
+    locked.tx.wake_workers()
 
 
-async def retry_barred_follow_ups(tx: Tx, by: Actor, payment: Payment) -> None:
+async def retry_barred_follow_ups(locked: LockedPayment, by: Actor, policy: Policy) -> None:
     """Let every return of the payment whose refund a guard barred try again: more may be refundable now."""
     barred = select(ReturnAuthorization.id).where(
-        col(ReturnAuthorization.payment_id) == payment.id, col(ReturnAuthorization.follow_up_at).is_not(None)
+        col(ReturnAuthorization.payment_id) == locked.row.id, col(ReturnAuthorization.follow_up_at).is_not(None)
     )
-    for return_id in (await tx.exec(barred.order_by(col(ReturnAuthorization.id)))).all():
-        await follow_up(await case_under_lock(tx, by, payment, return_id))
+    await locked.tx.flush()
+    for return_id in (await locked.tx.exec(barred.order_by(col(ReturnAuthorization.id)))).all():
+        await follow_up(await case_under_lock(locked, by, policy, return_id))
 
 
 async def apply_refund(
-    tx: Tx,
+    locked: LockedPayment,
     by: Actor,
-    payment: Payment,
+    policy: Policy,
     seen: RefundSnapshot,
     *,
     observations_at_start: int | None = None,
     of: str | None = None,
 ) -> Refund:
-    """Fold a refund that Stripe holds into its row; one that has none gets one.
+    """Fold a refund that Stripe holds into its row, made where there is none; return the row.
 
-    `since_news`: the row's (`of`) count of news when a read of it began; without, the news is a hint that can only
-    raise the rank or ask for a fresh read.
+    `observations_at_start`: how often Stripe had told of the row (`of`) when a read of it began. Without it the news is
+    a hint that can only raise the rank or ask for a fresh read.
     """
-    refunds = await lock_refunds(tx, payment.id)
-    row = find_owner(refunds, seen)
+    row = find_owner(locked.refunds, seen)
     before = row.status if row else None
     if row is None:
-        row = await _add_row(tx, by, payment, seen)
+        row = await _add_row(locked, by, policy, seen)
+    elif of is None and _says_nothing_new(row, seen):
+        return row
     fresh = row.id == of and observations_at_start == row.observations
     joined = join(row.status, seen.status, first_sight=row.stripe_refund is None, fresh=fresh)
     if row.stripe_refund is None:
         row.first_attempt_at = row.first_attempt_at or seen.created
         row.failures_in_a_row, row.lookups_only = 0, False
     row.stripe_refund, row.stripe_created_at, row.status = seen.id, seen.created, joined.status
-    row.observations += 1  # a read, too: another that is under way began before this one ended
+    row.observations += 1  # of a read, too: another read that is under way began before this one ended
     row.arrival = describe_arrival(seen) or row.arrival
     if joined.status == seen.status:
-        row.waits_for = describe_wait(seen)
+        set_waiting(row, waiting_code_of(seen))
         row.failure = describe_failure(seen) if joined.status in FINAL else None
-    _schedule(tx, row, before, look_again=joined.look_again, fresh=fresh)
+    _schedule(locked.tx, row, before, look_again=joined.look_again, fresh=fresh)
     if before != row.status:
-        row.updated_at = tx.now
-        await propagate_status(tx, by, payment, row, before)
+        row.updated_at = locked.tx.now
+        await propagate_status(locked, by, policy, row, before)
     return row
+
+
+def _says_nothing_new(row: Refund, seen: RefundSnapshot) -> bool:
+    """Return whether folding this would change nothing: most webhooks only repeat what our own call was answered.
+
+    Only of a row that has succeeded or ended. One that is still open counts every word of Stripe's, so that a read
+    begun before it is known to be older.
+    """
+    settled = row.status == seen.status and row.status in (*FINAL, "succeeded")
+    return (
+        settled
+        and row.stripe_refund == seen.id
+        and row.stripe_created_at == seen.created
+        and not row.next_is_read
+        and row.next_attempt_at is None
+        and (describe_arrival(seen) or row.arrival) == row.arrival
+        and row.failure == (describe_failure(seen) if seen.status in FINAL else None)
+    )
 
 
 def find_owner(refunds: list[Refund], seen: RefundSnapshot) -> Refund | None:
@@ -233,43 +262,46 @@ def find_owner(refunds: list[Refund], seen: RefundSnapshot) -> Refund | None:
     return named if named.amount == seen.amount and named.source != "external" else None
 
 
-async def _add_row(tx: Tx, by: Actor, payment: Payment, seen: RefundSnapshot) -> Refund:
+async def _add_row(locked: LockedPayment, by: Actor, policy: Policy, seen: RefundSnapshot) -> Refund:
     """Make a row for a refund we didn't know of: adopted as ours after a restore, else external or a duplicate."""
+    tx, payment = locked.tx, locked.row
     named = seen.metadata.get("refund_id", "")
-    # Among the payment's own first: one that was just given its row is in no table yet.
-    known = next((r for r in await lock_refunds(tx, payment.id) if r.id == named), None)
+    known = locked.refund(named)
     if known is None and REFUND_ID.match(named):
         known = await tx.get(Refund, named)
-    status = seen.status if RANK.get(seen.status, 0) >= RANK["pending"] else "pending"
-    row = new_refund(tx, Actor("stripe"), payment, seen.amount, source="external", status=status)
+    status = find_word(STRIPE_STATUSES, seen.status) or "pending"
+    row = new_refund(tx, STRIPE, payment, seen.amount, source="external", status=status)
     row.reason, row.details = seen.reason, dict(seen.metadata)
     row.breakdown = [money.Row("unallocated", seen.amount, description="Refunded outside this service").to_dict()]
     row.created_at = seen.created
+    case = None
     if known is not None:
         row.duplicate_of = known.id
     elif REFUND_ID.match(named):
         row.id, row.source = named, "standalone"
-        await _attach_to_return(tx, payment, row, seen)
-    tx.add(row)
-    (await lock_refunds(tx, payment.id)).append(row)
-    of = await tx.get(ReturnAuthorization, row.return_id) if row.return_id else None
+        case = await _attach_to_return(locked, by, policy, row, seen)
+    locked.add(row)
+    of = case.row if case else None
     shown = {"object": show_refund(row, payment), "found_at": "stripe"}
     await record(tx, by, "refund.created", row=of, refund=row, payment=payment, data=shown)
     if row.duplicate_of:
-        await record(
-            tx, by, "payment.overpaid", refund=row, payment=payment, data={**shown, "duplicate_of": row.duplicate_of}
-        )
+        overpaid = {**shown, "duplicate_of": row.duplicate_of}
+        await record(tx, by, "payment.overpaid", refund=row, payment=payment, data=overpaid)
     return row
 
 
-async def _attach_to_return(tx: Tx, payment: Payment, row: Refund, seen: RefundSnapshot) -> None:
-    found = await tx.get(ReturnAuthorization, seen.metadata.get("return_id", ""))
-    if found is None or found.payment_id != payment.id:
-        return
-    lines = (await tx.exec(select(ReturnLine).where(col(ReturnLine.return_id) == found.id))).all()
-    named = {line.position: (line.id, line.title or line.sku) for line in lines}
-    rows = money.decode_breakdown(seen.metadata.get("lines"), named, seen.amount)
+async def _attach_to_return(
+    locked: LockedPayment, by: Actor, policy: Policy, row: Refund, seen: RefundSnapshot
+) -> ReturnCase | None:
+    """Give an adopted refund back to its return, with the units that its metadata says it paid."""
+    found = await locked.tx.get(ReturnAuthorization, seen.metadata.get("return_id", ""))
+    if found is None or found.payment_id != locked.row.id:
+        return None
+    case = await case_under_lock(locked, by, policy, found.id)
+    lines = {line.position: (line.id, line.title or line.sku) for line in case.lines}
+    rows = money.decode_breakdown(seen.metadata.get("lines"), lines, seen.amount)
     row.return_id, row.source, row.breakdown = found.id, "return", [r.to_dict() for r in rows]
+    return case
 
 
 def describe_arrival(seen: RefundSnapshot) -> dict[str, Any] | None:
@@ -280,14 +312,14 @@ def describe_arrival(seen: RefundSnapshot) -> dict[str, Any] | None:
     return {"reference": seen.arrival_reference, "kind": seen.arrival_kind, "expected": days}
 
 
-def describe_wait(seen: RefundSnapshot) -> str | None:
-    """Return what an open refund waits for, in plain words."""
+def waiting_code_of(seen: RefundSnapshot) -> WaitingCode | None:
+    """Return what a refund that is open at Stripe waits for."""
     if seen.status == "requires_action":
-        return "The customer has to act: Stripe has e-mailed them for their bank details."
-    if seen.status == "pending":
-        reasons = {"insufficient_funds": BALANCE_TOO_LOW, "charge_pending": "The payment itself is not settled yet."}
-        return reasons.get(seen.pending_reason or "", "The bank is processing it.")
-    return None
+        return "customer_action"
+    if seen.status != "pending":
+        return None
+    reasons: dict[str, WaitingCode] = {"insufficient_funds": "balance_too_low", "charge_pending": "payment_unsettled"}
+    return reasons.get(seen.pending_reason or "", "bank_processing")
 
 
 def describe_failure(seen: RefundSnapshot) -> dict[str, Any]:
@@ -304,7 +336,7 @@ def describe_failure(seen: RefundSnapshot) -> dict[str, Any]:
     }
 
 
-def _schedule(tx: Tx, row: Refund, before: str | None, *, look_again: bool, fresh: bool) -> None:
+def _schedule(tx: Tx, row: Refund, before: RefundStatus | None, *, look_again: bool, fresh: bool) -> None:
     if look_again:
         row.next_attempt_at, row.next_is_read = tx.now, True
         tx.wake_workers()
@@ -320,31 +352,38 @@ def _schedule(tx: Tx, row: Refund, before: str | None, *, look_again: bool, fres
         row.next_attempt_at, row.next_is_read = None, False
 
 
-async def propagate_status(tx: Tx, by: Actor, payment: Payment, refund: Refund, before: str | None) -> None:
+async def propagate_status(
+    locked: LockedPayment, by: Actor, policy: Policy, refund: Refund, before: RefundStatus | None
+) -> None:
     """Record a refund's new status, and let its return follow."""
+    tx, payment = locked.tx, locked.row
     shown = {"from": before, "to": refund.status, "object": show_refund(refund, payment)}
     if refund.return_id is None and before is None:
         pass  # its first event, `refund.created`, said it all
     elif refund.return_id is None:
         await record(tx, by, "refund.status_changed", refund=refund, payment=payment, data=shown)
     else:
-        case = await case_under_lock(tx, by, payment, refund.return_id)
+        case = await case_under_lock(locked, by, policy, refund.return_id)
         await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=payment, data=shown)
-        state = case.row.state
-        trigger = trigger_for(before, refund.status)
-        if trigger and not return_machine.edges(trigger, state):
-            trigger = "adopt"
-        if trigger and return_machine.edges(trigger, state):
-            return_machine.fire(trigger, case.row, case.facts())
-            if state == "requested":  # its approval is lost, and the policy with it: the one in force now is kept
-                case.row.policy = to_dict(case.policy)
-            await record_transition(case, trigger, state, (refund.failure or {}).get("message"))
-        await follow_up(case)
+        await _let_return_follow(case, refund, before)
     if refund.status in (*FINAL, "withdrawn"):
-        await retry_barred_follow_ups(tx, by, payment)
+        await retry_barred_follow_ups(locked, by, policy)
 
 
-def trigger_for(before: str | None, after: str) -> str | None:
+async def _let_return_follow(case: ReturnCase, refund: Refund, before: RefundStatus | None) -> None:
+    state = case.row.state
+    trigger = trigger_for(before, refund.status)
+    if trigger and not return_machine.edges(trigger, state):
+        trigger = "adopt"
+    if trigger and return_machine.edges(trigger, state):
+        return_machine.fire(trigger, case.row, case.facts())
+        if state == "requested":  # its approval is lost, and the policy with it: the one in force now is kept
+            case.row.policy = to_dict(case.policy)
+        await record_transition(case, trigger, state, (refund.failure or {}).get("message"))
+    await follow_up(case)
+
+
+def trigger_for(before: RefundStatus | None, after: RefundStatus) -> Trigger | None:
     """Return the return's trigger for a refund's change; None where the return doesn't care."""
     if after == "succeeded":
         return "settle" if before in OPEN else "adopt"

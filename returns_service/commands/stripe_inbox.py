@@ -6,67 +6,94 @@ and an event that nobody can read yet blocks no other.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Literal
 
 import structlog
+from msgspec import Struct
+from sqlalchemy import update
+from sqlmodel import col
 
-from returns_service.commands.stripe_fold import apply_charge, apply_dispute, apply_refund, find_payment_id
+from returns_service.commands.stripe_fold import apply_charge, apply_dispute, apply_refund
+from returns_service.domain.policy import Policy
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, StripeEventData
+from returns_service.domain.vocabulary import FoldOutcome
 from returns_service.return_case.events import Actor
-from returns_service.store.database import Tx, insert_ignore, is_unavailable, lock_payment, may_pass
+from returns_service.return_case.locked_payment import lock_payment_at_stripe
+from returns_service.store.database import Tx, insert_ignore, is_unavailable, may_pass
 from returns_service.store.tables import StripeEvent
 
 # A fold that raised is tried again after a minute, then ever more slowly, at least every six hours.
 FIRST_REFOLD_SECONDS, SLOWEST_REFOLD_SECONDS = 60, 21_600
 ON_THE_DESK_AFTER = 5
+InboxOutcome = Literal[FoldOutcome, "known"]  # `known`: stored before
 log = structlog.get_logger("returns.inbox")
 
 
-async def receive(tx: Tx, by: Actor, news: StripeEventData, *, livemode: bool) -> str:
+class StripeEventReceiptView(Struct):
+    """What became of the event."""
+
+    received: bool
+    outcome: InboxOutcome
+
+
+async def receive(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, livemode: bool) -> InboxOutcome:
     """Store and fold one verified event; return its outcome. Safe to be told twice."""
-    row = StripeEvent(id=news.id, type=news.type, payload=news.raw, received_at=tx.now)
+    row = StripeEvent(id=event.id, type=event.type, payload=event.raw, received_at=tx.now)
     if not await insert_ignore(tx, StripeEvent, row.model_dump()):
         return "known"
-    return await process(tx, by, await tx.get_one(StripeEvent, news.id), news, livemode=livemode)
+    folded = await process(tx, by, policy, event, attempts=1, livemode=livemode)
+    await tx.execute(update(StripeEvent).where(col(StripeEvent.id) == event.id).values(**asdict(folded)))
+    return folded.outcome
 
 
-async def process(tx: Tx, by: Actor, row: StripeEvent, news: StripeEventData, *, livemode: bool) -> str:
-    """Fold a stored event; what the fold raises is kept on the row."""
-    row.attempts += 1
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What became of a stored event: the columns of its row."""
+
+    outcome: FoldOutcome
+    attempts: int
+    processed_at: datetime | None = None
+    error: str | None = None
+    next_attempt_at: datetime | None = None
+
+
+async def process(
+    tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, attempts: int, livemode: bool
+) -> Folded:
+    """Fold a stored event, for the `attempts`-th time; an exception of the fold is returned, not raised."""
     try:
         async with tx.begin_nested():
-            outcome = await fold(tx, by, news, livemode=livemode)
+            outcome = await fold(tx, by, policy, event, livemode=livemode)
             await tx.flush()
-    except Exception as error:  # whatever it is, the event must stay; a lost database is not the event's fault
+    except Exception as error:  # the event must stay whatever the fold raises; a lost database is not its fault
         if is_unavailable(error) or may_pass(error):
             raise
-        tx.info.clear()  # what was read and locked went with the savepoint
-        log.exception("stripe_event.fold_failed", stripe_event=news.id, type=news.type)
-        row.outcome, row.error = "failed", f"{type(error).__name__}: {error}"[:1000]
-        wait = min(SLOWEST_REFOLD_SECONDS, FIRST_REFOLD_SECONDS * 2 ** min(row.attempts - 1, 16))
-        row.next_attempt_at = tx.now + timedelta(seconds=wait)
-        return "failed"
-    row.outcome, row.error, row.next_attempt_at, row.processed_at = outcome, None, None, tx.now
-    return outcome
+        log.exception("stripe_event.fold_failed", stripe_event=event.id, type=event.type)
+        wait = min(SLOWEST_REFOLD_SECONDS, FIRST_REFOLD_SECONDS * 2 ** min(attempts - 1, 16))
+        why = f"{type(error).__name__}: {error}"[:1000]
+        return Folded("failed", attempts, error=why, next_attempt_at=tx.now + timedelta(seconds=wait))
+    return Folded(outcome, attempts, processed_at=tx.now)
 
 
-async def fold(tx: Tx, by: Actor, news: StripeEventData, *, livemode: bool) -> str:
+async def fold(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, livemode: bool) -> FoldOutcome:
     """Join what the event says with our rows; return what became of it."""
-    if news.livemode != livemode:
+    if event.livemode != livemode:
         return "other_mode"
-    if news.unreadable is not None:
-        raise ValueError(news.unreadable)
-    if news.object is None:
+    if event.unreadable is not None:
+        raise ValueError(event.unreadable)
+    told = event.object
+    if told is None:
         return "ignored"
-    charge = news.object.id if isinstance(news.object, ChargeSnapshot) else news.object.charge
-    payment_id = await find_payment_id(tx, payment_intent=news.object.payment_intent, charge=charge)
-    if payment_id is None:
+    charge = told.id if isinstance(told, ChargeSnapshot) else told.charge
+    locked = await lock_payment_at_stripe(tx, payment_intent=told.payment_intent, charge=charge)
+    if locked is None:
         return "unknown_payment"
-    payment = await lock_payment(tx, payment_id)
-    if isinstance(news.object, ChargeSnapshot):
-        await apply_charge(tx, by, payment, news.object)
-    elif isinstance(news.object, DisputeSnapshot):
-        await apply_dispute(tx, by, payment, news.object)
+    if isinstance(told, ChargeSnapshot):
+        await apply_charge(locked, by, told)
+    elif isinstance(told, DisputeSnapshot):
+        await apply_dispute(locked, by, policy, told)
     else:
-        await apply_refund(tx, by, payment, news.object)
+        await apply_refund(locked, by, policy, told)
     return "folded"

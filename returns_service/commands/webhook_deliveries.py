@@ -7,27 +7,26 @@ event is missed, whoever dies when; a request that makes an event pays nothing f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
+from msgspec import Meta, Struct
 from sqlalchemy import and_, exists, update
 from sqlalchemy import select as columns
 from sqlmodel import col, select
 
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import DeliveryStatus, DisabledBy
 from returns_service.domain.webhook_signature import GIVE_UP_AFTER, HTTP_GONE, Attempt, delay_after
 from returns_service.return_case.event_feed import last_position
-from returns_service.return_case.events import EVENT_TYPES, PING
-from returns_service.return_case.views import Answer, rfc3339
+from returns_service.return_case.views.fields import EndpointId, EventId, Time, id_of, rfc3339
+from returns_service.return_case.waiting import describe_disabled
 from returns_service.store.database import Tx, insert_ignore_all, select_for_update
 from returns_service.store.delivery_claims import DeliveryClaim
 from returns_service.store.tables import Delivery, Event, WebhookEndpoint
 
-ALL = "*"
-SUBSCRIBABLE = (ALL, *EVENT_TYPES)
-STATUSES = ("pending", "delivered", "dead")
 AT_ONCE = 200  # events of one look: few enough that nobody waits for the transaction
 MOST_ATTEMPTS_KEPT = 50  # three days of failing are 18; people may ask for more
-BY_A_PERSON = "Disabled by "  # how the reason begins then
 BY_HAND = "It was asked for by hand, and the endpoint is disabled."
 
 
@@ -49,7 +48,7 @@ async def fan_out(tx: Tx) -> list[str]:
         rows = []
         for event_id, kind, position, *names in (await tx.execute(events)).all():
             endpoint.position = position
-            if kind in endpoint.events or (ALL in endpoint.events and kind != PING):
+            if kind in endpoint.events or ("*" in endpoint.events and kind != "ping"):
                 stream = next((name for name in names if name is not None), event_id)
                 rows.append(_row(tx, endpoint, event_id, stream, position))
         await insert_ignore_all(tx, Delivery, rows)
@@ -101,7 +100,7 @@ async def record_delivery(tx: Tx, claim: DeliveryClaim, attempt: Attempt) -> str
 async def _failed(tx: Tx, endpoint: WebhookEndpoint, row: Delivery, attempt: Attempt) -> str | None:
     since = row.failing_since or tx.now
     if attempt.status == HTTP_GONE and endpoint.status == "enabled":
-        return await disable(tx, endpoint, "It answered 410 Gone: it wants no more events.")
+        return await disable(tx, endpoint, "http_gone")
     if endpoint.status == "disabled":
         _give_up(tx, row, f"{attempt.error} {BY_HAND}")
         return None
@@ -111,7 +110,7 @@ async def _failed(tx: Tx, endpoint: WebhookEndpoint, row: Delivery, attempt: Att
         return None
     days = GIVE_UP_AFTER.days
     if not await _arrived_since(tx, row):
-        return await disable(tx, endpoint, f"Nothing arrived for {days} days. The last call: {attempt.error}")
+        return await disable(tx, endpoint, "nothing_arrived", attempt.error)
     _give_up(tx, row, f"It failed for {days} days while others arrived. The last call: {attempt.error}")
     await _next_of_stream(tx, row)
     return None
@@ -153,10 +152,12 @@ async def _later_of_stream(tx: Tx, row: Delivery) -> None:
     await tx.execute(sooner.values(next_attempt_at=row.next_attempt_at).execution_options(synchronize_session=False))
 
 
-async def disable(tx: Tx, endpoint: WebhookEndpoint, reason: str) -> str:
-    """Stop telling a locked endpoint; what it has not got is dead, with the reason, until it is enabled again."""
+async def disable(tx: Tx, endpoint: WebhookEndpoint, by: DisabledBy, detail: str | None = None) -> str:
+    """Stop telling a locked endpoint; return why. What it has not got is dead until the endpoint is enabled again."""
     await tx.flush()  # or what was changed here would be written over it
-    endpoint.status, endpoint.disabled_at, endpoint.disabled_reason = "disabled", tx.now, reason
+    endpoint.status, endpoint.disabled_at = "disabled", tx.now
+    endpoint.disabled_by, endpoint.disabled_detail, endpoint.disabled_reason = by, detail, None
+    reason = describe_disabled(endpoint) or by
     left = update(Delivery).where(col(Delivery.endpoint_id) == endpoint.id, col(Delivery.status) == "pending")
     dead = {"status": "dead", "reason": f"The endpoint was disabled. {reason}", "next_attempt_at": None}
     await tx.execute(left.values(**dead, ended_at=tx.now).execution_options(synchronize_session=False))
@@ -204,17 +205,38 @@ async def _locked_endpoint(tx: Tx, endpoint_id: str) -> WebhookEndpoint | None:
     return found[0] if found else None
 
 
-def show_delivery(row: Delivery) -> Answer:
+class DeliveryAttemptView(Struct, kw_only=True):
+    """One call."""
+
+    at: Time
+    status: int | None
+    error: str | None
+
+
+class DeliveryView(Struct, kw_only=True, tag_field="object", tag="delivery"):
+    """One event on its way to one endpoint."""
+
+    id: Annotated[str, id_of("dlv")]
+    created: Time
+    event: EventId
+    endpoint: EndpointId
+    status: DeliveryStatus
+    reason: Annotated[str | None, Meta(description="Why it is dead.")]
+    attempts: list[DeliveryAttemptView]
+    next_attempt_at: Time | None
+    ended_at: Time | None
+
+
+def show_delivery(row: Delivery) -> DeliveryView:
     """Return one event on its way to one endpoint."""
-    return {
-        "id": row.id,
-        "object": "delivery",
-        "created": rfc3339(row.created_at),
-        "event": row.event_id,
-        "endpoint": row.endpoint_id,
-        "status": row.status,
-        "reason": row.reason,
-        "attempts": row.attempts,
-        "next_attempt_at": rfc3339(row.next_attempt_at),
-        "ended_at": rfc3339(row.ended_at),
-    }
+    return DeliveryView(
+        id=row.id,
+        created=rfc3339(row.created_at),
+        event=row.event_id,
+        endpoint=row.endpoint_id,
+        status=row.status,
+        reason=row.reason,
+        attempts=msgspec.convert(row.attempts, list[DeliveryAttemptView]),
+        next_attempt_at=rfc3339(row.next_attempt_at),
+        ended_at=rfc3339(row.ended_at),
+    )

@@ -5,17 +5,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
+from msgspec import UNSET, Meta, Struct, UnsetType
 from sqlalchemy import delete
 from sqlmodel import col, func, select
 
-from returns_service.commands.webhook_deliveries import BY_A_PERSON, deliver_alone, disable, send_again
+from returns_service.commands.webhook_deliveries import deliver_alone, disable, send_again
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import DISABLED_BY, DisabledBy, EndpointStatus, Subscription, find_word
 from returns_service.domain.webhook_signature import OLD_SECRET_SIGNS, SECRET_BYTES, secret_of
 from returns_service.return_case.event_feed import last_position, place_events
-from returns_service.return_case.events import PING, Actor, record
-from returns_service.return_case.views import Answer, rfc3339
+from returns_service.return_case.events import Actor, record
+from returns_service.return_case.views.fields import EndpointId, Time, rfc3339
+from returns_service.return_case.waiting import describe_disabled
 from returns_service.store.database import Tx, select_for_update
 from returns_service.store.tables import Delivery, Event, WebhookEndpoint
 
@@ -25,7 +28,7 @@ DEAD_KEPT_DAYS = 90  # what an endpoint missed longer ago is not told when it is
 
 
 async def create_endpoint(
-    tx: Tx, url: str, events: Sequence[str], description: str | None
+    tx: Tx, url: str, events: Sequence[Subscription], description: str | None
 ) -> tuple[WebhookEndpoint, str]:
     """Return the new endpoint and its secret; it is told what is committed from now on. Raises Problem."""
     if (await tx.exec(select(func.count()).select_from(WebhookEndpoint))).one() >= MOST_ENDPOINTS:
@@ -61,9 +64,10 @@ async def update_endpoint(tx: Tx, by: Actor, endpoint_id: str, changes: Mapping[
         row.url = changes["url"]
     status = changes.get("status") or row.status
     if status == "disabled" and row.status == "enabled":
-        await disable(tx, row, f"{BY_A_PERSON}{by.actor}.")
+        await disable(tx, row, "person", by.actor)
     elif status == "enabled" and row.status == "disabled":
-        row.status, row.disabled_at, row.disabled_reason = "enabled", None, None
+        row.status, row.disabled_at = "enabled", None
+        row.disabled_by = row.disabled_detail = row.disabled_reason = None
         row.position = max(row.position, await _long_ago(tx))
         await send_again(tx, row, dead=True)
     elif status == "enabled" and moved:
@@ -93,7 +97,7 @@ async def rotate_secret(tx: Tx, endpoint_id: str) -> tuple[WebhookEndpoint, str]
 async def ping_endpoint(tx: Tx, by: Actor, endpoint_id: str) -> Delivery:
     """Write a `ping` that goes to this endpoint alone, the way of all events. Raises Problem not_found."""
     row = await locked_endpoint(tx, endpoint_id)
-    event = await record(tx, by, PING, data={"endpoint": row.id})
+    event = await record(tx, by, "ping", data={"endpoint": row.id})
     return await deliver_alone(tx, row, event)
 
 
@@ -114,7 +118,7 @@ async def locked_endpoint(tx: Tx, endpoint_id: str) -> WebhookEndpoint:
     return found[0]
 
 
-def _once_each(events: Sequence[str]) -> list[str]:
+def _once_each(events: Sequence[Subscription]) -> list[Subscription]:
     return list(dict.fromkeys(events))
 
 
@@ -122,18 +126,43 @@ def _until(row: WebhookEndpoint) -> list[datetime]:
     return [datetime.fromisoformat(one["until"]) for one in row.old_secrets]
 
 
-def show_endpoint(row: WebhookEndpoint, now: datetime, secret: str | None = None) -> Answer:
+class WebhookEndpointView(Struct, kw_only=True, tag_field="object", tag="webhook_endpoint"):
+    """Where somebody wants to be told (https://www.standardwebhooks.com)."""
+
+    id: EndpointId
+    created: Time
+    url: str
+    events: list[Subscription]
+    description: str | None
+    status: EndpointStatus
+    disabled_at: Time | None
+    disabled_by: DisabledBy | None
+    disabled_reason: str | None
+    old_secrets_until: Annotated[
+        list[Time], Meta(description="Secrets rotated away sign beside the new one until then.")
+    ]
+    secret: Annotated[str, Meta(description="Where it is made, and only there.")] | UnsetType = UNSET
+
+
+def show_endpoint(row: WebhookEndpoint, now: datetime, secret: str | UnsetType = UNSET) -> WebhookEndpointView:
     """Return an endpoint; with its secret only in the answer that made it."""
-    shown = {
-        "id": row.id,
-        "object": "webhook_endpoint",
-        "created": rfc3339(row.created_at),
-        "url": row.url,
-        "events": row.events,
-        "description": row.description,
-        "status": row.status,
-        "disabled_at": rfc3339(row.disabled_at),
-        "disabled_reason": row.disabled_reason,
-        "old_secrets_until": [rfc3339(until) for until in _until(row) if until > now],
-    }
-    return shown | ({"secret": secret} if secret is not None else {})
+    return WebhookEndpointView(
+        id=row.id,
+        created=rfc3339(row.created_at),
+        url=row.url,
+        events=row.events,
+        description=row.description,
+        status=row.status,
+        disabled_at=rfc3339(row.disabled_at),
+        disabled_by=find_word(DISABLED_BY, row.disabled_by),
+        disabled_reason=describe_disabled(row),
+        old_secrets_until=[rfc3339(until) for until in _until(row) if until > now],
+        secret=secret,
+    )
+
+
+class DeletedWebhookEndpointView(Struct, kw_only=True, tag_field="object", tag="webhook_endpoint"):
+    """It is gone."""
+
+    id: EndpointId
+    deleted: bool

@@ -18,10 +18,11 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from returns_service import app, logs
-from returns_service.commands.api_keys import SCOPES, create_key
+from returns_service.commands.api_keys import create_key
 from returns_service.demo.proof import printed, prove
 from returns_service.demo.shop import Shop
 from returns_service.demo.story import STORY
+from returns_service.domain.vocabulary import SCOPES
 from returns_service.settings import Settings, SettingsError
 from returns_service.stripe_simulator import Ledger, running
 

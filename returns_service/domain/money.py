@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from returns_service.domain.vocabulary import BREAKDOWN_KINDS, BreakdownKind, ShippingRefunded, find_word
+
 ZERO_DECIMAL = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split())
 THREE_DECIMAL = frozenset("bhd jod kwd omr tnd".split())
 HUNDREDS_ONLY = frozenset({"isk", "ugx"})  # sent times 100, ending in 00: no decimals in real life
@@ -70,14 +72,14 @@ class Terms:
     restocking: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     label_cost: int = 0
     shipping_amount: int = 0
-    shipping_refunded: str = "never"  # never | full_return | always
+    shipping_refunded: ShippingRefunded = "never"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row of a breakdown. `adjustment` rows are decisions of people: they never make anything due."""
 
-    kind: str  # line, restocking_fee, label, shipping, goodwill, deduction, reduction, unallocated
+    kind: BreakdownKind
     amount: int
     line: str | None = None
     units: int = 0
@@ -147,7 +149,7 @@ def outstanding(entitled: Sequence[Row], committed: Sequence[Row]) -> list[Row]:
     Adjustments in `committed` were decisions of their own and count for nothing here; an `unallocated` row (a refund
     found at Stripe whose units nobody knows any more) counts against the sum.
     """
-    paid: dict[tuple[str, str | None], Row] = {}
+    paid: dict[tuple[BreakdownKind, str | None], Row] = {}
     for row in committed:
         if row.adjustment or row.kind == "unallocated":
             continue
@@ -223,7 +225,9 @@ def decode_breakdown(text: str | None, lines: Mapping[int, tuple[str, str]], amo
         for word in (text or "").split(";"):
             kind, place, units, value = word.split(":")
             line, title = lines[int(place)] if place else (None, kind.strip("!").replace("_", " ").capitalize())
-            rows.append(Row(kind.strip("!"), int(value), line, int(units), title, kind.endswith("!")))
+            if (known := find_word(BREAKDOWN_KINDS, kind.strip("!"))) is None:
+                return unknown
+            rows.append(Row(known, int(value), line, int(units), title, kind.endswith("!")))
     except (ValueError, KeyError):
         return unknown
     return rows if total(rows) == amount else unknown

@@ -6,7 +6,7 @@ Shape of the answer: RFC 9457 (problem+json). `code` is stable and machine-reada
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,22 @@ class Kind:
     advice: str
 
 
-PROBLEMS: dict[str, Kind] = {
+ProblemCode = Literal[
+    "malformed_request", "invalid_request", "unknown_filter", "unknown_line", "not_found", "method_not_allowed",
+    "unsupported_media_type", "body_too_large", "version_mismatch", "idempotency_key_required",
+    "idempotency_key_reused", "idempotency_key_in_use", "metadata_reserved", "metadata_invalid", "reason_required",
+    "override_required", "scan_id_reused", "unauthorized", "insufficient_scope", "rate_limited",
+    "invalid_signature", "payment_missing", "payment_not_succeeded", "payment_disputed", "currency_mismatch",
+    "amount_exceeds_payment", "amount_exceeds_refundable", "amount_not_a_step", "charge_already_refunded",
+    "charge_mismatch", "connect_not_supported", "units_already_returned", "stripe_unavailable",
+    "invalid_transition", "policy_violation", "second_person_required", "nothing_due", "amount_exceeds_due",
+    "refund_in_progress", "failed_refund_open", "money_moved", "still_due", "already_closed", "no_failed_refund",
+    "which_refund", "nothing_received", "nothing_to_inspect", "already_refunded", "receipt_reversed",
+    "undeclared_resolved", "line_required", "line_complete", "refund_not_failed", "refund_superseded",
+    "refund_not_cancelable", "refund_not_second", "refund_not_unknown", "too_early", "refund_found",
+    "url_not_allowed", "too_many_endpoints", "database_unavailable", "internal_error",
+]  # fmt: skip
+PROBLEMS: dict[ProblemCode, Kind] = {
     # the request
     "malformed_request": Kind(
         "The request can't be read", 400, "Send one JSON object, UTF-8, as the documentation shows."
@@ -162,7 +177,7 @@ PROBLEMS: dict[str, Kind] = {
 class Problem(Exception):
     """A request that can't be done, and why. `facts` travel in the answer (amounts in minor units)."""
 
-    def __init__(self, code: str, detail: str | None = None, *, param: str | None = None, **facts: Any) -> None:
+    def __init__(self, code: ProblemCode, detail: str | None = None, *, param: str | None = None, **facts: Any) -> None:
         self.code = code
         self.kind = PROBLEMS[code]
         self.detail = detail or self.kind.advice

@@ -9,8 +9,16 @@ https://docs.stripe.com/refunds, https://docs.stripe.com/webhooks
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-RANK = {
+from returns_service.domain.vocabulary import find_word
+
+StripeStatus = Literal["pending", "requires_action", "succeeded", "failed", "canceled"]
+# `withdrawn`: never sent. `settled_outside`: paid by other means; counts as paid, moves nothing at Stripe.
+RefundStatus = Literal["queued", "submitted", "unknown", StripeStatus, "withdrawn", "settled_outside"]
+STRIPE_STATUSES: tuple[StripeStatus, ...] = get_args(StripeStatus)
+STATUSES: tuple[RefundStatus, ...] = get_args(RefundStatus)
+RANK: dict[RefundStatus, int] = {
     "queued": 0,
     "submitted": 1,
     "unknown": 2,
@@ -20,30 +28,29 @@ RANK = {
     "failed": 5,
     "canceled": 5,
 }
-UNANSWERED = ("queued", "submitted", "unknown")
-WAITING = ("pending", "requires_action")
+UNANSWERED: tuple[RefundStatus, ...] = ("queued", "submitted", "unknown")
+WAITING: tuple[RefundStatus, ...] = ("pending", "requires_action")
 OPEN = UNANSWERED + WAITING
-FINAL = ("failed", "canceled")
-# `withdrawn`: never sent. `settled_outside`: paid by other means; counts as paid, moves nothing at Stripe.
-STATUSES = (*RANK, "withdrawn", "settled_outside")
+FINAL: tuple[RefundStatus, ...] = ("failed", "canceled")
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
     """What becomes of a status: the new one, and whether Stripe should be read afresh to be sure."""
 
-    status: str
+    status: RefundStatus
     look_again: bool = False
 
 
-def join(known: str, news: str, *, first_sight: bool, fresh: bool) -> Joined:
-    """Return what `known` becomes when Stripe says `news`.
+def join(known: RefundStatus, word: str, *, first_sight: bool, fresh: bool) -> Joined:
+    """Return what `known` becomes when Stripe says `word`.
 
     `first_sight`: the row carried no Stripe refund yet, so what it said (refused, unknown) knew nothing of this one.
     `fresh`: the news is a read that began after all other news of this refund, and all other reads, had arrived.
     A status word that Stripe invents later is kept out: it changes nothing and asks for a fresh read.
     """
-    if news not in RANK or RANK[news] < RANK["pending"]:
+    news = find_word(STRIPE_STATUSES, word)
+    if news is None:
         return Joined(known, look_again=not fresh)
     if first_sight:
         return Joined(news)

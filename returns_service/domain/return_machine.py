@@ -7,17 +7,25 @@ this order); the diagram in the documentation is drawn from the same data. No ca
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
-from transitions import Machine, MachineError
+from transitions import Machine
 
-from returns_service.domain.problems import Problem
+from returns_service.domain.problems import Problem, ProblemCode
 
 if TYPE_CHECKING:
     from transitions.core import TransitionConfigDict
 
+State = Literal["requested", "approved", "refunding", "refunded", "failed", "declined", "canceled"]
+PublicTrigger = Literal[
+    "approve", "decline", "cancel", "receive", "reverse", "inspect", "refund", "retry", "settle_outside", "close"
+]  # fmt: skip
+Trigger = Literal[PublicTrigger, "settle", "fail", "take_back", "withdraw", "adopt"]
+STATES: tuple[State, ...] = get_args(State)
+PUBLIC: tuple[PublicTrigger, ...] = get_args(PublicTrigger)
+LIVE: tuple[State, ...] = ("approved", "refunding", "refunded", "failed")
 logging.getLogger("transitions").setLevel(logging.WARNING)
 
 
@@ -53,7 +61,7 @@ class Facts:
 class Guard:
     """A condition that bars a trigger: the problem code answered then, and the reason in plain words."""
 
-    code: str
+    code: ProblemCode
     reason: str
     holds: Callable[[Facts], bool]
 
@@ -65,7 +73,7 @@ class Guard:
         return self.holds.__name__
 
 
-def guard(code: str, reason: str) -> Callable[[Callable[[Facts], bool]], Guard]:
+def guard(code: ProblemCode, reason: str) -> Callable[[Callable[[Facts], bool]], Guard]:
     """Make a Guard of a claim about facts."""
     return lambda holds: Guard(code, reason, holds)
 
@@ -175,95 +183,79 @@ def nothing_paid(f: Facts) -> bool:
     return not f.paid
 
 
-RULE: list[tuple[str, Callable[[Facts], bool]]] = [
+RULE: list[tuple[State, Callable[[Facts], bool]]] = [
     ("refunding", a_refund_is_open),
     ("failed", a_refund_failed),
     ("approved", more_to_come),
     ("refunded", something_paid),
     ("canceled", nothing_paid),
 ]
-STATES = ["requested", "approved", "refunding", "refunded", "failed", "declined", "canceled"]
-LIVE = ["approved", "refunding", "refunded", "failed"]
 
 
-def by_the_rule(trigger: str, sources: list[str], *guards: Guard) -> list[TransitionConfigDict]:
+def edge(
+    trigger: Trigger, sources: Sequence[State], dest: State, *conditions: Callable[[Facts], bool]
+) -> TransitionConfigDict:
+    """Return one edge as `transitions` takes it."""
+    return {"trigger": trigger, "source": list(sources), "dest": dest, "conditions": list(conditions)}
+
+
+def by_the_rule(trigger: Trigger, sources: Sequence[State], *guards: Guard) -> list[TransitionConfigDict]:
     """Return the edges of a trigger whose destination the RULE picks."""
-    return [
-        {"trigger": trigger, "source": sources, "dest": dest, "conditions": [*guards, branch]} for dest, branch in RULE
-    ]
+    return [edge(trigger, sources, dest, *guards, branch) for dest, branch in RULE]
 
 
+APPROVABLE = (payment_succeeded, undisputed, within_headroom, allowed_by_policy)
+REFUNDABLE = (none_unanswered, none_failed, undisputed, something_to_pay, within_refundable)
 TRANSITIONS: list[TransitionConfigDict] = [
-    {
-        "trigger": "approve",
-        "source": "requested",
-        "dest": "requested",
-        "conditions": [payment_succeeded, undisputed, within_headroom, allowed_by_policy, approvals_missing],
-    },
-    {
-        "trigger": "approve",
-        "source": "requested",
-        "dest": "approved",
-        "conditions": [payment_succeeded, undisputed, within_headroom, allowed_by_policy],
-    },
-    {"trigger": "decline", "source": "requested", "dest": "declined", "conditions": [reason_given]},
-    {
-        "trigger": "cancel",
-        "source": ["requested", "approved"],
-        "dest": "canceled",
-        "conditions": [no_money_moved, nothing_received],
-    },
+    edge("approve", ["requested"], "requested", *APPROVABLE, approvals_missing),
+    edge("approve", ["requested"], "approved", *APPROVABLE),
+    edge("decline", ["requested"], "declined", reason_given),
+    edge("cancel", ["requested", "approved"], "canceled", no_money_moved, nothing_received),
     *by_the_rule("receive", LIVE),
     *by_the_rule("reverse", LIVE, something_reversible),
     *by_the_rule("inspect", LIVE, something_to_inspect),
-    {
-        "trigger": "refund",
-        "source": ["approved", "refunding"],
-        "dest": "refunding",
-        "conditions": [none_unanswered, none_failed, undisputed, something_to_pay, within_refundable],
-    },
+    edge("refund", ["approved", "refunding"], "refunding", *REFUNDABLE),
     *by_the_rule("settle", ["refunding", "failed"]),
     *by_the_rule("fail", LIVE),
     *by_the_rule("take_back", LIVE),
     *by_the_rule("withdraw", ["refunding"]),
     *by_the_rule("adopt", ["requested", *LIVE]),
-    {"trigger": "retry", "source": "failed", "dest": "refunding", "conditions": [undisputed, within_refundable]},
+    edge("retry", ["failed"], "refunding", undisputed, within_refundable),
     *by_the_rule("settle_outside", ["approved", "failed"], within_due),
     *by_the_rule("close", ["approved", "refunding"], not_closed, nothing_due),
 ]
-PUBLIC = ["approve", "decline", "cancel", "receive", "reverse", "inspect", "refund", "retry", "settle_outside", "close"]
 # One machine for all rows, never add_model()ed: that resets their state and keeps them alive.
-MACHINE = Machine(None, states=STATES, transitions=TRANSITIONS, initial="requested", auto_transitions=False)
+MACHINE = Machine(None, states=list(STATES), transitions=TRANSITIONS, initial="requested", auto_transitions=False)
 
 
 class HasState(Protocol):
     """A row with a state: a return."""
 
-    state: str
+    state: State
 
 
-def edges(trigger: str, state: str) -> bool:
+def edges(trigger: Trigger, state: State) -> bool:
     """Return whether any edge of `trigger` leaves `state`."""
     return bool(MACHINE.get_transitions(trigger, state))
 
 
-def unmet(trigger: str, state: str, facts: Facts) -> list[Guard]:
+def unmet(trigger: Trigger, state: State, facts: Facts) -> list[Guard]:
     """Return the guards that bar `trigger` in `state`, in the order they were declared."""
     conditions = (c.func for t in MACHINE.get_transitions(trigger, state) for c in t.conditions)
     barring = (c for c in conditions if isinstance(c, Guard) and not c(facts))
     return list(dict.fromkeys(barring))
 
 
-def available(state: str, facts: Facts) -> list[str]:
+def available(state: State, facts: Facts) -> list[PublicTrigger]:
     """Return the public triggers that would work now."""
     asked = _as_if_asked(facts)
     return [t for t in PUBLIC if edges(t, state) and not unmet(t, state, asked[t])]
 
 
-def barred(state: str, facts: Facts) -> dict[str, str]:
+def barred(state: State, facts: Facts) -> dict[PublicTrigger, str]:
     """Return each public trigger that would not work now, and why, in plain words."""
     asked = _as_if_asked(facts)
-    reasons = {}
+    reasons: dict[PublicTrigger, str] = {}
     for trigger in PUBLIC:
         if not edges(trigger, state):
             reasons[trigger] = f"Not possible while the return is {state}."
@@ -272,32 +264,35 @@ def barred(state: str, facts: Facts) -> dict[str, str]:
     return reasons
 
 
-def _as_if_asked(facts: Facts) -> dict[str, Facts]:
+def _as_if_asked(facts: Facts) -> dict[PublicTrigger, Facts]:
     """Facts for the question "could somebody do it?": required reasons will be given."""
     given = replace(facts, why="given")
     overriding = replace(given, override=True, allowed_by_policy=True)
     return {t: overriding if t in ("approve", "cancel") else given for t in PUBLIC}
 
 
-def fire(trigger: str, row: HasState, facts: Facts) -> str:
+def check_edge(trigger: Trigger, state: State, facts: Facts) -> None:
+    """Raise Problem invalid_transition unless an edge of `trigger` leaves `state`."""
+    if not edges(trigger, state):
+        detail = f"A return that is {state} can't take {trigger}."
+        allowed = available(state, facts)
+        raise Problem("invalid_transition", detail, state=state, trigger=trigger, allowed=allowed)
+
+
+def check(trigger: Trigger, state: State, facts: Facts) -> None:
+    """Raise the Problem that bars `trigger` in `state`, if any; nothing changes."""
+    check_edge(trigger, state, facts)
+    if barring := unmet(trigger, state, facts):
+        guard_ = barring[0]
+        raise Problem(guard_.code, guard_.reason, state=state, trigger=trigger, **_figures(guard_, facts))
+
+
+def fire(trigger: Trigger, row: HasState, facts: Facts) -> State:
     """Move `row.state` along `trigger`; return the new state. Raises Problem, `row` untouched."""
-    before = row.state
-    try:
-        moved = MACHINE.events[trigger].trigger(row, facts)
-    except MachineError:
-        moved = None
-    if moved:
-        return row.state
-    if moved is None:
-        raise Problem(
-            "invalid_transition",
-            f"A return that is {before} can't take {trigger}.",
-            state=before,
-            trigger=trigger,
-            allowed=available(before, facts),
-        )
-    barring = unmet(trigger, before, facts)[0]
-    raise Problem(barring.code, barring.reason, state=before, trigger=trigger, **_figures(barring, facts))
+    check(trigger, row.state, facts)
+    if not MACHINE.events[trigger].trigger(row, facts):
+        raise LookupError(f"No edge of {trigger} from {row.state} leads anywhere with {facts}.")
+    return row.state
 
 
 def _figures(barring: Guard, facts: Facts) -> dict[str, Any]:
@@ -310,7 +305,7 @@ def _figures(barring: Guard, facts: Facts) -> dict[str, Any]:
     return {}
 
 
-def apply_rule(facts: Facts) -> str:
+def apply_rule(facts: Facts) -> State:
     """Return the state that the RULE gives for `facts`."""
     return next(dest for dest, branch in RULE if branch(facts))
 
@@ -344,6 +339,5 @@ def _declared() -> Iterable[tuple[str, list[str], list[str], list[str]]]:
     """Yield (trigger, sources, destinations, guards' names), edges of one trigger together."""
     for trigger in dict.fromkeys(t["trigger"] for t in TRANSITIONS):
         mine: list[Any] = [t for t in TRANSITIONS if t["trigger"] == trigger]
-        sources = mine[0]["source"]
         guards = [c.__name__ for c in mine[0].get("conditions", []) if isinstance(c, Guard)]
-        yield trigger, [sources] if isinstance(sources, str) else list(sources), [t["dest"] for t in mine], guards
+        yield trigger, list(mine[0]["source"]), [t["dest"] for t in mine], guards

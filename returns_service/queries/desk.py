@@ -11,17 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import BigInteger, and_, case, cast, func, literal, literal_column, or_, select, tuple_, union_all
 from sqlalchemy.orm import defer
 from sqlmodel import col
 
-from returns_service.commands.refund_attempts import NOT_THERE, STUCK_AFTER
-from returns_service.commands.stripe_fold import BALANCE_TOO_LOW
 from returns_service.commands.stripe_inbox import ON_THE_DESK_AFTER
-from returns_service.commands.webhook_deliveries import BY_A_PERSON
-from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, WAITING
+from returns_service.domain.refund_attempt import STUCK_AFTER
+from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, WAITING, RefundStatus
+from returns_service.domain.vocabulary import DESK_KINDS, DeskKind
 from returns_service.store.columns import Utc
 from returns_service.store.database import Tx
 from returns_service.store.stripe_throttle import BREAK_AFTER
@@ -41,25 +40,6 @@ from returns_service.store.tables import (
     WebhookEndpoint,
 )
 
-# Most urgent first: what stops everything, money that may be wrong, customers who wait for us, then for others.
-KINDS: Final = (
-    "stripe_silent",
-    "work_overdue",
-    "payment_overpaid",
-    "difference",
-    "refund_unknown",
-    "refund_missing",
-    "refund_failed",
-    "dispute_lost",
-    "refund_barred",
-    "return_to_decide",
-    "refund_unsent",
-    "refund_held",
-    "stripe_event",
-    "webhook_disabled",
-    "refund_requires_action",
-    "refund_pending",
-)
 PENDING_FOR = timedelta(days=14)  # banks take 5 to 10 business days
 ACTION_FOR = timedelta(days=7)  # the customer has 45 days to answer Stripe's e-mail; a reminder helps before that
 UNSENT_FOR = timedelta(hours=1)  # an outage of minutes is the worker's own business
@@ -68,7 +48,7 @@ UNCOMPARED_FOR = timedelta(days=1)  # a comparison that is interrupted is tried 
 OVERDUE_FOR = timedelta(minutes=10)  # a worker looks at what is due within seconds
 IDS = ("refund_id", "return_id", "payment_id", "stripe_event_id", "difference_id", "endpoint_id")
 ENTRY = ("kind", "urgency", "since", "subject", *IDS)
-ENDED = (*FINAL, "withdrawn")
+ENDED: tuple[RefundStatus, ...] = (*FINAL, "withdrawn")
 FAR_BACK = timedelta(days=29)  # each day's comparison looks back 30 days
 BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -96,7 +76,7 @@ class SystemHealth:
 class DeskEntry:
     """One thing on the desk, with the rows it is about."""
 
-    kind: str
+    kind: DeskKind
     since: datetime
     subject: str
     refund: Refund | None
@@ -117,18 +97,22 @@ class DeskEntry:
 class DeskTotal:
     """How many things of a kind there are, and since when the oldest waits."""
 
-    kind: str
+    kind: DeskKind
     number: int
     oldest: datetime | None
 
 
-def _status(*words: str) -> Any:
+def _status(*words: RefundStatus) -> Any:
     return col(Refund.status).in_(words)
 
 
 HELD = and_(col(Payment.disputed), col(Refund.status) == "queued")  # by a dispute: due, and not to be sent
 LOST = func.coalesce(col(Payment.dispute)["status"].as_string(), "") == "lost"
-MISSING_AT_STRIPE = func.coalesce(col(Refund.waits_for), "").endswith(NOT_THERE, autoescape=True)
+# A sentence that an older release wrote stands for no code of ours.
+WAITS_FOR = case(
+    (col(Refund.waits_for).is_not(None), "unknown_reason"), else_=func.coalesce(col(Refund.waiting_code), "")
+)
+MISSING_AT_STRIPE = WAITS_FOR.in_(("payment_missing", "refund_missing"))
 UNRESOLVED = and_(
     _status(*ENDED),
     col(Refund.superseded_at).is_(None),
@@ -187,11 +171,11 @@ async def totals(tx: Tx, health: SystemHealth) -> list[DeskTotal]:
     entry = desk_statement(tx, health).subquery("entry")
     chosen = select(entry.c.kind, func.count(), func.min(entry.c.since)).group_by(entry.c.kind)
     found = {row[0]: DeskTotal(row[0], row[1], row[2]) for row in (await tx.execute(chosen)).all()}
-    return [found.get(kind, DeskTotal(kind, 0, None)) for kind in KINDS]
+    return [found.get(kind, DeskTotal(kind, 0, None)) for kind in DESK_KINDS]
 
 
 async def entries(
-    tx: Tx, health: SystemHealth, *, limit: int, kind: str | None = None, cursor: tuple[str, bool] | None = None
+    tx: Tx, health: SystemHealth, *, limit: int, kind: DeskKind | None = None, cursor: tuple[str, bool] | None = None
 ) -> list[DeskEntry] | None:
     """Return up to `limit` things, most urgent first, then oldest; None where the cursor's is no longer on the desk.
 
@@ -242,11 +226,11 @@ def desk_statement(tx: Tx, health: SystemHealth) -> Any:
     return union_all(*_standing_still(tx, health), *_of_refunds(tx), *_of_returns(), *_of_others(health))
 
 
-def _entry(kind: str, since: Any, subject: Any, **ids: Any) -> Any:
+def _entry(kind: DeskKind, since: Any, subject: Any, **ids: Any) -> Any:
     """Return the head of one kind's statement."""
     columns = {
         "kind": literal_column(f"'{kind}'"),
-        "urgency": literal_column(str(KINDS.index(kind))),
+        "urgency": literal_column(str(DESK_KINDS.index(kind))),
         "since": since,
         "subject": subject,
     }
@@ -256,7 +240,7 @@ def _entry(kind: str, since: Any, subject: Any, **ids: Any) -> Any:
 
 def _standing_still(tx: Tx, health: SystemHealth) -> Sequence[Any]:
     """Return what stops everything, where something does: figures that were read before, as rows of their own."""
-    found: list[tuple[str, datetime, str]] = []
+    found: list[tuple[DeskKind, datetime, str]] = []
     if health.events_read_at is not None and tx.now - health.events_read_at > SILENT_FOR:
         found.append(("stripe_silent", health.events_read_at, "events"))
     if health.unanswered_since is not None and health.calls_pause:
@@ -270,11 +254,11 @@ def _standing_still(tx: Tx, health: SystemHealth) -> Sequence[Any]:
 
 def _of_refunds(tx: Tx) -> Sequence[Any]:
     changed, decided = col(Refund.updated_at), col(Refund.created_at)
-    asked_for_now = and_(col(Refund.generation) > 1, col(Refund.waits_for).is_not(None))  # Stripe said: not yet
+    refused_for_now = WAITS_FOR == "refused_for_now"
     unsent = and_(_status("queued", "submitted"), col(Refund.attempts) > 0, ~col(Payment.disputed))
-    late = or_(decided <= tx.now - UNSENT_FOR, asked_for_now, MISSING_AT_STRIPE)
+    late = or_(decided <= tx.now - UNSENT_FOR, refused_for_now, MISSING_AT_STRIPE)
     stuck = or_(col(Refund.failures_in_a_row) >= STUCK_AFTER, col(Refund.lookups_only), MISSING_AT_STRIPE)
-    pending = or_(changed <= tx.now - PENDING_FOR, col(Refund.waits_for) == BALANCE_TOO_LOW)
+    pending = or_(changed <= tx.now - PENDING_FOR, WAITS_FOR == "balance_too_low")
     return [
         _refund("refund_unknown", func.coalesce(col(Refund.first_attempt_at), decided))
         .where(_status("unknown"), stuck),
@@ -291,7 +275,7 @@ def _of_refunds(tx: Tx) -> Sequence[Any]:
     ]  # fmt: skip
 
 
-def _refund(kind: str, since: Any) -> Any:
+def _refund(kind: DeskKind, since: Any) -> Any:
     chosen = _entry(
         kind, since, col(Refund.id),
         refund_id=col(Refund.id), return_id=col(Refund.return_id), payment_id=col(Refund.payment_id),
@@ -313,7 +297,7 @@ def _overpaid() -> Any:
 def _of_returns() -> Sequence[Any]:
     """Return returns with something due that a guard bars, and those that only a person can bring to an end."""
 
-    def barred(kind: str) -> Any:
+    def barred(kind: DeskKind) -> Any:
         row_id = col(ReturnAuthorization.id)
         payment_id = col(ReturnAuthorization.payment_id)
         chosen = _entry(
@@ -369,7 +353,7 @@ def _of_others(health: SystemHealth) -> Sequence[Any]:
             col(StripeEvent.next_attempt_at).is_not(None), col(StripeEvent.attempts) >= ON_THE_DESK_AFTER
         ),
         _entry("webhook_disabled", col(WebhookEndpoint.disabled_at), endpoint_id, endpoint_id=endpoint_id).where(
-            col(WebhookEndpoint.status) == "disabled", ~col(WebhookEndpoint.disabled_reason).startswith(BY_A_PERSON)
+            col(WebhookEndpoint.status) == "disabled", func.coalesce(col(WebhookEndpoint.disabled_by), "") != "person"
         ),
     ]
     if health.last_run is not None:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
 
 from returns_service.commands.refund_actions import sendable_again_at
-from returns_service.commands.refund_attempts import NOT_THERE
-from returns_service.commands.stripe_fold import BALANCE_TOO_LOW
 from returns_service.domain import return_machine
+from returns_service.domain.policy import Policy
 from returns_service.domain.return_machine import Facts
+from returns_service.domain.vocabulary import DESK_KINDS, DeskAction, DeskKind
 from returns_service.queries.desk import DeskEntry, DeskTotal, SystemHealth
 from returns_service.return_case.case import ReturnCase, is_unsent
-from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import load_cases
-from returns_service.return_case.views import Answer, rfc3339, show_failure
+from returns_service.return_case.views import rfc3339, show_failure
+from returns_service.return_case.views.fields import Count, Currency, EndpointId, PaymentId, RunId, Time, minor_units
+from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
-ACTIONS = ("refund", "retry", "settle_outside", "close", "check", "send_again", "cancel", "acknowledge")
 OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs to. It is asked again by itself."
 
 
@@ -30,52 +33,95 @@ class Said:
     code: str
     message: str
     advice: str
-    actions: Sequence[str] = ()
+    actions: Sequence[DeskAction] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def show_entry(tx: Tx, entry: DeskEntry, health: SystemHealth, undecided: ReturnCase | None) -> Answer:
+class DeskItemView(Struct, kw_only=True, tag_field="object", tag="desk_item", rename={"return_": "return"}):
+    """One thing that waits for a person.
+
+    An action is POSTed to `/v1/refunds/{refund}/{action}`, or without a refund to `/v1/returns/{return}/{action}`.
+    """
+
+    id: str
+    kind: DeskKind
+    since: Time
+    return_: str | None
+    order_id: str | None
+    refund: str | None
+    payment: PaymentId | None
+    amount: Annotated[int | None, minor_units("What it is about.")]
+    currency: Currency | None
+    answer_by: Annotated[Time | None, Meta(description="Until then the dispute has to be answered.")]
+    code: str
+    message: Annotated[str, Meta(description="What happened, in plain words.")]
+    advice: Annotated[str, Meta(description="What can be done now.")]
+    actions: list[DeskAction]
+    attempts: Count | None
+    next_attempt_at: Time | None
+    stripe_event: str | None
+    webhook_endpoint: EndpointId | None
+    reconciliation: RunId | None
+
+
+class DeskItemListView(Struct, kw_only=True, tag_field="object", tag="list"):
+    """One page, most urgent first, then oldest."""
+
+    url: str
+    has_more: bool
+    data: list[DeskItemView]
+    totals: Annotated[
+        dict[DeskKind, Count],
+        Meta(description="How many there are in all, by kind.", extra_json_schema={"required": list(DESK_KINDS)}),
+    ]
+
+
+def show_entry(tx: Tx, entry: DeskEntry, health: SystemHealth, undecided: ReturnCase | None) -> DeskItemView:
     """Return one thing on the desk. Amounts in minor units. `undecided`: all about a return that is to be decided."""
     said = _return_to_decide(undecided) if undecided else SAYS[entry.kind](tx, entry, health)
     refund, case, event = entry.refund, entry.case, entry.stripe_event
-    return {
-        "id": entry.id,
-        "object": "desk_item",
-        "kind": entry.kind,
-        "since": rfc3339(entry.since),
-        "return": case.id if case else None,
-        "order_id": case.order_id if case else None,
-        "refund": refund.id if refund else None,
-        "payment": entry.payment.id if entry.payment else None,
-        "amount": refund.amount if refund else None,
-        "currency": refund.currency if refund else case.currency if case else None,
-        "answer_by": None,
-        "code": said.code,
-        "message": said.message,
-        "advice": said.advice,
-        "actions": list(said.actions),
-        "attempts": refund.attempts if refund else event.attempts if event else None,
-        "next_attempt_at": rfc3339(refund.next_attempt_at if refund else event.next_attempt_at if event else None),
-        "stripe_event": event.id if event else None,
-        "webhook_endpoint": entry.endpoint.id if entry.endpoint else None,
-        "reconciliation": entry.difference.run_id if entry.difference else None,
-        **said.facts,
-    }
+    view = DeskItemView(
+        id=entry.id,
+        kind=entry.kind,
+        since=rfc3339(entry.since),
+        return_=case.id if case else None,
+        order_id=case.order_id if case else None,
+        refund=refund.id if refund else None,
+        payment=entry.payment.id if entry.payment else None,
+        amount=refund.amount if refund else None,
+        currency=refund.currency if refund else case.currency if case else None,
+        answer_by=None,
+        code=said.code,
+        message=said.message,
+        advice=said.advice,
+        actions=list(said.actions),
+        attempts=refund.attempts if refund else event.attempts if event else None,
+        next_attempt_at=rfc3339(refund.next_attempt_at if refund else event.next_attempt_at if event else None),
+        stripe_event=event.id if event else None,
+        webhook_endpoint=entry.endpoint.id if entry.endpoint else None,
+        reconciliation=entry.difference.run_id if entry.difference else None,
+    )
+    return msgspec.structs.replace(view, **said.facts)
 
 
 async def show_page(
-    tx: Tx, found: Sequence[DeskEntry], health: SystemHealth, sums: Sequence[DeskTotal], *, has_more: bool
-) -> Answer:
+    tx: Tx,
+    policy: Policy,
+    found: Sequence[DeskEntry],
+    health: SystemHealth,
+    sums: Sequence[DeskTotal],
+    *,
+    has_more: bool,
+) -> DeskItemListView:
     """Return a page of the desk as it is answered, with how many things of each kind there are in all."""
     undecided = [entry.subject for entry in found if entry.kind == "return_to_decide"]
-    cases = {case.row.id: case for case in await load_cases(tx, Actor("desk"), undecided)} if undecided else {}
-    return {
-        "object": "list",
-        "url": "/v1/desk",
-        "has_more": has_more,
-        "data": [show_entry(tx, entry, health, cases.get(entry.subject)) for entry in found],
-        "totals": {total.kind: total.number for total in sums},
-    }
+    cases = {case.row.id: case for case in await load_cases(tx, policy, undecided)} if undecided else {}
+    return DeskItemListView(
+        url="/v1/desk",
+        has_more=has_more,
+        data=[show_entry(tx, entry, health, cases.get(entry.subject)) for entry in found],
+        totals={total.kind: total.number for total in sums},
+    )
 
 
 def _of_refund(entry: DeskEntry) -> tuple[Refund, Payment]:
@@ -124,7 +170,7 @@ def _difference(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     row = entry.difference
     if row is None:
         raise LookupError(f"{entry.id} is a difference and came without it")
-    ours = {"refund": row.refund_id, "return": row.return_id}
+    ours = {"refund": row.refund_id, "return_": row.return_id}
     amount = row.amount_here if row.amount_at_stripe is None else row.amount_at_stripe
     advice = row.advice or "Run `returns-service reconcile --fix`: it repairs what is safe."
     return Said(row.code, row.cause, advice, facts={**ours, "amount": amount, "currency": row.currency})
@@ -133,10 +179,10 @@ def _difference(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
 def _refund_unknown(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Said:
     refund, payment = _of_refund(entry)
     possible = tx.now >= sendable_again_at(refund) and not payment.disputed
-    again = ["send_again"] if possible else []
+    again: list[DeskAction] = ["send_again"] if possible else []
     return Said(
         "stored_error" if refund.lookups_only else "no_answer",
-        refund.waits_for or "The money may or may not have moved; nobody knows yet.",
+        describe_waiting(refund) or "The money may or may not have moved; nobody knows yet.",
         "Look for it in Stripe's Dashboard. It is looked for again by itself; send it again only if Stripe's support "
         "says it was never made.",
         ["check", *again],
@@ -145,17 +191,17 @@ def _refund_unknown(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Said:
 
 def _refund_missing(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     refund, _payment = _of_refund(entry)
-    return Said("refund_missing", refund.waits_for or f"Stripe doesn't know it: {NOT_THERE}", OTHER_ACCOUNT)
+    return Said("refund_missing", describe_waiting(refund) or WAITING["refund_missing"], OTHER_ACCOUNT)
 
 
 def _refund_failed(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     refund, payment = _of_refund(entry)
     failure = show_failure(refund)
-    advice = failure["advice"] or "Retry it, or settle it outside."
-    return Said(failure["code"], failure["message"], advice, _out_of_failure(entry.case, refund, payment, entry.left))
+    advice = failure.advice or "Retry it, or settle it outside."
+    return Said(failure.code, failure.message, advice, _out_of_failure(entry.case, refund, payment, entry.left))
 
 
-def _out_of_failure(case: ReturnAuthorization | None, refund: Refund, payment: Payment, left: int) -> list[str]:
+def _out_of_failure(case: ReturnAuthorization | None, refund: Refund, payment: Payment, left: int) -> list[DeskAction]:
     """Return what gets a failed refund on: the same guards as when it is asked."""
     if case is None:
         open_to_refunds = payment.status == "succeeded" and not payment.disputed and not payment.connect
@@ -222,15 +268,15 @@ def _due(entry: DeskEntry) -> int:
     return int(barred.get("due", 0))
 
 
-def _out_of_barred(entry: DeskEntry, due: int) -> list[str]:
+def _out_of_barred(entry: DeskEntry, due: int) -> list[DeskAction]:
     """Return what gets a barred refund on: less of it from the payment, or all of it by other means."""
     if entry.case is None or entry.payment is None:
         return []
     state, less = entry.case.state, min(due, entry.left)
     refund = Facts(due=due, amount=less, refundable=entry.left, disputed=entry.payment.disputed)
     outside = Facts(due=due, amount=due, settleable=due)
-    asked = {"refund": refund, "settle_outside": outside}
-    return [trigger for trigger, facts in asked.items() if trigger in return_machine.available(state, facts)]
+    ways: list[tuple[Literal["refund", "settle_outside"], Facts]] = [("refund", refund), ("settle_outside", outside)]
+    return [way for way, facts in ways if way in return_machine.available(state, facts)]
 
 
 def _return_to_decide(case: ReturnCase) -> Said:
@@ -262,8 +308,8 @@ def _return_to_decide(case: ReturnCase) -> Said:
 
 def _refund_unsent(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     refund, _payment = _of_refund(entry)
-    message = refund.waits_for or "Stripe has not taken it yet; nothing has moved."
-    gone = message.endswith(NOT_THERE)
+    message = describe_waiting(refund) or "Stripe has not taken it yet; nothing has moved."
+    gone = waiting_code(refund) == "payment_missing"
     advice = OTHER_ACCOUNT if gone else "It is sent again by itself. Do what the message says, or cancel it."
     code = "payment_missing" if gone else "not_taken"
     return Said(code, message, advice, ["cancel"] if is_unsent(refund) else [])
@@ -297,7 +343,7 @@ def _webhook_disabled(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
         raise LookupError(f"{entry.id} is an endpoint and came without it")
     return Said(
         "webhook_endpoint_disabled",
-        f"{endpoint.id} is told nothing any more. {endpoint.disabled_reason}",  # not its URL: that may hold a token
+        f"{endpoint.id} is told nothing any more. {describe_disabled(endpoint)}",  # not its URL: that may hold a token
         f'POST {{"status": "enabled"}} to /v1/webhook_endpoints/{endpoint.id} once it works: it is sent all it missed.',
     )
 
@@ -306,7 +352,7 @@ def _refund_requires_action(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     refund, _payment = _of_refund(entry)
     return Said(
         "customer_must_act",
-        refund.waits_for or "The customer has to act.",
+        describe_waiting(refund) or "The customer has to act.",
         "Remind the customer of Stripe's e-mail: without an answer within 45 days Stripe cancels the refund. "
         "Or cancel it, and pay another way.",
         ["check", "cancel"],
@@ -315,10 +361,10 @@ def _refund_requires_action(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
 
 def _refund_pending(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     refund, _payment = _of_refund(entry)
-    too_low = refund.waits_for == BALANCE_TOO_LOW
+    too_low = waiting_code(refund) == "balance_too_low"
     return Said(
         "balance_too_low" if too_low else "bank_slow",
-        refund.waits_for or "The bank is processing it.",
+        describe_waiting(refund) or "The bank is processing it.",
         "Top up the Stripe balance; it is sent then by itself."
         if too_low
         else "Banks take 5 to 10 business days. Ask Stripe's support about it, and tell the customer.",
@@ -326,7 +372,7 @@ def _refund_pending(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     )
 
 
-SAYS: dict[str, Callable[[Tx, DeskEntry, SystemHealth], Said]] = {
+SAYS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Said]] = {
     "stripe_silent": _stripe_silent,
     "work_overdue": _work_overdue,
     "payment_overpaid": _payment_overpaid,

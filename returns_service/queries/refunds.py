@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from returns_service.domain.refund_status import RefundStatus
 from returns_service.store.tables import Payment, Refund
 
 
@@ -14,7 +15,7 @@ def refunds_with_payment(
     payment_intent: str | None = None,
     charge: str | None = None,
     return_id: str | None = None,
-    status: str | None = None,
+    status: RefundStatus | None = None,
 ) -> Any:
     """Return the statement for (refund, payment) pairs that meet every filter given; the caller orders and limits."""
     chosen: Any = select(Refund, Payment).join(Payment, col(Payment.id) == col(Refund.payment_id))

@@ -7,12 +7,13 @@ from typing import Any
 
 from sqlmodel import col, func, or_, select
 
+from returns_service.domain.return_machine import State
 from returns_service.store.tables import Payment, ReturnAuthorization, ReturnLine
 
 
 def return_ids(
     *,
-    state: str | None = None,
+    state: State | None = None,
     order_id: str | None = None,
     customer_email: str | None = None,
     payment_intent: str | None = None,

@@ -1,4 +1,4 @@
-"""Everything about one return, read under its payment's lock, and the facts its guards look at."""
+"""One return with everything that decides about it, and the facts its guards look at."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from sqlmodel import col, select
-
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy, from_dict
-from returns_service.domain.problems import Problem
-from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED
-from returns_service.domain.return_machine import Facts
-from returns_service.return_case.events import Actor
-from returns_service.store.database import Tx, lock_payment, lock_refunds, lock_return
+from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, RefundStatus
+from returns_service.domain.return_machine import Facts, PublicTrigger, State
+from returns_service.return_case.events import NOBODY, Actor
+from returns_service.return_case.locked_payment import LockedPayment, refundable
+from returns_service.store.database import Tx
 from returns_service.store.tables import (
     Payment,
     Receipt,
@@ -26,16 +24,19 @@ from returns_service.store.tables import (
     UndeclaredItem,
 )
 
-COUNTS_AS_PAID = ("succeeded", "settled_outside")
-NEIGHBOUR_STATES = ("approved", "refunding", "failed")  # of returns that may still need money of the same payment
+COUNTS_AS_PAID: tuple[RefundStatus, ...] = ("succeeded", "settled_outside")
+NEIGHBOUR_STATES: tuple[State, ...] = (
+    "approved",
+    "refunding",
+    "failed",
+)  # of returns that may still need money of the same payment
 
 
 @dataclass
 class ReturnCase:
-    """A return with all that decides about it. Loaded by `opened` (locked) or `cases.case_seen` (to look)."""
+    """A return with all that decides about it. Loaded to look at, or under its payment's lock (`locked`, `by`)."""
 
-    tx: Tx
-    by: Actor
+    policy_in_force: Policy
     payment: Payment
     row: ReturnAuthorization
     lines: list[ReturnLine]
@@ -44,6 +45,25 @@ class ReturnCase:
     receipt_lines: list[ReceiptLine] = field(default_factory=list)
     undeclared: list[UndeclaredItem] = field(default_factory=list)
     neighbours: list[ReturnCase] = field(default_factory=list)  # other returns of the payment that may still need money
+    locked: LockedPayment | None = None
+    by: Actor = NOBODY
+
+    @property
+    def lock(self) -> LockedPayment:
+        """The lock this was loaded under. Raises LookupError where it was only loaded to look at."""
+        if self.locked is None:
+            raise LookupError(f"{self.row.id} was loaded without its payment's lock.")
+        return self.locked
+
+    @property
+    def tx(self) -> Tx:
+        """The transaction that holds the payment's lock. Raises LookupError where none does."""
+        return self.lock.tx
+
+    def share_refunds(self, refunds: list[Refund]) -> None:
+        """Look at the payment's refunds as its lock holds them: one list, to which new ones are added."""
+        for case in (self, *self.neighbours):
+            case.payment_refunds = refunds
 
     # --- money ---------------------------------------------------------------------------------------------------
 
@@ -55,7 +75,7 @@ class ReturnCase:
     @cached_property
     def policy(self) -> Policy:
         """The snapshot taken at approval; before, the policy in force, which is what approval takes."""
-        return from_dict(self.row.policy) if self.row.policy else self.by.policy
+        return from_dict(self.row.policy) if self.row.policy else self.policy_in_force
 
     @property
     def terms(self) -> money.Terms:
@@ -162,11 +182,11 @@ class ReturnCase:
         )
         return replace(facts, **asked) if asked else facts
 
-    def available(self) -> list[str]:
+    def available(self) -> list[PublicTrigger]:
         """Return the public triggers that would work now."""
         return return_machine.available(self.row.state, self.facts_if_asked())
 
-    def barred(self) -> dict[str, str]:
+    def barred(self) -> dict[PublicTrigger, str]:
         """Return the public triggers that would not work now, and why."""
         return return_machine.barred(self.row.state, self.facts_if_asked())
 
@@ -195,11 +215,6 @@ def is_unsent(refund: Refund) -> bool:
     return refund.status == "queued" and not refund.ever_unknown
 
 
-def refundable(payment: Payment, refunds: Iterable[Refund]) -> int:
-    """Return what the payment has left: captured less what was refunded and what is reserved, minor units."""
-    return payment.captured - sum(r.amount for r in refunds if r.status in (*OPEN, "succeeded"))
-
-
 def counted(line: ReturnLine) -> int:
     """Return how many units of the line the dock has counted, in whatever condition."""
     return sum(line.accepted.values()) + sum(line.rejected.values()) + line.inspecting
@@ -212,61 +227,3 @@ def without(line: money.PricedLine, rows: Sequence[ReceiptLine]) -> money.Priced
         if row.line_id == line.id and row.accepted:
             left[row.condition] = left.get(row.condition, 0) - row.quantity
     return replace(line, accepted={condition: units for condition, units in left.items() if units > 0})
-
-
-async def lock_case(tx: Tx, by: Actor, return_id: str) -> ReturnCase:
-    """Return the case, its payment, return and refunds locked in this order. Raises Problem not_found."""
-    payment_id = await payment_of(tx, return_id)
-    payment = await lock_payment(tx, payment_id)
-    row = await lock_return(tx, return_id)
-    return await _loaded(tx, by, payment, row, await lock_refunds(tx, payment_id))
-
-
-async def case_under_lock(tx: Tx, by: Actor, payment: Payment, return_id: str) -> ReturnCase:
-    """Return the case of a payment that `tx` has locked already."""
-    row = await lock_return(tx, return_id)
-    return await _loaded(tx, by, payment, row, await lock_refunds(tx, payment.id))
-
-
-async def payment_of(tx: Tx, return_id: str) -> str:
-    """Return the id of a return's payment: it never changes, so it is read before the lock."""
-    chosen = select(ReturnAuthorization.payment_id).where(col(ReturnAuthorization.id) == return_id)
-    payment_id = (await tx.exec(chosen)).first()
-    if payment_id is None:
-        raise Problem("not_found", f"There is no return {return_id}.")
-    return payment_id
-
-
-async def _loaded(tx: Tx, by: Actor, payment: Payment, row: ReturnAuthorization, refunds: list[Refund]) -> ReturnCase:
-    case = ReturnCase(tx, by, payment, row, await lines_of(tx, row.id), refunds)
-    if any(counted(line) for line in case.lines) or row.state not in ("requested", "declined"):
-        receipts = select(Receipt).where(col(Receipt.return_id) == row.id).order_by(col(Receipt.id))
-        case.receipts = list((await tx.exec(receipts)).all())
-    if case.receipts:
-        ids = [receipt.id for receipt in case.receipts]
-        counts = select(ReceiptLine).where(col(ReceiptLine.receipt_id).in_(ids)).order_by(col(ReceiptLine.id))
-        case.receipt_lines = list((await tx.exec(counts)).all())
-        items = select(UndeclaredItem).where(col(UndeclaredItem.return_id) == row.id).order_by(col(UndeclaredItem.id))
-        case.undeclared = list((await tx.exec(items)).all())
-    if row.state == "requested":
-        case.neighbours = await _neighbours(tx, by, payment, row, refunds)
-    return case
-
-
-async def _neighbours(
-    tx: Tx, by: Actor, payment: Payment, row: ReturnAuthorization, refunds: list[Refund]
-) -> list[ReturnCase]:
-    others = select(ReturnAuthorization).where(
-        col(ReturnAuthorization.payment_id) == payment.id,
-        col(ReturnAuthorization.id) != row.id,
-        col(ReturnAuthorization.state).in_(NEIGHBOUR_STATES),
-        col(ReturnAuthorization.closed_at).is_(None),
-    )
-    found = (await tx.exec(others)).all()
-    return [ReturnCase(tx, by, payment, other, await lines_of(tx, other.id), refunds) for other in found]
-
-
-async def lines_of(tx: Tx, return_id: str) -> list[ReturnLine]:
-    """Return a return's lines in their order."""
-    chosen = select(ReturnLine).where(col(ReturnLine.return_id) == return_id).order_by(col(ReturnLine.position))
-    return list((await tx.exec(chosen)).all())

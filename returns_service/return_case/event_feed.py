@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlmodel import col, func, select
 
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import EventType
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Event
 
@@ -54,7 +55,7 @@ async def bring_up_to_date(database: Database) -> None:
         await database.run(place_events)
 
 
-def filtered(chosen: Any, *, return_id: str | None, refund_id: str | None, kind: str | None) -> Any:
+def filtered(chosen: Any, *, return_id: str | None, refund_id: str | None, kind: EventType | None) -> Any:
     """Narrow a statement over events."""
     for column, value in ((Event.return_id, return_id), (Event.refund_id, refund_id), (Event.type, kind)):
         if value is not None:

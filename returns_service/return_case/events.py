@@ -5,48 +5,37 @@ Who listens is told from the feed, after the commit (`deliveries.py`): no reques
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from returns_service.domain.policy import DEFAULT, Policy
+import msgspec
+
+from returns_service.domain.vocabulary import RecordedEventType
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event, Payment, Refund, ReturnAuthorization
-
-EVENT_TYPES = (
-    "return.created",
-    "return.state_changed",
-    "return.updated",
-    "receipt.created",
-    "receipt.reversed",
-    "refund.created",
-    "refund.status_changed",
-    "refund.attempt_failed",
-    "refund.stuck",
-    "payment.updated",
-    "payment.overpaid",
-    "refund_rate.exceeded",
-)
-PING = "ping"  # a test of one endpoint: in the history, but nobody else is told
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who asks (`key_…`, `usr_…`, `stripe`, `worker`), in which request, under which policy in force."""
+    """The actor of an event (`key_…`, `usr_…`, `stripe`, `worker`, `policy`), and the request it acted in."""
 
     actor: str
     request_id: str | None = None
-    policy: Policy = field(default=DEFAULT)
+
+
+NOBODY = Actor("")  # of what is only looked at
 
 
 async def record(
     tx: Tx,
     by: Actor,
-    kind: str,
+    kind: RecordedEventType,
     *,
     row: ReturnAuthorization | None = None,
     refund: Refund | None = None,
     payment: Payment | None = None,
-    data: dict[str, Any],
+    data: Mapping[str, Any],
 ) -> Event:
     """Write that `kind` happened. An event of a return is its next version: no change goes without one."""
     if row is not None:
@@ -61,8 +50,14 @@ async def record(
         sequence=row.version if row else None,
         actor=by.actor,
         request_id=by.request_id,
-        data=data,
+        data=to_json_object(data),
         created_at=tx.now,
     )
     tx.add(event)
     return event
+
+
+def to_json_object(value: Mapping[str, Any] | msgspec.Struct) -> dict[str, Any]:
+    """Return what an answer, or an event's data that holds views, is as JSON: what a column can store."""
+    plain: dict[str, Any] = msgspec.to_builtins(value)
+    return plain

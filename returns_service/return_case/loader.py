@@ -1,15 +1,22 @@
-"""Many returns at once, to look at: a fixed number of queries, however many there are. Nothing is locked."""
+"""Read returns with all that decides about them: one statement for any number of returns, locked or not.
+
+One statement is one snapshot. It reads each table in a branch of its own (`part`): rows add up and never multiply.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from sqlalchemy import and_, bindparam, literal_column, or_, true, union_all
+from sqlalchemy.orm import aliased
 from sqlmodel import SQLModel, col, select
 
+from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.return_case.case import NEIGHBOUR_STATES, ReturnCase
 from returns_service.return_case.events import Actor
+from returns_service.return_case.locked_payment import LockedPayment, lock_row, payment_of_return
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
     Payment,
@@ -22,67 +29,138 @@ from returns_service.store.tables import (
 )
 
 Row = TypeVar("Row", bound=SQLModel)
+RETURNS, REFUNDS, RECEIPTS, UNDECLARED = range(4)  # the parts of the statement
 
 
-async def load_case(tx: Tx, by: Actor, return_id: str) -> ReturnCase:
-    """Return one case to look at. Raises Problem not_found."""
-    found = await load_cases(tx, by, [return_id])
-    if not found:
+def _statement(*parts: int) -> Any:
+    """Return the statement for the returns named `return_ids`, with `parts` of what decides about them."""
+    part = union_all(*(select(literal_column(str(number)).label("number")) for number in parts)).subquery("part")
+    target: Any = aliased(ReturnAuthorization, name="target")
+    neighbour = and_(
+        target.state == "requested",
+        col(ReturnAuthorization.state).in_(NEIGHBOUR_STATES),
+        col(ReturnAuthorization.closed_at).is_(None),
+    )
+    same_payment = col(ReturnAuthorization.payment_id) == target.payment_id
+    entities: Any = (target.id, Payment, ReturnAuthorization, ReturnLine, Refund, Receipt, ReceiptLine, UndeclaredItem)
+    chosen: Any = select(*entities)
+    return (
+        chosen.select_from(target)
+        .join(part, true())
+        .join(Payment, col(Payment.id) == target.payment_id)
+        .outerjoin(
+            ReturnAuthorization,
+            and_(
+                part.c.number == RETURNS,
+                same_payment,
+                or_(col(ReturnAuthorization.id) == target.id, neighbour),
+            ),
+        )
+        .outerjoin(ReturnLine, col(ReturnLine.return_id) == col(ReturnAuthorization.id))
+        .outerjoin(Refund, and_(part.c.number == REFUNDS, col(Refund.payment_id) == target.payment_id))
+        .outerjoin(Receipt, and_(part.c.number == RECEIPTS, col(Receipt.return_id) == target.id))
+        .outerjoin(ReceiptLine, col(ReceiptLine.receipt_id) == col(Receipt.id))
+        .outerjoin(UndeclaredItem, and_(part.c.number == UNDECLARED, col(UndeclaredItem.return_id) == target.id))
+        .where(target.id.in_(bindparam("return_ids", expanding=True)))
+        .execution_options(populate_existing=True)
+    )
+
+
+WHOLE = _statement(RETURNS, REFUNDS, RECEIPTS, UNDECLARED)  # built once: every request runs it
+BESIDE_REFUNDS = _statement(RETURNS, RECEIPTS, UNDECLARED)
+
+
+async def check_exists(tx: Tx, return_id: str) -> None:
+    """Raise Problem not_found unless there is such a return."""
+    if (await tx.exec(select(ReturnAuthorization.id).where(col(ReturnAuthorization.id) == return_id))).first() is None:
         raise Problem("not_found", f"There is no return {return_id}.")
-    return found[0]
 
 
-async def load_cases(tx: Tx, by: Actor, return_ids: Sequence[str]) -> list[ReturnCase]:
-    """Return the cases in the order of their ids here; those that don't exist are left out."""
-    rows = {row.id: row for row in await _all(tx, ReturnAuthorization, ReturnAuthorization.id, return_ids)}
-    payment_ids = sorted({row.payment_id for row in rows.values()})
-    payments = {payment.id: payment for payment in await _all(tx, Payment, Payment.id, payment_ids)}
-    refunds = _by("payment_id", await _all(tx, Refund, Refund.payment_id, payment_ids))
-    others = await _neighbours(tx, [row for row in rows.values() if row.state == "requested"])
-    lines = _by("return_id", await _all(tx, ReturnLine, ReturnLine.return_id, [*rows, *(o.id for o in others)]))
-    receipts = await _all(tx, Receipt, Receipt.return_id, list(rows))
-    counts = _by("receipt_id", await _all(tx, ReceiptLine, ReceiptLine.receipt_id, [r.id for r in receipts]))
-    items = _by("return_id", await _all(tx, UndeclaredItem, UndeclaredItem.return_id, list(rows)))
-    of_return = _by("return_id", receipts)
+async def load_case(tx: Tx, policy: Policy, return_id: str) -> ReturnCase:
+    """Return one return to look at. Raises Problem not_found."""
+    cases = await load_cases(tx, policy, [return_id])
+    if not cases:
+        raise Problem("not_found", f"There is no return {return_id}.")
+    return cases[0]
 
-    def case_of(row: ReturnAuthorization) -> ReturnCase:
-        ordered = sorted(lines.get(row.id, []), key=lambda line: line.position)
-        return ReturnCase(tx, by, payments[row.payment_id], row, ordered, refunds.get(row.payment_id, []))
+
+async def load_cases(tx: Tx, policy: Policy, return_ids: Sequence[str]) -> list[ReturnCase]:
+    """Return returns to look at, in the order of their ids here; those that don't exist are left out."""
+    if not return_ids:
+        return []
+    rows = (await tx.execute(WHOLE, {"return_ids": list(return_ids)})).all()
+    return _cases(rows, policy, return_ids)
+
+
+async def lock_case(tx: Tx, by: Actor, policy: Policy, return_id: str) -> ReturnCase:
+    """Lock a return's payment, then read the return with all that decides about it. Raises Problem not_found."""
+    row = await lock_row(tx, payment_of_return(return_id))
+    if row is None:
+        raise Problem("not_found", f"There is no return {return_id}.")
+    rows = (await tx.execute(WHOLE, {"return_ids": [return_id]})).all()
+    (case,) = _cases(rows, policy, [return_id])
+    locked = LockedPayment(tx, row, case.payment_refunds)
+    return _under(locked, case, by)
+
+
+async def case_under_lock(locked: LockedPayment, by: Actor, policy: Policy, return_id: str) -> ReturnCase:
+    """Return a return of a payment that is locked already. Raises Problem not_found."""
+    if return_id in locked.cases:
+        return _under(locked, locked.cases[return_id], by)
+    await locked.tx.flush()  # or a row changed in here would be read back as it was
+    rows = (await locked.tx.execute(BESIDE_REFUNDS, {"return_ids": [return_id]})).all()
+    cases = _cases(rows, policy, [return_id])
+    if not cases:
+        raise Problem("not_found", f"There is no return {return_id}.")
+    cases[0].share_refunds(locked.refunds)
+    return _under(locked, cases[0], by)
+
+
+def _under(locked: LockedPayment, case: ReturnCase, by: Actor) -> ReturnCase:
+    case.locked, case.by = locked, by
+    locked.cases[case.row.id] = case
+    return case
+
+
+def _cases(rows: Sequence[Any], policy: Policy, return_ids: Sequence[str]) -> list[ReturnCase]:
+    """Put the statement's rows together, a case for each return."""
+    payments: dict[str, Payment] = {}
+    returns: dict[str, dict[str, ReturnAuthorization]] = {}
+    lines: dict[str, dict[str, ReturnLine]] = {}
+    refunds: dict[str, dict[str, Refund]] = {}
+    receipts: dict[str, dict[str, Receipt]] = {}
+    counts: dict[str, dict[str, ReceiptLine]] = {}
+    items: dict[str, dict[str, UndeclaredItem]] = {}
+    for target, payment, row, line, refund, receipt, count, item in rows:
+        payments[target] = payment
+        for kind, group, entity in (
+            (returns, target, row),
+            (lines, line.return_id if line else "", line),
+            (refunds, payment.id, refund),
+            (receipts, target, receipt),
+            (counts, target, count),
+            (items, target, item),
+        ):
+            if entity is not None:
+                kind.setdefault(group, {})[entity.id] = entity
+
+    def case_of(row: ReturnAuthorization, payment: Payment, all_refunds: list[Refund]) -> ReturnCase:
+        ordered = sorted(lines.get(row.id, {}).values(), key=lambda line: line.position)
+        return ReturnCase(policy, payment, row, ordered, all_refunds)
 
     cases = []
-    for row in (rows[return_id] for return_id in return_ids if return_id in rows):
-        case = case_of(row)
-        case.receipts = of_return.get(row.id, [])
-        case.receipt_lines = [count for receipt in case.receipts for count in counts.get(receipt.id, [])]
-        case.undeclared = items.get(row.id, [])
-        if row.state == "requested":
-            case.neighbours = [case_of(o) for o in others if o.payment_id == row.payment_id and o.id != row.id]
+    for return_id in return_ids:
+        if return_id not in payments:
+            continue
+        payment, own = payments[return_id], returns[return_id]
+        case = case_of(own[return_id], payment, _by_id(refunds.get(payment.id, {})))
+        case.receipts = _by_id(receipts.get(return_id, {}))
+        case.receipt_lines = _by_id(counts.get(return_id, {}))
+        case.undeclared = _by_id(items.get(return_id, {}))
+        case.neighbours = [case_of(row, payment, case.payment_refunds) for row in _by_id(own) if row.id != return_id]
         cases.append(case)
     return cases
 
 
-async def _neighbours(tx: Tx, requested: Sequence[ReturnAuthorization]) -> list[ReturnAuthorization]:
-    if not requested:
-        return []
-    chosen = select(ReturnAuthorization).where(
-        col(ReturnAuthorization.payment_id).in_([row.payment_id for row in requested]),
-        col(ReturnAuthorization.state).in_(NEIGHBOUR_STATES),
-        col(ReturnAuthorization.closed_at).is_(None),
-    )
-    return list((await tx.exec(chosen)).all())
-
-
-async def _all(tx: Tx, kind: type[Row], column: Any, values: Sequence[str]) -> list[Row]:
-    """Return all rows with one of these values, oldest first; nothing is asked for none."""
-    if not values:
-        return []
-    table: Any = kind
-    chosen = select(kind).where(col(column).in_(values)).order_by(col(table.id))
-    return list((await tx.exec(chosen)).all())
-
-
-def _by(name: str, rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(getattr(row, name), []).append(row)
-    return found
+def _by_id(rows: dict[str, Row]) -> list[Row]:
+    return [rows[row_id] for row_id in sorted(rows)]

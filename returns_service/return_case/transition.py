@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from returns_service.domain import return_machine
+from returns_service.domain.return_machine import State, Trigger
+from returns_service.domain.vocabulary import EventType
 from returns_service.return_case.case import ReturnCase
-from returns_service.return_case.events import record
+from returns_service.return_case.events import record, to_json_object
 from returns_service.return_case.views import show_return
 
+RecordedTrigger = Literal[Trigger, "refund_barred", "forget"]  # the last two lead back to the same state
 
-async def transition(case: ReturnCase, trigger: str, *, why: str | None = None, **facts: Any) -> None:
+
+async def transition(case: ReturnCase, trigger: Trigger, *, why: str | None = None, **facts: Any) -> None:
     """Fire `trigger` and record it. `facts` are what it brings along. Raises Problem, nothing changed."""
     before = case.row.state
     return_machine.fire(trigger, case.row, case.facts(why=why, **facts))
     await record_transition(case, trigger, before, why)
 
 
-async def record_transition(case: ReturnCase, trigger: str, before: str, why: str | None) -> None:
+async def record_transition(case: ReturnCase, trigger: RecordedTrigger, before: State, why: str | None) -> None:
     """Record a trigger that has fired: `return.state_changed`, or `return.updated` where it led back."""
-    kind = "return.updated" if case.row.state == before else "return.state_changed"
+    kind: EventType = "return.updated" if case.row.state == before else "return.state_changed"
     said: dict[str, Any] = {"from": before, "to": case.row.state, "trigger": trigger, "reason": why}
-    event = await record(case.tx, case.by, kind, row=case.row, data=said)
-    event.data = said | {"object": show_return(case)}
+    await record_return(case, kind, said)
+
+
+async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, Any]) -> None:
+    """Record what happened to a return, with the return as it is then: its version counts this event."""
+    event = await record(case.tx, case.by, kind, row=case.row, data={})
+    event.data = to_json_object({**said, "object": show_return(case)})

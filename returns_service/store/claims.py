@@ -16,12 +16,10 @@ from sqlalchemy import Integer, and_, bindparam, case, exists, func, literal, or
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
+from returns_service.domain.refund_attempt import KEY_LIFE_SECONDS, REFUND_LEASE_SECONDS, key_age_seconds
 from returns_service.store.columns import Utc
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
-
-REFUND_LEASE_SECONDS = 30  # renewed while a call is in flight; a call's own timeout is shorter
-KEY_LIFE_SECONDS = 23 * 3600  # Stripe may prune a key from 24 h on; an hour is for slow calls and clocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +63,7 @@ class Claim:
 
     def must_look_first(self, now: datetime) -> bool:
         """Return whether only a look-up may be made: the key is old, or its answer is stored."""
-        age = (now - self.first_attempt_at).total_seconds() if self.first_attempt_at else 0.0
-        return self.lookups_only or age >= KEY_LIFE_SECONDS
+        return self.lookups_only or key_age_seconds(self.first_attempt_at, now) >= KEY_LIFE_SECONDS
 
 
 def _candidates() -> Any:
@@ -181,8 +178,8 @@ async def renew(tx: Tx, claims: Sequence[Claim], lease_seconds: float = REFUND_L
 
 
 def still_owner(row: Refund, claim: Claim) -> bool:
-    """Return whether nobody else claimed the refund since."""
-    return row.lease_token == claim.token
+    """Return whether the claim stands: nobody else claimed the refund since, and no answer to it is written yet."""
+    return row.lease_token == claim.token and row.lease_until is not None
 
 
 def release(row: Refund, payment: Payment) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, DateTime, Dial
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Field, SQLModel
+from sqlmodel.sql.sqltypes import AutoString
 
 
 class Utc(TypeDecorator[datetime]):
@@ -43,9 +45,14 @@ Json = JSON().with_variant(JSONB(), "postgresql")
 MaybeJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
-def one_of(column: str, allowed: tuple[str, ...] | list[str], name: str) -> CheckConstraint:
+def one_of(column: str, allowed: Sequence[str], name: str) -> CheckConstraint:
     """Return the check that `column` holds one of `allowed`."""
     return CheckConstraint(f"{column} IN ({', '.join(repr(word) for word in allowed)})", name=name)
+
+
+def word(default: Any = ..., *, index: bool = False) -> Any:
+    """Declare a word of a closed list: a `Literal`, which SQLModel has no column for. Default None: it may be null."""
+    return Field(default=default, sa_type=AutoString, index=index)
 
 
 def utc(index: bool = False, nullable: bool = False) -> Any:
@@ -53,9 +60,19 @@ def utc(index: bool = False, nullable: bool = False) -> Any:
     return Field(default=None if nullable else ..., sa_type=Utc, nullable=nullable, index=index)
 
 
+def _empty_object() -> dict[str, Any]:
+    """Return an empty object. A plain function: of `dict` pydantic would parse the signature for each row."""
+    return {}
+
+
+def _empty_list() -> list[Any]:
+    """Return an empty list; see `_empty_object`."""
+    return []
+
+
 def json_object(empty: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
     """Declare a JSON column that is never null."""
-    return Field(default_factory=empty, sa_type=Json, nullable=False)
+    return Field(default_factory=_empty_list if empty is list else _empty_object, sa_type=Json, nullable=False)
 
 
 def json_or_null() -> Any:
@@ -70,7 +87,7 @@ def minor_units(default: Any = ...) -> Any:
 
 def metadata_column() -> Any:
     """Declare the caller's metadata: `metadata` in the table, since SQLModel keeps that name for itself."""
-    return Field(default_factory=dict, sa_column=Column("metadata", Json, nullable=False))
+    return Field(default_factory=_empty_object, sa_column=Column("metadata", Json, nullable=False))
 
 
 def partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:

@@ -8,32 +8,38 @@ would block the foreign keys of inserts).
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import event, make_url, select, text
+from sqlalchemy import event, make_url, text
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.ext.asyncio import AsyncSession as SessionOfSqlalchemy
-from sqlmodel import SQLModel, col
+from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from returns_service.store.clock import Now, SharedClock, elapsed, machine_time
 from returns_service.store.ids import Ids
-from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=SQLModel)
 WAKE_CHANNEL = "returns_work"
 RETRIES = 4  # of a whole command after a deadlock or a serialization failure; the fifth answers 503
-PASSING = {"40001", "40P01", "55P03"}  # serialization_failure, deadlock_detected, lock_not_available
+PASSING = {"40001", "40P01"}  # serialization_failure, deadlock_detected
+LOCK_NOT_AVAILABLE = "55P03"
+LOCK_TIMEOUT = "15s"  # of any wait for a lock; a request answers 409 or 503 then
 BUSY_SECONDS = 10.0
+
+
+class CommitLost(ConnectionError):
+    """The connection was lost while COMMIT was under way: nobody knows whether the transaction holds."""
 
 
 class Tx(AsyncSession):
@@ -86,7 +92,9 @@ class Database:
         self.writer: AsyncEngine
         self.reader: AsyncEngine
         if self.postgresql:
-            self.writer = self.reader = postgresql_engine(self.url, pool_size, statement_timeout_seconds)
+            self.writer = postgresql_engine(self.url, pool_size, statement_timeout_seconds)
+            # The same pool without BEGIN: under READ COMMITTED each statement has a snapshot of its own anyway.
+            self.reader = self.writer.execution_options(isolation_level="AUTOCOMMIT")
         else:
             self.writer, self.reader = sqlite_engine(self.url, writes=True), sqlite_engine(self.url, writes=False)
 
@@ -96,33 +104,64 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
-        """Open a transaction that commits at the end of the block, or leaves nothing."""
+        """Open a transaction that commits at the end of the block, or leaves nothing. Raises CommitLost."""
         async with self._session(self.writer) as tx:
             yield tx
+            await tx.flush()
             if tx.info.get("wake") and self.postgresql:
                 await tx.exec(text("SELECT pg_notify(:channel, '')"), params={"channel": WAKE_CHANNEL})  # type: ignore[call-overload]
-            await tx.commit()
+            try:
+                await tx.commit()
+            except Exception as error:
+                if is_lost_connection(error):
+                    raise CommitLost(str(error)) from error
+                raise
         if tx.info.get("wake"):
             self.wake()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Tx]:
-        """Open a transaction to look: it locks nothing and is rolled back."""
+        """Look at the database: nothing is locked or written, and each statement sees what is committed by then."""
         async with self._session(self.reader) as tx:
             yield tx
 
-    async def run(self, work: Callable[[Tx], Awaitable[T]]) -> T:
-        """Do `work` in a transaction; after a deadlock or serialization failure do the whole of it again."""
-        for attempt in range(1, RETRIES + 1):
+    async def read(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+        """Return what `work` reads; with a connection that was lost meanwhile it is done once more."""
+        try:
+            async with self.reading() as tx:
+                return await work(tx)
+        except Exception as error:
+            if not is_lost_connection(error):
+                raise
+        async with self.reading() as tx:
+            return await work(tx)
+
+    async def run(self, work: Callable[[Tx], Awaitable[T]], *, safe_to_repeat: bool = False) -> T:
+        """Do `work` in a transaction; after a deadlock or serialization failure do the whole of it again.
+
+        A connection lost before COMMIT was sent has left nothing, so the whole is done once more. Lost in COMMIT nobody
+        knows whether it holds: then only where `safe_to_repeat` says that doing it twice is doing it once, thanks to an
+        idempotency key, a scan id, an inbox id or a fencing token. Raises CommitLost otherwise.
+        """
+        was_lost = False
+        for attempt in itertools.count(1):
             try:
                 async with self.transaction() as tx:
                     return await work(tx)
-            except DBAPIError as error:
-                if not may_pass(error):
+            except CommitLost:
+                if was_lost or not safe_to_repeat:
                     raise
-                await asyncio.sleep(self.random.uniform(0, 0.02 * 2**attempt))
-        async with self.transaction() as tx:
-            return await work(tx)
+                was_lost = True
+            except Exception as error:
+                if is_lost_connection(error):
+                    if was_lost:
+                        raise
+                    was_lost = True
+                elif attempt > RETRIES or not may_pass(error):
+                    raise
+                else:
+                    await asyncio.sleep(self.random.uniform(0, 0.02 * 2**attempt))
+        raise AssertionError("unreachable: the loop returns or raises")
 
     @asynccontextmanager
     async def _session(self, engine: AsyncEngine) -> AsyncIterator[Tx]:
@@ -159,7 +198,7 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self.writer.dispose()
-        if self.reader is not self.writer:
+        if not self.postgresql:
             await self.reader.dispose()
 
 
@@ -172,14 +211,17 @@ def async_url(url: str) -> str:
 
 
 def postgresql_engine(url: str, pool_size: int, statement_timeout_seconds: float) -> AsyncEngine:
-    """Return a pool that checks its connections and never waits for ever."""
+    """Return a pool that never waits for ever. The newest connection goes first, so that idle ones may be closed.
+
+    No `pool_pre_ping`: it costs three round trips a checkout. `Database.run` repeats what a lost connection left.
+    """
     milliseconds = str(int(statement_timeout_seconds * 1000))
     return create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=statement_timeout_seconds,
-        pool_pre_ping=True,
+        pool_use_lifo=True,
         hide_parameters=True,  # an error message would quote customers
         connect_args={
             "timeout": 10,
@@ -188,6 +230,8 @@ def postgresql_engine(url: str, pool_size: int, statement_timeout_seconds: float
                 "timezone": "UTC",
                 "statement_timeout": milliseconds,
                 "idle_in_transaction_session_timeout": milliseconds,
+                "lock_timeout": LOCK_TIMEOUT,
+                "jit": "off",  # compiling the desk's statement took seconds
             },
         },
     )
@@ -211,9 +255,11 @@ def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if writes:
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def begin(connection: Any) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
@@ -224,6 +270,14 @@ def may_pass(error: BaseException) -> bool:
     return getattr(original, "sqlstate", None) in PASSING or "database is locked" in str(original)
 
 
+def is_lost_connection(error: BaseException) -> bool:
+    """Return whether the connection to the database was lost, as opposed to a statement that failed."""
+    if isinstance(error, DBAPIError):
+        state = str(getattr(error.orig, "sqlstate", ""))
+        return error.connection_invalidated or state[:2] == "08" or state in ("57P01", "57P02", "57P03")
+    return isinstance(error, ConnectionError) and not isinstance(error, CommitLost)
+
+
 def is_unavailable(error: BaseException) -> bool:
     """Return whether the database could not be reached, is full, or has no connection left."""
     if getattr(getattr(error, "orig", None), "sqlite_errorname", "") == "SQLITE_ERROR":
@@ -232,41 +286,15 @@ def is_unavailable(error: BaseException) -> bool:
         return True
     if isinstance(error, DBAPIError):
         state = str(getattr(error.orig, "sqlstate", ""))
-        return error.connection_invalidated or may_pass(error) or state[:2] in ("08", "53", "57")
+        passing = may_pass(error) or state == LOCK_NOT_AVAILABLE
+        return error.connection_invalidated or passing or state[:2] in ("08", "53", "57")
     return isinstance(error, OSError)  # a stopped PostgreSQL takes its socket's file away: FileNotFoundError too
 
 
-async def lock_payment(tx: Tx, payment_id: str) -> Payment:
-    """Return the payment, locked to the end of `tx`. Always the first lock. Raises NoResultFound."""
-    tx.locked_payments.add(payment_id)
-    return (await select_for_update(tx, select(Payment).where(col(Payment.id) == payment_id), Payment))[0]
-
-
-async def lock_refunds(tx: Tx, payment_id: str) -> list[Refund]:
-    """Return all refunds of a locked payment, oldest first, locked too (a worker's claim may hold one a moment).
-
-    Locked once, they can't change but by this transaction, so they are read once: who adds one appends it.
-    """
-    held: dict[str, list[Refund]] = tx.info.setdefault("refunds", {})
-    if payment_id not in held:
-        chosen = select(Refund).where(col(Refund.payment_id) == payment_id).order_by(col(Refund.id))
-        held[payment_id] = list(await select_for_update(tx, chosen, Refund))
-    return held[payment_id]
-
-
-async def lock_return(tx: Tx, return_id: str) -> ReturnAuthorization:
-    """Return the return, locked; its payment must be locked before. Raises NoResultFound."""
-    held: dict[str, ReturnAuthorization] = tx.info.setdefault("returns", {})
-    if return_id not in held:
-        chosen = select(ReturnAuthorization).where(col(ReturnAuthorization.id) == return_id)
-        held[return_id] = (await select_for_update(tx, chosen, ReturnAuthorization))[0]
-    return held[return_id]
-
-
-async def select_for_update(tx: Tx, chosen: Any, _kind: type[Row]) -> Sequence[Row]:
-    """Return the chosen rows as they are now, locked to the end of `tx`."""
+async def select_for_update(tx: Tx, chosen: Any, kind: type[Row]) -> Sequence[Row]:
+    """Return the chosen rows of `kind` as they are now, locked to the end of `tx`; nothing joined is locked."""
     await tx.flush()  # or a row changed in here would be read back as it was
-    statement = chosen.with_for_update(key_share=True).execution_options(populate_existing=True)
+    statement = chosen.with_for_update(key_share=True, of=kind).execution_options(populate_existing=True)
     rows: Sequence[Row] = (await tx.execute(statement)).scalars().all()
     return rows
 

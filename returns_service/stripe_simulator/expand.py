@@ -1,22 +1,24 @@
-"""`expand[]`: ids replaced by the objects they name, as deep as asked."""
+"""`expand[]` replaces ids by the objects they name, to any depth allowed (docs.stripe.com/api/expanding_objects)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from . import objects
+from .collection import Collection, Json
 from .ledger import Ledger
-from .refusals import invalid
-from .shelf import Json, Shelf
+from .refusals import Refusal, param_error
 
 MAX_DEPTH = 4
-REFUNDS_SHOWN = 10  # of a charge, newest first
 
-_EXPANDABLE: dict[str, dict[str, str | None]] = {  # kind -> field -> kind found there; None: always null here
-    "payment_intent": {"latest_charge": "charge", "customer": None, "review": None, "on_behalf_of": None},
+_EXPANDABLE: dict[str, dict[str, str | None]] = {  # kind -> field -> kind of the object there; None: always null
+    "payment_intent": {
+        "latest_charge": "charge", "customer": "customer", "payment_method": "payment_method", "review": None,
+        "on_behalf_of": None,
+    },
     "charge": {
         "payment_intent": "payment_intent", "balance_transaction": "balance_transaction", "refunds": "refund",
-        "customer": None, "review": None, "application_fee": None, "failure_balance_transaction": None,
+        "customer": "customer", "review": None, "application_fee": None, "failure_balance_transaction": None,
     },
     "refund": {
         "charge": "charge", "payment_intent": "payment_intent", "balance_transaction": "balance_transaction",
@@ -24,20 +26,22 @@ _EXPANDABLE: dict[str, dict[str, str | None]] = {  # kind -> field -> kind found
         "source_transfer_reversal": None,
     },
     "dispute": {"charge": "charge", "payment_intent": "payment_intent"},
+    "balance_transaction": {"source": "source"},
+    "payment_method": {"customer": "customer"},
 }  # fmt: skip
 
 
-def checked(kind: str, is_list: bool, paths: list[str]) -> list[list[str]]:
-    """Return the paths to expand from an object of `kind`, in steps; refuses those that lead nowhere."""
-    found = []
+def parse_paths(kind: str, is_list: bool, paths: list[str]) -> list[list[str]]:
+    """Return the paths to expand from an object of `kind`, each as its steps. Refuses a path that leads nowhere."""
+    parsed = []
     for place, path in enumerate(paths):
         steps = path.split(".")
         if is_list:
             if steps[0] != "data" or len(steps) == 1:
-                raise _refused(path, place)
+                raise _path_error(path, place)
             steps = steps[1:]
         if len(steps) > MAX_DEPTH:
-            raise invalid(f"You cannot expand more than {MAX_DEPTH} levels of a property", f"expand[{place}]")
+            raise param_error(f"You cannot expand more than {MAX_DEPTH} levels of a property", f"expand[{place}]")
         at: str | None = kind
         inside_list = False
         for step in steps:
@@ -46,48 +50,65 @@ def checked(kind: str, is_list: bool, paths: list[str]) -> list[list[str]]:
                 continue
             fields = _EXPANDABLE.get(at or "", {})
             if step not in fields or inside_list:
-                raise _refused(path, place)
+                raise _path_error(path, place)
             at, inside_list = fields[step], step == "refunds"
-        found.append(steps)
-    return found
+        parsed.append(steps)
+    return parsed
 
 
-def _refused(path: str, place: int) -> Exception:
-    return invalid(f"This property cannot be expanded ({path}).", f"expand[{place}]")
+def _path_error(path: str, place: int) -> Refusal:
+    return param_error(f"This property cannot be expanded ({path}).", f"expand[{place}]")
 
 
-def expanded(ledger: Ledger, row: Json, paths: list[list[str]]) -> Json:
-    """Return `row` with its `paths` expanded; the row itself stays as it is."""
-    if row.get("object") == objects.LIST_OBJECT:
-        return {**row, "data": [expanded(ledger, part, paths) for part in row["data"]]}
-    shown = dict(row)
+def expand(ledger: Ledger, row: Json, paths: list[list[str]]) -> Json:
+    """Return a copy of `row` with its `paths` expanded."""
+    if row.get("object") in objects.LIST_OBJECTS:
+        return {**row, "data": [expand(ledger, part, paths) for part in row["data"]]}
+    copy = dict(row)
     for step in dict.fromkeys(path[0] for path in paths):
         below = [path[1:] for path in paths if path[0] == step and len(path) > 1]
-        shown[step] = _found(ledger, shown, step)
-        if shown[step] is None and step not in row:
-            del shown[step]
-        elif isinstance(shown[step], dict) and below:
+        copy[step] = _find_object(ledger, copy, step)
+        if copy[step] is None and step not in row:
+            del copy[step]
+        elif isinstance(copy[step], dict) and below:
             inner = [path[1:] if step == "refunds" else path for path in below]
-            shown[step] = expanded(ledger, shown[step], [path for path in inner if path])
-    return shown
+            copy[step] = expand(ledger, copy[step], [path for path in inner if path])
+    return copy
 
 
-def _found(ledger: Ledger, row: Json, field: str) -> Any:
+def _find_object(ledger: Ledger, row: Json, field: str) -> Any:
     kind = _EXPANDABLE.get(row["object"], {}).get(field)
     if kind is None:
         return row.get(field)
     if field == "refunds":
-        names = ledger.refunds_of.get(row["id"], [])
-        rows = [ledger.refunds[name] for name in reversed(names[-REFUNDS_SHOWN:])]
-        return objects.page(f"/v1/charges/{row['id']}/refunds", rows, len(names) > REFUNDS_SHOWN)
+        rows = ledger.find_refunds(row["id"])
+        page = rows[: -objects.EMBEDDED_ROWS - 1 : -1]
+        return objects.build_list(f"/v1/charges/{row['id']}/refunds", page, len(rows) > objects.EMBEDDED_ROWS)
     name = row.get(field)
-    return _shelves(ledger)[kind].get(name) if isinstance(name, str) else name
+    if not isinstance(name, str):
+        return name
+    if kind == "source":  # of a balance transaction: a charge, a refund or a dispute
+        return ledger.charges.get(name) or ledger.refunds.get(name) or ledger.disputes.get(name)
+    return _get_collections(ledger)[kind].get(name)
 
 
-def _shelves(ledger: Ledger) -> dict[str, Shelf]:
+def find_kinds(kind: str, paths: list[list[str]]) -> set[str]:
+    """Return the kinds of the objects that `paths` expand from an object of `kind`."""
+    kinds = set()
+    for path in paths:
+        at: str | None = kind
+        for step in path:
+            at = at if step == "data" else _EXPANDABLE.get(at or "", {}).get(step)
+            kinds.add(at)
+    return {name for name in kinds if name is not None} - {"source"}
+
+
+def _get_collections(ledger: Ledger) -> dict[str, Collection]:
     return {
         "payment_intent": ledger.payment_intents,
         "charge": ledger.charges,
         "refund": ledger.refunds,
         "balance_transaction": ledger.balance_transactions,
+        "customer": ledger.customers,
+        "payment_method": ledger.payment_methods,
     }

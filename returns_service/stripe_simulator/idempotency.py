@@ -1,7 +1,8 @@
-"""What is remembered of requests with an Idempotency-Key.
+"""The answers that Stripe stores under an Idempotency-Key, and replays.
 
-The answer is kept once execution has begun, errors 400, 402, 404 and 500 included. Not kept: parameters that fail
-validation, 401, 403, 409 and 429; those may be sent again with the same key.
+Stripe stores the answer once execution has begun, errors 400, 402, 404 and 500 included. It stores no refusal of
+parameters that fail validation, and no 401, 403, 409 or 429: the caller may send those again with the same key
+(docs.stripe.com/api/idempotent_requests, docs.stripe.com/error-low-level).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ MAX_KEY_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """The first request with a key, and its answer. `at`: seconds since 1970, UTC."""
+class StoredResponse:
+    """The first request with a key, and its answer. `at` is in seconds since 1970 (UTC)."""
 
     path: str
     form: Form
@@ -28,25 +29,25 @@ class Kept:
 
 @dataclass
 class Keys:
-    """All keys of the account."""
+    """All idempotency keys of the account."""
 
-    kept: OrderedDict[str, Kept] = field(default_factory=OrderedDict)  # oldest first
+    responses: OrderedDict[str, StoredResponse] = field(default_factory=OrderedDict)  # oldest first
     in_flight: set[str] = field(default_factory=set)
-    locked: set[str] = field(default_factory=set)  # charges that a request in flight writes to
+    locked: set[str] = field(default_factory=set)  # charge ids that a request in flight writes to
 
-    def find(self, key: str, now: float, life_seconds: float) -> Kept | None:
-        """Return what is kept under `key`; what has outlived `life_seconds` is forgotten first."""
-        while self.kept:
-            oldest = next(iter(self.kept.values()))
+    def find(self, key: str, now: float, life_seconds: float) -> StoredResponse | None:
+        """Forget the answers older than `life_seconds`, then return the one under `key`, if any."""
+        while self.responses:
+            oldest = next(iter(self.responses.values()))
             if now - oldest.at < life_seconds:
                 break
-            self.kept.popitem(last=False)
-        found = self.kept.get(key)
-        if found is not None and now - found.at >= life_seconds:  # behind a younger one: the clock once jumped back
-            del self.kept[key]
+            self.responses.popitem(last=False)
+        response = self.responses.get(key)
+        if response is not None and now - response.at >= life_seconds:  # stored before the clock jumped back
+            del self.responses[key]
             return None
-        return found
+        return response
 
-    def keep(self, key: str, kept: Kept) -> None:
-        """Remember the answer."""
-        self.kept[key] = kept
+    def store(self, key: str, response: StoredResponse) -> None:
+        """Store the answer under `key`."""
+        self.responses[key] = response

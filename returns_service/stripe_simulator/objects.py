@@ -1,6 +1,7 @@
-"""The shapes of Stripe's objects at API version 2026-10-28.endive, as JSON.
+"""The shapes of Stripe's objects at API version 2026-10-28.endive, as JSON (docs.stripe.com/api).
 
-A field that Stripe leaves absent until it has something to say is absent here too, not null.
+A field that Stripe leaves absent until it has a value is absent here too, not null. Amounts are in minor units, times
+in seconds since 1970 (UTC).
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .cards import Card
-from .shelf import Json
+from .collection import Json
+from .method_details import build_charge_details, build_dispute_details, build_method_details
+from .methods import Method
 
-API_VERSION = "2026-10-28.endive"
-LIST_OBJECT = "list"
+LIST_OBJECTS = ("list", "search_result")
+EMBEDDED_ROWS = 10  # a list inside an object holds at most that many rows
 
-_EVIDENCE = (
+EVIDENCE = (
     "access_activity_log billing_address cancellation_policy cancellation_policy_disclosure cancellation_rebuttal "
     "customer_communication customer_email_address customer_name customer_purchase_ip customer_signature "
     "duplicate_charge_documentation duplicate_charge_explanation duplicate_charge_id product_description receipt "
@@ -24,8 +26,8 @@ _EVIDENCE = (
 ).split()
 
 
-def payment_intent(name: str, created: int, amount: int, currency: str, **given: Any) -> Json:
-    """A PaymentIntent nobody has paid yet; `amount` in minor units."""
+def build_payment_intent(name: str, created: int, amount: int, currency: str, **more: Any) -> Json:
+    """Return a PaymentIntent that waits for a payment; `amount` in minor units."""
     return {
         "id": name,
         "object": "payment_intent",
@@ -69,12 +71,12 @@ def payment_intent(name: str, created: int, amount: int, currency: str, **given:
         "status": "requires_payment_method",
         "transfer_data": None,
         "transfer_group": None,
-        **given,
+        **more,
     }
 
 
-def charge(name: str, created: int, intent: Mapping[str, Any], card: Card) -> Json:
-    """A charge that went through in full, not captured yet."""
+def build_charge(name: str, created: int, intent: Mapping[str, Any], method: Method) -> Json:
+    """Return a charge authorized in full, not captured yet."""
     return {
         "id": name,
         "object": "charge",
@@ -114,7 +116,7 @@ def charge(name: str, created: int, intent: Mapping[str, Any], card: Card) -> Js
         "paid": True,
         "payment_intent": intent["id"],
         "payment_method": intent["payment_method"],
-        "payment_method_details": {"card": _card_details(intent["amount"], card), "type": "card"},
+        "payment_method_details": build_charge_details(intent, method),
         "receipt_email": intent["receipt_email"],
         "receipt_number": None,
         "receipt_url": None,
@@ -131,32 +133,8 @@ def charge(name: str, created: int, intent: Mapping[str, Any], card: Card) -> Js
     }
 
 
-def _card_details(amount: int, card: Card) -> Json:
-    return {
-        "amount_authorized": amount,
-        "authorization_code": None,
-        "brand": card.brand,
-        "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
-        "country": "US",
-        "exp_month": 12,
-        "exp_year": 2034,
-        "fingerprint": f"fp{card.brand}{card.last4}",
-        "funding": card.funding,
-        "installments": None,
-        "last4": card.last4,
-        "mandate": None,
-        "network": card.brand,
-        "network_token": {"used": False},
-        "network_transaction_id": None,
-        "regulated_status": "unregulated",
-        "three_d_secure": None,
-        "transaction_link_id": None,
-        "wallet": None,
-    }
-
-
-def refund(name: str, created: int, amount: int, charge: Mapping[str, Any], metadata: dict[str, str]) -> Json:
-    """A refund of `amount` minor units, with no status yet."""
+def build_refund(name: str, created: int, amount: int, charge: Mapping[str, Any], metadata: dict[str, str]) -> Json:
+    """Return a refund of `amount` minor units, with no status yet."""
     return {
         "id": name,
         "object": "refund",
@@ -178,9 +156,9 @@ def refund(name: str, created: int, amount: int, charge: Mapping[str, Any], meta
     }
 
 
-def dispute(name: str, created: int, charge: Mapping[str, Any], reason: str, *, inquiry: bool) -> Json:
-    """A dispute over the whole captured amount, waiting for the shop's answer."""
-    evidence: Json = dict.fromkeys(_EVIDENCE)
+def build_dispute(name: str, created: int, charge: Mapping[str, Any], reason: str, *, inquiry: bool) -> Json:
+    """Return a dispute over the whole captured amount; it waits for the shop's answer."""
+    evidence: Json = dict.fromkeys(EVIDENCE)
     return {
         "id": name,
         "object": "dispute",
@@ -197,29 +175,22 @@ def dispute(name: str, created: int, charge: Mapping[str, Any], reason: str, *, 
             "has_evidence": False,
             "past_due": False,
             "submission_count": 0,
+            "submission_method": "not_submitted",
         },
         "is_charge_refundable": inquiry,
         "livemode": False,
         "metadata": {},
         "payment_intent": charge["payment_intent"],
-        "payment_method_details": {
-            "card": {
-                "brand": charge["payment_method_details"]["card"]["brand"],
-                "case_type": "inquiry" if inquiry else "chargeback",
-                "network": charge["payment_method_details"]["card"]["network"],
-                "network_reason_code": "10.4" if reason == "fraudulent" else "13.1",
-            },
-            "type": "card",
-        },
+        **build_dispute_details(charge, reason, inquiry=inquiry),
         "reason": reason,
         "status": "warning_needs_response" if inquiry else "needs_response",
     }
 
 
-def balance_transaction(
-    name: str, created: int, amount: int, currency: str, source: str, kind: str, available_on: int
+def build_balance_transaction(
+    name: str, created: int, amount: int, currency: str, source: str, kind: str, category: str, available_on: int
 ) -> Json:
-    """A line of the account's balance; `amount` is signed, in minor units."""
+    """Return a line of the account's balance; `amount` is signed, in minor units."""
     return {
         "id": name,
         "object": "balance_transaction",
@@ -233,15 +204,15 @@ def balance_transaction(
         "fee": 0,
         "fee_details": [],
         "net": amount,
-        "reporting_category": kind,
+        "reporting_category": category,
         "source": source,
         "status": "available" if available_on <= created else "pending",
         "type": kind,
     }
 
 
-def fraud_warning(name: str, created: int, charge: Mapping[str, Any]) -> Json:
-    """An early fraud warning by the card's issuer: no dispute, and no money moved."""
+def build_fraud_warning(name: str, created: int, charge: Mapping[str, Any]) -> Json:
+    """Return an early fraud warning by the card's issuer: no dispute, and no money moved."""
     return {
         "id": name,
         "object": "radar.early_fraud_warning",
@@ -254,8 +225,8 @@ def fraud_warning(name: str, created: int, charge: Mapping[str, Any]) -> Json:
     }
 
 
-def webhook_endpoint(name: str, created: int, url: str, enabled_events: list[str], **given: Any) -> Json:
-    """A registered webhook endpoint, without its secret."""
+def build_webhook_endpoint(name: str, created: int, url: str, enabled_events: list[str], **more: Any) -> Json:
+    """Return a webhook endpoint without its secret."""
     return {
         "id": name,
         "object": "webhook_endpoint",
@@ -268,12 +239,12 @@ def webhook_endpoint(name: str, created: int, url: str, enabled_events: list[str
         "metadata": {},
         "status": "enabled",
         "url": url,
-        **given,
+        **more,
     }
 
 
-def account(name: str) -> Json:
-    """The one account of this Stripe."""
+def build_account(name: str) -> Json:
+    """Return the one account of this Stripe."""
     return {
         "id": name,
         "object": "account",
@@ -287,11 +258,74 @@ def account(name: str) -> Json:
         "email": "owner@shop.example",
         "metadata": {},
         "payouts_enabled": True,
-        "settings": {"dashboard": {"display_name": "Simulated Shop", "timezone": "Etc/UTC"}},
+        "settings": {
+            "branding": {"icon": None, "logo": None, "primary_color": None, "secondary_color": None},
+            "card_payments": {"statement_descriptor_prefix": None},
+            "dashboard": {"display_name": "Simulated Shop", "timezone": "Etc/UTC"},
+            "payments": {
+                "statement_descriptor": "SIMULATED SHOP", "statement_descriptor_kana": None,
+                "statement_descriptor_kanji": None,
+            },
+        },
         "type": "standard",
+    }  # fmt: skip
+
+
+def build_customer(customer_id: str, created: int, **more: Any) -> Json:
+    """Return a customer; `more` are its own fields, such as `email`."""
+    return {
+        "id": customer_id,
+        "object": "customer",
+        "address": None,
+        "balance": 0,
+        "created": created,
+        "currency": None,
+        "customer_account": None,
+        "default_source": None,
+        "delinquent": False,
+        "description": None,
+        "discount": None,
+        "email": None,
+        "invoice_prefix": customer_id[-8:].upper(),
+        "invoice_settings": {
+            "custom_fields": None, "default_payment_method": None, "footer": None, "rendering_options": None,
+        },
+        "livemode": False,
+        "metadata": {},
+        "name": None,
+        "next_invoice_sequence": 1,
+        "phone": None,
+        "preferred_locales": [],
+        "shipping": None,
+        "tax_exempt": "none",
+        "test_clock": None,
+        **more,
+    }  # fmt: skip
+
+
+def build_payment_method(name: str, created: int, method: Method) -> Json:
+    """Return a payment method that no customer keeps."""
+    return {
+        "id": name,
+        "object": "payment_method",
+        "allow_redisplay": "unspecified",
+        "billing_details": {"address": None, "email": None, "name": None, "phone": None, "tax_id": None},
+        "created": created,
+        "customer": None,
+        "customer_account": None,
+        "livemode": False,
+        "metadata": {},
+        "type": method.type,
+        **build_method_details(method),
     }
 
 
-def page(url: str, rows: list[Json], has_more: bool) -> Json:
-    """One page of a list."""
-    return {"object": LIST_OBJECT, "data": rows, "has_more": has_more, "url": url}
+def build_list(url: str, rows: list[Json], has_more: bool) -> Json:
+    """Return one page of a list."""
+    return {"object": "list", "data": rows, "has_more": has_more, "url": url}
+
+
+def build_search_result(url: str, rows: list[Json], next_page: str | None) -> Json:
+    """Return one page of a search."""
+    has_more = next_page is not None
+    return {"object": "search_result", "data": rows, "has_more": has_more, "next_page": next_page, "url": url}

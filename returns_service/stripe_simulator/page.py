@@ -1,4 +1,4 @@
-"""The page for people at `/_control/`: payments and refunds, with a button for each move they can make now."""
+"""The page for people at `/_control/`: payments and refunds, with a button for each move that is open now."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import hashlib
 from datetime import UTC, datetime
 from html import escape
 
-from .cards import words_for
+from .collection import Json
+from .currencies import format_amount
 from .dashboard import Dashboard
 from .faults import Faults
 from .ledger import Ledger
-from .shelf import Json
 
 SHOWN = 50  # payments, newest first
 
@@ -30,25 +30,25 @@ CONTENT_POLICY = (
 )
 
 
-def rendered(ledger: Ledger, faults: Faults, said: str) -> str:
-    """Return the page; `said` is what the last button's move came to."""
+def render_page(ledger: Ledger, faults: Faults, message: str) -> str:
+    """Return the page; `message` is the outcome of the last button."""
     dashboard = Dashboard(ledger)
     rows: list[str] = []
     for intent in list(ledger.payment_intents.newest_first())[:SHOWN]:
-        rows.append(_payment(ledger, dashboard, intent))
+        rows.append(_render_payment(ledger, dashboard, intent))
         for charge in ledger.charges_of.get(intent["id"], []):
-            rows += [_part(dashboard, ledger.refunds[name]) for name in ledger.refunds_of.get(charge, [])]
-            rows += [_part(dashboard, ledger.disputes[name]) for name in ledger.disputes_of.get(charge, [])]
-    status = f'<p role="status">{escape(said)}</p>' if said else ""
-    armed = ", ".join(arm.name for arm in faults.arms) or "no"
+            rows += [_render_part(dashboard, ledger.refunds[name]) for name in ledger.refunds_of.get(charge, [])]
+            rows += [_render_part(dashboard, ledger.disputes[name]) for name in ledger.disputes_of.get(charge, [])]
+    status = f'<p role="status">{escape(message)}</p>' if message else ""
+    armed = ", ".join(fault.name for fault in faults.armed_faults) or "no"
     body = "\n".join(rows) or '<tr><td colspan="6">No payments yet.</td></tr>'
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Stripe simulator</title><style>{_STYLE}</style></head>
 <body><h1>Stripe simulator</h1>{status}
 <p>{len(ledger.payment_intents)} payments, {len(ledger.refunds)} refunds, {len(ledger.events)} events,
-{len(ledger.mailbox)} webhooks to deliver; {escape(armed)} faults armed.</p>
-{_waiting(ledger)}
+{len(ledger.outbox)} webhooks to deliver; {escape(armed)} faults armed.</p>
+{_render_unfinished(ledger)}
 <table><thead><tr><th scope="col">What</th><th scope="col">Amount</th><th scope="col">Status</th>
 <th scope="col">Made (UTC)</th><th scope="col">Metadata</th><th scope="col">Moves</th></tr></thead>
 <tbody>
@@ -57,37 +57,40 @@ def rendered(ledger: Ledger, faults: Faults, said: str) -> str:
 """
 
 
-def _payment(ledger: Ledger, dashboard: Dashboard, intent: Json) -> str:
+def _render_payment(ledger: Ledger, dashboard: Dashboard, intent: Json) -> str:
     charge = ledger.charges.get(intent["latest_charge"] or "")
-    moves = dashboard.open_moves(charge) if charge is not None else []
+    moves = dashboard.open_moves(intent) + (dashboard.open_moves(charge) if charge is not None else [])
     refunded = charge["amount_refunded"] if charge is not None else 0
     state = intent["status"]
     if refunded:
-        state += f", {words_for(refunded, intent['currency'])} refunded"
-    return _line(intent, "payment", state, moves)
+        state += f", {format_amount(refunded, intent['currency'])} refunded"
+    return _render_row(intent, "payment", state, moves)
 
 
-def _part(dashboard: Dashboard, row: Json) -> str:
+def _render_part(dashboard: Dashboard, row: Json) -> str:
     reason = row.get("failure_reason") or row.get("pending_reason")
-    return _line(row, "part", f"{row['status']} ({reason})" if reason else row["status"], dashboard.open_moves(row))
+    state = f"{row['status']} ({reason})" if reason else row["status"]
+    is_closed = row["object"] == "dispute" and row["status"] in ("won", "lost")
+    return _render_row(row, "part", state, ["overturn"] if is_closed else dashboard.open_moves(row))
 
 
-def _line(row: Json, kind: str, state: str, moves: list[str]) -> str:
-    made = datetime.fromtimestamp(row["created"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+def _render_row(row: Json, kind: str, state: str, moves: list[str]) -> str:
+    created = datetime.fromtimestamp(row["created"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+    buttons = "".join(_render_button(row["id"], move) for move in moves)
     facts = ", ".join(f"{name}={value}" for name, value in row["metadata"].items())
     return (
         f'<tr class="{kind}"><td>{escape(row["object"].replace("_", " "))} <code>{escape(row["id"])}</code></td>'
-        f'<td class="amount">{escape(words_for(row["amount"], row["currency"]))}</td><td>{escape(state)}</td>'
-        f"<td>{made}</td><td>{escape(facts)}</td><td>{''.join(_button(row['id'], move) for move in moves)}</td></tr>"
+        f'<td class="amount">{escape(format_amount(row["amount"], row["currency"]))}</td><td>{escape(state)}</td>'
+        f"<td>{created}</td><td>{escape(facts)}</td><td>{buttons}</td></tr>"
     )
 
 
-def _button(name: str, move: str) -> str:
+def _render_button(name: str, move: str) -> str:
     amount, words = "", move.replace("_", " ")
-    if move == "refund":
+    if move in ("refund", "capture"):
         amount = (
             f'<input name="amount" inputmode="numeric" pattern="[0-9]*" placeholder="minor units" '
-            f'aria-label="amount to refund of {escape(name)}, in minor units; empty: all"> '
+            f'aria-label="amount to {move} of {escape(name)}, in minor units; empty: all"> '
         )
     return (
         f'<form method="post" action="/_control/moves"><input type="hidden" name="move" value="{escape(move)}">'
@@ -96,9 +99,9 @@ def _button(name: str, move: str) -> str:
     )
 
 
-def _waiting(ledger: Ledger) -> str:
-    """Requests that were answered with a stored 500 and can be repaired."""
+def _render_unfinished(ledger: Ledger) -> str:
+    """Return the requests that got a stored 500 and can be repaired."""
     if not ledger.unfinished:
         return ""
-    lines = "".join(f"<li><code>{escape(key)}</code> {_button(key, 'repair')}</li>" for key in ledger.unfinished)
-    return f"<p>Answered 500, not done:</p><ul>{lines}</ul>"
+    lines = "".join(f"<li><code>{escape(key)}</code> {_render_button(key, 'repair')}</li>" for key in ledger.unfinished)
+    return f"<p>Got a stored 500 and had no effect:</p><ul>{lines}</ul>"

@@ -1,4 +1,4 @@
-"""What Stripe answers instead of doing what was asked: status, type, code, parameter, words."""
+"""Stripe's error answers: status, type, code, parameter and message (docs.stripe.com/api/errors)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .shelf import Json
+from .collection import Json
 
 DOC_URL = "https://stripe.com/docs/error-codes/"
 
 
 @dataclass(eq=False)
 class Refusal(Exception):
-    """An error answer. `stored`: execution had begun, so an idempotency key keeps this answer."""
+    """An error answer. `stored`: execution had begun, so the idempotency key stores this answer."""
 
     status: int
     message: str
@@ -28,7 +28,7 @@ class Refusal(Exception):
         return f"{self.status}: {self.message}"
 
     def body(self, request_id: str) -> Json:
-        """Return Stripe's error envelope; what does not apply is absent."""
+        """Return Stripe's error envelope; a field that does not apply is absent."""
         error: Json = dict(self.more)
         if self.code is not None:
             error["code"] = self.code
@@ -41,28 +41,28 @@ class Refusal(Exception):
         return {"error": error}
 
 
-def invalid(message: str, param: str | None = None, code: str | None = None) -> Refusal:
-    """A parameter that fails validation: nothing began, so no key remembers it."""
+def param_error(message: str, param: str | None = None, code: str | None = None) -> Refusal:
+    """400: a parameter fails validation. Execution had not begun, so no key stores the answer."""
     return Refusal(400, message, code, param, stored=False)
 
 
-def refused(message: str, param: str | None = None, code: str | None = None, **more: Any) -> Refusal:
-    """A well-formed request that the state of things forbids; kept under its key."""
+def state_error(message: str, param: str | None = None, code: str | None = None, **more: Any) -> Refusal:
+    """400: the state of an object forbids a well-formed request. The key stores the answer."""
     return Refusal(400, message, code, param, more=more)
 
 
-def missing(noun: str, name: str, param: str = "id") -> Refusal:
-    """There is no such object."""
+def not_found_error(noun: str, name: str, param: str = "id") -> Refusal:
+    """404: there is no such object."""
     return Refusal(404, f"No such {noun}: '{name}'", "resource_missing", param)
 
 
-def unauthorized(message: str) -> Refusal:
-    """No key, or not one of a sandbox."""
-    return Refusal(401, message, stored=False)
+def authentication_error(message: str, code: str | None = None) -> Refusal:
+    """401: the API key is missing, unknown or expired."""
+    return Refusal(401, message, code, stored=False)
 
 
-def broken() -> Refusal:
-    """Stripe's own fault."""
+def server_error() -> Refusal:
+    """500: an error inside Stripe."""
     return Refusal(
         500,
         "An unknown error occurred. Please contact support if the problem persists.",
@@ -70,16 +70,16 @@ def broken() -> Refusal:
     )
 
 
-def rate_limited(reason: str) -> Refusal:
-    """Too many calls; `reason` as in the `Stripe-Rate-Limited-Reason` header."""
+def rate_limit_error(reason: str) -> Refusal:
+    """429: too many calls; `reason` goes into the `Stripe-Rate-Limited-Reason` header."""
     return Refusal(
         429, "Request rate limit exceeded.", "rate_limit", stored=False,
         headers={"Stripe-Rate-Limited-Reason": reason},
     )  # fmt: skip
 
 
-def lock_timeout() -> Refusal:
-    """Another write holds the object."""
+def lock_timeout_error() -> Refusal:
+    """429: another write holds the object."""
     return Refusal(
         429,
         "This object cannot be accessed right now because another API request or Stripe process is currently "
@@ -90,8 +90,8 @@ def lock_timeout() -> Refusal:
     )  # fmt: skip
 
 
-def key_in_use(key: str) -> Refusal:
-    """The first request with this key has not been answered yet."""
+def key_in_use_error(key: str) -> Refusal:
+    """409: the first request with this key has no answer yet."""
     return Refusal(
         409,
         "There is currently another in-progress request using this Idempotent Key (that probably means you "
@@ -101,17 +101,29 @@ def key_in_use(key: str) -> Refusal:
     )  # fmt: skip
 
 
-def not_permitted() -> Refusal:
-    """The key may not do this."""
+def permission_error(key: str, account: str, permission: str) -> Refusal:
+    """403: the API key lacks a permission (docs.stripe.com/keys/restricted-api-keys)."""
     return Refusal(
         403,
-        "The provided key does not have the required permissions for this endpoint.",
+        f"The provided key '{key}' does not have the required permissions for this endpoint on account '{account}'. "
+        f"Having the '{permission}' permission would allow this request to continue.",
         stored=False,
     )
 
 
-def key_used_otherwise(key: str, first_path: str, path: str) -> Refusal:
-    """A key came back with another request than its first."""
+def account_error(key: str, account: str) -> Refusal:
+    """403: the request's `Stripe-Account` is not this account."""
+    return Refusal(
+        403,
+        f"The provided key '{key}' does not have access to account '{account}' (or that account does not exist). "
+        "Application access may have been revoked.",
+        "account_invalid",
+        stored=False,
+    )
+
+
+def key_reuse_error(key: str, first_path: str, path: str) -> Refusal:
+    """400: a key came back with another request than its first."""
     if first_path != path:
         what = f"for the same endpoint they were first used for ('{path}' vs '{first_path}')"
     else:

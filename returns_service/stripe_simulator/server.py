@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping
 from random import Random
 from typing import Any
 
@@ -16,12 +16,12 @@ import uvicorn
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from . import control, routes
-from .api import Request, Response, enter, leave
+from .api import Request, Response, enter, format_date, leave
 from .control import Control, Stats
-from .courier import Courier
-from .exchange import play
 from .faults import Fault, Faults
+from .inject import answer_with_fault
 from .ledger import Ledger
+from .webhook_sender import WebhookSender
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -36,27 +36,27 @@ _CUT = "simulator.cut"  # ASGI extension: cuts the connection
 
 
 class Simulator:
-    """The ASGI app. Its lifespan makes the ledger's due moves and delivers the webhooks."""
+    """The ASGI app. Its lifespan makes the ledger's due moves and posts the webhooks."""
 
-    def __init__(self, ledger: Ledger, faults: Faults) -> None:
+    def __init__(self, ledger: Ledger, faults: Faults, hosts: Iterable[str] = ()) -> None:
         self.ledger = ledger
         self.faults = faults
         self.stats = Stats()
-        self._courier: Courier | None = None
-        self.control = Control(ledger, faults, self.stats, self._wake)
+        self._webhook_sender: WebhookSender | None = None
+        self.control = Control(ledger, faults, self.stats, self._wake, frozenset(hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._run_lifespan(receive, send)
         elif scope["type"] == "http":
             await self._handle(scope, receive, send)
         else:
             await send({"type": "websocket.close"})
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        self._courier = Courier(self.ledger, self.faults)
-        work = asyncio.create_task(self._courier.run())
+        self._webhook_sender = WebhookSender(self.ledger, self.faults)
+        work = asyncio.create_task(self._webhook_sender.run())
         await send({"type": "lifespan.startup.complete"})
         await receive()
         work.cancel()
@@ -67,9 +67,9 @@ class Simulator:
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await _read(receive)
         if body is not None:
-            await self._handle_whole(body, scope, receive, send)
+            await self._handle_body(body, scope, receive, send)
 
-    async def _handle_whole(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _handle_body(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(
             scope["method"],
             scope["path"],
@@ -85,7 +85,7 @@ class Simulator:
         else:
             response = await self.respond(request)
         if response is not None:
-            await _send(send, response)
+            await _send(send, response, format_date(self.ledger))
             return
         cut = scope.get("extensions", {}).get(_CUT)
         if cut is None:
@@ -95,20 +95,20 @@ class Simulator:
             pass
 
     async def respond(self, request: Request) -> Response | None:
-        """Answer a call to the API; None: the connection is to be cut."""
-        found = routes.find(request.method, request.path)
-        self.stats.calls[f"{request.method} {found[0].template if found else '(unknown)'}"] += 1
+        """Answer a call to the API. None: cut the connection."""
+        match = routes.find(request.method, request.path)
+        self.stats.calls[f"{request.method} {match[0].template if match else '(unknown)'}"] += 1
         if (request.method, request.path) == ("POST", "/v1/refunds"):
             self.stats.refunds_asked_at.append(self.ledger.now())
-        fault = self.faults.strike(request.method, request.path)
-        response = await self._played(request, fault)
+        fault = self.faults.draw_fault(request.method, request.path)
+        response = await self._answer(request, fault)
         self._wake()
         self.stats.statuses["cut" if response is None else str(response.status)] += 1
         if response is not None and "Idempotent-Replayed" in response.headers:
             self.stats.replays += 1
         return response
 
-    async def _played(self, request: Request, fault: Fault | None) -> Response | None:
+    async def _answer(self, request: Request, fault: Fault | None) -> Response | None:
         seconds = self.ledger.settings.latency_seconds + (fault.seconds if fault is not None else 0)
         if seconds:
             refusal = enter(self.ledger, request)
@@ -118,20 +118,28 @@ class Simulator:
                 await asyncio.sleep(seconds)
             finally:
                 leave(self.ledger, request)
-        return play(self.ledger, request, fault)
+        return answer_with_fault(self.ledger, request, fault)
 
     def _wake(self) -> None:
-        if self._courier is not None:
-            self._courier.wake()
+        if self._webhook_sender is not None:
+            self._webhook_sender.wake()
 
 
 def create_app(
-    ledger: Ledger, faults: Faults, *, webhook_url: str | None = None, webhook_secret: str | None = None
+    ledger: Ledger,
+    faults: Faults,
+    *,
+    webhook_url: str | None = None,
+    webhook_secret: str | None = None,
+    hosts: Iterable[str] = (),
 ) -> Simulator:
-    """Return the ASGI app; with `webhook_url`, all events are posted there, signed with `webhook_secret`."""
+    """Return the ASGI app. With `webhook_url`, it posts all events there, signed with `webhook_secret`.
+
+    `hosts`: names beside those of this machine under which the control path answers.
+    """
     if webhook_url is not None:
-        ledger.add_endpoint(webhook_url, webhook_secret)
-    return Simulator(ledger, faults)
+        ledger.add_endpoint(webhook_url, webhook_secret).is_trusted = True
+    return Simulator(ledger, faults, hosts)
 
 
 @contextlib.asynccontextmanager
@@ -143,15 +151,19 @@ async def running(
     port: int = 0,
     webhook_url: str | None = None,
     webhook_secret: str | None = None,
+    hosts: Iterable[str] = (),
 ) -> AsyncIterator[str]:
-    """Serve inside the running event loop and yield the address, `http://127.0.0.1:54321`; port 0: any free one.
+    """Serve inside the running event loop and yield the address, `http://127.0.0.1:54321`. Port 0: any free port.
 
-    Raises OSError if the port is in use.
+    The control path answers under the names of this machine, under `host` and under `hosts`. Raises OSError if the
+    port is in use.
     """
-    app = create_app(ledger, faults or Faults(ledger.random), webhook_url=webhook_url, webhook_secret=webhook_secret)
-    listener = _listening(host, port)
+    faults = faults or Faults(ledger.random)
+    app = create_app(ledger, faults, webhook_url=webhook_url, webhook_secret=webhook_secret, hosts=(host, *hosts))
+    listener = _bind(host, port)
     config = uvicorn.Config(
         app, http=_Cuttable, lifespan="on", ws="none", log_config=None, access_log=False, log_level=logging.WARNING,
+        date_header=False,  # the app sends its own, from the simulator's clock
         timeout_graceful_shutdown=GRACE_SECONDS,
     )  # fmt: skip
     server = _Server(config)
@@ -163,7 +175,7 @@ async def running(
         if work.done():
             work.result()
             raise RuntimeError("the simulator stopped before it was ready")
-        yield _address(listener)
+        yield _format_address(listener)
     finally:
         server.should_exit = True
         await asyncio.shield(work)
@@ -179,7 +191,7 @@ async def serve(
     seed: int | None = None,
     on_ready: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Serve a new ledger until cancelled; `on_ready` gets the address once connections are accepted.
+    """Serve a new ledger until cancelled; call `on_ready` with the address once the server accepts connections.
 
     The same `seed` makes the same ids. Raises OSError if the port is in use.
     """
@@ -200,26 +212,26 @@ def run(
     webhook_secret: str | None = None,
     seed: int | None = None,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM, and print `ready` and the address once connections are accepted."""
+    """Serve until Ctrl-C or SIGTERM; print `ready` and the address once the server accepts connections."""
 
-    async def until_told() -> None:
+    async def serve_until_signal() -> None:
         work = asyncio.create_task(
             serve(
                 host, port, webhook_url=webhook_url, webhook_secret=webhook_secret, seed=seed,
                 on_ready=lambda address: print(f"ready {address}", flush=True),
             )
         )  # fmt: skip
-        with contextlib.suppress(NotImplementedError):  # no such signals on Windows
+        with contextlib.suppress(NotImplementedError):  # Windows has no such signals
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, work.cancel)
         await work
 
     with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
-        asyncio.run(until_told())
+        asyncio.run(serve_until_signal())
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs the loop, and says when it is ready."""
+    """A server that leaves signals to the owner of the loop and sets `ready` once it accepts connections."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -236,22 +248,22 @@ class _Server(uvicorn.Server):
 
 
 class _Cuttable(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """Lets the app cut its connection: ASGI has no word for an answer that never comes."""
+    """A protocol that lets the app cut its connection, for which ASGI has no message."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         app: Callable[[Scope, Receive, Send], Awaitable[None]] = self.config.loaded_app
 
-        async def cuttable(scope: Scope, receive: Receive, send: Send) -> None:
+        async def call_app(scope: Scope, receive: Receive, send: Send) -> None:
             scope.setdefault("extensions", {})[_CUT] = transport.abort
             await app(scope, receive, send)
 
-        self.app = cuttable
+        self.app = call_app
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio turns Nagle's delay off only where it is: else 40 ms an answer.
+    # asyncio turns Nagle's delay off only where the protocol is named; the delay costs 40 ms an answer.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -262,13 +274,13 @@ def _listening(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _address(listener: socket.socket) -> str:
+def _format_address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """Return the body, cut off past the limit; None if the caller hung up."""
+    """Return the body, at most a little beyond the limit; None if the caller hung up."""
     parts, size = [], 0
     while size <= MAX_BODY_BYTES:
         message = await receive()
@@ -281,8 +293,8 @@ async def _read(receive: Receive) -> bytes | None:
     return b"".join(parts)
 
 
-async def _send(send: Send, response: Response) -> None:
-    headers = {**response.headers, "Content-Length": str(len(response.body))}
+async def _send(send: Send, response: Response, date: str) -> None:
+    headers = {"Date": date, **response.headers, "Content-Length": str(len(response.body))}
     names = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": response.status, "headers": names})
     await send({"type": "http.response.body", "body": response.body})

@@ -13,6 +13,7 @@ from sqlmodel import col
 
 from returns_service.commands.api_keys import key_in_force
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import Scope
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import ApiKey
 from returns_service.web.context import Context, context_of
@@ -22,7 +23,7 @@ LONGEST_SECRET = 200
 log = structlog.get_logger("returns.http")
 
 
-async def authenticate(request: Request[Any, Any, Any], tx: Tx, scope: str) -> ApiKey:
+async def authenticate(request: Request[Any, Any, Any], tx: Tx, scope: Scope) -> ApiKey:
     """Return the key in force that this request brings. Raises Problem: unauthorized, rate_limited, …"""
     context = context_of(request)
     kind, _, secret = request.headers.get("authorization", "").partition(" ")

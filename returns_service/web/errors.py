@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 import traceback
 from html import escape
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import structlog
 from litestar import MediaType, Request, Response, get
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
 from litestar.types import Scope
 
-from returns_service.domain.problems import PROBLEMS, Problem
+from returns_service.domain.problems import PROBLEMS, Problem, ProblemCode
+from returns_service.domain.vocabulary import find_word
 from returns_service.store.database import is_unavailable, may_pass
 from returns_service.web.context import context_of
 
 PROBLEM_JSON = "application/problem+json"
 WAIT_SECONDS = 1  # the least that `Retry-After` can say: what is in the way passes within a second, or takes long
-PASSING = ("database_unavailable", "stripe_unavailable", "idempotency_key_in_use")
-CODES = {
+PASSING: tuple[ProblemCode, ...] = ("database_unavailable", "stripe_unavailable", "idempotency_key_in_use")
+CODES: dict[int, ProblemCode] = {
     400: "malformed_request",
     404: "not_found",
     405: "method_not_allowed",
@@ -45,20 +47,42 @@ def request_id_in(scope: Scope) -> str:
     return found
 
 
+class FieldErrorView(msgspec.Struct, kw_only=True):
+    """One wrong field."""
+
+    param: str | None
+    code: str
+    message: str
+
+
+class ProblemView(msgspec.Struct, kw_only=True):
+    """What can't be done and why (RFC 9457). A problem's own facts stand beside these members."""
+
+    type: Annotated[str, msgspec.Meta(extra_json_schema={"format": "uri-reference"})]
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: ProblemCode
+    param: str | None
+    request_id: str
+    errors: list[FieldErrorView]
+
+
 def problem_body(problem: Problem, *, base: str, instance: str, request_id: str) -> dict[str, Any]:
     """Return the answer's members; the problem's facts stand beside the standard ones."""
-    standard = {
-        "type": f"{base}/errors/{problem.code}",
-        "title": problem.kind.title,
-        "status": problem.kind.status,
-        "detail": problem.detail,
-        "instance": instance,
-        "code": problem.code,
-        "param": problem.param,
-        "request_id": request_id,
-        "errors": [],
-    }
-    return standard | {name: fact for name, fact in problem.facts.items() if name not in standard or name == "errors"}
+    view = ProblemView(
+        type=f"{base}/errors/{problem.code}",
+        title=problem.kind.title,
+        status=problem.kind.status,
+        detail=problem.detail,
+        instance=instance,
+        code=problem.code,
+        param=problem.param,
+        request_id=request_id,
+        errors=problem.facts.get("errors", []),
+    )
+    return {**problem.facts, **msgspec.to_builtins(view)}
 
 
 def headers_of(problem: Problem) -> dict[str, str]:
@@ -114,10 +138,10 @@ HANDLERS: dict[int | type[Exception], Any] = {
 @get("/errors/{code:str}", include_in_schema=False, sync_to_thread=False)
 def explain_problem(request: Request[Any, Any, Any]) -> Response[Any]:
     """Say what a problem's `type` means: as a page for people, as JSON for the rest."""
-    code: str = request.path_params["code"]
-    kind = PROBLEMS.get(code)
-    if kind is None:
+    code = find_word(PROBLEMS, request.path_params["code"])
+    if code is None:
         raise Problem("not_found", "There is no such problem.")
+    kind = PROBLEMS[code]
     if "text/html" in request.headers.get("accept", ""):
         page = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(kind.title)}</title>"
         page += f"<h1>{escape(kind.title)}</h1><p>HTTP {kind.status}, <code>{escape(code)}</code>"

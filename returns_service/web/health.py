@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from litestar import Request, Response, get
+from msgspec import Struct
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,22 +18,41 @@ PATIENCE_SECONDS = 5  # a database that takes longer to say one word is not ther
 log = structlog.get_logger("returns.health")
 
 
+class HealthView(Struct):
+    """It is alive."""
+
+    status: Literal["ok"]
+
+
+class MissingPartView(Struct):
+    """What is missing, and what to do."""
+
+    what: str
+    do: str
+
+
+class ReadinessView(Struct):
+    """Whether it is ready."""
+
+    status: Literal["ready", "not_ready"]
+    missing: list[MissingPartView]
+
+
 @get("/healthz", include_in_schema=False, name="healthz")
-async def healthz() -> dict[str, str]:
+async def healthz() -> HealthView:
     """Say that the process is alive."""
-    return {"status": "ok"}
+    return HealthView("ok")
 
 
 @get("/readyz", include_in_schema=False, name="readyz")
-async def readyz(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+async def readyz(request: Request[Any, Any, Any]) -> Response[ReadinessView]:
     """Say whether requests can be served, and what is missing if not."""
     missing = await missing_now(context_of(request))
-    return Response(
-        {"status": "not_ready" if missing else "ready", "missing": missing}, status_code=503 if missing else 200
-    )
+    view = ReadinessView("not_ready" if missing else "ready", missing)
+    return Response(view, status_code=503 if missing else 200)
 
 
-async def missing_now(context: Context) -> list[dict[str, str]]:
+async def missing_now(context: Context) -> list[MissingPartView]:
     """Return what is missing, each with what to do."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -41,8 +61,8 @@ async def missing_now(context: Context) -> list[dict[str, str]]:
             behind = await schema.is_behind(context.database)
     except (SQLAlchemyError, OSError) as error:  # a timeout is an OSError
         log.warning("database.unavailable", error=type(error).__name__)
-        return [{"what": "database", "do": "Check that DATABASE_URL is right and that the database runs."}]
-    return [{"what": "schema", "do": "Run `returns-service migrate`."}] if behind else []
+        return [MissingPartView("database", "Check that DATABASE_URL is right and that the database runs.")]
+    return [MissingPartView("schema", "Run `returns-service migrate`.")] if behind else []
 
 
 @get("/metrics", include_in_schema=False, name="metrics")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import structlog
 from litestar import Request, Response, post
 
-from returns_service.commands.stripe_inbox import receive
+from returns_service.commands.stripe_inbox import StripeEventReceiptView, receive
 from returns_service.domain.problems import Problem
 from returns_service.return_case.events import Actor
 from returns_service.stripe_gateway import InvalidSignature, read_webhook
@@ -22,20 +23,20 @@ log = structlog.get_logger("returns.webhooks")
     "/webhooks/stripe", include_in_schema=False, status_code=200, request_max_body_size=LONGEST_WEBHOOK_BYTES,
     name="stripe_webhook",
 )  # fmt: skip
-async def stripe_webhook(request: Request[Any, Any, Any]) -> Response[dict[str, Any]]:
+async def stripe_webhook(request: Request[Any, Any, Any]) -> Response[StripeEventReceiptView]:
     """Take one event in. Once it is stored Stripe has its 200, whatever becomes of the fold."""
     context = context_of(request)
     secrets = [secret.get_secret_value() for secret in context.settings.stripe_webhook_secret]
     signature = request.headers.get("stripe-signature")
     try:
-        news = read_webhook(await request.body(), signature, secrets, now=context.database.now().timestamp())
+        event = read_webhook(await request.body(), signature, secrets, now=context.database.now().timestamp())
     except InvalidSignature as error:
         context.metrics.webhooks.labels("invalid_signature").inc()
         log.warning("webhook.refused", reason=error.reason)
         raise Problem("invalid_signature", error.reason) from None
-    by = Actor("stripe", request_id_of(request), context.policy)
-    livemode = context.settings.livemode
-    outcome = await context.database.run(lambda tx: receive(tx, by, news, livemode=livemode))
+    by = Actor("stripe", request_id_of(request))
+    take_in = partial(receive, by=by, policy=context.policy, event=event, livemode=context.settings.livemode)
+    outcome = await context.database.run(take_in, safe_to_repeat=True)
     context.metrics.webhooks.labels(outcome).inc()
-    log.info("webhook.received", stripe_event=news.id, type=news.type, outcome=outcome)
-    return Response({"received": True, "outcome": outcome})
+    log.info("webhook.received", stripe_event=event.id, type=event.type, outcome=outcome)
+    return Response(StripeEventReceiptView(received=True, outcome=outcome))

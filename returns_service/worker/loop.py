@@ -46,7 +46,7 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; then claim nothing more, and let calls in flight end."""
         self.stop = stop
-        by = Actor("worker", policy=self.policy)
+        by = Actor("worker")
         helpers = [
             asyncio.create_task(listen(self.executor.db), name="wake"),
             asyncio.create_task(self._forever(lambda: self._do_chores(by)), name="chores"),
@@ -90,7 +90,7 @@ class Worker:
         if scheduled.writes:
             await asyncio.sleep(self.executor.late_seconds(scheduled))
         self.begun.add(scheduled.claim.refund_id)
-        await self._guarded(lambda: self.executor.pay(scheduled))
+        await self._guarded(lambda: self.executor.execute(scheduled))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         scheduled = self.in_flight.pop(task)
@@ -107,10 +107,11 @@ class Worker:
     async def _do_chores(self, by: Actor) -> None:
         db, gateway = self.executor.db, self.executor.gateway
         done = {
-            "fold_event": await maintenance.refold_event(db, by, livemode=self.livemode),
-            "read_payment": await maintenance.reread_payment(db, gateway, by),
-            "follow_up": await maintenance.retry_follow_up(db, by),
-            "pull_event": await missed_events.pull_missed_events(db, gateway, by, livemode=self.livemode) or 0,
+            "fold_event": await maintenance.refold_event(db, by, self.policy, livemode=self.livemode),
+            "read_payment": await maintenance.reread_payment(db, gateway, by, self.policy),
+            "follow_up": await maintenance.retry_follow_up(db, by, self.policy),
+            "pull_event": await missed_events.pull_missed_events(db, gateway, by, self.policy, livemode=self.livemode)
+            or 0,
         }
         for chore, number in done.items():
             self.executor.done["chore", chore] += number
@@ -138,7 +139,7 @@ class Worker:
     async def _reconcile(self, by: Actor) -> None:
         """Look now and then whether the day's comparison with Stripe is due; it may take an hour, so it is no chore."""
         while True:
-            await self._guarded(lambda: reconcile_daily(self.executor.db, self.executor.gateway, by))
+            await self._guarded(lambda: reconcile_daily(self.executor.db, self.executor.gateway, by, self.policy))
             await asyncio.sleep(RECONCILE_LOOK_SECONDS)
 
     async def _forever(self, once: Callable[[], Awaitable[object]]) -> None:

@@ -5,6 +5,7 @@ Each chore takes one thing, so that a bad one stops nobody else, and is safe to 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -16,10 +17,12 @@ from returns_service.commands.refunds import follow_up
 from returns_service.commands.stripe_fold import apply_payment
 from returns_service.commands.stripe_inbox import process
 from returns_service.commands.webhook_endpoints import DEAD_KEPT_DAYS
+from returns_service.domain.policy import Policy
 from returns_service.domain.stripe_objects import PaymentSnapshot
-from returns_service.return_case.case import case_under_lock
 from returns_service.return_case.events import Actor
-from returns_service.store.database import Database, Tx, lock_payment
+from returns_service.return_case.loader import lock_case
+from returns_service.return_case.locked_payment import lock_payment
+from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Delivery, IdempotencyKey, Payment, ReturnAuthorization, StripeEvent
 from returns_service.stripe_gateway import Gateway, event_data_from_payload
 
@@ -29,7 +32,7 @@ STRIPE_KEEPS_DAYS = 35  # longer than Stripe lists its events or tries to delive
 log = structlog.get_logger("returns.chores")
 
 
-async def refold_event(db: Database, by: Actor, *, livemode: bool) -> bool:
+async def refold_event(db: Database, by: Actor, policy: Policy, *, livemode: bool) -> bool:
     """Fold one stored event whose fold raised before; return whether there was one."""
 
     async def work(tx: Tx) -> bool:
@@ -38,13 +41,16 @@ async def refold_event(db: Database, by: Actor, *, livemode: bool) -> bool:
         row = (await tx.execute(due)).scalars().first()
         if row is None:
             return False
-        await process(tx, by, row, event_data_from_payload(row.payload), livemode=livemode)
+        event = event_data_from_payload(row.payload)
+        folded = await process(tx, by, policy, event, attempts=row.attempts + 1, livemode=livemode)
+        for name, value in asdict(folded).items():
+            setattr(row, name, value)
         return True
 
     return await db.run(work)
 
 
-async def reread_payment(db: Database, gateway: Gateway, by: Actor) -> bool:
+async def reread_payment(db: Database, gateway: Gateway, by: Actor, policy: Policy) -> bool:
     """List one payment's refunds at Stripe, where something didn't add up; return whether there was one."""
     async with db.transaction() as tx:
         chosen = select(Payment).where(col(Payment.read_at) <= tx.now).order_by(col(Payment.read_at)).limit(1)
@@ -60,27 +66,26 @@ async def reread_payment(db: Database, gateway: Gateway, by: Actor) -> bool:
         return True
 
     async def work(tx: Tx) -> None:
-        row = await lock_payment(tx, payment.id)
-        if row.read_at == again:  # else something asked for another look meanwhile
-            row.read_at = None
-        await apply_payment(tx, by, row, seen, observations_at_start=observations)
+        locked = await lock_payment(tx, payment.id)
+        if locked.row.read_at == again:  # else something asked for another look meanwhile
+            locked.row.read_at = None
+        await apply_payment(locked, by, policy, seen, observations_at_start=observations)
 
     await db.run(work)
     return True
 
 
-async def retry_follow_up(db: Database, by: Actor) -> bool:
+async def retry_follow_up(db: Database, by: Actor, policy: Policy) -> bool:
     """Try one refund again that a guard barred; return whether there was one."""
     async with db.reading() as tx:
-        due = select(col(ReturnAuthorization.id), col(ReturnAuthorization.payment_id))
+        due = select(col(ReturnAuthorization.id))
         due = due.where(col(ReturnAuthorization.follow_up_at) <= tx.now).order_by(col(ReturnAuthorization.follow_up_at))
-        found = (await tx.execute(due.limit(1))).first()
+        found = (await tx.execute(due.limit(1))).scalars().first()
     if found is None:
         return False
 
     async def work(tx: Tx) -> None:
-        payment = await lock_payment(tx, found[1])
-        await follow_up(await case_under_lock(tx, by, payment, found[0]))
+        await follow_up(await lock_case(tx, by, policy, found))
 
     await db.run(work)
     return True

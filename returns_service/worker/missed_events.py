@@ -9,12 +9,14 @@ https://docs.stripe.com/api/events (kept for 30 days)
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from sqlalchemy import select
 from sqlmodel import col
 
 from returns_service.commands.stripe_inbox import receive
+from returns_service.domain.policy import Policy
 from returns_service.domain.stripe_objects import StripeEventData
 from returns_service.return_case.events import Actor
 from returns_service.store.database import Database, insert_ignore
@@ -42,7 +44,9 @@ LONG_AGO = datetime.fromtimestamp(0, UTC)  # before any event
 log = structlog.get_logger("returns.sweeps")
 
 
-async def pull_missed_events(db: Database, gateway: Gateway, by: Actor, *, livemode: bool) -> int | None:
+async def pull_missed_events(
+    db: Database, gateway: Gateway, by: Actor, policy: Policy, *, livemode: bool
+) -> int | None:
     """Store and fold events that never arrived; return how many, None where it is not yet time."""
     since = await _claim(db)
     if since is None:
@@ -58,7 +62,8 @@ async def pull_missed_events(db: Database, gateway: Gateway, by: Actor, *, livem
         await _finish(db, None, again_seconds=SWEEP_EVERY_SECONDS / 5)
         return 0
     for event in reversed(missed):  # oldest first, as they would have come
-        await db.run(lambda tx, event=event: receive(tx, by, event, livemode=livemode))  # type: ignore[misc]
+        take_in = partial(receive, by=by, policy=policy, event=event, livemode=livemode)
+        await db.run(take_in, safe_to_repeat=True)
     await _finish(db, newest, again_seconds=SWEEP_EVERY_SECONDS)
     if missed:
         log.info("events.pulled", count=len(missed))

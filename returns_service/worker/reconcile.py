@@ -29,9 +29,12 @@ from returns_service.commands.reconciliation import (
     note_information,
     stand_of,
 )
-from returns_service.commands.stripe_fold import REFUND_ID, find_payment_id
+from returns_service.commands.stripe_fold import REFUND_ID
+from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot
+from returns_service.domain.vocabulary import RunPhase
 from returns_service.return_case.events import Actor
+from returns_service.return_case.locked_payment import find_payment_id
 from returns_service.store.database import Database, Tx, insert_ignore
 from returns_service.store.tables import Payment, ReconciliationRun, Refund, Sweep
 from returns_service.stripe_gateway import Gateway, StripeSilent
@@ -76,6 +79,7 @@ async def reconcile(
     fix: bool,
     progress: Progress = nobody,
     by: Actor = BY,
+    policy: Policy = DEFAULT,
     sweep: str | None = None,
 ) -> Report:
     """Compare all refunds since with Stripe's, go on with an interrupted run first. `fix`: repair what is safe.
@@ -85,13 +89,13 @@ async def reconcile(
     since = max(since, BEFORE_STRIPE)  # a time before 1970 Stripe refuses, and one before 1000 SQLite can't keep
     run = await db.run(lambda tx: runs.begin_or_resume(tx, by, since, fix=fix))
     try:
-        return Report(await Comparison(db, gateway, by, run, progress, sweep).finish())
+        return Report(await Comparison(db, gateway, by, policy, run, progress, sweep).finish())
     except BaseException:
         await db.run(lambda tx: runs.release(tx, run.id))
         raise
 
 
-async def reconcile_daily(db: Database, gateway: Gateway, by: Actor) -> Report | None:
+async def reconcile_daily(db: Database, gateway: Gateway, by: Actor, policy: Policy) -> Report | None:
     """Compare, once a day over all workers; None where it is not yet time. Nothing is repaired unasked."""
 
     async def work(tx: Tx) -> bool:
@@ -110,7 +114,9 @@ async def reconcile_daily(db: Database, gateway: Gateway, by: Actor) -> Report |
     if not await db.run(work):
         return None
     try:
-        report = await reconcile(db, gateway, db.now() - WINDOW, fix=False, by=by, sweep="reconciliation")
+        report = await reconcile(
+            db, gateway, db.now() - WINDOW, fix=False, by=by, policy=policy, sweep="reconciliation"
+        )
     except BaseException as error:
         await db.run(lambda tx: ended(tx, RESUME_SECONDS))
         if not isinstance(error, StripeSilent):
@@ -131,6 +137,7 @@ class Comparison:
     db: Database
     gateway: Gateway
     by: Actor
+    policy: Policy
     run: ReconciliationRun
     progress: Progress
     sweep: str | None
@@ -162,8 +169,7 @@ class Comparison:
         high = datetime.fromisoformat(self.run.cursor) if self.run.cursor else None
         since, whole = self.run.since, max(1.0, (self.run.created_at - self.run.since).total_seconds())
         async for low, is_last in self._each_page(since, high):
-            done = ("open", "") if is_last else ("stripe", low.isoformat())
-            await self._advance(*done)
+            await (self._advance("open", "") if is_last else self._advance("stripe", low.isoformat()))
             self.progress(min(1.0, 1 - (low - since).total_seconds() / whole), self.run.counts.get("at_stripe", 0))
 
     async def _each_page(self, since: datetime, high: datetime | None) -> AsyncIterator[tuple[datetime, bool]]:
@@ -272,7 +278,7 @@ class Comparison:
             async def work(
                 tx: Tx, name: Named = whole, read: PaymentSnapshot | None = read, stood: Stood = stood
             ) -> None:
-                await examine(tx, self.by, self.run.id, name, read, stood, fix=self.run.fix)
+                await examine(tx, self.by, self.policy, self.run.id, name, read, stood, fix=self.run.fix)
 
             await self.db.run(work)
 
@@ -301,7 +307,7 @@ class Comparison:
                 raise StripeSilent(answer)
         return seen
 
-    async def _advance(self, phase: str, cursor: str | None) -> None:
+    async def _advance(self, phase: RunPhase, cursor: str | None) -> None:
         counts, self.counts = self.counts, Counter()
         self.run = await self.db.run(lambda tx: runs.advance(tx, self.run.id, phase, cursor, counts, sweep=self.sweep))
 

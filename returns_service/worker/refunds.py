@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from returns_service.commands.refund_attempts import AttemptOutcome, record_attempt
+from returns_service.domain.policy import DEFAULT, Policy
+from returns_service.domain.refund_attempt import REFUND_LEASE_SECONDS
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, TryLater, Unknown
 from returns_service.return_case.events import Actor
 from returns_service.store import claims, stripe_throttle
@@ -43,9 +45,10 @@ class RefundExecutor:
     db: Database
     gateway: Gateway
     budget: float = DEFAULT_BUDGET
-    lease_seconds: float = claims.REFUND_LEASE_SECONDS
+    lease_seconds: float = REFUND_LEASE_SECONDS
     monotonic: Callable[[], float] = elapsed
-    by: Actor = BY  # in the service with the policy in force: a return that a restore has put back may be adopted here
+    policy: Policy = DEFAULT  # in force: a return that a restore has put back may be adopted here
+    by: Actor = BY
     failing: bool = field(default=False)  # the breaker counted failures when last seen
     ask_again_seconds: float = 0.0  # when the pace left no room
     apart_seconds: float = 0.0  # between two writes of this process
@@ -85,11 +88,11 @@ class RefundExecutor:
         self.overran_seconds = max(self.overran_seconds, at - scheduled.moment - NOT_WORTH_SECONDS)
         return at - now
 
-    async def pay(self, scheduled: ScheduledCall) -> Refund | None:
+    async def execute(self, scheduled: ScheduledCall) -> Refund | None:
         """Speak with Stripe about one claim and write the answer back; None if the claim was lost meanwhile."""
         claim = scheduled.claim
         heard = await call_stripe(self.gateway, claim, scheduled.not_after, self.db)
-        row = await self.db.run(lambda tx: record_attempt(tx, self.by, claim, heard))
+        row = await self.db.run(lambda tx: record_attempt(tx, self.by, self.policy, claim, heard), safe_to_repeat=True)
         await self._keep_pace(heard)
         self.done["asked", claim.status] += 1
         log.info("refund.asked", refund=claim.refund_id, answer=type(heard.answer).__name__, looked=heard.looked)
@@ -101,7 +104,7 @@ class RefundExecutor:
         async def work(tx: Tx) -> None:
             for scheduled in scheduled_calls:
                 nothing_sent = TryLater("stopped", "The worker stopped before it was sent")
-                await record_attempt(tx, self.by, scheduled.claim, AttemptOutcome(nothing_sent))
+                await record_attempt(tx, self.by, self.policy, scheduled.claim, AttemptOutcome(nothing_sent))
 
         await self.db.run(work)
 

@@ -15,8 +15,9 @@ from sqlalchemy import event, update
 
 from returns_service.cli import operator
 from returns_service.commands import stripe_inbox
+from returns_service.domain.policy import DEFAULT
 from returns_service.domain.stripe_objects import StripeEventData
-from returns_service.queries.desk import KINDS
+from returns_service.domain.vocabulary import DESK_KINDS
 from returns_service.return_case.events import Actor
 from returns_service.store.tables import StripeEvent
 from returns_service.web.metrics import Metrics
@@ -54,8 +55,8 @@ async def test_it_is_as_the_contract_says_and_every_action_it_names_works(shop: 
     assert wrong("desk_item_list", page) == []
     assert (page["object"], page["url"], page["has_more"]) == ("list", "/v1/desk", False)
     (item,) = page["data"]
-    assert list(page["totals"]) == list(KINDS)
-    assert page["totals"] == dict.fromkeys(KINDS, 0) | {"refund_failed": 1}
+    assert list(page["totals"]) == list(DESK_KINDS)
+    assert page["totals"] == dict.fromkeys(DESK_KINDS, 0) | {"refund_failed": 1}
     assert "retry" in item["actions"]
     expect(await shop.post(f"/v1/refunds/{item['refund']}/retry"), 202)
     assert expect(await shop.get("/v1/desk"), 200)["data"] == []
@@ -134,7 +135,7 @@ async def test_a_longer_desk_needs_no_more_queries(shop: ServedShop) -> None:
 async def with_a_hostile_event(shop: ServedShop) -> None:
     now = shop.db.now()
     news = StripeEventData("evt_1", "refund.updated", now, False, None, None, "{}", unreadable=HOSTILE)
-    await shop.db.run(lambda tx: stripe_inbox.receive(tx, Actor("stripe"), news, livemode=False))
+    await shop.db.run(lambda tx: stripe_inbox.receive(tx, Actor("stripe"), DEFAULT, news, livemode=False))
     async with shop.db.transaction() as tx:
         await tx.execute(update(StripeEvent).values(attempts=5))
 
@@ -223,7 +224,7 @@ async def test_the_desk_is_seen_in_figures(shop: ServedShop) -> None:
     assert shown['returns_desk_items{kind="refund_failed"}'] == 2
     assert shown['returns_desk_oldest_seconds{kind="refund_failed"}'] == 510
     assert {name for name in shown if name.startswith("returns_desk_items")} == {
-        f'returns_desk_items{{kind="{kind}"}}' for kind in KINDS
+        f'returns_desk_items{{kind="{kind}"}}' for kind in DESK_KINDS
     }
 
 
@@ -273,7 +274,7 @@ async def test_every_figure_that_the_readme_alerts_on_is_served(shop: ServedShop
     """Served is a value, with the labels that the README names, once each thing has happened once."""
     context, by = shop.context, Actor("worker")
     await shop.client.post("/webhooks/stripe", content=b"{}")
-    await pull_missed_events(context.database, context.gateway, by, livemode=False)
+    await pull_missed_events(context.database, context.gateway, by, DEFAULT, livemode=False)
     await reconcile(context.database, context.gateway, context.database.now() - timedelta(days=1), fix=False)
     table = README.read_text(encoding="utf-8").partition("<!-- alerts -->")[2].partition("<!-- end -->")[0]
     named = re.findall(r"^\| `(returns_[^`]+)` \|", table, flags=re.MULTILINE)

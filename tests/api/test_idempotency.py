@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 
+from returns_service.web.operations.operation import KEY_OPTIONAL
 from returns_service.web.routes import OPERATIONS
 from tests.harness.served_shop import ServedShop, expect, return_body
 
@@ -108,7 +109,7 @@ async def test_parallel_standalone_refunds_never_exceed_the_payment(shop: Served
 
 
 def test_a_key_is_asked_for_exactly_where_a_repeat_would_move_money_or_stock() -> None:
-    needed = {operation.name for operation in OPERATIONS if operation.key_required is not None}
+    needed = {operation.name for operation in OPERATIONS if operation.key_rule is not KEY_OPTIONAL}
     assert needed == {
         "create_receipt", "refund_return", "retry_return", "settle_return_outside", "create_refund", "retry_refund",
         "settle_refund_outside", "send_refund_again",

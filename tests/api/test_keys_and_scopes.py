@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from sqlmodel import col, select
 
-from returns_service.commands.api_keys import SCOPES, create_key, hashed, revoke_key
+from returns_service.commands.api_keys import create_key, hashed, revoke_key
+from returns_service.domain.vocabulary import SCOPES
 from returns_service.store.tables import ApiKey
 from returns_service.web.operations.operation import Operation
 from returns_service.web.rate_limit import Limiter

@@ -102,7 +102,7 @@ async def test_without_the_database_stripe_is_asked_to_come_again(shop: ServedSh
     assert [missing["what"] for missing in ready["missing"]] == ["database"]
     assert (await shop.get("/healthz")).status_code == 200
     assert "returns_database_up 0.0" in (await shop.get("/metrics")).text
-    await shop.context.database.close()
+    await shop.db.close()
     shop.context.database = kept
     expect(await send(shop, body, signature), 200)
 

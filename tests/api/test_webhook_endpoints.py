@@ -11,7 +11,7 @@ import structlog
 from sqlmodel import select
 
 from returns_service.commands.webhook_endpoints import MOST_ENDPOINTS
-from returns_service.return_case.events import EVENT_TYPES
+from returns_service.domain.vocabulary import EVENT_TYPES
 from returns_service.store.tables import Event
 from returns_service.webhook_client import WebhookClient
 from tests.api.test_openapi import wrong

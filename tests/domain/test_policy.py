@@ -15,7 +15,6 @@ from returns_service.domain import policy as policies
 from returns_service.domain.policy import (
     ACCEPTABLE,
     DEFAULT,
-    STRIPE_REASONS,
     Policy,
     PolicyError,
     Reason,
@@ -25,6 +24,7 @@ from returns_service.domain.policy import (
     parse,
     to_dict,
 )
+from returns_service.domain.vocabulary import STRIPE_REASONS
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EXAMPLE = policies.example()

@@ -1,16 +1,17 @@
 """The return's machine: every trigger leads where the rule says, and what bars it has a name."""
 
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from returns_service.domain import return_machine as machine
-from returns_service.domain.problems import PROBLEMS, Problem
-from returns_service.domain.return_machine import RULE, STATES, TRANSITIONS, Facts, Guard
+from returns_service.domain.problems import Problem
+from returns_service.domain.return_machine import RULE, STATES, TRANSITIONS, Facts, Guard, State, Trigger
 
-TRIGGERS = list(dict.fromkeys(t["trigger"] for t in TRANSITIONS))
+TRIGGERS: tuple[Trigger, ...] = get_args(Trigger)
 FACTS = st.builds(
     Facts,
     due=st.integers(0, 3),
@@ -25,11 +26,11 @@ FACTS = st.builds(
 
 @dataclass
 class Row:
-    state: str
+    state: State
 
 
 @given(st.sampled_from(TRIGGERS), st.sampled_from(STATES), FACTS)
-def test_a_trigger_moves_along_an_edge_or_changes_nothing(trigger: str, state: str, facts: Facts) -> None:
+def test_a_trigger_moves_along_an_edge_or_changes_nothing(trigger: Trigger, state: State, facts: Facts) -> None:
     row, barred = Row(state), None
     try:
         machine.fire(trigger, row, facts)
@@ -43,7 +44,7 @@ def test_a_trigger_moves_along_an_edge_or_changes_nothing(trigger: str, state: s
 
 
 @given(st.sampled_from(["receive", "fail", "take_back", "adopt"]), st.sampled_from(machine.LIVE), FACTS)
-def test_what_happened_leads_by_the_rule(trigger: str, state: str, facts: Facts) -> None:
+def test_what_happened_leads_by_the_rule(trigger: Trigger, state: State, facts: Facts) -> None:
     row = Row(state)
     assert machine.fire(trigger, row, facts) == machine.apply_rule(facts)
 
@@ -59,7 +60,7 @@ def test_a_failed_refund_is_never_shown_as_refunded(facts: Facts) -> None:
 
 
 @given(st.sampled_from(STATES), FACTS)
-def test_every_public_trigger_is_either_available_or_barred_with_a_reason(state: str, facts: Facts) -> None:
+def test_every_public_trigger_is_either_available_or_barred_with_a_reason(state: State, facts: Facts) -> None:
     available, barred = machine.available(state, facts), machine.barred(state, facts)
     assert set(available) | set(barred) == set(machine.PUBLIC)
     assert not set(available) & set(barred)
@@ -67,7 +68,7 @@ def test_every_public_trigger_is_either_available_or_barred_with_a_reason(state:
 
 
 @given(st.sampled_from(machine.PUBLIC), st.sampled_from(STATES), FACTS)
-def test_what_is_said_to_be_possible_is(trigger: str, state: str, facts: Facts) -> None:
+def test_what_is_said_to_be_possible_is(trigger: Trigger, state: State, facts: Facts) -> None:
     if trigger in machine.available(state, facts):
         given_reasons = replace(facts, why="because", override=True, allowed_by_policy=True)
         machine.fire(trigger, Row(state), given_reasons)
@@ -78,12 +79,6 @@ def test_a_missing_edge_names_what_is_allowed() -> None:
         machine.fire("refund", Row("requested"), Facts(amount=1, refundable=1))
     assert raised.value.code == "invalid_transition"
     assert raised.value.facts["allowed"] == ["approve", "decline", "cancel"]
-
-
-def test_every_guard_answers_a_problem_of_the_catalogue() -> None:
-    guards = [c for t in TRANSITIONS for c in t.get("conditions", []) if isinstance(c, Guard)]  # type: ignore[union-attr]
-    assert guards
-    assert {guard.code for guard in guards} <= PROBLEMS.keys()
 
 
 def test_edges_of_one_trigger_carry_the_same_guards() -> None:

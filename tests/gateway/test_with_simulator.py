@@ -89,7 +89,7 @@ async def test_its_refusals_are_understood(gateway: StripeGateway, paid: str) ->
 async def test_its_webhooks_are_genuine(ledger: Ledger, gateway: StripeGateway, paid: str) -> None:
     ledger.add_endpoint("http://127.0.0.1:9/webhooks/stripe", SECRET)
     seen = await gateway.create_refund(asked(paid), key="rfd_1:1", not_after=None)
-    bodies = [ledger.body_of(mail) for mail in ledger.due_mail()]
+    bodies = [ledger.body_of(mail) for mail in ledger.due_webhooks()]
     news = [read_webhook(body, signature_of(body, SECRET, int(time.time())), [SECRET]) for body in bodies]
     assert seen in [one.object for one in news]
     assert not [one.unreadable for one in news if one.unreadable]

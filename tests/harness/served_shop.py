@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,12 +12,13 @@ import httpx
 from pydantic import SecretStr
 from sqlmodel import func, select
 
-from returns_service.commands.api_keys import SCOPES, create_key
+from returns_service.commands.api_keys import create_key
 from returns_service.domain.policy import DEFAULT
+from returns_service.domain.vocabulary import SCOPES, Scope
 from returns_service.settings import Settings
 from returns_service.store import tables
 from returns_service.web.context import Context
-from returns_service.web.routes import litestar_app
+from returns_service.web.routes import OPERATIONS, litestar_app
 from returns_service.webhook_client import WebhookClient
 from tests.harness.shop import KEY, SECRET, Shop
 
@@ -53,7 +55,7 @@ class ServedShop(Shop):
         response = await self.client.post("/webhooks/stripe", content=body, headers={"Stripe-Signature": signature})
         assert response.status_code == 200, response.text
 
-    async def create_key(self, *scopes: str) -> str:
+    async def create_key(self, *scopes: Scope) -> str:
         """Return the secret of a new key."""
         async with self.db.transaction() as tx:
             return (await create_key(tx, "test", scopes))[1]
@@ -113,6 +115,16 @@ def expect(response: httpx.Response, status: int, code: str | None = None) -> di
     return body
 
 
+async def check_headers(response: httpx.Response) -> None:
+    """Assert that a 2xx response carries the headers that its operation declares, and none that it doesn't."""
+    request = response.request
+    for operation in OPERATIONS:
+        path = re.sub(r"\{\w+\}", "[^/]+", operation.path)
+        if response.is_success and operation.method == request.method and re.fullmatch(path, request.url.path):
+            sent = {name for name in ("ETag", "Location") if name in response.headers}
+            assert sent == set(operation.headers), operation.name
+
+
 async def resolve(host: str, _: int) -> list[str]:
     """Answer for the name server: a host called `inside…` is in a private network, `nowhere…` isn't there."""
     if host.startswith("nowhere"):
@@ -127,10 +139,12 @@ async def open_shop(url: str) -> AsyncIterator[ServedShop]:
     shop.secret = await shop.create_key(*SCOPES)
     served: Any = shop.app  # the two libraries word ASGI's types differently
     transport = httpx.ASGITransport(app=served, raise_app_exceptions=False)
-    headers = {"Authorization": f"Bearer {shop.secret}"}
+    headers, hooks = {"Authorization": f"Bearer {shop.secret}"}, {"response": [check_headers]}
     async with (
         shop.app.lifespan(),
-        httpx.AsyncClient(transport=transport, base_url="http://shop.test", headers=headers) as shop.client,
+        httpx.AsyncClient(
+            transport=transport, base_url="http://shop.test", headers=headers, event_hooks=hooks
+        ) as shop.client,
     ):
         yield shop
     await shop.close()

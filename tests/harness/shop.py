@@ -11,10 +11,12 @@ from urllib.parse import urlencode
 from sqlmodel import col, select
 
 from returns_service.commands import receipts, returns, stripe_fold, stripe_inbox
+from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.stripe_objects import PaymentSnapshot
+from returns_service.domain.vocabulary import DeskKind
 from returns_service.queries import desk
 from returns_service.queries.desk_items import show_page
-from returns_service.return_case.events import Actor
+from returns_service.return_case.events import Actor, to_json_object
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import show_return
 from returns_service.store.database import Database
@@ -38,6 +40,8 @@ class Shop:
 
     It acts through commands; `ServedShop` acts through the API. Amounts are minor units.
     """
+
+    policy: Policy = DEFAULT  # in force
 
     def __init__(self, url: str, *, settle_seconds: float = 0) -> None:
         self.clock = Clock()
@@ -81,23 +85,23 @@ class Shop:
         """Let all due webhooks of Stripe's arrive, each so many times; return how many there were."""
         self.ledger.make_due_moves()
         count = 0
-        while webhooks := self.ledger.due_mail():
+        while webhooks := self.ledger.due_webhooks():
             for webhook in webhooks:
                 body = self.ledger.body_of(webhook)
                 for _ in range(times):
                     await self.receive_webhook(body, signature_of(body, SECRET, self.clock.unix()))
-                self.ledger.delivered(webhook)
+                self.ledger.mark_delivered(webhook)
                 count += 1
         return count
 
     async def receive_webhook(self, body: bytes, signature: str) -> None:
         """Take one webhook in."""
-        data = read_webhook(body, signature, [SECRET], now=self.clock.unix())
-        await self.db.run(lambda tx: stripe_inbox.receive(tx, Actor("stripe"), data, livemode=False))
+        event = read_webhook(body, signature, [SECRET], now=self.clock.unix())
+        await self.db.run(lambda tx: stripe_inbox.receive(tx, Actor("stripe"), self.policy, event, livemode=False))
 
     def lose_webhooks(self) -> None:
         """Let all due webhooks of Stripe's get lost."""
-        for webhook in self.ledger.due_mail():
+        for webhook in self.ledger.due_webhooks():
             self.ledger.lose(webhook)
 
     def at_stripe(self, intent: str) -> int:
@@ -118,9 +122,9 @@ class Shop:
         new = returns.NewReturn(order_id, "usd", lines, **{"reason": "too_small", **more})
 
         async def work(tx: Any) -> str:
-            payment = await stripe_fold.adopt_payment(tx, Actor("stripe"), seen)
-            case = await returns.create(tx, BY, payment, new)
-            await returns.approve(tx, BY, case.row.id, note=None, override_reason=None)
+            locked = await stripe_fold.adopt_payment(tx, Actor("stripe"), self.policy, seen)
+            case = await returns.create(locked, BY, self.policy, new)
+            await returns.approve(tx, BY, self.policy, case.row.id, note=None, override_reason=None)
             return case.row.id
 
         return await self.db.run(work)
@@ -128,13 +132,13 @@ class Shop:
     async def count(self, return_id: str, units: int = 1, scan_id: str | None = None) -> dict[str, Any]:
         """Count units at the dock; return the return as it is then."""
         counts = [receipts.Count(units, "new", sku="SHIRT")]
-        await self.db.run(lambda tx: receipts.receive(tx, BY, return_id, counts, [], scan_id))
+        await self.db.run(lambda tx: receipts.receive(tx, BY, self.policy, return_id, counts, [], scan_id))
         return await self.show_return(return_id)
 
     async def show_return(self, return_id: str) -> dict[str, Any]:
         """Return a return as the API shows it."""
         async with self.db.reading() as tx:
-            return show_return(await load_case(tx, BY, return_id))
+            return to_json_object(show_return(await load_case(tx, self.policy, return_id)))
 
     async def complete_refund(self, *, units: int = 1, amount: int = 3000) -> Refund:
         """Return the refund of a whole return: asked, answered, and its webhook received."""
@@ -152,13 +156,14 @@ class Shop:
         async with self.db.reading() as tx:
             return list((await tx.exec(select(Refund).order_by(col(Refund.id)))).all())
 
-    async def desk(self, kind: str | None = None) -> dict[str, Any]:
+    async def desk(self, kind: DeskKind | None = None) -> dict[str, Any]:
         """Return the desk as the API shows it."""
         async with self.db.reading() as tx:
             health = await desk.system_health(tx)
             entries = await desk.entries(tx, health, limit=100, kind=kind)
             assert entries is not None
-            return await show_page(tx, entries, health, await desk.totals(tx, health), has_more=False)
+            totals = await desk.totals(tx, health)
+            return to_json_object(await show_page(tx, self.policy, entries, health, totals, has_more=False))
 
     async def desk_items(self) -> list[tuple[str, str, list[str]]]:
         """Return what is on the desk: kinds, codes and what can be done."""
@@ -193,5 +198,5 @@ async def execute_due_refunds(db: Database, gateway: Gateway, limit: int = 10) -
     """Do the worker's turn for what is due now, without its loop; return how many refunds Stripe was asked about."""
     executor = RefundExecutor(db, gateway, budget=1000.0, warm=True)
     scheduled_calls = await executor.claim(limit)
-    await asyncio.gather(*(executor.pay(scheduled) for scheduled in scheduled_calls))
+    await asyncio.gather(*(executor.execute(scheduled) for scheduled in scheduled_calls))
     return len(scheduled_calls)

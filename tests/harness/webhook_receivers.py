@@ -16,6 +16,7 @@ import httpx
 from sqlmodel import col, select
 
 from returns_service.commands import webhook_endpoints
+from returns_service.domain.vocabulary import EventType, Subscription
 from returns_service.return_case.events import Actor, record
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Delivery, ReturnAuthorization, WebhookEndpoint
@@ -98,7 +99,7 @@ class WebhookReceivers(httpx.AsyncBaseTransport):
         """Return the ids of the events that a host was sent, in their order."""
         return [call.headers["webhook-id"] for call in self.calls if call.host == host]
 
-    async def create_endpoint(self, host: str = "shop.test", *events: str) -> tuple[str, str]:
+    async def create_endpoint(self, host: str = "shop.test", *events: Subscription) -> tuple[str, str]:
         """Return the id and the secret of a new endpoint."""
         made = await self.db.run(
             lambda tx: webhook_endpoints.create_endpoint(tx, f"https://{host}/hook", events or ("*",), None)
@@ -111,7 +112,7 @@ class WebhookReceivers(httpx.AsyncBaseTransport):
             return (await create_return(tx)).id
 
     async def record_events(
-        self, return_id: str | None = None, kind: str = "return.updated", count: int = 1
+        self, return_id: str | None = None, kind: EventType = "return.updated", count: int = 1
     ) -> list[str]:
         """Record events, of a return or of nothing; return their ids."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from returns_service.stripe_simulator import Faults, Ledger, Request, play
+from returns_service.stripe_simulator import Faults, Ledger, Request, answer_with_fault
 
 
 class Wire(httpx.AsyncBaseTransport):
@@ -27,7 +27,7 @@ class Wire(httpx.AsyncBaseTransport):
         headers = {name.lower(): value for name, value in request.headers.items()}
         query, body = request.url.query.decode(), await request.aread()
         received = Request(request.method, request.url.path, query, headers, body)
-        answer = play(self.ledger, received, self.faults.strike(received.method, received.path))
+        answer = answer_with_fault(self.ledger, received, self.faults.draw_fault(received.method, received.path))
         if answer is None:
             raise httpx.ReadError("cut", request=request)
         return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body, request=request)

@@ -30,28 +30,35 @@ class Shop:
         form: dict[str, Any] | str | None = None,
         key: str = "",
         auth: str = f"Bearer {KEY}",
+        version: str = "",
     ) -> Request:
-        """Return a request; `form` is a query for GET, a body for POST."""
+        """Return a request; `form` is a query for GET, a body for POST. `version` is its API version."""
         text = form if isinstance(form, str) else urlencode(form or {})
         headers = {"authorization": auth, "content-type": "application/x-www-form-urlencoded"}
         if key:
             headers["idempotency-key"] = key
+        if version:
+            headers["stripe-version"] = version
         query, body = (text, "") if method == "GET" else ("", text)
         return Request(method, path, query, headers, body.encode())
 
-    def call(self, method: str, path: str, form: dict[str, Any] | str | None = None, key: str = "") -> Response:
+    def call(
+        self, method: str, path: str, form: dict[str, Any] | str | None = None, key: str = "", version: str = ""
+    ) -> Response:
         """Call and return the answer, whatever it is."""
-        return answer(self.ledger, self.request(method, path, form, key))
+        return answer(self.ledger, self.request(method, path, form, key, version=version))
 
-    def get(self, path: str, form: dict[str, Any] | str | None = None) -> dict[str, Any]:
+    def get(self, path: str, form: dict[str, Any] | str | None = None, version: str = "") -> dict[str, Any]:
         """Read; must succeed."""
-        response = self.call("GET", path, form)
+        response = self.call("GET", path, form, version=version)
         assert response.status == 200, response.body
         return response.json()
 
-    def post(self, path: str, form: dict[str, Any] | str | None = None, key: str = "") -> dict[str, Any]:
+    def post(
+        self, path: str, form: dict[str, Any] | str | None = None, key: str = "", version: str = ""
+    ) -> dict[str, Any]:
         """Write; must succeed."""
-        response = self.call("POST", path, form, key)
+        response = self.call("POST", path, form, key, version)
         assert response.status == 200, response.body
         return response.json()
 
@@ -75,6 +82,15 @@ class Shop:
         form = {"amount": amount, "currency": "usd", "payment_method": card, "confirm": "true"}
         return self.post("/v1/payment_intents", {**form, **more})
 
+    def authorize(self, amount: int = 10_000, *requests: str, **more: Any) -> dict[str, Any]:
+        """Return a PaymentIntent that is authorized, not captured. `requests`: `multicapture`, for example."""
+        options = {f"payment_method_options[card][request_{name}]": "if_available" for name in requests}
+        return self.pay(amount, capture_method="manual", **options, **more)
+
+    def capture(self, intent: dict[str, Any], version: str = "", **form: Any) -> dict[str, Any]:
+        """Capture `intent` by a call in the API version `version`."""
+        return self.post(f"/v1/payment_intents/{intent['id']}/capture", form, version=version)
+
     def refund(self, intent: dict[str, Any], amount: int | None = None, key: str = "", **more: Any) -> dict[str, Any]:
         """Return a refund of `intent`."""
         form = {"payment_intent": intent["id"], **more}
@@ -95,7 +111,7 @@ class Shop:
         self.at += seconds
         self.ledger.make_due_moves()
 
-    def told(self, since: int = 0) -> list[str]:
+    def event_types(self, since: int = 0) -> list[str]:
         """Return the types of all events from number `since` on, oldest first."""
         return [event["type"] for event in self.ledger.events][since:]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from returns_service.stripe_simulator import Fault, Faults, Request, Response, create_app, play
+from returns_service.stripe_simulator import Fault, Faults, Request, Response, answer, answer_with_fault, create_app
 from tests.simulator.shop import SECRET, Shop
 
 
@@ -27,8 +27,8 @@ class Desk:
         """Call `/_control/<name>` with a JSON body, or a form if it is a string."""
         kind = "application/x-www-form-urlencoded" if isinstance(body, str) else "application/json"
         raw = b"" if body is None else body.encode() if isinstance(body, str) else json.dumps(body).encode()
-        request = Request(method, f"/_control/{name}", query, {"content-type": kind, "host": "sim", **headers}, raw)
-        return self.app.control.answer(request)
+        sent = {"content-type": kind, "host": "localhost:12111", **headers}
+        return self.app.control.answer(Request(method, f"/_control/{name}", query, sent, raw))
 
     def refused(self, method: str, name: str, body: Any = None) -> str:
         """Call; must be refused. Returns the words."""
@@ -62,9 +62,9 @@ def test_faults_are_armed_shown_and_disarmed(desk: Desk) -> None:
     shown = json.loads(desk.call("GET", "faults").body)
     assert [arm["name"] for arm in shown] == ["drop_after", "lose"]
     desk.call("DELETE", "faults", query="name=lose")
-    assert [arm.name for arm in desk.faults.arms] == ["drop_after"]
+    assert [arm.name for arm in desk.faults.armed_faults] == ["drop_after"]
     desk.call("DELETE", "faults")
-    assert desk.faults.arms == []
+    assert desk.faults.armed_faults == []
 
 
 def test_moves_are_made_by_name(desk: Desk) -> None:
@@ -86,12 +86,12 @@ def test_settings_change_while_running(desk: Desk) -> None:
 
 
 def test_webhook_endpoints_and_mail_are_shown(desk: Desk) -> None:
-    added = desk.call("POST", "webhooks", {"url": "http://shop.test/", "secret": SECRET})
+    added = desk.call("POST", "webhooks", {"url": "http://127.0.0.1:9/", "secret": SECRET})
     assert (added.status, added.json()["secret"]) == (201, SECRET)
     desk.shop.pay()
     shown = desk.call("GET", "webhooks").json()
-    assert [endpoint["url"] for endpoint in shown["endpoints"]] == ["http://shop.test/"]
-    assert [mail["type"] for mail in shown["mailbox"]] == desk.shop.told()
+    assert [endpoint["url"] for endpoint in shown["endpoints"]] == ["http://127.0.0.1:9/"]
+    assert [webhook["type"] for webhook in shown["mailbox"]] == desk.shop.event_types()
     assert SECRET not in json.dumps(shown)
 
 
@@ -119,7 +119,7 @@ async def test_the_numbers_count_calls_replays_and_arrivals(desk: Desk) -> None:
         ("POST", "faults", {"name": "500", "path": 5}, "path"),
         ("POST", "moves", {"move": "settle", "id": 5}, "id"),
         ("POST", "moves", {"move": "settle", "id": "re_0", "colour": "red"}, "colour"),
-        ("POST", "webhooks", {"url": "http://shop.test/", "enabled_events": "*"}, "enabled_events"),
+        ("POST", "webhooks", {"url": "http://127.0.0.1/", "enabled_events": "*"}, "enabled_events"),
         ("POST", "faults", [], "object"),
         ("POST", "moves", {"id": "re_0"}, "move"),
         ("POST", "moves", {"move": "settle", "id": "re_0"}, "re_0"),
@@ -149,7 +149,7 @@ def test_another_website_cannot_push_a_move(desk: Desk) -> None:
     form = f"move=fail&id={refund['id']}"
     assert desk.call("POST", "moves", form, origin="https://evil.example").status == 400
     assert desk.shop.again(refund)["status"] == "succeeded"
-    assert desk.call("POST", "moves", form, origin="http://sim").status == 303
+    assert desk.call("POST", "moves", form, origin="http://localhost:12111").status == 303
     assert desk.shop.again(refund)["status"] == "failed"
 
 
@@ -189,8 +189,102 @@ def test_the_page_escapes_whatever_it_shows(desk: Desk) -> None:
 def test_a_stored_500_can_be_repaired_from_the_page(desk: Desk) -> None:
     intent = desk.shop.pay()
     request = desk.shop.request("POST", "/v1/refunds", {"payment_intent": intent["id"]}, "k1")
-    play(desk.shop.ledger, request, Fault("stored_500"))
+    answer_with_fault(desk.shop.ledger, request, Fault("stored_500"))
     assert "k1" in desk.call("GET", "").body.decode()
     assert desk.call("GET", "state").json()["unfinished"] == ["k1"]
     desk.call("POST", "moves", "move=repair&id=k1")
     assert desk.shop.charge(intent)["amount_refunded"] == 5000
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1:12111", "127.9.8.7", "[::1]:12111", "sim.localhost", "LOCALHOST."]
+)
+def test_the_control_path_answers_under_this_machines_names(desk: Desk, host: str) -> None:
+    assert desk.call("GET", "state", host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "10.0.0.1", "[::ffff:10.0.0.1]", "", "localhost@evil.example", "["],
+)
+@pytest.mark.parametrize("name", ["", "state", "moves"])
+def test_the_control_path_refuses_a_foreign_host(desk: Desk, host: str, name: str) -> None:
+    method = "POST" if name == "moves" else "GET"
+    response = desk.call(method, name, None, host=host, origin=f"http://{host}")
+    assert (response.status, "error" in response.json()) == (403, True)
+
+
+def test_the_operator_may_name_further_hosts(desk: Desk) -> None:
+    desk.app = create_app(desk.shop.ledger, desk.faults, hosts=["stripe.test"])
+    assert desk.call("GET", "state", host="stripe.test:12111").status == 200
+    assert desk.call("GET", "state", host="other.test:12111").status == 403
+
+
+def test_webhooks_lead_to_this_machine_unless_told_otherwise(desk: Desk) -> None:
+    for url in ("http://169.254.169.254/", "http://2130706433/", "http://shop.test/", "http://localhost.evil.example/"):
+        assert "foreign_webhooks" in desk.refused("POST", "webhooks", {"url": url})
+    desk.call("POST", "settings", {"foreign_webhooks": True})
+    assert desk.call("POST", "webhooks", {"url": "http://shop.test/"}).status == 201
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"name":' * 100_000, '{"a":' * 20 + "1" + "}" * 20])
+def test_a_body_nested_too_deep_is_a_400(desk: Desk, body: str) -> None:
+    raw = Request("POST", "/_control/faults", "", {"host": "localhost"}, body.encode())
+    response = desk.app.control.answer(raw)
+    assert (response.status, "nested" in response.json()["error"]) == (400, True)
+
+
+def test_a_key_is_limited_and_shown_without_its_secret(desk: Desk) -> None:
+    secret = "rk_test_" + "limited1234567890"
+    made = desk.call("POST", "keys", {"key": secret, "permissions": ["rak_charge_read"]})
+    assert (made.status, made.json()["permissions"]) == (201, ["rak_charge_read"])
+    request = desk.shop.request("GET", "/v1/disputes", auth=f"Bearer {secret}")
+    assert "rak_dispute_read" in answer(desk.shop.ledger, request).json()["error"]["message"]
+    desk.call("POST", "keys", {"key": secret, "status": "expired"})
+    assert answer(desk.shop.ledger, request).json()["error"]["code"] == "api_key_expired"
+    shown = desk.call("GET", "keys")
+    assert [key["status"] for key in shown.json()["keys"]] == ["expired"]
+    assert "rak_balance_read" in shown.json()["permissions"]
+    assert secret not in shown.body.decode()
+    for body, words in [
+        ({"key": 5}, "permissions"),
+        ({"key": secret, "permissions": "all"}, "permissions"),
+        ({"key": secret, "permissions": ["rak_dance"]}, "rak_dance"),
+        ({"key": secret, "permissions": [["rak_charge_read"]]}, "texts"),
+        ({"key": secret, "status": "asleep"}, "asleep"),
+        ({"key": secret, "colour": "red"}, "say"),
+    ]:
+        assert words in desk.refused("POST", "keys", body)
+
+
+def test_the_clock_may_be_skewed_and_the_accounts_version_set(desk: Desk) -> None:
+    changed = desk.call("POST", "settings", {"clock_skew_seconds": -90.5, "api_version": "2024-06-20"}).json()
+    assert (changed["clock_skew_seconds"], changed["api_version"]) == (-90.5, "2024-06-20")
+    desk.shop.pay()
+    assert desk.shop.last_event("charge.succeeded")["api_version"] == "2024-06-20"
+    for name, value in [
+        ("api_version", "newest"),
+        ("api_version", 5),
+        ("clock_skew_seconds", "much"),
+        ("settle_seconds", -1),
+    ]:
+        assert desk.refused("POST", "settings", {name: value})
+
+
+def test_an_endpoint_may_be_pinned(desk: Desk) -> None:
+    body = {"url": "http://127.0.0.1:9/", "api_version": "2020-08-27"}
+    assert desk.call("POST", "webhooks", body).json()["api_version"] == "2020-08-27"
+    assert "version" in desk.refused("POST", "webhooks", {**body, "api_version": "newest"})
+
+
+def test_the_page_captures_authenticates_and_overturns(desk: Desk) -> None:
+    intent = desk.shop.authorize(5000)
+    waiting = desk.shop.pay(900, "pm_card_threeDSecure2Required")
+    assert "expire authorization" in desk.call("GET", "").body.decode()
+    desk.call("POST", "moves", f"move=capture&id={intent['id']}&amount=3000")
+    assert desk.shop.charge(intent)["amount_captured"] == 3000
+    desk.call("POST", "moves", f"move=authenticate&id={waiting['id']}")
+    assert desk.shop.again(waiting)["status"] == "succeeded"
+    dispute = desk.shop.dashboard.open_dispute(intent["id"])
+    desk.shop.dashboard.lose(dispute["id"])
+    assert f"overturn {dispute['id']}" in desk.call("GET", "").body.decode()

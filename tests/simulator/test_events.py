@@ -1,4 +1,4 @@
-"""Events: what is told, how it can be listed, and how it is delivered."""
+"""Events: their content, their lists and their delivery."""
 
 from __future__ import annotations
 
@@ -79,39 +79,39 @@ def test_a_clock_that_jumps_back_hides_nothing(shop: Shop) -> None:
 def test_delivery_success_tells_delivered_events_from_pending_and_lost_ones(shop: Shop) -> None:
     shop.ledger.add_endpoint("http://shop.test/", SECRET, ["refund.created", "charge.refunded"])
     shop.refund(shop.pay(), 100)
-    mail = shop.ledger.due_mail()
-    assert [one.event["type"] for one in mail] == ["refund.created", "charge.refunded"]
+    webhook = shop.ledger.due_webhooks()
+    assert [one.event["type"] for one in webhook] == ["refund.created", "charge.refunded"]
 
     def undelivered() -> list[str]:
         return [event["type"] for event in shop.get("/v1/events", {"delivery_success": "false"})["data"]]
 
     assert undelivered() == ["charge.refunded", "refund.created"]
-    shop.ledger.delivered(mail[0])
-    shop.ledger.lose(mail[1])
+    shop.ledger.mark_delivered(webhook[0])
+    shop.ledger.lose(webhook[1])
     assert undelivered() == ["charge.refunded"]
-    assert shop.ledger.mailbox == []
+    assert shop.ledger.outbox == []
     assert len(shop.get("/v1/events", {"delivery_success": "true"})["data"]) == 4
 
 
 def test_a_delivery_is_tried_again_after_a_second_then_two_then_four(shop: Shop) -> None:
     shop.ledger.add_endpoint("http://shop.test/", SECRET, ["refund.created"])
     shop.refund(shop.pay(), 100)
-    (mail,) = shop.ledger.due_mail()
+    (webhook,) = shop.ledger.due_webhooks()
     for wait in (1, 2, 4, 8):
-        shop.ledger.not_delivered(mail)
-        assert mail.next_attempt_at == shop.at + wait
-        assert shop.ledger.due_mail() == []
+        shop.ledger.mark_failed(webhook)
+        assert webhook.next_attempt_at == shop.at + wait
+        assert shop.ledger.due_webhooks() == []
         shop.at += wait
-        assert shop.ledger.due_mail() == [mail]
+        assert shop.ledger.due_webhooks() == [webhook]
 
 
 def test_a_delivery_is_given_up_after_three_days(shop: Shop) -> None:
     shop.ledger.add_endpoint("http://shop.test/", SECRET, ["refund.created"])
     shop.refund(shop.pay(), 100)
-    while shop.ledger.mailbox:
-        (mail,) = shop.ledger.mailbox
-        shop.at = mail.next_attempt_at
-        shop.ledger.not_delivered(mail)
+    while shop.ledger.outbox:
+        (webhook,) = shop.ledger.outbox
+        shop.at = webhook.next_attempt_at
+        shop.ledger.mark_failed(webhook)
     assert 2.9 * DAY < shop.at - START <= 3 * DAY
     assert shop.get("/v1/events", {"delivery_success": "false"})["data"][0]["type"] == "refund.created"
 
@@ -120,27 +120,27 @@ def test_each_endpoint_gets_each_event_it_wants(shop: Shop) -> None:
     everything = shop.ledger.add_endpoint("http://a.test/", SECRET)
     some = shop.ledger.add_endpoint("http://b.test/", SECRET, ["refund.created"])
     shop.refund(shop.pay(), 100)
-    to = [mail.endpoint for mail in shop.ledger.mailbox]
+    to = [webhook.endpoint for webhook in shop.ledger.outbox]
     assert (to.count(everything), to.count(some)) == (5, 1)
     event = shop.last_event("refund.created")
     assert event["pending_webhooks"] == 2
-    mail = shop.ledger.mailbox[0]
-    assert json.loads(shop.ledger.body_of(mail)) == mail.event
+    webhook = shop.ledger.outbox[0]
+    assert json.loads(shop.ledger.body_of(webhook)) == webhook.event
 
 
 def test_without_an_endpoint_the_mail_waits_for_whoever_takes_it(shop: Shop) -> None:
     shop.pay()
-    assert [mail.endpoint for mail in shop.ledger.due_mail()] == [None] * 3
-    shop.ledger.delivered(shop.ledger.due_mail()[0])
+    assert [webhook.endpoint for webhook in shop.ledger.due_webhooks()] == [None] * 3
+    shop.ledger.mark_delivered(shop.ledger.due_webhooks()[0])
     assert shop.last_event("payment_intent.created")["pending_webhooks"] == 0
     shop.ledger.drop_unaddressed()
-    assert shop.ledger.mailbox == []
+    assert shop.ledger.outbox == []
 
 
 def test_one_change_can_be_told_by_two_events(shop: Shop) -> None:
     shop.refund(shop.pay(), 100)
     first = shop.last_event("refund.created")
-    second = shop.dashboard.tell_again(first["id"])
+    second = shop.dashboard.emit_again(first["id"])
     assert second["id"] != first["id"]
     assert (second["type"], second["data"]) == (first["type"], first["data"])
 

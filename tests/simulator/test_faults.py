@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from returns_service.stripe_simulator import CALL_FAULTS, Fault, Faults, Response, play, strike_mail
+from returns_service.stripe_simulator import CALL_FAULTS, Fault, Faults, Response, answer_with_fault, draw_webhook_fault
 from tests.simulator.shop import SECRET, Shop
 
 
@@ -14,7 +14,7 @@ def ask(shop: Shop, name: str | None, key: str = "k1") -> Response | None:
     """Ask for a refund of 100 of the shop's only payment, under the fault `name`."""
     (intent,) = shop.ledger.payment_intents
     request = shop.request("POST", "/v1/refunds", {"payment_intent": intent["id"], "amount": 100}, key)
-    return play(shop.ledger, request, None if name is None else Fault(name))
+    return answer_with_fault(shop.ledger, request, None if name is None else Fault(name))
 
 
 @pytest.mark.parametrize(
@@ -62,16 +62,20 @@ def test_an_unreadable_answer_is_no_json_and_a_refusal_stays_readable(shop: Shop
 def test_a_fault_strikes_the_next_calls_that_match() -> None:
     faults = Faults(Random(1))
     faults.arm("drop_after", count=2, method="POST", path="/v1/refunds")
-    assert faults.strike("GET", "/v1/refunds") is None
-    assert faults.strike("POST", "/v1/payment_intents") is None
-    assert [faults.strike("POST", "/v1/refunds") for _ in range(3)] == [Fault("drop_after"), Fault("drop_after"), None]
+    assert faults.draw_fault("GET", "/v1/refunds") is None
+    assert faults.draw_fault("POST", "/v1/payment_intents") is None
+    assert [faults.draw_fault("POST", "/v1/refunds") for _ in range(3)] == [
+        Fault("drop_after"),
+        Fault("drop_after"),
+        None,
+    ]
 
 
 def test_a_share_is_drawn_from_its_own_seed() -> None:
     def drawn(seed: int) -> list[bool]:
         faults = Faults(Random(1))
         faults.arm("500", share=0.1, seed=seed)
-        return [faults.strike("GET", "/v1/refunds") is not None for _ in range(1000)]
+        return [faults.draw_fault("GET", "/v1/refunds") is not None for _ in range(1000)]
 
     assert drawn(7) == drawn(7) != drawn(8)
     assert 70 < sum(drawn(7)) < 130
@@ -82,12 +86,12 @@ def test_latency_adds_to_another_fault_and_the_first_armed_strikes() -> None:
     faults.arm("latency", seconds=2)
     faults.arm("drop_before", path="/v1/refunds*")
     faults.arm("500")
-    assert faults.strike("GET", "/v1/refunds/re_0") == Fault("drop_before", 2)
-    assert faults.strike("GET", "/v1/events") == Fault("500", 2)
+    assert faults.draw_fault("GET", "/v1/refunds/re_0") == Fault("drop_before", 2)
+    assert faults.draw_fault("GET", "/v1/events") == Fault("500", 2)
     faults.disarm("500")
-    assert faults.strike("GET", "/v1/events") == Fault("latency", 2)
+    assert faults.draw_fault("GET", "/v1/events") == Fault("latency", 2)
     faults.disarm()
-    assert faults.strike("GET", "/v1/events") is None
+    assert faults.draw_fault("GET", "/v1/events") is None
 
 
 def test_nonsense_cannot_be_armed() -> None:
@@ -97,8 +101,8 @@ def test_nonsense_cannot_be_armed() -> None:
             faults.arm(name, **more)  # type: ignore[arg-type]
 
 
-def mail_of(shop: Shop) -> list[str]:
-    return [mail.event["type"] for mail in shop.ledger.due_mail()]
+def webhook_types(shop: Shop) -> list[str]:
+    return [webhook.event["type"] for webhook in shop.ledger.due_webhooks()]
 
 
 def test_webhook_faults_lose_delay_reorder_and_double(shop: Shop) -> None:
@@ -108,18 +112,21 @@ def test_webhook_faults_lose_delay_reorder_and_double(shop: Shop) -> None:
     faults.arm("delay", event_type="refund.created", seconds=60)
     faults.arm("double", event_type="charge.refunded")
     shop.refund(shop.pay(), 100)
-    times = {mail.event["type"]: strike_mail(shop.ledger, faults, mail) for mail in shop.ledger.due_mail()}
+    times = {
+        webhook.event["type"]: draw_webhook_fault(shop.ledger, faults, webhook)
+        for webhook in shop.ledger.due_webhooks()
+    }
     assert times == {"charge.succeeded": 0, "refund.created": 0, "charge.refunded": 2}
-    assert mail_of(shop) == ["charge.refunded"]
+    assert webhook_types(shop) == ["charge.refunded"]
     shop.wait(60)
-    assert mail_of(shop) == ["charge.refunded", "refund.created"]
-    assert [strike_mail(shop.ledger, faults, mail) for mail in shop.ledger.due_mail()] == [1, 1]
+    assert webhook_types(shop) == ["charge.refunded", "refund.created"]
+    assert [draw_webhook_fault(shop.ledger, faults, webhook) for webhook in shop.ledger.due_webhooks()] == [1, 1]
     faults.disarm()
     faults.arm("reorder", seconds=10)
     shop.pay()
-    (mail,) = (mail for mail in shop.ledger.mailbox if not mail.struck)
-    assert strike_mail(shop.ledger, faults, mail) == 0
-    assert shop.at < mail.next_attempt_at < shop.at + 10
+    (webhook,) = (webhook for webhook in shop.ledger.outbox if not webhook.fault_drawn)
+    assert draw_webhook_fault(shop.ledger, faults, webhook) == 0
+    assert shop.at < webhook.next_attempt_at < shop.at + 10
 
 
 def test_a_doubled_event_is_doubled_once(shop: Shop) -> None:
@@ -128,8 +135,8 @@ def test_a_doubled_event_is_doubled_once(shop: Shop) -> None:
     faults.arm("double_event")
     shop.refund(shop.pay(), 100)
     for _ in range(3):
-        for mail in shop.ledger.due_mail():
-            assert strike_mail(shop.ledger, faults, mail) == 1
-    first, second = (mail.event for mail in shop.ledger.mailbox)
+        for webhook in shop.ledger.due_webhooks():
+            assert draw_webhook_fault(shop.ledger, faults, webhook) == 1
+    first, second = (webhook.event for webhook in shop.ledger.outbox)
     assert first["id"] != second["id"]
     assert first["data"] == second["data"]

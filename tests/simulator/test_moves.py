@@ -66,7 +66,7 @@ def test_only_the_moves_on_offer_can_be_made(status: str) -> None:
 def test_unknown_moves_and_objects_are_named(shop: Shop) -> None:
     with pytest.raises(LookupError, match="dance"):
         shop.dashboard.move("dance", "re_0")
-    for move in ("settle", "open_dispute", "win", "tell_again", "repair"):
+    for move in ("settle", "open_dispute", "win", "emit_again", "repair"):
         with pytest.raises(LookupError, match="xx_0"):
             shop.dashboard.move(move, "xx_0")
     assert all(callable(getattr(shop.dashboard, move)) for move in MOVES)
@@ -76,7 +76,7 @@ def test_the_ledger_says_when_something_happens_next(shop: Shop) -> None:
     assert shop.ledger.next_move_at() is None
     refund = shop.refund(shop.pay(card="pm_card_pendingRefund"), 100)
     assert shop.ledger.next_move_at() == shop.at + 1
-    assert [(move.what, move.name) for move in shop.ledger.scheduled()] == [("refund settles", refund["id"])]
+    assert [(move.what, move.name) for move in shop.ledger.list_moves()] == [("refund settles", refund["id"])]
     assert shop.ledger.make_due_moves() == 0
     shop.at += 1
     assert shop.ledger.make_due_moves() == 1

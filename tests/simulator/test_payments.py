@@ -18,7 +18,7 @@ def test_a_confirmed_payment_succeeds_and_is_told_in_order(shop: Shop) -> None:
         True,
         False,
     )
-    assert shop.told() == ["payment_intent.created", "charge.succeeded", "payment_intent.succeeded"]
+    assert shop.event_types() == ["payment_intent.created", "charge.succeeded", "payment_intent.succeeded"]
 
 
 def test_ids_look_like_stripes_and_repeat_with_the_seed() -> None:
@@ -93,7 +93,7 @@ def test_what_is_not_there_is_a_404(shop: Shop) -> None:
         error = shop.refused(f"/v1/{path}", method="GET", status=404)
         assert (error["code"], error["param"]) == ("resource_missing", "id")
         assert path.rpartition("/")[2] in error["message"]
-    shop.refused("/v1/customers", method="GET", status=404)
+    shop.refused("/v1/nothing", method="GET", status=404)
 
 
 def test_expansion_goes_as_deep_as_asked(shop: Shop) -> None:

@@ -120,7 +120,7 @@ def test_a_pending_refund_settles_later(shop: Shop) -> None:
     settled = shop.again(refund)
     assert settled["status"] == "succeeded"
     assert "pending_reason" not in settled
-    assert shop.told(before) == ["refund.updated", "charge.refund.updated"]
+    assert shop.event_types(before) == ["refund.updated", "charge.refund.updated"]
 
 
 def test_a_succeeded_refund_can_fail_later_and_frees_its_money(shop: Shop) -> None:
@@ -134,7 +134,7 @@ def test_a_succeeded_refund_can_fail_later_and_frees_its_money(shop: Shop) -> No
     assert failed["failure_balance_transaction"].startswith("txn_")
     assert shop.charge(intent)["amount_refunded"] == 0
     assert shop.charge(intent)["refunded"] is False
-    assert shop.told(before) == ["refund.failed", "refund.updated", "charge.refund.updated"]
+    assert shop.event_types(before) == ["refund.failed", "refund.updated", "charge.refund.updated"]
     assert shop.refund(intent, 5000)["amount"] == 5000
 
 
@@ -143,7 +143,7 @@ def test_a_failure_may_come_without_an_update() -> None:
     shop.refund(shop.pay(card="pm_card_refundFail"))
     before = len(shop.ledger.events)
     shop.wait()
-    assert shop.told(before) == ["refund.failed", "charge.refund.updated"]
+    assert shop.event_types(before) == ["refund.failed", "charge.refund.updated"]
 
 
 def test_pending_money_counts_against_what_is_left(shop: Shop) -> None:
@@ -162,7 +162,7 @@ def test_only_a_refund_that_requires_action_is_canceled_by_the_api(shop: Shop) -
     canceled = shop.post(f"/v1/refunds/{refund['id']}/cancel")
     assert (canceled["status"], canceled["failure_reason"]) == ("canceled", "merchant_request")
     assert "next_action" not in canceled
-    assert shop.told(before) == ["refund.updated", "charge.refund.updated"]
+    assert shop.event_types(before) == ["refund.updated", "charge.refund.updated"]
     assert shop.charge(intent)["amount_refunded"] == 0
     shop.wait()
     assert shop.again(refund)["status"] == "canceled"

@@ -20,7 +20,7 @@ def test_other_keys_are_401(shop: Shop, auth: str) -> None:
     response = answer(shop.ledger, shop.request("POST", "/v1/payment_intents", auth=auth, key="k"))
     assert response.status == 401
     assert response.json()["error"]["type"] == "invalid_request_error"
-    assert not shop.ledger.keys.kept
+    assert not shop.ledger.keys.responses
 
 
 def test_both_array_notations_say_the_same(shop: Shop) -> None:

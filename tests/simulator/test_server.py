@@ -10,13 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 from random import Random
+from typing import Any
 
 import httpx
 import pytest
 import stripe
 
-from returns_service.stripe_simulator import Faults, Ledger, Settings, running, serve
+from returns_service.stripe_simulator import Faults, Ledger, Settings, build_key, running, serve
 from tests.simulator.receiver import Receiver, receiving
 from tests.simulator.shop import KEY, SECRET
 
@@ -157,7 +159,7 @@ async def test_a_webhook_comes_again_until_it_is_taken(
     assert len({event["id"] for event in receiver.events}) == 1
     await asyncio.sleep(0.1)
     assert len(receiver.bodies) == 3
-    assert ledger.mailbox == []
+    assert ledger.outbox == []
 
 
 async def test_time_acts_by_itself(sdk: stripe.StripeClient, receiver: Receiver) -> None:
@@ -181,7 +183,7 @@ async def test_webhooks_can_be_doubled_and_lost(
     assert len({event["id"] for event in receiver.events}) == 1
     lost = await sdk.v1.events.list_async({"delivery_success": False})
     assert [event.type for event in lost.data] == ["refund.created"]
-    assert ledger.mailbox == []
+    assert ledger.outbox == []
 
 
 async def test_a_slow_call_holds_up_nobody_else_but_its_key(
@@ -213,6 +215,110 @@ async def test_a_caller_that_hangs_up_is_served_all_the_same(address: str, ledge
     assert len(ledger.refunds) == 0
     await asyncio.sleep(0.4)
     assert len(ledger.refunds) == 1
+
+
+async def authorize(sdk: stripe.StripeClient, feature: str = "multicapture") -> str:
+    """Return the id of a PaymentIntent over 100 dollars, authorized."""
+    card: Any = {f"request_{feature}": "if_available"}
+    intent = await sdk.v1.payment_intents.create_async(
+        {
+            "amount": 10_000, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True,
+            "capture_method": "manual", "payment_method_options": {"card": card},
+        }
+    )  # fmt: skip
+    return intent.id
+
+
+async def test_the_sdk_captures_in_the_version_it_asks_for(sdk: stripe.StripeClient) -> None:
+    for version, rest in (("2024-06-20", [4000]), ("2025-03-31.basil", []), (None, [])):
+        intent = await authorize(sdk)
+        options: stripe.RequestOptions = {} if version is None else {"stripe_version": version}
+        await sdk.v1.payment_intents.capture_async(intent, {"amount_to_capture": 6000}, options)
+        seen = await sdk.v1.refunds.list_async({"payment_intent": intent, "expand": ["data.balance_transaction"]})
+        assert [refund.amount for refund in seen.data] == rest
+        for refund in seen.data:
+            assert isinstance(refund.balance_transaction, stripe.BalanceTransaction)
+            assert refund.balance_transaction.reporting_category == "partial_capture_reversal"
+
+
+async def test_the_sdk_captures_in_parts_cancels_increments_and_searches(sdk: stripe.StripeClient) -> None:
+    intent = await authorize(sdk)
+    first = await sdk.v1.payment_intents.capture_async(intent, {"amount_to_capture": 3000, "final_capture": False})
+    assert (first.status, first.amount_received, first.amount_capturable) == ("requires_capture", 3000, 7000)
+    other = await authorize(sdk, "incremental_authorization")
+    more = await sdk.v1.payment_intents.increment_authorization_async(other, {"amount": 12_000})
+    assert more.amount_capturable == 12_000
+    await sdk.v1.payment_intents.update_async(other, {"metadata": {"order": "7"}})
+    result = await sdk.v1.payment_intents.search_async({"query": 'metadata["order"]:"7"'})
+    assert [row.id async for row in result.auto_paging_iter()] == [other]
+    canceled = await sdk.v1.payment_intents.cancel_async(other, {"cancellation_reason": "abandoned"})
+    assert (canceled.status, canceled.cancellation_reason) == ("canceled", "abandoned")
+
+
+async def test_the_sdk_hears_what_a_restricted_key_lacks(
+    sdk: stripe.StripeClient, ledger: Ledger, address: str
+) -> None:
+    secret = "rk_test_" + "restricted12345678"
+    ledger.api_keys[secret] = build_key(["rak_charge_read"])
+    limited = stripe.StripeClient(
+        secret, base_addresses={"api": address}, http_client=stripe.HTTPXClient(timeout=5), stripe_account=None
+    )
+    assert (await limited.v1.refunds.list_async()).data == []
+    with pytest.raises(stripe.PermissionError, match="Having the 'rak_dispute_read' permission"):
+        await limited.v1.disputes.list_async()
+    ledger.api_keys[secret] = build_key(status="expired")
+    with pytest.raises(stripe.AuthenticationError) as caught:
+        await limited.v1.refunds.list_async()
+    assert caught.value.error is not None
+    assert caught.value.error.code == "api_key_expired"
+    with pytest.raises(stripe.PermissionError, match="acct_other"):
+        await sdk.v1.refunds.list_async({}, {"stripe_account": "acct_other"})
+    account = await sdk.v1.accounts.retrieve_current_async()
+    assert account.id == ledger.account_id
+
+
+async def test_the_sdk_reads_the_other_resources(sdk: stripe.StripeClient, ledger: Ledger) -> None:
+    customer = await sdk.v1.customers.create_async({"email": "kim@shop.example"})
+    assert (await sdk.v1.customers.retrieve_async(customer.id)).email == "kim@shop.example"
+    intent = await pay(sdk, card="pm_sepa_debit")
+    seen = await sdk.v1.payment_intents.retrieve_async(intent, {"expand": ["payment_method"]})
+    assert seen.status == "processing"
+    assert isinstance(seen.payment_method, stripe.PaymentMethod)
+    assert seen.payment_method.type == "sepa_debit"
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await sdk.v1.refunds.create_async({"payment_intent": await pay(sdk, card="pm_oxxo")})
+    assert caught.value.code == "charge_not_refundable"
+    lines = await sdk.v1.balance_transactions.list_async({"type": "payment"})
+    assert (await sdk.v1.balance_transactions.retrieve_async(lines.data[0].id)).amount == 5000
+    endpoint = await sdk.v1.webhook_endpoints.create_async(
+        {"url": "https://shop.example/hook", "enabled_events": ["*"], "api_version": "2024-06-20"}
+    )
+    assert [one.api_version for one in (await sdk.v1.webhook_endpoints.list_async()).data] == ["2024-06-20"]
+    await sdk.v1.webhook_endpoints.delete_async(endpoint.id)
+    assert ledger.endpoints == {}
+
+
+async def test_a_webhook_to_another_machine_is_never_posted(sdk: stripe.StripeClient, ledger: Ledger) -> None:
+    await sdk.v1.webhook_endpoints.create_async({"url": "http://169.254.169.254/", "enabled_events": ["*"]})
+    await pay(sdk)
+    while ledger.outbox:
+        await asyncio.sleep(0.005)
+    lost = await sdk.v1.events.list_async({"delivery_success": False})
+    assert len(lost.data) == 3
+
+
+async def test_the_date_is_the_simulators_and_no_body_is_too_deep(address: str, ledger: Ledger) -> None:
+    ledger.settings.clock_skew_seconds = 86400.0
+    headers = {"Authorization": f"Bearer {KEY}"}
+    async with httpx.AsyncClient(base_url=address, trust_env=False, headers=headers) as client:
+        for path in ("/v1/account", "/_control/state"):
+            dates = [value for name, value in (await client.get(path)).headers.multi_items() if name == "date"]
+            (date,) = dates
+            assert 86000 < parsedate_to_datetime(date).timestamp() - time.time() < 86500
+        deep = "[" * 100_000
+        for path, body in (("/_control/faults", deep), ("/v1/refunds", f"metadata{'[a]' * 30_000}=1")):
+            assert (await client.post(path, content=body)).status_code == 400
+        assert (await client.get("/_control/state", headers={"Host": "evil.example"})).status_code == 403
 
 
 async def test_a_port_in_use_is_an_os_error(address: str) -> None:

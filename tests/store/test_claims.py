@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel import SQLModel
 
-from returns_service.store.claims import CANDIDATES, REFUND_LEASE_SECONDS, Claim, claim_refunds, renew
+from returns_service.domain.refund_attempt import REFUND_LEASE_SECONDS
+from returns_service.store.claims import CANDIDATES, Claim, claim_refunds, renew
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Payment, Refund
 from tests.factories import create_payment, create_refund

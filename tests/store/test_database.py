@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from returns_service.return_case.locked_payment import lock_payment
 from returns_service.store import schema
-from returns_service.store.database import Database, Tx, is_unavailable, lock_payment
+from returns_service.store.database import Database, Tx, is_unavailable
 from returns_service.store.tables import Payment
 from returns_service.worker.notifications import listen
 from tests.factories import create_payment, create_refund
@@ -37,7 +38,7 @@ async def test_a_deadlock_is_done_again_as_a_whole(postgresql: Database) -> None
             if not met:
                 met = True
                 await both_hold_one.wait()
-            (await lock_payment(tx, second)).observations += 1
+            (await lock_payment(tx, second)).row.observations += 1
 
         await postgresql.run(work)
 

@@ -20,7 +20,9 @@ from returns_service.commands.webhook_endpoints import (
     show_endpoint,
     update_endpoint,
 )
+from returns_service.domain.policy import DEFAULT
 from returns_service.domain.webhook_signature import Attempt
+from returns_service.return_case.events import to_json_object
 from returns_service.return_case.views import show_event
 from returns_service.store.delivery_claims import DELIVERY_LEASE_SECONDS
 from returns_service.store.tables import Event
@@ -48,7 +50,7 @@ async def test_each_event_arrives_once_signed_and_as_the_api_shows_it(shop: Shop
         assert not call.verified_with("whsec_" + "A" * 43 + "=", shop.clock.unix())
         assert call.headers["content-type"] == "application/json"
         async with shop.db.reading() as tx:
-            assert call.event == show_event(await tx.get_one(Event, call.headers["webhook-id"]))
+            assert call.event == to_json_object(show_event(await tx.get_one(Event, call.headers["webhook-id"])))
     assert {row.status for row in await receivers.deliveries(endpoint_id=endpoint_id)} == {"delivered"}
     assert await receivers.work() == 0
 
@@ -102,13 +104,13 @@ async def test_the_schedule_ends_after_three_days_with_a_disabled_endpoint(
     assert {later - sooner for sooner, later in pairwise(calls[5:])} == {6 * 3600}
     assert calls[-2] < 3 * DAY <= calls[-1]
     shown = show_delivery(row)
-    assert [entry["status"] for entry in shown["attempts"]] == [503] * len(calls)
-    assert shown["status"] == "dead"
-    assert "3 days" in shown["reason"]
-    assert "It answered 503." in shown["reason"]
+    assert [entry.status for entry in shown.attempts] == [503] * len(calls)
+    assert shown.status == "dead"
+    assert "3 days" in str(shown.reason)
+    assert "It answered 503." in str(shown.reason)
     endpoint = show_endpoint(await receivers.read_endpoint(endpoint_id), shop.time)
-    assert (endpoint["status"], endpoint["disabled_at"]) == ("disabled", shop.time.strftime("%Y-%m-%dT%H:%M:%SZ"))
-    assert "3 days" in endpoint["disabled_reason"]
+    assert (endpoint.status, endpoint.disabled_at) == ("disabled", shop.time.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    assert "3 days" in str(endpoint.disabled_reason)
     (waited,) = await receivers.deliveries(event_id=second)
     assert (waited.status, waited.attempts) == ("dead", [])
     assert "disabled" in str(waited.reason)
@@ -469,7 +471,7 @@ async def test_deliveries_hold_nothing_of_a_person_and_send_what_is_left_of_an_e
     assert "anna" not in repr([row.model_dump() for row in await receivers.deliveries()])
     receivers.calls.clear()
     receivers.answers.clear()
-    await shop.db.run(lambda tx: forget(tx, BY, order_id="order_1"))
+    await shop.db.run(lambda tx: forget(tx, BY, DEFAULT, order_id="order_1"))
     shop.advance(timedelta(hours=6).total_seconds())
     await receivers.work()
     mine: list[Any] = [call for call in receivers.calls if call.event["return"] == return_id]

@@ -12,14 +12,14 @@ from sqlalchemy import update
 from sqlmodel import col, select
 
 from returns_service.commands import receipts, refund_actions, refunds, returns, stripe_inbox
-from returns_service.commands.refund_attempts import STUCK_AFTER
 from returns_service.commands.refunds import RefundRequest
 from returns_service.commands.returns import Outside
-from returns_service.commands.stripe_fold import find_payment_id
 from returns_service.domain.policy import DEFAULT
+from returns_service.domain.refund_attempt import STUCK_AFTER
 from returns_service.domain.stripe_objects import StripeEventData
+from returns_service.domain.vocabulary import Condition, Disposition, SettlementMethod
 from returns_service.return_case.events import Actor
-from returns_service.store.database import lock_payment
+from returns_service.return_case.locked_payment import find_payment_id, lock_payment
 from returns_service.store.stripe_throttle import BREAK_AFTER
 from returns_service.store.tables import Event, ReceiptLine, Refund, StripeEvent
 from returns_service.stripe_gateway import StripeSilent
@@ -48,9 +48,9 @@ async def later(shop: Shop, seconds: float, times: int = 1) -> None:
         await shop.work()
 
 
-async def settle_outside(shop: Shop, return_id: str, method: str = "bank_transfer") -> None:
+async def settle_outside(shop: Shop, return_id: str, method: SettlementMethod = "bank_transfer") -> None:
     asked = Outside(method=method, reference="transfer 1")
-    await shop.db.run(lambda tx: returns.settle_outside(tx, BY, return_id, asked))
+    await shop.db.run(lambda tx: returns.settle_outside(tx, BY, DEFAULT, return_id, asked))
 
 
 async def the_refund(shop: Shop) -> Refund:
@@ -85,7 +85,9 @@ async def test_a_failed_refund_waits_until_it_is_retried(shop: Shop) -> None:
     shop.dashboard.fail(str(refund.stripe_refund), "declined")
     await shop.deliver()
     assert await shop.desk_items() == [("refund_failed", "refund_failed", ["retry", "settle_outside"])]
-    await shop.db.run(lambda tx: refund_actions.retry_refund(tx, BY, refund.id, amount=None, override_reason=None))
+    await shop.db.run(
+        lambda tx: refund_actions.retry_refund(tx, BY, DEFAULT, refund.id, amount=None, override_reason=None)
+    )
     assert await shop.desk_items() == []
 
 
@@ -216,7 +218,7 @@ async def test_a_return_that_was_canceled_waits_for_no_refund(shop: Shop) -> Non
     await shop.deliver()
     await shop.count(return_id)
     assert [kind for kind, _, _ in await shop.desk_items()] == ["refund_barred"]
-    await shop.db.run(lambda tx: returns.cancel(tx, BY, return_id, "Agreed.", "The customer keeps it."))
+    await shop.db.run(lambda tx: returns.cancel(tx, BY, DEFAULT, return_id, "Agreed.", "The customer keeps it."))
     assert await shop.desk_items() == []
     assert (await shop.show_return(return_id))["refund_barred"] is None
 
@@ -231,7 +233,7 @@ async def test_a_refund_that_the_payment_has_too_little_for_is_barred(shop: Shop
     assert (item["kind"], item["code"], item["amount"]) == ("refund_barred", "amount_exceeds_refundable", 9000)
     assert item["actions"] == ["refund", "settle_outside"]
     await shop.db.run(
-        lambda tx: refunds.refund(tx, BY, return_id, RefundRequest(amount=1000, reason="All that is left."))
+        lambda tx: refunds.refund(tx, BY, DEFAULT, return_id, RefundRequest(amount=1000, reason="All that is left."))
     )
     assert await shop.desk_items() == []
 
@@ -277,31 +279,31 @@ async def test_an_event_that_nobody_can_fold_waits_from_the_fifth_try_on(shop: S
     intent = shop.pay(9000)
     await shop.authorize_return(intent)
     shop.dashboard.refund(intent, 500)
-    mail = shop.ledger.due_mail()[-1]
+    mail = shop.ledger.due_webhooks()[-1]
     good = shop.ledger.body_of(mail).decode()
     whole = json.loads(good)
     bad = json.dumps({**whole, "data": {"object": {**whole["data"]["object"], "id": 7}}})
     name, kind, error = mail.event["id"], mail.event["type"], "`id` is no text"
     news = StripeEventData(name, kind, shop.time, False, None, None, bad, unreadable=error)
-    await shop.db.run(lambda tx: stripe_inbox.receive(tx, STRIPE, news, livemode=False))
+    await shop.db.run(lambda tx: stripe_inbox.receive(tx, STRIPE, DEFAULT, news, livemode=False))
     for _ in range(4):
         assert await shop.desk_items() == []
         shop.advance(6 * HOUR)
-        assert await maintenance.refold_event(shop.db, STRIPE, livemode=False)
+        assert await maintenance.refold_event(shop.db, STRIPE, DEFAULT, livemode=False)
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["stripe_event"], item["attempts"]) == ("stripe_event", news.id, 5)
     assert item["next_attempt_at"] is not None
     assert f"ValueError: {error}" in item["message"]
     await shop.execute(update(StripeEvent).values(payload=good))  # as if a newer release could read it
     shop.advance(6 * HOUR)
-    assert await maintenance.refold_event(shop.db, STRIPE, livemode=False)
+    assert await maintenance.refold_event(shop.db, STRIPE, DEFAULT, livemode=False)
     assert await shop.desk_items() == []
 
 
 async def test_stripes_list_that_cannot_be_read_waits_from_an_hour_on(shop: Shop) -> None:
     async def pulled(seconds: float) -> int | None:
         shop.advance(seconds)
-        return await pull_missed_events(shop.db, shop.gateway, STRIPE, livemode=False)
+        return await pull_missed_events(shop.db, shop.gateway, STRIPE, DEFAULT, livemode=False)
 
     assert await pulled(0) == 0
     shop.faults.arm("503_html", method="GET", path="/v1/events")
@@ -384,8 +386,8 @@ async def test_what_a_comparison_found_waits_until_it_is_repaired(shop: Shop) ->
     assert await shop.desk_items() == []
 
 
-async def test_what_a_policy_leaves_to_people_waits_for_them(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.harness.shop.BY", replace(BY, policy=replace(DEFAULT, refund_on="manual")))
+async def test_what_a_policy_leaves_to_people_waits_for_them(shop: Shop) -> None:
+    shop.policy = replace(DEFAULT, refund_on="manual")
     return_id = await shop.authorize_return(shop.pay(9000))
     assert await shop.desk_items() == [], "a parcel that is on its way needs nobody"
     await shop.count(return_id)
@@ -393,7 +395,7 @@ async def test_what_a_policy_leaves_to_people_waits_for_them(shop: Shop, monkeyp
     assert (item["kind"], item["code"], item["amount"]) == ("return_to_decide", "refund_on_manual", 3000)
     assert (item["return"], item["actions"]) == (return_id, ["refund", "settle_outside"])
     shop.advance(60)
-    await shop.db.run(lambda tx: refunds.refund(tx, BY, return_id, RefundRequest(amount=1000, reason="Worn.")))
+    await shop.db.run(lambda tx: refunds.refund(tx, BY, DEFAULT, return_id, RefundRequest(amount=1000, reason="Worn.")))
     await shop.work()
     await shop.deliver()
     assert await shop.desk_items() == [], "less was decided, so nothing is due"
@@ -404,9 +406,9 @@ async def test_what_a_policy_leaves_to_people_waits_for_them(shop: Shop, monkeyp
     assert await shop.desk_items() == []
 
 
-async def test_nobody_is_told_to_close_what_is_still_on_its_way(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_is_told_to_close_what_is_still_on_its_way(shop: Shop) -> None:
     manual = replace(DEFAULT, refund_on="manual", label_cost={"usd": 3500})
-    monkeypatch.setattr("tests.harness.shop.BY", replace(BY, policy=manual))
+    shop.policy = manual
     return_id = await shop.authorize_return(shop.pay(9000))
     await shop.count(return_id)  # worth less than its label
     (item,) = (await shop.desk())["data"]
@@ -419,9 +421,9 @@ async def test_nobody_is_told_to_close_what_is_still_on_its_way(shop: Shop, monk
 async def test_a_return_that_is_worth_nothing_waits_to_be_closed(shop: Shop) -> None:
     return_id = await shop.authorize_return(shop.pay(9000))
 
-    async def wrong_items(units: int, condition: str, disposition: str | None = None) -> None:
+    async def wrong_items(units: int, condition: Condition, disposition: Disposition | None = None) -> None:
         counts = [receipts.Count(units, condition, sku="SHIRT", disposition=disposition)]
-        await shop.db.run(lambda tx: receipts.receive(tx, BY, return_id, counts, [], None))
+        await shop.db.run(lambda tx: receipts.receive(tx, BY, DEFAULT, return_id, counts, [], None))
 
     await wrong_items(2, "wrong_item")
     assert await shop.desk_items() == [], "one is still expected"
@@ -430,9 +432,9 @@ async def test_a_return_that_is_worth_nothing_waits_to_be_closed(shop: Shop) -> 
     async with shop.db.reading() as tx:
         waiting = (await tx.exec(select(ReceiptLine).where(col(ReceiptLine.accepted).is_(None)))).one()
     found = [receipts.InspectionFinding(waiting.line_id, "wrong_item", "return_to_customer")]
-    await shop.db.run(lambda tx: receipts.inspect(tx, BY, return_id, waiting.receipt_id, found))
+    await shop.db.run(lambda tx: receipts.inspect(tx, BY, DEFAULT, return_id, waiting.receipt_id, found))
     assert await shop.desk_items() == [("return_to_decide", "nothing_due", ["close"])]
-    await shop.db.run(lambda tx: returns.close(tx, BY, return_id, "Told the customer."))
+    await shop.db.run(lambda tx: returns.close(tx, BY, DEFAULT, return_id, "Told the customer."))
     assert await shop.desk_items() == []
 
 
@@ -456,7 +458,7 @@ async def standalone(shop: Shop, intent: str) -> str:
     async def work(tx: Any) -> str:
         payment_id = await find_payment_id(tx, payment_intent=intent, charge=None)
         payment = await lock_payment(tx, str(payment_id))
-        return (await refunds.refund_payment(tx, BY, payment, amount=100, reason=None, metadata={})).id
+        return (await refunds.refund_payment(payment, BY, amount=100, reason=None, metadata={})).id
 
     return await shop.db.run(work)
 
@@ -473,7 +475,7 @@ async def test_a_refund_of_no_return_is_offered_only_what_its_payment_allows(sho
     await shop.deliver()
     assert await shop.desk_items() == [("refund_failed", "refund_failed", ["settle_outside"])]
     asked = Outside("bank_transfer", "transfer 2", refund=row)
-    await shop.db.run(lambda tx: refund_actions.settle_refund_outside(tx, BY, row, asked))
+    await shop.db.run(lambda tx: refund_actions.settle_refund_outside(tx, BY, DEFAULT, row, asked))
     assert await shop.desk_items() == []
 
 
@@ -481,9 +483,9 @@ async def test_what_a_person_took_back_before_it_was_sent_is_decided(shop: Shop)
     intent = shop.pay(9000)
     return_id = await shop.authorize_return(intent)
     row = await standalone(shop, intent)
-    await shop.db.run(lambda tx: refund_actions.cancel_unsent(tx, BY, row))
+    await shop.db.run(lambda tx: refund_actions.cancel_unsent(tx, BY, DEFAULT, row))
     assert await shop.desk_items() == []
     await shop.count(return_id)
     ours = await the_refund(shop)
-    await shop.db.run(lambda tx: refund_actions.cancel_unsent(tx, BY, ours.id))
+    await shop.db.run(lambda tx: refund_actions.cancel_unsent(tx, BY, DEFAULT, ours.id))
     assert await shop.desk_items() == [("refund_failed", "withdrawn", ["retry", "settle_outside"])], "the return is due"

@@ -13,7 +13,9 @@ from sqlmodel import col, select
 from returns_service.commands import erasure, idempotency, receipts, refund_actions, refunds, returns
 from returns_service.commands.erasure import REDACTED
 from returns_service.commands.idempotency import Remembered
+from returns_service.domain.policy import DEFAULT
 from returns_service.domain.problems import Problem
+from returns_service.return_case.events import to_json_object
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import show_return
 from returns_service.store.tables import Event, IdempotencyKey, ReturnAuthorization, ReturnLine, StripeEvent
@@ -46,20 +48,20 @@ async def a_persons_return(shop: Shop, *, order_id: str = "order_7") -> str:
         metadata={"phone": "Muster 0170"},
     )
     note = {"internal_note": "Muster is angry", "metadata": {"phone": "Muster 0170"}}
-    await shop.db.run(lambda tx: returns.update(tx, BY, return_id, note, if_version=None))
+    await shop.db.run(lambda tx: returns.update(tx, BY, DEFAULT, return_id, note, if_version=None))
     await shop.count(return_id, scan_id="scan_1")
     await shop.work()
     await shop.deliver()
     extra = [receipts.Undeclared("HAT", 1, "a hat of Mrs. Muster")]
-    await shop.db.run(lambda tx: receipts.receive(tx, BY, return_id, [], extra, None))
+    await shop.db.run(lambda tx: receipts.receive(tx, BY, DEFAULT, return_id, [], extra, None))
     kind = refunds.Adjustment("goodwill", 100, "for Mrs. Muster")
     asked = refunds.RefundRequest(adjustments=[kind], reason="Muster called", override_reason="Muster was promised it")
-    await shop.db.run(lambda tx: refunds.refund(tx, BY, return_id, asked))
+    await shop.db.run(lambda tx: refunds.refund(tx, BY, DEFAULT, return_id, asked))
     await shop.work()
     await shop.deliver()
 
     async def keep_an_answer(tx: Any) -> None:
-        body = json.dumps(show_return(await load_case(tx, BY, return_id)))
+        body = json.dumps(to_json_object(show_return(await load_case(tx, DEFAULT, return_id))))
         await idempotency.begin(tx, "key_shop /v1/returns", return_id, "f")
         await idempotency.remember(tx, "key_shop /v1/returns", return_id, Remembered(201, {}, body))
 
@@ -79,7 +81,7 @@ async def test_nothing_personal_is_left_and_no_money_is_lost(shop: Shop, named: 
     before = money(await shop.show_return(return_id))
     rows = [(r.id, r.amount, r.status, r.stripe_refund) for r in await shop.refunds()]
     assert CANARY in await everything(shop)
-    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, **named))
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, **named))
     assert done.returns == [return_id]
     assert done.left == []
     left = await everything(shop)
@@ -94,8 +96,8 @@ async def test_nothing_personal_is_left_and_no_money_is_lost(shop: Shop, named: 
 async def test_it_is_one_event_and_the_second_time_nothing(shop: Shop) -> None:
     return_id = await a_persons_return(shop)
     version = (await shop.show_return(return_id))["version"]
-    await shop.db.run(lambda tx: erasure.forget(tx, BY, order_id="order_7"))
-    again = await shop.db.run(lambda tx: erasure.forget(tx, BY, order_id="order_7"))
+    await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_7"))
+    again = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_7"))
     assert (again.returns, again.counts.total()) == ([], 0)
     assert (await shop.show_return(return_id))["version"] == version + 1
     async with shop.db.reading() as tx:
@@ -109,13 +111,13 @@ async def test_others_are_not_forgotten(shop: Shop) -> None:
     await a_persons_return(shop)
     other = await a_persons_return(shop, order_id="order_8")
     before = await shop.show_return(other)
-    await shop.db.run(lambda tx: erasure.forget(tx, BY, order_id="order_7"))
+    await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_7"))
     assert await shop.show_return(other) == before
 
 
 async def test_a_reason_of_the_catalogue_stays_since_fees_depend_on_it(shop: Shop) -> None:
     return_id = await shop.authorize_return(shop.pay(9000), customer_email=EMAIL)
-    await shop.db.run(lambda tx: erasure.forget(tx, BY, email=EMAIL))
+    await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=EMAIL))
     assert (await shop.show_return(return_id))["reason"] == "too_small"
 
 
@@ -125,14 +127,14 @@ async def test_an_unanswered_refund_keeps_what_stripe_must_be_asked_with(shop: S
     shop.faults.arm("drop_after", count=1, path="/v1/refunds")
     await execute_due_refunds(shop.db, shop.gateway)
     assert [r.status for r in await shop.refunds()] == ["unknown"]
-    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, email=EMAIL))
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=EMAIL))
     assert done.left
     shop.advance(60)
     await shop.work()
     (row,) = await shop.refunds()
     assert (row.status, row.generation) == ("succeeded", 1)
     await shop.deliver()
-    rest = await shop.db.run(lambda tx: erasure.forget(tx, BY, order_id="order_1"))
+    rest = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_1"))
     assert rest.left == []
     assert CANARY not in await everything(shop)
 
@@ -140,8 +142,8 @@ async def test_an_unanswered_refund_keeps_what_stripe_must_be_asked_with(shop: S
 async def test_one_must_be_named_and_only_one(shop: Shop) -> None:
     for named in ({}, {"order_id": "order_7", "email": EMAIL}):
         with pytest.raises(Problem):
-            await shop.db.run(lambda tx, named=named: erasure.forget(tx, BY, **named))  # type: ignore[misc]
-    nobody = await shop.db.run(lambda tx: erasure.forget(tx, BY, order_id="order_nobody"))
+            await shop.db.run(lambda tx, named=named: erasure.forget(tx, BY, DEFAULT, **named))  # type: ignore[misc]
+    nobody = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_nobody"))
     assert nobody.returns == []
 
 
@@ -175,7 +177,7 @@ async def test_what_had_to_stay_is_named_by_its_order_since_the_address_is_gone(
     await shop.count(return_id)
     shop.faults.arm("drop_after", count=1, path="/v1/refunds")
     await execute_due_refunds(shop.db, shop.gateway)
-    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, email=EMAIL))
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=EMAIL))
     shop.advance(60)
     await shop.work()
     assert "Muster" in await everything(shop)
@@ -190,11 +192,13 @@ async def test_why_a_refund_was_sent_again_is_forgotten_too(shop: Shop) -> None:
     await execute_due_refunds(shop.db, shop.gateway)
     (row,) = await shop.refunds()
     shop.advance(3600)
-    await shop.db.run(lambda tx: refund_actions.send_again(tx, BY, row.id, "Mrs. Muster has nothing on her account"))
+    await shop.db.run(
+        lambda tx: refund_actions.send_again(tx, BY, DEFAULT, row.id, "Mrs. Muster has nothing on her account")
+    )
     shop.advance(3600)
     await shop.work()
     assert CANARY in await everything(shop)
-    await shop.db.run(lambda tx: erasure.forget(tx, BY, order_id="order_1"))
+    await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_1"))
     assert CANARY not in await everything(shop)
 
 
@@ -206,14 +210,14 @@ async def test_a_title_with_the_address_is_forgotten_too(shop: Shop) -> None:
     await shop.count(return_id)
     await shop.work()
     await shop.deliver()
-    await shop.db.run(lambda tx: erasure.forget(tx, BY, email=EMAIL))
+    await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=EMAIL))
     assert EMAIL not in await everything(shop)
 
 
 @pytest.mark.parametrize("asked", ["JÜRGEN@example.com", "JÜRGEN@EXAMPLE.com"])
 async def test_an_address_with_an_umlaut_is_found(shop: Shop, asked: str) -> None:
     return_id = await shop.authorize_return(shop.pay(9000), customer_email="JÜRGEN@example.com")
-    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, email=asked))
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=asked))
     assert done.returns == [return_id]
 
 
@@ -222,5 +226,5 @@ async def test_an_event_that_holds_the_address_is_emptied_whatever_it_is_about(s
     told = {"type": "customer.updated", "received_at": shop.time, "processed_at": shop.time, "outcome": "ignored"}
     payload = json.dumps({"data": {"object": {"object": "customer", "email": EMAIL.lower()}}})
     await shop.execute(insert(StripeEvent).values(id="evt_customer", payload=payload, attempts=1, **told))
-    await shop.db.run(lambda tx: erasure.forget(tx, BY, email=EMAIL))
+    await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=EMAIL))
     assert EMAIL.lower() not in (await everything(shop)).lower()

@@ -11,9 +11,10 @@ from sqlmodel import col, select
 
 from returns_service.commands import reconciliation_runs as runs
 from returns_service.commands import refunds
-from returns_service.commands.stripe_fold import find_payment_id
+from returns_service.domain.policy import DEFAULT
 from returns_service.domain.stripe_objects import RefundSnapshot
-from returns_service.store.database import Tx, lock_payment
+from returns_service.return_case.locked_payment import find_payment_id, lock_payment
+from returns_service.store.database import Tx
 from returns_service.store.tables import Event, Payment, ReconciliationRun, Refund, Sweep
 from returns_service.stripe_gateway import StripeSilent
 from returns_service.stripe_gateway import client as stripe_client
@@ -287,31 +288,31 @@ async def test_a_run_that_somebody_works_on_is_left_to_them(shop: Shop) -> None:
 async def test_the_daily_run_is_made_once_a_day_and_repairs_nothing(shop: Shop) -> None:
     lost = await shop.complete_refund()
     await forget_row(shop, lost)
-    assert await reconcile_daily(shop.db, shop.gateway, BY) is None
+    assert await reconcile_daily(shop.db, shop.gateway, BY, DEFAULT) is None
     shop.advance(3601)
-    first = await reconcile_daily(shop.db, shop.gateway, BY)
+    first = await reconcile_daily(shop.db, shop.gateway, BY, DEFAULT)
     assert first is not None
     assert first.differs
-    assert await reconcile_daily(shop.db, shop.gateway, BY) is None
+    assert await reconcile_daily(shop.db, shop.gateway, BY, DEFAULT) is None
     assert await shop.refunds() == []
     shop.advance(86_401)
-    second = await reconcile_daily(shop.db, shop.gateway, BY)
+    second = await reconcile_daily(shop.db, shop.gateway, BY, DEFAULT)
     assert second is not None
     assert second.run.id != first.run.id
 
 
 async def test_the_daily_run_tries_again_when_stripe_was_silent(shop: Shop) -> None:
     await shop.complete_refund()
-    await reconcile_daily(shop.db, shop.gateway, BY)
+    await reconcile_daily(shop.db, shop.gateway, BY, DEFAULT)
     shop.advance(3601)
     shop.wire.cut_after = 0
-    assert await reconcile_daily(shop.db, shop.gateway, BY) is None
+    assert await reconcile_daily(shop.db, shop.gateway, BY, DEFAULT) is None
     shop.wire.cut_after = None
     async with shop.db.reading() as tx:
         sweep = await tx.get_one(Sweep, "reconciliation")
     assert sweep.lease_until is None
     shop.advance(reconciling.RESUME_SECONDS + 1)
-    report = await reconcile_daily(shop.db, shop.gateway, BY)
+    report = await reconcile_daily(shop.db, shop.gateway, BY, DEFAULT)
     assert report is not None
     assert not report.differs
 
@@ -369,7 +370,7 @@ async def test_standalone_refunds_are_found_again_too(shop: Shop) -> None:
 
     async def decide(tx: Tx) -> Refund:
         payment = await lock_payment(tx, await find_payment_id(tx, payment_intent=intent, charge=None) or "")
-        return await refunds.refund_payment(tx, BY, payment, amount=400, reason=None, metadata={"why": "late"})
+        return await refunds.refund_payment(payment, BY, amount=400, reason=None, metadata={"why": "late"})
 
     lost = await shop.db.run(decide)
     await shop.work()
@@ -389,7 +390,7 @@ async def test_a_lost_retry_warns_of_retrying_again(shop: Shop) -> None:
     shop.dashboard.fail(failed.stripe_refund, "declined")
     await shop.deliver()
     retry, _ = await shop.db.run(
-        lambda tx: refunds.retry(tx, BY, return_id, refund_id=None, amount=None, override_reason=None)
+        lambda tx: refunds.retry(tx, BY, DEFAULT, return_id, refund_id=None, amount=None, override_reason=None)
     )
     await shop.work()
     await shop.deliver()
@@ -406,6 +407,6 @@ async def test_a_lost_retry_warns_of_retrying_again(shop: Shop) -> None:
 async def test_a_killed_run_is_shown_as_interrupted_once_its_lease_is_over(shop: Shop) -> None:
     since = shop.time - timedelta(days=1)
     run = await shop.db.run(lambda tx: runs.begin_or_resume(tx, BY, since, fix=False))
-    assert runs.show_run(run, shop.time)["status"] == "running"
+    assert runs.show_run(run, shop.time).status == "running"
     shop.advance(runs.RUN_LEASE_SECONDS + 1)
-    assert runs.show_run(run, shop.time)["status"] == "interrupted"
+    assert runs.show_run(run, shop.time).status == "interrupted"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from returns_service.domain.policy import DEFAULT
 from returns_service.worker.missed_events import STRIPE_KEEPS, SWEEP_EVERY_SECONDS, pull_missed_events
 from returns_service.worker.reconcile import reconcile_daily
 from tests.harness.shop import BY, Shop
 
 
 async def pull(shop: Shop) -> int | None:
-    return await pull_missed_events(shop.db, shop.gateway, BY, livemode=False)
+    return await pull_missed_events(shop.db, shop.gateway, BY, DEFAULT, livemode=False)
 
 
 async def test_a_clock_that_was_ahead_for_a_while_skips_no_event(shop: Shop) -> None:
@@ -42,7 +43,7 @@ async def test_what_came_in_a_long_outage_is_pulled_though_nothing_had_come_befo
 async def test_a_clock_that_was_ahead_for_a_while_does_not_put_off_the_daily_comparison(shop: Shop) -> None:
     right = shop.time
     shop.clock.time += timedelta(days=365)
-    assert await reconcile_daily(shop.db, shop.gateway, BY) is None
+    assert await reconcile_daily(shop.db, shop.gateway, BY, DEFAULT) is None
     shop.clock.time = right
-    assert await reconcile_daily(shop.db, shop.gateway, BY) is not None
-    assert await reconcile_daily(shop.db, shop.gateway, BY) is None
+    assert await reconcile_daily(shop.db, shop.gateway, BY, DEFAULT) is not None
+    assert await reconcile_daily(shop.db, shop.gateway, BY, DEFAULT) is None

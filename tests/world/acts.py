@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 from returns_service.commands import stripe_inbox
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
+from returns_service.domain.refund_attempt import REFUND_LEASE_SECONDS
 from returns_service.domain.webhook_signature import secret_of
 from returns_service.return_case.events import Actor
-from returns_service.store.claims import REFUND_LEASE_SECONDS
 from returns_service.store.tables import WebhookEndpoint
 from returns_service.stripe_gateway import read_webhook
-from returns_service.stripe_simulator import Outgoing, Request, play, signature_of
+from returns_service.stripe_simulator import OutgoingWebhook, Request, answer_with_fault, signature_of
 from returns_service.web.operations import receipts, refunds, return_refunds, returns
 from returns_service.web.operations.bodies import validate
 from returns_service.web.operations.execute import execute
@@ -78,7 +78,7 @@ class Desk:
         """Do what is wished, once."""
         self.asked += 1
         operation, context = OPERATIONS[wish.operation], self.stage.context
-        by = Actor(wish.actor, f"req_{self.asked}", context.policy)
+        by = Actor(wish.actor, f"req_{self.asked}")
         try:
             body = validate(operation.body or Empty, dict(wish.body))
             call = OperationCall(context, by, wish.path, Query(), body)
@@ -93,7 +93,7 @@ def pay(stage: Stage, amount: int, currency: str, method: str) -> str:
     form = {"amount": amount, "currency": currency, "payment_method": method, "confirm": "true"}
     headers = {"authorization": f"Bearer {KEY}"}
     request = Request("POST", "/v1/payment_intents", headers=headers, body=urlencode(form).encode())
-    answer = play(stage.ledger, request, None)
+    answer = answer_with_fault(stage.ledger, request, None)
     assert answer is not None
     assert answer.status == 200, answer.body
     return str(answer.json()["id"])
@@ -111,7 +111,7 @@ async def work(stage: Stage) -> str:
     actor.scheduled = scheduled
     if scheduled.claim.must_look_first(stage.db.now()) and not scheduled.claim.lookups_only:
         stage.kernel.meet("a key too old: looked up first")
-    row = await executor.pay(scheduled)
+    row = await executor.execute(scheduled)
     if row is None:
         stage.kernel.meet("a worker wrote back after its lease went to another")
     return f"{scheduled.claim.refund_id} {row.status if row else 'was no longer mine'}"
@@ -126,12 +126,12 @@ async def renew(stage: Stage, scheduled: ScheduledCall) -> str:
     return f"{scheduled.claim.refund_id} kept a little longer"
 
 
-async def take_news(stage: Stage, mail: Outgoing, policy: Policy) -> str:
+async def take_news(stage: Stage, mail: OutgoingWebhook, policy: Policy) -> str:
     """Receive one webhook."""
     body, now = stage.ledger.body_of(mail), stage.clock.unix()
     news = read_webhook(body, signature_of(body, SECRET, now), [SECRET], now=now)
-    by = Actor("stripe", policy=policy)
-    return await stage.db.run(lambda tx: stripe_inbox.receive(tx, by, news, livemode=False))
+    by = Actor("stripe")
+    return await stage.db.run(lambda tx: stripe_inbox.receive(tx, by, policy, news, livemode=False))
 
 
 async def listen(stage: Stage) -> str:
@@ -156,11 +156,11 @@ async def tell(stage: Stage) -> str:
 
 async def sweep(stage: Stage, policy: Policy) -> str:
     """Do the janitor's round."""
-    by = Actor("worker", policy=policy)
-    again = await maintenance.refold_event(stage.db, by, livemode=False)
-    read = await maintenance.reread_payment(stage.db, stage.gateway, by)
-    barred = await maintenance.retry_follow_up(stage.db, by)
-    pulled = await missed_events.pull_missed_events(stage.db, stage.gateway, by, livemode=False)
+    by = Actor("worker")
+    again = await maintenance.refold_event(stage.db, by, policy, livemode=False)
+    read = await maintenance.reread_payment(stage.db, stage.gateway, by, policy)
+    barred = await maintenance.retry_follow_up(stage.db, by, policy)
+    pulled = await missed_events.pull_missed_events(stage.db, stage.gateway, by, policy, livemode=False)
     if pulled:
         stage.kernel.meet("a lost webhook's event pulled")
     done = [f"{pulled} events pulled"] if pulled else []

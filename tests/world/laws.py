@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from returns_service.domain import return_machine
 from returns_service.domain.refund_status import FINAL, OPEN, RANK, UNANSWERED, WAITING
 from returns_service.return_case.case import ReturnCase
-from returns_service.return_case.events import Actor
 from tests.world.listener import check_told
 from tests.world.stage import Stage
 
@@ -78,7 +77,7 @@ class Laws:
         )
         for row in self.rows("return_authorization"):
             case = ReturnCase(
-                cast("Any", None), Actor("eye", policy=self.stage.context.policy), payments[row.payment_id], row,
+                self.stage.context.policy, payments[row.payment_id], row,
                 sorted(lines[row.id], key=lambda line: int(line.position)), refunds[row.payment_id],
             )  # fmt: skip
             case.receipts = receipts[row.id]

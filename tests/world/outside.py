@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from returns_service.store.claims import REFUND_LEASE_SECONDS
-from returns_service.stripe_simulator import Outgoing
+from returns_service.domain.refund_attempt import REFUND_LEASE_SECONDS
+from returns_service.stripe_simulator import OutgoingWebhook
 from tests.world import acts
 from tests.world.life import Life, pick
 
@@ -19,19 +19,19 @@ class Outside(Life):
 
     # --- webhooks ----------------------------------------------------------------------------------------------------
 
-    @precondition(lambda self: self.ledger.mailbox)
+    @precondition(lambda self: self.ledger.outbox)
     @rule(first=WHICH, second=WHICH)
     def two_webhooks(self, first: int, second: int) -> None:
         """Two webhooks arrive."""
         self.webhook(first, "")
-        if self.ledger.mailbox:
+        if self.ledger.outbox:
             self.webhook(second, "")
 
-    @precondition(lambda self: self.ledger.mailbox)
+    @precondition(lambda self: self.ledger.outbox)
     @rule(which=WHICH, fate=st.sampled_from(["", "", "twice", "lost", "in transaction", "before the answer"]))
     def webhook(self, which: int, fate: str) -> None:
         """A webhook arrives, out of order, twice, or never."""
-        mail = pick(self.ledger.mailbox, which)
+        mail = pick(self.ledger.outbox, which)
         if fate == "lost":
             self.tell(f"{mail.event['id']} {mail.event['type']} is lost")
             self.kernel.meet("a webhook lost")
@@ -45,32 +45,32 @@ class Outside(Life):
                 "" if fate == "twice" else fate,
             )
             if actor.answer is not None and not time:
-                self.ledger.delivered(mail)
+                self.ledger.mark_delivered(mail)
             if actor.answer == "known":
                 self.kernel.meet("a webhook delivered twice")
 
-    def _meet_news(self, mail: Outgoing) -> None:
+    def _meet_news(self, mail: OutgoingWebhook) -> None:
         about = mail.event["data"]["object"].get("metadata", {}).get("refund_id")
         if any(call.refund == about for call in self.wire.in_flight):
             self.kernel.meet("a webhook before the answer to our call")
-        if mail is not self.ledger.mailbox[0]:
+        if mail is not self.ledger.outbox[0]:
             self.kernel.meet("webhooks out of order")
 
-    @precondition(lambda self: self.ledger.mailbox)
+    @precondition(lambda self: self.ledger.outbox)
     @rule(which=WHICH, kind=st.sampled_from(["told again", "our bug", "an unknown word"]))
     def odd_news(self, which: int, kind: str) -> None:
         """Stripe tells a thing twice under two ids, or in a word we don't know, or our own fold raises."""
-        mail = pick(self.ledger.mailbox, which)
+        mail = pick(self.ledger.outbox, which)
         if kind == "our bug":
             self.stage.poisoned.add(mail.event["id"])
             self.webhook(which, "")
         elif kind == "told again":
             self.kernel.meet("one change told by two events")
-            self.move("tell_again", mail.event["id"])
+            self.move("emit_again", mail.event["id"])
         elif len(self.ledger.refunds):
             self.kernel.meet("a status word nobody knows")
             refund = pick(list(self.ledger.refunds), which)
-            self.ledger.tell("refund.updated", {**refund, "status": "in_orbit"})
+            self.ledger.emit("refund.updated", {**refund, "status": "in_orbit"})
             self.webhook(-1, "")
 
     # --- Stripe and banks --------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ class Outside(Life):
     def webhooks(self, most: int) -> None:
         """The newest webhooks arrive, the newest first."""
         for _ in range(most):
-            if self.ledger.mailbox:
+            if self.ledger.outbox:
                 self.webhook(-1, "")
 
     @rule(which=WHICH, amount=st.sampled_from([100, 200, 500, None]))

@@ -37,7 +37,7 @@ def grow_quiet(world: World) -> None:
         world.kernel.finish(actor)
     _let_stripe_end(world)
     _drain(world, workers_only=True)
-    while world.ledger.mailbox:
+    while world.ledger.outbox:
         world.webhook(-1, "")
     world.clock.advance(missed_events.SWEEP_EVERY_SECONDS)
     world.sweep()
@@ -78,7 +78,7 @@ def _drain(world: World, *, workers_only: bool) -> None:
         world.laws.check()
         refund_due, chore_due = next_refund(world), None if workers_only else _next_chore(world)
         moments = [moment for moment in (refund_due, chore_due) if moment is not None]
-        while not workers_only and world.ledger.mailbox:
+        while not workers_only and world.ledger.outbox:
             world.webhook(-1, "")
             moments = moments or [world.clock.now()]
         if not moments:

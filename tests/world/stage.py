@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
 
 from returns_service.commands import stripe_inbox
+from returns_service.domain.policy import Policy
 from returns_service.domain.stripe_objects import StripeEventData
 from returns_service.return_case.events import Actor
 from returns_service.settings import Settings
@@ -31,7 +32,7 @@ from returns_service.store.ids import Ids
 from returns_service.store.tables import Refund
 from returns_service.stripe_gateway import StripeGateway
 from returns_service.stripe_gateway import client as stripe_client
-from returns_service.stripe_simulator import Fault, Ledger, Request, play
+from returns_service.stripe_simulator import Fault, Ledger, Request, answer_with_fault
 from returns_service.web.context import Context
 from returns_service.worker.missed_events import EVENTS
 from tests.world.kernel import ACTOR, START, Clock, Kernel
@@ -61,7 +62,7 @@ class GatedDatabase(Database):
             self.kernel.last_breath()
         await self.kernel.gate("committed")
 
-    async def run(self, work: Callable[[Tx], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[Tx], Awaitable[T]], *, safe_to_repeat: bool = False) -> T:
         """Do `work` once: with one actor at a time nothing can pass by being done again."""
         async with self.transaction() as tx:
             return await work(tx)
@@ -106,7 +107,7 @@ class Wire(httpx.AsyncBaseTransport):
             self.struck.append((fault, asked.method))
         call = self._witness(asked) if (asked.method, asked.path) == ("POST", "/v1/refunds") else None
         unsent = fault == "no_connection"
-        answer = None if unsent else play(stage.ledger, asked, Fault(fault) if fault else None)
+        answer = None if unsent else answer_with_fault(stage.ledger, asked, Fault(fault) if fault else None)
         if call is not None and answer is not None and answer.status in (400, 402, 404):
             self.refused.add(call.refund)
         if call is not None:
@@ -235,11 +236,11 @@ class Stage:
         self.loop.close()
 
     def _fold_or_raise(self, fold: Callable[..., Awaitable[str]]) -> Callable[..., Awaitable[str]]:
-        async def folded(tx: Tx, by: Actor, news: StripeEventData, *, livemode: bool) -> str:
+        async def folded(tx: Tx, by: Actor, policy: Policy, news: StripeEventData, *, livemode: bool) -> str:
             if news.id in self.poisoned:
                 self.kernel.meet("a fold that raised")
                 raise ValueError("a bug of ours")
-            return await fold(tx, by, news, livemode=livemode)
+            return await fold(tx, by, policy, news, livemode=livemode)
 
         return folded
 

@@ -40,13 +40,13 @@ def test_a_worker_frozen_between_its_claim_and_its_call_sends_nothing(world: Wor
 
 def test_a_fresh_read_asked_for_outlives_older_news(world: World) -> None:
     world.start_worker(steps=9, fault="")
-    older = list(world.ledger.mailbox)
+    older = list(world.ledger.outbox)
     refund = next(iter(world.ledger.refunds))["id"]
     world.settles = False
     world.move("require_action", refund)
-    for mail in [mail for mail in world.ledger.mailbox if mail not in older]:
-        world.webhook(world.ledger.mailbox.index(mail), "")
-    while world.ledger.mailbox:
+    for mail in [mail for mail in world.ledger.outbox if mail not in older]:
+        world.webhook(world.ledger.outbox.index(mail), "")
+    while world.ledger.outbox:
         world.webhook(-1, "")
     assert world.due is not None, "the read is forgotten"
 
@@ -55,9 +55,9 @@ def test_a_late_succeeded_is_not_believed_beside_one_that_waits_for_its_customer
     world.settles = False
     world.start_worker(steps=9, fault="503_html_done")  # done, and we don't know
     refund = next(iter(world.ledger.refunds))["id"]
-    late = list(world.ledger.mailbox)
+    late = list(world.ledger.outbox)
     world.move("require_action", refund)
-    while world.ledger.mailbox[-1] not in late:
+    while world.ledger.outbox[-1] not in late:
         world.webhook(-1, "")
     assert [row.status for row in world.rows("refund")] == ["requires_action"]
     world.webhook(-1, "")
@@ -90,11 +90,11 @@ def test_of_two_disputes_the_lost_one_decides(world: World) -> None:
     world.webhooks(9)
     first, *_ = [row["id"] for row in world.ledger.disputes]
     world.move("win", first)
-    late = list(world.ledger.mailbox)
+    late = list(world.ledger.outbox)
     world.move("open_dispute", payment)
     second = next(row["id"] for row in world.ledger.disputes if row["id"] != first)
     world.move("lose", second)
-    while world.ledger.mailbox[-1] not in late:
+    while world.ledger.outbox[-1] not in late:
         world.webhook(-1, "")
     world.webhooks(9)
     world.sweep()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -25,13 +26,17 @@ from returns_service.commands import (
     stripe_inbox,
     webhook_deliveries,
 )
-from returns_service.domain import money, webhook_signature
+from returns_service.domain import money, refund_attempt, webhook_signature
+from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
+from returns_service.domain.refund_attempt import Attempt, Next, Outcome
 from returns_service.domain.refund_status import OPEN, RANK, Joined
-from returns_service.return_case import case, events, transition, views
+from returns_service.domain.stripe_objects import Unknown
+from returns_service.domain.vocabulary import EventType
+from returns_service.return_case import case, events, loader, locked_payment, transition, views
+from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.store import claims, database, delivery_claims
 from returns_service.store.tables import Delivery, Event, Payment, Refund, StripeEvent
-from returns_service.worker import maintenance
 from returns_service.worker import refunds as executor
 from tests.world.stage import GatedDatabase
 from tests.world.world import CI, World
@@ -54,11 +59,12 @@ def bug(name: str, symptom: str) -> Callable[[Callable[[Patch], None]], Callable
 
 @bug("no payment lock", "its payment not locked")
 def _(patch: Patch) -> None:
-    async def not_locked(tx: database.Tx, payment_id: str) -> Payment:
-        return await tx.get_one(Payment, payment_id)
+    async def not_locked(tx: database.Tx, chosen: Any) -> Payment | None:
+        found: Payment | None = (await tx.execute(chosen)).scalars().first()
+        return found
 
-    for module in (case, refunds, stripe_fold, refund_attempts, stripe_inbox, maintenance):
-        patch.setattr(module, "lock_payment", not_locked)
+    for module in (loader, locked_payment):
+        patch.setattr(module, "lock_row", not_locked)
 
 
 @bug("no reservation", "refundable, we say")
@@ -66,7 +72,7 @@ def _(patch: Patch) -> None:
     def only_what_arrived(payment: Payment, rows: list[Refund]) -> int:
         return payment.captured - sum(row.amount for row in rows if row.status == "succeeded")
 
-    for module in (case, refunds, views):
+    for module in (case, locked_payment, views):
         patch.setattr(module, "refundable", only_what_arrived)
 
 
@@ -76,7 +82,7 @@ def _(patch: Patch) -> None:
         held = (*OPEN, "succeeded", "failed")
         return payment.captured - sum(row.amount for row in rows if row.status in held)
 
-    patch.setattr(refunds, "refundable", never_freed)
+    patch.setattr(locked_payment, "refundable", never_freed)
     patch.setattr(case.ReturnCase, "refundable", property(lambda self: never_freed(self.payment, self.payment_refunds)))
 
 
@@ -88,11 +94,13 @@ def _(patch: Patch) -> None:
 
 @bug("failed on timeout", "Says who|Stripe never went from failed")
 def _(patch: Patch) -> None:
-    async def gives_up(tx: database.Tx, by: events.Actor, payment: Payment, row: Refund, _: object) -> None:
-        before, row.status, row.next_attempt_at = row.status, "failed", None
-        await stripe_fold.propagate_status(tx, by, payment, row, before)
+    decide = refund_attempt.after_attempt
 
-    patch.setattr(refund_attempts, "_nobody_knows", gives_up)
+    def give_up(attempt: Attempt, outcome: Outcome, now: datetime, *, jitter: float) -> Next:
+        after = decide(attempt, outcome, now, jitter=jitter)
+        return Next("failed", None) if isinstance(outcome.answer, Unknown) and not attempt.at_stripe else after
+
+    patch.setattr(refund_attempts, "after_attempt", give_up)
 
 
 @bug("no look-up after the key's life", "was paid twice")
@@ -148,21 +156,22 @@ def _(patch: Patch) -> None:
 
 @bug("last writer wins over a fresh read", "Stripe never went from")
 def _(patch: Patch) -> None:
-    said = stripe_fold.apply_refund
+    apply = stripe_fold.apply_refund
 
-    async def always_fresh(tx: database.Tx, by: events.Actor, payment: Payment, seen: Any, **how: Any) -> Refund:
-        row = next((r for r in await database.lock_refunds(tx, payment.id) if r.id == how.get("of")), None)
-        return await said(tx, by, payment, seen, **{**how, "observations_at_start": row.observations if row else None})
+    async def always_fresh(locked: LockedPayment, by: events.Actor, policy: Policy, seen: Any, **how: Any) -> Refund:
+        row = locked.refund(how.get("of"))
+        how = {**how, "observations_at_start": row.observations if row else None}
+        return await apply(locked, by, policy, seen, **how)
 
     patch.setattr(refund_attempts, "apply_refund", always_fresh)
 
 
 @bug("a read is no news to another read", "Stripe never went from")
 def _(patch: Patch) -> None:
-    said = stripe_fold.apply_refund
+    apply = stripe_fold.apply_refund
 
-    async def not_counted(tx: database.Tx, by: events.Actor, payment: Payment, seen: Any, **how: Any) -> Refund:
-        row = await said(tx, by, payment, seen, **how)
+    async def not_counted(locked: LockedPayment, by: events.Actor, policy: Policy, seen: Any, **how: Any) -> Refund:
+        row = await apply(locked, by, policy, seen, **how)
         row.observations -= row.id == how.get("of") and how.get("observations_at_start") == row.observations - 1
         return row
 
@@ -174,11 +183,13 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     receive = stripe_inbox.receive
 
-    async def every_time(tx: database.Tx, by: events.Actor, news: Any, *, livemode: bool) -> str:
-        outcome = await receive(tx, by, news, livemode=livemode)
+    async def every_time(tx: database.Tx, by: events.Actor, policy: Policy, event: Any, *, livemode: bool) -> str:
+        outcome = await receive(tx, by, policy, event, livemode=livemode)
         if outcome == "known":
-            row = await tx.get_one(StripeEvent, news.id)
-            return await stripe_inbox.process(tx, by, row, news, livemode=livemode)
+            row = await tx.get_one(StripeEvent, event.id)
+            row.attempts += 1
+            folded = await stripe_inbox.process(tx, by, policy, event, attempts=row.attempts, livemode=livemode)
+            return folded.outcome
         return outcome
 
     patch.setattr(stripe_inbox, "receive", every_time)
@@ -208,7 +219,7 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     record, transaction = events.record, GatedDatabase.transaction
 
-    async def later(tx: database.Tx, by: events.Actor, kind: str, **what: Any) -> Event:
+    async def later(tx: database.Tx, by: events.Actor, kind: EventType, **what: Any) -> Event:
         event = await record(tx, by, kind, **what)
         if kind == "return.state_changed":
             tx.expunge(event)

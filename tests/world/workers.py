@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from returns_service.store.claims import REFUND_LEASE_SECONDS
+from returns_service.domain.refund_attempt import REFUND_LEASE_SECONDS
 from tests.world import acts
 from tests.world.callers import FATES
 from tests.world.life import pick

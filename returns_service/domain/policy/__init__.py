@@ -9,9 +9,7 @@ from returns_service.domain.policy.example import example
 from returns_service.domain.policy.reading import PolicyError, from_dict, parse
 from returns_service.domain.policy.shapes import (
     ACCEPTABLE,
-    CONDITIONS,
     DEFAULT,
-    STRIPE_REASONS,
     Policy,
     Reason,
     Restocking,
@@ -20,9 +18,7 @@ from returns_service.domain.policy.shapes import (
 
 __all__ = [
     "ACCEPTABLE",
-    "CONDITIONS",
     "DEFAULT",
-    "STRIPE_REASONS",
     "Decision",
     "Policy",
     "PolicyError",

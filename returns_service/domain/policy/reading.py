@@ -13,15 +13,20 @@ from typing import Any, TypeVar
 from returns_service.domain.policy import toml_lines
 from returns_service.domain.policy.shapes import (
     ACCEPTABLE,
-    CONDITIONS,
-    REFUND_ON,
-    SHIPPING_REFUNDED,
-    STRIPE_REASONS,
     Policy,
     Reason,
     Restocking,
 )
 from returns_service.domain.policy.toml_lines import Where, dotted
+from returns_service.domain.vocabulary import (
+    CONDITIONS,
+    REFUND_ON,
+    SHIPPING_REFUNDED,
+    STRIPE_REASONS,
+    Condition,
+    Word,
+    find_word,
+)
 
 MOST_DAYS = 36_500
 MOST_DELAY_SECONDS = 90 * 86_400  # the dock needs hours; past a season the card may be gone
@@ -167,17 +172,17 @@ class _Reading:
 
         return check
 
-    def one_of(self, words: Sequence[str]) -> Check[str]:
-        def check(where: Where, value: object) -> str:
-            if isinstance(value, str) and value in words:
-                return value
+    def one_of(self, words: Sequence[Word]) -> Check[Word]:
+        def check(where: Where, value: object) -> Word:
+            if (word := find_word(words, value)) is not None:
+                return word
             self.fail(where, f"must be one of {', '.join(words)}, not {_as_found(value)}")
             return words[0]
 
         return check
 
-    def list_of(self, inner: Check[str]) -> Check[tuple[str, ...]]:
-        def check(where: Where, value: object) -> tuple[str, ...]:
+    def list_of(self, inner: Check[T]) -> Check[tuple[T, ...]]:
+        def check(where: Where, value: object) -> tuple[T, ...]:
             if not isinstance(value, list | tuple):
                 self.fail(where, f"must be an array, not {_as_found(value)}")
                 return ()
@@ -207,9 +212,9 @@ class _Reading:
         self.fail(where, f"must be a number from 0 to 1, not {_as_found(value)}")
         return 0.0
 
-    def condition(self, where: Where, value: object) -> str:
-        if isinstance(value, str) and value in ACCEPTABLE:
-            return value
+    def condition(self, where: Where, value: object) -> Condition:
+        if (condition := find_word(ACCEPTABLE, value)) is not None:
+            return condition
         if isinstance(value, str) and value in CONDITIONS:
             self.fail(where, f"{value} can't be accepted: there is nothing of the customer's to pay for")
         else:

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from returns_service.domain.money import Terms
+from returns_service.domain.vocabulary import (
+    STRIPE_REASONS,
+    Condition,
+    RefundOn,
+    ShippingRefunded,
+    StripeReason,
+    find_word,
+)
 
-CONDITIONS = ("new", "opened", "damaged", "missing", "wrong_item")
-ACCEPTABLE = ("new", "opened", "damaged")
-REFUND_ON = ("approval", "receipt", "manual")
-SHIPPING_REFUNDED = ("never", "full_return", "always")
-STRIPE_REASONS = ("requested_by_customer", "duplicate", "fraudulent")
+ACCEPTABLE: tuple[Condition, ...] = ("new", "opened", "damaged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class Reason:
     """One entry of the catalogue of reasons. `restocking=False` waives the fee."""
 
     label: str
-    stripe: str = "requested_by_customer"
+    stripe: StripeReason = "requested_by_customer"
     restocking: bool = True
 
 
@@ -49,11 +53,11 @@ class Policy:
     """A policy, checked. Amounts are tables of minor units by lowercase currency."""
 
     window_days: int = 30
-    refund_on: str = "receipt"
+    refund_on: RefundOn = "receipt"
     refund_delay: int = 0  # seconds
-    accepted_conditions: tuple[str, ...] = ACCEPTABLE
+    accepted_conditions: tuple[Condition, ...] = ACCEPTABLE
     excluded_skus: tuple[str, ...] = ()
-    shipping_refunded: str = "never"
+    shipping_refunded: ShippingRefunded = "never"
     auto_approve_below: Mapping[str, int] = field(default_factory=dict)
     second_person_above: Mapping[str, int] = field(default_factory=dict)
     label_cost: Mapping[str, int] = field(default_factory=dict)
@@ -61,11 +65,11 @@ class Policy:
     restocking: Mapping[str, Restocking] = field(default_factory=lambda: {"opened": Restocking()})
     reasons: Mapping[str, Reason] = field(default_factory=_catalogue)
 
-    def stripe_reason(self, reason: str | None) -> str:
+    def stripe_reason(self, reason: str | None) -> StripeReason:
         """Return Stripe's code for a return's reason; `fraudulent` only where policy or caller says so."""
         if reason is not None and reason in self.reasons:
             return self.reasons[reason].stripe
-        return reason if reason in STRIPE_REASONS else "requested_by_customer"
+        return find_word(STRIPE_REASONS, reason) or "requested_by_customer"
 
     def waives_restocking(self, reason: str | None) -> bool:
         """Whether a unit returned for `reason` bears no restocking fee."""

@@ -11,8 +11,18 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, Index, Text
 from sqlmodel import Field, SQLModel
 
-from returns_service.domain.refund_status import STATUSES, UNANSWERED
-from returns_service.domain.return_machine import STATES
+from returns_service.domain.refund_status import STATUSES, UNANSWERED, RefundStatus
+from returns_service.domain.return_machine import STATES, State
+from returns_service.domain.vocabulary import (
+    REFUND_SOURCES,
+    Condition,
+    Disposition,
+    FoldOutcome,
+    RecordedEventType,
+    RefundSource,
+    SettlementMethod,
+    UndeclaredDecision,
+)
 from returns_service.store.columns import (
     DUE_SQL,
     defer_foreign_keys,
@@ -23,6 +33,7 @@ from returns_service.store.columns import (
     one_of,
     partial,
     utc,
+    word,
 )
 
 
@@ -70,7 +81,7 @@ class ReturnAuthorization(SQLModel, table=True):
     payment_id: str = Field(foreign_key="payment.id", index=True)
     currency: str
     livemode: bool
-    state: str = Field(default="requested", index=True)
+    state: State = word("requested", index=True)
     reason: str | None = None
     internal_note: str | None = None
     customer_email: str | None = Field(default=None, index=True)
@@ -142,8 +153,8 @@ class ReceiptLine(SQLModel, table=True):
     line_id: str = Field(foreign_key="return_line.id", index=True)
     sku: str
     quantity: int
-    condition: str
-    disposition: str
+    condition: Condition = word()
+    disposition: Disposition = word()
     accepted: bool | None = None  # None: waits for inspection
 
 
@@ -159,7 +170,7 @@ class UndeclaredItem(SQLModel, table=True):
     sku: str
     quantity: int
     note: str | None = None
-    decision: str | None = None  # accept_as_line | return_to_customer | scrap
+    decision: UndeclaredDecision | None = word(None)
     line_id: str | None = Field(default=None, foreign_key="return_line.id")
     decided_by: str | None = None
     decided_at: datetime | None = utc(nullable=True)
@@ -174,7 +185,7 @@ class Refund(SQLModel, table=True):
     __tablename__ = "refund"
     __table_args__ = (
         one_of("status", STATUSES, "status"),
-        one_of("source", ["return", "standalone", "external"], "source"),
+        one_of("source", REFUND_SOURCES, "source"),
         CheckConstraint("amount > 0", name="amount"),
         CheckConstraint("generation > 0", name="generation"),
         # Two clicks can't both queue a refund of one return. Never a bar to what Stripe says: it has no such statuses.
@@ -186,8 +197,8 @@ class Refund(SQLModel, table=True):
     id: str = Field(primary_key=True)
     payment_id: str = Field(foreign_key="payment.id", index=True)
     return_id: str | None = Field(default=None, foreign_key="return_authorization.id", index=True)
-    source: str
-    status: str = Field(index=True)
+    source: RefundSource = word()
+    status: RefundStatus = word(index=True)
     amount: int = minor_units()
     currency: str
     livemode: bool
@@ -219,12 +230,14 @@ class Refund(SQLModel, table=True):
     stripe_created_at: datetime | None = utc(nullable=True)  # its place in Stripe's list: what a comparison goes by
     failure: dict[str, Any] | None = json_or_null()
     arrival: dict[str, Any] | None = json_or_null()
-    waits_for: str | None = None  # pending_reason, or what the customer must do
+    waiting_code: str | None = None  # what it waits for, as a code; `return_case/waiting.py` makes the sentence
+    waiting_detail: str | None = None  # what the sentence quotes
+    waits_for: str | None = None  # a sentence that a release before these codes wrote
     # how it ended otherwise
     superseded_at: datetime | None = utc(nullable=True)
     superseded_by: str | None = Field(default=None, foreign_key="refund.id")
     duplicate_of: str | None = Field(default=None, foreign_key="refund.id")
-    method: str | None = None  # settled outside: bank_transfer, store_credit, …
+    method: SettlementMethod | None = word(None)  # settled outside
     reference: str | None = None
 
 
@@ -241,7 +254,7 @@ class Event(SQLModel, table=True):
     # Given after commit, by who reads the feed: a number drawn inside a transaction could become visible after a
     # higher one, and a reader would skip it for ever.
     position: int | None = Field(default=None, sa_type=BigInteger, unique=True)
-    type: str = Field(index=True)
+    type: RecordedEventType = word(index=True)
     return_id: str | None = Field(default=None, foreign_key="return_authorization.id")
     refund_id: str | None = Field(default=None, foreign_key="refund.id", index=True)
     payment_id: str | None = Field(default=None, foreign_key="payment.id", index=True)
@@ -263,7 +276,7 @@ class StripeEvent(SQLModel, table=True):
     payload: str = Field(sa_type=Text)
     received_at: datetime = utc()
     processed_at: datetime | None = utc(nullable=True)
-    outcome: str | None = None  # folded, ignored, other_mode, other_account, failed
+    outcome: FoldOutcome | None = word(None)
     error: str | None = None
     attempts: int = 0
     next_attempt_at: datetime | None = utc(nullable=True)

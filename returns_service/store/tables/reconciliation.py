@@ -7,20 +7,15 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Index, Text
 from sqlmodel import Field, SQLModel
 
-from returns_service.store.columns import json_object, one_of, partial, utc
-
-PHASES = ("stripe", "open", "done")
-CODES = (
-    "missing_here",
-    "missing_at_stripe",
-    "other_amount",
-    "other_status",
-    "two_for_one_intent",
-    "external",
-    "open",
-    "not_rebuilt",
+from returns_service.domain.vocabulary import (
+    DIFFERENCE_CODES,
+    DIFFERENCE_OUTCOMES,
+    RUN_PHASES,
+    DifferenceCode,
+    DifferenceOutcome,
+    RunPhase,
 )
-OUTCOMES = ("found", "fixed", "left", "information")
+from returns_service.store.columns import json_object, one_of, partial, utc, word
 
 
 class ReconciliationRun(SQLModel, table=True):
@@ -28,7 +23,7 @@ class ReconciliationRun(SQLModel, table=True):
 
     __tablename__ = "reconciliation_run"
     __table_args__ = (
-        one_of("phase", PHASES, "phase"),
+        one_of("phase", RUN_PHASES, "phase"),
         partial("ix_reconciliation_run_unfinished", "created_at", where="finished_at IS NULL"),
     )
 
@@ -36,7 +31,7 @@ class ReconciliationRun(SQLModel, table=True):
     since: datetime = utc()
     fix: bool
     started_by: str
-    phase: str = "stripe"
+    phase: RunPhase = word("stripe")
     cursor: str | None = None  # phase `stripe`: refunds created from this time on are done; `open`: ids up to this one
     counts: dict[str, int] = json_object()
     differing: int | None = None  # rows that differ and were not repaired; known at the end
@@ -53,17 +48,17 @@ class ReconciliationDifference(SQLModel, table=True):
 
     __tablename__ = "reconciliation_difference"
     __table_args__ = (
-        one_of("code", CODES, "code"),
-        one_of("outcome", OUTCOMES, "outcome"),
+        one_of("code", DIFFERENCE_CODES, "code"),
+        one_of("outcome", DIFFERENCE_OUTCOMES, "outcome"),
         Index("uq_reconciliation_difference", "run_id", "code", "subject", unique=True),
     )
 
     id: str = Field(primary_key=True)
     run_id: str = Field(foreign_key="reconciliation_run.id", index=True)
-    code: str
+    code: DifferenceCode = word()
     subject: str  # Stripe's refund, or ours where Stripe has none: a run that goes on tells nothing twice
     differs: bool
-    outcome: str
+    outcome: DifferenceOutcome = word()
     cause: str = Field(sa_type=Text)
     advice: str | None = Field(default=None, sa_type=Text)
     payment_intent: str | None = None

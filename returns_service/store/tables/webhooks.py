@@ -8,7 +8,14 @@ from typing import Any
 from sqlalchemy import BigInteger, Index
 from sqlmodel import Field, SQLModel
 
-from returns_service.store.columns import DUE_SQL, Json, defer_foreign_keys, json_object, one_of, partial, utc
+from returns_service.domain.vocabulary import (
+    DELIVERY_STATUSES,
+    ENDPOINT_STATUSES,
+    DeliveryStatus,
+    EndpointStatus,
+    Subscription,
+)
+from returns_service.store.columns import DUE_SQL, Json, defer_foreign_keys, json_object, one_of, partial, utc, word
 
 PENDING_SQL = "status = 'pending'"
 
@@ -17,20 +24,22 @@ class WebhookEndpoint(SQLModel, table=True):
     """Where a shop wants to be told (Standard Webhooks). `position`: how far into the feed of events it was told."""
 
     __tablename__ = "webhook_endpoint"
-    __table_args__ = (one_of("status", ["enabled", "disabled"], "status"),)
+    __table_args__ = (one_of("status", ENDPOINT_STATUSES, "status"),)
 
     id: str = Field(primary_key=True)
     url: str
-    events: list[str] = json_object(list)
+    events: list[Subscription] = json_object(list)
     description: str | None = None
     secret: str = Field(repr=False)
     old_secrets: list[dict[str, str]] = Field(  # [{secret, until}]: rotated away, but still signing
         default_factory=list, sa_type=Json, nullable=False, repr=False, sa_column_kwargs={"server_default": "[]"}
     )
     position: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
-    status: str = "enabled"
+    status: EndpointStatus = word("enabled")
     disabled_at: datetime | None = utc(nullable=True)
-    disabled_reason: str | None = None
+    disabled_by: str | None = None  # person | http_gone | nothing_arrived
+    disabled_detail: str | None = None  # who it was, or the last error
+    disabled_reason: str | None = None  # a sentence that a release before these codes wrote
     created_at: datetime = utc()
 
 
@@ -43,7 +52,7 @@ class Delivery(SQLModel, table=True):
 
     __tablename__ = "delivery"
     __table_args__ = (
-        one_of("status", ["pending", "delivered", "dead"], "status"),
+        one_of("status", DELIVERY_STATUSES, "status"),
         partial("ix_delivery_due", "next_attempt_at", where=DUE_SQL),
         partial("ix_delivery_turn", "endpoint_id", "next_attempt_at", "position", where=DUE_SQL),
         partial("ix_delivery_stream", "endpoint_id", "stream", "position", where=PENDING_SQL),
@@ -56,7 +65,7 @@ class Delivery(SQLModel, table=True):
     endpoint_id: str = Field(foreign_key="webhook_endpoint.id", index=True)
     stream: str = Field(default="", sa_column_kwargs={"server_default": ""})
     position: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
-    status: str = "pending"
+    status: DeliveryStatus = word("pending")
     reason: str | None = None  # why it is dead
     attempts: list[dict[str, Any]] = json_object(list)  # [{at, status, error}]
     failures: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # in a row: what the schedule counts

@@ -16,9 +16,9 @@ from litestar.response import Stream
 from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service.commands.api_keys import still_in_force
+from returns_service.domain.vocabulary import EVENT_TYPES
 from returns_service.return_case import event_feed
-from returns_service.return_case.case import payment_of
-from returns_service.return_case.events import EVENT_TYPES
+from returns_service.return_case.loader import check_exists
 from returns_service.return_case.views import show_event
 from returns_service.store.tables import ApiKey
 from returns_service.web.context import Context
@@ -37,7 +37,7 @@ async def live(call: OperationCall[Any], key: ApiKey, last_event: str | None) ->
     narrow = {"return_id": return_id, "refund_id": call.query.get("refund"), "kind": kind}
     async with call.context.database.reading() as tx:
         if "return_id" in call.path:
-            await payment_of(tx, call.id("return_id"))  # there is such a return
+            await check_exists(tx, call.id("return_id"))
         start = (
             await event_feed.position_of(tx, last_event, "Last-Event-ID")
             if last_event

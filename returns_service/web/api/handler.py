@@ -54,48 +54,50 @@ def handler_of(operation: Operation) -> HTTPRouteHandler:
 
 
 async def _read(operation: Operation, request: AnyRequest) -> Response[Any]:
-    context = context_of(request)
-    async with context.database.reading() as tx:
+    database = context_of(request).database
+
+    async def admit(tx: Tx) -> tuple[ApiKey, OperationCall[Any]]:
         key = await authentication.authenticate(request, tx, operation.scope)
-        call = _call(operation, request, key)
-        if not operation.streams:
-            return await _looked(operation, request, call, key, tx)
-    await event_feed.bring_up_to_date(context.database)
+        return key, _call(operation, request, key)
+
+    async def look(tx: Tx) -> Response[bytes]:
+        key, call = await admit(tx)
+        return await answer(tx, key, call)
+
+    async def answer(tx: Tx, key: ApiKey, call: OperationCall[Any]) -> Response[bytes]:
+        reply = await operation.work(call, tx)
+        return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encoded()))
+
+    if not operation.streams:
+        return await database.read(look)
+    key, call = await database.read(admit)
+    await event_feed.bring_up_to_date(database)
     if EVENT_STREAM in request.headers.get("accept", ""):
         return await live(call, key, request.headers.get("last-event-id"))
-    async with context.database.reading() as tx:
-        return await _looked(operation, request, call, key, tx)
-
-
-async def _looked(
-    operation: Operation, request: AnyRequest, call: OperationCall[Any], key: ApiKey, tx: Tx
-) -> Response[bytes]:
-    reply = await operation.work(call, tx)
-    return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encoded()))
+    return await database.read(lambda tx: answer(tx, key, call))
 
 
 async def _written(operation: Operation, request: AnyRequest) -> Response[Any]:
-    context = context_of(request)
-    async with context.database.reading() as tx:
-        key = await authentication.authenticate(request, tx, operation.scope)
+    database = context_of(request).database
+    key = await database.read(lambda tx: authentication.authenticate(request, tx, operation.scope))
     call = _call(operation, request, key)
-    found = parse_object(await request.body(), request.headers.get("content-type", ""))
-    fingerprint = _fingerprint(request, canonical_json(found))
-    call = replace(call, body=validate(operation.body or Empty, found))
+    sent = parse_object(await request.body(), request.headers.get("content-type", ""))
+    fingerprint = _fingerprint(request, canonical_json(sent))
+    call = replace(call, body=validate(operation.body or Empty, sent))
     word, scope = _idempotency_key(operation, request, call), f"{key.id} {request.url.path}"
     answer, replayed = await execute(operation, call, scope, word, fingerprint)
     return _answer(operation, request, key, answer, replayed=replayed)
 
 
 def _call(operation: Operation, request: AnyRequest, key: ApiKey) -> OperationCall[Any]:
-    known = (*operation.parameters, *(WINDOW if operation.answer.endswith("_list") else ()))
+    known = (*operation.parameters, *(WINDOW if operation.paged else ()))
     return OperationCall(
         context=context_of(request),
-        by=Actor(key.id, request_id_of(request), context_of(request).policy),
+        by=Actor(key.id, request_id_of(request)),
         path={name: _checked_id(value) for name, value in request.path_params.items()},
         query=read_query(request.scope["query_string"], known, operation.expandable),
         body=Empty(),
-        if_match=request.headers.get("if-match"),
+        if_match=request.headers.get("if-match") if operation.if_match else None,
     )
 
 
@@ -114,7 +116,7 @@ def _idempotency_key(operation: Operation, request: AnyRequest, call: OperationC
     word = request.headers.get("idempotency-key", "").strip()
     if word and (len(word) > LONGEST_KEY or not word.isascii() or not word.isprintable()):
         raise wrong("Idempotency-Key", f"Must be at most {LONGEST_KEY} printable ASCII characters")
-    if not word and operation.key_required is not None and operation.key_required(call.body):
+    if not word and operation.key_rule.needs_key(call.body):
         raise Problem("idempotency_key_required", param="Idempotency-Key")
     return word or None
 

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+import msgspec
 import yaml
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import WithDefaultSchema
 
-from returns_service.domain.problems import PROBLEMS
-from returns_service.web.api.shapes import SHAPES, TEXT, Schema, ref, the, thing
-from returns_service.web.errors import PROBLEM_JSON
-from returns_service.web.operations.operation import Operation
+from returns_service.commands.stripe_inbox import StripeEventReceiptView
+from returns_service.domain.problems import PROBLEMS, ProblemCode
+from returns_service.web.errors import PROBLEM_JSON, ProblemView
+from returns_service.web.health import HealthView, ReadinessView
+from returns_service.web.operations.operation import KEY_OPTIONAL, AnswerHeader, Operation
 from returns_service.web.operations.query_string import LIMIT, LONGEST_LIMIT
 
+Schema = dict[str, Any]
+TEXT: Schema = {"type": "string"}
+COMPONENTS = "#/components/schemas/"
 ABOUT = """\
 A return's whole life: from the shop's request, over the receiving dock, to money that is provably back.
 
@@ -33,12 +42,19 @@ TAGS = {
     "Outgoing webhooks": "Who is told what happens, and whether it arrived.",
     "Service": "Webhooks from Stripe, health, figures: no key is asked.",
 }
-READ_ERRORS = ("unauthorized", "insufficient_scope", "rate_limited", "database_unavailable", "internal_error")
-QUERY_ERRORS = ("malformed_request", "invalid_request", "unknown_filter")
-WRITE_ERRORS = (
+READ_ERRORS: tuple[ProblemCode, ...] = (
+    "unauthorized",
+    "insufficient_scope",
+    "rate_limited",
+    "database_unavailable",
+    "internal_error",
+)
+QUERY_ERRORS: tuple[ProblemCode, ...] = ("malformed_request", "invalid_request", "unknown_filter")
+WRITE_ERRORS: tuple[ProblemCode, ...] = (
     "malformed_request", "invalid_request", "unsupported_media_type", "body_too_large", "idempotency_key_reused",
     "idempotency_key_in_use", "unknown_filter",
 )  # fmt: skip
+HEADERS: dict[AnswerHeader, str] = {"ETag": "The return's version.", "Location": "Where it can be read."}
 ID_WORDS = {"payment_id": "`pay_…`, or Stripe's `pi_…` or `ch_…`."}
 
 
@@ -63,9 +79,9 @@ class _Plain(yaml.SafeDumper):
 def contract(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the contract as one object."""
     paths: dict[str, dict[str, Any]] = {}
-    schemas: dict[str, Schema] = dict(SHAPES)
+    links, schemas = answer_schemas(operations)
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = described(operation, schemas)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described(operation, links, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -77,7 +93,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": said} for name, said in TAGS.items()],
         "security": [{"api_key": []}],
-        "paths": paths | SERVICE_PATHS,
+        "paths": paths | service_paths(links),
         "components": {
             "securitySchemes": {
                 "api_key": {"type": "http", "scheme": "bearer", "description": "A key, `rsk_…`, with its scopes."}
@@ -87,7 +103,46 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
     }
 
 
-def described(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
+def answer_schemas(operations: Sequence[Operation]) -> tuple[dict[Any, Schema], dict[str, Schema]]:
+    """Return a link to each kind of answer, and all schemas that these lead to by their names in the contract."""
+    views = list(dict.fromkeys([*(operation.answer for operation in operations), *SERVICE_VIEWS]))
+    links, schemas = msgspec.json.schema_components(views, ref_template=COMPONENTS + "{name}")
+    named = {component_name(name): _tidied(schema) for name, schema in schemas.items()}
+    return dict(zip(views, _tidied(list(links)), strict=True)), named
+
+
+def component_name(view: str) -> str:
+    """Return a view's name in the contract: `RefundView` is `refund`, `ListView_RefundView_` is `refund_list`."""
+    if listed := re.fullmatch(r"ListView_(\w+)_", view):
+        return f"{component_name(listed[1])}_list"
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", view.removesuffix("View")).lower()
+
+
+def _tidied(schema: Any) -> Any:
+    """Return what msgspec wrote with the contract's names, the type of words, short nulls and no titles."""
+    if isinstance(schema, list):
+        return [_tidied(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    tidied = {name: _tidied(part) for name, part in schema.items() if not (name == "title" and isinstance(part, str))}
+    match tidied:
+        case {"$ref": link}:
+            return tidied | ref(component_name(link.removeprefix(COMPONENTS)))
+        case {"anyOf": [{"type": str(kind), **rest}, {"type": "null"}], **more} if "enum" not in rest:
+            return {**more, **rest, "type": [kind, "null"]}
+        case {"enum": _}:
+            return {"type": "string", **tidied}
+        case {"description": str(said)}:
+            return {**tidied, "description": inspect.cleandoc(said)}
+    return tidied
+
+
+def ref(name: str) -> Schema:
+    """Return a link to a schema."""
+    return {"$ref": COMPONENTS + name}
+
+
+def described(operation: Operation, links: Mapping[Any, Schema], schemas: dict[str, Schema]) -> dict[str, Any]:
     """Return one operation; the shapes of its body are added to `schemas`."""
     said: dict[str, Any] = {
         "operationId": operation.name,
@@ -98,7 +153,7 @@ def described(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any
     }
     if operation.body is not None:
         said["requestBody"] = _body(operation, schemas)
-    said["responses"] = {str(operation.status): _success(operation), **_problems(operation)}
+    said["responses"] = {str(operation.status): _success(operation, links[operation.answer]), **_problems(operation)}
     return said
 
 
@@ -112,7 +167,7 @@ def _of_path(operation: Operation) -> list[dict[str, Any]]:
 
 def _of_query(operation: Operation) -> list[dict[str, Any]]:
     found = [_query(name, said, TEXT) for name, said in operation.parameters.items()]
-    if operation.answer.endswith("_list"):
+    if operation.paged:
         limit = {"type": "integer", "minimum": 1, "maximum": LONGEST_LIMIT, "default": LIMIT}
         found += [
             _query("limit", "How many a page holds.", limit),
@@ -132,12 +187,10 @@ def _query(name: str, said: str, schema: Schema) -> dict[str, Any]:
 def _of_headers(operation: Operation) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if operation.writes:
-        required = operation.key_required is not None
-        by_itself = required and operation.name == "create_receipt"
-        said = "A new UUID; the same one on a retry." + (" Not needed with a `scan_id`." if by_itself else "")
+        said = f"A new UUID; the same one on a retry.{operation.key_rule.note}"
         key = {"type": "string", "maxLength": 255, "minLength": 1}
-        found.append(_header("Idempotency-Key", said, key, required=required and not by_itself))
-    if operation.name == "update_return":
+        found.append(_header("Idempotency-Key", said, key, required=operation.key_rule.always))
+    if operation.if_match:
         found.append(_header("If-Match", "The ETag that was read; another one: 412.", TEXT))
     if operation.streams:
         found.append(_header("Last-Event-ID", "Live only: the id of the last event that was seen.", TEXT))
@@ -148,9 +201,16 @@ def _header(name: str, said: str, schema: Schema, *, required: bool = False) -> 
     return {"name": name, "in": "header", "required": required, "description": said, "schema": schema}
 
 
+class _WithoutDefaults(GenerateJsonSchema):
+    """Leaves defaults out: generated clients send them, and so would change what nobody has asked them to."""
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+
 def _body(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
     assert operation.body is not None  # noqa: S101 - only writes come here
-    schema = operation.body.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema = operation.body.model_json_schema(ref_template=COMPONENTS + "{model}", schema_generator=_WithoutDefaults)
     schemas |= schema.pop("$defs", {})
     schemas[operation.body.__name__] = schema
     content: dict[str, Any] = {"schema": ref(operation.body.__name__), "example": dict(operation.example or {})}
@@ -158,16 +218,13 @@ def _body(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
     return {"required": required, "content": {"application/json": content}}
 
 
-def _success(operation: Operation) -> dict[str, Any]:
+def _success(operation: Operation, answer: Schema) -> dict[str, Any]:
     headers = {"Request-Id": {"description": "Names this request in logs and events.", "schema": TEXT}}
     if operation.writes:
         said = "`true` where this is the first request's answer again."
         headers["Idempotent-Replayed"] = {"description": said, "schema": TEXT}
-    if operation.answer == "return":
-        headers["ETag"] = {"description": "The return's version.", "schema": TEXT}
-    if operation.status == 201 or operation.answer == "refund":
-        headers["Location"] = {"description": "Where it can be read.", "schema": TEXT}
-    content: dict[str, Any] = {"application/json": {"schema": ref(operation.answer)}}
+    headers |= {name: {"description": HEADERS[name], "schema": TEXT} for name in operation.headers}
+    content: dict[str, Any] = {"application/json": {"schema": answer}}
     if operation.streams:
         content["text/event-stream"] = {"schema": TEXT}
     return {"description": "Done." if operation.writes else "Found.", "headers": headers, "content": content}
@@ -176,19 +233,19 @@ def _success(operation: Operation) -> dict[str, Any]:
 def _problems(operation: Operation) -> dict[str, Any]:
     """Return the problems of an operation by status, with their codes."""
     codes = [*operation.errors, *READ_ERRORS, *(WRITE_ERRORS if operation.writes else QUERY_ERRORS)]
-    if operation.key_required is not None:
+    if operation.key_rule is not KEY_OPTIONAL:
         codes.append("idempotency_key_required")
     return problems(codes)
 
 
-def problems(codes: Sequence[str]) -> dict[str, Any]:
-    """Return responses by status for these codes."""
+def problems(codes: Sequence[ProblemCode]) -> dict[str, Any]:
+    """Return responses by status for these codes: one schema for all, so that clients have one class for it."""
     found: dict[str, Any] = {}
     for status in sorted({PROBLEMS[code].status for code in codes}):
         here = sorted({code for code in codes if PROBLEMS[code].status == status})
         lines = "\n".join(f"- `{code}`: {PROBLEMS[code].title}." for code in here)
-        narrowed = {"allOf": [ref("problem"), {"properties": {"code": {"enum": here}}}]}
-        found[str(status)] = {"description": lines, "content": {PROBLEM_JSON: {"schema": narrowed}}}
+        content = {PROBLEM_JSON: {"schema": ref("problem")}}
+        found[str(status)] = {"description": lines, "content": content, "x-problem-codes": here}
     return found
 
 
@@ -198,28 +255,33 @@ def _open(name: str, summary: str, content: dict[str, Any], **more: Any) -> dict
     return said | {"responses": answer | more.get("responses", {})}
 
 
-_MISSING = thing("What is missing.", what=TEXT, do=TEXT)
-_READY = thing("Whether it is ready.", status=TEXT, missing={"type": "array", "items": _MISSING})
-_TAKEN = thing("What became of the event.", received={"const": True}, outcome=TEXT)
+SERVICE_VIEWS = (ProblemView, HealthView, ReadinessView, StripeEventReceiptView)
 _EVENT = {"type": "object", "description": "A Stripe event, as Stripe signs it."}
-SERVICE_PATHS: dict[str, Any] = {
-    "/webhooks/stripe": {
-        "post": _open(
-            "receive_stripe_event", "Take in a webhook from Stripe", {"application/json": {"schema": _TAKEN}},
-            description="The signature is checked over the raw body, of at most 256 KiB.",
-            parameters=[_header("Stripe-Signature", "Stripe's signature.", TEXT, required=True)],
-            requestBody={
-                "required": True,
-                "content": {"application/json": {"schema": _EVENT, "example": {"id": "evt_1", "object": "event"}}},
-            },
-            responses=problems(["invalid_signature", "body_too_large", "database_unavailable", "internal_error"]),
-        )
-    },
-    "/healthz": {"get": _open("read_health", "Say that the process is alive", {
-        "application/json": {"schema": thing("It is alive.", status=the("ok"))}})},
-    "/readyz": {"get": _open(
-        "read_readiness", "Say whether requests can be served", {"application/json": {"schema": _READY}},
-        responses={"503": {"description": "Not ready.", "content": {"application/json": {"schema": _READY}}}},
-    )},
-    "/metrics": {"get": _open("read_metrics", "Return figures for Prometheus", {"text/plain": {"schema": TEXT}})},
-}  # fmt: skip
+
+
+def service_paths(links: Mapping[Any, Schema]) -> dict[str, Any]:
+    """Return the paths that ask for no key."""
+    ready = {"application/json": {"schema": links[ReadinessView]}}
+    return {
+        "/webhooks/stripe": {
+            "post": _open(
+                "receive_stripe_event", "Take in a webhook from Stripe",
+                {"application/json": {"schema": links[StripeEventReceiptView]}},
+                description="The signature is checked over the raw body, of at most 256 KiB.",
+                parameters=[_header("Stripe-Signature", "Stripe's signature.", TEXT, required=True)],
+                requestBody={
+                    "required": True,
+                    "content": {"application/json": {"schema": _EVENT, "example": {"id": "evt_1", "object": "event"}}},
+                },
+                responses=problems(["invalid_signature", "body_too_large", "database_unavailable", "internal_error"]),
+            )
+        },
+        "/healthz": {"get": _open(
+            "read_health", "Say that the process is alive", {"application/json": {"schema": links[HealthView]}},
+        )},
+        "/readyz": {"get": _open(
+            "read_readiness", "Say whether requests can be served", ready,
+            responses={"503": {"description": "Not ready.", "content": ready}},
+        )},
+        "/metrics": {"get": _open("read_metrics", "Return figures for Prometheus", {"text/plain": {"schema": TEXT}})},
+    }  # fmt: skip

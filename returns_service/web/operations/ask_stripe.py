@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ConfigDict
+
 from returns_service.domain.problems import Problem
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, TryLater, Unknown
 from returns_service.web.context import Context
@@ -17,6 +19,8 @@ PATIENCE_SECONDS = 5  # where Stripe says nothing of its own: its troubles rarel
 
 class Target(Body):
     """The payment that is meant: by `payment_intent`, or by `charge`."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["payment_intent"]}, {"required": ["charge"]}]})
 
     payment_intent: StripeId | None = None
     charge: StripeId | None = None
@@ -50,7 +54,7 @@ def usable_or_503(
     return read
 
 
-def heard_payment(read: StripeRead) -> PaymentSnapshot:
+def payment_in(read: StripeRead) -> PaymentSnapshot:
     """Return the payment that was read before the transaction."""
-    assert isinstance(read, PaymentSnapshot)  # noqa: S101 - `first` has read it
+    assert isinstance(read, PaymentSnapshot)  # noqa: S101 - the operation's `before_transaction` has read it
     return read

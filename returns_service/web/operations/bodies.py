@@ -99,9 +99,10 @@ def plausible_email(text: str) -> str:
 
 
 Clean = AfterValidator(refuse_nul)
-Amount = Annotated[int, BeforeValidator(require_integer), Field(ge=0, le=MOST_AMOUNT)]
-Money = Annotated[int, BeforeValidator(require_integer), Field(ge=1, le=MOST_AMOUNT)]
-Units = Annotated[int, BeforeValidator(require_integer), Field(ge=1, le=MOST_UNITS)]
+# Bounds stand before the validator: behind it they would be in the contract as `ge` and `le`, which mean nothing there.
+Amount = Annotated[int, Field(ge=0, le=MOST_AMOUNT), BeforeValidator(require_integer)]
+Money = Annotated[int, Field(ge=1, le=MOST_AMOUNT), BeforeValidator(require_integer)]
+Units = Annotated[int, Field(ge=1, le=MOST_UNITS), BeforeValidator(require_integer)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200), Clean]  # order ids, SKUs, references
 Title = Annotated[str, StringConstraints(max_length=500), Clean]
 Words = Annotated[str, StringConstraints(max_length=1000), Clean]

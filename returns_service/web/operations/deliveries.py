@@ -6,16 +6,17 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from returns_service.commands.webhook_deliveries import STATUSES, get_delivery, retry_delivery, show_delivery
+from returns_service.commands.webhook_deliveries import DeliveryView, get_delivery, retry_delivery, show_delivery
+from returns_service.domain.vocabulary import DELIVERY_STATUSES
 from returns_service.store.database import Tx
 from returns_service.store.tables import Delivery
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads, writes
-from returns_service.web.operations.query_string import show_list
+from returns_service.web.operations.query_string import ListView, show_list
 from returns_service.web.operations.webhook_endpoints import SCOPE, TAG
 
 
 @reads(
-    "/v1/deliveries", TAG, "delivery_list",
+    "/v1/deliveries", TAG, ListView[DeliveryView], paged=True,
     scope=SCOPE, errors=("unknown_filter",),
     parameters={
         "endpoint": "Only deliveries to this endpoint.",
@@ -30,22 +31,22 @@ async def list_deliveries(call: OperationCall[Empty], tx: Tx) -> Reply:
     for name, column in (("endpoint", Delivery.endpoint_id), ("event", Delivery.event_id)):
         if (value := query.get(name)) is not None:
             chosen = chosen.where(col(column) == value)
-    if status := query.one_of("status", STATUSES):
+    if status := query.one_of("status", DELIVERY_STATUSES):
         chosen = chosen.where(col(Delivery.status) == status)
     found = (await tx.execute(query.window(chosen, Delivery.id, "dlv"))).scalars().all()
     rows, has_more = query.page(found)
     return Reply(show_list("/v1/deliveries", rows, has_more, show_delivery))
 
 
-@reads("/v1/deliveries/{delivery_id}", TAG, "delivery", scope=SCOPE, errors=("not_found",))
+@reads("/v1/deliveries/{delivery_id}", TAG, DeliveryView, scope=SCOPE, errors=("not_found",))
 async def read_delivery(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a delivery with its attempts."""
     return Reply(show_delivery(await get_delivery(tx, call.id("delivery_id"))))
 
 
 @writes(
-    "/v1/deliveries/{delivery_id}/retry", TAG, "delivery",
-    scope=SCOPE, body=Empty, example={}, status=202, errors=("not_found",),
+    "/v1/deliveries/{delivery_id}/retry", TAG, DeliveryView,
+    scope=SCOPE, body=Empty, example={}, status=202, headers=("Location",), errors=("not_found",),
 )  # fmt: skip
 async def retry_one_delivery(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Send a delivery again now, whatever became of it before.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from returns_service.domain.vocabulary import DESK_KINDS
 from returns_service.queries import desk
-from returns_service.queries.desk_items import show_page
+from returns_service.queries.desk_items import DeskItemListView, show_page
 from returns_service.store.database import Tx
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads
 from returns_service.web.operations.query_string import wrong
 
 
 @reads(
-    "/v1/desk", "Desk", "desk_item_list",
+    "/v1/desk", "Desk", DeskItemListView, paged=True,
     errors=("unknown_filter",), parameters={"kind": "Only things of this kind; `totals` count all kinds all the same."},
 )  # fmt: skip
 async def list_desk_items(call: OperationCall[Empty], tx: Tx) -> Reply:
@@ -20,7 +21,7 @@ async def list_desk_items(call: OperationCall[Empty], tx: Tx) -> Reply:
     what this scope may read elsewhere (refunds, returns, comparisons with Stripe); acting asks for `refunds:write`.
     """
     query = call.query
-    kind, cursor = query.one_of("kind", desk.KINDS), query.cursor
+    kind, cursor = query.one_of("kind", DESK_KINDS), query.cursor
     health = await desk.system_health(tx)
     found = await desk.entries(tx, health, limit=query.limit + 1, kind=kind, cursor=cursor)
     if found is None:
@@ -28,7 +29,7 @@ async def list_desk_items(call: OperationCall[Empty], tx: Tx) -> Reply:
         raise wrong(name, "That thing is not on the desk, or not any more: begin again without it")
     rows, has_more = query.page(found)
     totals = await desk.totals(tx, health)
-    return Reply(await show_page(tx, rows, health, totals, has_more=has_more))
+    return Reply(await show_page(tx, call.policy, rows, health, totals, has_more=has_more))
 
 
 OPERATIONS: tuple[Operation, ...] = (list_desk_items,)

@@ -6,14 +6,14 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from returns_service.return_case.case import payment_of
+from returns_service.domain.vocabulary import EVENT_TYPES
 from returns_service.return_case.event_feed import filtered, position_of
-from returns_service.return_case.events import EVENT_TYPES
-from returns_service.return_case.views import show_event
+from returns_service.return_case.loader import check_exists
+from returns_service.return_case.views import EventView, show_event
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads
-from returns_service.web.operations.query_string import show_list
+from returns_service.web.operations.query_string import ListView, show_list
 
 TAG = "Events"
 TYPE = "Only events of this type."
@@ -37,7 +37,7 @@ async def listed(tx: Tx, call: OperationCall[Empty], url: str, return_id: str | 
 
 
 @reads(
-    "/v1/events", TAG, "event_list", streams=True, errors=("unknown_filter",),
+    "/v1/events", TAG, ListView[EventView], paged=True, streams=True, errors=("unknown_filter",),
     parameters={"type": TYPE, "return": "Only events of this return.", "refund": "Only events of this refund."},
 )  # fmt: skip
 async def list_events(call: OperationCall[Empty], tx: Tx) -> Reply:
@@ -49,7 +49,8 @@ async def list_events(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 
 @reads(
-    "/v1/returns/{return_id}/events", TAG, "event_list", streams=True, errors=("not_found", "unknown_filter"),
+    "/v1/returns/{return_id}/events", TAG, ListView[EventView], paged=True, streams=True,
+    errors=("not_found", "unknown_filter"),
     parameters={"type": TYPE},
 )  # fmt: skip
 async def list_return_events(call: OperationCall[Empty], tx: Tx) -> Reply:
@@ -58,7 +59,7 @@ async def list_return_events(call: OperationCall[Empty], tx: Tx) -> Reply:
     With `Accept: text/event-stream`, its events come live, oldest first, after `Last-Event-ID` or from now on.
     """
     return_id = call.id("return_id")
-    await payment_of(tx, return_id)
+    await check_exists(tx, return_id)
     return await listed(tx, call, f"/v1/returns/{return_id}/events", return_id)
 
 

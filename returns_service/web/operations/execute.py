@@ -25,9 +25,9 @@ async def execute(
     database = call.context.database
     if operation.before_transaction is not None:
         if word is not None:
-            async with database.reading() as tx:
-                if stored := await idempotency.recall(tx, scope, word, fingerprint):
-                    return stored, True
+            stored = await database.read(lambda tx: idempotency.recall(tx, scope, word, fingerprint))
+            if stored is not None:
+                return stored, True
         call = replace(call, stripe_read=await operation.before_transaction(call))
 
     async def work(tx: Tx) -> tuple[Remembered, bool]:
@@ -39,4 +39,4 @@ async def execute(
             await idempotency.remember(tx, scope, word, answer)
         return answer, False
 
-    return await database.run(work)
+    return await database.run(work, safe_to_repeat=word is not None or operation.repeats_safely(call.body))

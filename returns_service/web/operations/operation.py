@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic
+from typing import Any, Generic, Literal, TypedDict, Unpack
 
 import msgspec
 
+from returns_service.domain.policy import Policy
+from returns_service.domain.problems import ProblemCode
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
+from returns_service.domain.vocabulary import Scope
 from returns_service.return_case.events import Actor
 from returns_service.store.database import Tx
 from returns_service.web.context import Context
@@ -34,6 +37,11 @@ class OperationCall(Generic[B]):
     stripe_read: StripeRead = None
     if_match: str | None = None
 
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self.context.policy
+
     def id(self, name: str) -> str:
         """Return an id out of the path."""
         return self.path[name]
@@ -43,7 +51,7 @@ class OperationCall(Generic[B]):
 class Reply:
     """A 2xx answer: built inside the transaction, so that it is what was committed."""
 
-    body: Mapping[str, Any]
+    body: msgspec.Struct
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def encoded(self) -> str:
@@ -54,28 +62,49 @@ class Reply:
 Work = Callable[[OperationCall[B], Tx], Awaitable[Reply]]
 
 
+@dataclass(frozen=True, slots=True)
+class KeyRule:
+    """When a request needs an Idempotency-Key: where a repeated one could move money or stock twice."""
+
+    needs_key: Callable[[Any], bool]  # of the body
+    always: bool = False  # whatever the body: the contract marks the header as required
+    note: str = ""  # for the contract
+
+
+KEY_OPTIONAL = KeyRule(lambda _: False)
+KEY_REQUIRED = KeyRule(lambda _: True, always=True)
+AnswerHeader = Literal["ETag", "Location"]
+
+
 @dataclass(frozen=True, eq=False)
 class Operation:
     """One method on one path. `before_transaction` asks Stripe, so that no transaction is open meanwhile."""
 
-    method: str
+    method: Literal["GET", "POST", "DELETE"]
     path: str  # in OpenAPI's notation: `/v1/returns/{return_id}`
     name: str
     summary: str
     description: str
     tag: str
-    scope: str
+    scope: Scope
     work: Work[Any]
-    status: int
-    answer: str  # the name of its shape in `shapes.py`
+    answer: type[msgspec.Struct]
+    status: int = 200
+    headers: tuple[AnswerHeader, ...] = ()  # that every 2xx answer carries, beside those that all answers have
     body: type[Body] | None = None
     example: Mapping[str, Any] | None = None
-    errors: tuple[str, ...] = ()
+    errors: tuple[ProblemCode, ...] = ()
     before_transaction: Callable[[OperationCall[Any]], Awaitable[StripeRead]] | None = None
-    key_required: Callable[[Any], bool] | None = None  # of the body; None: an Idempotency-Key is optional
+    key_rule: KeyRule = KEY_OPTIONAL
+    if_match: bool = False  # takes an `If-Match` with the version that was read
     parameters: Mapping[str, str] = field(default_factory=dict)  # of the query: name -> what it says
     expandable: tuple[str, ...] = ()
+    paged: bool = False  # a list: `limit`, `starting_after`, `ending_before`
     streams: bool = False  # can answer with live events
+
+    def repeats_safely(self, body: Any) -> bool:
+        """Return whether doing it twice is doing it once even without an Idempotency-Key: the body names itself."""
+        return self.key_rule is not KEY_OPTIONAL and not self.key_rule.needs_key(body)
 
     @property
     def writes(self) -> bool:
@@ -86,64 +115,61 @@ class Operation:
 Declared = Callable[[Work[B]], Operation]
 
 
-def always(_: Any) -> bool:
-    """Money or stock moves: without an Idempotency-Key a repeated request could move it twice."""
-    return True
+class ReadOptions(TypedDict, total=False):
+    """What a read may declare; see Operation."""
+
+    headers: tuple[AnswerHeader, ...]
+    errors: tuple[ProblemCode, ...]
+    parameters: Mapping[str, str]
+    expandable: tuple[str, ...]
+    paged: bool
+    streams: bool
+
+
+class WriteOptions(TypedDict, total=False):
+    """What a write may declare; see Operation."""
+
+    status: int
+    headers: tuple[AnswerHeader, ...]
+    errors: tuple[ProblemCode, ...]
+    before_transaction: Callable[[OperationCall[Any]], Awaitable[StripeRead]]
+    key_rule: KeyRule
+    if_match: bool
 
 
 def reads(
     path: str,
     tag: str,
-    answer: str,
+    answer: type[msgspec.Struct],
     *,
-    errors: tuple[str, ...] = (),
-    parameters: Mapping[str, str] | None = None,
-    expandable: tuple[str, ...] = (),
-    streams: bool = False,
-    scope: str = "returns:read",
+    scope: Scope = "returns:read",
+    **options: Unpack[ReadOptions],
 ) -> Declared[Empty]:
     """Declare a read: a GET in one transaction that locks nothing."""
-
-    def declared(work: Work[Empty]) -> Operation:
-        return Operation(
-            "GET", path, *_said(work), tag, scope, work, 200, answer,
-            errors=errors, parameters=parameters or {}, expandable=expandable, streams=streams,
-        )  # fmt: skip
-
-    return declared
+    return lambda work: Operation("GET", path, *_said(work), tag, scope, work, answer, **options)
 
 
 def writes(
     path: str,
     tag: str,
-    answer: str,
+    answer: type[msgspec.Struct],
     *,
-    scope: str,
+    scope: Scope,
     body: type[B],
     example: Mapping[str, Any],
-    status: int = 200,
-    errors: tuple[str, ...] = (),
-    before_transaction: Callable[[OperationCall[B]], Awaitable[StripeRead]] | None = None,
-    key_required: Callable[[B], bool] | None = None,
+    **options: Unpack[WriteOptions],
 ) -> Declared[B]:
     """Declare a write: a POST whose key, effect and answer are one transaction."""
-
-    def declared(work: Work[B]) -> Operation:
-        return Operation(
-            "POST", path, *_said(work), tag, scope, work, status, answer,
-            body=body, example=example, errors=errors, before_transaction=before_transaction, key_required=key_required,
-        )  # fmt: skip
-
-    return declared
+    return lambda work: Operation(
+        "POST", path, *_said(work), tag, scope, work, answer, body=body, example=example, **options
+    )
 
 
-def deletes(path: str, tag: str, answer: str, *, scope: str, errors: tuple[str, ...] = ()) -> Declared[Empty]:
+def deletes(
+    path: str, tag: str, answer: type[msgspec.Struct], *, scope: Scope, errors: tuple[ProblemCode, ...] = ()
+) -> Declared[Empty]:
     """Declare a removal: a DELETE without a body."""
-
-    def declared(work: Work[Empty]) -> Operation:
-        return Operation("DELETE", path, *_said(work), tag, scope, work, 200, answer, errors=errors)
-
-    return declared
+    return lambda work: Operation("DELETE", path, *_said(work), tag, scope, work, answer, errors=errors)
 
 
 def _said(work: Work[Any]) -> tuple[str, str, str]:

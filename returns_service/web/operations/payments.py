@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from sqlmodel import col, select
 
-from returns_service.commands.stripe_fold import find_payment_id
 from returns_service.domain.problems import Problem
-from returns_service.return_case.views import show_payment
+from returns_service.return_case.locked_payment import find_payment_id
+from returns_service.return_case.views import PaymentView, show_payment
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads
 
 
-@reads("/v1/payments/{payment_id}", "Payments", "payment", errors=("not_found",))
+@reads("/v1/payments/{payment_id}", "Payments", PaymentView, errors=("not_found",))
 async def read_payment(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a payment, by `pay_…` or by Stripe's `pi_…` or `ch_…`, with all its refunds."""
     name = call.id("payment_id")

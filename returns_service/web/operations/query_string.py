@@ -6,14 +6,17 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
+from msgspec import Struct
 from sqlmodel import col
 
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import Word, find_word
 
 T = TypeVar("T")
+V = TypeVar("V", bound=Struct)
 
 
 class HasId(Protocol):
@@ -40,12 +43,14 @@ class Query:
         """Return a parameter's value, None where it was not sent."""
         return self.values.get(name)
 
-    def one_of(self, name: str, allowed: Sequence[str]) -> str | None:
+    def one_of(self, name: str, allowed: Sequence[Word]) -> Word | None:
         """Return a value out of a closed list. Raises Problem invalid_request."""
         value = self.get(name)
-        if value is not None and value not in allowed:
+        if value is None:
+            return None
+        if (word := find_word(allowed, value)) is None:
             raise wrong(name, f"Must be one of {', '.join(allowed)}")
-        return value
+        return word
 
     def moment(self, name: str) -> datetime | None:
         """Return a time given as Unix seconds or RFC 3339. Raises Problem invalid_request."""
@@ -145,6 +150,14 @@ def read_query(raw: bytes, known: Sequence[str], expandable: Sequence[str] = ())
     return Query(values, frozenset(expand))
 
 
-def show_list(url: str, rows: Sequence[T], has_more: bool, show: Callable[[T], Any]) -> dict[str, Any]:
+class ListView(Struct, Generic[V], kw_only=True, tag_field="object", tag="list"):
+    """One page, newest first."""
+
+    url: str
+    has_more: bool
+    data: list[V]
+
+
+def show_list(url: str, rows: Sequence[T], has_more: bool, show: Callable[[T], V]) -> ListView[V]:
     """Return a page as it is answered."""
-    return {"object": "list", "url": url, "has_more": has_more, "data": [show(row) for row in rows]}
+    return ListView(url=url, has_more=has_more, data=[show(row) for row in rows])

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from returns_service.commands import receipts
 from returns_service.commands.receipts import Count, CountResult, InspectionFinding, Undeclared, receipt_of
+from returns_service.domain.vocabulary import Condition, Disposition, FinalDisposition, UndeclaredDecision
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
-from returns_service.return_case.views import show_receipt
+from returns_service.return_case.views import ReceiptView, ReturnView, show_receipt
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt
 from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Name, Units, Words, Wrong
-from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads, writes
-from returns_service.web.operations.query_string import show_list
+from returns_service.web.operations.operation import Empty, KeyRule, Operation, OperationCall, Reply, reads, writes
+from returns_service.web.operations.query_string import ListView, show_list
 from returns_service.web.operations.returns import WithReason, reply_with
 
 TAG = "Receipts"
-Condition = Literal["new", "opened", "damaged", "missing", "wrong_item"]
-Disposition = Literal["restock", "inspect", "scrap", "return_to_customer"]
-Decision = Literal["accept_as_line", "return_to_customer", "scrap"]
 
 
 class CountedLine(Body):
@@ -72,7 +70,7 @@ class Finding(Body):
 
     line: Id
     condition: Condition
-    disposition: Literal["restock", "scrap", "return_to_customer"]
+    disposition: FinalDisposition
     quantity: Units | None = None
 
 
@@ -83,9 +81,9 @@ class InspectReceipt(Body):
 
 
 class ResolveUndeclared(Body):
-    """What happens to units that nobody announced; accepted as a line, they count as `condition`."""
+    """What happens to units that nobody announced; accepted as a line, they count as `condition`, else as new."""
 
-    decision: Decision
+    decision: UndeclaredDecision
     line: Id | None = None
     condition: Condition = "new"
 
@@ -96,19 +94,18 @@ def reply_with_receipt(counted: CountResult) -> Reply:
     return Reply(counted.shown(), {"Location": where, **({"Idempotent-Replayed": "true"} if counted.known else {})})
 
 
-def show_case_receipt(case: ReturnCase, receipt: Receipt) -> dict[str, Any]:
+def show_case_receipt(case: ReturnCase, receipt: Receipt) -> ReceiptView:
     """Return one receipt of a case as it is answered."""
     return show_receipt(receipt, case.receipt_lines, case.undeclared)
 
 
-def without_scan_id(body: CreateReceipt) -> bool:
-    """Whether a repeated request could count twice: a `scan_id` makes it safe by itself."""
-    return body.scan_id is None
+# A `scan_id` makes a count safe to repeat by itself.
+KEY_UNLESS_SCANNED = KeyRule(lambda body: body.scan_id is None, note=" Not needed with a `scan_id`.")
 
 
 @writes(
-    "/v1/returns/{return_id}/receipts", TAG, "receipt",
-    scope="receipts:write", body=CreateReceipt, status=201, key_required=without_scan_id,
+    "/v1/returns/{return_id}/receipts", TAG, ReceiptView,
+    scope="receipts:write", body=CreateReceipt, status=201, headers=("Location",), key_rule=KEY_UNLESS_SCANNED,
     example={"lines": [{"sku": "SHIRT", "quantity": 1, "condition": "opened"}], "scan_id": "dock-2-000417"},
     errors=("not_found", "invalid_transition", "unknown_line", "scan_id_reused"),
 )  # fmt: skip
@@ -121,28 +118,28 @@ async def create_receipt(call: OperationCall[CreateReceipt], tx: Tx) -> Reply:
     counts = [line.count() for line in call.body.lines]
     extra = [Undeclared(**item.model_dump()) for item in call.body.undeclared]
     return reply_with_receipt(
-        await receipts.receive(tx, call.by, call.id("return_id"), counts, extra, call.body.scan_id)
+        await receipts.receive(tx, call.by, call.policy, call.id("return_id"), counts, extra, call.body.scan_id)
     )
 
 
-@reads("/v1/returns/{return_id}/receipts", TAG, "receipt_list", errors=("not_found",))
+@reads("/v1/returns/{return_id}/receipts", TAG, ListView[ReceiptView], paged=True, errors=("not_found",))
 async def list_receipts(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List a return's receipts, newest first."""
-    case = await load_case(tx, call.by, call.id("return_id"))
+    case = await load_case(tx, call.policy, call.id("return_id"))
     found, has_more = call.query.page_of(case.receipts, "rcp")
     url = f"/v1/returns/{case.row.id}/receipts"
     return Reply(show_list(url, found, has_more, lambda receipt: show_case_receipt(case, receipt)))
 
 
-@reads("/v1/returns/{return_id}/receipts/{receipt_id}", TAG, "receipt", errors=("not_found",))
+@reads("/v1/returns/{return_id}/receipts/{receipt_id}", TAG, ReceiptView, errors=("not_found",))
 async def read_receipt(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a receipt."""
-    case = await load_case(tx, call.by, call.id("return_id"))
+    case = await load_case(tx, call.policy, call.id("return_id"))
     return Reply(show_case_receipt(case, receipt_of(case, call.id("receipt_id"))))
 
 
 @writes(
-    "/v1/returns/{return_id}/receipts/{receipt_id}/reverse", TAG, "receipt",
+    "/v1/returns/{return_id}/receipts/{receipt_id}/reverse", TAG, ReceiptView,
     scope="receipts:write", body=WithReason, example={"reason": "Counted the wrong parcel."},
     errors=("not_found", "invalid_transition", "already_refunded", "receipt_reversed"),
 )  # fmt: skip
@@ -152,11 +149,11 @@ async def reverse_receipt(call: OperationCall[WithReason], tx: Tx) -> Reply:
     A refund of it that was not sent yet is withdrawn; one that was sent bars the reversal.
     """
     return_id, receipt_id = call.id("return_id"), call.id("receipt_id")
-    return Reply((await receipts.reverse(tx, call.by, return_id, receipt_id, call.body.reason)).shown())
+    return Reply((await receipts.reverse(tx, call.by, call.policy, return_id, receipt_id, call.body.reason)).shown())
 
 
 @writes(
-    "/v1/returns/{return_id}/receipts/{receipt_id}/inspect", TAG, "receipt",
+    "/v1/returns/{return_id}/receipts/{receipt_id}/inspect", TAG, ReceiptView,
     scope="receipts:write", body=InspectReceipt,
     example={"lines": [{"line": "rli_01h455vb4pex5vsknk084sn02q", "condition": "new", "disposition": "restock"}]},
     errors=("not_found", "invalid_transition", "receipt_reversed", "nothing_to_inspect"),
@@ -164,12 +161,14 @@ async def reverse_receipt(call: OperationCall[WithReason], tx: Tx) -> Reply:
 async def inspect_receipt(call: OperationCall[InspectReceipt], tx: Tx) -> Reply:
     """Say what the inspection of set-aside units found."""
     found = [InspectionFinding(**finding.model_dump()) for finding in call.body.lines]
-    return Reply((await receipts.inspect(tx, call.by, call.id("return_id"), call.id("receipt_id"), found)).shown())
+    return Reply(
+        (await receipts.inspect(tx, call.by, call.policy, call.id("return_id"), call.id("receipt_id"), found)).shown()
+    )
 
 
 @writes(
-    "/v1/returns/{return_id}/undeclared/{undeclared_id}/resolve", TAG, "return",
-    scope="receipts:write", body=ResolveUndeclared, example={"decision": "return_to_customer"},
+    "/v1/returns/{return_id}/undeclared/{undeclared_id}/resolve", TAG, ReturnView,
+    scope="receipts:write", headers=("ETag",), body=ResolveUndeclared, example={"decision": "return_to_customer"},
     errors=(
         "not_found", "invalid_transition", "undeclared_resolved", "receipt_reversed", "unknown_line", "line_required",
         "line_complete",
@@ -178,8 +177,7 @@ async def inspect_receipt(call: OperationCall[InspectReceipt], tx: Tx) -> Reply:
 async def resolve_undeclared(call: OperationCall[ResolveUndeclared], tx: Tx) -> Reply:
     """Decide what happens to units that nobody announced."""
     body = call.body
-    case = await receipts.resolve(
-        tx, call.by, call.id("return_id"), call.id("undeclared_id"),
+    case = await receipts.resolve(tx, call.by, call.policy, call.id("return_id"), call.id("undeclared_id"),
         decision=body.decision, line_id=body.line, condition=body.condition,
     )  # fmt: skip
     return reply_with(case)

@@ -6,17 +6,23 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from returns_service.commands.reconciliation_runs import get_run, show_difference, show_run
+from returns_service.commands.reconciliation_runs import (
+    ReconciliationDifferenceView,
+    ReconciliationView,
+    get_run,
+    show_difference,
+    show_run,
+)
+from returns_service.domain.vocabulary import DIFFERENCE_CODES, DIFFERENCE_OUTCOMES
 from returns_service.store.database import Tx
 from returns_service.store.tables import ReconciliationDifference, ReconciliationRun
-from returns_service.store.tables.reconciliation import CODES, OUTCOMES
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads
-from returns_service.web.operations.query_string import show_list
+from returns_service.web.operations.query_string import ListView, show_list
 
 TAG = "Reconciliations"
 
 
-@reads("/v1/reconciliations", TAG, "reconciliation_list", errors=("unknown_filter",))
+@reads("/v1/reconciliations", TAG, ListView[ReconciliationView], paged=True, errors=("unknown_filter",))
 async def list_reconciliations(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List the comparisons with Stripe's ledger, newest first."""
     chosen: Any = select(ReconciliationRun)
@@ -25,14 +31,14 @@ async def list_reconciliations(call: OperationCall[Empty], tx: Tx) -> Reply:
     return Reply(show_list("/v1/reconciliations", rows, has_more, lambda run: show_run(run, tx.now)))
 
 
-@reads("/v1/reconciliations/{reconciliation_id}", TAG, "reconciliation", errors=("not_found",))
+@reads("/v1/reconciliations/{reconciliation_id}", TAG, ReconciliationView, errors=("not_found",))
 async def read_reconciliation(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a comparison: how far it looked back, what it counted, and how much differs. Its rows are a list beside."""
     return Reply(show_run(await get_run(tx, call.id("reconciliation_id")), tx.now))
 
 
 @reads(
-    "/v1/reconciliations/{reconciliation_id}/differences", TAG, "reconciliation_difference_list",
+    "/v1/reconciliations/{reconciliation_id}/differences", TAG, ListView[ReconciliationDifferenceView], paged=True,
     errors=("not_found", "unknown_filter"),
     parameters={"code": "Only rows of this kind.", "outcome": "Only rows of which this became."},
 )  # fmt: skip
@@ -41,9 +47,9 @@ async def list_reconciliation_differences(call: OperationCall[Empty], tx: Tx) ->
     run = await get_run(tx, call.id("reconciliation_id"))
     query = call.query
     chosen: Any = select(ReconciliationDifference).where(col(ReconciliationDifference.run_id) == run.id)
-    if code := query.one_of("code", CODES):
+    if code := query.one_of("code", DIFFERENCE_CODES):
         chosen = chosen.where(col(ReconciliationDifference.code) == code)
-    if outcome := query.one_of("outcome", OUTCOMES):
+    if outcome := query.one_of("outcome", DIFFERENCE_OUTCOMES):
         chosen = chosen.where(col(ReconciliationDifference.outcome) == outcome)
     found = (await tx.execute(query.window(chosen, ReconciliationDifference.id, "dif"))).scalars().all()
     rows, has_more = query.page(found)

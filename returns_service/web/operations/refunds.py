@@ -9,30 +9,32 @@ from sqlmodel import col, select
 from returns_service.commands import refund_actions
 from returns_service.commands.refunds import refund_payment
 from returns_service.commands.returns import Outside
-from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment, find_payment_id
+from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import STATUSES
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused
+from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.queries.refunds import refunds_with_payment
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import load_cases
-from returns_service.return_case.views import show_payment, show_refund, show_return
-from returns_service.store.database import Tx, lock_payment
+from returns_service.return_case.locked_payment import find_payment_id, lock_payment_at_stripe
+from returns_service.return_case.views import RefundView, ReturnView, show_payment, show_refund, show_return
+from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, usable_or_503
 from returns_service.web.operations.bodies import Body, Metadata, Money, Name, Reason, Words
 from returns_service.web.operations.operation import (
+    KEY_REQUIRED,
     Empty,
     Operation,
     OperationCall,
     Reply,
     StripeRead,
-    always,
     reads,
     writes,
 )
-from returns_service.web.operations.query_string import show_list
-from returns_service.web.operations.return_refunds import Method, reply_with_refund
+from returns_service.web.operations.query_string import ListView
+from returns_service.web.operations.return_refunds import reply_with_refund
 
 TAG = "Refunds"
 EXPANDABLE = ("return", "payment")
@@ -57,7 +59,7 @@ class SettleOneOutside(Body):
     """How the failed refund's money reached the customer."""
 
     amount: Money | None = None
-    method: Method
+    method: SettlementMethod
     reference: Name
     note: Words | None = None
 
@@ -86,8 +88,9 @@ async def payment_if_new(call: OperationCall[CreateRefund]) -> StripeRead:
 
 
 @writes(
-    "/v1/refunds", TAG, "refund",
-    scope="refunds:write", body=CreateRefund, status=202, before_transaction=payment_if_new, key_required=always,
+    "/v1/refunds", TAG, RefundView,
+    scope="refunds:write", body=CreateRefund, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
+    before_transaction=payment_if_new,
     example={"payment_intent": "pi_3PxExample", "amount": 1500, "reason": "requested_by_customer"},
     errors=(
         "amount_exceeds_refundable", "charge_already_refunded", "amount_not_a_step", "payment_missing",
@@ -102,22 +105,25 @@ async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
     """
     body = call.body
     if isinstance(call.stripe_read, PaymentSnapshot):
-        payment = await adopt_payment(tx, stripe_of(call), call.stripe_read)
+        locked = await adopt_payment(tx, stripe_of(call), call.policy, call.stripe_read)
     else:
-        known = await find_payment_id(tx, payment_intent=body.payment_intent, charge=body.charge)
-        payment = await lock_payment(tx, known or "")
+        names = {"payment_intent": body.payment_intent, "charge": body.charge}
+        known = await lock_payment_at_stripe(tx, **names)
+        if known is None:
+            raise LookupError("The payment was known before this transaction, and payments are never deleted.")
+        locked = known
     metadata = body.metadata or {}
-    row = await refund_payment(tx, call.by, payment, amount=body.amount, reason=body.reason, metadata=metadata)
-    return reply_with_refund(row, payment)
+    row = await refund_payment(locked, call.by, amount=body.amount, reason=body.reason, metadata=metadata)
+    return reply_with_refund(row, locked.row)
 
 
 def stripe_of(call: OperationCall[Any]) -> Actor:
     """Return Stripe as who says it, in this request."""
-    return Actor("stripe", call.by.request_id, call.by.policy)
+    return Actor("stripe", call.by.request_id)
 
 
 @reads(
-    "/v1/refunds", TAG, "refund_list",
+    "/v1/refunds", TAG, ListView[RefundView], paged=True,
     parameters={
         "payment_intent": "Only refunds of this PaymentIntent.",
         "charge": "Only refunds of this charge.",
@@ -137,24 +143,26 @@ async def list_refunds(call: OperationCall[Empty], tx: Tx) -> Reply:
     )
     found = (await tx.execute(query.window(chosen, Refund.id, "rfd"))).all()
     rows, has_more = query.page([(row[0], row[1]) for row in found])
-    reply_with_refund = await expand_refunds(tx, call, rows)
-    return Reply(show_list("/v1/refunds", reply_with_refund, has_more, lambda body: body))
+    views = await expand_refunds(tx, call, rows)
+    return Reply(ListView(url="/v1/refunds", has_more=has_more, data=views))
 
 
-async def expand_refunds(tx: Tx, call: OperationCall[Any], rows: list[tuple[Refund, Payment]]) -> list[dict[str, Any]]:
+async def expand_refunds(tx: Tx, call: OperationCall[Any], rows: list[tuple[Refund, Payment]]) -> list[RefundView]:
     """Return refunds as they are answered, with what `expand[]` asks for."""
-    bodies = [show_refund(refund, payment) for refund, payment in rows]
+    views = [show_refund(refund, payment) for refund, payment in rows]
     if "return" in call.query.expand:
         ids = sorted({refund.return_id for refund, _ in rows if refund.return_id})
-        of = {case.row.id: show_return(case) for case in await load_cases(tx, call.by, ids)}
-        for body in bodies:
-            body["return"] = of.get(body["return"])
+        of: dict[str | None, ReturnView] = {
+            case.row.id: show_return(case) for case in await load_cases(tx, call.policy, ids)
+        }
+        for view, (refund, _) in zip(views, rows, strict=True):
+            view.return_ = of.get(refund.return_id)
     if "payment" in call.query.expand:
         chosen = select(Refund).where(col(Refund.payment_id).in_([payment.id for _, payment in rows]))
         siblings = (await tx.exec(chosen.order_by(col(Refund.id)))).all()
-        for body, (_, payment) in zip(bodies, rows, strict=True):
-            body["payment"] = show_payment(payment, [r for r in siblings if r.payment_id == payment.id])
-    return bodies
+        for view, (_, payment) in zip(views, rows, strict=True):
+            view.payment = show_payment(payment, [r for r in siblings if r.payment_id == payment.id])
+    return views
 
 
 async def found_refund(tx: Tx, refund_id: str) -> tuple[Refund, Payment]:
@@ -165,11 +173,11 @@ async def found_refund(tx: Tx, refund_id: str) -> tuple[Refund, Payment]:
     return refund, await tx.get_one(Payment, refund.payment_id)
 
 
-@reads("/v1/refunds/{refund_id}", TAG, "refund", expandable=EXPANDABLE, errors=("not_found",))
+@reads("/v1/refunds/{refund_id}", TAG, RefundView, expandable=EXPANDABLE, errors=("not_found",))
 async def read_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a refund: its amount, its breakdown, and what became of it."""
-    (body,) = await expand_refunds(tx, call, [await found_refund(tx, call.id("refund_id"))])
-    return Reply(body)
+    (view,) = await expand_refunds(tx, call, [await found_refund(tx, call.id("refund_id"))])
+    return Reply(view)
 
 
 async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
@@ -194,12 +202,14 @@ async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
     if not isinstance(read, RefundSnapshot | PaymentSnapshot):
         raise Problem("payment_missing", f"Stripe knows no refund {row.stripe_refund}.")
     seen = read
-    await database.run(lambda tx: refund_actions.apply_read(tx, stripe_of(call), refund_id, seen, observations))
+    await database.run(
+        lambda tx: refund_actions.apply_read(tx, stripe_of(call), call.policy, refund_id, seen, observations)
+    )
     return seen
 
 
 @writes(
-    "/v1/refunds/{refund_id}/check", TAG, "refund",
+    "/v1/refunds/{refund_id}/check", TAG, RefundView,
     scope="refunds:write", body=Empty, example={}, before_transaction=read_at_stripe,
     errors=("not_found", "payment_missing", "stripe_unavailable"),
 )  # fmt: skip
@@ -209,8 +219,8 @@ async def check_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 
 @writes(
-    "/v1/refunds/{refund_id}/retry", TAG, "refund",
-    scope="refunds:write", body=RetryOne, status=202, key_required=always, example={},
+    "/v1/refunds/{refund_id}/retry", TAG, RefundView,
+    scope="refunds:write", body=RetryOne, status=202, headers=("Location",), key_rule=KEY_REQUIRED, example={},
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "override_required",
         "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed", "charge_already_refunded",
@@ -222,14 +232,14 @@ async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
     refund_id = call.id("refund_id")
     return reply_with_refund(
         *await refund_actions.retry_refund(
-            tx, call.by, refund_id, amount=body.amount, override_reason=body.override_reason
+            tx, call.by, call.policy, refund_id, amount=body.amount, override_reason=body.override_reason
         )
     )
 
 
 @writes(
-    "/v1/refunds/{refund_id}/settle_outside", TAG, "refund",
-    scope="refunds:write", body=SettleOneOutside, key_required=always,
+    "/v1/refunds/{refund_id}/settle_outside", TAG, RefundView,
+    scope="refunds:write", body=SettleOneOutside, headers=("Location",), key_rule=KEY_REQUIRED,
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "amount_exceeds_due",
@@ -240,7 +250,7 @@ async def settle_refund_outside(call: OperationCall[SettleOneOutside], tx: Tx) -
     """Record that a failed refund was paid by other means; answers the refund that says so."""
     refund_id = call.id("refund_id")
     outside = Outside(refund=refund_id, **call.body.model_dump())
-    return reply_with_refund(*await refund_actions.settle_refund_outside(tx, call.by, refund_id, outside))
+    return reply_with_refund(*await refund_actions.settle_refund_outside(tx, call.by, call.policy, refund_id, outside))
 
 
 async def canceled_at_stripe(call: OperationCall[Empty]) -> StripeRead:
@@ -263,7 +273,7 @@ async def canceled_at_stripe(call: OperationCall[Empty]) -> StripeRead:
 
 
 @writes(
-    "/v1/refunds/{refund_id}/cancel", TAG, "refund",
+    "/v1/refunds/{refund_id}/cancel", TAG, RefundView,
     scope="refunds:write", body=Empty, example={}, before_transaction=canceled_at_stripe,
     errors=("not_found", "refund_not_cancelable", "stripe_unavailable"),
 )  # fmt: skip
@@ -271,9 +281,9 @@ async def cancel_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Cancel a refund that was not sent yet, or that waits for the customer."""
     refund_id = call.id("refund_id")
     if isinstance(call.stripe_read, RefundSnapshot):
-        await refund_actions.apply_read(tx, stripe_of(call), refund_id, call.stripe_read, NO_OBSERVATIONS)
+        await refund_actions.apply_read(tx, stripe_of(call), call.policy, refund_id, call.stripe_read, NO_OBSERVATIONS)
         return Reply(show_refund(*await found_refund(tx, refund_id)))
-    return Reply(show_refund(*await refund_actions.cancel_unsent(tx, call.by, refund_id)))
+    return Reply(show_refund(*await refund_actions.cancel_unsent(tx, call.by, call.policy, refund_id)))
 
 
 async def not_found_at_stripe(call: OperationCall[SendAgain]) -> StripeRead:
@@ -291,8 +301,9 @@ async def not_found_at_stripe(call: OperationCall[SendAgain]) -> StripeRead:
 
 
 @writes(
-    "/v1/refunds/{refund_id}/send_again", TAG, "refund",
-    scope="refunds:write", body=SendAgain, status=202, before_transaction=not_found_at_stripe, key_required=always,
+    "/v1/refunds/{refund_id}/send_again", TAG, RefundView,
+    scope="refunds:write", body=SendAgain, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
+    before_transaction=not_found_at_stripe,
     example={"reason": "Stripe support says it never arrived."},
     errors=(
         "not_found", "refund_not_unknown", "too_early", "refund_found", "payment_disputed", "payment_missing",
@@ -305,11 +316,13 @@ async def send_refund_again(call: OperationCall[SendAgain], tx: Tx) -> Reply:
     At least 15 minutes after its last attempt, and only when Stripe, asked once more, has no such refund. It goes out
     a minute later, after one more look.
     """
-    return reply_with_refund(*await refund_actions.send_again(tx, call.by, call.id("refund_id"), call.body.reason))
+    return reply_with_refund(
+        *await refund_actions.send_again(tx, call.by, call.policy, call.id("refund_id"), call.body.reason)
+    )
 
 
 @writes(
-    "/v1/refunds/{refund_id}/acknowledge", TAG, "refund",
+    "/v1/refunds/{refund_id}/acknowledge", TAG, RefundView,
     scope="refunds:write", body=Acknowledge,
     example={"reason": "The customer has sent 15.00 USD back, transfer 2026-04711."},
     errors=("not_found", "refund_not_second", "refund_superseded"),

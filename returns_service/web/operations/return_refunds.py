@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from returns_service.commands import refunds, returns
-from returns_service.commands.refund_actions import preview
+from returns_service.commands.refund_actions import RefundPreviewView, preview
 from returns_service.commands.refunds import Adjustment, RefundRequest
 from returns_service.commands.returns import Outside
+from returns_service.domain.vocabulary import AdjustmentKind, SettlementMethod
 from returns_service.return_case.loader import load_case
-from returns_service.return_case.views import show_refund
+from returns_service.return_case.views import RefundView, ReturnView, show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.bodies import Body, Id, Money, Name, Reason, Words
-from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, always, reads, writes
+from returns_service.web.operations.operation import KEY_REQUIRED, Empty, Operation, OperationCall, Reply, reads, writes
 from returns_service.web.operations.returns import reply_with
 
 TAG = "Returns"
 MOST_ADJUSTMENTS = 100
-Method = Literal["bank_transfer", "store_credit", "cash", "exchange", "dashboard_refund", "dispute", "waived"]
 
 
 class AdjustmentAsked(Body):
     """A person's decision beside what is due; the kind decides the sign."""
 
-    kind: Literal["goodwill", "deduction", "shipping"]
+    kind: AdjustmentKind
     amount: Money
     description: Reason
     line: Id | None = None
@@ -59,7 +57,7 @@ class SettleOutside(Body):
 
     refund: Id | None = None
     amount: Money | None = None
-    method: Method
+    method: SettlementMethod
     reference: Name
     note: Words | None = None
 
@@ -69,15 +67,16 @@ def reply_with_refund(refund: Refund, payment: Payment) -> Reply:
     return Reply(show_refund(refund, payment), {"Location": f"/v1/refunds/{refund.id}"})
 
 
-@reads("/v1/returns/{return_id}/refund_preview", TAG, "refund_preview", errors=("not_found",))
+@reads("/v1/returns/{return_id}/refund_preview", TAG, RefundPreviewView, errors=("not_found",))
 async def preview_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Show what a refund would pay now, and what bars it."""
-    return Reply(preview(await load_case(tx, call.by, call.id("return_id"))))
+    return Reply(preview(await load_case(tx, call.policy, call.id("return_id"))))
 
 
 @writes(
-    "/v1/returns/{return_id}/refund", TAG, "refund",
-    scope="refunds:write", body=RefundReturn, status=202, key_required=always, example={"amount": 3333},
+    "/v1/returns/{return_id}/refund", TAG, RefundView,
+    scope="refunds:write", body=RefundReturn, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
+    example={"amount": 3333},
     errors=(
         "not_found", "invalid_transition", "nothing_due", "amount_exceeds_refundable", "amount_not_a_step",
         "override_required", "payment_disputed", "refund_in_progress", "failed_refund_open", "unknown_line",
@@ -89,12 +88,14 @@ async def refund_return(call: OperationCall[RefundReturn], tx: Tx) -> Reply:
     Less than is due adds a reduction with its reason; more needs an `override_reason`. The answer is the intent: Stripe
     is asked afterwards, and again until it has answered.
     """
-    return reply_with_refund(*await refunds.refund(tx, call.by, call.id("return_id"), call.body.refund_request()))
+    return reply_with_refund(
+        *await refunds.refund(tx, call.by, call.policy, call.id("return_id"), call.body.refund_request())
+    )
 
 
 @writes(
-    "/v1/returns/{return_id}/retry", TAG, "refund",
-    scope="refunds:write", body=RetryRefund, status=202, key_required=always, example={},
+    "/v1/returns/{return_id}/retry", TAG, RefundView,
+    scope="refunds:write", body=RetryRefund, status=202, headers=("Location",), key_rule=KEY_REQUIRED, example={},
     errors=(
         "not_found", "invalid_transition", "which_refund", "no_failed_refund", "refund_not_failed",
         "refund_superseded", "override_required", "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed",
@@ -104,15 +105,15 @@ async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:
     """Try a return's failed refund again, as a new refund with a new key."""
     body = call.body
     made, payment = await refunds.retry(
-        tx, call.by, call.id("return_id"),
+        tx, call.by, call.policy, call.id("return_id"),
         refund_id=body.refund, amount=body.amount, override_reason=body.override_reason,
     )  # fmt: skip
     return reply_with_refund(made, payment)
 
 
 @writes(
-    "/v1/returns/{return_id}/settle_outside", TAG, "return",
-    scope="refunds:write", body=SettleOutside, key_required=always,
+    "/v1/returns/{return_id}/settle_outside", TAG, ReturnView,
+    scope="refunds:write", body=SettleOutside, headers=("ETag",), key_rule=KEY_REQUIRED,
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(
         "not_found", "invalid_transition", "which_refund", "no_failed_refund", "refund_not_failed",
@@ -122,7 +123,7 @@ async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:
 async def settle_return_outside(call: OperationCall[SettleOutside], tx: Tx) -> Reply:
     """Record that what is due, or a failed refund, was paid by other means. Stripe is not asked."""
     outside = Outside(**call.body.model_dump())
-    return reply_with(await returns.settle_outside(tx, call.by, call.id("return_id"), outside))
+    return reply_with(await returns.settle_outside(tx, call.by, call.policy, call.id("return_id"), outside))
 
 
 OPERATIONS: tuple[Operation, ...] = (preview_refund, refund_return, retry_return, settle_return_outside)

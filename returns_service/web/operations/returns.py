@@ -16,10 +16,10 @@ from returns_service.queries.returns import return_ids
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import load_case, load_cases
-from returns_service.return_case.views import show_event, show_payment, show_refund, show_return
+from returns_service.return_case.views import EventView, ReturnView, show_event, show_payment, show_refund, show_return
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event, ReturnAuthorization
-from returns_service.web.operations.ask_stripe import Target, heard_payment, payment_at_stripe
+from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, payment_in
 from returns_service.web.operations.bodies import (
     MOST_LINES,
     Amount,
@@ -35,7 +35,7 @@ from returns_service.web.operations.bodies import (
     Words,
 )
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, StripeRead, reads, writes
-from returns_service.web.operations.query_string import show_list
+from returns_service.web.operations.query_string import ListView
 
 TAG = "Returns"
 EXPANDABLE = ("payment", "refunds", "events")
@@ -130,8 +130,9 @@ async def read_payment_at_stripe(call: OperationCall[CreateReturn]) -> StripeRea
 
 
 @writes(
-    "/v1/returns", TAG, "return",
-    scope="returns:write", body=CreateReturn, status=201, before_transaction=read_payment_at_stripe,
+    "/v1/returns", TAG, ReturnView,
+    scope="returns:write", body=CreateReturn, status=201, headers=("ETag", "Location"),
+    before_transaction=read_payment_at_stripe,
     example={
         "order_id": "order_98765", "payment_intent": "pi_3PxExample", "currency": "usd",
         "reason": "too_small", "lines": [LINE_EXAMPLE], "customer_email": "customer@example.com",
@@ -148,14 +149,14 @@ async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
     Stripe is asked for the payment first. The return begins `requested`, or further where the policy approves it.
     An Idempotency-Key is recommended: without one, a repeated request makes a second return.
     """
-    stripe = Actor("stripe", call.by.request_id, call.by.policy)
-    payment = await adopt_payment(tx, stripe, heard_payment(call.stripe_read))
-    case = await returns.create(tx, call.by, payment, call.body.new_return())
+    stripe = Actor("stripe", call.by.request_id)
+    locked = await adopt_payment(tx, stripe, call.policy, payment_in(call.stripe_read))
+    case = await returns.create(locked, call.by, call.policy, call.body.new_return())
     return reply_with(case, Location=f"/v1/returns/{case.row.id}")
 
 
 @reads(
-    "/v1/returns", TAG, "return_list",
+    "/v1/returns", TAG, ListView[ReturnView], paged=True,
     parameters={
         "state": "Only returns in this state.",
         "order_id": "Only returns of this order.",
@@ -181,43 +182,44 @@ async def list_returns(call: OperationCall[Empty], tx: Tx) -> Reply:
     )
     found = (await tx.execute(query.window(chosen, ReturnAuthorization.id, "ret"))).scalars().all()
     ids, has_more = query.page(found)
-    cases = await load_cases(tx, call.by, ids)
-    shown = {case.row.id: body for case, body in zip(cases, await expand_returns(tx, call, cases), strict=True)}
-    return Reply(show_list("/v1/returns", [c.row.id for c in cases], has_more, shown.__getitem__))
+    cases = await load_cases(tx, call.policy, ids)
+    views = await expand_returns(tx, call, cases)
+    return Reply(ListView(url="/v1/returns", has_more=has_more, data=views))
 
 
-async def expand_returns(tx: Tx, call: OperationCall[Any], cases: list[ReturnCase]) -> list[dict[str, Any]]:
+async def expand_returns(tx: Tx, call: OperationCall[Any], cases: list[ReturnCase]) -> list[ReturnView]:
     """Return the cases as they are answered, with what `expand[]` asks for."""
     wanted = call.query.expand
-    events: dict[str | None, list[Any]] = {}
+    events: dict[str | None, list[EventView]] = {}
     if "events" in wanted:
         chosen = select(Event).where(col(Event.return_id).in_([case.row.id for case in cases]))
         for event in (await tx.exec(chosen.order_by(col(Event.sequence), col(Event.id)))).all():
             events.setdefault(event.return_id, []).append(show_event(event))
-    bodies = []
+    views = []
     for case in cases:
-        body = show_return(case)
+        view = show_return(case)
         if "payment" in wanted:
-            body["payment"] = show_payment(case.payment, case.payment_refunds)
+            view.payment = show_payment(case.payment, case.payment_refunds)
         if "refunds" in wanted:
-            body["refunds"] = [show_refund(refund, case.payment) for refund in case.refunds]
+            view.refunds = [show_refund(refund, case.payment) for refund in case.refunds]
         if "events" in wanted:
-            body["events"] = events.get(case.row.id, [])
-        bodies.append(body)
-    return bodies
+            view.events = events.get(case.row.id, [])
+        views.append(view)
+    return views
 
 
-@reads("/v1/returns/{return_id}", TAG, "return", expandable=EXPANDABLE, errors=("not_found",))
+@reads("/v1/returns/{return_id}", TAG, ReturnView, headers=("ETag",), expandable=EXPANDABLE, errors=("not_found",))
 async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a return: what was decided, what can be done next, and why the rest can't."""
-    case = await load_case(tx, call.by, call.id("return_id"))
-    (body,) = await expand_returns(tx, call, [case])
-    return Reply(body, {"ETag": f'"{case.row.version}"'})
+    case = await load_case(tx, call.policy, call.id("return_id"))
+    (view,) = await expand_returns(tx, call, [case])
+    return Reply(view, {"ETag": f'"{case.row.version}"'})
 
 
 @writes(
-    "/v1/returns/{return_id}", TAG, "return",
-    scope="returns:write", body=UpdateReturn, example={"internal_note": "Customer called.", "metadata": {"desk": "2"}},
+    "/v1/returns/{return_id}", TAG, ReturnView,
+    scope="returns:write", body=UpdateReturn, headers=("ETag",), if_match=True,
+    example={"internal_note": "Customer called.", "metadata": {"desk": "2"}},
     errors=(
         "not_found", "version_mismatch", "invalid_transition", "amount_exceeds_payment", "amount_not_a_step",
         "units_already_returned", "metadata_reserved", "metadata_invalid",
@@ -230,7 +232,9 @@ async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
     approved. What is sent replaces what was there. With `If-Match`, only the version that was read is changed.
     """
     changes = call.body.changes()
-    return reply_with(await returns.update(tx, call.by, call.id("return_id"), changes, version_of(call.if_match)))
+    return reply_with(
+        await returns.update(tx, call.by, call.policy, call.id("return_id"), changes, version_of(call.if_match))
+    )
 
 
 def version_of(if_match: str | None) -> int | None:
@@ -242,8 +246,8 @@ def version_of(if_match: str | None) -> int | None:
 
 
 @writes(
-    "/v1/returns/{return_id}/approve", TAG, "return",
-    scope="returns:approve", body=Approve, example={"note": "Within the window."},
+    "/v1/returns/{return_id}/approve", TAG, ReturnView,
+    scope="returns:approve", body=Approve, headers=("ETag",), example={"note": "Within the window."},
     errors=(
         "not_found", "invalid_transition", "policy_violation", "second_person_required", "payment_not_succeeded",
         "payment_disputed", "amount_exceeds_refundable",
@@ -256,39 +260,43 @@ async def approve_return(call: OperationCall[Approve], tx: Tx) -> Reply:
     """
     body = call.body
     return reply_with(
-        await returns.approve(tx, call.by, call.id("return_id"), note=body.note, override_reason=body.override_reason)
+        await returns.approve(
+            tx, call.by, call.policy, call.id("return_id"), note=body.note, override_reason=body.override_reason
+        )
     )
 
 
 @writes(
-    "/v1/returns/{return_id}/decline", TAG, "return",
-    scope="returns:approve", body=WithReason, example={"reason": "Out of the return window."},
+    "/v1/returns/{return_id}/decline", TAG, ReturnView,
+    scope="returns:approve", body=WithReason, headers=("ETag",), example={"reason": "Out of the return window."},
     errors=("not_found", "invalid_transition"),
 )  # fmt: skip
 async def decline_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
     """Decline a return."""
-    return reply_with(await returns.decline(tx, call.by, call.id("return_id"), call.body.reason))
+    return reply_with(await returns.decline(tx, call.by, call.policy, call.id("return_id"), call.body.reason))
 
 
 @writes(
-    "/v1/returns/{return_id}/cancel", TAG, "return",
-    scope="returns:write", body=Cancel, example={"reason": "The customer keeps it."},
+    "/v1/returns/{return_id}/cancel", TAG, ReturnView,
+    scope="returns:write", body=Cancel, headers=("ETag",), example={"reason": "The customer keeps it."},
     errors=("not_found", "invalid_transition", "money_moved", "override_required"),
 )  # fmt: skip
 async def cancel_return(call: OperationCall[Cancel], tx: Tx) -> Reply:
     """Cancel a return before any money moved."""
     body = call.body
-    return reply_with(await returns.cancel(tx, call.by, call.id("return_id"), body.reason, body.override_reason))
+    return reply_with(
+        await returns.cancel(tx, call.by, call.policy, call.id("return_id"), body.reason, body.override_reason)
+    )
 
 
 @writes(
-    "/v1/returns/{return_id}/close", TAG, "return",
-    scope="returns:write", body=WithReason, example={"reason": "The rest is not coming."},
+    "/v1/returns/{return_id}/close", TAG, ReturnView,
+    scope="returns:write", body=WithReason, headers=("ETag",), example={"reason": "The rest is not coming."},
     errors=("not_found", "invalid_transition", "already_closed", "still_due"),
 )  # fmt: skip
 async def close_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
     """Close a return: the rest is not coming."""
-    return reply_with(await returns.close(tx, call.by, call.id("return_id"), call.body.reason))
+    return reply_with(await returns.close(tx, call.by, call.policy, call.id("return_id"), call.body.reason))
 
 
 OPERATIONS: tuple[Operation, ...] = (

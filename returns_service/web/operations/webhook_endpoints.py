@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import Field, StringConstraints
 from sqlmodel import select
 
-from returns_service.commands.webhook_deliveries import SUBSCRIBABLE, show_delivery
+from returns_service.commands.webhook_deliveries import DeliveryView, show_delivery
 from returns_service.commands.webhook_endpoints import (
+    DeletedWebhookEndpointView,
+    WebhookEndpointView,
     create_endpoint,
     delete_endpoint,
     ping_endpoint,
@@ -19,6 +20,7 @@ from returns_service.commands.webhook_endpoints import (
 )
 from returns_service.domain.problems import Problem
 from returns_service.domain.public_addresses import LONGEST_URL, NotAllowed
+from returns_service.domain.vocabulary import EndpointStatus, Scope, Subscription
 from returns_service.store.database import Tx
 from returns_service.store.tables import WebhookEndpoint
 from returns_service.web.operations.bodies import Body, Clean, Words
@@ -32,31 +34,24 @@ from returns_service.web.operations.operation import (
     reads,
     writes,
 )
-from returns_service.web.operations.query_string import show_list
+from returns_service.web.operations.query_string import ListView, show_list
 
-TAG, SCOPE = "Outgoing webhooks", "admin"
+TAG = "Outgoing webhooks"
+SCOPE: Scope = "admin"
 PATH = "/v1/webhook_endpoints"
 ONE = PATH + "/{endpoint_id}"
 EXAMPLE = {"url": "https://shop.example.com/hooks/returns", "events": ["*"], "description": "The shop's backend"}
 
 
-def known_type(kind: str) -> str:
-    """Refuse an event type that there isn't, naming those there are."""
-    if kind not in SUBSCRIBABLE:
-        raise PydanticCustomError("unknown_type", f"Must be one of {', '.join(SUBSCRIBABLE)}")
-    return kind
-
-
-Kind = Annotated[str, AfterValidator(known_type), WithJsonSchema({"type": "string", "enum": list(SUBSCRIBABLE)})]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL), Clean]
-Kinds = Annotated[list[Kind], Field(min_length=1, max_length=100)]
+Subscriptions = Annotated[list[Subscription], Field(min_length=1, max_length=100)]
 
 
 class CreateEndpoint(Body):
     """Where to, and which events: their types, or `*` for all."""
 
     url: Url
-    events: Kinds
+    events: Subscriptions
     description: Words | None = None
 
 
@@ -64,9 +59,9 @@ class UpdateEndpoint(Body):
     """What to change. Enabled again, or at another URL, it is sent at once what it has not got."""
 
     url: Url | None = None
-    events: Kinds | None = None
+    events: Subscriptions | None = None
     description: Words | None = None
-    status: Literal["enabled", "disabled"] | None = None
+    status: EndpointStatus | None = None
 
 
 async def url_checked(call: OperationCall[Any]) -> StripeRead:
@@ -80,8 +75,9 @@ async def url_checked(call: OperationCall[Any]) -> StripeRead:
 
 
 @writes(
-    PATH, TAG, "webhook_endpoint",
-    scope=SCOPE, body=CreateEndpoint, status=201, before_transaction=url_checked, example=EXAMPLE,
+    PATH, TAG, WebhookEndpointView,
+    scope=SCOPE, body=CreateEndpoint, status=201, headers=("Location",), before_transaction=url_checked,
+    example=EXAMPLE,
     errors=("url_not_allowed", "too_many_endpoints"),
 )  # fmt: skip
 async def create_webhook_endpoint(call: OperationCall[CreateEndpoint], tx: Tx) -> Reply:
@@ -94,7 +90,7 @@ async def create_webhook_endpoint(call: OperationCall[CreateEndpoint], tx: Tx) -
     return Reply(show_endpoint(row, tx.now, secret), {"Location": f"{PATH}/{row.id}"})
 
 
-@reads(PATH, TAG, "webhook_endpoint_list", scope=SCOPE, errors=("unknown_filter",))
+@reads(PATH, TAG, ListView[WebhookEndpointView], paged=True, scope=SCOPE, errors=("unknown_filter",))
 async def list_webhook_endpoints(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List the webhook endpoints, newest first."""
     chosen: Any = select(WebhookEndpoint)
@@ -103,7 +99,7 @@ async def list_webhook_endpoints(call: OperationCall[Empty], tx: Tx) -> Reply:
     return Reply(show_list(PATH, rows, has_more, lambda row: show_endpoint(row, tx.now)))
 
 
-@reads(ONE, TAG, "webhook_endpoint", scope=SCOPE, errors=("not_found",))
+@reads(ONE, TAG, WebhookEndpointView, scope=SCOPE, errors=("not_found",))
 async def read_webhook_endpoint(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a webhook endpoint; a disabled one says since when and why."""
     row = await tx.get(WebhookEndpoint, call.id("endpoint_id"))
@@ -113,7 +109,7 @@ async def read_webhook_endpoint(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 
 @writes(
-    ONE, TAG, "webhook_endpoint",
+    ONE, TAG, WebhookEndpointView,
     scope=SCOPE, body=UpdateEndpoint, before_transaction=url_checked, example={"events": ["return.state_changed"]},
     errors=("not_found", "url_not_allowed"),
 )  # fmt: skip
@@ -127,15 +123,15 @@ async def update_webhook_endpoint(call: OperationCall[UpdateEndpoint], tx: Tx) -
     return Reply(show_endpoint(row, tx.now))
 
 
-@deletes(ONE, TAG, "deleted_webhook_endpoint", scope=SCOPE, errors=("not_found",))
+@deletes(ONE, TAG, DeletedWebhookEndpointView, scope=SCOPE, errors=("not_found",))
 async def delete_webhook_endpoint(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Delete a webhook endpoint and its deliveries; nothing more is sent to it."""
     await delete_endpoint(tx, call.id("endpoint_id"))
-    return Reply({"id": call.id("endpoint_id"), "object": "webhook_endpoint", "deleted": True})
+    return Reply(DeletedWebhookEndpointView(id=call.id("endpoint_id"), deleted=True))
 
 
 @writes(
-    ONE + "/rotate_secret", TAG, "webhook_endpoint",
+    ONE + "/rotate_secret", TAG, WebhookEndpointView,
     scope=SCOPE, body=Empty, example={}, errors=("not_found",),
 )  # fmt: skip
 async def rotate_webhook_secret(call: OperationCall[Empty], tx: Tx) -> Reply:
@@ -148,8 +144,8 @@ async def rotate_webhook_secret(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 
 @writes(
-    ONE + "/test", TAG, "delivery",
-    scope=SCOPE, body=Empty, example={}, status=202, errors=("not_found",),
+    ONE + "/test", TAG, DeliveryView,
+    scope=SCOPE, body=Empty, example={}, status=202, headers=("Location",), errors=("not_found",),
 )  # fmt: skip
 async def test_webhook_endpoint(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Send a `ping` to this endpoint, the way of all events.

@@ -1,0 +1,29 @@
+"""Rows as the API and the outgoing events show them, field by field. A row itself never leaves the service.
+
+Each object is declared once, as a Struct: its fields are what is answered, and the contract's schema is made of them.
+"""
+
+from returns_service.return_case.views.event_view import EventView, show_event
+from returns_service.return_case.views.fields import rfc3339
+from returns_service.return_case.views.objects import PaymentView, RefundView, ReturnView
+from returns_service.return_case.views.payment_view import show_payment
+from returns_service.return_case.views.receipt_view import ReceiptView, show_receipt, show_undeclared
+from returns_service.return_case.views.refund_view import show_breakdown, show_refund
+from returns_service.return_case.views.return_view import show_failure, show_return
+
+__all__ = [
+    "EventView",
+    "PaymentView",
+    "ReceiptView",
+    "RefundView",
+    "ReturnView",
+    "rfc3339",
+    "show_breakdown",
+    "show_event",
+    "show_failure",
+    "show_payment",
+    "show_receipt",
+    "show_refund",
+    "show_return",
+    "show_undeclared",
+]

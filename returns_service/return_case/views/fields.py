@@ -1,0 +1,42 @@
+"""The types of fields that answers share; each carries what the contract says of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, overload
+
+from msgspec import Meta
+
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Count = Annotated[int, Meta(ge=0)]
+Currency = Annotated[str, Meta(pattern="^[a-z]{3}$", examples=["usd"])]
+
+
+def id_of(prefix: str) -> Meta:
+    """Return what the ids of one kind look like."""
+    return Meta(pattern=f"^{prefix}_[0-9a-z]{{26}}$")
+
+
+def minor_units(said: str) -> Meta:
+    """Return the description of an amount."""
+    return Meta(description=f"{said} Minor units.")
+
+
+ReturnId = Annotated[str, id_of("ret")]
+ReturnLineId = Annotated[str, id_of("rli")]
+ReceiptId = Annotated[str, id_of("rcp")]
+UndeclaredItemId = Annotated[str, id_of("und")]
+RefundId = Annotated[str, id_of("rfd")]
+PaymentId = Annotated[str, id_of("pay")]
+EventId = Annotated[str, id_of("evt")]
+RunId = Annotated[str, id_of("rec")]
+EndpointId = Annotated[str, id_of("whe")]
+
+
+@overload
+def rfc3339(time: datetime) -> str: ...
+@overload
+def rfc3339(time: datetime | None) -> str | None: ...
+def rfc3339(time: datetime | None) -> str | None:
+    """Return a time as RFC 3339, UTC, whole seconds."""
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z" if time else None

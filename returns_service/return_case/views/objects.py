@@ -1,0 +1,187 @@
+"""What a return, a refund and a payment look like: in one file, since `expand[]` shows each inside the others."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from returns_service.domain.refund_attempt import WaitingCode
+from returns_service.domain.refund_status import RefundStatus
+from returns_service.domain.return_machine import PublicTrigger, State
+from returns_service.domain.vocabulary import BreakdownKind, RefundSource, SettlementMethod
+from returns_service.return_case.views.event_view import EventView
+from returns_service.return_case.views.fields import (
+    Count,
+    Currency,
+    PaymentId,
+    RefundId,
+    ReturnId,
+    ReturnLineId,
+    Time,
+    minor_units,
+)
+from returns_service.return_case.views.receipt_view import UndeclaredItemView
+
+
+class ReturnLineView(Struct, kw_only=True, tag_field="object", tag="return_line"):
+    """Units of one SKU that may come back."""
+
+    id: ReturnLineId
+    sku: str
+    title: str | None
+    reason: str | None
+    order_line: str | None
+    quantity_ordered: Count | None
+    quantity: Count
+    total_amount: Annotated[int, minor_units("What the customer paid for these units.")]
+    received_quantity: Count
+    accepted_quantity: Count
+    rejected_quantity: Count
+    inspecting_quantity: Count
+    refunded_amount: Annotated[int, minor_units("Refunded for this line.")]
+
+
+class ApprovalView(Struct, kw_only=True):
+    """One person's approval, or the policy's."""
+
+    by: str
+    at: Time
+    note: str | UnsetType = UNSET
+    override_reason: str | UnsetType = UNSET
+
+
+class ReturnFailureView(Struct, kw_only=True):
+    """Why its refund failed."""
+
+    code: str
+    message: str
+    advice: str | None
+    refund: RefundId
+
+
+class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
+    """A return authorization."""
+
+    id: ReturnId
+    created: Time
+    updated: Time
+    livemode: bool
+    order_id: str
+    payment: PaymentId | PaymentView
+    payment_intent: str | None
+    charge: str | None
+    currency: Currency
+    state: State
+    reason: str | None
+    customer_email: str | None
+    purchased_at: Time | None
+    shipping_amount: Annotated[int, minor_units("What the customer paid for shipping.")]
+    internal_note: str | None
+    lines: list[ReturnLineView]
+    undeclared: list[UndeclaredItemView]
+    amount_authorized: Annotated[int, minor_units("What the lines and shipping cost.")]
+    amount_estimated: Annotated[int, minor_units("What is refunded if all comes back as new.")]
+    amount_due: Annotated[int, minor_units("What is still to be refunded for what was received.")]
+    amount_open: Annotated[int, minor_units("On its way.")]
+    amount_refunded: Annotated[int, minor_units("Refunded through Stripe.")]
+    amount_settled_outside: Annotated[int, minor_units("Paid by other means.")]
+    approvals: list[ApprovalView]
+    approvals_required: Count
+    closed_at: Time | None
+    failure: ReturnFailureView | None
+    refund_barred: dict[str, Any] | None
+    available_actions: list[PublicTrigger]
+    barred_actions: Annotated[dict[PublicTrigger, str], Meta(description="What can't be done now, and why.")]
+    policy: Annotated[
+        dict[str, Any], Meta(description="The policy it was approved under; before that, the one in force.")
+    ]
+    version: Annotated[int, Meta(ge=1, description="Its ETag.")]
+    metadata: dict[str, str]
+    refunds: Annotated[list[RefundView], Meta(description="Only with `expand[]=refunds`.")] | UnsetType = UNSET
+    events: Annotated[list[EventView], Meta(description="Only with `expand[]=events`.")] | UnsetType = UNSET
+
+
+class RefundFailureView(Struct, kw_only=True):
+    """Why it failed, in plain words, and what to do."""
+
+    code: str
+    message: str
+    stripe_code: str | UnsetType | None = UNSET
+    failure_reason: str | UnsetType | None = UNSET
+    advice: str | UnsetType | None = UNSET
+    by: str | UnsetType = UNSET
+
+
+class BreakdownRowView(Struct, kw_only=True):
+    """A part of the amount; the parts sum to it."""
+
+    kind: BreakdownKind
+    line: ReturnLineId | None
+    units: Count
+    amount: Annotated[int, minor_units("Negative where it is taken away.")]
+    description: str
+    adjustment: bool
+
+
+class ArrivalView(Struct, kw_only=True):
+    """How the customer can trace it."""
+
+    reference: str | None
+    kind: str | None
+    expected: str | None
+
+
+class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename={"return_": "return"}):
+    """One intent to move money, and what became of it."""
+
+    id: RefundId
+    created: Time
+    updated: Time
+    livemode: bool
+    return_: ReturnId | ReturnView | None
+    payment: PaymentId | PaymentView
+    payment_intent: str | None
+    charge: str | None
+    amount: Annotated[int, minor_units("What is moved.")]
+    currency: Currency
+    reason: str | None
+    note: str | None
+    status: RefundStatus
+    source: RefundSource
+    method: SettlementMethod | None
+    reference: str | None
+    stripe_refund: str | None
+    failure: RefundFailureView | None
+    breakdown: list[BreakdownRowView]
+    attempts: Count
+    generation: Count
+    first_attempt_at: Time | None
+    next_attempt_at: Time | None
+    waiting_code: WaitingCode | None
+    waits_for: str | None
+    superseded_by: RefundId | None
+    superseded_at: Time | None
+    duplicate_of: RefundId | None
+    arrival: ArrivalView | None
+    metadata: dict[str, str]
+
+
+class PaymentView(Struct, kw_only=True, tag_field="object", tag="payment"):
+    """A Stripe payment and what is left of it."""
+
+    id: PaymentId
+    created: Time
+    livemode: bool
+    payment_intent: str | None
+    charge: str | None
+    currency: Currency
+    status: str
+    method: str | None
+    captured: Annotated[int, minor_units("Captured.")]
+    refunded: Annotated[int, minor_units("Refunded.")]
+    reserved: Annotated[int, minor_units("On its way.")]
+    refundable: Annotated[int, minor_units("Left; below zero while an overtaken refund has not failed yet.")]
+    disputed: bool
+    dispute: dict[str, Any] | None
+    refunds: list[RefundView]

@@ -1,0 +1,55 @@
+"""A refund as it is answered: one intent to move money, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from returns_service.domain.money import Row
+from returns_service.return_case.case import rows_of
+from returns_service.return_case.views.fields import rfc3339
+from returns_service.return_case.views.objects import ArrivalView, BreakdownRowView, RefundFailureView, RefundView
+from returns_service.return_case.waiting import describe_waiting, waiting_code
+from returns_service.store.tables import Payment, Refund
+
+
+def show_refund(refund: Refund, payment: Payment) -> RefundView:
+    """Return one intent to move money and what became of it."""
+    return RefundView(
+        id=refund.id,
+        created=rfc3339(refund.created_at),
+        updated=rfc3339(refund.updated_at),
+        livemode=refund.livemode,
+        return_=refund.return_id,
+        payment=payment.id,
+        payment_intent=payment.payment_intent,
+        charge=payment.charge,
+        amount=refund.amount,
+        currency=refund.currency,
+        reason=refund.reason,
+        note=refund.note,
+        status=refund.status,
+        source=refund.source,
+        method=refund.method,
+        reference=refund.reference,
+        stripe_refund=refund.stripe_refund,
+        failure=msgspec.convert(refund.failure, RefundFailureView | None),
+        breakdown=show_breakdown(rows_of(refund)),
+        attempts=refund.attempts,
+        generation=refund.generation,
+        first_attempt_at=rfc3339(refund.first_attempt_at),
+        next_attempt_at=rfc3339(refund.next_attempt_at),
+        waiting_code=waiting_code(refund),
+        waits_for=describe_waiting(refund),
+        superseded_by=refund.superseded_by,
+        superseded_at=rfc3339(refund.superseded_at),
+        duplicate_of=refund.duplicate_of,
+        arrival=msgspec.convert(refund.arrival, ArrivalView | None),
+        metadata=refund.details,
+    )
+
+
+def show_breakdown(rows: Iterable[Row]) -> list[BreakdownRowView]:
+    """Return the parts of an amount, minor units."""
+    return [BreakdownRowView(**row.to_dict()) for row in rows]

@@ -1,0 +1,89 @@
+"""A return as it is answered: what was decided, what can be done next, what can't, and why."""
+
+from __future__ import annotations
+
+import msgspec
+
+from returns_service.domain.policy import to_dict
+from returns_service.domain.refund_status import OPEN
+from returns_service.return_case.case import ReturnCase, counted
+from returns_service.return_case.views.fields import rfc3339
+from returns_service.return_case.views.objects import ApprovalView, ReturnFailureView, ReturnLineView, ReturnView
+from returns_service.return_case.views.receipt_view import show_undeclared
+from returns_service.store.tables import Refund, ReturnLine, UndeclaredItem
+
+
+def show_return(case: ReturnCase) -> ReturnView:
+    """Return a return with what can be done next, what can't, and why."""
+    row, refunds = case.row, case.refunds
+    failed = case.unresolved()
+    return ReturnView(
+        id=row.id,
+        created=rfc3339(row.created_at),
+        updated=rfc3339(row.updated_at),
+        livemode=row.livemode,
+        order_id=row.order_id,
+        payment=case.payment.id,
+        payment_intent=case.payment.payment_intent,
+        charge=case.payment.charge,
+        currency=row.currency,
+        state=row.state,
+        reason=row.reason,
+        customer_email=row.customer_email,
+        purchased_at=rfc3339(row.purchased_at),
+        shipping_amount=row.shipping_amount,
+        internal_note=row.internal_note,
+        lines=[_show_line(case, line) for line in case.lines],
+        undeclared=[show_undeclared(item) for item in case.undeclared if is_standing(case, item)],
+        amount_authorized=sum(line.total_amount for line in case.lines) + row.shipping_amount,
+        amount_estimated=case.estimate,
+        amount_due=case.due,
+        amount_open=sum(r.amount for r in refunds if r.status in OPEN),
+        amount_refunded=sum(r.amount for r in refunds if r.status == "succeeded"),
+        amount_settled_outside=sum(r.amount for r in refunds if r.status == "settled_outside"),
+        approvals=msgspec.convert(row.approvals, list[ApprovalView]),
+        approvals_required=row.approvals_required,
+        closed_at=rfc3339(row.closed_at),
+        failure=show_failure(failed[-1]) if row.state == "failed" and failed else None,
+        refund_barred=row.follow_up_barred,
+        available_actions=case.available(),
+        barred_actions=case.barred(),
+        policy=to_dict(case.policy),
+        version=row.version,
+        metadata=row.details,
+    )
+
+
+def _show_line(case: ReturnCase, line: ReturnLine) -> ReturnLineView:
+    paid = [item for refund in case.refunds if refund.status == "succeeded" for item in refund.breakdown]
+    return ReturnLineView(
+        id=line.id,
+        sku=line.sku,
+        title=line.title,
+        reason=line.reason,
+        order_line=line.order_line,
+        quantity_ordered=line.quantity_ordered,
+        quantity=line.quantity,
+        total_amount=line.total_amount,
+        received_quantity=counted(line),
+        accepted_quantity=sum(line.accepted.values()),
+        rejected_quantity=sum(line.rejected.values()),
+        inspecting_quantity=line.inspecting,
+        refunded_amount=sum(item["amount"] for item in paid if item["line"] == line.id),
+    )
+
+
+def is_standing(case: ReturnCase, item: UndeclaredItem) -> bool:
+    """Return whether the receipt that counted the item has not been reversed."""
+    return any(r.id == item.receipt_id and r.reversed_at is None for r in case.receipts)
+
+
+def show_failure(refund: Refund) -> ReturnFailureView:
+    """Return why a refund failed, in plain words."""
+    failure = refund.failure or {}
+    return ReturnFailureView(
+        code=failure.get("code", refund.status),
+        message=failure.get("message", "The refund ended without the money arriving."),
+        advice=failure.get("advice"),
+        refund=refund.id,
+    )

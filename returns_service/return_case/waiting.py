@@ -1,0 +1,60 @@
+"""The sentence for each code that says what an open refund waits for, or why a webhook endpoint is disabled."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from returns_service.domain.refund_attempt import WaitingCode
+from returns_service.store.tables import Refund, WebhookEndpoint
+
+WAITING: dict[WaitingCode, str] = {
+    "bank_processing": "The bank is processing it.",
+    "balance_too_low": "The Stripe balance is too low: Stripe sends it once there is enough.",
+    "payment_unsettled": "The payment itself is not settled yet.",
+    "customer_action": "The customer has to act: Stripe has e-mailed them for their bank details.",
+    "no_answer": "The money may or may not have moved; nobody knows yet. Stripe is asked again.",
+    "stored_error": "Stripe answered with an error and kept no refund so far; it may still repair it. Looking again.",
+    "key_expired": "Stripe has no such refund, a day after it was asked. It is looked for once more, then sent.",
+    "stripe_unavailable": "Stripe can't take it right now ({detail}); nothing has moved.",
+    "in_doubt": "Stripe can't be asked right now ({detail}); an earlier attempt is still in doubt.",
+    "refusal_unconfirmed": "Stripe refused it ({detail}); the payment is read again before that is believed.",
+    "refused_for_now": "{detail}",
+    "payment_missing": "Stripe says it knows no such payment: was the account or the mode changed?",
+    "refund_missing": "Stripe says it has no {detail}: was the account or the mode changed?",
+    "unknown_reason": "{detail}",
+}
+DISABLED = {
+    "person": "Disabled by {detail}.",
+    "http_gone": "It answered 410 Gone: it wants no more events.",
+    "nothing_arrived": "Nothing arrived for 3 days. The last call: {detail}",
+    "unknown_reason": "{detail}",
+}
+
+
+def waiting_code(refund: Refund) -> WaitingCode | None:
+    """Return what an open refund waits for; `unknown_reason` where an older release wrote a sentence and no code."""
+    if refund.waits_for is not None:
+        return "unknown_reason"
+    return cast("WaitingCode | None", refund.waiting_code)
+
+
+def set_waiting(refund: Refund, code: WaitingCode | None, detail: str | None = None) -> None:
+    """Write down what an open refund waits for; the sentence of an older release goes."""
+    refund.waiting_code, refund.waiting_detail, refund.waits_for = code, detail, None
+
+
+def describe_waiting(refund: Refund) -> str | None:
+    """Return in plain words what a refund waits for, None where it waits for nothing."""
+    code = waiting_code(refund)
+    if code is None:
+        return None
+    return WAITING.get(code, "{detail}").format(detail=refund.waits_for or refund.waiting_detail or refund.stripe_refund or code)
+
+
+def describe_disabled(endpoint: WebhookEndpoint) -> str | None:
+    """Return in plain words why a webhook endpoint is disabled, None where it is enabled."""
+    if endpoint.disabled_reason is not None:
+        return endpoint.disabled_reason
+    if endpoint.disabled_by is None:
+        return None
+    return DISABLED.get(endpoint.disabled_by, "{detail}").format(detail=endpoint.disabled_detail or "")
