@@ -222,7 +222,7 @@ async def work(settings: Settings, on_ready: Callable[[], None] = lambda: None) 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         on_ready()
-        gc.freeze()  # what was loaded to start lives on: no collection has to walk through it, while calls wait
+        gc.freeze()  # modules loaded at the start live on: no collection has to walk through them while calls wait
         await worker_of(settings, database, gateway, policy, line).run(stop)
     finally:
         await line.close()

@@ -29,7 +29,12 @@ _DRIVER_WORDS = (
     "host", "port", "user", "password", "passfile", "database", "ssl", "target_session_attrs",
     "krbsrvname", "gsslib", "service", "servicefile", "prepared_statement_cache_size",
 )  # fmt: skip
-_OTHER_KINDS = ("sk_", "rk_", "pk_", "we_")  # what is pasted by mistake where a signing secret belongs
+_OTHER_KINDS = (
+    "sk_",
+    "rk_",
+    "pk_",
+    "we_",
+)  # prefixes of keys that people paste by mistake where a signing secret belongs
 
 
 class SettingsError(ValueError):

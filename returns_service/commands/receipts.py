@@ -223,7 +223,7 @@ def _depends_on(refund: Refund, touched: set[str]) -> bool:
 
 
 async def withdraw_or_supersede(case: ReturnCase, refund: Refund) -> None:
-    """Take an unsent or failed refund out of the way of a recount; what is still due becomes a new one."""
+    """Withdraw an unsent refund, or supersede a failed one, before a recount; the rest due becomes a new refund."""
     tx, by = case.tx, case.by
     if is_unsent(refund):
         before, message = refund.status, "The count behind it was reversed before it was sent; no money has moved."

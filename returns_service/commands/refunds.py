@@ -51,7 +51,7 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class RefundRequest:
-    """What a person asks of a manual refund. `amount` in minor units, None: what is due."""
+    """What a person asks of a manual refund. `amount` in minor units, None: all that is due."""
 
     amount: int | None = None
     reason: str | None = None
@@ -140,7 +140,7 @@ async def queue_refund(
 def new_refund(
     tx: Tx, by: Actor, payment: Payment, amount: int, *, source: RefundSource, status: RefundStatus = "queued"
 ) -> Refund:
-    """Return a refund row; who calls fills in the rest."""
+    """Return a refund row; the caller fills in the rest."""
     return Refund(
         id=tx.new_id("rfd"),
         payment_id=payment.id,

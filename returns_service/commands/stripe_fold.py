@@ -1,7 +1,7 @@
 """The fold: what Stripe says about refunds, payments and disputes joins our rows. The one way in.
 
 Webhooks, the worker's answers, sweeps and reconciliation all end here, under the payment's lock, so the order in which
-they come doesn't matter. A match needs refund id, payment and amount; whatever else Stripe holds becomes a row of its
+they come doesn't matter. A match needs refund id, payment and amount; any other refund of Stripe's becomes a row of its
 own: nothing hides moved money.
 """
 
@@ -245,8 +245,8 @@ async def release_hold(locked: LockedPayment, by: Actor, policy: Policy) -> None
 def _says_nothing_new(row: Refund, seen: RefundSnapshot) -> bool:
     """Return whether folding this would change nothing: most webhooks only repeat what our own call was answered.
 
-    Only of a row that has succeeded or ended. One that is still open counts every word of Stripe's, so that a read
-    begun before it is known to be older.
+    Only of a row that has succeeded or ended. An open row counts every word of Stripe's, so that a read begun before
+    it is known to be older.
     """
     settled = row.status == seen.status and row.status in (*FINAL, "succeeded")
     return (
@@ -314,7 +314,7 @@ async def _assign_by_metadata(
 
 
 def assigned_rows(case: ReturnCase, amount: int) -> list[money.Row]:
-    """Return what a refund made outside pays of a return: what is due first; the rest is of units not counted yet."""
+    """Return the rows that a refund made outside pays of a return: the due ones, then an `unallocated` rest."""
     unpaid = case.unpaid()
     due = money.due(unpaid)
     rows = money.take(unpaid, min(amount, due)) if due else []

@@ -69,7 +69,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "This needs a named reason", 422, "Repeat with `override_reason`; it is kept in the history."
     ),
     "scan_id_reused": Kind("This scan was already sent with other counts", 422, "Use a new `scan_id` for a new count."),
-    # who asks
+    # the caller
     "unauthorized": Kind("Missing or unknown API key", 401, "Send `Authorization: Bearer rsk_…` with a key in force."),
     "insufficient_scope": Kind("This key may not do that", 403, "Use a key with the scope named in `required_scope`."),
     "rate_limited": Kind("Too many requests", 429, "Wait as `Retry-After` says, then go on more slowly."),

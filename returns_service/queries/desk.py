@@ -121,7 +121,7 @@ UNRESOLVED = and_(
     _status(*ENDED),
     col(Refund.superseded_at).is_(None),
     or_(col(Refund.source) != "external", col(Refund.return_id).is_not(None)),  # else its maker is told there
-    # Who cancels a refund of no return before it is sent has decided all there is to decide.
+    # A person who cancels a refund of no return before it is sent has decided all there is to decide.
     or_(
         col(Refund.return_id).is_not(None),
         col(Refund.status) != "withdrawn",

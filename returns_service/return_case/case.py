@@ -87,7 +87,7 @@ class ReturnCase:
         return self.policy.terms(self.row.currency, shipping_amount=self.row.shipping_amount)
 
     def money_lines(self) -> list[money.PricedLine]:
-        """Return the lines as money sees them: what is accepted now."""
+        """Return the lines as money sees them, with the units accepted now."""
         policy, common = self.policy, self.row.reason
         return [
             money.PricedLine(
@@ -129,7 +129,7 @@ class ReturnCase:
 
     @property
     def due(self) -> int:
-        """What is still to be paid, minor units."""
+        """The amount still to be paid, minor units."""
         return money.due(self.unpaid())
 
     @property

@@ -1,8 +1,8 @@
-"""Leases for all workers: who may speak with Stripe about which refund, and until when.
+"""Leases for all workers: which worker may speak with Stripe about a refund, and until when.
 
 One statement claims a batch: the oldest due first, never two refunds of one payment at once (Stripe locks per charge,
 so does `payment.busy_until`), and rows that another worker holds are passed over, never waited for. Every claim counts
-the row's token up; who writes back with an older one is late and changes nothing.
+the row's token up: a worker that writes back with an older token is late and changes nothing.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class Claim:
     def must_look_before(self) -> bool:
         """Whether a look-up comes before the call: Stripe may hold the refund, and its key may be gone.
 
-        Whatever is in doubt is looked for: how old its key is, only a wall clock says, and one set back makes it young.
-        And a row restored from a backup may have been sent after it: it has waited longer than a key lives. (Held so
-        long by a dispute, it wasn't sent; then the look-up finds nothing.)
+        A refund in doubt is always looked for: if the clock was set back, an expired key looks young. A row restored
+        from a backup may have been sent after that backup: it has waited longer than a key lives. (A dispute may have
+        held it that long; then the look-up finds nothing.)
         """
         if self.stripe_refund is not None or self.first_attempt_at is None:
             return False
@@ -188,7 +188,7 @@ def still_owner(row: Refund, claim: Claim) -> bool:
 
 
 def release(row: Refund, payment: Payment) -> None:
-    """End the lease; who calls says when the refund is due next."""
+    """End the lease; the caller sets when the refund is due next."""
     row.lease_until = None
     payment.busy_until = None
 

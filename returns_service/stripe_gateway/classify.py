@@ -4,7 +4,7 @@ Sources: https://docs.stripe.com/api/errors, https://docs.stripe.com/error-low-l
 idempotency key, `Stripe-Should-Retry`, `Idempotent-Replayed`), https://docs.stripe.com/rate-limits.
 
 Why three: a `Refused` frees money for another attempt, so it is said only where Stripe names a reason in a 400, 402
-or 404. Whatever we can't place is `Unknown`, which costs a look-up, never a second refund.
+or 404. Any answer we can't place is `Unknown`, which costs a look-up, never a second refund.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ ADVICE_OTHERWISE = "Read Stripe's message, put its cause right, then try again o
 
 @dataclass(slots=True)
 class WireResponse:
-    """What came back over the wire in one call, as far as it was heard. `status` 0: nothing."""
+    """The answer to one call, as far as it arrived. `status` 0: nothing came."""
 
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case, or any case-blind mapping

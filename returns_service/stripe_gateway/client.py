@@ -167,7 +167,7 @@ class StripeGateway(Gateway):
     async def refunds_since(self, since: datetime, before: datetime | None = None) -> AsyncIterator[RefundSnapshot]:
         """Yield all refunds created since (and before, whole seconds), newest first.
 
-        One that can't be read doesn't hide the others: they are yielded first, then StripeSilent tells of it.
+        A refund that can't be read hides no other: the others are yielded first, then StripeSilent tells of it.
         """
         unread: list[str] = []
         created = {"gte": int(since.timestamp())} | ({"lt": int(before.timestamp())} if before else {})

@@ -25,7 +25,7 @@ class HealthView(Struct):
 
 
 class MissingPartView(Struct):
-    """What is missing, and what to do."""
+    """A part that is missing, with the remedy."""
 
     what: str
     do: str

@@ -127,7 +127,7 @@ def sends(claim: Claim, tx: Tx) -> bool:
 
 
 async def call_stripe(gateway: Gateway, claim: Claim, not_after: float, db: Database) -> AttemptOutcome:
-    """Ask Stripe what the claim is about. What is in doubt is looked for before it is sent again."""
+    """Ask Stripe what the claim is about. A refund in doubt is looked for before it is sent again."""
     if claim.stripe_refund is not None:
         return AttemptOutcome(await gateway.retrieve_refund(claim.stripe_refund))
     if claim.must_look_first(db.now()):

@@ -78,7 +78,7 @@ def _decoded(raw: bytes, path: str) -> str:
 def from_dict(stored: Mapping[str, Any]) -> Policy:
     """Return the policy that `to_dict` stored, by this release or another.
 
-    What is missing has its default, what another release added is passed over. Raises PolicyError on a
+    A missing setting has its default, a setting that another release added is passed over. Raises PolicyError on a
     value that can't be.
     """
     reading = _Reading()

@@ -1,4 +1,4 @@
-"""A payment as it is answered: what is refunded, on its way and left of it."""
+"""A payment as it is answered: the amounts refunded, on their way and left."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ UNANSWERED_SQL = f"status IN ({', '.join(repr(s) for s in UNANSWERED)})"
 
 
 class Refund(SQLModel, table=True):
-    """One intent to move money, and the queue of the worker: what is due next, under whose lease."""
+    """One intent to move money, and a row of the worker's queue: when it is due next, under which lease."""
 
     __tablename__ = "refund"
     __table_args__ = (

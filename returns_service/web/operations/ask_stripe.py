@@ -1,4 +1,4 @@
-"""What is asked of Stripe before a transaction begins, so that none is ever open meanwhile."""
+"""Questions to Stripe before a transaction begins, so that none is ever open meanwhile."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class AssignRefund(Body):
 
 
 class Acknowledge(Body):
-    """What was agreed about it."""
+    """The agreement about a refund, in words."""
 
     reason: Reason
 
@@ -275,7 +275,7 @@ async def settle_refund_outside(call: OperationCall[SettleOneOutside], tx: Tx) -
 
 
 async def canceled_at_stripe(call: OperationCall[Empty]) -> StripeRead:
-    """Ask Stripe to cancel a refund that waits for the customer; what was never sent, Stripe knows nothing of."""
+    """Ask Stripe to cancel a refund that waits for the customer; Stripe knows nothing of an unsent one."""
     async with call.context.database.reading() as tx:
         row, _ = await found_refund(tx, call.id("refund_id"))
     if row.status != "requires_action" or row.stripe_refund is None:

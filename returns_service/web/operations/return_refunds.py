@@ -31,7 +31,7 @@ class AdjustmentAsked(Body):
 
 
 class RefundReturn(Body):
-    """A refund by hand. No `amount`: what is due."""
+    """A refund by hand. No `amount`: all that is due."""
 
     amount: Money | None = None
     reason: Words | None = None

@@ -210,7 +210,7 @@ async def expand_returns(tx: Tx, call: OperationCall[Any], cases: list[ReturnCas
 
 @reads("/v1/returns/{return_id}", TAG, ReturnView, headers=("ETag",), expandable=EXPANDABLE, errors=("not_found",))
 async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
-    """Read a return: what was decided, what can be done next, and why the rest can't."""
+    """Read a return: its decisions, the actions possible now, and why the others are barred."""
     case = await load_case(tx, call.policy, call.id("return_id"))
     (view,) = await expand_returns(tx, call, [case])
     return Reply(view, {"ETag": f'"{case.row.version}"'})
@@ -229,7 +229,7 @@ async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
     """Correct a return.
 
     `metadata` and `internal_note` always; `lines`, `reason`, `customer_email` and `shipping_amount` while nobody has
-    approved. What is sent replaces what was there. With `If-Match`, only the version that was read is changed.
+    approved. A field that is sent replaces the one that was there. With `If-Match`, only the version that was read is changed.
     """
     changes = call.body.changes()
     return reply_with(
