@@ -2,8 +2,8 @@
 
 Amounts, statuses, ids, times, who decided and Stripe's references are kept: they prove that money moved once. Free
 text of people is replaced, since nobody can say whose name it holds; reasons out of the catalogue stay, because fees
-depend on them. Deliveries hold nothing of a person: the worker makes their bodies from the event as it is then. Stripe's
-own data about its customer stays with Stripe: https://docs.stripe.com/disputes/data-redaction
+depend on them. Deliveries hold nothing of a person: the worker makes their bodies from the event as it is then.
+Stripe's own data about its customer stays with Stripe: https://docs.stripe.com/disputes/data-redaction
 """
 
 from __future__ import annotations

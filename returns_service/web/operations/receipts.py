@@ -112,8 +112,8 @@ KEY_UNLESS_SCANNED = KeyRule(lambda body: body.scan_id is None, note=" Not neede
 async def create_receipt(call: OperationCall[CreateReceipt], tx: Tx) -> Reply:
     """Count what arrived at the dock.
 
-    The amount due for it is refunded at once, unless the policy leaves that to people. A surplus unit or an unknown SKU is
-    never refused: it becomes an undeclared item. Needs an Idempotency-Key or a `scan_id`.
+    The amount due for it is refunded at once, unless the policy leaves that to people. A surplus unit or an unknown
+    SKU is never refused: it becomes an undeclared item. Needs an Idempotency-Key or a `scan_id`.
     """
     counts = [line.count() for line in call.body.lines]
     extra = [Undeclared(**item.model_dump()) for item in call.body.undeclared]

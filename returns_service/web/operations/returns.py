@@ -229,7 +229,8 @@ async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
     """Correct a return.
 
     `metadata` and `internal_note` always; `lines`, `reason`, `customer_email` and `shipping_amount` while nobody has
-    approved. A field that is sent replaces the one that was there. With `If-Match`, only the version that was read is changed.
+    approved. A field that is sent replaces the one that was there. With `If-Match`, only the version that was read is
+    changed.
     """
     changes = call.body.changes()
     return reply_with(
