@@ -33,6 +33,10 @@ from returns_service.worker.refunds import RefundExecutor
 DATABASE_WAIT_SECONDS, DATABASE_AGAIN_SECONDS = 30.0, 0.5  # at a start: who starts us may start it as well
 CALL_SECONDS = 20.0  # a call's own limit: shorter than the lease, so its answer is written by its owner
 
+# Longer than proxies and HTTP clients keep an idle connection (nginx 60 s): the side that sends should close it, or a
+# request that is on its way meets a closed door.
+IDLE_SECONDS = 75
+
 
 def policy_of(settings: Settings) -> Policy:
     """Return the policy in force. Raises PolicyError naming every mistake by line."""
@@ -189,6 +193,7 @@ async def serve(
             lifespan="on",
             ws="none",
             timeout_graceful_shutdown=int(settings.shutdown_seconds),
+            timeout_keep_alive=IDLE_SECONDS,
             server_header=False,
             date_header=True,
         )

@@ -124,6 +124,16 @@ def as_read(answer: T | Refused | TryLater | Unknown) -> T | Missing | TryLater 
     return Unknown(answer.code, answer.message, request_id=answer.request_id)
 
 
+def is_worth_repeating(heard: WireResponse, answer: Refused | TryLater | Unknown) -> bool:
+    """Say whether a read may be answered within a second: nothing came back, or a 5xx that names no longer pause.
+
+    Not after a timeout: it has used up the call's time.
+    """
+    if answer.code in ("no_answer", "no_connection"):
+        return True
+    return isinstance(answer, Unknown) and heard.status >= 500 and answer.after_seconds is None
+
+
 def unreadable(heard: WireResponse) -> Unknown:
     """Return Unknown for an answer that isn't Stripe's JSON: a proxy's page, a cut body, something else's answer."""
     if 200 <= heard.status < 300:
@@ -136,6 +146,8 @@ def unreadable(heard: WireResponse) -> Unknown:
 def _refused(heard: WireResponse, code: str, kind: str, message: str, param: str) -> Refused:
     if code == "amount_too_large" or (not code and param == "amount" and OVER_REFUND.search(message)):
         code = "over_refund"
+    if not code and heard.status == 404:  # as some servers that stand in for Stripe say it
+        code = "resource_missing"
     code = code or kind or f"http_{heard.status}"
     otherwise = ADVICE_FOR_CARDS if heard.status == 402 else ADVICE_OTHERWISE
     return Refused(

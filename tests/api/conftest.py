@@ -218,7 +218,7 @@ async def open_shop(database_url: str) -> AsyncIterator[Shop]:
     ledger.add_endpoint(HOOK, SECRET)
     line = StripeLine(ledger)
     database = Database(database_url, now=lambda: datetime.fromtimestamp(clock.now(), UTC))
-    gateway = StripeGateway(STRIPE_KEY, api_base="http://stripe.test", transport=line)
+    gateway = StripeGateway(STRIPE_KEY, api_base="http://stripe.test", transport=line, jitter=lambda: 0.0)
     secrets = (SecretStr(SECRET),)
     settings = Settings(stripe_secret_key=SecretStr(STRIPE_KEY), stripe_webhook_secret=secrets, rate_limit=10_000)
     context = Context(database, gateway, settings, DEFAULT)
