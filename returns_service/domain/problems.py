@@ -26,6 +26,7 @@ ProblemCode = Literal[
     "invalid_signature", "payment_missing", "payment_not_succeeded", "payment_disputed", "currency_mismatch",
     "amount_exceeds_payment", "amount_exceeds_refundable", "amount_not_a_step", "charge_already_refunded",
     "charge_mismatch", "connect_not_supported", "units_already_returned", "stripe_unavailable",
+    "stripe_refuses_us",
     "invalid_transition", "policy_violation", "second_person_required", "nothing_due", "amount_exceeds_due",
     "refund_in_progress", "failed_refund_open", "money_moved", "still_due", "already_closed", "no_failed_refund",
     "which_refund", "nothing_received", "nothing_to_inspect", "already_refunded", "receipt_reversed",
@@ -111,6 +112,11 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     ),
     "stripe_unavailable": Kind(
         "Stripe can't be asked right now", 503, "Nothing was stored: repeat the same request later."
+    ),
+    "stripe_refuses_us": Kind(
+        "Stripe refuses this service's key",
+        503,
+        "Nothing was stored: give the service a key that may make this call, then repeat the same request.",
     ),
     # the return's machine
     "invalid_transition": Kind("Not from this state", 409, "See `allowed` for what can be done now."),

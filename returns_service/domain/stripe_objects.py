@@ -111,6 +111,8 @@ class TryLater:
     after_seconds: float | None = None  # Stripe's wish, where it said one
     everyone: bool = False  # not this refund's fault (401, 403, no connection): all calls should pause
     slow_down: bool = False  # 429 `rate_limit`: send fewer calls
+    refuses_us: bool = False  # 401, 403: the key is not known, expired, or may not make this call
+    key_refused: bool = False  # 401: not this call alone
     request_id: str | None = None
 
 

@@ -21,6 +21,7 @@ from returns_service.return_case.views import rfc3339, show_failure
 from returns_service.return_case.views.fields import Count, Currency, EndpointId, PaymentId, RunId, Time, minor_units
 from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
 from returns_service.store.database import Tx
+from returns_service.store.stripe_refusals import EVERY_CALL
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
 OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs to. It is asked again by itself."
@@ -128,6 +129,19 @@ def _of_refund(entry: DeskEntry) -> tuple[Refund, Payment]:
     if entry.refund is None or entry.payment is None:
         raise LookupError(f"{entry.id} is of a refund and came without it")
     return entry.refund, entry.payment
+
+
+def _stripe_refuses(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
+    refusal = entry.refusal
+    if refusal is None:
+        raise LookupError(f"{entry.id} is a refusal of Stripe's and came without it")
+    what = "every call" if refusal.subject == EVERY_CALL else f"calls about {refusal.subject.replace('_', ' ')}"
+    return Said(
+        refusal.code,
+        f"Stripe refuses {what}: {refusal.message}",
+        "Give the key the missing permission in Stripe's Dashboard, or set another STRIPE_SECRET_KEY and restart. "
+        "What waits is tried again by itself.",
+    )
 
 
 def _stripe_silent(_: Tx, entry: DeskEntry, health: SystemHealth) -> Said:
@@ -373,6 +387,7 @@ def _refund_pending(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
 
 
 SAYS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Said]] = {
+    "stripe_refuses": _stripe_refuses,
     "stripe_silent": _stripe_silent,
     "work_overdue": _work_overdue,
     "payment_overpaid": _payment_overpaid,

@@ -54,6 +54,7 @@ class WireResponse:
 
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case, or any case-blind mapping
+    subject: str = ""  # what was asked about, as in /v1/<subject>/…
 
     @property
     def request_id(self) -> str | None:
@@ -91,7 +92,15 @@ def judge(heard: WireResponse, error: Mapping[str, Any] | None) -> Refused | Try
         return TryLater(code or "rate_limit", message, _pause(heard), slow_down=crowded, request_id=heard.request_id)
     if heard.status in (401, 403):
         default = "authentication" if heard.status == 401 else "permission"
-        return TryLater(code or default, message, _pause(heard), everyone=True, request_id=heard.request_id)
+        return TryLater(
+            code or default,
+            message,
+            _pause(heard),
+            everyone=True,
+            refuses_us=True,
+            key_refused=heard.status == 401,
+            request_id=heard.request_id,
+        )
     if heard.status == 409:
         # Conflicts aren't stored. The other request under this key, if that is the reason, will have an answer soon.
         return TryLater(code or "conflict", message, _pause(heard), request_id=heard.request_id)

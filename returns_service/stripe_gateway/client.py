@@ -47,6 +47,7 @@ from returns_service.stripe_gateway.interface import (
     Gateway,
     StripeChecked,
     StripeSilent,
+    Watcher,
     endpoint_of,
     is_loopback,
     livemode_of,
@@ -114,6 +115,7 @@ class StripeGateway(Gateway):
             raise ValueError("a live Stripe key is never sent over plain http")
         self._timeout_seconds = timeout_seconds
         self._monotonic, self._jitter = monotonic, jitter
+        self._watcher: Watcher | None = None
         # Proxies come from the environment, as everywhere; but what listens on this machine is asked directly.
         self._wire = _Wire(
             httpx.AsyncClient(
@@ -128,6 +130,10 @@ class StripeGateway(Gateway):
             secret_key, max_network_retries=0, http_client=self._wire, base_addresses={"api": address}
         )
         self._stripe = client.v1
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` from now on which calls Stripe lets this key make."""
+        self._watcher = watcher
 
     async def create_refund(
         self, parameters: Mapping[str, Any], *, key: str, not_after: float | None
@@ -322,6 +328,17 @@ class StripeGateway(Gateway):
     ) -> dict[str, Any]:
         """Return the object of a 2xx answer. Raises StripeSilent for all else, CancelledError when cancelled."""
         response = response if response is not None else WireResponse()
+        try:
+            thing = await self._send(call, seconds, response)
+        except StripeSilent as silence:
+            if self._watcher is not None and isinstance(silence.answer, TryLater) and silence.answer.refuses_us:
+                await self._watcher(response.subject, silence.answer)
+            raise
+        if self._watcher is not None:
+            await self._watcher(response.subject, None)
+        return thing
+
+    async def _send(self, call: Call, seconds: float | None, response: WireResponse) -> dict[str, Any]:
         response.status, response.headers = 0, {}
         token = _response.set(response)
         try:
@@ -363,8 +380,9 @@ class _Wire(stripe.HTTPClient):
     async def request_async(
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
-        answer = await self._http.request(method, url, headers=headers, content=post_data)
         response = _response.get(WireResponse())
+        response.subject = urlsplit(url).path.removeprefix("/v1/").partition("/")[0]
+        answer = await self._http.request(method, url, headers=headers, content=post_data)
         response.status, response.headers = answer.status_code, answer.headers
         return answer.content, answer.status_code, answer.headers
 

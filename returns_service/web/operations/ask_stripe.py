@@ -34,7 +34,10 @@ class Target(Body):
 
 
 async def payment_at_stripe(context: Context, target: Target) -> PaymentSnapshot:
-    """Read the payment at Stripe. Raises Problem payment_missing, charge_mismatch, stripe_unavailable."""
+    """Read the payment at Stripe.
+
+    Raises Problem payment_missing, charge_mismatch, stripe_unavailable, stripe_refuses_us.
+    """
     intent, charge = target.payment_intent, target.charge
     seen = usable_or_503(await context.gateway.read_payment(payment_intent=None if charge else intent, charge=charge))
     if not isinstance(seen, PaymentSnapshot):
@@ -47,9 +50,12 @@ async def payment_at_stripe(context: Context, target: Target) -> PaymentSnapshot
 def usable_or_503(
     read: PaymentSnapshot | RefundSnapshot | Refused | Missing | TryLater | Unknown,
 ) -> PaymentSnapshot | RefundSnapshot | Refused | Missing:
-    """Return what Stripe said. Raises Problem stripe_unavailable where it said nothing that can be used."""
+    """Return what Stripe said. Raises Problem stripe_unavailable, or stripe_refuses_us where the key is the reason."""
     if isinstance(read, TryLater | Unknown):
         wait = max(read.after_seconds or 0, PATIENCE_SECONDS)
+        if isinstance(read, TryLater) and read.refuses_us:
+            detail = f"Stripe says: {read.message}"
+            raise Problem("stripe_refuses_us", detail, retry_after=math.ceil(wait), stripe_code=read.code)
         raise Problem("stripe_unavailable", retry_after=math.ceil(wait), stripe_code=read.code)
     return read
 
