@@ -81,7 +81,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "Stripe knows no such payment", 404, "Check the id and that it is of this Stripe account and mode."
     ),
     "payment_not_succeeded": Kind(
-        "The payment has not succeeded", 422, "Only a captured payment can be refunded; capture it first."
+        "The payment has not succeeded", 422, "Only what was captured can be refunded; see `payment_status`."
     ),
     "payment_disputed": Kind(
         "The payment is disputed", 409, "Wait for the dispute's end; if it is lost, settle outside as `dispute`."

@@ -13,6 +13,7 @@ from returns_service.commands.refund_actions import sendable_again_at
 from returns_service.domain import return_machine
 from returns_service.domain.policy import Policy
 from returns_service.domain.return_machine import Facts
+from returns_service.domain.stripe_objects import has_captured
 from returns_service.domain.vocabulary import DESK_KINDS, DeskAction, DeskKind
 from returns_service.queries.desk import DeskEntry, DeskTotal, SystemHealth
 from returns_service.return_case.case import ReturnCase, is_unsent
@@ -218,7 +219,9 @@ def _refund_failed(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
 def _out_of_failure(case: ReturnAuthorization | None, refund: Refund, payment: Payment, left: int) -> list[DeskAction]:
     """Return what gets a failed refund on: the same guards as when it is asked."""
     if case is None:
-        open_to_refunds = payment.status == "succeeded" and not payment.disputed and not payment.connect
+        open_to_refunds = (
+            has_captured(payment.status, payment.captured) and not payment.disputed and not payment.connect
+        )
         return ["retry", "settle_outside"] if open_to_refunds and refund.amount <= left else ["settle_outside"]
     facts = Facts(
         amount=refund.amount, refundable=left, settleable=refund.amount, disputed=payment.disputed, refund_failed=True

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from returns_service.domain.stripe_objects import Missing, RefundSnapshot, Refused, TryLater, Unknown
 from returns_service.stripe_gateway.parse import clean
@@ -55,6 +55,7 @@ class WireResponse:
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case, or any case-blind mapping
     subject: str = ""  # what was asked about, as in /v1/<subject>/…
+    watched: bool = True  # a refusal is somebody's to mend; False: there is another way to ask
 
     @property
     def request_id(self) -> str | None:
@@ -131,6 +132,11 @@ def as_read(answer: T | Refused | TryLater | Unknown) -> T | Missing | TryLater 
     if answer.code == "resource_missing":
         return Missing(answer.message)
     return Unknown(answer.code, answer.message, request_id=answer.request_id)
+
+
+def is_refusal_of_us(answer: object) -> TypeGuard[TryLater]:
+    """Say whether Stripe refuses the key, or this call to this key: 401 or 403."""
+    return isinstance(answer, TryLater) and answer.refuses_us
 
 
 def is_worth_repeating(heard: WireResponse, answer: Refused | TryLater | Unknown) -> bool:

@@ -38,6 +38,7 @@ from returns_service.domain.stripe_objects import (
 from returns_service.stripe_gateway.classify import (
     WireResponse,
     as_read,
+    is_refusal_of_us,
     is_worth_repeating,
     judge,
     same,
@@ -61,6 +62,7 @@ from returns_service.stripe_gateway.parse import (
     payment_of,
     refund_of,
 )
+from returns_service.stripe_gateway.releases import may_hold_release, releases_in
 
 TIMEOUT_SECONDS = 20.0  # Stripe answers refunds within seconds; a lease of 30 s must outlive the call
 CONNECT_SECONDS = 5.0  # a handshake that takes longer won't succeed; nothing has been sent by then
@@ -260,14 +262,30 @@ class StripeGateway(Gateway):
             if isinstance(paid, str):  # not every server expands
                 paid = await self._charge(paid)
         by: dict[str, Any] = {"payment_intent": payment_intent} if payment_intent else {"charge": charge}
-        refunds = [refund_of(thing) async for thing in self._all(self._stripe.refunds.list_async, **by)]
+        released = frozenset[str]()
+        if may_hold_release(intent, paid if isinstance(paid, dict) else None):
+            things = await self._refunds_with_balance(by)
+            released = releases_in(paid, things)
+        else:
+            things = [thing async for thing in self._all(self._stripe.refunds.list_async, **by)]
+        refunds = [refund_of(thing) for thing in things]
         disputes = []
         if isinstance(paid, dict) and paid.get("disputed"):
             listing = self._all(self._stripe.disputes.list_async, charge=str(paid.get("id")))
             disputes = [dispute_of(thing) async for thing in listing]
             if not disputes:  # refunding while a dispute may be open pays twice, so an empty list isn't believed
                 raise Unreadable("the charge is disputed, yet has no dispute")
-        return payment_of(intent, paid if isinstance(paid, dict) else None, refunds, disputes)
+        return payment_of(intent, paid if isinstance(paid, dict) else None, refunds, disputes, released)
+
+    async def _refunds_with_balance(self, by: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """List a payment's refunds with their balance transactions; without, where the key may not read those."""
+        listing, expand = self._stripe.refunds.list_async, ["data.balance_transaction"]
+        try:
+            return [thing async for thing in self._all(listing, watched=False, expand=expand, **by)]
+        except StripeSilent as silence:
+            if not is_refusal_of_us(silence.answer):
+                raise
+        return [thing async for thing in self._all(listing, **by)]
 
     async def _charge(self, charge: str) -> dict[str, Any]:
         found = await self._read(lambda: self._stripe.charges.retrieve_async(charge))
@@ -285,12 +303,14 @@ class StripeGateway(Gateway):
         except Unreadable:
             return unreadable(response)
 
-    async def _all(self, listing: Callable[..., Awaitable[Any]], **filters: Any) -> AsyncIterator[dict[str, Any]]:
+    async def _all(
+        self, listing: Callable[..., Awaitable[Any]], *, watched: bool = True, **filters: Any
+    ) -> AsyncIterator[dict[str, Any]]:
         """Yield every object of a list, page by page, each page with a time limit of its own."""
         cursor: dict[str, str] = {}
         while True:
             parameters = {**filters, **cursor, "limit": PAGE}
-            page = await self._read(partial(listing, parameters))
+            page = await self._read(partial(listing, parameters), response=WireResponse(watched=watched))
             things, more = page.get("data"), page.get("has_more")
             if not isinstance(things, list) or not isinstance(more, bool) or (more and not things):
                 raise StripeSilent(Unknown("unreadable_answer", "Stripe's list isn't one"))
@@ -331,10 +351,10 @@ class StripeGateway(Gateway):
         try:
             thing = await self._send(call, seconds, response)
         except StripeSilent as silence:
-            if self._watcher is not None and isinstance(silence.answer, TryLater) and silence.answer.refuses_us:
+            if self._watcher is not None and response.watched and is_refusal_of_us(silence.answer):
                 await self._watcher(response.subject, silence.answer)
             raise
-        if self._watcher is not None:
+        if self._watcher is not None and response.watched:
             await self._watcher(response.subject, None)
         return thing
 

@@ -52,6 +52,7 @@ class Payment(SQLModel, table=True):
     charge: str | None = Field(default=None, unique=True)
     currency: str
     captured: int = minor_units()
+    authorized: int | None = Field(default=None, sa_type=BigInteger)  # what the charge is over; None: not read since
     # What a partial capture gave back of the authorization, in the form that Stripe used before 2025-03-31.basil.
     released: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     amount_refunded: int = minor_units(0)  # as Stripe counts, pending ones included: compared, never trusted

@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_stripe_account")),
     )
     with op.batch_alter_table("payment") as batch_op:
+        batch_op.add_column(sa.Column("authorized", sa.BigInteger(), nullable=True))
         batch_op.add_column(sa.Column("released", sa.BigInteger(), nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("method_type", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("paid_at", Utc(), nullable=True))
