@@ -15,6 +15,7 @@ from msgspec import Struct
 from sqlalchemy import update
 from sqlmodel import col
 
+from returns_service.commands.stripe_account import is_of_another_account
 from returns_service.commands.stripe_fold import (
     apply_charge,
     apply_dispute,
@@ -87,6 +88,8 @@ async def fold(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, liv
     """Join what the event says with our rows; return what became of it."""
     if event.livemode != livemode:
         return "other_mode"
+    if await is_of_another_account(tx, event):
+        return "ignored"
     if event.unreadable is not None:
         intent, named_charge = event.names
         if (intent or named_charge) and not await find_payment_id(tx, payment_intent=intent, charge=named_charge):

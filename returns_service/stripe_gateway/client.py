@@ -223,6 +223,17 @@ class StripeGateway(Gateway):
                 raise StripeSilent(Unknown("unreadable_answer", f"An event in Stripe's list: {error}")) from None
             yield news
 
+    async def read_account(self) -> str | Missing | TryLater | Unknown:
+        """Return the id of the account that the key belongs to: https://docs.stripe.com/api/accounts/retrieve."""
+        try:
+            account = await self._read(
+                self._stripe.accounts.retrieve_current_async, response=WireResponse(watched=False)
+            )
+        except StripeSilent as silence:
+            return as_read(silence.answer)
+        name = account.get("id")
+        return name if isinstance(name, str) else Unknown("unreadable_answer", "Stripe's account has no id")
+
     async def check(self) -> StripeChecked:
         """Try the key and list the webhook endpoints; a restricted key may not be allowed to."""
         account = None

@@ -87,6 +87,9 @@ class Gateway(Protocol):
     ) -> AsyncIterator[StripeEventData]:
         """Yield the events of up to 20 types since, newest first; Stripe keeps 30 days. Raises StripeSilent."""
 
+    async def read_account(self) -> str | Missing | TryLater | Unknown:
+        """Return the id of the account that the key belongs to; a restricted key may not be allowed to read it."""
+
     def watch(self, watcher: Watcher) -> None:
         """Tell `watcher` from now on which calls Stripe lets this key make."""
 

@@ -28,6 +28,7 @@ class Context:
     policy: Policy = field(default=DEFAULT)
     metrics: Metrics = field(default_factory=Metrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set it to end live streams: a stop waits for them
+    account: str | None = None  # ours at Stripe, once learnt
     line: WebhookClient = field(init=False)  # to hosts that callers name
     keys: Limiter = field(init=False)  # how fast each API key may ask
     failed_logins: Limiter = field(init=False)  # how fast an address may be refused
