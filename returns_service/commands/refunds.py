@@ -11,6 +11,7 @@ from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL, RefundStatus
+from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.domain.vocabulary import (
     STRIPE_REASONS,
     AdjustmentKind,
@@ -206,8 +207,8 @@ async def refund_payment(
     payment, left = locked.row, locked.refundable
     if payment.connect:
         raise Problem("connect_not_supported")
-    if payment.status != "succeeded":
-        raise Problem("payment_not_succeeded", payment_status=payment.status)
+    if not has_captured(payment.status, payment.captured):
+        raise Problem("payment_not_succeeded", describe_unpaid(payment.status), payment_status=payment.status)
     if payment.disputed:
         raise Problem("payment_disputed")
     if payment.external_open and not override_reason:

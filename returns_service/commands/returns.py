@@ -14,6 +14,7 @@ from returns_service.commands.refunds import check_metadata, check_step, choose_
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Decision, Policy, decide, to_dict
 from returns_service.domain.problems import Problem
+from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.return_case.case import ReturnCase, rows_of
 from returns_service.return_case.events import Actor, record
@@ -91,8 +92,8 @@ def check_payment(payment: Payment, currency: str) -> None:
     """Raise Problem where a return can't be made on this payment."""
     if payment.connect:
         raise Problem("connect_not_supported")
-    if payment.status != "succeeded" or payment.captured == 0:
-        raise Problem("payment_not_succeeded", payment_status=payment.status)
+    if not has_captured(payment.status, payment.captured):
+        raise Problem("payment_not_succeeded", describe_unpaid(payment.status), payment_status=payment.status)
     if payment.currency != currency:
         raise Problem("currency_mismatch", f"The payment is in {payment.currency}.", param="currency")
 

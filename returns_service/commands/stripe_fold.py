@@ -96,12 +96,15 @@ async def apply_payment(
 
     `observations_at_start`: how often Stripe had told of the payment when the read began.
     """
-    tx, payment = locked.tx, locked.row
+    payment = locked.row
     before = payment.captured, payment.status, payment.disputed
     payment.charge = payment.charge or seen.charge
     payment.method = seen.method or payment.method
     payment.connect, payment.amount_refunded = seen.connect, seen.amount_refunded
     payment.captured, payment.status = seen.captured, seen.status
+    payment.authorized, payment.released = seen.authorized, seen.released
+    payment.method_type = seen.method_type or payment.method_type
+    payment.paid_at = seen.paid_at or payment.paid_at
     if observations_at_start == payment.observations:
         payment.observations += 1  # for another read that is under way: that one is the older
         payment.disputed = seen.disputed
@@ -111,8 +114,8 @@ async def apply_payment(
     elif payment.disputed != seen.disputed:
         # A dispute's webhook, or another read, came meanwhile. One of the two is older, and nobody can say which: until
         # it is read again, the careful one counts.
-        payment.disputed, payment.read_at = True, tx.now
-        tx.wake_workers()
+        payment.disputed = True
+        ask_for_read(locked)
     for refund in sorted(seen.refunds, key=lambda r: (r.created, r.id)):
         await apply_refund(locked, by, policy, refund)
     if before != (payment.captured, payment.status, payment.disputed):
@@ -120,30 +123,47 @@ async def apply_payment(
 
 
 async def apply_charge(locked: LockedPayment, by: Actor, seen: ChargeSnapshot) -> None:
-    """Fold a charge told without its refunds: where its sum isn't ours, a worker lists its refunds."""
-    tx, payment = locked.tx, locked.row
+    """Fold a charge told without its refunds: where its sums aren't ours, a worker reads the payment.
+
+    What is captured only grows, so a smaller sum is older news.
+    """
+    payment = locked.row
     payment.charge = payment.charge or seen.id
-    payment.captured = seen.captured
     ours = sum(r.amount for r in locked.refunds if r.stripe_refund and r.status in (*OPEN, "succeeded"))
-    if ours != seen.amount_refunded:
-        payment.amount_refunded, payment.read_at = seen.amount_refunded, tx.now
-        tx.wake_workers()
+    if ours + payment.released != seen.amount_refunded or seen.captured > payment.captured:
+        ask_for_read(locked)
+
+
+def ask_for_read(locked: LockedPayment) -> None:
+    """Let a worker read the payment at Stripe now."""
+    locked.row.read_at = locked.tx.now
+    locked.tx.wake_workers()
+
+
+def may_be_release(locked: LockedPayment, seen: RefundSnapshot) -> bool:
+    """Say whether a refund that we don't know may be the release of a partial capture, which only a read tells."""
+    payment = locked.row
+    in_part = payment.authorized is None or payment.authorized > payment.captured
+    ours = REFUND_ID.match(seen.metadata.get("refund_id", ""))
+    return in_part and not ours and find_owner(locked.refunds, seen) is None
 
 
 async def apply_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: DisputeSnapshot) -> None:
     """Fold a dispute: a formal one holds what is queued; won, all goes on; lost, the desk decides.
 
-    A payment may have several, and only all together decide: then a worker lists them.
+    A payment may have several, and only all together decide: then a worker lists them. One that ended may end
+    differently after all (an arbitration turns it), and late news of it says otherwise too: a worker reads it.
     """
-    tx, payment = locked.tx, locked.row
+    payment = locked.row
     known = payment.dispute or {}
     another = known.get("id", seen.id) != seen.id
     if not another and known.get("status") in ("won", "lost", "warning_closed"):
+        if known["status"] != seen.status:
+            ask_for_read(locked)
         return
     payment.observations += 1
     if another:
-        payment.read_at = tx.now
-        tx.wake_workers()
+        ask_for_read(locked)
     if another and payment.disputed and not seen.bars_refunds:
         return
     payment.dispute = dispute_record(seen)

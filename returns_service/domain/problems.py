@@ -25,14 +25,14 @@ ProblemCode = Literal[
     "override_required", "scan_id_reused", "unauthorized", "insufficient_scope", "rate_limited",
     "invalid_signature", "payment_missing", "payment_not_succeeded", "payment_disputed", "currency_mismatch",
     "amount_exceeds_payment", "amount_exceeds_refundable", "amount_not_a_step", "charge_already_refunded",
-    "charge_mismatch", "connect_not_supported", "units_already_returned", "stripe_unavailable",
+    "charge_mismatch", "connect_not_supported", "units_already_returned", "stripe_unavailable", "stripe_refuses_us",
     "invalid_transition", "policy_violation", "second_person_required", "nothing_due", "amount_exceeds_due",
     "refund_in_progress", "failed_refund_open", "money_moved", "still_due", "already_closed", "no_failed_refund",
     "which_refund", "nothing_received", "nothing_to_inspect", "already_refunded", "receipt_reversed",
     "undeclared_resolved", "line_required", "line_complete", "refund_not_failed", "refund_superseded",
-    "refund_not_cancelable", "refund_not_second", "refund_not_unknown", "too_early", "refund_found",
-    "not_closed", "external_refund_open", "payment_mismatch", "refund_not_external",
-    "url_not_allowed", "too_many_endpoints", "database_unavailable", "internal_error",
+    "refund_not_cancelable", "refund_not_second", "refund_not_external", "payment_mismatch", "external_refund_open",
+    "not_closed", "refund_not_unknown", "too_early", "refund_found", "url_not_allowed", "too_many_endpoints",
+    "database_unavailable", "internal_error",
 ]  # fmt: skip
 PROBLEMS: dict[ProblemCode, Kind] = {
     # the request
@@ -81,7 +81,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "Stripe knows no such payment", 404, "Check the id and that it is of this Stripe account and mode."
     ),
     "payment_not_succeeded": Kind(
-        "The payment has not succeeded", 422, "Only a captured payment can be refunded; capture it first."
+        "The payment has not succeeded", 422, "Only what was captured can be refunded; see `payment_status`."
     ),
     "payment_disputed": Kind(
         "The payment is disputed", 409, "Wait for the dispute's end; if it is lost, settle outside as `dispute`."
@@ -112,6 +112,11 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     ),
     "stripe_unavailable": Kind(
         "Stripe can't be asked right now", 503, "Nothing was stored: repeat the same request later."
+    ),
+    "stripe_refuses_us": Kind(
+        "Stripe refuses this service's key",
+        503,
+        "Nothing was stored: give the service a key that may make this call, then repeat the same request.",
     ),
     # the return's machine
     "invalid_transition": Kind("Not from this state", 409, "See `allowed` for what can be done now."),

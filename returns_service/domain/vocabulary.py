@@ -49,6 +49,7 @@ BreakdownKind = Literal[
 
 # Most urgent first: what stops everything, money that may be wrong, customers who wait for us, then for others.
 DeskKind = Literal[
+    "stripe_refuses",
     "stripe_silent",
     "work_overdue",
     "payment_overpaid",

@@ -37,6 +37,7 @@ from returns_service.store.tables import (
     ReturnLine,
     StripeEvent,
     StripePace,
+    StripeRefusal,
     Sweep,
     WebhookEndpoint,
 )
@@ -47,7 +48,7 @@ UNSENT_FOR = timedelta(hours=1)  # an outage of minutes is the worker's own busi
 SILENT_FOR = timedelta(hours=1)  # the sweep reads Stripe's list every five minutes
 UNCOMPARED_FOR = timedelta(days=1)  # a comparison that is interrupted is tried again every ten minutes
 OVERDUE_FOR = timedelta(minutes=10)  # a worker looks at what is due within seconds
-IDS = ("refund_id", "return_id", "payment_id", "stripe_event_id", "difference_id", "endpoint_id")
+IDS = ("refund_id", "return_id", "payment_id", "stripe_event_id", "difference_id", "endpoint_id", "refusal_id")
 ENTRY = ("kind", "urgency", "since", "subject", *IDS)
 ENDED: tuple[RefundStatus, ...] = (*FINAL, "withdrawn")
 FAR_BACK = timedelta(days=29)  # each day's comparison looks back 30 days
@@ -86,6 +87,7 @@ class DeskEntry:
     stripe_event: StripeEvent | None
     difference: ReconciliationDifference | None
     endpoint: WebhookEndpoint | None
+    refusal: StripeRefusal | None
     left: int  # of the payment, minor units
     whole: ReturnCase | None = None  # the return with all that decides about it
 
@@ -212,7 +214,7 @@ def _with_rows(page: Any, *, back: bool) -> Any:
         select(
             page.c.kind, page.c.since, page.c.subject,
             Refund, ReturnAuthorization, Payment, StripeEvent, ReconciliationDifference, WebhookEndpoint,
-            func.coalesce(LEFT, 0),
+            StripeRefusal, func.coalesce(LEFT, 0),
         )
         .outerjoin(Refund, col(Refund.id) == page.c.refund_id)
         .outerjoin(ReturnAuthorization, col(ReturnAuthorization.id) == page.c.return_id)
@@ -220,6 +222,7 @@ def _with_rows(page: Any, *, back: bool) -> Any:
         .outerjoin(StripeEvent, col(StripeEvent.id) == page.c.stripe_event_id)
         .outerjoin(ReconciliationDifference, col(ReconciliationDifference.id) == page.c.difference_id)
         .outerjoin(WebhookEndpoint, col(WebhookEndpoint.id) == page.c.endpoint_id)
+        .outerjoin(StripeRefusal, col(StripeRefusal.subject) == page.c.refusal_id)
         .order_by(*(c.desc() if back else c.asc() for c in order))
         .options(defer(StripeEvent.payload))  # type: ignore[arg-type]  # a mapped column, which SQLModel types as str
     )  # fmt: skip
@@ -356,7 +359,9 @@ def _to_decide() -> Any:
 
 def _of_others(health: SystemHealth) -> Sequence[Any]:
     event_id, row_id, endpoint_id = col(StripeEvent.id), col(ReconciliationDifference.id), col(WebhookEndpoint.id)
+    subject = col(StripeRefusal.subject)
     found = [
+        _entry("stripe_refuses", col(StripeRefusal.since), subject, refusal_id=subject),
         _entry("stripe_event", col(StripeEvent.received_at), event_id, stripe_event_id=event_id).where(
             col(StripeEvent.next_attempt_at).is_not(None), col(StripeEvent.attempts) >= ON_THE_DESK_AFTER
         ),

@@ -13,6 +13,7 @@ from returns_service.commands.refund_actions import sendable_again_at
 from returns_service.domain import return_machine
 from returns_service.domain.policy import Policy
 from returns_service.domain.return_machine import Facts
+from returns_service.domain.stripe_objects import has_captured
 from returns_service.domain.vocabulary import DESK_KINDS, DeskAction, DeskKind
 from returns_service.queries.desk import DeskEntry, DeskTotal, SystemHealth
 from returns_service.return_case.case import is_unsent
@@ -21,6 +22,7 @@ from returns_service.return_case.views import rfc3339, show_failure
 from returns_service.return_case.views.fields import Count, Currency, EndpointId, PaymentId, RunId, Time, minor_units
 from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
 from returns_service.store.database import Tx
+from returns_service.store.stripe_refusals import EVERY_CALL
 from returns_service.store.tables import Payment, Refund
 
 OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs to. It is asked again by itself."
@@ -131,6 +133,19 @@ def _of_refund(entry: DeskEntry) -> tuple[Refund, Payment]:
     return entry.refund, entry.payment
 
 
+def _stripe_refuses(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
+    refusal = entry.refusal
+    if refusal is None:
+        raise LookupError(f"{entry.id} is a refusal of Stripe's and came without it")
+    what = "every call" if refusal.subject == EVERY_CALL else f"calls about {refusal.subject.replace('_', ' ')}"
+    return Said(
+        refusal.code,
+        f"Stripe refuses {what}: {refusal.message}",
+        "Give the key the missing permission in Stripe's Dashboard, or set another STRIPE_SECRET_KEY and restart. "
+        "What waits is tried again by itself.",
+    )
+
+
 def _stripe_silent(_: Tx, entry: DeskEntry, health: SystemHealth) -> Said:
     if entry.subject == "calls":
         message = f"Stripe gives no answer ({health.call_problem}). Nothing is sent; it is tried every few seconds."
@@ -219,7 +234,8 @@ def _out_of_failure(entry: DeskEntry, refund: Refund, payment: Payment) -> list[
         facts = replace(entry.whole.facts(), amount=refund.amount, settleable=refund.amount)
         able = return_machine.available(entry.whole.row.state, facts)
         return [t for t in able if t in ("retry", "settle_outside")]
-    barred = payment.disputed or payment.connect or payment.external_open or payment.status != "succeeded"
+    barred = payment.disputed or payment.connect or payment.external_open
+    barred = barred or not has_captured(payment.status, payment.captured)
     return ["settle_outside"] if barred or refund.amount > entry.left else ["retry", "settle_outside"]
 
 
@@ -395,6 +411,7 @@ def _refund_pending(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
 
 
 SAYS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Said]] = {
+    "stripe_refuses": _stripe_refuses,
     "stripe_silent": _stripe_silent,
     "work_overdue": _work_overdue,
     "payment_overpaid": _payment_overpaid,

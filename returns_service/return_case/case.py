@@ -11,6 +11,7 @@ from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy, from_dict
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, RefundStatus
 from returns_service.domain.return_machine import Facts, PublicTrigger, State
+from returns_service.domain.stripe_objects import has_captured
 from returns_service.return_case.events import NOBODY, Actor
 from returns_service.return_case.locked_payment import LockedPayment, refundable
 from returns_service.store.database import Tx
@@ -174,7 +175,7 @@ class ReturnCase:
             refundable=self.refundable,
             estimate=self.estimate,
             headroom=self.refundable - sum(max(0, c.estimate - c.spoken_for) for c in self.neighbours),
-            payment_succeeded=self.payment.status == "succeeded",
+            payment_succeeded=has_captured(self.payment.status, self.payment.captured),
             disputed=self.payment.disputed,
             external_open=self.payment.external_open,
             refund_open=any(r.status in OPEN for r in refunds),

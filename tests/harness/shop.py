@@ -50,7 +50,7 @@ class Shop:
         self.dashboard = Dashboard(self.ledger)
         self.faults = Faults(random.Random(8))
         self.wire = Wire(self.ledger, self.faults)
-        self.gateway = StripeGateway(KEY, api_base="http://stripe.test", transport=self.wire)
+        self.gateway = StripeGateway(KEY, api_base="http://stripe.test", transport=self.wire, jitter=lambda: 0.0)
         self.open(url)
 
     def open(self, url: str) -> None:

@@ -22,6 +22,7 @@ def show_payment(payment: Payment, refunds: list[Refund]) -> PaymentView:
         status=payment.status,
         method=payment.method,
         captured=payment.captured,
+        released=payment.released,
         refunded=sum(r.amount for r in refunds if r.status == "succeeded"),
         reserved=sum(r.amount for r in refunds if r.status in OPEN),
         refundable=refundable(payment, refunds),

@@ -29,6 +29,7 @@ from returns_service.store.tables.core import (  # noqa: E402  (the naming conve
 )
 from returns_service.store.tables.people import ApiKey, StaffUser  # noqa: E402
 from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun  # noqa: E402
+from returns_service.store.tables.stripe import StripeAccount, StripeRefusal  # noqa: E402
 from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint  # noqa: E402
 
 __all__ = [
@@ -45,8 +46,10 @@ __all__ = [
     "ReturnAuthorization",
     "ReturnLine",
     "StaffUser",
+    "StripeAccount",
     "StripeEvent",
     "StripePace",
+    "StripeRefusal",
     "Sweep",
     "UndeclaredItem",
     "WebhookEndpoint",

@@ -52,6 +52,9 @@ class Payment(SQLModel, table=True):
     charge: str | None = Field(default=None, unique=True)
     currency: str
     captured: int = minor_units()
+    authorized: int | None = Field(default=None, sa_type=BigInteger)  # what the charge is over; None: not read since
+    # What a partial capture gave back of the authorization, in the form that Stripe used before 2025-03-31.basil.
+    released: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     amount_refunded: int = minor_units(0)  # as Stripe counts, pending ones included: compared, never trusted
     status: str
     livemode: bool
@@ -61,6 +64,8 @@ class Payment(SQLModel, table=True):
     external_open: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     dispute: dict[str, Any] | None = json_or_null()  # {"id", "status", "amount", "answer_by"} of the one that decides
     method: str | None = None  # "Visa ending 4242"
+    method_type: str | None = None  # Stripe's `payment_method_details.type`: card, sepa_debit, …
+    paid_at: datetime | None = utc(nullable=True)  # when the charge was made: a method's time to refund runs from it
     busy_until: datetime | None = utc(nullable=True)  # a call about it is under way: Stripe locks per charge
     read_at: datetime | None = utc(nullable=True)  # when to list its refunds at Stripe again
     # How often Stripe told of the payment itself.

@@ -112,7 +112,7 @@ async def payment_if_new(call: OperationCall[CreateRefund]) -> StripeRead:
     errors=(
         "amount_exceeds_refundable", "charge_already_refunded", "amount_not_a_step", "payment_missing",
         "charge_mismatch", "payment_not_succeeded", "payment_disputed", "connect_not_supported", "metadata_reserved",
-        "metadata_invalid", "stripe_unavailable", "external_refund_open",
+        "metadata_invalid", "stripe_unavailable", "stripe_refuses_us", "external_refund_open",
     ),
 )  # fmt: skip
 async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
@@ -328,7 +328,7 @@ async def not_found_at_stripe(call: OperationCall[SendAgain]) -> StripeRead:
     example={"reason": "Stripe support says it never arrived."},
     errors=(
         "not_found", "refund_not_unknown", "too_early", "refund_found", "payment_disputed", "payment_missing",
-        "stripe_unavailable",
+        "stripe_unavailable", "stripe_refuses_us",
     ),
 )  # fmt: skip
 async def send_refund_again(call: OperationCall[SendAgain], tx: Tx) -> Reply:

@@ -140,7 +140,7 @@ async def read_payment_at_stripe(call: OperationCall[CreateReturn]) -> StripeRea
     errors=(
         "amount_exceeds_payment", "currency_mismatch", "payment_not_succeeded", "units_already_returned",
         "payment_missing", "charge_mismatch", "connect_not_supported", "amount_not_a_step", "metadata_reserved",
-        "metadata_invalid", "stripe_unavailable",
+        "metadata_invalid", "stripe_unavailable", "stripe_refuses_us",
     ),
 )  # fmt: skip
 async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
