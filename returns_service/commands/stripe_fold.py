@@ -16,7 +16,7 @@ from sqlmodel import col, select
 from returns_service.commands.refunds import follow_up, new_refund
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy, to_dict
-from returns_service.domain.refund_attempt import WaitingCode
+from returns_service.domain.refund_explanations import describe_arrival, describe_failure, waiting_code_of
 from returns_service.domain.refund_status import FINAL, OPEN, STRIPE_STATUSES, WAITING, RefundStatus, join
 from returns_service.domain.return_machine import Trigger
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, PaymentSnapshot, RefundSnapshot
@@ -36,28 +36,6 @@ SLOWEST_LOOK_SECONDS = 86_400  # `pending` may last weeks: from a minute, doubli
 NO_OBSERVATIONS = -1  # for a count of news: what was read, or answered, began nobody knows how long ago
 SECOND_LOOK_SECONDS = 60  # news that came between our first read of a payment and its row was for nobody
 STRIPE = Actor("stripe")
-# What a person reads first; Stripe's own word travels beside it. https://docs.stripe.com/refunds#failed-refunds
-FAILURES = {
-    "lost_or_stolen_card": (
-        "The card was reported lost or stolen.",
-        "Ask the customer for another way, and settle it outside.",
-    ),
-    "expired_or_canceled_card": (
-        "The card is expired or canceled.",
-        "Ask the customer for another way, and settle it outside.",
-    ),
-    "charge_for_pending_refund_disputed": (
-        "The customer disputed the payment meanwhile.",
-        "Wait for the dispute's end: if it is lost, the customer has the money already.",
-    ),
-    "insufficient_funds": ("The Stripe balance was too low.", "Top up the Stripe balance, then retry."),
-    "declined": ("The customer's bank declined the refund.", "Retry once, or settle it outside."),
-    "merchant_request": (
-        "It was canceled on the shop's request.",
-        "Retry it if that was a mistake, or settle it outside.",
-    ),
-    "unknown": ("The bank gave no reason.", "Retry once, or settle it outside."),
-}
 
 
 async def adopt_payment(tx: Tx, by: Actor, policy: Policy, seen: PaymentSnapshot) -> LockedPayment:
@@ -355,38 +333,6 @@ async def _attach_to_return(
     rows = money.decode_breakdown(seen.metadata.get("lines"), lines, seen.amount)
     row.return_id, row.source, row.breakdown = found.id, "return", [r.to_dict() for r in rows]
     return case
-
-
-def describe_arrival(seen: RefundSnapshot) -> dict[str, Any] | None:
-    """Return how the customer can trace the money, once the bank gave a reference."""
-    if not (seen.arrival_reference or seen.arrival_kind):
-        return None
-    days = {"reversal": "now", "refund": "5-10 business days"}.get(seen.arrival_kind or "")
-    return {"reference": seen.arrival_reference, "kind": seen.arrival_kind, "expected": days}
-
-
-def waiting_code_of(seen: RefundSnapshot) -> WaitingCode | None:
-    """Return what a refund that is open at Stripe waits for."""
-    if seen.status == "requires_action":
-        return "customer_action"
-    if seen.status != "pending":
-        return None
-    reasons: dict[str, WaitingCode] = {"insufficient_funds": "balance_too_low", "charge_pending": "payment_unsettled"}
-    return reasons.get(seen.pending_reason or "", "bank_processing")
-
-
-def describe_failure(seen: RefundSnapshot) -> dict[str, Any]:
-    """Return why Stripe says the refund failed or was canceled, for people."""
-    word = seen.failure_reason or ("merchant_request" if seen.status == "canceled" else "unknown")
-    message, advice = FAILURES.get(word, FAILURES["unknown"])
-    code = "refund_canceled" if seen.status == "canceled" else "refund_failed"
-    return {
-        "code": code,
-        "message": f"{message} The money is back on the Stripe balance.",
-        "stripe_code": None,
-        "failure_reason": word,
-        "advice": advice,
-    }
 
 
 def _schedule(tx: Tx, row: Refund, before: RefundStatus | None, *, look_again: bool, fresh: bool) -> None:

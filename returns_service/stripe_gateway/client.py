@@ -12,11 +12,9 @@ import asyncio
 import json
 import logging
 import random
-import ssl
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
 from datetime import datetime
 from functools import partial
 from typing import Any, cast
@@ -44,6 +42,7 @@ from returns_service.stripe_gateway.classify import (
     same,
     unreadable,
 )
+from returns_service.stripe_gateway.connection import RESPONSE, Connection, tls_check
 from returns_service.stripe_gateway.interface import (
     Gateway,
     StripeChecked,
@@ -86,9 +85,6 @@ logging.getLogger("stripe").setLevel(logging.WARNING)  # at DEBUG the SDK logs w
 log = structlog.get_logger(__name__)
 Call = Callable[[], Awaitable[stripe.StripeObject]]
 
-# What the call in this task response: the SDK forgets the headers of an answer whose body it can't read.
-_response: ContextVar[WireResponse] = ContextVar("response")
-
 
 class StripeGateway(Gateway):
     """Stripe over its SDK, one client a process. It repeats reads; to repeat a write is the caller's decision."""
@@ -119,11 +115,11 @@ class StripeGateway(Gateway):
         self._monotonic, self._jitter = monotonic, jitter
         self._watcher: Watcher | None = None
         # Proxies come from the environment, as everywhere; but what listens on this machine is asked directly.
-        self._wire = _Wire(
+        self._wire = Connection(
             httpx.AsyncClient(
                 transport=transport,
                 trust_env=not loopback,
-                verify=_verify(needed=transport is None and parts.scheme == "https"),
+                verify=tls_check(needed=transport is None and parts.scheme == "https"),
                 timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
                 limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS),
             )
@@ -371,7 +367,7 @@ class StripeGateway(Gateway):
 
     async def _send(self, call: Call, seconds: float | None, response: WireResponse) -> dict[str, Any]:
         response.status, response.headers = 0, {}
-        token = _response.set(response)
+        token = RESPONSE.set(response)
         try:
             async with asyncio.timeout(seconds if seconds is not None else self._timeout_seconds):
                 return (await call()).to_dict(for_json=True)
@@ -392,35 +388,4 @@ class StripeGateway(Gateway):
             log.error("stripe_sdk_stumbled", error=type(error).__name__, at=f"{where.name}:{where.lineno}")
             raise StripeSilent(unreadable(response)) from None
         finally:
-            _response.reset(token)
-
-
-class _Wire(stripe.HTTPClient):
-    """The SDK's line to Stripe: one request over httpx, no retries, no threads, no sleep.
-
-    Why not the SDK's own HTTPXClient: it takes no transport, builds a TLS context even for a test, and hides httpx's
-    exceptions, which tell what was never sent from what may have arrived.
-    """
-
-    name = "httpx"
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        super().__init__()
-        self._http = client
-
-    async def request_async(
-        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
-    ) -> tuple[bytes, int, Mapping[str, str]]:
-        response = _response.get(WireResponse())
-        response.subject = urlsplit(url).path.removeprefix("/v1/").partition("/")[0]
-        answer = await self._http.request(method, url, headers=headers, content=post_data)
-        response.status, response.headers = answer.status_code, answer.headers
-        return answer.content, answer.status_code, answer.headers
-
-    async def close_async(self) -> None:
-        await self._http.aclose()
-
-
-def _verify(*, needed: bool) -> ssl.SSLContext | bool:
-    """Return the TLS check against the authorities that Stripe ships; building it takes long where it isn't needed."""
-    return ssl.create_default_context(cafile=stripe.ca_bundle_path) if needed else False
+            RESPONSE.reset(token)

@@ -32,7 +32,7 @@ def authorized(shop: ServedShop, **more: str) -> str:
 async def reread(shop: ServedShop) -> None:
     """Let the worker read what is due to be read, and bring what Stripe tells."""
     for _ in range(20):
-        shop.clock.advance_by = 61
+        shop.advance(61)
         db, gateway = shop.db, shop.context.gateway
         if not await maintenance.reread_payment(db, gateway, WORKER, DEFAULT) and not await shop.deliver():
             return

@@ -78,7 +78,7 @@ async def test_a_worker_whose_key_is_refused_says_so_before_ten_failures(shop: S
     assert "rak_charge_write" in item["message"]
     let(shop)
     for _ in range(3):
-        shop.clock.advance_by = 400
+        shop.advance(400)
         await shop.settle()
     assert await refusals(shop) == []
     assert (await shop.read_return(made["id"]))["state"] == "refunded"
