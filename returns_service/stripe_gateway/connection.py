@@ -6,13 +6,14 @@ import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import stripe
 
 from returns_service.stripe_gateway.classify import WireResponse
 
-# What the call in this task response: the SDK forgets the headers of an answer whose body it can't read.
+# The answer to the call in this task: the SDK forgets the headers of an answer whose body it can't read.
 RESPONSE: ContextVar[WireResponse] = ContextVar("response")
 
 
