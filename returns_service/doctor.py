@@ -65,7 +65,7 @@ def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
 async def examine(settings: Settings, database: Database, gateway: Gateway | None) -> list[Finding]:
     """Return all lines. `gateway` None: no key is set. Raises nothing: what can't be looked at is a line that fails."""
     stripe, data, address = await asyncio.gather(
-        _stripe_lines(settings, gateway), _database_lines(database), _address_lines(settings)
+        _stripe_lines(settings, gateway, database), _database_lines(database), _address_lines(settings)
     )
     return [_policy_line(settings), *stripe, *data, *address]
 
@@ -83,7 +83,7 @@ def _policy_line(settings: Settings) -> Finding:
 # --- Stripe ----------------------------------------------------------------------------------------------------------
 
 
-async def _stripe_lines(settings: Settings, gateway: Gateway | None) -> list[Finding]:
+async def _stripe_lines(settings: Settings, gateway: Gateway | None, database: Database) -> list[Finding]:
     if gateway is None or settings.stripe_secret_key is None:
         return [Finding("stripe_key", "fail", "No key is set.", "Set STRIPE_SECRET_KEY=sk_test_…")]
     try:
@@ -95,7 +95,7 @@ async def _stripe_lines(settings: Settings, gateway: Gateway | None) -> list[Fin
         _key_line(settings, checked),
         *_permission_lines(checked),
         Finding("stripe_api_version", "ok", f"Asked for: {checked.api_version or 'unknown'}."),
-        _clock_line(checked),
+        _clock_line(checked, database.now()),
         *_endpoint_lines(settings, checked),
         *_secret_lines(settings),
     ]
@@ -121,10 +121,10 @@ def _permission_lines(checked: StripeChecked) -> list[Finding]:
     return lines or [Finding("stripe_permissions", "ok", "The key may do all that is needed.")]
 
 
-def _clock_line(checked: StripeChecked) -> Finding:
-    ahead = checked.ahead_seconds
-    if ahead is None:
+def _clock_line(checked: StripeChecked, now: datetime) -> Finding:
+    if checked.stripe_time is None:
         return Finding("clock", "ok", "Stripe told no time to compare with.")
+    ahead = (now - checked.stripe_time).total_seconds()
     off = abs(ahead)
     level: Level = "ok" if off <= CLOCK_WARNS_SECONDS else "warn" if off <= CLOCK_FAILS_SECONDS else "fail"
     where = "ahead of" if ahead > 0 else "behind"

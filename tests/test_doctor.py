@@ -27,8 +27,8 @@ from returns_service.settings import Settings
 from returns_service.store import schema
 from returns_service.store.database import Database
 from returns_service.stripe_gateway import StripeGateway
-from tests.api.conftest import open_shop
 from tests.gateway.shapes import error, listing, ok, routes
+from tests.harness.served_shop import open_shop
 from tests.pages.conftest import add_person, open_desk
 
 URL = "https://returns.example.com"
@@ -173,10 +173,10 @@ async def test_room_on_the_disk(sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 
 async def test_what_waits_too_long(database_url: str) -> None:
     async with open_shop(database_url) as shop:
-        made = await shop.approved()
-        await shop.receive(made["id"])
-        shop.clock.ahead_seconds = 15 * 86_400
-        lines = {f.name: f for f in await examine(shop.context.settings, shop.context.database, shop.context.gateway)}
+        made = await shop.create_approved_return()
+        await shop.receive_parcel(made["id"])
+        shop.clock.advance(15 * 86_400)
+        lines = {f.name: f for f in await examine(shop.context.settings, shop.db, shop.context.gateway)}
         assert (lines["queue"].level, "1 refunds wait" in lines["queue"].message) == ("fail", True)
         assert (lines["oldest_refund"].level, "15 days" in lines["oldest_refund"].message) == ("warn", True)
 
@@ -197,7 +197,7 @@ async def test_our_own_address(sqlite_url: str, url: str | None, level: str) -> 
 
 async def test_the_simulator_is_well(database_url: str) -> None:
     async with open_shop(database_url) as shop:
-        found = await examine(shop.context.settings, shop.context.database, shop.context.gateway)
+        found = await examine(shop.context.settings, shop.db, shop.context.gateway)
         assert {finding.name for finding in found if finding.level != "ok"} == set(), found
 
 
@@ -233,6 +233,6 @@ async def test_admins_see_the_same_lines_as_a_page(sqlite_url: str) -> None:
         page = await desk.get("/settings/health")
         assert page.status_code == 200
         assert "All is well" in page.text
-        found = await examine(shop.context.settings, shop.context.database, shop.context.gateway)
+        found = await examine(shop.context.settings, shop.db, shop.context.gateway)
         for finding in (one for one in found if one.name not in ("database", "disk")):  # their figures move
             assert escape(finding.message) in page.text

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,9 @@ from returns_service.store import schema
 from returns_service.store.columns import Utc
 from returns_service.store.database import Database
 from returns_service.store.tables import Payment
-from tests.postgres import Postgres
+from tests.harness.deployment import clean_environment
+from tests.harness.postgres import Postgres
+from tests.harness.process import run_to_end
 
 
 async def test_models_equal_migrations(database_url: str) -> None:
@@ -141,18 +140,10 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
 def test_an_older_schema_is_refused_with_the_command_to_run(pg: Postgres, tmp_path: Path, command: str) -> None:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("STRIPE_", "RETURNS_", "DATABASE_"))}
     stripe = {"STRIPE_SECRET_KEY": "sk_test_" + "old", "STRIPE_WEBHOOK_SECRET": "whsec_" + "old"}
-    done = subprocess.run(
-        [Path(sys.executable).parent / "returns-service", command, *(["--port", "0"] if command == "serve" else [])],
-        cwd=tmp_path,
-        env={**kept, **stripe, "DATABASE_URL": pg.url(pg.create_database())},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines() == [
+    environment = clean_environment(DATABASE_URL=pg.url(pg.create_database()), **stripe)
+    ended = run_to_end([command, *(["--port", "0"] if command == "serve" else [])], environment, tmp_path)
+    assert ended.code == 1
+    assert ended.err.strip().splitlines() == [
         "returns-service: The database's schema is older than this release. Run: returns-service migrate"
     ]

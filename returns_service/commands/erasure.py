@@ -2,8 +2,8 @@
 
 Amounts, statuses, ids, times, who decided and Stripe's references are kept: they prove that money moved once. Free
 text of people is replaced, since nobody can say whose name it holds; reasons out of the catalogue stay, because fees
-depend on them. Deliveries hold nothing of a person: what is sent is made from the event as it is then. What Stripe
-holds of its customer is Stripe's: https://docs.stripe.com/disputes/data-redaction
+depend on them. Deliveries hold nothing of a person: the worker makes their bodies from the event as it is then.
+Stripe's own data about its customer stays with Stripe: https://docs.stripe.com/disputes/data-redaction
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ METADATA_OF_OURS = ("refund_id", "lines", "return_id", "order_id")  # metadata t
 # Triggers whose reasons are this service's own words, or Stripe's.
 SAID_BY_US: tuple[RecordedTrigger, ...] = ("refund_barred", "settle", "fail", "adopt", "withdraw", "take_back")
 FREE_TEXT = ("internal_note", "note", "override_reason", "reversed_reason")
-# What is left is found again by its order: the address is forgotten.
+# The rest is found again by its order: the address is forgotten.
 NEW_METADATA_HOLDS = (
     "An unanswered refund keeps what Stripe has to be asked with; once it is settled: forget --order {order}"
 )
@@ -49,7 +49,7 @@ UNFOLDED_HOLDS = "An event of Stripe's could not be understood yet and is kept; 
 
 @dataclass
 class Forgotten:
-    """What was redacted, by kind, and what had to stay for now."""
+    """Counts of redacted things by kind, and the things that had to stay for now."""
 
     returns: list[str] = field(default_factory=list)  # that something was redacted of
     counts: Counter[str] = field(default_factory=Counter)

@@ -203,7 +203,7 @@ async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id:
     touched = {row.line_id for row in rows if row.accepted}
     for refund in case.refunds:
         if refund.superseded_at is None and _depends_on(refund, touched):
-            await _withdraw_or_supersede(case, refund)
+            await withdraw_or_supersede(case, refund)
     receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
     for row in rows:
         line = next(line for line in case.lines if line.id == row.line_id)
@@ -222,8 +222,8 @@ def _depends_on(refund: Refund, touched: set[str]) -> bool:
     return bool(touched & {row.line for row in rows}) or (shipping and bool(touched))
 
 
-async def _withdraw_or_supersede(case: ReturnCase, refund: Refund) -> None:
-    """Take an unsent or failed refund out of the way of a recount; what is still due becomes a new one."""
+async def withdraw_or_supersede(case: ReturnCase, refund: Refund) -> None:
+    """Withdraw an unsent refund, or supersede a failed one, before a recount; the rest due becomes a new refund."""
     tx, by = case.tx, case.by
     if is_unsent(refund):
         before, message = refund.status, "The count behind it was reversed before it was sent; no money has moved."

@@ -11,6 +11,7 @@ from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL, RefundStatus
+from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.domain.vocabulary import (
     STRIPE_REASONS,
     AdjustmentKind,
@@ -51,7 +52,7 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class RefundRequest:
-    """What a person asks of a manual refund. `amount` in minor units, None: what is due."""
+    """What a person asks of a manual refund. `amount` in minor units, None: all that is due."""
 
     amount: int | None = None
     reason: str | None = None
@@ -90,12 +91,15 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
     rows = breakdown(case, asked)
     amount = money.total(rows)
     check_step(amount, case.row.currency)
-    if case.row.state in ("approved", "refunding") and amount > case.due and not asked.override_reason:
+    if case.row.state in ("approved", "refunding", "refunded") and amount > case.due and not asked.override_reason:
         if asked.amount and not case.due:
             raise Problem("nothing_due", amount=amount, due=0)
         raise Problem("override_required", f"{amount - case.due} more than is due.", amount=amount, due=case.due)
-    await transition(case, "refund", why=asked.override_reason or asked.reason, amount=amount)
-    queued = await queue_refund(case, rows, reason=stripe_reason(case, asked.reason), note=asked.reason)
+    override = bool(asked.override_reason)
+    await transition(case, "refund", why=asked.override_reason or asked.reason, amount=amount, override=override)
+    queued = await queue_refund(
+        case, rows, reason=stripe_reason(case, asked.reason), note=asked.reason, override=override
+    )
     return queued, case.payment
 
 
@@ -111,12 +115,18 @@ def check_step(amount: int, currency: str) -> None:
 
 
 async def queue_refund(
-    case: ReturnCase, rows: Sequence[money.Row], *, reason: str, note: str | None = None, delay_seconds: int = 0
+    case: ReturnCase,
+    rows: Sequence[money.Row],
+    *,
+    reason: str,
+    note: str | None = None,
+    delay_seconds: int = 0,
+    override: bool = False,
 ) -> Refund:
     """Write the intent, with its key's exact parameters, and wake the workers."""
     positions = {line.id: line.position for line in case.lines}
     row = new_refund(case.tx, case.by, case.payment, money.total(rows), source="return")
-    row.return_id, row.reason, row.note = case.row.id, reason, note
+    row.return_id, row.reason, row.note, row.overrides_hold = case.row.id, reason, note, override
     row.breakdown = [r.to_dict() for r in rows]
     row.details = dict(case.row.details)
     lines = money.encode_breakdown(rows, positions)
@@ -131,7 +141,7 @@ async def queue_refund(
 def new_refund(
     tx: Tx, by: Actor, payment: Payment, amount: int, *, source: RefundSource, status: RefundStatus = "queued"
 ) -> Refund:
-    """Return a refund row; who calls fills in the rest."""
+    """Return a refund row; the caller fills in the rest."""
     return Refund(
         id=tx.new_id("rfd"),
         payment_id=payment.id,
@@ -184,17 +194,25 @@ async def follow_up(case: ReturnCase) -> None:
 
 
 async def refund_payment(
-    locked: LockedPayment, by: Actor, *, amount: int | None, reason: str | None, metadata: Mapping[str, str]
+    locked: LockedPayment,
+    by: Actor,
+    *,
+    amount: int | None,
+    reason: str | None,
+    metadata: Mapping[str, str],
+    override_reason: str | None = None,
 ) -> Refund:
     """Decide a refund of no return; no amount: all that is left of the payment. Raises Problem."""
     check_metadata(metadata)
     payment, left = locked.row, locked.refundable
     if payment.connect:
         raise Problem("connect_not_supported")
-    if payment.status != "succeeded":
-        raise Problem("payment_not_succeeded", payment_status=payment.status)
+    if not has_captured(payment.status, payment.captured):
+        raise Problem("payment_not_succeeded", describe_unpaid(payment.status), payment_status=payment.status)
     if payment.disputed:
         raise Problem("payment_disputed")
+    if payment.external_open and not override_reason:
+        raise Problem("external_refund_open")
     if left <= 0:
         raise Problem("charge_already_refunded", refundable=max(0, left))
     asked = left if amount is None else amount
@@ -203,7 +221,7 @@ async def refund_payment(
     check_step(asked, payment.currency)
     row = new_refund(locked.tx, by, payment, asked, source="standalone")
     row.reason, row.note = find_word(STRIPE_REASONS, reason), reason
-    row.details = dict(metadata)
+    row.details, row.overrides_hold = dict(metadata), bool(override_reason)
     row.breakdown = [money.Row("standalone", asked, description=reason or "Refund", adjustment=True).to_dict()]
     row.parameters = parameters(row, payment, {**metadata, "refund_id": row.id})
     row.next_attempt_at = locked.tx.now
@@ -250,8 +268,10 @@ async def retry(
             raise Problem("override_required", amount=amount, failed_amount=failed.amount)
         check_step(amount, case.row.currency)
         rows = money.adjust_to(rows, amount, override_reason or "Decided at the retry")
-    await transition(case, "retry", why=override_reason, amount=money.total(rows))
-    made = await queue_refund(case, rows, reason=failed.reason or stripe_reason(case, None), note=failed.note)
+    await transition(case, "retry", why=override_reason, amount=money.total(rows), override=bool(override_reason))
+    made = await queue_refund(
+        case, rows, reason=failed.reason or stripe_reason(case, None), note=failed.note, override=bool(override_reason)
+    )
     await supersede(tx, failed, made)
     return made, case.payment
 
@@ -274,7 +294,9 @@ async def retry_standalone(
     reason = old.reason or old.note
     metadata = {key: value for key, value in old.details.items() if key not in RESERVED_METADATA}
     asked = old.amount if amount is None else amount
-    made = await refund_payment(locked, by, amount=asked, reason=reason, metadata=metadata)
+    made = await refund_payment(
+        locked, by, amount=asked, reason=reason, metadata=metadata, override_reason=override_reason
+    )
     made.note = override_reason or made.note
     await supersede(tx, old, made)
     return made, locked.row

@@ -15,6 +15,7 @@ from returns_service.commands.staff_users import persons_of
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Decision, Policy, decide, to_dict
 from returns_service.domain.problems import Problem
+from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.return_case.case import ReturnCase, rows_of
 from returns_service.return_case.events import Actor, record
@@ -92,8 +93,8 @@ def check_payment(payment: Payment, currency: str) -> None:
     """Raise Problem where a return can't be made on this payment."""
     if payment.connect:
         raise Problem("connect_not_supported")
-    if payment.status != "succeeded" or payment.captured == 0:
-        raise Problem("payment_not_succeeded", payment_status=payment.status)
+    if not has_captured(payment.status, payment.captured):
+        raise Problem("payment_not_succeeded", describe_unpaid(payment.status), payment_status=payment.status)
     if payment.currency != currency:
         raise Problem("currency_mismatch", f"The payment is in {payment.currency}.", param="currency")
 
@@ -223,6 +224,29 @@ async def close(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) 
     return_machine.fire("close", case.row, case.facts(why=reason, closing=True))
     case.row.closed_at = tx.now
     await record_transition(case, "close", before, reason)
+    await follow_up(case)
+    return case
+
+
+async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) -> ReturnCase:
+    """Take back a decline, a cancellation or a close that was a mistake. Raises Problem.
+
+    A request begins anew, without approvals and policy, if its units are not on another return by now.
+    """
+    case = await lock_case(tx, by, policy, return_id)
+    row, before = case.row, case.row.state
+    facts = case.facts(why=reason, reopening=True)
+    return_machine.check("reopen", before, facts)
+    if before in ("declined", "canceled"):
+        lines = [as_requested_line(line) for line in case.lines]
+        await check_lines(tx, case.payment, row.order_id, lines, row.shipping_amount, besides=row.id)
+        row.approvals, row.policy = [], None
+    return_machine.fire("reopen", row, facts)
+    row.closed_at = None
+    case.forget_policy()
+    if before in ("declined", "canceled"):
+        row.approvals_required = decision_on(case).approvals_required
+    await record_transition(case, "reopen", before, reason)
     await follow_up(case)
     return case
 

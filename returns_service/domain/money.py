@@ -144,7 +144,7 @@ def authorized(lines: Sequence[PricedLine]) -> list[PricedLine]:
 
 
 def outstanding(entitled: Sequence[Row], committed: Sequence[Row]) -> list[Row]:
-    """Return the rows that are still to be paid: what is entitled less what is paid, open or settled outside.
+    """Return the rows that are still to be paid: the entitled ones less those paid, open or settled outside.
 
     Adjustments in `committed` were decisions of their own and count for nothing here; an `unallocated` row (a refund
     found at Stripe whose units nobody knows any more) counts against the sum.

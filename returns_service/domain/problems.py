@@ -25,13 +25,14 @@ ProblemCode = Literal[
     "override_required", "scan_id_reused", "unauthorized", "insufficient_scope", "form_out_of_date", "rate_limited",
     "invalid_signature", "payment_missing", "payment_not_succeeded", "payment_disputed", "currency_mismatch",
     "amount_exceeds_payment", "amount_exceeds_refundable", "amount_not_a_step", "charge_already_refunded",
-    "charge_mismatch", "connect_not_supported", "units_already_returned", "stripe_unavailable",
+    "charge_mismatch", "connect_not_supported", "units_already_returned", "stripe_unavailable", "stripe_refuses_us",
     "invalid_transition", "policy_violation", "second_person_required", "nothing_due", "amount_exceeds_due",
     "refund_in_progress", "failed_refund_open", "money_moved", "still_due", "already_closed", "no_failed_refund",
     "which_refund", "nothing_received", "nothing_to_inspect", "already_refunded", "receipt_written", "receipt_reversed",
     "undeclared_resolved", "line_required", "line_complete", "refund_not_failed", "refund_superseded",
-    "refund_not_cancelable", "refund_not_second", "refund_not_unknown", "too_early", "refund_found",
-    "url_not_allowed", "too_many_endpoints", "database_unavailable", "internal_error",
+    "refund_not_cancelable", "refund_not_second", "refund_not_external", "payment_mismatch", "external_refund_open",
+    "not_closed", "refund_not_unknown", "too_early", "refund_found", "url_not_allowed", "too_many_endpoints",
+    "database_unavailable", "internal_error",
 ]  # fmt: skip
 PROBLEMS: dict[ProblemCode, Kind] = {
     # the request
@@ -68,7 +69,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "This needs a named reason", 422, "Repeat with `override_reason`; it is kept in the history."
     ),
     "scan_id_reused": Kind("This scan was already sent with other counts", 422, "Use a new `scan_id` for a new count."),
-    # who asks
+    # the caller
     "unauthorized": Kind("Missing or unknown API key", 401, "Send `Authorization: Bearer rsk_…` with a key in force."),
     "insufficient_scope": Kind("This key may not do that", 403, "Use a key with the scope named in `required_scope`."),
     "form_out_of_date": Kind("This form is out of date", 403, "Open the page again; nothing was changed."),
@@ -81,7 +82,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "Stripe knows no such payment", 404, "Check the id and that it is of this Stripe account and mode."
     ),
     "payment_not_succeeded": Kind(
-        "The payment has not succeeded", 422, "Only a captured payment can be refunded; capture it first."
+        "The payment has not succeeded", 422, "Only what was captured can be refunded; see `payment_status`."
     ),
     "payment_disputed": Kind(
         "The payment is disputed", 409, "Wait for the dispute's end; if it is lost, settle outside as `dispute`."
@@ -112,6 +113,11 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     ),
     "stripe_unavailable": Kind(
         "Stripe can't be asked right now", 503, "Nothing was stored: repeat the same request later."
+    ),
+    "stripe_refuses_us": Kind(
+        "Stripe refuses this service's key",
+        503,
+        "Nothing was stored: give the service a key that may make this call, then repeat the same request.",
     ),
     # the return's machine
     "invalid_transition": Kind("Not from this state", 409, "See `allowed` for what can be done now."),
@@ -156,8 +162,20 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "This refund can't be canceled any more", 409, "Only an unsent one can, or one that waits for the customer."
     ),
     "refund_not_second": Kind(
-        "It is no second refund for one intent", 409, "Only a refund with `duplicate_of` is acknowledged."
+        "Nothing about this refund is to be acknowledged",
+        409,
+        "Only a refund made outside, or one with `duplicate_of`, is acknowledged.",
     ),
+    "refund_not_external": Kind(
+        "This refund was not made outside", 409, "Only an open or succeeded refund with `source: external` is assigned."
+    ),
+    "payment_mismatch": Kind("The return is on another payment", 422, "Assign it to a return on the refund's payment."),
+    "external_refund_open": Kind(
+        "A refund made outside waits for a person",
+        409,
+        "Assign it to its return or acknowledge it; or repeat with an `override_reason`.",
+    ),
+    "not_closed": Kind("The return is not closed", 409, "Nothing more needs to be done."),
     "refund_not_unknown": Kind(
         "Stripe's answer to this refund is known", 409, "Send again is only for status `unknown`."
     ),

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 State = Literal["requested", "approved", "refunding", "refunded", "failed", "declined", "canceled"]
 PublicTrigger = Literal[
-    "approve", "decline", "cancel", "receive", "reverse", "inspect", "refund", "retry", "settle_outside", "close"
+    "approve", "decline", "cancel", "receive", "reverse", "inspect", "refund", "retry", "settle_outside", "close",
+    "reopen",
 ]  # fmt: skip
 Trigger = Literal[PublicTrigger, "settle", "fail", "take_back", "withdraw", "adopt"]
 STATES: tuple[State, ...] = get_args(State)
@@ -52,6 +53,8 @@ class Facts:
     units_to_inspect: bool = False
     closed: bool = False
     closing: bool = False  # this trigger closes it: nothing more is expected then
+    reopening: bool = False  # this trigger opens it again
+    external_open: bool = False  # a refund made outside holds the payment until a person assigns or acknowledges it
     settleable: int = 0  # what may be settled outside: what was due, or the failed refund's amount
     why: str | None = None  # the reason given, where one is asked
     override: bool = False  # an override reason was given
@@ -133,7 +136,7 @@ def none_failed(f: Facts) -> bool:
     return not f.refund_failed
 
 
-@guard("amount_exceeds_due", "There is nothing to settle, or less than that.")
+@guard("amount_exceeds_due", "The amount must be above zero and at most what is due.")
 def within_due(f: Facts) -> bool:
     return 0 < f.amount <= f.settleable
 
@@ -141,6 +144,16 @@ def within_due(f: Facts) -> bool:
 @guard("already_closed", "The return is closed already.")
 def not_closed(f: Facts) -> bool:
     return not f.closed
+
+
+@guard("not_closed", "The return is not closed.")
+def is_closed(f: Facts) -> bool:
+    return f.closed
+
+
+@guard("external_refund_open", "A refund made outside this service waits: assign it to a return, or acknowledge it.")
+def no_external_refund(f: Facts) -> bool:
+    return not f.external_open or f.override
 
 
 @guard("still_due", "Something is still due: refund it or settle it outside first.")
@@ -172,7 +185,7 @@ def a_refund_failed(f: Facts) -> bool:
 
 
 def more_to_come(f: Facts) -> bool:
-    return f.due > 0 or (not (f.closed or f.closing) and (f.units_expected or not f.paid))
+    return f.due > 0 or (not ((f.closed and not f.reopening) or f.closing) and (f.units_expected or not f.paid))
 
 
 def something_paid(f: Facts) -> bool:
@@ -205,7 +218,7 @@ def by_the_rule(trigger: Trigger, sources: Sequence[State], *guards: Guard) -> l
 
 
 APPROVABLE = (payment_succeeded, undisputed, within_headroom, allowed_by_policy)
-REFUNDABLE = (none_unanswered, none_failed, undisputed, something_to_pay, within_refundable)
+REFUNDABLE = (none_unanswered, none_failed, undisputed, no_external_refund, something_to_pay, within_refundable)
 TRANSITIONS: list[TransitionConfigDict] = [
     edge("approve", ["requested"], "requested", *APPROVABLE, approvals_missing),
     edge("approve", ["requested"], "approved", *APPROVABLE),
@@ -214,15 +227,17 @@ TRANSITIONS: list[TransitionConfigDict] = [
     *by_the_rule("receive", LIVE),
     *by_the_rule("reverse", LIVE, something_reversible),
     *by_the_rule("inspect", LIVE, something_to_inspect),
-    edge("refund", ["approved", "refunding"], "refunding", *REFUNDABLE),
+    edge("refund", ["approved", "refunding", "refunded"], "refunding", *REFUNDABLE),
     *by_the_rule("settle", ["refunding", "failed"]),
     *by_the_rule("fail", LIVE),
     *by_the_rule("take_back", LIVE),
     *by_the_rule("withdraw", ["refunding"]),
     *by_the_rule("adopt", ["requested", *LIVE]),
-    edge("retry", ["failed"], "refunding", undisputed, within_refundable),
+    edge("retry", ["failed"], "refunding", undisputed, no_external_refund, within_refundable),
     *by_the_rule("settle_outside", ["approved", "failed"], within_due),
     *by_the_rule("close", ["approved", "refunding"], not_closed, nothing_due),
+    edge("reopen", ["declined", "canceled"], "requested", reason_given),
+    *by_the_rule("reopen", LIVE, is_closed),
 ]
 # One machine for all rows, never add_model()ed: that resets their state and keeps them alive.
 MACHINE = Machine(None, states=list(STATES), transitions=TRANSITIONS, initial="requested", auto_transitions=False)
@@ -336,8 +351,9 @@ def diagram() -> str:
 
 
 def _declared() -> Iterable[tuple[str, list[str], list[str], list[str]]]:
-    """Yield (trigger, sources, destinations, guards' names), edges of one trigger together."""
-    for trigger in dict.fromkeys(t["trigger"] for t in TRANSITIONS):
-        mine: list[Any] = [t for t in TRANSITIONS if t["trigger"] == trigger]
+    """Yield (trigger, sources, destinations, guards' names), edges of one trigger from the same states together."""
+    declared: list[Any] = TRANSITIONS
+    for trigger, sources in dict.fromkeys((t["trigger"], tuple(t["source"])) for t in declared):
+        mine = [t for t in declared if (t["trigger"], tuple(t["source"])) == (trigger, sources)]
         guards = [c.__name__ for c in mine[0].get("conditions", []) if isinstance(c, Guard)]
-        yield trigger, list(mine[0]["source"]), [t["dest"] for t in mine], guards
+        yield trigger, list(sources), [t["dest"] for t in mine], guards

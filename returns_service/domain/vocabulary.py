@@ -35,6 +35,7 @@ FinalDisposition = Literal["restock", "scrap", "return_to_customer"]  # of units
 UndeclaredDecision = Literal["accept_as_line", "return_to_customer", "scrap"]
 
 RefundOn = Literal["approval", "receipt", "manual"]
+ExternalRefunds = Literal["hold", "ignore"]
 ShippingRefunded = Literal["never", "full_return", "always"]
 StripeReason = Literal["requested_by_customer", "duplicate", "fraudulent"]
 RefundSource = Literal["return", "standalone", "external"]
@@ -48,12 +49,14 @@ BreakdownKind = Literal[
 
 # Most urgent first: what stops everything, money that may be wrong, customers who wait for us, then for others.
 DeskKind = Literal[
+    "stripe_refuses",
     "stripe_silent",
     "work_overdue",
     "payment_overpaid",
     "difference",
     "refund_unknown",
     "refund_missing",
+    "external_refund",
     "refund_failed",
     "dispute_lost",
     "refund_barred",
@@ -65,7 +68,9 @@ DeskKind = Literal[
     "refund_requires_action",
     "refund_pending",
 ]
-DeskAction = Literal["refund", "retry", "settle_outside", "close", "check", "send_again", "cancel", "acknowledge"]
+DeskAction = Literal[
+    "refund", "retry", "settle_outside", "close", "check", "send_again", "cancel", "acknowledge", "assign"
+]
 
 FoldOutcome = Literal["folded", "ignored", "other_mode", "unknown_payment", "failed"]  # of one of Stripe's events
 
@@ -93,6 +98,7 @@ DISABLED_BY: tuple[DisabledBy, ...] = get_args(DisabledBy)
 ENDPOINT_STATUSES: tuple[EndpointStatus, ...] = get_args(EndpointStatus)
 DELIVERY_STATUSES: tuple[DeliveryStatus, ...] = get_args(DeliveryStatus)
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+EXTERNAL_REFUNDS: tuple[ExternalRefunds, ...] = get_args(ExternalRefunds)
 REFUND_ON: tuple[RefundOn, ...] = get_args(RefundOn)
 SHIPPING_REFUNDED: tuple[ShippingRefunded, ...] = get_args(ShippingRefunded)
 BREAKDOWN_KINDS: tuple[BreakdownKind, ...] = get_args(BreakdownKind)

@@ -21,6 +21,7 @@ from returns_service.commands.stripe_inbox import ON_THE_DESK_AFTER
 from returns_service.domain.refund_attempt import STUCK_AFTER
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, WAITING, RefundStatus
 from returns_service.domain.vocabulary import DESK_KINDS, DeskKind
+from returns_service.return_case.case import ReturnCase
 from returns_service.store.columns import Utc
 from returns_service.store.database import Tx
 from returns_service.store.stripe_throttle import BREAK_AFTER
@@ -36,6 +37,7 @@ from returns_service.store.tables import (
     ReturnLine,
     StripeEvent,
     StripePace,
+    StripeRefusal,
     Sweep,
     WebhookEndpoint,
 )
@@ -46,7 +48,7 @@ UNSENT_FOR = timedelta(hours=1)  # an outage of minutes is the worker's own busi
 SILENT_FOR = timedelta(hours=1)  # the sweep reads Stripe's list every five minutes
 UNCOMPARED_FOR = timedelta(days=1)  # a comparison that is interrupted is tried again every ten minutes
 OVERDUE_FOR = timedelta(minutes=10)  # a worker looks at what is due within seconds
-IDS = ("refund_id", "return_id", "payment_id", "stripe_event_id", "difference_id", "endpoint_id")
+IDS = ("refund_id", "return_id", "payment_id", "stripe_event_id", "difference_id", "endpoint_id", "refusal_id")
 ENTRY = ("kind", "urgency", "since", "subject", *IDS)
 ENDED: tuple[RefundStatus, ...] = (*FINAL, "withdrawn")
 FAR_BACK = timedelta(days=29)  # each day's comparison looks back 30 days
@@ -85,7 +87,9 @@ class DeskEntry:
     stripe_event: StripeEvent | None
     difference: ReconciliationDifference | None
     endpoint: WebhookEndpoint | None
+    refusal: StripeRefusal | None
     left: int  # of the payment, minor units
+    whole: ReturnCase | None = None  # the return with all that decides about it
 
     @property
     def id(self) -> str:
@@ -106,7 +110,9 @@ def _status(*words: RefundStatus) -> Any:
     return col(Refund.status).in_(words)
 
 
-HELD = and_(col(Payment.disputed), col(Refund.status) == "queued")  # by a dispute: due, and not to be sent
+# By a dispute, or by a refund made outside that waits for a person: due, and not to be sent.
+HELD_BY_EXTERNAL = and_(col(Payment.external_open), ~col(Refund.overrides_hold), col(Refund.status) == "queued")
+HELD = or_(and_(col(Payment.disputed), col(Refund.status) == "queued"), HELD_BY_EXTERNAL)
 LOST = func.coalesce(col(Payment.dispute)["status"].as_string(), "") == "lost"
 # A sentence that an older release wrote stands for no code of ours.
 WAITS_FOR = case(
@@ -116,8 +122,8 @@ MISSING_AT_STRIPE = WAITS_FOR.in_(("payment_missing", "refund_missing"))
 UNRESOLVED = and_(
     _status(*ENDED),
     col(Refund.superseded_at).is_(None),
-    col(Refund.source) != "external",  # made in the Dashboard: whoever made it is told there
-    # Who cancels a refund of no return before it is sent has decided all there is to decide.
+    or_(col(Refund.source) != "external", col(Refund.return_id).is_not(None)),  # else its maker is told there
+    # A person who cancels a refund of no return before it is sent has decided all there is to decide.
     or_(
         col(Refund.return_id).is_not(None),
         col(Refund.status) != "withdrawn",
@@ -208,7 +214,7 @@ def _with_rows(page: Any, *, back: bool) -> Any:
         select(
             page.c.kind, page.c.since, page.c.subject,
             Refund, ReturnAuthorization, Payment, StripeEvent, ReconciliationDifference, WebhookEndpoint,
-            func.coalesce(LEFT, 0),
+            StripeRefusal, func.coalesce(LEFT, 0),
         )
         .outerjoin(Refund, col(Refund.id) == page.c.refund_id)
         .outerjoin(ReturnAuthorization, col(ReturnAuthorization.id) == page.c.return_id)
@@ -216,6 +222,7 @@ def _with_rows(page: Any, *, back: bool) -> Any:
         .outerjoin(StripeEvent, col(StripeEvent.id) == page.c.stripe_event_id)
         .outerjoin(ReconciliationDifference, col(ReconciliationDifference.id) == page.c.difference_id)
         .outerjoin(WebhookEndpoint, col(WebhookEndpoint.id) == page.c.endpoint_id)
+        .outerjoin(StripeRefusal, col(StripeRefusal.subject) == page.c.refusal_id)
         .order_by(*(c.desc() if back else c.asc() for c in order))
         .options(defer(StripeEvent.payload))  # type: ignore[arg-type]  # a mapped column, which SQLModel types as str
     )  # fmt: skip
@@ -264,6 +271,10 @@ def _of_refunds(tx: Tx) -> Sequence[Any]:
         .where(_status("unknown"), stuck),
         _refund("refund_missing", changed)
         .where(col(Refund.next_attempt_at).is_not(None), col(Refund.stripe_refund).is_not(None), MISSING_AT_STRIPE),
+        _refund("external_refund", decided).where(
+            col(Payment.external_open), col(Refund.source) == "external", _status(*OPEN, "succeeded"),
+            col(Refund.return_id).is_(None), col(Refund.acknowledged_at).is_(None), col(Refund.duplicate_of).is_(None),
+        ),
         _refund("refund_failed", changed).where(UNRESOLVED, ~LOST),
         _refund("dispute_lost", changed).where(UNRESOLVED, LOST),
         _refund("refund_unsent", decided).where(unsent, late),
@@ -348,7 +359,9 @@ def _to_decide() -> Any:
 
 def _of_others(health: SystemHealth) -> Sequence[Any]:
     event_id, row_id, endpoint_id = col(StripeEvent.id), col(ReconciliationDifference.id), col(WebhookEndpoint.id)
+    subject = col(StripeRefusal.subject)
     found = [
+        _entry("stripe_refuses", col(StripeRefusal.since), subject, refusal_id=subject),
         _entry("stripe_event", col(StripeEvent.received_at), event_id, stripe_event_id=event_id).where(
             col(StripeEvent.next_attempt_at).is_not(None), col(StripeEvent.attempts) >= ON_THE_DESK_AFTER
         ),

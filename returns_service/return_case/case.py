@@ -11,6 +11,7 @@ from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy, from_dict
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, RefundStatus
 from returns_service.domain.return_machine import Facts, PublicTrigger, State
+from returns_service.domain.stripe_objects import has_captured
 from returns_service.return_case.events import NOBODY, Actor
 from returns_service.return_case.locked_payment import LockedPayment, refundable
 from returns_service.store.database import Tx
@@ -77,13 +78,17 @@ class ReturnCase:
         """The snapshot taken at approval; before, the policy in force, which is what approval takes."""
         return from_dict(self.row.policy) if self.row.policy else self.policy_in_force
 
+    def forget_policy(self) -> None:
+        """Look the policy up again: the return's snapshot was taken or dropped."""
+        self.__dict__.pop("policy", None)
+
     @property
     def terms(self) -> money.Terms:
         """The policy's money rules in this return's currency."""
         return self.policy.terms(self.row.currency, shipping_amount=self.row.shipping_amount)
 
     def money_lines(self) -> list[money.PricedLine]:
-        """Return the lines as money sees them: what is accepted now."""
+        """Return the lines as money sees them, with the units accepted now."""
         policy, common = self.policy, self.row.reason
         return [
             money.PricedLine(
@@ -101,7 +106,10 @@ class ReturnCase:
     @property
     def estimate(self) -> int:
         """What the return pays if every authorized unit is accepted as new, minor units."""
-        return money.due(money.entitlement(money.authorized(self.money_lines()), self.terms))
+        whole = money.entitlement(money.authorized(self.money_lines()), self.terms)
+        if self.row.state != "requested":
+            return money.due(whole)
+        return money.due(money.outstanding(whole, self.committed()))  # a refund made outside may be assigned already
 
     def entitled(self) -> list[money.Row]:
         """Return what is owed in all; with `refund_on = approval` that is for the authorized units."""
@@ -122,7 +130,7 @@ class ReturnCase:
 
     @property
     def due(self) -> int:
-        """What is still to be paid, minor units."""
+        """The amount still to be paid, minor units."""
         return money.due(self.unpaid())
 
     @property
@@ -167,8 +175,9 @@ class ReturnCase:
             refundable=self.refundable,
             estimate=self.estimate,
             headroom=self.refundable - sum(max(0, c.estimate - c.spoken_for) for c in self.neighbours),
-            payment_succeeded=self.payment.status == "succeeded",
+            payment_succeeded=has_captured(self.payment.status, self.payment.captured),
             disputed=self.payment.disputed,
+            external_open=self.payment.external_open,
             refund_open=any(r.status in OPEN for r in refunds),
             refund_unanswered=any(r.status in UNANSWERED for r in refunds),
             refund_failed=bool(self.unresolved()),

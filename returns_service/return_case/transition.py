@@ -12,7 +12,8 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import record, to_json_object
 from returns_service.return_case.views import show_return
 
-RecordedTrigger = Literal[Trigger, "refund_barred", "forget"]  # the last two lead back to the same state
+# Those beside the machine's own lead back to the same state.
+RecordedTrigger = Literal[Trigger, "refund_barred", "forget", "assign", "acknowledge"]
 
 
 async def transition(case: ReturnCase, trigger: Trigger, *, why: str | None = None, **facts: Any) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 from returns_service.domain.stripe_objects import (
@@ -18,6 +17,9 @@ from returns_service.domain.stripe_objects import (
     TryLater,
     Unknown,
 )
+
+# Is told of each 2xx answer (None) and of each 401 or 403, with what was asked about: `refunds`, `disputes`, …
+Watcher = Callable[[str, TryLater | None], Awaitable[None]]
 
 
 class StripeSilent(Exception):
@@ -65,7 +67,7 @@ class StripeChecked:
     endpoints: tuple[EndpointSnapshot, ...] = ()
     problem: str | None = None
     api_version: str | None = None  # that we ask for
-    ahead_seconds: float | None = None  # of our clock before Stripe's `Date`; None where it told none
+    stripe_time: datetime | None = None  # Stripe's `Date`, carried on to the end of the check; None where it told none
     missing: tuple[MissingPermission, ...] = ()
 
 
@@ -95,6 +97,12 @@ class Gateway(Protocol):
         self, since: datetime, types: Sequence[str], *, only_undelivered: bool = False
     ) -> AsyncIterator[StripeEventData]:
         """Yield the events of up to 20 types since, newest first; Stripe keeps 30 days. Raises StripeSilent."""
+
+    async def read_account(self) -> str | Missing | TryLater | Unknown:
+        """Return the id of the account that the key belongs to; a restricted key may not be allowed to read it."""
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` from now on which calls Stripe lets this key make."""
 
     async def check(self) -> StripeChecked:
         """Try the key and list the webhook endpoints."""
@@ -128,11 +136,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def seconds_ahead(date: str | None, now: float) -> float | None:
-    """Return how far `now` (Unix seconds) is ahead of an HTTP `Date`; None where it is none (RFC 9110 5.6.7)."""
-    try:
-        return now - parsedate_to_datetime(date or "").timestamp()
-    except ValueError:
-        return None

@@ -19,11 +19,12 @@ from returns_service.web.pages.rendering import static_version
 from returns_service.web.pages.routes import PAGES
 from returns_service.web.rate_limit import Limiter
 from returns_service.web.routes import OPERATIONS
-from tests.api.conftest import Shop, said
+from tests.harness.served_shop import ServedShop, expect
 
 EXPECTED = {
     "create_return": "returns:write", "update_return": "returns:write", "cancel_return": "returns:write",
     "close_return": "returns:write", "approve_return": "returns:approve", "decline_return": "returns:approve",
+    "reopen_return": "returns:approve", "assign_refund": "refunds:write",
     "create_receipt": "receipts:write", "reverse_receipt": "receipts:write", "inspect_receipt": "receipts:write",
     "resolve_undeclared": "receipts:write", "refund_return": "refunds:write", "retry_return": "refunds:write",
     "settle_return_outside": "refunds:write", "create_refund": "refunds:write", "check_refund": "refunds:write",
@@ -43,7 +44,7 @@ def path_of(operation: Operation) -> str:
     return re.sub(r"\{\w+\}", "x_1", operation.path)
 
 
-async def test_every_route_asks_for_a_key_or_is_known_to_be_open(shop: Shop) -> None:
+async def test_every_route_asks_for_a_key_or_is_known_to_be_open(shop: ServedShop) -> None:
     declared = {operation.path.replace("}", ":str}") for operation in OPERATIONS}
     served = {route.path for route in shop.app.routes}
     pages = {page.path for page in PAGES}  # what they ask for: tests/pages/test_guards.py
@@ -53,8 +54,8 @@ async def test_every_route_asks_for_a_key_or_is_known_to_be_open(shop: Shop) -> 
         assert operation.scope == expected, operation.name
 
 
-async def test_every_route_with_every_scope(shop: Shop) -> None:
-    keys = {scope: await shop.key(scope) for scope in SCOPES}
+async def test_every_route_with_every_scope(shop: ServedShop) -> None:
+    keys = {scope: await shop.create_key(scope) for scope in SCOPES}
     for operation in OPERATIONS:
         for scope, secret in keys.items():
             headers = {"Authorization": f"Bearer {secret}", "Content-Type": "text/plain"}
@@ -63,14 +64,14 @@ async def test_every_route_with_every_scope(shop: Shop) -> None:
             if scope in (operation.scope, "admin"):
                 assert answer.status_code in (200, 404, 415), (operation.name, scope, answer.text)
             else:
-                problem = said(answer, 403, "insufficient_scope")
+                problem = expect(answer, 403, "insufficient_scope")
                 assert problem["required_scope"] == operation.scope
-    assert set((await shop.tables()).values()) == {0}
+    assert set((await shop.count_rows()).values()) == {0}
 
 
 @pytest.mark.parametrize("kind", ["none", "unknown", "basic", "empty", "revoked", "expired", "long"])
-async def test_every_route_without_a_key_in_force(shop: Shop, kind: str) -> None:
-    async with shop.context.database.transaction() as tx:
+async def test_every_route_without_a_key_in_force(shop: ServedShop, kind: str) -> None:
+    async with shop.db.transaction() as tx:
         row, secret = await create_key(tx, "t", SCOPES, tx.now - timedelta(seconds=1) if kind == "expired" else None)
         if kind == "revoked":
             await revoke_key(tx, row.id)
@@ -81,58 +82,58 @@ async def test_every_route_without_a_key_in_force(shop: Shop, kind: str) -> None
     header = words.get(kind, f"Bearer {secret}")
     for operation in OPERATIONS:
         answer = await shop.client.request(operation.method, path_of(operation), headers={"Authorization": header})
-        said(answer, 401, "unauthorized")
+        expect(answer, 401, "unauthorized")
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-async def test_the_last_use_is_kept_once_a_minute(shop: Shop) -> None:
+async def test_the_last_use_is_kept_once_a_minute(shop: ServedShop) -> None:
     async def last_use() -> object:
-        async with shop.context.database.reading() as tx:
+        async with shop.db.reading() as tx:
             chosen = select(ApiKey.last_used_at).where(col(ApiKey.secret_hash) == hash_token(shop.secret))
             return (await tx.exec(chosen)).one()
 
     assert await last_use() is None
-    said(await shop.get("/v1/returns"), 200)
+    expect(await shop.get("/v1/returns"), 200)
     first = await last_use()
     assert first is not None
-    said(await shop.get("/v1/returns"), 200)
+    expect(await shop.get("/v1/returns"), 200)
     assert await last_use() == first
-    shop.clock.ahead_seconds += 61
-    said(await shop.get("/v1/returns"), 200)
+    shop.advance(61)
+    expect(await shop.get("/v1/returns"), 200)
     assert await last_use() != first
 
 
-async def test_the_secret_is_kept_nowhere(shop: Shop) -> None:
-    async with shop.context.database.reading() as tx:
+async def test_the_secret_is_kept_nowhere(shop: ServedShop) -> None:
+    async with shop.db.reading() as tx:
         rows = (await tx.exec(select(ApiKey))).all()
     assert shop.secret not in repr([row.model_dump() for row in rows])
 
 
-async def test_who_asks_too_fast_is_told_when_to_come_back(shop: Shop) -> None:
+async def test_who_asks_too_fast_is_told_when_to_come_back(shop: ServedShop) -> None:
     shop.context.keys = Limiter(1)
     answers = [await shop.get("/v1/returns") for _ in range(4)]
     assert [a.status_code for a in answers] == [200, 200, 200, 429]
-    said(answers[3], 429, "rate_limited")
+    expect(answers[3], 429, "rate_limited")
     assert answers[3].headers["retry-after"] == "1"
-    other = await shop.key("admin")
+    other = await shop.create_key("admin")
     assert (await shop.get("/v1/returns", headers={"Authorization": f"Bearer {other}"})).status_code == 200
     assert (await shop.get("/healthz")).status_code == 200
 
 
-async def test_a_stranger_who_guesses_is_slowed_down_before_the_look_up(shop: Shop) -> None:
+async def test_a_stranger_who_guesses_is_slowed_down_before_the_look_up(shop: ServedShop) -> None:
     shop.context.failed_logins = Limiter(1)
     guess = {"Authorization": "Bearer rsk_" + "b" * 43}
     assert (await shop.get("/v1/returns")).status_code == 200
     codes = [(await shop.get("/v1/returns", headers=guess)).status_code for _ in range(5)]
     assert codes == [401, 401, 401, 429, 429]
     assert (await shop.get("/v1/returns")).status_code == 200, "a key that was good a moment ago goes on"
-    other = await shop.key("admin")
+    other = await shop.create_key("admin")
     refused = await shop.get("/v1/returns", headers={"Authorization": f"Bearer {other}"})
-    said(refused, 429, "rate_limited")
+    expect(refused, 429, "rate_limited")
     assert refused.headers["retry-after"] == "1"
 
 
-async def test_five_hundred_bad_keys_meet_a_limit_and_a_good_one_does_not(shop: Shop) -> None:
+async def test_five_hundred_bad_keys_meet_a_limit_and_a_good_one_does_not(shop: ServedShop) -> None:
     guess = {"Authorization": "Bearer rsk_" + "b" * 43}
     codes = []
     for _ in range(500):
@@ -143,13 +144,13 @@ async def test_five_hundred_bad_keys_meet_a_limit_and_a_good_one_does_not(shop: 
     assert (await shop.get("/v1/returns")).status_code == 200
 
 
-async def test_a_rotated_key_and_its_successor_are_in_force_together_for_a_while(shop: Shop) -> None:
-    async with shop.context.database.transaction() as tx:
+async def test_a_rotated_key_and_its_successor_are_in_force_together_for_a_while(shop: ServedShop) -> None:
+    async with shop.db.transaction() as tx:
         old, secret = await create_key(
             tx, "shop", ["returns:read"], tx.now + timedelta(days=30), owner="Mara@Shop.test"
         )
         assert old.owner == "mara@shop.test"
-    async with shop.context.database.transaction() as tx:
+    async with shop.db.transaction() as tx:
         new, newer_secret = await rotate_key(tx, old.id, timedelta(hours=1))
     assert (new.name, new.scopes, new.owner) == ("shop", ["returns:read"], "mara@shop.test")
 
@@ -157,23 +158,23 @@ async def test_a_rotated_key_and_its_successor_are_in_force_together_for_a_while
         return (await shop.get("/v1/returns", headers={"Authorization": f"Bearer {word}"})).status_code
 
     assert [await status(secret), await status(newer_secret)] == [200, 200]
-    shop.clock.ahead_seconds += 3601
+    shop.clock.advance(3601)
     assert [await status(secret), await status(newer_secret)] == [401, 200]
-    shop.clock.ahead_seconds += 30 * 86_400
+    shop.clock.advance(30 * 86_400)
     assert await status(newer_secret) == 401
     with pytest.raises(Problem):
-        async with shop.context.database.transaction() as tx:
+        async with shop.db.transaction() as tx:
             await rotate_key(tx, old.id, timedelta(hours=1))
 
 
-async def test_two_keys_of_one_owner_are_one_approver(shop: Shop, with_policy: Any) -> None:
+async def test_two_keys_of_one_owner_are_one_approver(shop: ServedShop, with_policy: Any) -> None:
     with_policy(second_person_above={"usd": 1})
-    made = await shop.requested()
-    async with shop.context.database.transaction() as tx:
+    made = await shop.create_return()
+    async with shop.db.transaction() as tx:
         secrets = [(await create_key(tx, n, ["admin"], owner=o))[1] for n, o in
                    (("a", "mara@shop.test"), ("b", "MARA@shop.test"), ("c", "jide@shop.test"))]  # fmt: skip
     path, body = f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}
     first, again, other = [await shop.post(path, body, Authorization=f"Bearer {secret}") for secret in secrets]
-    assert said(first, 200)["state"] == "requested"
-    said(again, 409, "second_person_required")
-    assert said(other, 200)["state"] == "approved"
+    assert expect(first, 200)["state"] == "requested"
+    expect(again, 409, "second_person_required")
+    assert expect(other, 200)["state"] == "approved"

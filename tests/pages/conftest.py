@@ -22,7 +22,7 @@ from returns_service.commands import staff_users
 from returns_service.commands.passwords import hash_password
 from returns_service.domain.vocabulary import Role
 from returns_service.store.tables import StaffUser
-from tests.api.conftest import Shop, open_shop
+from tests.harness.served_shop import ServedShop, open_shop
 
 PASSWORD = "correct horse battery"
 PASSWORD_HASH = hash_password(PASSWORD)
@@ -32,15 +32,15 @@ MISSING = f"The page tests need a browser. Install one: {INSTALL}   (or name one
 
 
 @pytest.fixture
-async def shop(database_url: str) -> AsyncIterator[Shop]:
+async def shop(database_url: str) -> AsyncIterator[ServedShop]:
     """The service over each of the two databases."""
     async with open_shop(database_url) as shop:
         yield shop
 
 
-async def add_person(shop: Shop, role: Role, email: str | None = None, name: str | None = None) -> StaffUser:
+async def add_person(shop: ServedShop, role: Role, email: str | None = None, name: str | None = None) -> StaffUser:
     """Return a new person with the password of all these tests."""
-    async with shop.context.database.transaction() as tx:
+    async with shop.db.transaction() as tx:
         email = email or f"{role}@shop.test"
         known = await staff_users.user_by_email(tx, email)
         return known or await staff_users.add_user(tx, email, role, name=name, password_hash=PASSWORD_HASH)
@@ -79,7 +79,7 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def open_desk(shop: Shop, address: str = "192.0.2.1") -> AsyncIterator[Desk]:
+async def open_desk(shop: ServedShop, address: str = "192.0.2.1") -> AsyncIterator[Desk]:
     """Open a browser without scripts, at an address of its own."""
     served: Any = shop.app
     transport = httpx.ASGITransport(app=served, raise_app_exceptions=False, client=(address, 5000))
@@ -88,7 +88,7 @@ async def open_desk(shop: Shop, address: str = "192.0.2.1") -> AsyncIterator[Des
 
 
 @pytest.fixture
-async def desk(shop: Shop) -> AsyncIterator[Desk]:
+async def desk(shop: ServedShop) -> AsyncIterator[Desk]:
     """A browser without scripts, nobody signed in."""
     async with open_desk(shop) as desk:
         yield desk
@@ -129,7 +129,7 @@ class _Server(uvicorn.Server):
 class Site:
     """The service on a real port, and a browser to open it with."""
 
-    shop: Shop
+    shop: ServedShop
     browser: Browser
     url: str
     contexts: list[BrowserContext] = field(default_factory=list)
@@ -168,7 +168,7 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def serve(shop: Shop) -> AsyncIterator[str]:
+async def serve(shop: ServedShop) -> AsyncIterator[str]:
     """Serve the shop's application on a port of this machine; return its address."""
     served: Any = shop.app
     listener = listen("127.0.0.1", 0)

@@ -13,7 +13,7 @@ from playwright.async_api import BrowserContext, Page, Route
 from sqlmodel import col, select
 
 from returns_service.store.tables import DockScan, Receipt, ReceiptLine, StaffUser
-from tests.api.conftest import Shop
+from tests.harness.served_shop import ServedShop
 from tests.pages.conftest import Site, add_person
 from tests.pages.test_look import parcel, scan, sent
 
@@ -21,14 +21,14 @@ QUEUE = "**/receive/queue"
 Handler = Callable[[Route], Awaitable[None]]
 
 
-async def scans(shop: Shop) -> list[DockScan]:
-    async with shop.context.database.reading() as tx:
+async def scans(shop: ServedShop) -> list[DockScan]:
+    async with shop.db.reading() as tx:
         chosen = select(DockScan).where(col(DockScan.undone_at).is_(None)).order_by(col(DockScan.scanned_at))
         return list((await tx.exec(chosen)).all())
 
 
-async def receipts(shop: Shop) -> list[tuple[str, int, str]]:
-    async with shop.context.database.reading() as tx:
+async def receipts(shop: ServedShop) -> list[tuple[str, int, str]]:
+    async with shop.db.reading() as tx:
         rows = (await tx.exec(select(ReceiptLine).order_by(col(ReceiptLine.sku)))).all()
         return [(row.sku, row.quantity, row.condition) for row in rows]
 
@@ -36,7 +36,7 @@ async def receipts(shop: Shop) -> list[tuple[str, int, str]]:
 async def opened(site: Site, quantity: int = 3, email: str = "warehouse@shop.test") -> tuple[Page, str]:
     """Return a tab with a parcel open, somebody of the warehouse signed in, and the return's id."""
     await add_person(site.shop, "warehouse", email)
-    made = await site.shop.approved(9000, quantity)
+    made = await site.shop.create_approved_return(9000, quantity)
     page = await site.page()
     await site.sign_in(page, email)
     await page.goto(f"/receive/{made['id']}")
@@ -174,7 +174,7 @@ async def test_scans_outlive_the_session_and_count_under_the_name_of_who_made_th
     assert await scans(site.shop) == []
     await site.sign_in(page, "tomasz@shop.test")
     await sent(page)
-    async with site.shop.context.database.reading() as tx:
+    async with site.shop.db.reading() as tx:
         (mara,) = (await tx.exec(select(StaffUser.id).where(col(StaffUser.email) == "mara@shop.test"))).all()
     for _ in range(50):
         if len(await scans(site.shop)) == 2:
@@ -250,7 +250,7 @@ async def test_storage_that_is_full_falls_back_to_the_form(site: Site) -> None:
 
 async def test_a_done_of_one_parcel_leads_nobody_away_from_the_next(site: Site) -> None:
     page, first = await opened(site)
-    second = await site.shop.approved(9000, 3, order_id="order_2")
+    second = await site.shop.create_approved_return(9000, 3, order_id="order_2")
     await page.goto(f"/receive/{second['id']}")
     await page.evaluate("navigator.serviceWorker.controller || new Promise((r) => setTimeout(r, 500))")
     await page.goto(f"/receive/{first}")
@@ -292,5 +292,5 @@ async def test_the_whole_way_with_and_without_scripts(site: Site, scripts: bool)
     assert await receipts(site.shop) == [("CREW-MER-UND-L", 1, "damaged"), ("TOTE-NAT", 1, "new")]
     await page.get_by_role("button", name="Take it back").first.click()
     await page.get_by_text("Its units are expected again").wait_for()
-    async with site.shop.context.database.reading() as tx:
+    async with site.shop.db.reading() as tx:
         assert [row.reversed_at is not None for row in (await tx.exec(select(Receipt))).all()] == [True]

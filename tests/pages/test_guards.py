@@ -11,7 +11,7 @@ from returns_service.domain.roles import allows, scopes_of
 from returns_service.domain.vocabulary import ROLES, Role
 from returns_service.web.pages.page import Page
 from returns_service.web.pages.routes import PAGES
-from tests.api.conftest import Shop
+from tests.harness.served_shop import ServedShop
 from tests.pages.conftest import Desk, add_person, open_desk
 
 # Who may open what, written down once more: a page that is opened to more people by mistake is found here.
@@ -47,12 +47,12 @@ def test_the_pages_open_to_whom_they_should() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-async def test_every_page_with_every_role(shop: Shop, desk: Desk, role: Role) -> None:
+async def test_every_page_with_every_role(shop: ServedShop, desk: Desk, role: Role) -> None:
     await add_person(shop, role)
     await desk.sign_in(f"{role}@shop.test")
     await desk.get("/you")
     token = desk.token
-    before = await shop.tables()
+    before = await shop.count_rows()
     for page in PAGES:
         if page.scope is None or page.path in ("/sign-out", "/you/sessions/end"):
             continue
@@ -63,10 +63,10 @@ async def test_every_page_with_every_role(shop: Shop, desk: Desk, role: Role) ->
         else:
             assert answer.status_code == 403, (page.path, answer.status_code)
             assert "not part of your role" in answer.text
-    assert await shop.tables() == before
+    assert await shop.count_rows() == before
 
 
-async def test_every_page_without_a_session_leads_to_the_sign_in(shop: Shop, desk: Desk) -> None:
+async def test_every_page_without_a_session_leads_to_the_sign_in(shop: ServedShop, desk: Desk) -> None:
     for page in PAGES:
         if page.scope is None:
             continue
@@ -81,7 +81,7 @@ async def test_every_page_without_a_session_leads_to_the_sign_in(shop: Shop, des
 @pytest.mark.parametrize(
     "how", ["no token", "token of another session", "another site", "another origin", "origin null", "same site"]
 )
-async def test_a_form_of_another_site_does_nothing(shop: Shop, desk: Desk, how: str) -> None:
+async def test_a_form_of_another_site_does_nothing(shop: ServedShop, desk: Desk, how: str) -> None:
     await add_person(shop, "admin")
     await desk.sign_in("admin@shop.test")
     await desk.get("/you")
@@ -105,7 +105,7 @@ async def test_a_form_of_another_site_does_nothing(shop: Shop, desk: Desk, how: 
     assert (await desk.get("/you")).status_code == 200, "not even signed out"
 
 
-async def test_a_form_of_ones_own_is_taken_with_what_browsers_send(shop: Shop, desk: Desk) -> None:
+async def test_a_form_of_ones_own_is_taken_with_what_browsers_send(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "admin")
     await desk.sign_in("admin@shop.test")
     await desk.get("/you")
@@ -113,7 +113,7 @@ async def test_a_form_of_ones_own_is_taken_with_what_browsers_send(shop: Shop, d
         assert (await desk.post("/you/sessions/end", None, **headers)).status_code == 303
 
 
-async def test_the_sign_ins_form_is_bound_to_one_browser_too(shop: Shop, desk: Desk) -> None:
+async def test_the_sign_ins_form_is_bound_to_one_browser_too(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "admin")
     await desk.get("/sign-in")
     async with open_desk(shop) as victim:
@@ -122,7 +122,7 @@ async def test_the_sign_ins_form_is_bound_to_one_browser_too(shop: Shop, desk: D
         assert (await victim.post("/sign-in", sent)).status_code == 403
 
 
-async def test_what_all_pages_say_to_the_browser(shop: Shop, desk: Desk) -> None:
+async def test_what_all_pages_say_to_the_browser(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "admin")
     await desk.sign_in("admin@shop.test")
     for path in ("/", "/you", "/nowhere", "/returns/ret_01k9", "/sign-in/device", "/offline"):
@@ -138,7 +138,7 @@ async def test_what_all_pages_say_to_the_browser(shop: Shop, desk: Desk) -> None
         assert not re.search(r'(?:src|href|action)="(?:https?:)?//', answer.text), path
 
 
-async def test_static_files_are_kept_for_ever_and_other_files_are_not_served(shop: Shop, desk: Desk) -> None:
+async def test_static_files_are_kept_for_ever_and_other_files_are_not_served(shop: ServedShop, desk: Desk) -> None:
     page = await desk.get("/sign-in")
     names = re.findall(r'(?:href|src)="(/static/[^"]+)"', page.text)
     assert len(names) >= 3
@@ -159,7 +159,7 @@ async def test_the_service_worker_may_answer_for_the_whole_site(desk: Desk) -> N
         assert (await desk.get(file)).status_code == 200
 
 
-async def test_the_api_answers_as_before_and_a_browser_gets_a_page(shop: Shop, desk: Desk) -> None:
+async def test_the_api_answers_as_before_and_a_browser_gets_a_page(shop: ServedShop, desk: Desk) -> None:
     for path, accept, kind in [
         ("/v1/nothing", "text/html", "application/problem+json"), ("/nothing", "*/*", "application/problem+json"),
         ("/nothing", "application/json", "application/problem+json"), ("/nothing", "text/html", "text/html"),
@@ -175,12 +175,12 @@ async def test_an_id_that_was_cut_off_is_said_so(desk: Desk) -> None:
 
 
 async def test_a_page_says_what_is_safe_when_the_database_is_gone(
-    shop: Shop, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    shop: ServedShop, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_: Any) -> Any:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(type(shop.context.database), "reading", gone)
+    monkeypatch.setattr(type(shop.db), "reading", gone)
     answer = await desk.get("/")
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
@@ -188,12 +188,12 @@ async def test_a_page_says_what_is_safe_when_the_database_is_gone(
 
 
 async def test_an_error_of_ours_tells_its_number_and_nothing_else(
-    shop: Shop, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    shop: ServedShop, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> Any:
         raise RuntimeError("a customer's name")
 
-    monkeypatch.setattr(type(shop.context.database), "reading", broken)
+    monkeypatch.setattr(type(shop.db), "reading", broken)
     answer = await desk.get("/")
     assert answer.status_code == 500
     assert answer.headers["request-id"] in answer.text
@@ -213,7 +213,7 @@ async def test_an_error_of_ours_tells_its_number_and_nothing_else(
         (b"a=1&" * 30_000, "application/x-www-form-urlencoded"),
     ],
 )
-async def test_hostile_forms_are_refused(shop: Shop, desk: Desk, content: bytes, kind: str) -> None:
+async def test_hostile_forms_are_refused(shop: ServedShop, desk: Desk, content: bytes, kind: str) -> None:
     await add_person(shop, "admin")
     await desk.sign_in("admin@shop.test")
     for path in ("/sign-in", "/you/password", "/sign-in/device/ask"):
@@ -221,7 +221,7 @@ async def test_hostile_forms_are_refused(shop: Shop, desk: Desk, content: bytes,
         assert answer.status_code in (400, 403, 413, 415), (path, answer.status_code)
 
 
-async def test_a_time_zone_that_is_none_is_utc(shop: Shop, desk: Desk) -> None:
+async def test_a_time_zone_that_is_none_is_utc(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "admin")
     await desk.sign_in("admin@shop.test")
     for zone, shown in (

@@ -11,7 +11,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page
 
 from returns_service.commands import staff_users
-from tests.api.conftest import Shop, asked
+from tests.harness.served_shop import ServedShop, return_body
 from tests.pages.conftest import Site, add_person
 
 HOSTILE = '<img src=x onerror=alert(1)> "); DROP TABLE returns;-- \u202etxet ' + "W" * 60
@@ -20,14 +20,14 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 Open = Callable[[Site, Page], Awaitable[None]]
 
 
-async def parcel(shop: Shop, order: str = "NW-48213", **more: Any) -> dict[str, Any]:
+async def parcel(shop: ServedShop, order: str = "NW-48213", **more: Any) -> dict[str, Any]:
     """Return an approved return over three lines, one of them by somebody hostile."""
     lines = [
         {"sku": "CREW-MER-UND-L", "title": "Merino crew sweater, undyed, size L", "quantity": 3, "total_amount": 9000},
         {"sku": "TOTE-NAT", "title": "Canvas tote, natural", "quantity": 1, "total_amount": 900},
         {"sku": "POSTER-50x70", "title": HOSTILE, "quantity": 2, "total_amount": 100},
     ]
-    body = asked(shop.paid(), 10_000, order_id=order, customer_email="élodie@shop.test", **more)
+    body = return_body(shop.pay(), 10_000, order_id=order, customer_email="élodie@shop.test", **more)
     made = (await shop.post("/v1/returns", {**body, "lines": lines})).json()
     approved = await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."})
     assert approved.status_code == 200, approved.text
@@ -60,7 +60,7 @@ async def wrong_password(site: Site, page: Page) -> None:
 
 async def link_page(site: Site, page: Page) -> None:
     user = await add_person(site.shop, "approver", name=HOSTILE[:90].replace("\u202e", ""))
-    async with site.shop.context.database.transaction() as tx:
+    async with site.shop.db.transaction() as tx:
         token = await staff_users.make_link(tx, user, "cli")
     await page.goto(f"/sign-in/link/{token}")
 
@@ -85,7 +85,7 @@ async def device(site: Site, page: Page) -> None:
     await device_waits(site, page)
     match = re.search(r"dev_\w{26}", await page.content())
     assert match is not None
-    async with site.shop.context.database.transaction() as tx:
+    async with site.shop.db.transaction() as tx:
         await approve_device(tx, match[0], "cli")
     await page.get_by_role("link", name="Look again").click()
 

@@ -21,13 +21,13 @@ from returns_service.store.tables import (
     StaffUser,
     UndeclaredItem,
 )
-from tests.api.conftest import Shop
+from tests.harness.served_shop import ServedShop
 from tests.pages.conftest import Desk, add_person, open_desk
 from tests.pages.test_look import parcel
 
 
 @pytest.fixture
-async def dock(shop: Shop, desk: Desk) -> Desk:
+async def dock(shop: ServedShop, desk: Desk) -> Desk:
     """A browser without scripts, somebody of the warehouse signed in."""
     await add_person(shop, "warehouse", name="Mara")
     await desk.sign_in("warehouse@shop.test")
@@ -65,8 +65,8 @@ async def done(dock: Desk, return_id: str, **fields: str) -> httpx.Response:
     return await dock.post(f"/receive/{return_id}/counts", {"done": "1", "done_id": once[1], **fields})
 
 
-async def rows(shop: Shop, kind: Any) -> list[Any]:
-    async with shop.context.database.reading() as tx:
+async def rows(shop: ServedShop, kind: Any) -> list[Any]:
+    async with shop.db.reading() as tx:
         return list((await tx.exec(select(kind).order_by(col(kind.id)))).all())
 
 
@@ -76,7 +76,7 @@ async def queue(dock: Desk, entry: dict[str, Any]) -> httpx.Response:
     return await dock.client.post("/receive/queue", json=entry, headers=headers)
 
 
-async def test_scans_count_and_done_writes_one_receipt_under_the_persons_name(shop: Shop, dock: Desk) -> None:
+async def test_scans_count_and_done_writes_one_receipt_under_the_persons_name(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
     assert await scan(dock, made["id"], "TOTE-NAT") == "Counted: 1 of 1 > Restock"
     assert await scan(dock, made["id"], "tote-nat\r") == "One too many: 1 unit authorized > Put aside"
@@ -101,7 +101,7 @@ async def test_scans_count_and_done_writes_one_receipt_under_the_persons_name(sh
     assert "0 of 4 units" in (await dock.get(f"/receive/{made['id']}")).text
 
 
-async def test_a_form_sent_twice_counts_once(shop: Shop, dock: Desk) -> None:
+async def test_a_form_sent_twice_counts_once(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
     await dock.get(f"/receive/{made['id']}")
     for _ in range(3):
@@ -112,7 +112,7 @@ async def test_a_form_sent_twice_counts_once(shop: Shop, dock: Desk) -> None:
     assert len(await rows(shop, Receipt)) == 1
 
 
-async def test_the_condition_of_the_last_unit_says_where_it_goes(shop: Shop, dock: Desk) -> None:
+async def test_the_condition_of_the_last_unit_says_where_it_goes(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
     await scan(dock, made["id"], "CREW-MER-UND-L")
     (row,) = await rows(shop, DockScan)
@@ -126,7 +126,7 @@ async def test_the_condition_of_the_last_unit_says_where_it_goes(shop: Shop, doc
     assert bad.status_code == 422
 
 
-async def test_undo_takes_back_the_last_scan_and_no_done_one(shop: Shop, dock: Desk) -> None:
+async def test_undo_takes_back_the_last_scan_and_no_done_one(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
     await scan(dock, made["id"], "CREW-MER-UND-L")
     await scan(dock, made["id"], "TOTE-NAT")
@@ -140,7 +140,7 @@ async def test_undo_takes_back_the_last_scan_and_no_done_one(shop: Shop, dock: D
     assert (await dock.post(f"/receive/{made['id']}/undo", {"scan_id": sweater})).status_code == 409
 
 
-async def test_counts_by_hand_step_and_type(shop: Shop, dock: Desk) -> None:
+async def test_counts_by_hand_step_and_type(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
     sweater, tote, _ = line_ids(page := await dock.get(f"/receive/{made['id']}"))
     path = f"/receive/{made['id']}/counts"
@@ -166,7 +166,7 @@ async def test_counts_by_hand_step_and_type(shop: Shop, dock: Desk) -> None:
     }  # fmt: skip
 
 
-async def test_what_is_put_aside_keeps_its_note_and_can_be_removed(shop: Shop, dock: Desk) -> None:
+async def test_what_is_put_aside_keeps_its_note_and_can_be_removed(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
     await scan(dock, made["id"], "MUG")
     (mug,) = await rows(shop, DockScan)
@@ -182,15 +182,15 @@ async def test_what_is_put_aside_keeps_its_note_and_can_be_removed(shop: Shop, d
     }  # fmt: skip
 
 
-async def test_done_with_nothing_counted_writes_nothing(shop: Shop, dock: Desk) -> None:
+async def test_done_with_nothing_counted_writes_nothing(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
     answer = await done(dock, made["id"])
     assert (answer.status_code, "Count something" in answer.text) == (422, True)
     assert await rows(shop, Receipt) == []
 
 
-async def test_a_parcel_of_a_request_keeps_its_counts_until_it_is_approved(shop: Shop, dock: Desk) -> None:
-    made = await shop.requested(payment=shop.paid())
+async def test_a_parcel_of_a_request_keeps_its_counts_until_it_is_approved(shop: ServedShop, dock: Desk) -> None:
+    made = await shop.create_return(payment=shop.pay())
     await scan(dock, made["id"], "SHIRT")
     if (await done(dock, made["id"])).status_code == 409:
         assert "1 of 3 units" in (await dock.get(f"/receive/{made['id']}")).text, "nothing counted is lost"
@@ -199,7 +199,7 @@ async def test_a_parcel_of_a_request_keeps_its_counts_until_it_is_approved(shop:
     assert len(await rows(shop, Receipt)) == 1
 
 
-async def test_two_people_cant_both_count_the_last_unit(shop: Shop, dock: Desk) -> None:
+async def test_two_people_cant_both_count_the_last_unit(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
 
     async def count() -> str:
@@ -209,7 +209,7 @@ async def test_two_people_cant_both_count_the_last_unit(shop: Shop, dock: Desk) 
     assert sorted(await asyncio.gather(*(count() for _ in range(5)))) == ["ok", "warn", "warn", "warn", "warn"]
 
 
-async def test_ten_dones_at_once_are_one_receipt_of_all_scans(shop: Shop, dock: Desk) -> None:
+async def test_ten_dones_at_once_are_one_receipt_of_all_scans(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
     for _ in range(2):
         await scan(dock, made["id"], "CREW-MER-UND-L")
@@ -220,12 +220,12 @@ async def test_ten_dones_at_once_are_one_receipt_of_all_scans(shop: Shop, dock: 
     assert [(row.sku, row.quantity) for row in await rows(shop, ReceiptLine)] == [("CREW-MER-UND-L", 2)]
 
 
-async def test_a_done_that_is_sent_again_after_days_takes_no_new_scans(shop: Shop, dock: Desk) -> None:
+async def test_a_done_that_is_sent_again_after_days_takes_no_new_scans(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
     await scan(dock, made["id"], "TOTE-NAT")
     once = {"scan_id": "f" * 32, "return": made["id"], "done": 1}
     first = (await queue(dock, once)).json()
-    async with shop.context.database.transaction() as tx:
+    async with shop.db.transaction() as tx:
         for key in (await tx.exec(select(IdempotencyKey))).all():
             await tx.delete(key)
     await scan(dock, made["id"], "CREW-MER-UND-L")
@@ -233,10 +233,10 @@ async def test_a_done_that_is_sent_again_after_days_takes_no_new_scans(shop: Sho
     assert "1 of 5 units" in (await dock.get(f"/receive/{made['id']}")).text
 
 
-async def test_a_scan_counts_under_the_name_of_who_made_it(shop: Shop, dock: Desk) -> None:
+async def test_a_scan_counts_under_the_name_of_who_made_it(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
     tomasz = await add_person(shop, "warehouse", "tomasz@shop.test")
-    async with shop.context.database.transaction() as tx:
+    async with shop.db.transaction() as tx:
         token = await sessions.begin_session(tx, tomasz, "password")
         signed_in = await sessions.session_in_force(tx, token)
         assert signed_in is not None
@@ -251,7 +251,7 @@ async def test_a_scan_counts_under_the_name_of_who_made_it(shop: Shop, dock: Des
     assert {row.scanned_by, receipt.received_by} == {tomasz.id}
 
 
-async def test_a_queue_is_answered_only_under_the_entrys_own_id(shop: Shop, dock: Desk) -> None:
+async def test_a_queue_is_answered_only_under_the_entrys_own_id(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
     sweater = line_ids(await dock.get(f"/receive/{made['id']}"))[0]
     whole = {"return": made["id"], "scan_id": "g" * 16}
@@ -275,14 +275,14 @@ async def test_a_queue_is_answered_only_under_the_entrys_own_id(shop: Shop, dock
     assert await rows(shop, DockScan) == []
 
 
-async def test_a_scan_of_another_return_under_a_used_id_is_refused(shop: Shop, dock: Desk) -> None:
+async def test_a_scan_of_another_return_under_a_used_id_is_refused(shop: ServedShop, dock: Desk) -> None:
     first, second = await parcel(shop, "NW-1"), await parcel(shop, "NW-2")
     entry = {"scan_id": "h" * 16, "code": "TOTE-NAT"}
     assert (await queue(dock, {**entry, "return": first["id"]})).status_code == 200
     assert (await queue(dock, {**entry, "return": second["id"]})).status_code == 422
 
 
-async def test_a_slip_or_an_order_opens_its_return(shop: Shop, dock: Desk) -> None:
+async def test_a_slip_or_an_order_opens_its_return(shop: ServedShop, dock: Desk) -> None:
     first, second = await parcel(shop, "NW-48213"), await parcel(shop, "NW-47990")
     for code in (first["id"], f"https://returns.test/returns/{first['id']}", "NW-48213", "nw-48213"):
         answer = await dock.post("/receive/open", {"q": code})
@@ -299,7 +299,7 @@ async def test_a_slip_or_an_order_opens_its_return(shop: Shop, dock: Desk) -> No
     assert (await queue(dock, {"scan_id": "j" * 16, "code": "NW-47990"})).json()["url"] == f"/receive/{second['id']}"
 
 
-async def test_a_parcel_of_today_is_taken_back_until_it_is_paid(shop: Shop, dock: Desk) -> None:
+async def test_a_parcel_of_today_is_taken_back_until_it_is_paid(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
     await scan(dock, made["id"], "TOTE-NAT")
     await done(dock, made["id"])
@@ -317,7 +317,7 @@ async def test_a_parcel_of_today_is_taken_back_until_it_is_paid(shop: Shop, dock
     assert "reverse" not in page.text
 
 
-async def test_strangers_text_is_shown_as_text(shop: Shop, dock: Desk) -> None:
+async def test_strangers_text_is_shown_as_text(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop, '"><script>alert(1)</script>')
     await scan(dock, made["id"], "'\"><script>alert(2)</script>")
     for path in ("/receive", f"/receive/{made['id']}", "/receive?q=script"):
@@ -326,7 +326,7 @@ async def test_strangers_text_is_shown_as_text(shop: Shop, dock: Desk) -> None:
         assert "<img src=x" not in page.text
 
 
-async def test_the_dock_is_for_those_who_receive(shop: Shop) -> None:
+async def test_the_dock_is_for_those_who_receive(shop: ServedShop) -> None:
     made = await parcel(shop)
     await add_person(shop, "finance")
     async with open_desk(shop) as finance:

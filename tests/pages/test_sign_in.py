@@ -12,19 +12,19 @@ from sqlmodel import col, select
 from returns_service.commands import devices, sessions, staff_users
 from returns_service.commands.passwords import hash_pin
 from returns_service.store.tables import StaffSession
-from tests.api.conftest import Shop
+from tests.harness.served_shop import ServedShop
 from tests.pages.conftest import PASSWORD, Desk, add_person, open_desk
 
 SESSION = "returns_session"
 
 
-async def session_rows(shop: Shop) -> list[StaffSession]:
-    async with shop.context.database.reading() as tx:
+async def session_rows(shop: ServedShop) -> list[StaffSession]:
+    async with shop.db.reading() as tx:
         return list((await tx.exec(select(StaffSession).order_by(col(StaffSession.id)))).all())
 
 
-async def link_of(shop: Shop, email: str, **more: Any) -> str:
-    async with shop.context.database.transaction() as tx:
+async def link_of(shop: ServedShop, email: str, **more: Any) -> str:
+    async with shop.db.transaction() as tx:
         user = await staff_users.existing_user(tx, email)
         return f"/sign-in/link/{await staff_users.make_link(tx, user, 'cli', **more)}"
 
@@ -32,7 +32,7 @@ async def link_of(shop: Shop, email: str, **more: Any) -> str:
 @pytest.mark.parametrize(
     "role, lands", [("warehouse", "/receive"), ("approver", "/"), ("finance", "/"), ("admin", "/")]
 )
-async def test_each_role_lands_on_its_own_work(shop: Shop, desk: Desk, role: Any, lands: str) -> None:
+async def test_each_role_lands_on_its_own_work(shop: ServedShop, desk: Desk, role: Any, lands: str) -> None:
     await add_person(shop, role)
     answer = await desk.sign_in(f"{role}@shop.test")
     assert (answer.status_code, answer.headers["location"]) == (303, lands)
@@ -40,7 +40,7 @@ async def test_each_role_lands_on_its_own_work(shop: Shop, desk: Desk, role: Any
     assert (await desk.get("/sign-in")).headers["location"] == lands
 
 
-async def test_the_session_cookie_can_be_read_by_no_script_and_sent_by_no_other_site(shop: Shop, desk: Desk) -> None:
+async def test_the_session_cookie_is_for_no_script_and_no_other_site(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     cookie = (await desk.sign_in("finance@shop.test")).headers["set-cookie"]
     assert re.match(rf"{SESSION}=[\w-]{{43}};", cookie)
@@ -48,7 +48,7 @@ async def test_the_session_cookie_can_be_read_by_no_script_and_sent_by_no_other_
     assert "secure" not in cookie.lower(), "over plain http the browser would not keep it"
 
 
-async def test_behind_tls_cookies_are_secure_and_bound_to_the_host(shop: Shop, desk: Desk) -> None:
+async def test_behind_tls_cookies_are_secure_and_bound_to_the_host(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     desk.client.base_url = httpx.URL("https://shop.test")
     answer = await desk.sign_in("finance@shop.test")
@@ -58,7 +58,7 @@ async def test_behind_tls_cookies_are_secure_and_bound_to_the_host(shop: Shop, d
     assert (await desk.get("/")).status_code == 200
 
 
-async def test_a_token_that_the_visitor_brought_is_never_the_session(shop: Shop, desk: Desk) -> None:
+async def test_a_token_that_the_visitor_brought_is_never_the_session(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     chosen = "a" * 43
     desk.client.cookies.set(SESSION, chosen, domain="shop.test")
@@ -70,7 +70,7 @@ async def test_a_token_that_the_visitor_brought_is_never_the_session(shop: Shop,
         assert (await attacker.get("/")).status_code == 303
 
 
-async def test_signing_in_again_makes_a_new_token_and_ends_the_old_session(shop: Shop, desk: Desk) -> None:
+async def test_signing_in_again_makes_a_new_token_and_ends_the_old_session(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     await add_person(shop, "admin")
     await desk.sign_in("finance@shop.test")
@@ -86,7 +86,7 @@ async def test_signing_in_again_makes_a_new_token_and_ends_the_old_session(shop:
     assert [row.ended_at is not None for row in await session_rows(shop)] == [True, False]
 
 
-async def test_a_stranger_is_sent_to_the_sign_in_and_back(shop: Shop, desk: Desk) -> None:
+async def test_a_stranger_is_sent_to_the_sign_in_and_back(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     answer = await desk.get("/you?did=x")
     assert answer.headers["location"] == "/sign-in?next=/you%3Fdid%3Dx"
@@ -100,7 +100,7 @@ async def test_a_stranger_is_sent_to_the_sign_in_and_back(shop: Shop, desk: Desk
     "address", ["//evil.test", "https://evil.test/", "/\\evil.test", "\\\\evil.test", "javascript:alert(1)",
                 "/\tx", "evil.test", "/%0d%0aSet-Cookie:x\r\nx", "///evil.test", "/ä"],
 )  # fmt: skip
-async def test_nobody_is_led_to_another_site(shop: Shop, desk: Desk, address: str) -> None:
+async def test_nobody_is_led_to_another_site(shop: ServedShop, desk: Desk, address: str) -> None:
     await add_person(shop, "finance")
     answer = await desk.sign_in("finance@shop.test", next=address)
     assert answer.headers["location"] == "/"
@@ -112,11 +112,11 @@ async def test_nobody_is_led_to_another_site(shop: Shop, desk: Desk, address: st
      ("link@shop.test", PASSWORD), ("x" * 5000, "y" * 5000), ("a\u202e@b", PASSWORD)],
 )  # fmt: skip
 async def test_a_wrong_sign_in_says_the_same_of_every_account(
-    shop: Shop, desk: Desk, email: str, password: str
+    shop: ServedShop, desk: Desk, email: str, password: str
 ) -> None:
     await add_person(shop, "finance")
     await add_person(shop, "finance", "off@shop.test")
-    async with shop.context.database.transaction() as tx:
+    async with shop.db.transaction() as tx:
         await staff_users.disable_user(tx, "off@shop.test")
         await staff_users.add_user(tx, "link@shop.test", "finance")
     answer = await desk.sign_in(email, password)
@@ -126,7 +126,7 @@ async def test_a_wrong_sign_in_says_the_same_of_every_account(
     assert password not in answer.text or password == ""
 
 
-async def test_an_account_that_is_guessed_at_has_to_wait(shop: Shop, desk: Desk) -> None:
+async def test_an_account_that_is_guessed_at_has_to_wait(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     codes = [(await desk.sign_in("finance@shop.test", f"wrong password {n}")).status_code for n in range(6)]
     assert codes == [422] * 5 + [429]
@@ -138,11 +138,11 @@ async def test_an_account_that_is_guessed_at_has_to_wait(shop: Shop, desk: Desk)
         assert (await elsewhere.sign_in("finance@shop.test")).status_code == 429
         await elsewhere.get(path := await link_of(shop, "finance@shop.test"))
         assert (await elsewhere.post(path)).status_code == 303, "a link is the way out"
-    shop.clock.ahead_seconds += 61
+    shop.clock.advance(61)
     assert (await desk.sign_in("finance@shop.test")).status_code == 303
 
 
-async def test_an_address_that_guesses_at_many_accounts_has_to_wait(shop: Shop, desk: Desk) -> None:
+async def test_an_address_that_guesses_at_many_accounts_has_to_wait(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     codes = [(await desk.sign_in(f"guess{n}@shop.test")).status_code for n in range(21)]
     assert codes == [422] * 20 + [429]
@@ -151,14 +151,14 @@ async def test_an_address_that_guesses_at_many_accounts_has_to_wait(shop: Shop, 
         assert (await colleague.sign_in("finance@shop.test")).status_code == 303
 
 
-async def test_signing_in_rightly_is_never_slowed_down(shop: Shop, desk: Desk) -> None:
+async def test_signing_in_rightly_is_never_slowed_down(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     for _ in range(25):
         assert (await desk.sign_in("finance@shop.test")).status_code == 303
         desk.client.cookies.delete(SESSION)
 
 
-async def test_a_link_asks_first_works_once_and_is_worth_nothing_to_a_thief(shop: Shop, desk: Desk) -> None:
+async def test_a_link_asks_first_works_once_and_is_worth_nothing_to_a_thief(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "approver", name="Ana <b>Novak</b>")
     path = await link_of(shop, "approver@shop.test")
     page = await desk.get(path)
@@ -179,15 +179,15 @@ async def test_a_link_asks_first_works_once_and_is_worth_nothing_to_a_thief(shop
         )
 
 
-async def test_a_link_is_over_after_fifteen_minutes(shop: Shop, desk: Desk) -> None:
+async def test_a_link_is_over_after_fifteen_minutes(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "approver")
     path = await link_of(shop, "approver@shop.test")
     await desk.get(path)
-    shop.clock.ahead_seconds += 15 * 60 + 1
+    shop.clock.advance(15 * 60 + 1)
     assert (await desk.post(path)).status_code == 410
 
 
-async def test_the_demos_links_sign_in_at_once_and_more_than_once(shop: Shop) -> None:
+async def test_the_demos_links_sign_in_at_once_and_more_than_once(shop: ServedShop) -> None:
     await add_person(shop, "warehouse")
     path = await link_of(shop, "warehouse@shop.test", reusable=True)
     for _ in range(2):
@@ -196,7 +196,7 @@ async def test_the_demos_links_sign_in_at_once_and_more_than_once(shop: Shop) ->
             assert (await desk.get("/receive")).status_code == 200
 
 
-async def test_signing_out_ends_the_session_at_the_server(shop: Shop, desk: Desk) -> None:
+async def test_signing_out_ends_the_session_at_the_server(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     await desk.sign_in("finance@shop.test")
     token = desk.client.cookies[SESSION]
@@ -207,32 +207,32 @@ async def test_signing_out_ends_the_session_at_the_server(shop: Shop, desk: Desk
     assert (await desk.get("/")).status_code == 303
 
 
-async def test_a_session_that_nobody_used_is_over_and_the_sign_in_says_so(shop: Shop, desk: Desk) -> None:
+async def test_a_session_that_nobody_used_is_over_and_the_sign_in_says_so(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     await desk.sign_in("finance@shop.test")
-    shop.clock.ahead_seconds += 3 * 3600 + 1
+    shop.clock.advance(3 * 3600 + 1)
     assert (await desk.get("/")).headers["location"] == "/sign-in"
     assert "You were signed out" in (await desk.get("/sign-in")).text
 
 
-async def test_a_session_that_is_used_stays(shop: Shop, desk: Desk) -> None:
+async def test_a_session_that_is_used_stays(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     await desk.sign_in("finance@shop.test")
     for _ in range(5):
-        shop.clock.ahead_seconds += 2 * 3600
+        shop.clock.advance(2 * 3600)
         assert (await desk.get("/")).status_code == 200
-    shop.clock.ahead_seconds += 2 * 3600
+    shop.clock.advance(2 * 3600)
     assert (await desk.get("/")).status_code == 303, "a shift is over"
 
 
-async def test_a_role_that_changes_counts_from_the_next_click_on(shop: Shop, desk: Desk) -> None:
+async def test_a_role_that_changes_counts_from_the_next_click_on(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     await desk.sign_in("finance@shop.test")
     assert (await desk.get("/receive")).status_code == 403
-    async with shop.context.database.transaction() as tx:
+    async with shop.db.transaction() as tx:
         await staff_users.change_user(tx, "finance@shop.test", role="warehouse")
     assert (await desk.get("/receive")).status_code == 200
-    async with shop.context.database.transaction() as tx:
+    async with shop.db.transaction() as tx:
         await staff_users.disable_user(tx, "finance@shop.test")
     assert (await desk.get("/receive")).status_code == 303
 
@@ -240,23 +240,23 @@ async def test_a_role_that_changes_counts_from_the_next_click_on(shop: Shop, des
 # --- badges and PINs -------------------------------------------------------------------------------------------------
 
 
-async def approved_device(shop: Shop, desk: Desk) -> str:
+async def approved_device(shop: ServedShop, desk: Desk) -> str:
     """Let this browser become an approved device; return its id."""
     await desk.get("/sign-in/device")
     assert (await desk.post("/sign-in/device/ask", {"name": "Dock 2"})).status_code == 303
     waits = await desk.get("/sign-in/device")
     device = re.search(r"dev_\w{26}", waits.text)
     assert device is not None
-    async with shop.context.database.transaction() as tx:
+    async with shop.db.transaction() as tx:
         await devices.approve_device(tx, device[0], "cli")
     assert "Who is working?" in (await desk.get("/sign-in/device")).text
     return device[0]
 
 
-async def give_codes(shop: Shop, email: str) -> tuple[str, str]:
+async def give_codes(shop: ServedShop, email: str) -> tuple[str, str]:
     """Give a person a badge and the PIN 004711; return both."""
     pin_hash = hash_pin("004711")
-    async with shop.context.database.transaction() as tx:
+    async with shop.db.transaction() as tx:
         _, badge = await staff_users.give_badge(tx, email)
         await staff_users.give_pin(tx, email, pin_hash)
     return badge, "004711"
@@ -264,7 +264,7 @@ async def give_codes(shop: Shop, email: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("way", ["badge", "pin"])
 async def test_a_badge_or_pin_opens_receiving_on_an_approved_device_and_nothing_else(
-    shop: Shop, desk: Desk, way: str
+    shop: ServedShop, desk: Desk, way: str
 ) -> None:
     await add_person(shop, "admin")
     code = (await give_codes(shop, "admin@shop.test"))[way == "pin"]
@@ -279,7 +279,7 @@ async def test_a_badge_or_pin_opens_receiving_on_an_approved_device_and_nothing_
     assert (await desk.post("/sign-out")).headers["location"] == "/sign-in/device"
 
 
-async def test_a_badge_is_worth_nothing_on_a_device_that_nobody_approved(shop: Shop, desk: Desk) -> None:
+async def test_a_badge_is_worth_nothing_on_a_device_that_nobody_approved(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "warehouse")
     badge, pin = await give_codes(shop, "warehouse@shop.test")
     await desk.get("/sign-in/device")
@@ -291,45 +291,45 @@ async def test_a_badge_is_worth_nothing_on_a_device_that_nobody_approved(shop: S
     assert await session_rows(shop) == []
 
 
-async def test_a_device_that_is_guessed_at_waits_and_then_loses_its_approval(shop: Shop, desk: Desk) -> None:
+async def test_a_device_that_is_guessed_at_waits_and_then_loses_its_approval(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "warehouse")
     badge, _ = await give_codes(shop, "warehouse@shop.test")
     await approved_device(shop, desk)
     codes = [(await desk.post("/sign-in/device", {"code": f"{n:06d}"})).status_code for n in range(6)]
     assert codes == [422] * 5 + [429]
     for number in range(5):
-        shop.clock.ahead_seconds += 15 * 60
+        shop.clock.advance(15 * 60)
         assert (await desk.post("/sign-in/device", {"code": f"{number + 100:06d}"})).status_code == 422
-    shop.clock.ahead_seconds += 3601
+    shop.clock.advance(3601)
     assert (await desk.post("/sign-in/device", {"code": badge})).status_code == 403
     assert "waits for an admin" in (await desk.get("/sign-in/device")).text
 
 
-async def test_a_revoked_device_ends_its_sessions(shop: Shop, desk: Desk) -> None:
+async def test_a_revoked_device_ends_its_sessions(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "warehouse")
     badge, _ = await give_codes(shop, "warehouse@shop.test")
     device = await approved_device(shop, desk)
     await desk.post("/sign-in/device", {"code": badge})
     assert (await desk.get("/receive")).status_code == 200
-    async with shop.context.database.transaction() as tx:
+    async with shop.db.transaction() as tx:
         await devices.revoke_device(tx, device)
     assert (await desk.get("/receive")).status_code == 303
 
 
-async def test_a_session_by_badge_is_over_after_half_an_hour_of_nobody(shop: Shop, desk: Desk) -> None:
+async def test_a_session_by_badge_is_over_after_half_an_hour_of_nobody(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "warehouse")
     badge, _ = await give_codes(shop, "warehouse@shop.test")
     await approved_device(shop, desk)
     await desk.post("/sign-in/device", {"code": badge})
-    shop.clock.ahead_seconds += sessions.SHARED_IDLE_LIVES.total_seconds() + 1
+    shop.clock.advance(sessions.SHARED_IDLE_LIVES.total_seconds() + 1)
     assert (await desk.get("/receive")).status_code == 303
 
 
 # --- your own account ------------------------------------------------------------------------------------------------
 
 
-async def test_a_password_is_set_after_a_link_and_asks_for_the_old_one_later(shop: Shop, desk: Desk) -> None:
-    async with shop.context.database.transaction() as tx:
+async def test_a_password_is_set_after_a_link_and_asks_for_the_old_one_later(shop: ServedShop, desk: Desk) -> None:
+    async with shop.db.transaction() as tx:
         await staff_users.add_user(tx, "new@shop.test", "finance")
     await desk.get(path := await link_of(shop, "new@shop.test"))
     await desk.post(path)
@@ -349,7 +349,7 @@ async def test_a_password_is_set_after_a_link_and_asks_for_the_old_one_later(sho
         assert (await other.sign_in("new@shop.test", "another password")).status_code == 303
 
 
-async def test_sessions_are_listed_and_ended_one_by_one_or_all_others(shop: Shop, desk: Desk) -> None:
+async def test_sessions_are_listed_and_ended_one_by_one_or_all_others(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     await add_person(shop, "approver")
     await desk.sign_in("finance@shop.test")

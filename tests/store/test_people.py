@@ -16,7 +16,7 @@ from returns_service.domain.vocabulary import ROLES, SCOPES
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Device, SignInLink, StaffSession, StaffUser
 from returns_service.worker import maintenance
-from tests.store.conftest import Clock
+from tests.harness.clock import Clock
 
 
 async def mara(tx: Tx) -> StaffUser:

@@ -20,8 +20,7 @@ from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import show_return
 from returns_service.store.tables import Event, IdempotencyKey, ReturnAuthorization, ReturnLine, StripeEvent
 from returns_service.worker.maintenance import delete_expired
-from tests.paying import pay_due
-from tests.worker.shop import BY, Shop
+from tests.harness.shop import BY, Shop, execute_due_refunds
 
 EMAIL = "Anna.Muster@example.com"
 CANARY = "Muster"  # in everything that a person wrote
@@ -40,8 +39,8 @@ async def everything(shop: Shop) -> str:
 
 async def a_persons_return(shop: Shop, *, order_id: str = "order_7") -> str:
     """Return the id of a return with a person's words wherever there is room for them."""
-    intent = await shop.pay(9000)
-    return_id = await shop.a_return(
+    intent = shop.pay(9000)
+    return_id = await shop.authorize_return(
         intent,
         order_id=order_id,
         reason="Mrs. Muster says it is too small",
@@ -79,7 +78,7 @@ def money(seen: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("named", [{"order_id": "order_7"}, {"email": EMAIL.upper()}])
 async def test_nothing_personal_is_left_and_no_money_is_lost(shop: Shop, named: dict[str, str]) -> None:
     return_id = await a_persons_return(shop)
-    before = money(await shop.seen(return_id))
+    before = money(await shop.show_return(return_id))
     rows = [(r.id, r.amount, r.status, r.stripe_refund) for r in await shop.refunds()]
     assert CANARY in await everything(shop)
     done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, **named))
@@ -88,7 +87,7 @@ async def test_nothing_personal_is_left_and_no_money_is_lost(shop: Shop, named: 
     left = await everything(shop)
     assert CANARY not in left
     assert EMAIL.lower() not in left.lower()
-    after = await shop.seen(return_id)
+    after = await shop.show_return(return_id)
     assert money(after) == before
     assert (after["metadata"], after["customer_email"], after["reason"]) == ({"phone": REDACTED}, None, REDACTED)
     assert [(r.id, r.amount, r.status, r.stripe_refund) for r in await shop.refunds()] == rows
@@ -96,11 +95,11 @@ async def test_nothing_personal_is_left_and_no_money_is_lost(shop: Shop, named: 
 
 async def test_it_is_one_event_and_the_second_time_nothing(shop: Shop) -> None:
     return_id = await a_persons_return(shop)
-    version = (await shop.seen(return_id))["version"]
+    version = (await shop.show_return(return_id))["version"]
     await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_7"))
     again = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_7"))
     assert (again.returns, again.counts.total()) == ([], 0)
-    assert (await shop.seen(return_id))["version"] == version + 1
+    assert (await shop.show_return(return_id))["version"] == version + 1
     async with shop.db.reading() as tx:
         newest = select(Event).where(col(Event.return_id) == return_id).order_by(col(Event.sequence).desc())
         event = (await tx.exec(newest)).first()
@@ -111,22 +110,22 @@ async def test_it_is_one_event_and_the_second_time_nothing(shop: Shop) -> None:
 async def test_others_are_not_forgotten(shop: Shop) -> None:
     await a_persons_return(shop)
     other = await a_persons_return(shop, order_id="order_8")
-    before = await shop.seen(other)
+    before = await shop.show_return(other)
     await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_7"))
-    assert await shop.seen(other) == before
+    assert await shop.show_return(other) == before
 
 
 async def test_a_reason_of_the_catalogue_stays_since_fees_depend_on_it(shop: Shop) -> None:
-    return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL)
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email=EMAIL)
     await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=EMAIL))
-    assert (await shop.seen(return_id))["reason"] == "too_small"
+    assert (await shop.show_return(return_id))["reason"] == "too_small"
 
 
 async def test_an_unanswered_refund_keeps_what_stripe_must_be_asked_with(shop: Shop) -> None:
-    return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL, metadata={"phone": "Muster 0170"})
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email=EMAIL, metadata={"phone": "Muster 0170"})
     await shop.count(return_id)
     shop.faults.arm("drop_after", count=1, path="/v1/refunds")
-    await pay_due(shop.db, shop.gateway)
+    await execute_due_refunds(shop.db, shop.gateway)
     assert [r.status for r in await shop.refunds()] == ["unknown"]
     done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=EMAIL))
     assert done.left
@@ -174,10 +173,10 @@ async def test_old_answers_and_folded_events_go_by_themselves(shop: Shop) -> Non
 
 
 async def test_what_had_to_stay_is_named_by_its_order_since_the_address_is_gone(shop: Shop) -> None:
-    return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL, metadata={"phone": "Muster 0170"})
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email=EMAIL, metadata={"phone": "Muster 0170"})
     await shop.count(return_id)
     shop.faults.arm("drop_after", count=1, path="/v1/refunds")
-    await pay_due(shop.db, shop.gateway)
+    await execute_due_refunds(shop.db, shop.gateway)
     done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=EMAIL))
     shop.advance(60)
     await shop.work()
@@ -187,10 +186,10 @@ async def test_what_had_to_stay_is_named_by_its_order_since_the_address_is_gone(
 
 
 async def test_why_a_refund_was_sent_again_is_forgotten_too(shop: Shop) -> None:
-    return_id = await shop.a_return(await shop.pay())
+    return_id = await shop.authorize_return(shop.pay(9000))
     await shop.count(return_id)
     shop.faults.arm("drop_before", count=1, path="/v1/refunds")
-    await pay_due(shop.db, shop.gateway)
+    await execute_due_refunds(shop.db, shop.gateway)
     (row,) = await shop.refunds()
     shop.advance(3600)
     await shop.db.run(
@@ -204,7 +203,7 @@ async def test_why_a_refund_was_sent_again_is_forgotten_too(shop: Shop) -> None:
 
 
 async def test_a_title_with_the_address_is_forgotten_too(shop: Shop) -> None:
-    return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL)
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email=EMAIL)
     await shop.execute(
         update(ReturnLine).where(col(ReturnLine.return_id) == return_id).values(title=f"Card for {EMAIL}")
     )
@@ -217,13 +216,13 @@ async def test_a_title_with_the_address_is_forgotten_too(shop: Shop) -> None:
 
 @pytest.mark.parametrize("asked", ["JÜRGEN@example.com", "JÜRGEN@EXAMPLE.com"])
 async def test_an_address_with_an_umlaut_is_found(shop: Shop, asked: str) -> None:
-    return_id = await shop.a_return(await shop.pay(), customer_email="JÜRGEN@example.com")
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email="JÜRGEN@example.com")
     done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=asked))
     assert done.returns == [return_id]
 
 
 async def test_an_event_that_holds_the_address_is_emptied_whatever_it_is_about(shop: Shop) -> None:
-    await shop.a_return(await shop.pay(), customer_email=EMAIL)
+    await shop.authorize_return(shop.pay(9000), customer_email=EMAIL)
     told = {"type": "customer.updated", "received_at": shop.time, "processed_at": shop.time, "outcome": "ignored"}
     payload = json.dumps({"data": {"object": {"object": "customer", "email": EMAIL.lower()}}})
     await shop.execute(insert(StripeEvent).values(id="evt_customer", payload=payload, attempts=1, **told))

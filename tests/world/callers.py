@@ -22,6 +22,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "cancel": {**REASON, "override_reason": "stock kept"},
     "decline": REASON,
     "close": REASON,
+    "reopen": REASON,
     "refund": {},
     "retry": {},
     "settle_outside": {"method": "bank_transfer", "reference": "wire-1"},
@@ -161,7 +162,7 @@ class Callers(Outside):
     @precondition(lambda self: self.returns)
     @rule(
         which=WHICH, fate=FATES, amount=st.sampled_from([None, None, 50, 200]),
-        what=st.sampled_from(["refund", "refund", "settle_outside", "close", "approve", "cancel", "decline"]),
+        what=st.sampled_from(["refund", "refund", "settle_outside", "close", "approve", "cancel", "decline", "reopen"]),
     )  # fmt: skip
     def decide(self, which: int, what: str, amount: int | None, fate: str) -> None:
         """A person decides about a return."""
@@ -237,3 +238,14 @@ class Callers(Outside):
         refund = pick([row for row in self.rows("refund") if row.status == "unknown"], which)
         self.time_passes(wait)
         self.ask(f"send {refund.id} again", "send_refund_again", {"refund_id": refund.id}, REASON, fate, "usr_ben")
+
+    @precondition(lambda self: self.open_externals)
+    @rule(which=WHICH, fate=FATES)
+    def acknowledge(self, which: int, fate: str) -> None:
+        """Finance says that a refund made in the Dashboard is of no return."""
+        self.acknowledge_one(pick(self.open_externals, which).id, fate)
+
+    def acknowledge_one(self, name: str, fate: str = "") -> None:
+        """Finance says that this refund is of no return."""
+        self.ask(f"acknowledge {name}", "acknowledge_refund", {"refund_id": name}, REASON, fate, "usr_ben")
+        self.kernel.meet("a refund of the Dashboard's acknowledged")

@@ -174,6 +174,7 @@ class Stage:
             api_base="http://127.0.0.1:1",
             transport=self.wire,
             monotonic=self.monotonic,
+            jitter=lambda: 0.0,
         )
         event.listen(Session, "before_flush", self._witness)
         self.begin()

@@ -12,6 +12,10 @@ _SETTINGS = """\
 # itself; one outside the window needs an approver's override. 0: every return does.
 window_days = 30
 
+# What a refund that somebody made in the Stripe Dashboard does to the payment's other refunds: "hold" them until a
+# person assigns or acknowledges it, or "ignore".
+external_refunds = "hold"
+
 # When money moves by itself: "approval" (before anything came back), "receipt" (for what the dock accepted)
 # or "manual" (never: people press Refund).
 refund_on = "receipt"

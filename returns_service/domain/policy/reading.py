@@ -20,6 +20,7 @@ from returns_service.domain.policy.shapes import (
 from returns_service.domain.policy.toml_lines import Where, dotted
 from returns_service.domain.vocabulary import (
     CONDITIONS,
+    EXTERNAL_REFUNDS,
     REFUND_ON,
     SHIPPING_REFUNDED,
     STRIPE_REASONS,
@@ -77,7 +78,7 @@ def _decoded(raw: bytes, path: str) -> str:
 def from_dict(stored: Mapping[str, Any]) -> Policy:
     """Return the policy that `to_dict` stored, by this release or another.
 
-    What is missing has its default, what another release added is passed over. Raises PolicyError on a
+    A missing setting has its default, a setting that another release added is passed over. Raises PolicyError on a
     value that can't be.
     """
     reading = _Reading()
@@ -129,6 +130,7 @@ class _Reading:
     def policy(self, settings: Mapping[str, object]) -> Policy:
         checks: dict[str, Check[object]] = {
             "window_days": self.whole(MOST_DAYS),
+            "external_refunds": self.one_of(EXTERNAL_REFUNDS),
             "refund_on": self.one_of(REFUND_ON),
             "refund_delay": self.whole(MOST_DELAY_SECONDS),
             "accepted_conditions": self.list_of(self.condition),

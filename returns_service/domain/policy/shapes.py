@@ -10,6 +10,7 @@ from returns_service.domain.money import Terms
 from returns_service.domain.vocabulary import (
     STRIPE_REASONS,
     Condition,
+    ExternalRefunds,
     RefundOn,
     ShippingRefunded,
     StripeReason,
@@ -53,6 +54,7 @@ class Policy:
     """A policy, checked. Amounts are tables of minor units by lowercase currency."""
 
     window_days: int = 30
+    external_refunds: ExternalRefunds = "hold"
     refund_on: RefundOn = "receipt"
     refund_delay: int = 0  # seconds
     accepted_conditions: tuple[Condition, ...] = ACCEPTABLE

@@ -179,6 +179,7 @@ class PaymentView(Struct, kw_only=True, tag_field="object", tag="payment"):
     status: str
     method: str | None
     captured: Annotated[int, minor_units("Captured.")]
+    released: Annotated[int, minor_units("What a partial capture gave back, where Stripe keeps it as a refund.")]
     refunded: Annotated[int, minor_units("Refunded.")]
     reserved: Annotated[int, minor_units("On its way.")]
     refundable: Annotated[int, minor_units("Left; below zero while an overtaken refund has not failed yet.")]

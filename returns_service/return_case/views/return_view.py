@@ -1,4 +1,4 @@
-"""A return as it is answered: what was decided, what can be done next, what can't, and why."""
+"""A return as it is answered: the decisions, the actions possible now, and why the others are barred."""
 
 from __future__ import annotations
 

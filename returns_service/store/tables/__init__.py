@@ -37,6 +37,7 @@ from returns_service.store.tables.people import (  # noqa: E402
     StaffUser,
 )
 from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun  # noqa: E402
+from returns_service.store.tables.stripe import StripeAccount, StripeRefusal  # noqa: E402
 from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint  # noqa: E402
 
 __all__ = [
@@ -58,8 +59,10 @@ __all__ = [
     "SignInThrottle",
     "StaffSession",
     "StaffUser",
+    "StripeAccount",
     "StripeEvent",
     "StripePace",
+    "StripeRefusal",
     "Sweep",
     "UndeclaredItem",
     "WebhookEndpoint",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Text
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, false
 from sqlmodel import Field, SQLModel
 
 from returns_service.domain.refund_status import STATUSES, UNANSWERED, RefundStatus
@@ -52,13 +52,20 @@ class Payment(SQLModel, table=True):
     charge: str | None = Field(default=None, unique=True)
     currency: str
     captured: int = minor_units()
+    authorized: int | None = Field(default=None, sa_type=BigInteger)  # what the charge is over; None: not read since
+    # What a partial capture gave back of the authorization, in the form that Stripe used before 2025-03-31.basil.
+    released: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     amount_refunded: int = minor_units(0)  # as Stripe counts, pending ones included: compared, never trusted
     status: str
     livemode: bool
     connect: bool = False
     disputed: bool = False  # a formal dispute bars refunds
+    # A refund made outside waits to be assigned or acknowledged: what is queued is held until then.
+    external_open: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     dispute: dict[str, Any] | None = json_or_null()  # {"id", "status", "amount", "answer_by"} of the one that decides
     method: str | None = None  # "Visa ending 4242"
+    method_type: str | None = None  # Stripe's `payment_method_details.type`: card, sepa_debit, …
+    paid_at: datetime | None = utc(nullable=True)  # when the charge was made: a method's time to refund runs from it
     busy_until: datetime | None = utc(nullable=True)  # a call about it is under way: Stripe locks per charge
     read_at: datetime | None = utc(nullable=True)  # when to list its refunds at Stripe again
     # How often Stripe told of the payment itself.
@@ -180,7 +187,7 @@ UNANSWERED_SQL = f"status IN ({', '.join(repr(s) for s in UNANSWERED)})"
 
 
 class Refund(SQLModel, table=True):
-    """One intent to move money, and the queue of the worker: what is due next, under whose lease."""
+    """One intent to move money, and a row of the worker's queue: when it is due next, under which lease."""
 
     __tablename__ = "refund"
     __table_args__ = (
@@ -236,6 +243,8 @@ class Refund(SQLModel, table=True):
     # how it ended otherwise
     superseded_at: datetime | None = utc(nullable=True)
     superseded_by: str | None = Field(default=None, foreign_key="refund.id")
+    overrides_hold: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # decided in spite of one
+    acknowledged_at: datetime | None = utc(nullable=True)  # of one made outside: it is of no return
     duplicate_of: str | None = Field(default=None, foreign_key="refund.id")
     method: SettlementMethod | None = word(None)  # settled outside
     reference: str | None = None

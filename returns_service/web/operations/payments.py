@@ -1,4 +1,4 @@
-"""Payments: what was captured, what is refunded or on its way, what is left."""
+"""Payments: the amounts captured, refunded, on their way, and left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dock: what was counted, what was miscounted, what nobody announced."""
+"""The dock: counts, miscounts, inspections, and units that nobody announced."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ KEY_UNLESS_SCANNED = KeyRule(lambda body: body.scan_id is None, note=" Not neede
 async def create_receipt(call: OperationCall[CreateReceipt], tx: Tx) -> Reply:
     """Count what arrived at the dock.
 
-    What is due for it is refunded at once, unless the policy leaves that to people. A surplus unit or an unknown SKU is
-    never refused: it becomes an undeclared item. Needs an Idempotency-Key or a `scan_id`.
+    The amount due for it is refunded at once, unless the policy leaves that to people. A surplus unit or an unknown
+    SKU is never refused: it becomes an undeclared item. Needs an Idempotency-Key or a `scan_id`.
     """
     counts = [line.count() for line in call.body.lines]
     extra = [Undeclared(**item.model_dump()) for item in call.body.undeclared]
@@ -146,7 +146,7 @@ async def read_receipt(call: OperationCall[Empty], tx: Tx) -> Reply:
 async def reverse_receipt(call: OperationCall[WithReason], tx: Tx) -> Reply:
     """Undo a miscount.
 
-    A refund of it that was not sent yet is withdrawn; one that was sent bars the reversal.
+    A refund of it that was not sent yet is withdrawn; a refund that was sent bars the reversal.
     """
     return_id, receipt_id = call.id("return_id"), call.id("receipt_id")
     return Reply((await receipts.reverse(tx, call.by, call.policy, return_id, receipt_id, call.body.reason)).shown())

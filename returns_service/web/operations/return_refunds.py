@@ -31,7 +31,7 @@ class AdjustmentAsked(Body):
 
 
 class RefundReturn(Body):
-    """A refund by hand. No `amount`: what is due."""
+    """A refund by hand. No `amount`: all that is due."""
 
     amount: Money | None = None
     reason: Words | None = None
@@ -80,6 +80,7 @@ async def preview_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     errors=(
         "not_found", "invalid_transition", "nothing_due", "amount_exceeds_refundable", "amount_not_a_step",
         "override_required", "payment_disputed", "refund_in_progress", "failed_refund_open", "unknown_line",
+        "external_refund_open",
     ),
 )  # fmt: skip
 async def refund_return(call: OperationCall[RefundReturn], tx: Tx) -> Reply:
@@ -99,6 +100,7 @@ async def refund_return(call: OperationCall[RefundReturn], tx: Tx) -> Reply:
     errors=(
         "not_found", "invalid_transition", "which_refund", "no_failed_refund", "refund_not_failed",
         "refund_superseded", "override_required", "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed",
+        "external_refund_open",
     ),
 )  # fmt: skip
 async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:

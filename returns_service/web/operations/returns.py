@@ -140,7 +140,7 @@ async def read_payment_at_stripe(call: OperationCall[CreateReturn]) -> StripeRea
     errors=(
         "amount_exceeds_payment", "currency_mismatch", "payment_not_succeeded", "units_already_returned",
         "payment_missing", "charge_mismatch", "connect_not_supported", "amount_not_a_step", "metadata_reserved",
-        "metadata_invalid", "stripe_unavailable",
+        "metadata_invalid", "stripe_unavailable", "stripe_refuses_us",
     ),
 )  # fmt: skip
 async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
@@ -210,7 +210,7 @@ async def expand_returns(tx: Tx, call: OperationCall[Any], cases: list[ReturnCas
 
 @reads("/v1/returns/{return_id}", TAG, ReturnView, headers=("ETag",), expandable=EXPANDABLE, errors=("not_found",))
 async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
-    """Read a return: what was decided, what can be done next, and why the rest can't."""
+    """Read a return: its decisions, the actions possible now, and why the others are barred."""
     case = await load_case(tx, call.policy, call.id("return_id"))
     (view,) = await expand_returns(tx, call, [case])
     return Reply(view, {"ETag": f'"{case.row.version}"'})
@@ -229,7 +229,8 @@ async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
     """Correct a return.
 
     `metadata` and `internal_note` always; `lines`, `reason`, `customer_email` and `shipping_amount` while nobody has
-    approved. What is sent replaces what was there. With `If-Match`, only the version that was read is changed.
+    approved. A field that is sent replaces the one that was there. With `If-Match`, only the version that was read is
+    changed.
     """
     changes = call.body.changes()
     return reply_with(
@@ -299,7 +300,21 @@ async def close_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
     return reply_with(await returns.close(tx, call.by, call.policy, call.id("return_id"), call.body.reason))
 
 
+@writes(
+    "/v1/returns/{return_id}/reopen", TAG, ReturnView,
+    scope="returns:approve", body=WithReason, headers=("ETag",), example={"reason": "Declined by mistake."},
+    errors=("not_found", "invalid_transition", "not_closed", "units_already_returned", "amount_exceeds_payment"),
+)  # fmt: skip
+async def reopen_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
+    """Reopen a return that was declined, canceled or closed by mistake.
+
+    A declined or canceled one is `requested` again, without its approvals; a closed one is where its refunds and counts
+    say.
+    """
+    return reply_with(await returns.reopen(tx, call.by, call.policy, call.id("return_id"), call.body.reason))
+
+
 OPERATIONS: tuple[Operation, ...] = (
     create_return, list_returns, read_return, update_return, approve_return, decline_return, cancel_return,
-    close_return,
+    close_return, reopen_return,
 )  # fmt: skip

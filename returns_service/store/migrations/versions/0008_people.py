@@ -5,8 +5,8 @@ from alembic import op
 
 from returns_service.store import columns
 
-revision = "0005"
-down_revision = "0004"
+revision = "0008"
+down_revision = "0007"
 
 
 def upgrade() -> None:
