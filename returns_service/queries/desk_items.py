@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,26 +14,32 @@ from returns_service.domain.policy import Policy
 from returns_service.domain.return_machine import Facts
 from returns_service.domain.vocabulary import DESK_KINDS, DeskAction, DeskKind
 from returns_service.queries.desk import DeskEntry, DeskTotal, SystemHealth
+from returns_service.queries.desk_items_dock import (
+    describe_overpaid,
+    describe_to_decide,
+    describe_undeclared,
+    describe_unmatched,
+)
+from returns_service.queries.desk_said import Said
 from returns_service.return_case.case import ReturnCase, is_unsent
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.views import rfc3339, show_failure
-from returns_service.return_case.views.fields import Count, Currency, EndpointId, PaymentId, RunId, Time, minor_units
+from returns_service.return_case.views.fields import (
+    Count,
+    Currency,
+    EndpointId,
+    PaymentId,
+    RunId,
+    Time,
+    UndeclaredItemId,
+    UnmatchedReceiptId,
+    minor_units,
+)
 from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
 OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs to. It is asked again by itself."
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What one thing says. `actions`: POST them to /v1/refunds/{refund}/…, or to /v1/returns/{return}/… without one."""
-
-    code: str
-    message: str
-    advice: str
-    actions: Sequence[DeskAction] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class DeskItemView(Struct, kw_only=True, tag_field="object", tag="desk_item", rename={"return_": "return"}):
@@ -62,6 +67,8 @@ class DeskItemView(Struct, kw_only=True, tag_field="object", tag="desk_item", re
     stripe_event: str | None
     webhook_endpoint: EndpointId | None
     reconciliation: RunId | None
+    undeclared_item: UndeclaredItemId | None
+    unmatched_receipt: UnmatchedReceiptId | None
 
 
 class DeskItemListView(Struct, kw_only=True, tag_field="object", tag="list"):
@@ -76,9 +83,9 @@ class DeskItemListView(Struct, kw_only=True, tag_field="object", tag="list"):
     ]
 
 
-def show_entry(tx: Tx, entry: DeskEntry, health: SystemHealth, undecided: ReturnCase | None) -> DeskItemView:
-    """Return one thing on the desk. Amounts in minor units. `undecided`: all about a return that is to be decided."""
-    said = _return_to_decide(undecided) if undecided else SAYS[entry.kind](tx, entry, health)
+def show_entry(tx: Tx, entry: DeskEntry, health: SystemHealth, whole: ReturnCase | None) -> DeskItemView:
+    """Return one thing on the desk. Amounts in minor units. `whole`: all about a return, for kinds that need it."""
+    said = SAYS_OF_CASE[entry.kind](whole) if whole else SAYS[entry.kind](tx, entry, health)
     refund, case, event = entry.refund, entry.case, entry.stripe_event
     view = DeskItemView(
         id=entry.id,
@@ -100,6 +107,8 @@ def show_entry(tx: Tx, entry: DeskEntry, health: SystemHealth, undecided: Return
         stripe_event=event.id if event else None,
         webhook_endpoint=entry.endpoint.id if entry.endpoint else None,
         reconciliation=entry.difference.run_id if entry.difference else None,
+        undeclared_item=entry.undeclared.id if entry.undeclared else None,
+        unmatched_receipt=entry.unmatched.id if entry.unmatched else None,
     )
     return msgspec.structs.replace(view, **said.facts)
 
@@ -114,8 +123,8 @@ async def show_page(
     has_more: bool,
 ) -> DeskItemListView:
     """Return a page of the desk as it is answered, with how many things of each kind there are in all."""
-    undecided = [entry.subject for entry in found if entry.kind == "return_to_decide"]
-    cases = {case.row.id: case for case in await load_cases(tx, policy, undecided)} if undecided else {}
+    whole = sorted({entry.subject for entry in found if entry.kind in SAYS_OF_CASE})
+    cases = {case.row.id: case for case in await load_cases(tx, policy, whole)} if whole else {}
     return DeskItemListView(
         url="/v1/desk",
         has_more=has_more,
@@ -279,33 +288,6 @@ def _out_of_barred(entry: DeskEntry, due: int) -> list[DeskAction]:
     return [way for way, facts in ways if way in return_machine.available(state, facts)]
 
 
-def _return_to_decide(case: ReturnCase) -> Said:
-    due, can = case.due, case.available()
-    if due > 0:
-        return Said(
-            "refund_on_manual",
-            f"{due} {case.row.currency} (minor units) are due for what came, and the policy leaves refunds to people.",
-            "Refund it, or less with a reason; or settle it outside.",
-            [action for action in can if action in ("refund", "settle_outside")],
-            {"amount": due},
-        )
-    if case.units_expected:  # of a manual policy: what came counts as news, and it is worth nothing by itself
-        return Said(
-            "nothing_due_so_far",
-            "Units were received, and nothing is due for them so far; more are expected.",
-            "Wait for the rest. Close it only if the rest is not coming.",
-            [action for action in can if action == "close"],
-            {"amount": 0},
-        )
-    return Said(
-        "nothing_due",
-        "Units were received, nothing is due for them, and nothing more will happen by itself.",
-        "Tell the customer why, then close it; or refund goodwill.",
-        [action for action in can if action == "close"],
-        {"amount": 0},
-    )
-
-
 def _refund_unsent(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     refund, _payment = _of_refund(entry)
     message = describe_waiting(refund) or "Stripe has not taken it yet; nothing has moved."
@@ -372,6 +354,10 @@ def _refund_pending(_: Tx, entry: DeskEntry, __: SystemHealth) -> Said:
     )
 
 
+SAYS_OF_CASE: dict[DeskKind, Callable[[ReturnCase], Said]] = {
+    "return_to_decide": describe_to_decide,
+    "return_overpaid": describe_overpaid,
+}
 SAYS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Said]] = {
     "stripe_silent": _stripe_silent,
     "work_overdue": _work_overdue,
@@ -382,6 +368,8 @@ SAYS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Said]] = {
     "refund_failed": _refund_failed,
     "dispute_lost": _dispute_lost,
     "refund_barred": _refund_barred,
+    "undeclared_item": describe_undeclared,
+    "unmatched_receipt": describe_unmatched,
     "refund_unsent": _refund_unsent,
     "refund_held": _refund_held,
     "stripe_event": _stripe_event,
