@@ -32,6 +32,7 @@ from returns_service.store.tables import (
     ReturnAuthorization,
     StripeEvent,
     UndeclaredItem,
+    UnmatchedReceipt,
 )
 
 REDACTED = "[forgotten]"
@@ -107,6 +108,9 @@ async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done
         _count(done, "receipts", words.forget_row(receipt, ("reversed_reason",), ()))
     for item in (await tx.exec(select(UndeclaredItem).where(col(UndeclaredItem.return_id) == row.id))).all():
         _count(done, "undeclared", words.forget_row(item, ("note",), ()))
+    parcels = or_(col(UnmatchedReceipt.order_id) == row.order_id, col(UnmatchedReceipt.return_id) == row.id)
+    for parcel in (await tx.exec(select(UnmatchedReceipt).where(parcels))).all():
+        _count(done, "unmatched", words.forget_row(parcel, ("note",), ()))
     for refund in refunds:
         _forget_refund(words, refund, row, done)
     await tx.flush()

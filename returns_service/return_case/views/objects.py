@@ -33,6 +33,7 @@ class ReturnLineView(Struct, kw_only=True, tag_field="object", tag="return_line"
     reason: str | None
     order_line: str | None
     quantity_ordered: Count | None
+    barcodes: list[str]
     quantity: Count
     total_amount: Annotated[int, minor_units("What the customer paid for these units.")]
     received_quantity: Count
@@ -86,6 +87,7 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     amount_open: Annotated[int, minor_units("On its way.")]
     amount_refunded: Annotated[int, minor_units("Refunded through Stripe.")]
     amount_settled_outside: Annotated[int, minor_units("Paid by other means.")]
+    overpaid_amount: Annotated[int, minor_units("Paid, and worth less since a correction: told, never taken.")]
     approvals: list[ApprovalView]
     approvals_required: Count
     closed_at: Time | None

@@ -26,6 +26,7 @@ from returns_service.store.tables.core import (  # noqa: E402  (the naming conve
     StripePace,
     Sweep,
     UndeclaredItem,
+    UnmatchedReceipt,
 )
 from returns_service.store.tables.people import ApiKey, StaffUser  # noqa: E402
 from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun  # noqa: E402
@@ -52,5 +53,6 @@ __all__ = [
     "StripeRefusal",
     "Sweep",
     "UndeclaredItem",
+    "UnmatchedReceipt",
     "WebhookEndpoint",
 ]

@@ -6,7 +6,7 @@ from alembic import op
 from returns_service.store.columns import Utc
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 
 
 def upgrade() -> None:
