@@ -167,6 +167,7 @@ def decision_on(case: ReturnCase) -> Decision:
         now=case.tx.now,
         skus=[line.sku for line in case.lines],
         reasons=[line.reason or case.row.reason for line in case.lines],
+        warning=case.refund_warning,
     )
 
 
@@ -187,6 +188,7 @@ async def _record_approval(case: ReturnCase, *, note: str | None, override_reaso
         said = [{"code": v.code, "message": v.message} for v in decision.violations]
         raise Problem("policy_violation", " ".join(v.message for v in decision.violations), violations=said)
     given = {"by": case.by.actor, "at": rfc3339(case.tx.now), "note": note, "override_reason": override_reason}
+    given["warning"] = decision.warning.code if decision.warning else None
     approvals = [*row.approvals, {key: value for key, value in given.items() if value is not None}]
     missing = len(approvals) < decision.approvals_required
     return_machine.check("approve", row.state, case.facts(approvals_missing=missing))

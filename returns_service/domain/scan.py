@@ -27,7 +27,8 @@ Line = TypeVar("Line", bound=Scannable)
 def normalize(scan: str) -> str:
     """Return the characters of a scan that people mean: NFKC, without blanks and control characters."""
     text = unicodedata.normalize("NFKC", scan)
-    return "".join(c for c in text if unicodedata.category(c) not in UNSEEN and c not in BLANK_LETTERS)
+    seen = "".join(c for c in text if unicodedata.category(c) not in UNSEEN and c not in BLANK_LETTERS)
+    return unicodedata.normalize("NFKC", seen)  # a letter and its accent may have stood apart
 
 
 def as_gtin(scan: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import and_, exists, func, or_
+from sqlalchemy import and_, exists, func, literal_column, or_
 from sqlmodel import col
 
 from returns_service.domain.return_machine import DORMANT
@@ -36,7 +36,7 @@ def of_the_dock() -> Sequence[Any]:
         .select_from(Receipt)
         .join(row, row_id == col(Receipt.return_id))
         .where(
-            col(Receipt.unexpected),
+            literal_column("receipt.unexpected"),  # as the index has it: SQLite's would be `unexpected = 1`
             col(Receipt.reversed_at).is_(None),
             or_(col(row.state).in_(DORMANT), and_(col(row.closed_at).is_not(None), col(row.state) != "approved")),
             holds_units,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from returns_service.commands.refund_actions import sendable_again_at
 from returns_service.domain import return_machine
+from returns_service.domain.refund_windows import refund_warning
 from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.domain.vocabulary import DeskAction, DeskKind
@@ -129,9 +130,13 @@ def _external_refund(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     )
 
 
-def _refund_failed(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+def _refund_failed(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
     refund, payment = _of_refund(entry)
     failure = show_failure(refund)
+    warning = refund_warning(payment.method_type, payment.paid_at, tx.now)
+    if warning is not None and warning.settle_outside:  # to retry it would fail again
+        outside = [way for way in _out_of_failure(entry, refund, payment) if way == "settle_outside"]
+        return Explanation(warning.code, failure.message, f"{warning.message} Then settle it outside.", outside)
     advice = failure.advice or "Retry it, or settle it outside."
     return Explanation(failure.code, failure.message, advice, _out_of_failure(entry, refund, payment))
 
@@ -266,10 +271,12 @@ def _webhook_disabled(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
 
 def _refund_requires_action(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     refund, _payment = _of_refund(entry)
+    expires_at = (refund.next_action or {}).get("expires_at")
+    by = f"before {expires_at[:10]}, {expires_at[11:16]} UTC" if expires_at else "within 45 days"
     return Explanation(
         "customer_must_act",
         describe_waiting(refund) or "The customer has to act.",
-        "Remind the customer of Stripe's e-mail: without an answer within 45 days Stripe cancels the refund. "
+        f"Remind the customer of Stripe's e-mail: without an answer {by} Stripe cancels the refund. "
         "Or cancel it, and pay another way.",
         ["check", "cancel"],
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from returns_service.domain import money, return_machine
+from returns_service.domain import money, refund_windows, return_machine
 from returns_service.domain.counts import PLACEHOLDERS, CountedUnits, LineCounts, count_line
 from returns_service.domain.policy import Policy, from_dict
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, RefundStatus
+from returns_service.domain.refund_windows import RefundWarning
 from returns_service.domain.return_machine import Facts, PublicTrigger, State
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.return_case.events import NOBODY, Actor
@@ -49,6 +51,7 @@ class ReturnCase:
     neighbours: list[ReturnCase] = field(default_factory=list)  # other returns of the payment that may still need money
     locked: LockedPayment | None = None
     by: Actor = NOBODY
+    now: datetime | None = None  # when it was loaded, UTC: what depends on the time is said for then
 
     @property
     def lock(self) -> LockedPayment:
@@ -148,6 +151,18 @@ class ReturnCase:
     def refundable(self) -> int:
         """What the payment has left, minor units; negative while an overtaken intent hasn't failed yet."""
         return refundable(self.payment, self.payment_refunds)
+
+    @property
+    def refund_deadline(self) -> datetime | None:
+        """Until when the payment's method lets it be refunded, UTC; None: no limit known, or not at all."""
+        return refund_windows.refund_deadline(self.payment.method_type, self.payment.paid_at)
+
+    @property
+    def refund_warning(self) -> RefundWarning | None:
+        """What to know before a refund is promised; None once all is paid."""
+        if self.now is None or self.row.state in ("declined", "canceled", "refunded"):
+            return None
+        return refund_windows.refund_warning(self.payment.method_type, self.payment.paid_at, self.now)
 
     # --- units ---------------------------------------------------------------------------------------------------
 

@@ -6,9 +6,16 @@ import msgspec
 
 from returns_service.domain.policy import to_dict
 from returns_service.domain.refund_status import OPEN
+from returns_service.domain.refund_windows import RefundWarning
 from returns_service.return_case.case import ReturnCase, counted
 from returns_service.return_case.views.fields import rfc3339
-from returns_service.return_case.views.objects import ApprovalView, ReturnFailureView, ReturnLineView, ReturnView
+from returns_service.return_case.views.objects import (
+    ApprovalView,
+    RefundWarningView,
+    ReturnFailureView,
+    ReturnLineView,
+    ReturnView,
+)
 from returns_service.return_case.views.receipt_view import show_undeclared
 from returns_service.store.tables import Refund, ReturnLine, UndeclaredItem
 
@@ -47,12 +54,19 @@ def show_return(case: ReturnCase) -> ReturnView:
         closed_at=rfc3339(row.closed_at),
         failure=show_failure(failed[-1]) if row.state == "failed" and failed else None,
         refund_barred=row.follow_up_barred,
+        refund_deadline=rfc3339(case.refund_deadline),
+        refund_warning=show_refund_warning(case.refund_warning),
         available_actions=case.available(),
         barred_actions=case.barred(),
         policy=to_dict(case.policy),
         version=row.version,
         metadata=row.details,
     )
+
+
+def show_refund_warning(warning: RefundWarning | None) -> RefundWarningView | None:
+    """Return what to know before a refund is promised."""
+    return RefundWarningView(code=warning.code, message=warning.message) if warning else None
 
 
 def _show_line(case: ReturnCase, line: ReturnLine) -> ReturnLineView:

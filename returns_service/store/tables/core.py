@@ -270,6 +270,7 @@ class Refund(SQLModel, table=True):
     stripe_created_at: datetime | None = utc(nullable=True)  # its place in Stripe's list: what a comparison goes by
     failure: dict[str, Any] | None = json_or_null()
     arrival: dict[str, Any] | None = json_or_null()
+    next_action: dict[str, Any] | None = json_or_null()  # {"type", "email_sent_at", "expires_at"}, with requires_action
     waiting_code: str | None = None  # what it waits for, as a code; `return_case/waiting.py` makes the sentence
     waiting_detail: str | None = None  # what the sentence quotes
     waits_for: str | None = None  # a sentence that a release before these codes wrote
