@@ -161,7 +161,7 @@ async def test_a_correction_withdraws_what_is_unsent_and_supersedes_what_failed(
     expect(await correct(shop, receipt, "new", "missing"), 200)
     refunds = (await shop.read_return(made["id"]))["refunds"]
     assert [(refund["amount"], refund["status"]) for refund in refunds] == [(10_000, "withdrawn"), (5000, "queued")]
-    made = await shop.create_approved_return(quantity=2, method="pm_card_refundFail")
+    made = await shop.create_approved_return(quantity=2, card="pm_card_refundFail")
     receipt = await count(shop, made["id"], {"condition": "new", "quantity": 2})
     await shop.settle()
     expect(await correct(shop, receipt, "new", "missing"), 200)
@@ -261,7 +261,10 @@ async def test_the_dock_is_never_refused(shop: ServedShop, state: str) -> None:
     assert (case["amount_due"], case["lines"][0]["received_quantity"]) == (0, before + 1)
     assert receipt["unexpected"] is True
     (item,) = await on_the_desk(shop, "return_to_decide")
-    assert (item["return"], item["actions"]) == (made["id"], ["approve", "decline"] if state == "requested" else [])
+    assert (item["return"], item["actions"]) == (
+        made["id"],
+        ["approve", "decline"] if state == "requested" else ["reopen"],
+    )
     assert item["code"] == f"units_{'before_decision' if state == 'requested' else f'after_{state}'}"
     where = f"/v1/returns/{made['id']}/receipts/{receipt['id']}/reverse"
     expect(await shop.post(where, {"reason": "Sent back."}), 200)
