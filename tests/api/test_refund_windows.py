@@ -26,7 +26,7 @@ async def test_return_and_preview_tell_until_when(shop: ServedShop, method: str,
         if days is None:
             assert shown["refund_deadline"] is None
         else:
-            left = datetime.fromisoformat(shown["refund_deadline"]) - datetime.fromisoformat(made["requested_at"])
+            left = datetime.fromisoformat(shown["refund_deadline"]) - shop.clock()
             assert days - 1 <= left.days <= days
 
 
