@@ -1,6 +1,6 @@
 """What the dock got wrong: a receipt reversed as a whole, or corrected line by line.
 
-What is unpaid follows the counts. What was paid stays with the customer: it is told as overpaid, never taken.
+A refund that is not sent yet follows the counts. The customer keeps what they got: an excess is told, never taken.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _depends_on(refund: Refund, touched: set[str]) -> bool:
 
 
 async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, message: str) -> None:
-    """Take an unsent or failed refund out of the way of a recount; what is still due becomes a new one."""
+    """Take an unsent or failed refund out of the way of a recount; a new one pays the rest."""
     tx, by = case.tx, case.by
     if is_unsent(refund):
         before = refund.status
@@ -97,7 +97,7 @@ async def correct(
     corrections: Sequence[Correction],
     reason: str,
 ) -> CountResult:
-    """Change the condition of counted units; what was paid and is worth less is told, never taken. Raises Problem."""
+    """Change the condition of counted units; an excess of refunds is told, never taken. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
     receipt = standing_receipt(case, receipt_id)
     _check_units(case, receipt, corrections)

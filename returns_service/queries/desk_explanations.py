@@ -200,7 +200,12 @@ def _on_the_dispute(payment: Payment) -> str:
     by = _answer_by(payment)
     if by is None:
         return "The bank decides the dispute; see Stripe's Dashboard."
-    return f"Answer the dispute in Stripe's Dashboard before {by[:10]}, {by[11:16]} UTC: without an answer it is lost."
+    return f"Answer the dispute in Stripe's Dashboard before {_minute(by)}: without an answer it is lost."
+
+
+def _minute(time: str) -> str:
+    """Return an RFC 3339 time in UTC as people read it, to the minute."""
+    return f"{time[:10]}, {time[11:16]} UTC"
 
 
 def _due(entry: DeskEntry) -> int:
@@ -272,7 +277,7 @@ def _webhook_disabled(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
 def _refund_requires_action(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     refund, _payment = _of_refund(entry)
     expires_at = (refund.next_action or {}).get("expires_at")
-    by = f"before {expires_at[:10]}, {expires_at[11:16]} UTC" if expires_at else "within 45 days"
+    by = f"before {_minute(expires_at)}" if expires_at else "within 45 days"
     return Explanation(
         "customer_must_act",
         describe_waiting(refund) or "The customer has to act.",
