@@ -53,7 +53,7 @@ async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id:
             await withdraw_or_supersede(case, refund, "receipt_reversed", REVERSED)
     receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
     await _free_parcel(tx, receipt)
-    await recount(case, receipt)
+    await recount(case)
     await transition(case, "reverse", why=reason, units_reversible=True)
     done = CountResult(case, receipt)
     await record(tx, by, "receipt.reversed", row=case.row, data={"object": done.shown(), "reason": reason})
@@ -112,7 +112,7 @@ async def correct(
     for correction in corrections:
         _correct(case, receipt, correction)
     overpaid_before = case.overpaid
-    await recount(case, receipt)
+    await recount(case)
     if case.overpaid > overpaid_before:
         case.row.overpaid_since = tx.now
     await transition(case, "correct", why=reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from returns_service.domain.counts import default_disposition
+from returns_service.domain.counts import PLACEHOLDERS, default_disposition
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import Condition, Disposition
 from returns_service.return_case.case import ReturnCase
@@ -114,8 +114,8 @@ def add_undeclared(
     case.tx.add(row)
 
 
-async def recount(case: ReturnCase, receipt: Receipt, lines: Sequence[ReturnLine] | None = None) -> None:
-    """Work out the counts of `lines` (None: all) from the standing receipts; `receipt` takes what became surplus."""
+async def recount(case: ReturnCase, lines: Sequence[ReturnLine] | None = None) -> None:
+    """Work out the counts of `lines` (None: all) from the standing receipts, and their surplus."""
     for line in case.lines if lines is None else lines:
         standing = case.standing()
         rows = case.rows_on(line, standing)
@@ -126,17 +126,19 @@ async def recount(case: ReturnCase, receipt: Receipt, lines: Sequence[ReturnLine
         line.accepted, line.rejected, line.inspecting = counts.accepted, counts.rejected, counts.inspecting
         for row, units in zip(rows, counts.counting, strict=True):
             row.uncounted = row.quantity - units
-        await _match_surplus(case, receipt, line, counts.surplus)
+        await _match_surplus(case, line, counts.surplus)
 
 
-async def _match_surplus(case: ReturnCase, receipt: Receipt, line: ReturnLine, surplus: int) -> None:
-    """Bring the line's open undeclared items to its surplus, the newest first."""
-    items = [item for item in case.surplus_items(line, case.standing()) if item.decision is None]
+async def _match_surplus(case: ReturnCase, line: ReturnLine, surplus: int) -> None:
+    """Bring the line's open undeclared items to its surplus: the newest standing receipt takes and gives first."""
+    standing = case.standing()
+    items = [item for item in case.surplus_items(line, standing) if item.decision is None]
     gap = surplus - sum(item.quantity for item in items)
     if gap > 0:
-        conditions = {r.condition for r in case.receipt_lines if (r.receipt_id, r.line_id) == (receipt.id, line.id)}
-        note = f"Surplus, {', '.join(sorted(conditions))}" if conditions else "Surplus"
-        add_undeclared(case, receipt, Undeclared(line.sku, gap, note), surplus_of=line)
+        rows = [row for row in case.rows_on(line, standing) if row.condition not in PLACEHOLDERS]
+        receipt = next(r for r in reversed(case.receipts) if r.id in {row.receipt_id for row in rows})
+        conditions = sorted({row.condition for row in rows if row.receipt_id == receipt.id})
+        add_undeclared(case, receipt, Undeclared(line.sku, gap, f"Surplus, {', '.join(conditions)}"), surplus_of=line)
     for item in reversed(items):
         units = min(item.quantity, max(0, -gap))
         gap += units

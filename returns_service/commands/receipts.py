@@ -108,7 +108,7 @@ async def _count(case: ReturnCase, receipt: Receipt, count: Count, lines: Sequen
     for line in lines:
         if shares[line.id]:
             add_units(case, receipt, line, shares[line.id], count)
-    await recount(case, receipt, lines)
+    await recount(case, lines)
 
 
 def _lines_of_count(case: ReturnCase, count: Count, number: int) -> list[ReturnLine]:
@@ -142,7 +142,7 @@ async def inspect(
     return_machine.check("inspect", case.row.state, case.facts(units_to_inspect=True))
     for finding, quantity in zip(findings, units, strict=True):
         _inspect(case, receipt, finding, quantity)
-    await recount(case, receipt)
+    await recount(case)
     await transition(case, "inspect", units_to_inspect=True)
     done = CountResult(case, receipt)
     await record(tx, by, "return.updated", row=case.row, data={"object": done.shown(), "inspected": receipt.id})
@@ -205,7 +205,7 @@ async def resolve(
     if line is not None:
         item.line_id = line.id
         add_units(case, receipt, line, item.quantity, Count(item.quantity, condition, line=line.id))
-    await recount(case, receipt)
+    await recount(case)
     await transition(case, "receive", why=f"Undeclared {item.sku}: {decision}")
     await follow_up(case)
     return case

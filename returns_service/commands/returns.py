@@ -205,7 +205,7 @@ async def _take_in(case: ReturnCase) -> None:
     for receipt in case.receipts:
         receipt.unexpected = False
     if case.receipts:
-        await recount(case, case.receipts[-1])
+        await recount(case)
 
 
 async def decline(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) -> ReturnCase:

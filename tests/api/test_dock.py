@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import permutations
 from typing import Any
 
@@ -360,3 +361,17 @@ async def test_an_opened_unit_that_the_policy_does_not_accept_goes_back(shop: Se
     made = await shop.create_approved_return(quantity=2)
     receipt = await count(shop, made["id"], {"condition": "opened"}, {"condition": "damaged", "disposition": "scrap"})
     assert [row["disposition"] for row in receipt["lines"]] == ["return_to_customer", "scrap"]
+
+
+async def test_a_surplus_waits_whichever_of_its_receipts_is_reversed(shop: ServedShop) -> None:
+    """C1, C4: units without a place wait for a person, though another receipt had told of them."""
+    made = await shop.create_approved_return(quantity=1)
+    _, second, third = [await count(shop, made["id"], {**NEW, "quantity": units}) for units in (1, 2, 2)]
+    expect(await correct(shop, second, "new", "missing"), 200)
+    for receipt, waiting in ((second, {third["id"]: 2}), (third, {})):
+        where = f"/v1/returns/{made['id']}/receipts/{receipt['id']}/reverse"
+        expect(await shop.post(where, {"reason": "Scanned twice."}), 200)
+        found = Counter[str]()
+        for item in (await shop.read_return(made["id"]))["undeclared"]:
+            found[item["receipt"]] += item["quantity"]
+        assert found == waiting
