@@ -15,11 +15,12 @@ from typing import Any, Final
 
 from sqlmodel import col, select
 
-from returns_service.commands.receipts import DEFAULT_DISPOSITION
+from returns_service.domain.counts import default_disposition
+from returns_service.domain.policy import Policy, from_dict
 from returns_service.domain.problems import Problem
-from returns_service.domain.scanned_code import clean_code, meant_by
-from returns_service.domain.vocabulary import Condition, find_word
-from returns_service.return_case.case import counted
+from returns_service.domain.scan import clean_code, lines_for
+from returns_service.domain.vocabulary import Condition, Disposition, find_word
+from returns_service.return_case.case import units_here
 from returns_service.return_case.events import Actor
 from returns_service.store.database import Tx, select_for_update
 from returns_service.store.tables import DockScan, ReturnAuthorization, ReturnLine
@@ -43,8 +44,8 @@ class Draft:
         return next((line for line in self.lines if line.id == line_id), None)
 
     def open_units(self, line: ReturnLine) -> int:
-        """Return how many units of a line are still expected, before this count."""
-        return max(0, line.quantity - counted(line))
+        """Return how many units the line has a place for, before this count: one that was missing may still come."""
+        return max(0, line.quantity - units_here(line))
 
     def units(self, line: ReturnLine) -> Counter[str]:
         """Return this count's units of a line by condition."""
@@ -87,9 +88,10 @@ class Draft:
         return {"lines": lines, "undeclared": undeclared, "scan_id": scan_id}
 
 
-def goes_to(scan: DockScan) -> str:
-    """Return where the unit in the hand goes: a disposition, or `aside`."""
-    return DEFAULT_DISPOSITION.get(scan.condition, "restock") if scan.line_id is not None else "aside"
+def disposition_of(draft: Draft, condition: Condition, policy_in_force: Policy) -> Disposition:
+    """Return where a unit of the return goes in this condition, as its receipt will say."""
+    policy = from_dict(draft.row.policy) if draft.row.policy else policy_in_force
+    return default_disposition(condition, condition in policy.accepted_conditions)
 
 
 def checked_scan_id(text: str) -> str:
@@ -138,11 +140,9 @@ async def count_scan(tx: Tx, by: Actor, return_id: str, scan_id: str, code: str)
     draft = await lock_draft(tx, return_id)
     if known := await known_scan(tx, return_id, scan_id):
         return known
-    code = clean_code(code)
-    if not code:
+    if not clean_code(code):
         raise Problem("invalid_request", "Scan or type a code.", param="code")
-    lines = meant_by(code, {line.id: [line.sku] for line in draft.lines})
-    chosen = [line for line in draft.lines if line.id in lines]
+    chosen, code = lines_for(code, draft.lines), clean_code(code)
     free = next((line for line in chosen if draft.units(line).total() < draft.open_units(line)), None)
     scan = _new_scan(tx, by, draft, scan_id, chosen[0].sku if chosen else code)
     scan.line_id, scan.surplus = free.id if free else None, bool(chosen) and free is None

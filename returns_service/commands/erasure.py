@@ -33,6 +33,7 @@ from returns_service.store.tables import (
     ReturnAuthorization,
     StripeEvent,
     UndeclaredItem,
+    UnmatchedReceipt,
 )
 
 REDACTED = "[forgotten]"
@@ -110,6 +111,9 @@ async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done
         _count(done, "undeclared", words.forget_row(item, ("note",), ()))
     for scan in (await tx.exec(select(DockScan).where(col(DockScan.return_id) == row.id))).all():
         _count(done, "scans", words.forget_row(scan, ("note",), ()))
+    parcels = or_(col(UnmatchedReceipt.order_id) == row.order_id, col(UnmatchedReceipt.return_id) == row.id)
+    for parcel in (await tx.exec(select(UnmatchedReceipt).where(parcels))).all():
+        _count(done, "unmatched", words.forget_row(parcel, ("note",), ()))
     for refund in refunds:
         _forget_refund(words, refund, row, done)
     await tx.flush()

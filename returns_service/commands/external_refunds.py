@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from returns_service.commands.receipts import withdraw_or_supersede
+from returns_service.commands.corrections import withdraw_or_supersede
 from returns_service.commands.refunds import follow_up, lock_refund
 from returns_service.commands.stripe_fold import assigned_rows, release_hold
 from returns_service.domain import money, return_machine
@@ -24,6 +24,8 @@ from returns_service.return_case.transition import record_transition
 from returns_service.return_case.views import show_payment
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
+
+ASSIGNED = "A refund made outside was assigned to the return before this one was sent; no money has moved."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ async def assign(
     row.return_id, row.acknowledged_at = None, None
     for refund in case.refunds:
         if refund.superseded_at is None:
-            await withdraw_or_supersede(case, refund)
+            await withdraw_or_supersede(case, refund, "refund_assigned", ASSIGNED)
     rows = _named_rows(case, lines, row.amount) if lines else assigned_rows(case, row.amount)
     row.return_id, row.breakdown, row.updated_at = case.row.id, [r.to_dict() for r in rows], tx.now
     await _follow(case, "assign")

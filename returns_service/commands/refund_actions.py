@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from returns_service.commands import returns
 from returns_service.commands.refund_attempts import start_generation_by_hand
@@ -26,8 +26,9 @@ from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapsho
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.views import rfc3339, show_breakdown
-from returns_service.return_case.views.fields import Currency, ReturnId, minor_units
-from returns_service.return_case.views.objects import BreakdownRowView
+from returns_service.return_case.views.fields import Currency, ReturnId, Time, minor_units
+from returns_service.return_case.views.objects import BreakdownRowView, RefundWarningView
+from returns_service.return_case.views.return_view import show_refund_warning
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 
@@ -48,6 +49,10 @@ class RefundPreviewView(Struct, kw_only=True, tag_field="object", tag="refund_pr
     breakdown: list[BreakdownRowView]
     refundable: Annotated[int, minor_units("What the payment has left.")]
     barred: RefundBarredView | None
+    refund_deadline: Annotated[
+        Time | None, Meta(description="Until then its payment method can be refunded; null: no limit known, or never.")
+    ]
+    refund_warning: RefundWarningView | None
 
 
 def preview(case: ReturnCase) -> RefundPreviewView:
@@ -67,6 +72,8 @@ def preview(case: ReturnCase) -> RefundPreviewView:
         breakdown=show_breakdown(rows),
         refundable=max(0, case.refundable),
         barred=barred,
+        refund_deadline=rfc3339(case.refund_deadline),
+        refund_warning=show_refund_warning(case.refund_warning),
     )
 
 

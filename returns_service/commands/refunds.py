@@ -11,6 +11,7 @@ from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL, RefundStatus
+from returns_service.domain.refund_windows import NEEDS_EMAIL
 from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.domain.vocabulary import (
     STRIPE_REASONS,
@@ -131,7 +132,8 @@ async def queue_refund(
     row.details = dict(case.row.details)
     lines = money.encode_breakdown(rows, positions)
     ours = {"refund_id": row.id, "return_id": case.row.id, "order_id": case.row.order_id}
-    row.parameters = parameters(row, case.payment, {**case.row.details, **ours, **({"lines": lines} if lines else {})})
+    metadata = {**case.row.details, **ours, **({"lines": lines} if lines else {})}
+    row.parameters = parameters(row, case.payment, metadata, email=case.row.customer_email)
     row.next_attempt_at = case.tx.now + timedelta(seconds=delay_seconds)
     case.row.follow_up_at = case.row.follow_up_barred = None
     await add_refund(case.lock, case.by, row, case)
@@ -156,11 +158,17 @@ def new_refund(
     )
 
 
-def parameters(row: Refund, payment: Payment, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return exactly what Stripe is asked under this generation's key. The amount is always explicit."""
+def parameters(
+    row: Refund, payment: Payment, metadata: Mapping[str, str], *, email: str | None = None
+) -> dict[str, Any]:
+    """Return exactly what Stripe is asked under this generation's key. The amount is always explicit.
+
+    `email`: the customer's, sent only where Stripe has to ask them where the money shall go.
+    """
     target = {"payment_intent": payment.payment_intent} if payment.payment_intent else {"charge": payment.charge}
     reason = {"reason": row.reason} if row.reason else {}
-    return {**target, "amount": row.amount, **reason, "metadata": dict(metadata)}
+    ask = {"instructions_email": email} if email and payment.method_type in NEEDS_EMAIL else {}
+    return {**target, "amount": row.amount, **reason, **ask, "metadata": dict(metadata)}
 
 
 async def add_refund(locked: LockedPayment, by: Actor, row: Refund, case: ReturnCase | None) -> None:

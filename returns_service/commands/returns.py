@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlmodel import col, select
 
+from returns_service.commands.counting import recount
 from returns_service.commands.refunds import check_metadata, check_step, choose_failed, follow_up, new_refund, supersede
 from returns_service.commands.staff_users import persons_of
 from returns_service.domain import money, return_machine
@@ -38,6 +39,7 @@ class NewLine:
     reason: str | None = None
     order_line: str | None = None
     quantity_ordered: int | None = None
+    barcodes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ def new_line(tx: Tx, return_id: str, position: int, line: NewLine) -> ReturnLine
         quantity_ordered=line.quantity_ordered,
         quantity=line.quantity,
         total_amount=line.total_amount,
+        barcodes=list(line.barcodes) or None,
     )
 
 
@@ -165,6 +168,7 @@ def decision_on(case: ReturnCase) -> Decision:
         now=case.tx.now,
         skus=[line.sku for line in case.lines],
         reasons=[line.reason or case.row.reason for line in case.lines],
+        warning=case.refund_warning,
     )
 
 
@@ -190,14 +194,24 @@ async def _record_approval(case: ReturnCase, *, note: str | None, override_reaso
         said = [{"code": v.code, "message": v.message} for v in decision.violations]
         raise Problem("policy_violation", " ".join(v.message for v in decision.violations), violations=said)
     given = {"by": case.by.actor, "at": rfc3339(case.tx.now), "note": note, "override_reason": override_reason}
+    given["warning"] = decision.warning.code if decision.warning else None
     approvals = [*row.approvals, {key: value for key, value in given.items() if value is not None}]
     missing = len(approvals) < decision.approvals_required
     return_machine.check("approve", row.state, case.facts(approvals_missing=missing))
     row.approvals, row.approvals_required = approvals, decision.approvals_required
     if not missing:
         row.policy = to_dict(case.policy_in_force)
+        await _take_in(case)
     await transition(case, "approve", why=override_reason or note, approvals_missing=missing)
     await follow_up(case)
+
+
+async def _take_in(case: ReturnCase) -> None:
+    """Let what the dock counted before this decision count by the policy that holds now."""
+    for receipt in case.receipts:
+        receipt.unexpected = False
+    if case.receipts:
+        await recount(case)
 
 
 async def decline(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) -> ReturnCase:
@@ -217,13 +231,17 @@ async def cancel(
     return case
 
 
-async def close(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) -> ReturnCase:
-    """Say that the rest is not coming. Raises Problem."""
+async def close(
+    tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str, override_reason: str | None = None
+) -> ReturnCase:
+    """Say that the rest is not coming; undeclared items bar it without an override reason. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
     before = case.row.state
-    return_machine.fire("close", case.row, case.facts(why=reason, closing=True))
+    return_machine.fire("close", case.row, case.facts(why=reason, closing=True, override=bool(override_reason)))
+    for receipt in case.receipts:
+        receipt.unexpected = False  # what comes from now on is
     case.row.closed_at = tx.now
-    await record_transition(case, "close", before, reason)
+    await record_transition(case, "close", before, override_reason or reason)
     await follow_up(case)
     return case
 
@@ -307,6 +325,8 @@ async def update(
             trigger="update",
             allowed=case.available(),
         )
+    if "lines" in changes and case.receipt_lines:
+        raise Problem("units_received", receipts=sorted({counts.receipt_id for counts in case.receipt_lines}))
     if "metadata" in changes:
         check_metadata(changes["metadata"])
     shipping_amount = changes.get("shipping_amount", row.shipping_amount)
@@ -337,5 +357,6 @@ async def _replace_lines(case: ReturnCase, lines: Sequence[NewLine]) -> None:
 def as_requested_line(line: ReturnLine) -> NewLine:
     """Return a stored line as it was asked for."""
     return NewLine(
-        line.sku, line.quantity, line.total_amount, line.title, line.reason, line.order_line, line.quantity_ordered
-    )
+        line.sku, line.quantity, line.total_amount, line.title, line.reason, line.order_line, line.quantity_ordered,
+        line.barcodes or (),
+    )  # fmt: skip

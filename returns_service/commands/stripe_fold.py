@@ -14,9 +14,8 @@ from typing import Any
 from sqlmodel import col, select
 
 from returns_service.commands.refunds import follow_up, new_refund
-from returns_service.domain import money, return_machine
+from returns_service.domain import money, refund_explanations, return_machine
 from returns_service.domain.policy import Policy, to_dict
-from returns_service.domain.refund_explanations import describe_arrival, describe_failure, waiting_code_of
 from returns_service.domain.refund_status import FINAL, OPEN, STRIPE_STATUSES, WAITING, RefundStatus, join
 from returns_service.domain.return_machine import Trigger
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, PaymentSnapshot, RefundSnapshot
@@ -220,10 +219,11 @@ async def apply_refund(
         row.failures_in_a_row, row.lookups_only = 0, False
     row.stripe_refund, row.stripe_created_at, row.status = seen.id, seen.created, joined.status
     row.observations += 1  # of a read, too: another read that is under way began before this one ended
-    row.arrival = describe_arrival(seen) or row.arrival
+    row.arrival = refund_explanations.describe_arrival(seen) or row.arrival
+    row.next_action = refund_explanations.describe_next_action(seen)
     if joined.status == seen.status:
-        set_waiting(row, waiting_code_of(seen))
-        row.failure = describe_failure(seen) if joined.status in FINAL else None
+        set_waiting(row, refund_explanations.waiting_code_of(seen))
+        row.failure = refund_explanations.describe_failure(seen) if joined.status in FINAL else None
     _schedule(locked.tx, row, before, look_again=joined.look_again, fresh=fresh)
     hold_ended = locked.set_hold(policy)
     if before != row.status:
@@ -253,8 +253,8 @@ def _says_nothing_new(row: Refund, seen: RefundSnapshot) -> bool:
         and row.stripe_created_at == seen.created
         and not row.next_is_read
         and row.next_attempt_at is None
-        and (describe_arrival(seen) or row.arrival) == row.arrival
-        and row.failure == (describe_failure(seen) if seen.status in FINAL else None)
+        and (refund_explanations.describe_arrival(seen) or row.arrival) == row.arrival
+        and row.failure == (refund_explanations.describe_failure(seen) if seen.status in FINAL else None)
     )
 
 

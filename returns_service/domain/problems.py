@@ -29,7 +29,8 @@ ProblemCode = Literal[
     "invalid_transition", "policy_violation", "second_person_required", "nothing_due", "amount_exceeds_due",
     "refund_in_progress", "failed_refund_open", "money_moved", "still_due", "already_closed", "no_failed_refund",
     "which_refund", "nothing_received", "nothing_to_inspect", "already_refunded", "receipt_written", "receipt_reversed",
-    "undeclared_resolved", "line_required", "line_complete", "refund_not_failed", "refund_superseded",
+    "undeclared_resolved", "line_required", "line_complete", "units_received", "units_not_counted",
+    "undeclared_open", "already_attached", "nothing_overpaid", "refund_not_failed", "refund_superseded",
     "refund_not_cancelable", "refund_not_second", "refund_not_external", "payment_mismatch", "external_refund_open",
     "not_closed", "refund_not_unknown", "too_early", "refund_found", "url_not_allowed", "too_many_endpoints",
     "database_unavailable", "internal_error",
@@ -153,6 +154,19 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     "line_complete": Kind(
         "All authorized units of this line are counted", 409, "Return it to the customer, or scrap it."
     ),
+    "units_received": Kind(
+        "Units of this return are counted", 409, "The lines stay as they are; decide about the return as it is."
+    ),
+    "units_not_counted": Kind(
+        "Fewer units were counted so", 409, "Read the receipt: correct at most what it counts in that condition."
+    ),
+    "undeclared_open": Kind(
+        "Items nobody declared wait for a decision", 409, "Resolve them first, or repeat with `override_reason`."
+    ),
+    "already_attached": Kind(
+        "This parcel is counted on a return already", 409, "Reverse its receipt there first, then attach it again."
+    ),
+    "nothing_overpaid": Kind("Nothing is overpaid", 409, "Read the return: its `overpaid_amount` says what is."),
     # refunds
     "refund_not_failed": Kind(
         "This refund has not failed", 409, "Only a failed refund can be retried or settled outside."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from returns_service.domain.refund_attempt import WaitingCode
@@ -37,6 +38,31 @@ def describe_arrival(seen: RefundSnapshot) -> dict[str, Any] | None:
         return None
     days = {"reversal": "now", "refund": "5-10 business days"}.get(seen.arrival_kind or "")
     return {"reference": seen.arrival_reference, "kind": seen.arrival_kind, "expected": days}
+
+
+def describe_next_action(seen: RefundSnapshot) -> dict[str, Any] | None:
+    """Return what the customer has to do and until when, without their address.
+
+    https://docs.stripe.com/api/refunds/object#refund_object-next_action
+    """
+    if seen.status != "requires_action" or seen.next_action is None:
+        return None
+    details = seen.next_action.get("display_details")
+    details = details if isinstance(details, dict) else {}
+    sent = details.get("email_sent")
+    return {
+        "type": kind if isinstance(kind := seen.next_action.get("type"), str) else None,
+        "email_sent_at": _unix_time(sent.get("email_sent_at") if isinstance(sent, dict) else None),
+        "expires_at": _unix_time(details.get("expires_at")),
+    }
+
+
+def _unix_time(seconds: object) -> str | None:
+    """Return Unix seconds as RFC 3339 in UTC; None for what is no time."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}" if type(seconds) is int else None
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def waiting_code_of(seen: RefundSnapshot) -> WaitingCode | None:

@@ -15,6 +15,7 @@ EventType = Literal[
     "return.updated",
     "receipt.created",
     "receipt.reversed",
+    "receipt.corrected",
     "refund.created",
     "refund.status_changed",
     "refund.attempt_failed",
@@ -60,7 +61,10 @@ DeskKind = Literal[
     "refund_failed",
     "dispute_lost",
     "refund_barred",
+    "return_overpaid",
     "return_to_decide",
+    "undeclared_item",
+    "unmatched_receipt",
     "refund_unsent",
     "refund_held",
     "stripe_event",
@@ -69,8 +73,9 @@ DeskKind = Literal[
     "refund_pending",
 ]
 DeskAction = Literal[
-    "refund", "retry", "settle_outside", "close", "check", "send_again", "cancel", "acknowledge", "assign"
-]
+    "approve", "decline", "refund", "retry", "settle_outside", "close", "check", "send_again", "cancel", "acknowledge",
+    "assign", "reopen",
+]  # fmt: skip
 
 FoldOutcome = Literal["folded", "ignored", "other_mode", "unknown_payment", "failed"]  # of one of Stripe's events
 

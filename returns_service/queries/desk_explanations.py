@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from returns_service.commands.refund_actions import sendable_again_at
 from returns_service.domain import return_machine
+from returns_service.domain.refund_windows import refund_warning
 from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.domain.vocabulary import DeskAction, DeskKind
 from returns_service.queries.desk import DeskEntry, SystemHealth
-from returns_service.return_case.case import is_unsent
+from returns_service.queries.desk_explanation import Explanation
+from returns_service.queries.desk_explanations_dock import (
+    describe_overpaid,
+    describe_to_decide,
+    describe_undeclared,
+    describe_unmatched,
+)
+from returns_service.return_case.case import ReturnCase, is_unsent
 from returns_service.return_case.views import show_failure
 from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
 from returns_service.store.database import Tx
@@ -20,17 +28,6 @@ from returns_service.store.stripe_refusals import EVERY_CALL
 from returns_service.store.tables import Payment, Refund
 
 OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs to. It is asked again by itself."
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What one thing says. `actions`: POST them to /v1/refunds/{refund}/…, or to /v1/returns/{return}/… without one."""
-
-    code: str
-    message: str
-    advice: str
-    actions: Sequence[DeskAction] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _of_refund(entry: DeskEntry) -> tuple[Refund, Payment]:
@@ -133,9 +130,13 @@ def _external_refund(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     )
 
 
-def _refund_failed(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+def _refund_failed(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
     refund, payment = _of_refund(entry)
     failure = show_failure(refund)
+    warning = refund_warning(payment.method_type, payment.paid_at, tx.now)
+    if warning is not None and warning.settle_outside:  # to retry it would fail again
+        outside = [way for way in _out_of_failure(entry, refund, payment) if way == "settle_outside"]
+        return Explanation(warning.code, failure.message, f"{warning.message} Then settle it outside.", outside)
     advice = failure.advice or "Retry it, or settle it outside."
     return Explanation(failure.code, failure.message, advice, _out_of_failure(entry, refund, payment))
 
@@ -199,7 +200,12 @@ def _on_the_dispute(payment: Payment) -> str:
     by = _answer_by(payment)
     if by is None:
         return "The bank decides the dispute; see Stripe's Dashboard."
-    return f"Answer the dispute in Stripe's Dashboard before {by[:10]}, {by[11:16]} UTC: without an answer it is lost."
+    return f"Answer the dispute in Stripe's Dashboard before {_minute(by)}: without an answer it is lost."
+
+
+def _minute(time: str) -> str:
+    """Return an RFC 3339 time in UTC as people read it, to the minute."""
+    return f"{time[:10]}, {time[11:16]} UTC"
 
 
 def _due(entry: DeskEntry) -> int:
@@ -217,36 +223,6 @@ def _out_of_barred(entry: DeskEntry) -> list[DeskAction]:
         ("refund", less), ("settle_outside", case.facts()),
     ]  # fmt: skip
     return [way for way, facts in ways if way in return_machine.available(case.row.state, facts)]
-
-
-def _return_to_decide(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
-    case = entry.whole
-    if case is None:
-        raise LookupError(f"{entry.id} is of a return and came without it")
-    due, can = case.due, case.available()
-    if due > 0:
-        return Explanation(
-            "refund_on_manual",
-            f"{due} {case.row.currency} (minor units) are due for what came, and the policy leaves refunds to people.",
-            "Refund it, or less with a reason; or settle it outside.",
-            [action for action in can if action in ("refund", "settle_outside")],
-            {"amount": due},
-        )
-    if case.units_expected:  # of a manual policy: what came counts as news, and it is worth nothing by itself
-        return Explanation(
-            "nothing_due_so_far",
-            "Units were received, and nothing is due for them so far; more are expected.",
-            "Wait for the rest. Close it only if the rest is not coming.",
-            [action for action in can if action == "close"],
-            {"amount": 0},
-        )
-    return Explanation(
-        "nothing_due",
-        "Units were received, nothing is due for them, and nothing more will happen by itself.",
-        "Tell the customer why, then close it; or refund goodwill.",
-        [action for action in can if action == "close"],
-        {"amount": 0},
-    )
 
 
 def _refund_unsent(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
@@ -300,10 +276,12 @@ def _webhook_disabled(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
 
 def _refund_requires_action(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     refund, _payment = _of_refund(entry)
+    expires_at = (refund.next_action or {}).get("expires_at")
+    by = f"before {_minute(expires_at)}" if expires_at else "within 45 days"
     return Explanation(
         "customer_must_act",
         describe_waiting(refund) or "The customer has to act.",
-        "Remind the customer of Stripe's e-mail: without an answer within 45 days Stripe cancels the refund. "
+        f"Remind the customer of Stripe's e-mail: without an answer {by} Stripe cancels the refund. "
         "Or cancel it, and pay another way.",
         ["check", "cancel"],
     )
@@ -322,6 +300,17 @@ def _refund_pending(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     )
 
 
+def _of_case(explain: Callable[[ReturnCase], Explanation]) -> Callable[[Tx, DeskEntry, SystemHealth], Explanation]:
+    """Return an explanation of a thing that needs all about its return."""
+
+    def explained(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+        if entry.whole is None:
+            raise LookupError(f"{entry.id} is of a return and came without it")
+        return explain(entry.whole)
+
+    return explained
+
+
 EXPLANATIONS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Explanation]] = {
     "stripe_refuses": _stripe_refuses,
     "stripe_silent": _stripe_silent,
@@ -334,7 +323,10 @@ EXPLANATIONS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Explanation
     "refund_failed": _refund_failed,
     "dispute_lost": _dispute_lost,
     "refund_barred": _refund_barred,
-    "return_to_decide": _return_to_decide,
+    "return_to_decide": _of_case(describe_to_decide),
+    "return_overpaid": _of_case(describe_overpaid),
+    "undeclared_item": describe_undeclared,
+    "unmatched_receipt": describe_unmatched,
     "refund_unsent": _refund_unsent,
     "refund_held": _refund_held,
     "stripe_event": _stripe_event,

@@ -15,7 +15,17 @@ from returns_service.queries.desk import DeskEntry, DeskTotal, SystemHealth
 from returns_service.queries.desk_explanations import EXPLANATIONS
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.views import rfc3339
-from returns_service.return_case.views.fields import Count, Currency, EndpointId, PaymentId, RunId, Time, minor_units
+from returns_service.return_case.views.fields import (
+    Count,
+    Currency,
+    EndpointId,
+    PaymentId,
+    RunId,
+    Time,
+    UndeclaredItemId,
+    UnmatchedReceiptId,
+    minor_units,
+)
 from returns_service.store.database import Tx
 
 
@@ -44,6 +54,8 @@ class DeskItemView(Struct, kw_only=True, tag_field="object", tag="desk_item", re
     stripe_event: str | None
     webhook_endpoint: EndpointId | None
     reconciliation: RunId | None
+    undeclared_item: UndeclaredItemId | None
+    unmatched_receipt: UnmatchedReceiptId | None
 
 
 class DeskItemListView(Struct, kw_only=True, tag_field="object", tag="list"):
@@ -82,6 +94,8 @@ def show_entry(tx: Tx, entry: DeskEntry, health: SystemHealth) -> DeskItemView:
         stripe_event=event.id if event else None,
         webhook_endpoint=entry.endpoint.id if entry.endpoint else None,
         reconciliation=entry.difference.run_id if entry.difference else None,
+        undeclared_item=entry.undeclared.id if entry.undeclared else None,
+        unmatched_receipt=entry.unmatched.id if entry.unmatched else None,
     )
     return msgspec.structs.replace(view, **said.facts)
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlmodel import col, select
 
 from returns_service.domain.policy import Policy
-from returns_service.domain.scanned_code import return_named_in
+from returns_service.domain.scan import return_named_in
 from returns_service.queries.returns import return_ids
 from returns_service.return_case.case import ReturnCase, counted
 from returns_service.return_case.loader import load_cases

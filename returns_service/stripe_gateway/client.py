@@ -342,7 +342,7 @@ class StripeGateway(Gateway):
                 pause = longest * self._jitter()
                 if not is_worth_repeating(response, silence.answer) or self._monotonic() + pause >= end:
                     raise
-                log.info("stripe_read_repeated", answer=silence.answer.code, why=silence.answer.message)
+                log.info("stripe.read_repeated", answer=silence.answer.code, why=silence.answer.message)
             await asyncio.sleep(pause)
         return await self._ask(call, end - self._monotonic(), response)
 

@@ -35,14 +35,14 @@ async def test_the_policy_is_overridden_only_with_a_reason(shop: ServedShop, wit
     assert expect(await shop.post(where, {"override_reason": "Damaged in transit."}), 200)["state"] == "approved"
 
 
-async def test_a_declined_return_is_at_its_end(shop: ServedShop) -> None:
+async def test_a_declined_return_takes_parcels_or_goes_on_anew(shop: ServedShop) -> None:
     made = await shop.create_return()
     where = f"/v1/returns/{made['id']}"
     missing = expect(await shop.post(f"{where}/decline"), 422, "invalid_request")
     assert [error["param"] for error in missing["errors"]] == ["reason"]
     assert expect(await shop.post(f"{where}/decline", {"reason": "Too late."}), 200)["state"] == "declined"
     problem = expect(await shop.post(f"{where}/approve"), 409, "invalid_transition")
-    assert (problem["state"], problem["trigger"], problem["allowed"]) == ("declined", "approve", ["reopen"])
+    assert (problem["state"], problem["trigger"], problem["allowed"]) == ("declined", "approve", ["receive", "reopen"])
 
 
 async def test_a_refund_before_approval_says_what_can_be_done_instead(shop: ServedShop) -> None:

@@ -78,7 +78,7 @@ def test_a_missing_edge_names_what_is_allowed() -> None:
     with pytest.raises(Problem) as raised:
         machine.fire("refund", Row("requested"), Facts(amount=1, refundable=1))
     assert raised.value.code == "invalid_transition"
-    assert raised.value.facts["allowed"] == ["approve", "decline", "cancel"]
+    assert raised.value.facts["allowed"] == ["approve", "decline", "cancel", "receive"]
 
 
 def test_edges_of_one_trigger_from_the_same_states_carry_the_same_guards() -> None:
@@ -103,6 +103,26 @@ def test_the_diagram_names_every_state_and_trigger() -> None:
         assert word in drawn, word
 
 
-def test_declined_and_canceled_end_unless_reopened() -> None:
-    for state in machine.STATES[-2:]:
-        assert [trigger for trigger in TRIGGERS if machine.edges(trigger, state)] == ["reopen"], state
+def test_declined_and_canceled_end_unless_reopened_and_the_dock_counts_there() -> None:
+    """C4: a parcel is counted in every state; where nothing is paid, the state stays as it is."""
+    for state in ("declined", "canceled"):
+        leaving = {trigger for trigger in TRIGGERS if machine.edges(trigger, state)}
+        assert leaving == {"receive", "reverse", "inspect", "correct", "reopen"}
+
+
+@given(st.sampled_from(["receive", "reverse", "inspect", "correct"]), st.sampled_from(machine.DORMANT), FACTS)
+def test_the_dock_changes_no_state_where_nothing_is_paid(trigger: Trigger, state: State, facts: Facts) -> None:
+    """C4: requested, declined and canceled returns keep their state, whatever is counted."""
+    counting = replace(facts, units_reversible=True, units_to_inspect=True, units_received=True)
+    assert machine.fire(trigger, Row(state), counting) == state
+    row = {"trigger": trigger, "from": [state], "to": [state]}
+    assert any(row.items() <= declared.items() for declared in machine.table())
+
+
+def test_a_return_with_undeclared_items_closes_only_with_a_named_reason() -> None:
+    """C3: `undeclared_open` bars closing, an override reason lifts it."""
+    facts = Facts(undeclared_open=True, why="because")
+    with pytest.raises(Problem) as raised:
+        machine.fire("close", Row("approved"), facts)
+    assert raised.value.code == "undeclared_open"
+    assert machine.fire("close", Row("approved"), replace(facts, override=True, closing=True)) == "canceled"

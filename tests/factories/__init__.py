@@ -16,9 +16,11 @@ from tests.factories.core import (
     create_stripe_pace,
     create_sweep,
     create_undeclared_item,
+    create_unmatched_receipt,
 )
 from tests.factories.people import create_api_key, create_staff_user
 from tests.factories.reconciliation import create_reconciliation_difference, create_reconciliation_run
+from tests.factories.stripe import create_stripe_account, create_stripe_refusal
 from tests.factories.webhooks import create_delivery, create_webhook_endpoint
 
 __all__ = [
@@ -35,9 +37,12 @@ __all__ = [
     "create_return",
     "create_return_line",
     "create_staff_user",
+    "create_stripe_account",
     "create_stripe_event",
     "create_stripe_pace",
+    "create_stripe_refusal",
     "create_sweep",
     "create_undeclared_item",
+    "create_unmatched_receipt",
     "create_webhook_endpoint",
 ]

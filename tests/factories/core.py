@@ -19,6 +19,7 @@ from returns_service.store.tables import (
     StripePace,
     Sweep,
     UndeclaredItem,
+    UnmatchedReceipt,
 )
 from tests.factories.insert import insert
 
@@ -140,6 +141,12 @@ async def create_undeclared_item(tx: Tx, receipt: Receipt | None = None, **value
         "quantity": 1,
     }
     return await insert(tx, UndeclaredItem, defaults, values)
+
+
+async def create_unmatched_receipt(tx: Tx, **values: Any) -> UnmatchedReceipt:
+    """Insert a parcel that nobody can place yet."""
+    defaults = {"id": tx.new_id("umr"), "received_by": KEY, "created_at": tx.now}
+    return await insert(tx, UnmatchedReceipt, defaults, values)
 
 
 async def create_event(tx: Tx, **values: Any) -> Event:

@@ -243,7 +243,10 @@ async def test_cancellation_goes_through() -> None:
         (error(404), Missing("No.")),  # A10: another server that stands in for Stripe names no code
         (error(400, code="parameter_invalid"), Unknown("parameter_invalid", "No.", request_id="req_1")),
         (ok(refund(id="re_2")), Unknown("other_refund", "Stripe answered with another refund, re_2")),
-        (error(401), TryLater("authentication", "No.", everyone=True, request_id="req_1")),
+        (
+            error(401),
+            TryLater("authentication", "No.", everyone=True, refuses_us=True, key_refused=True, request_id="req_1"),
+        ),
         (httpx.ReadTimeout("silence"), Unknown("timeout", "Stripe didn't answer in time")),
     ],
 )

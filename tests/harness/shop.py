@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from sqlmodel import col, select
 
-from returns_service.commands import receipts, returns, stripe_fold, stripe_inbox
+from returns_service.commands import counting, receipts, returns, stripe_fold, stripe_inbox
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.stripe_objects import PaymentSnapshot
 from returns_service.domain.vocabulary import DeskKind
@@ -131,7 +131,7 @@ class Shop:
 
     async def count(self, return_id: str, units: int = 1, scan_id: str | None = None) -> dict[str, Any]:
         """Count units at the dock; return the return as it is then."""
-        counts = [receipts.Count(units, "new", sku="SHIRT")]
+        counts = [counting.Count(units, "new", sku="SHIRT")]
         await self.db.run(lambda tx: receipts.receive(tx, BY, self.policy, return_id, counts, [], scan_id))
         return await self.show_return(return_id)
 

@@ -11,7 +11,15 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col, select
 
-from returns_service.commands import external_refunds, receipts, refund_actions, refunds, returns, stripe_inbox
+from returns_service.commands import (
+    counting,
+    external_refunds,
+    receipts,
+    refund_actions,
+    refunds,
+    returns,
+    stripe_inbox,
+)
 from returns_service.commands.refunds import RefundRequest
 from returns_service.commands.returns import Outside
 from returns_service.domain.policy import DEFAULT
@@ -424,7 +432,7 @@ async def test_a_return_that_is_worth_nothing_waits_to_be_closed(shop: Shop) -> 
     return_id = await shop.authorize_return(shop.pay(9000))
 
     async def wrong_items(units: int, condition: Condition, disposition: Disposition | None = None) -> None:
-        counts = [receipts.Count(units, condition, sku="SHIRT", disposition=disposition)]
+        counts = [counting.Count(units, condition, sku="SHIRT", disposition=disposition)]
         await shop.db.run(lambda tx: receipts.receive(tx, BY, DEFAULT, return_id, counts, [], None))
 
     await wrong_items(2, "wrong_item")

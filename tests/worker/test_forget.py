@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import insert, text, update
 from sqlmodel import col, select
 
-from returns_service.commands import erasure, idempotency, receipts, refund_actions, refunds, returns
+from returns_service.commands import counting, erasure, idempotency, receipts, refund_actions, refunds, returns
 from returns_service.commands.erasure import REDACTED
 from returns_service.commands.idempotency import Remembered
 from returns_service.domain.policy import DEFAULT
@@ -52,7 +52,7 @@ async def a_persons_return(shop: Shop, *, order_id: str = "order_7") -> str:
     await shop.count(return_id, scan_id="scan_1")
     await shop.work()
     await shop.deliver()
-    extra = [receipts.Undeclared("HAT", 1, "a hat of Mrs. Muster")]
+    extra = [counting.Undeclared("HAT", 1, "a hat of Mrs. Muster")]
     await shop.db.run(lambda tx: receipts.receive(tx, BY, DEFAULT, return_id, [], extra, None))
     kind = refunds.Adjustment("goodwill", 100, "for Mrs. Muster")
     asked = refunds.RefundRequest(adjustments=[kind], reason="Muster called", override_reason="Muster was promised it")

@@ -107,4 +107,4 @@ async def test_a_short_look_back_takes_nothing_older_off_the_desk(shop: Shop) ->
     assert not (await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=1), fix=True)).differs
     assert await shop.desk_items() == waiting
     await compare(shop, fix=True)
-    assert await shop.desk_items() == []
+    assert [kind for kind, _, _ in await shop.desk_items()] == ["external_refund"], "adopted, and nobody knows what for"

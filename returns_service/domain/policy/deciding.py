@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
 from returns_service.domain.policy.shapes import Policy
+from returns_service.domain.refund_windows import RefundWarning
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Decision:
     approvals_required: int
     violations: tuple[Violation, ...]
     unlisted_reasons: tuple[str, ...] = ()  # free text: no violation, shown to the approver
+    warning: RefundWarning | None = None  # the money may have to go another way: no violation, shown to the approver
 
 
 def decide(
@@ -38,11 +40,12 @@ def decide(
     now: datetime,
     skus: Sequence[str],
     reasons: Sequence[str | None] = (),
+    warning: RefundWarning | None = None,
 ) -> Decision:
     """Return what `policy` says about a return worth `estimate` minor units. Both times carry a zone.
 
     Without `purchased_at` the window can't be judged: nothing is violated, but nothing approves itself
-    either. A return that needs two people never approves itself.
+    either. A return that needs two people never approves itself, nor does one that Stripe can't refund.
     """
     violations = [*_window(policy, purchased_at, now), *_exclusions(policy, skus)]
     people = 2 if _needs_second_person(policy, currency, estimate) else 1
@@ -50,11 +53,17 @@ def decide(
     return Decision(
         allowed=not violations,
         auto_approve=(
-            purchased_at is not None and not violations and people == 1 and below is not None and estimate < below
+            purchased_at is not None
+            and not violations
+            and people == 1
+            and below is not None
+            and estimate < below
+            and not (warning and warning.settle_outside)
         ),
         approvals_required=people,
         violations=tuple(violations),
         unlisted_reasons=tuple(dict.fromkeys(r for r in reasons if r and r not in policy.reasons)),
+        warning=warning,
     )
 
 

@@ -3,17 +3,7 @@
 Amounts are minor units, times are UTC.
 """
 
-from sqlmodel import SQLModel
-
-SQLModel.metadata.naming_convention = {
-    "ix": "ix_%(column_0_N_label)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-from returns_service.store.tables.core import (  # noqa: E402  (the naming convention comes before any table)
+from returns_service.store.tables.core import (
     Event,
     IdempotencyKey,
     Payment,
@@ -26,9 +16,10 @@ from returns_service.store.tables.core import (  # noqa: E402  (the naming conve
     StripePace,
     Sweep,
     UndeclaredItem,
+    UnmatchedReceipt,
 )
-from returns_service.store.tables.dock import DockScan  # noqa: E402
-from returns_service.store.tables.people import (  # noqa: E402
+from returns_service.store.tables.dock import DockScan
+from returns_service.store.tables.people import (
     ApiKey,
     Device,
     SignInLink,
@@ -36,9 +27,9 @@ from returns_service.store.tables.people import (  # noqa: E402
     StaffSession,
     StaffUser,
 )
-from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun  # noqa: E402
-from returns_service.store.tables.stripe import StripeAccount, StripeRefusal  # noqa: E402
-from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint  # noqa: E402
+from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun
+from returns_service.store.tables.stripe import StripeAccount, StripeRefusal
+from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint
 
 __all__ = [
     "ApiKey",
@@ -65,5 +56,6 @@ __all__ = [
     "StripeRefusal",
     "Sweep",
     "UndeclaredItem",
+    "UnmatchedReceipt",
     "WebhookEndpoint",
 ]

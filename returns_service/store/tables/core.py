@@ -81,6 +81,7 @@ class ReturnAuthorization(SQLModel, table=True):
         one_of("state", STATES, "state"),
         CheckConstraint("shipping_amount >= 0", name="shipping_amount"),
         partial("ix_return_follow_up", "follow_up_at", where="follow_up_at IS NOT NULL"),
+        partial("ix_return_overpaid", "overpaid_since", where="overpaid_since IS NOT NULL"),
     )
 
     id: str = Field(primary_key=True)
@@ -99,6 +100,7 @@ class ReturnAuthorization(SQLModel, table=True):
     approvals_required: int = 1
     follow_up_at: datetime | None = utc(nullable=True)  # when a refund that a guard barred is tried again
     follow_up_barred: dict[str, Any] | None = json_or_null()  # {code, reason}: on the desk
+    overpaid_since: datetime | None = utc(nullable=True)  # a correction left paid units worth less: on the desk
     closed_at: datetime | None = utc(nullable=True)
     details: dict[str, Any] = metadata_column()
     version: int = 0
@@ -130,13 +132,17 @@ class ReturnLine(SQLModel, table=True):
     accepted: dict[str, int] = json_object()  # condition -> units
     rejected: dict[str, int] = json_object()  # condition -> units
     inspecting: int = 0
+    barcodes: list[str] | None = json_or_null()  # what a scan may read instead of the SKU
 
 
 class Receipt(SQLModel, table=True):
     """One count at the dock."""
 
     __tablename__ = "receipt"
-    __table_args__ = (Index("uq_receipt_scan", "return_id", "scan_id", unique=True),)
+    __table_args__ = (
+        Index("uq_receipt_scan", "return_id", "scan_id", unique=True),
+        partial("ix_receipt_unexpected", "return_id", where="unexpected AND reversed_at IS NULL"),
+    )
 
     id: str = Field(primary_key=True)
     return_id: str = Field(foreign_key="return_authorization.id", index=True)
@@ -146,6 +152,8 @@ class Receipt(SQLModel, table=True):
     reversed_at: datetime | None = utc(nullable=True)
     reversed_by: str | None = None
     reversed_reason: str | None = None
+    # Counted while the return was requested, declined, canceled or closed: until a decision takes it in.
+    unexpected: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     created_at: datetime = utc()
 
 
@@ -163,13 +171,18 @@ class ReceiptLine(SQLModel, table=True):
     condition: Condition = word()
     disposition: Disposition = word()
     accepted: bool | None = None  # None: waits for inspection
+    uncounted: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # of `quantity`: no place on the line
+    scanned: str | None = None  # as the scanner read it, where that isn't the SKU
 
 
 class UndeclaredItem(SQLModel, table=True):
     """Units that nobody announced: a surplus or an unknown SKU."""
 
     __tablename__ = "undeclared_item"
-    __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
+    __table_args__ = (
+        CheckConstraint("quantity > 0", name="quantity"),
+        partial("ix_undeclared_open", "return_id", where="decision IS NULL"),
+    )
 
     id: str = Field(primary_key=True)
     receipt_id: str = Field(foreign_key="receipt.id", index=True)
@@ -179,8 +192,28 @@ class UndeclaredItem(SQLModel, table=True):
     note: str | None = None
     decision: UndeclaredDecision | None = word(None)
     line_id: str | None = Field(default=None, foreign_key="return_line.id")
+    surplus_of: str | None = None  # the line that has no place for them
     decided_by: str | None = None
     decided_at: datetime | None = utc(nullable=True)
+
+
+class UnmatchedReceipt(SQLModel, table=True):
+    """A parcel without any authorization, as the dock counted it; attached to a return, it counts there."""
+
+    __tablename__ = "unmatched_receipt"
+    __table_args__ = (partial("ix_unmatched_open", "created_at", where="receipt_id IS NULL"),)
+
+    id: str = Field(primary_key=True)
+    order_id: str | None = Field(default=None, index=True)
+    tracking_number: str | None = Field(default=None, index=True)
+    note: str | None = None
+    items: list[dict[str, Any]] = json_object(list)  # [{sku, quantity, condition}]
+    received_by: str
+    created_at: datetime = utc()
+    receipt_id: str | None = Field(default=None, foreign_key="receipt.id", index=True)  # that counts it on a return
+    return_id: str | None = Field(default=None, foreign_key="return_authorization.id", index=True)
+    attached_by: str | None = None
+    attached_at: datetime | None = utc(nullable=True)
 
 
 UNANSWERED_SQL = f"status IN ({', '.join(repr(s) for s in UNANSWERED)})"
@@ -237,6 +270,7 @@ class Refund(SQLModel, table=True):
     stripe_created_at: datetime | None = utc(nullable=True)  # its place in Stripe's list: what a comparison goes by
     failure: dict[str, Any] | None = json_or_null()
     arrival: dict[str, Any] | None = json_or_null()
+    next_action: dict[str, Any] | None = json_or_null()  # {"type", "email_sent_at", "expires_at"}, with requires_action
     waiting_code: str | None = None  # what it waits for, as a code; `return_case/waiting.py` makes the sentence
     waiting_detail: str | None = None  # what the sentence quotes
     waits_for: str | None = None  # a sentence that a release before these codes wrote
@@ -333,5 +367,12 @@ class Sweep(SQLModel, table=True):
 
 
 defer_foreign_keys(
-    "return_authorization", "return_line", "receipt", "receipt_line", "undeclared_item", "refund", "event"
+    "return_authorization",
+    "return_line",
+    "receipt",
+    "receipt_line",
+    "undeclared_item",
+    "unmatched_receipt",
+    "refund",
+    "event",
 )

@@ -9,6 +9,7 @@ from pydantic import Field
 from sqlmodel import col, select
 
 from returns_service.commands import returns
+from returns_service.commands.corrections import acknowledge_overpaid
 from returns_service.commands.returns import NewLine, NewReturn
 from returns_service.commands.stripe_fold import adopt_payment
 from returns_service.domain.return_machine import STATES
@@ -39,6 +40,7 @@ from returns_service.web.operations.query_string import ListView
 
 TAG = "Returns"
 EXPANDABLE = ("payment", "refunds", "events")
+MOST_BARCODES = 20  # of a line: an article has a few, one for each country or pack
 LINE_EXAMPLE = {"sku": "SHIRT", "title": "Blue shirt", "quantity": 3, "total_amount": 10000}
 
 
@@ -52,6 +54,7 @@ class LineAsked(Body):
     reason: Words | None = None
     order_line: Name | None = None
     quantity_ordered: Units | None = None
+    barcodes: list[Name] = Field(default_factory=list, max_length=MOST_BARCODES)
 
     def new_line(self) -> NewLine:
         """Return it as the command takes it."""
@@ -115,6 +118,12 @@ class WithReason(Body):
 
 class Cancel(WithReason):
     """Why it is canceled; `override_reason` where units were received."""
+
+    override_reason: Reason | None = None
+
+
+class Close(WithReason):
+    """Why it is closed; `override_reason` where undeclared items wait for a decision."""
 
     override_reason: Reason | None = None
 
@@ -222,15 +231,15 @@ async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
     example={"internal_note": "Customer called.", "metadata": {"desk": "2"}},
     errors=(
         "not_found", "version_mismatch", "invalid_transition", "amount_exceeds_payment", "amount_not_a_step",
-        "units_already_returned", "metadata_reserved", "metadata_invalid",
+        "units_already_returned", "units_received", "metadata_reserved", "metadata_invalid",
     ),
 )  # fmt: skip
 async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
     """Correct a return.
 
     `metadata` and `internal_note` always; `lines`, `reason`, `customer_email` and `shipping_amount` while nobody has
-    approved. A field that is sent replaces the one that was there. With `If-Match`, only the version that was read is
-    changed.
+    approved, and `lines` only while no unit was counted. A field that is sent replaces the one that was there. With
+    `If-Match`, only the version that was read is changed.
     """
     changes = call.body.changes()
     return reply_with(
@@ -292,12 +301,29 @@ async def cancel_return(call: OperationCall[Cancel], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/close", TAG, ReturnView,
-    scope="returns:write", body=WithReason, headers=("ETag",), example={"reason": "The rest is not coming."},
-    errors=("not_found", "invalid_transition", "already_closed", "still_due"),
+    scope="returns:write", body=Close, headers=("ETag",), example={"reason": "The rest is not coming."},
+    errors=("not_found", "invalid_transition", "already_closed", "still_due", "undeclared_open"),
 )  # fmt: skip
-async def close_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
+async def close_return(call: OperationCall[Close], tx: Tx) -> Reply:
     """Close a return: the rest is not coming."""
-    return reply_with(await returns.close(tx, call.by, call.policy, call.id("return_id"), call.body.reason))
+    body = call.body
+    return reply_with(
+        await returns.close(tx, call.by, call.policy, call.id("return_id"), body.reason, body.override_reason)
+    )
+
+
+@writes(
+    "/v1/returns/{return_id}/acknowledge", TAG, ReturnView,
+    scope="refunds:write", body=WithReason, headers=("ETag",), example={"reason": "The customer keeps it as goodwill."},
+    errors=("not_found", "nothing_overpaid"),
+)  # fmt: skip
+async def acknowledge_overpaid_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
+    """Acknowledge what a return was paid beyond its worth since a correction: it leaves the desk.
+
+    No money moves, and `overpaid_amount` is zero until another correction.
+    """
+    reason = call.body.reason
+    return reply_with(await acknowledge_overpaid(tx, call.by, call.policy, call.id("return_id"), reason))
 
 
 @writes(
@@ -316,5 +342,5 @@ async def reopen_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
 
 OPERATIONS: tuple[Operation, ...] = (
     create_return, list_returns, read_return, update_return, approve_return, decline_return, cancel_return,
-    close_return, reopen_return,
+    close_return, reopen_return, acknowledge_overpaid_return,
 )  # fmt: skip

@@ -14,12 +14,13 @@ from typing import Any, Final
 from litestar import Response
 
 from returns_service.commands import dock_scans
-from returns_service.commands.dock_scans import CONDITIONS, Draft, goes_to, lock_draft, read_draft
-from returns_service.commands.receipts import DEFAULT_DISPOSITION, CountResult
+from returns_service.commands.counting import CountResult
+from returns_service.commands.dock_scans import CONDITIONS, Draft, disposition_of, lock_draft, read_draft
 from returns_service.commands.sessions import scanner_of
+from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import RECEIVE
-from returns_service.domain.scanned_code import clean_code
+from returns_service.domain.scan import clean_code
 from returns_service.domain.vocabulary import Condition, find_word
 from returns_service.queries.dock import return_for_code
 from returns_service.return_case.events import Actor
@@ -66,21 +67,22 @@ async def _page(call: PageCall, return_id: str, *, status: int = 200, error: str
         last = draft.scans[-1] if draft.scans else None
     return render(
         call, "count.html", status=status, error=error, draft=draft, last=last, at=rfc3339(at),
-        said=outcome(draft, last) if last is not None else None, conditions=[_choice(c) for c in CONDITIONS],
+        said=outcome(draft, last, call.context.policy) if last is not None else None,
+        conditions=[_choice(draft, c, call.context.policy) for c in CONDITIONS],
         scan_id=new_scan_id(), done_id=new_scan_id(), places_of_units=PLACES,
         undone=last is not None and last.undone_at is not None,
     )  # fmt: skip
 
 
-def _choice(condition: Condition) -> dict[str, str]:
-    icon, words = PLACES[DEFAULT_DISPOSITION.get(condition, "restock")]
+def _choice(draft: Draft, condition: Condition, policy: Policy) -> dict[str, str]:
+    icon, words = PLACES[disposition_of(draft, condition, policy)]
     return {"value": condition, "label": WORDS[condition], "icon": icon, "goes": words}
 
 
-def outcome(draft: Draft, scan: DockScan) -> dict[str, str]:
+def outcome(draft: Draft, scan: DockScan, policy: Policy) -> dict[str, str]:
     """Return what the dock is told of a scan: did it count, and where does the unit in the hand go."""
     line = draft.line(scan.line_id)
-    icon, words = PLACES[goes_to(scan)]
+    icon, words = PLACES[disposition_of(draft, scan.condition, policy) if line is not None else "aside"]
     if scan.undone_at is not None:
         return {"kind": "ok", "message": "Taken back", "text": scan.code, "icon": "aside", "goes": "Back in the parcel"}
     if line is not None:
@@ -245,7 +247,7 @@ async def _change(call: PageCall, by: Actor, entry: Mapping[str, Any], return_id
             scan = await dock_scans.step_by_hand(
                 tx, by, return_id, scan_id, line_id=str(entry.get("line", "")), condition=condition, units=units
             )
-        return await _show_counts(tx, return_id, scan)
+        return await _show_counts(call, tx, return_id, scan)
 
     return await call.context.database.run(work, safe_to_repeat=True)
 
@@ -259,22 +261,22 @@ async def count_code(call: PageCall, by: Actor, return_id: str, scan_id: str, co
         return {"scan_id": scan_id, "url": f"/receive/{named}"}
     if named is not None:
         async with call.context.database.reading() as tx:
-            said = await _show_counts(tx, return_id, None)
+            said = await _show_counts(call, tx, return_id, None)
         return said | {"scan_id": scan_id, "kind": "ok", "message": "This return is open", "text": clean}
 
     async def work(tx: Tx) -> dict[str, Any]:
         scan = await dock_scans.count_scan(tx, by, return_id, scan_id, code)
-        return await _show_counts(tx, return_id, scan)
+        return await _show_counts(call, tx, return_id, scan)
 
     return await call.context.database.run(work, safe_to_repeat=True) | {"scan_id": scan_id}
 
 
-async def _show_counts(tx: Tx, return_id: str, scan: DockScan | None) -> dict[str, Any]:
+async def _show_counts(call: PageCall, tx: Tx, return_id: str, scan: DockScan | None) -> dict[str, Any]:
     """Return what the page shows after a change: all counts as they are now, and what became of the scan."""
     draft = await read_draft(tx, return_id)
     counts = {f"{line.id}:{c}": n for line in draft.lines for c, n in draft.units(line).items() if n}
     shown: dict[str, Any] = {"counts": counts, "aside": len(draft.aside), "at": rfc3339(tx.now)}
-    return shown | (outcome(draft, scan) if scan is not None else {})
+    return shown | (outcome(draft, scan, call.context.policy) if scan is not None else {})
 
 
 # --- done ------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from litestar import Response
 
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import RECEIVE
-from returns_service.domain.scanned_code import clean_code
+from returns_service.domain.scan import clean_code
 from returns_service.queries.dock import find_parcels, parcel_of, parcels_since, return_for_code
 from returns_service.web.operations.receipts import reverse_receipt
 from returns_service.web.pages.handler import redirect

@@ -3,10 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
-from returns_service.store.columns import Utc
+from returns_service.store.columns import MaybeJson, Utc
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 
 
 def upgrade() -> None:
@@ -31,3 +31,5 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("released", sa.BigInteger(), nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("method_type", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("paid_at", Utc(), nullable=True))
+    with op.batch_alter_table("refund") as batch_op:
+        batch_op.add_column(sa.Column("next_action", MaybeJson, nullable=True))
