@@ -159,13 +159,15 @@ def new_line(tx: Tx, return_id: str, position: int, line: NewLine) -> ReturnLine
 
 
 def decision_on(case: ReturnCase) -> Decision:
-    """Return what the policy in force says about a request."""
+    """Return what the policy in force says about a request, as of when it was read."""
+    if case.now is None:
+        raise LookupError(f"{case.row.id} was put together without a time.")
     return decide(
         case.policy_in_force,
         currency=case.row.currency,
         estimate=case.estimate,
         purchased_at=case.row.purchased_at,
-        now=case.tx.now,
+        now=case.now,
         skus=[line.sku for line in case.lines],
         reasons=[line.reason or case.row.reason for line in case.lines],
         warning=case.refund_warning,

@@ -9,12 +9,14 @@ from returns_service.domain.vocabulary import Role, Scope
 
 READ: Final[Scope] = "returns:read"
 RECEIVE: Final[Scope] = "receipts:write"
+APPROVE: Final[Scope] = "returns:approve"
+PAY: Final[Scope] = "refunds:write"
 ADMIN: Final[Scope] = "admin"
 
 _OWN: Final[Mapping[Role, frozenset[Scope]]] = {
     "warehouse": frozenset({RECEIVE}),
-    "approver": frozenset({"returns:approve", "returns:write"}),
-    "finance": frozenset({"refunds:write"}),
+    "approver": frozenset({APPROVE, "returns:write"}),
+    "finance": frozenset({PAY}),
     "admin": frozenset({ADMIN}),
 }
 SCOPES_OF_ROLE: Final[Mapping[Role, frozenset[Scope]]] = {role: own | {READ} for role, own in _OWN.items()}

@@ -105,9 +105,9 @@ def find_browser() -> str | None:
     return os.environ.get("BROWSER_BIN") or next(filter(None, names), None) or (str(cached[-1]) if cached else None)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """A real browser; without one these tests skip, except under CI."""
+    """One real browser for all tests of a process; without one these tests skip, except under CI."""
     file = find_browser()
     if file is None:
         if os.environ.get("CI"):
@@ -186,7 +186,14 @@ async def serve(shop: ServedShop) -> AsyncIterator[str]:
 @pytest.fixture
 async def site(sqlite_url: str, browser: Browser) -> AsyncIterator[Site]:
     """The service on a real port, over SQLite, in a real browser; nothing the browser complains of passes."""
-    async with open_shop(sqlite_url) as shop, serve(shop) as url:
+    async with open_site(sqlite_url, browser) as site:
+        yield site
+
+
+@contextlib.asynccontextmanager
+async def open_site(database_url: str, browser: Browser) -> AsyncIterator[Site]:
+    """Serve a database to a browser."""
+    async with open_shop(database_url) as shop, serve(shop) as url:
         site = Site(shop, browser, url)
         yield site
         for context in site.contexts:

@@ -19,6 +19,13 @@ OPEN = {
     "/sign-in", "/sign-in/link/{link:str}", "/sign-in/device", "/sign-in/device/ask",
 }  # fmt: skip
 RECEIVING = "/receive"
+_R, _RFD = "/returns/{return_id:str}", "/refunds/{refund_id:str}"
+FORMS_OF = {
+    f"{_R}/approve": "returns:approve", f"{_R}/decline": "returns:approve", f"{_R}/reopen": "returns:approve",
+    f"{_R}/cancel": "returns:write", f"{_R}/close": "returns:write", f"{_R}/note": "returns:write",
+    f"{_R}/refund": "refunds:write", f"{_R}/retry": "refunds:write", f"{_R}/settle_outside": "refunds:write",
+    f"{_R}/acknowledge": "refunds:write",
+}  # fmt: skip
 
 
 def path_of(page: Page) -> str:
@@ -38,6 +45,13 @@ def test_the_pages_open_to_whom_they_should() -> None:
         elif page.path.startswith("/settings"):
             assert who_may(page) == {"admin"}, page.path
             assert page.personal, page.path
+        elif page.path.startswith("/approvals"):
+            assert who_may(page) == {"approver", "admin"}, page.path
+            assert page.personal, page.path
+        elif page.path in FORMS_OF:
+            scope = FORMS_OF[page.path]
+            assert page.scope == scope, page.path
+            assert page.personal or scope == "receipts:write", page.path
         elif page.path.startswith("/you"):
             assert who_may(page) == set(ROLES), page.path
             assert page.personal, page.path

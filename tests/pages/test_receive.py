@@ -23,7 +23,7 @@ from returns_service.store.tables import (
 )
 from tests.harness.served_shop import ServedShop
 from tests.pages.conftest import Desk, add_person, open_desk
-from tests.pages.test_look import parcel
+from tests.pages.world import parcel
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -13,7 +14,10 @@ from litestar.handlers import HTTPRouteHandler
 
 from returns_service.commands.sessions import SEEN_SHOWN_AFTER, touch_session
 from returns_service.domain.problems import Problem
-from returns_service.store.database import Database
+from returns_service.domain.roles import APPROVE, PAY, RECEIVE
+from returns_service.queries.approvals import count_waiting
+from returns_service.queries.desk import system_health, totals
+from returns_service.store.database import Database, Tx
 from returns_service.web.context import context_of
 from returns_service.web.operations.bodies import parse_object
 from returns_service.web.pages.page import Page, PageCall
@@ -36,7 +40,8 @@ def handler_of(page: Page) -> HTTPRouteHandler:
     async def answer(request: AnyRequest) -> Response[Any]:
         async with context_of(request).database.reading() as tx:
             visitor = await visitor_of(request, tx)
-        call = PageCall(request, visitor)
+            waiting = await _count_waiting(tx, page, visitor)
+        call = PageCall(request, visitor, waiting=waiting)
         if page.scope is not None and visitor.signed_in is None:
             return _ask_to_sign_in(call)
         if page.method == "POST":
@@ -97,15 +102,25 @@ def _let_in(page: Page, visitor: Visitor) -> None:
         raise Problem("insufficient_scope", "Sign in with e-mail and password for this: a badge only receives.")
 
 
+async def _count_waiting(tx: Tx, page: Page, visitor: Visitor) -> Mapping[str, int]:
+    """Return what waits for this person, by place. The dock shows none of it: it stays quick."""
+    if page.scope in (None, RECEIVE) or visitor.signed_in is None:
+        return {}
+    waiting = {"/approvals": await count_waiting(tx)} if visitor.may(APPROVE) else {}
+    if visitor.may(PAY):
+        waiting["/refunds"] = sum(total.number for total in await totals(tx, await system_health(tx)))
+    return waiting
+
+
 async def _with_form(call: PageCall) -> PageCall:
     request = call.request
     content_type = request.headers.get("content-type", "")
     if content_type.startswith("application/json"):
         check_form(request, call.visitor, request.headers.get("x-csrf-token", ""))
-        return PageCall(request, call.visitor, json=parse_object(await request.body(), content_type))
+        return replace(call, json=parse_object(await request.body(), content_type))
     form = await _read_form(request)
     check_form(request, call.visitor, (form.get(FORM_TOKEN) or [""])[0])
-    return PageCall(request, call.visitor, form)
+    return replace(call, form=form)
 
 
 async def _read_form(request: AnyRequest) -> Mapping[str, Sequence[str]]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from returns_service.domain.roles import ADMIN, READ, RECEIVE, allows
+from returns_service.domain.roles import ADMIN, APPROVE, PAY, READ, RECEIVE, allows
 from returns_service.domain.vocabulary import Role, Scope
 
 HOME: Final = "/"
@@ -20,11 +20,16 @@ class Place:
     icon: str
     label: str
     scope: Scope
+    kind: str = "warn"  # how urgent what waits there is
 
 
 PLACES: Final[Sequence[Place]] = (
     Place(HOME, "home", "Home", READ),
+    Place("/approvals", "inbox", "Approvals", APPROVE),
+    Place("/refunds", "desk", "Refund desk", PAY, "danger"),
+    Place("/returns", "list", "Returns", READ),
     Place("/receive", "scan", "Receive", RECEIVE),
+    Place("/settings", "gear", "Settings", ADMIN),
     Place("/settings/health", "gear", "Health", ADMIN),
 )
 LANDING: Final[Mapping[Role, str]] = {
@@ -37,7 +42,9 @@ LANDING: Final[Mapping[Role, str]] = {
 
 def places_for(scopes: frozenset[Scope], paths: Collection[str]) -> list[Place]:
     """Return the places that somebody with these scopes may see, as far as their pages are among `paths`."""
-    return [place for place in PLACES if place.path in paths and allows(scopes, place.scope)]
+    shown = [place for place in PLACES if place.path in paths and allows(scopes, place.scope)]
+    inside = {place.path for place in shown}
+    return [place for place in shown if place.path.rpartition("/")[0] not in inside]
 
 
 def landing_of(role: Role, paths: Collection[str]) -> str:

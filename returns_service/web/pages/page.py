@@ -26,6 +26,7 @@ class PageCall:
     visitor: Visitor
     form: Mapping[str, Sequence[str]] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None  # sent by a script of ours instead of a form
+    waiting: Mapping[str, int] = field(default_factory=dict)  # place -> what waits there for this person
 
     @property
     def context(self) -> Context:
@@ -62,6 +63,10 @@ class PageCall:
         """Return a parameter of the address; empty where it is missing, or holds what no text may hold."""
         value = self.request.query_params.get(name, "").strip()
         return "" if "\0" in value else value[:300]
+
+    def may(self, scope: Scope) -> bool:
+        """Return whether the person may do that."""
+        return self.visitor.may(scope)
 
     def path(self, name: str) -> str:
         """Return a part of the path. Raises Problem not_found for what can be no id."""

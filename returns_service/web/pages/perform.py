@@ -23,13 +23,16 @@ async def perform(
     once: str,
     *,
     by: Actor | None = None,
+    if_match: str | None = None,
 ) -> dict[str, Any]:
     """Do a write under the form's one-time token `once`; return its answer, also where it was done before.
 
-    `by` names the person who did it, where somebody else sends it. Raises Problem, as the API does.
+    `by` names the person who did it, where somebody else sends it; `if_match` the version that was read. Raises
+    Problem, as the API does.
     """
     actor = by or call.by
-    operation_call = OperationCall(call.context, actor, path, Query(), validate(operation.body or Empty, body))
+    checked = validate(operation.body or Empty, body)
+    operation_call = OperationCall(call.context, actor, path, Query(), checked, if_match=if_match)
     where = f"{operation.name} {' '.join(path.values())}"
     fingerprint = hashlib.sha256(where.encode() + b"\n" + canonical_json(body)).hexdigest()
     answer, _ = await execute(operation, operation_call, f"{actor.actor} {where}", once, fingerprint)

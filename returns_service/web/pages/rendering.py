@@ -115,6 +115,16 @@ def day(context: TemplateContext, at: datetime) -> Markup:
     return _time(at, f"{there.day} {there:%b %Y}")
 
 
+@pass_context
+def ago(context: TemplateContext, at: datetime) -> Markup:
+    """Return how long ago a time was, in its largest unit: `3 days`; the page names the moment beside it or sorts."""
+    seconds = max(0, int((context["now"] - at).total_seconds()))
+    for size, unit in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            return _time(at, plural(seconds // size, unit))
+    return _time(at, "just now")
+
+
 def _time(at: datetime, text: str) -> Markup:
     written = at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
     return Markup('<time datetime="{}">{}</time>').format(written, text)
@@ -170,9 +180,9 @@ ENVIRONMENT: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-ENVIRONMENT.globals.update(i=icon, need=need, drawings=drawings, static=static, icons=ICON_OF_STATE)
+ENVIRONMENT.globals.update(i=icon, need=need, drawings=drawings, static=static, icons=ICON_OF_STATE, money=money)
 ENVIRONMENT.filters.update(
-    money=money, moment=moment, clock=clock, day=day, bdi=bdi, plural=plural, browser=browser_name
+    money=money, moment=moment, clock=clock, day=day, ago=ago, bdi=bdi, plural=plural, browser=browser_name
 )
 
 
@@ -187,6 +197,7 @@ def render(call: PageCall, template: str, *, status: int = 200, **values: Any) -
         "scan_token": scan_token(signed_in.session) if signed_in else "",
         "device": call.visitor.device,
         "places": places_for(call.visitor.scopes, call.paths),
+        "waiting": call.waiting,
     }
     return answer(ENVIRONMENT.get_template(template).render(common | values), status)
 
