@@ -25,18 +25,21 @@ class Happening:
 async def find_act(
     tx: Tx, actor: str, request_id: str, *, return_id: str | None = None, refund_id: str | None = None
 ) -> str | None:
-    """Return the id of the event that a person's request wrote first; sent again, of the newest by that person.
+    """Return the id of the event that a person's request wrote first; None where nobody wrote any.
 
-    None where nothing was written: a look at Stripe that found nothing new, say.
+    A request that was sent again wrote nothing: then it is their last request about it that counts.
     """
     if return_id is None and refund_id is None:
         return None
     of = col(Event.return_id) == return_id if return_id is not None else col(Event.refund_id) == refund_id
-    mine = select(Event.id).where(of, col(Event.actor) == actor)
-    first = mine.where(col(Event.request_id) == request_id).order_by(col(Event.sequence), col(Event.id)).limit(1)
-    if (event_id := (await tx.exec(first)).first()) is not None:
-        return event_id
-    return (await tx.exec(mine.order_by(col(Event.id).desc()).limit(1))).first()
+    mine = (of, col(Event.actor) == actor)
+    last = select(Event.request_id).where(*mine).order_by(col(Event.id).desc()).limit(1)
+    for wanted in (request_id, (await tx.exec(last)).first()):
+        first = select(Event.id).where(*mine, col(Event.request_id) == wanted)
+        event_id = (await tx.exec(first.order_by(col(Event.sequence), col(Event.id)).limit(1))).first()
+        if event_id is not None:
+            return event_id
+    return None
 
 
 async def read_happening(tx: Tx, event_id: str) -> Happening | None:

@@ -25,6 +25,13 @@ FORMS_OF = {
     f"{_R}/cancel": "returns:write", f"{_R}/close": "returns:write", f"{_R}/note": "returns:write",
     f"{_R}/refund": "refunds:write", f"{_R}/retry": "refunds:write", f"{_R}/settle_outside": "refunds:write",
     f"{_R}/acknowledge": "refunds:write",
+    f"{_R}/receipts/{{receipt_id:str}}/take_back": "receipts:write",
+    f"{_R}/receipts/{{receipt_id:str}}/correct": "receipts:write",
+    f"{_R}/receipts/{{receipt_id:str}}/inspect": "receipts:write",
+    f"{_R}/undeclared/{{undeclared_id:str}}/resolve": "receipts:write",
+    "/parcels/{unmatched_id:str}/attach": "receipts:write",
+    **{f"{_RFD}/{act}": "refunds:write" for act in
+       ("check", "retry", "settle_outside", "send_again", "cancel", "acknowledge", "assign")},
 }  # fmt: skip
 
 
@@ -56,7 +63,7 @@ def test_the_pages_open_to_whom_they_should() -> None:
             assert who_may(page) == set(ROLES), page.path
             assert page.personal, page.path
         else:
-            assert page.path in ("/", "/sign-out"), f"say here who may open {page.path}"
+            assert page.path in ("/", "/sign-out", "/returns", "/returns.csv", _R), f"say here who may open {page.path}"
             assert who_may(page) == set(ROLES)
 
 
@@ -183,7 +190,9 @@ async def test_the_api_answers_as_before_and_a_browser_gets_a_page(shop: ServedS
         assert answer.headers["content-type"].startswith(kind), (path, accept)
 
 
-async def test_an_id_that_was_cut_off_is_said_so(desk: Desk) -> None:
+async def test_an_id_that_was_cut_off_is_said_so(shop: ServedShop, desk: Desk) -> None:
+    await add_person(shop, "approver")
+    await desk.sign_in("approver@shop.test")
     answer = await desk.get("/returns/ret_01k9x7d3m8f2aw01k9x7d3m8")
     assert (answer.status_code, "2 characters short" in answer.text) == (404, True)
 

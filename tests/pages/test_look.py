@@ -124,7 +124,7 @@ at("/sign-in", None, "sign_in_page")
 at("/sign-in/link/nothing", None, "link_over")
 at("/sign-in/device", None, "new_device")
 at("/offline", None, "offline")
-at("/returns/ret_01k9x7d3m8f2aw01k9x7d3m8", None, "not_found")
+at("/returns/ret_01k9x7d3m8f2aw01k9x7d3m8", "approver", "not_found")
 
 
 @view(None)
@@ -209,6 +209,46 @@ async def approval_refused(look: Look, page: Page) -> None:
         await box.evaluate("e => { e.required = false }")
     await page.locator("dialog[open] button.primary").click()
     await page.get_by_text("What you typed is kept").wait_for()
+
+
+# --- returns ---------------------------------------------------------------------------------------------------------
+
+at("/returns", "finance", "returns_empty", "new_shop")
+at("/returns", "finance", "returns")
+at("/returns?view=parcel-here&currency=eur&from=2026-11-01", "finance", "returns_narrowed")
+at("/returns?q=nothing", "finance", "returns_nothing")
+
+
+def of_return(name: str, role: Role) -> None:
+    """Declare the page of one return."""
+
+    async def open_page(look: Look, page: Page) -> None:
+        await page.goto(f"/returns/{getattr(look.day, name)['id']}")
+        for summary in await page.locator("details.menu > summary").all():
+            await summary.click()
+
+    VIEWS[f"return_{name}_for_{role}"] = View(role, "busy_shop", open_page)
+
+
+of_return("requested", "approver")
+of_return("hostile", "admin")
+of_return("outside", "warehouse")
+of_return("parcel_here", "finance")
+of_return("failed", "finance")
+of_return("undeclared", "admin")
+
+
+@view("finance")
+async def return_settled_outside(look: Look, page: Page) -> None:
+    await page.goto(f"/returns/{look.day.failed['id']}")
+    await page.locator("details.menu > summary").click()
+    await page.get_by_role("link", name="Settle outside").click()
+
+
+@view("admin")
+async def return_corrected(look: Look, page: Page) -> None:
+    await page.goto(f"/returns/{look.day.parcel_here['id']}")
+    await page.get_by_role("link", name="Correct").first.click()
 
 
 # --- the dock --------------------------------------------------------------------------------------------------------

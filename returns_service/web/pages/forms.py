@@ -66,6 +66,7 @@ class FormAct:
     danger: bool = False
     build: Callable[[PageCall], dict[str, Any]] | None = None  # the body, where it is not just the fields
     home: str = "/"  # where it leads on to, unless the form says
+    only_looks: bool = False  # nothing may have happened: what is known now is told instead
 
     @property
     def page(self) -> Page:
@@ -118,6 +119,8 @@ async def do_act(act: FormAct, call: PageCall) -> Response[Any]:
         if problem.kind.status not in SHOWN_AGAIN or (problem.kind.status == 404 and problem.code == "not_found"):
             raise
         return show_refused(call, act, problem)
+    if act.only_looks:
+        return redirect(with_parameter(next_of(call, act.home), "checked", path.get("refund_id")))
     async with call.context.database.reading() as tx:
         did = await find_act(
             tx, call.by.actor, request_id_of(call.request),
@@ -149,6 +152,8 @@ def show_refused(call: PageCall, act: FormAct, problem: Problem) -> Response[Any
     """Show a form again that was refused: why, and all that was typed."""
     wrong = str(problem.facts.get("param") or "")
     typed = {name: (values[0] if values else "") for name, values in call.form.items() if name != "token"}
+    if problem.code == "version_mismatch":  # what changed was seen now: sent again, it is meant
+        typed["if_match"] = f'"{problem.facts.get("version")}"'
     return render(
         call, "act_refused.html", status=problem.kind.status, act=act, problem=problem, typed=typed, wrong=wrong,
         once=new_once(), back=next_of(call, act.home),

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -65,8 +65,8 @@ class Asked:
     def parameters(self, **changes: str) -> str:
         """Return the query string of this list with some parameters changed; an empty one is left out."""
         given = {
-            "view": "" if self.by.view == "all" else self.by.view, "q": self.by.words, "currency": self.by.currency or "",
-            "from": self.from_day,
+            "view": "" if self.by.view == "all" else self.by.view, "q": self.by.words,
+            "currency": self.by.currency or "", "from": self.from_day,
         }  # fmt: skip
         kept = {name: value for name, value in (given | changes).items() if value}
         return f"?{urlencode(kept)}" if kept else ""
@@ -137,7 +137,9 @@ def note_of(case: ReturnCase) -> str:
         return f"{format_amount(failed, currency)} did not arrive"
     if row.follow_up_barred is not None:
         return f"Held: {row.follow_up_barred.get('reason', '')}"
-    on_its_way = sum(r.amount for r in case.refunds if r.status in ("queued", "submitted", "pending", "requires_action"))
+    on_its_way = sum(
+        r.amount for r in case.refunds if r.status in ("queued", "submitted", "pending", "requires_action")
+    )
     if any(refund.status == "unknown" for refund in case.refunds):
         return "Nobody knows yet whether a refund moved"
     if on_its_way:

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from returns_service.web.pages import approvals, assets, count, health, home, receive, return_acts, sign_in, you
+from returns_service.web.pages import (
+    approvals,
+    assets,
+    count,
+    health,
+    home,
+    receipt_acts,
+    receive,
+    refund_acts,
+    return_acts,
+    return_page,
+    returns,
+    sign_in,
+    you,
+)
 from returns_service.web.pages.forms import FormAct
 from returns_service.web.pages.handler import handler_of
 from returns_service.web.pages.page import Page
 
-FORMS: Final[tuple[FormAct, ...]] = (*return_acts.FORMS,)
+FORMS: Final[tuple[FormAct, ...]] = (*return_acts.FORMS, *receipt_acts.FORMS, *refund_acts.FORMS)
 PAGES: Final[tuple[Page, ...]] = (
-    *sign_in.PAGES, *home.PAGES, *approvals.PAGES, *(form.page for form in FORMS), *receive.PAGES, *count.PAGES,
+    *sign_in.PAGES, *home.PAGES, *approvals.PAGES, *returns.PAGES, *return_page.PAGES,
+    *(form.page for form in FORMS), *receive.PAGES, *count.PAGES,
     *health.PAGES, *you.PAGES,
 )  # fmt: skip
 

@@ -23,6 +23,9 @@ _TRIGGERS: Final[Mapping[str, str]] = {
     "forget": "Personal data erased", "assign": "A refund made outside was assigned",
     "acknowledge": "A refund made outside was set apart", "settle_outside": "Settled outside",
 }  # fmt: skip
+_TOLD_BESIDE: Final = frozenset(
+    "receive reverse correct inspect settle fail take_back withdraw adopt refund retry settle_outside".split()
+)
 _LED_TO: Final[Mapping[str, str]] = {
     "requested": "Waits for a decision", "approved": "Approved, waits for the parcel", "refunding": "Refund on its way",
     "refunded": "Refunded", "failed": "A refund failed", "declined": "Declined", "canceled": "Canceled",
@@ -30,7 +33,7 @@ _LED_TO: Final[Mapping[str, str]] = {
 _FIGURE_OF: Final[Mapping[str, str]] = {  # the amount that says most of a state
     "approved": "amount_estimated", "refunding": "amount_open", "refunded": "amount_refunded",
 }  # fmt: skip
-_BECAME: Final[Mapping[str, tuple[str, str, str]]] = {  # a refund's status -> icon, state, what it says of its amount
+STATUSES: Final[Mapping[str, tuple[str, str, str]]] = {  # a refund's status -> icon, state, what it says of its amount
     "queued": ("refunding", "refunding", "waits to be sent to Stripe"),
     "submitted": ("refunding", "refunding", "sent to Stripe"),
     "pending": ("refunding", "refunding", "is on its way at the bank"),
@@ -64,6 +67,11 @@ class Story:
         if self.state == "failed":
             return "danger"
         return "warn" if self.icon in ("unknown", "clock", "desk") else "ok"
+
+
+def is_told_beside(event: Event) -> bool:
+    """Return whether an event only says where another one led, which a return's history tells in its own words."""
+    return event.type.startswith("return.") and event.data.get("trigger") in _TOLD_BESIDE
 
 
 def tell(event: Event) -> Story:
@@ -171,7 +179,7 @@ def _refund_created(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refund_changed(data: Mapping[str, Any]) -> dict[str, Any]:
     shown = _object(data)
-    icon, state, words = _BECAME.get(str(data.get("to") or shown.get("status")), ("info", None, "changed"))
+    icon, state, words = STATUSES.get(str(data.get("to") or shown.get("status")), ("info", None, "changed"))
     failure = shown.get("failure")
     detail = str(failure.get("message") or "") if isinstance(failure, Mapping) else ""
     if state not in ("failed", "canceled"):
