@@ -14,7 +14,7 @@ from returns_service.queries.returns import return_ids
 from returns_service.return_case.case import ReturnCase, counted
 from returns_service.return_case.loader import load_cases
 from returns_service.store.database import Tx
-from returns_service.store.tables import Receipt, ReturnAuthorization
+from returns_service.store.tables import Receipt, ReturnAuthorization, UnmatchedReceipt
 
 MOST_MATCHES = 20
 MOST_PARCELS = 50
@@ -98,3 +98,9 @@ def _parcel(case: ReturnCase, receipt: Receipt) -> Parcel:
         sum(item.quantity for item in aside), sorted({row.condition for row in lines} - {"new"}), receipt.created_at,
         receipt.received_by, case.can_reverse(receipt),
     )  # fmt: skip
+
+
+async def parcels_of_nobody(tx: Tx) -> Sequence[UnmatchedReceipt]:
+    """Return the parcels that wait for their return, newest first."""
+    chosen = select(UnmatchedReceipt).where(col(UnmatchedReceipt.receipt_id).is_(None))
+    return (await tx.exec(chosen.order_by(col(UnmatchedReceipt.id).desc()).limit(MOST_PARCELS))).all()

@@ -52,6 +52,11 @@ def test_the_pages_open_to_whom_they_should() -> None:
         elif page.path.startswith("/settings"):
             assert who_may(page) == {"admin"}, page.path
             assert page.personal, page.path
+        elif page.path in ("/refunds", "/refunds/solved", "/refunds.csv"):
+            assert who_may(page) == {"finance", "admin"}, page.path
+            assert page.personal, page.path
+        elif page.path == "/parcels/{unmatched_id:str}":
+            assert who_may(page) == {"warehouse", "admin"}, page.path
         elif page.path.startswith("/approvals"):
             assert who_may(page) == {"approver", "admin"}, page.path
             assert page.personal, page.path

@@ -251,6 +251,41 @@ async def return_corrected(look: Look, page: Page) -> None:
     await page.get_by_role("link", name="Correct").first.click()
 
 
+# --- the refund desk -------------------------------------------------------------------------------------------------
+
+at("/refunds", "finance", "desk_empty", "new_shop")
+at("/refunds/solved", "finance", "desk_solved_nothing", "new_shop")
+at("/refunds", "finance", "desk")
+at("/refunds?case=refund_failed:gone", "finance", "desk_case_gone")
+
+
+def of_kind(kind: str, role: Role = "finance") -> None:
+    """Declare the desk with the first case of a kind open."""
+
+    async def open_page(_: Look, page: Page) -> None:
+        await page.goto(f"/refunds?kind={kind}")
+        await page.goto(await page.locator(".inbox a").first.get_attribute("href") or "")
+        await page.locator(".case details summary").click()
+
+    VIEWS[f"desk_{kind}_for_{role}"] = View(role, "busy_shop", open_page)
+
+
+for kind in ("refund_failed", "refund_unknown", "external_refund", "refund_barred", "unmatched_receipt"):
+    of_kind(kind)
+of_kind("undeclared_item", "admin")
+
+
+@view("finance")
+async def desk_retry(look: Look, page: Page) -> None:
+    await page.goto("/refunds?kind=refund_failed")
+    await page.get_by_role("link", name="Retry").click()
+
+
+@view("warehouse")
+async def parcel_of_nobody(look: Look, page: Page) -> None:
+    await page.goto(f"/parcels/{look.day.unmatched['id']}?q=nw-48")
+
+
 # --- the dock --------------------------------------------------------------------------------------------------------
 
 at("/receive", "warehouse", "receive_empty", "new_shop")

@@ -13,7 +13,7 @@ from returns_service.domain.problems import Problem
 from returns_service.domain.roles import APPROVE
 from returns_service.domain.vocabulary import find_word
 from returns_service.queries.approvals import APPROVAL_VIEWS, MOST_WAITING, Waiting, count_waiting, waiting_returns
-from returns_service.queries.history import find_act, names_of
+from returns_service.queries.history import events_of_request, names_of
 from returns_service.store.database import Tx
 from returns_service.web.errors import request_id_of
 from returns_service.web.operations.returns import approve_return, decline_return
@@ -24,6 +24,7 @@ from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.perform import perform
 from returns_service.web.pages.rendering import render
 from returns_service.web.pages.return_acts import FOR_THE_CUSTOMER, approvals_of
+from returns_service.web.pages.stories import told_first
 
 LABELS: Final = {
     "waiting": "Waiting", "inside": "Inside the policy", "outside": "Needs a reason", "second": "Second person",
@@ -185,8 +186,8 @@ async def decide_chosen(call: PageCall) -> Response[Any]:
 async def _events_of(call: PageCall, results: Sequence[Result]) -> list[str]:
     actor, request_id = call.by.actor, request_id_of(call.request)
     async with call.context.database.reading() as tx:
-        found = [await find_act(tx, actor, request_id, return_id=result.return_id) for result in results]
-    return [event_id for event_id in found if event_id is not None]
+        found = [await events_of_request(tx, actor, request_id, [result.return_id]) for result in results]
+    return [event_id for events in found if (event_id := told_first(events)) is not None]
 
 
 PAGES: Final[tuple[Page, ...]] = (show_approvals, show_chosen, decide_chosen)

@@ -164,7 +164,7 @@ async def export_returns(call: PageCall) -> Response[Any]:
 
 
 async def _csv_of(database: Database, call: PageCall, by: ListedBy) -> AsyncIterator[bytes]:
-    yield _lines([COLUMNS])
+    yield csv_lines([COLUMNS])
     after = ""
     while True:
         async with database.reading() as tx:
@@ -172,7 +172,7 @@ async def _csv_of(database: Database, call: PageCall, by: ListedBy) -> AsyncIter
             cases = await load_cases(tx, call.context.policy, page.ids)
             rows = [_row(case) for case in cases]
         if rows:
-            yield _lines(rows)
+            yield csv_lines(rows)
         if not page.older:
             return
         after = page.ids[-1]
@@ -190,7 +190,7 @@ def _row(case: ReturnCase) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _lines(rows: Sequence[Sequence[str]]) -> bytes:
+def csv_lines(rows: Sequence[Sequence[str]]) -> bytes:
     """Return rows as CSV. What a spreadsheet would run as a formula begins with an apostrophe."""
     text = io.StringIO()
     safe = ([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in row] for row in rows)

@@ -10,9 +10,11 @@ from returns_service.web.pages import (
     count,
     health,
     home,
+    parcels,
     receipt_acts,
     receive,
     refund_acts,
+    refund_desk,
     return_acts,
     return_page,
     returns,
@@ -25,9 +27,8 @@ from returns_service.web.pages.page import Page
 
 FORMS: Final[tuple[FormAct, ...]] = (*return_acts.FORMS, *receipt_acts.FORMS, *refund_acts.FORMS)
 PAGES: Final[tuple[Page, ...]] = (
-    *sign_in.PAGES, *home.PAGES, *approvals.PAGES, *returns.PAGES, *return_page.PAGES,
-    *(form.page for form in FORMS), *receive.PAGES, *count.PAGES,
-    *health.PAGES, *you.PAGES,
+    *sign_in.PAGES, *home.PAGES, *approvals.PAGES, *returns.PAGES, *return_page.PAGES, *refund_desk.PAGES,
+    *parcels.PAGES, *(form.page for form in FORMS), *receive.PAGES, *count.PAGES, *health.PAGES, *you.PAGES,
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -21,10 +21,11 @@ CONDITIONS: Final[Mapping[str, str]] = {
 _TRIGGERS: Final[Mapping[str, str]] = {
     "approve": "Approved", "decline": "Declined", "cancel": "Canceled", "close": "Closed", "reopen": "Reopened",
     "forget": "Personal data erased", "assign": "A refund made outside was assigned",
+    "adopt": "A refund made outside was assigned here",
     "acknowledge": "A refund made outside was set apart", "settle_outside": "Settled outside",
 }  # fmt: skip
 _TOLD_BESIDE: Final = frozenset(
-    "receive reverse correct inspect settle fail take_back withdraw adopt refund retry settle_outside".split()
+    "receive reverse correct inspect settle fail take_back withdraw refund retry settle_outside".split()
 )
 _LED_TO: Final[Mapping[str, str]] = {
     "requested": "Waits for a decision", "approved": "Approved, waits for the parcel", "refunding": "Refund on its way",
@@ -72,6 +73,12 @@ class Story:
 def is_told_beside(event: Event) -> bool:
     """Return whether an event only says where another one led, which a return's history tells in its own words."""
     return event.type.startswith("return.") and event.data.get("trigger") in _TOLD_BESIDE
+
+
+def told_first(events: Sequence[Event]) -> str | None:
+    """Return the id of the event that says best what a request did; None where it wrote none."""
+    best = next((event for event in events if not is_told_beside(event)), events[0] if events else None)
+    return best.id if best is not None else None
 
 
 def tell(event: Event) -> Story:
