@@ -286,6 +286,36 @@ async def parcel_of_nobody(look: Look, page: Page) -> None:
     await page.goto(f"/parcels/{look.day.unmatched['id']}?q=nw-48")
 
 
+# --- settings --------------------------------------------------------------------------------------------------------
+
+at("/settings", "admin", "settings_new", "new_shop")
+
+
+@view("admin")
+async def settings(look: Look, page: Page) -> None:
+    for role in ("finance", "approver"):
+        await add_person(look.site.shop, role, f"{role}2@shop.test", HOSTILE[:60].replace("\u202e", ""))
+    await page.goto("/settings")
+    for summary in await page.locator("section details > summary").all():
+        await summary.click()
+
+
+@view("admin")
+async def settings_key_made(look: Look, page: Page) -> None:
+    await page.goto("/settings")
+    await page.get_by_text("New key").click()
+    await page.get_by_label("Name", exact=True).first.fill("shop-backend")
+    await page.get_by_role("button", name="Make the key").click()
+    await page.get_by_text("Copy this key now").wait_for()
+
+
+@view("admin")
+async def settings_person(look: Look, page: Page) -> None:
+    await add_person(look.site.shop, "finance", "jide2@shop.test", "Jide")
+    await page.goto("/settings")
+    await page.get_by_role("link", name="Change").first.click()
+
+
 # --- the dock --------------------------------------------------------------------------------------------------------
 
 at("/receive", "warehouse", "receive_empty", "new_shop")
@@ -336,7 +366,7 @@ SIDEWAYS = """() => {
 }"""
 SMALL = """() => [...document.querySelectorAll("a, button, input, select, summary")].filter((e) => {
   if (e.closest(".sr, [hidden], .skip, p, dialog") || !e.checkVisibility() || e.type === "hidden") return false;
-  const box = (e.closest("label.chip, .hit") ?? (e.matches(".go") ? e.closest("tr") : e)).getBoundingClientRect();
+  const box = (e.closest("label.chip, label.check, .hit") ?? (e.matches(".go") ? e.closest("tr") : e)).getBoundingClientRect();
   return box.height && (box.height < 43.5 || box.width < 43.5);
 }).map((e) => `${e.tagName} ${e.className} ${e.textContent.trim().slice(0, 30)}`)"""
 

@@ -18,6 +18,7 @@ from returns_service.web.pages import (
     return_acts,
     return_page,
     returns,
+    settings,
     sign_in,
     you,
 )
@@ -28,7 +29,8 @@ from returns_service.web.pages.page import Page
 FORMS: Final[tuple[FormAct, ...]] = (*return_acts.FORMS, *receipt_acts.FORMS, *refund_acts.FORMS)
 PAGES: Final[tuple[Page, ...]] = (
     *sign_in.PAGES, *home.PAGES, *approvals.PAGES, *returns.PAGES, *return_page.PAGES, *refund_desk.PAGES,
-    *parcels.PAGES, *(form.page for form in FORMS), *receive.PAGES, *count.PAGES, *health.PAGES, *you.PAGES,
+    *parcels.PAGES, *(form.page for form in FORMS), *receive.PAGES, *count.PAGES, *health.PAGES, *settings.PAGES,
+    *you.PAGES,
 )  # fmt: skip
 
 
