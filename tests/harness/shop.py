@@ -26,6 +26,7 @@ from returns_service.stripe_simulator import Dashboard, Faults, Ledger, Request,
 from returns_service.worker.reconcile import Report
 from returns_service.worker.refunds import RefundExecutor
 from tests.harness.clock import Clock
+from tests.harness.engines import TestDatabase
 from tests.harness.wire import Wire
 
 KEY = "sk_test_" + "simulator"
@@ -55,7 +56,7 @@ class Shop:
 
     def open(self, url: str) -> None:
         """Run the service on this database."""
-        self.db = Database(url, now=self.clock, source=random.Random(9))
+        self.db: Database = TestDatabase(url, now=self.clock, source=random.Random(9))
 
     async def close(self) -> None:
         """Close all connections."""
