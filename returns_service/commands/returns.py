@@ -11,9 +11,11 @@ from sqlalchemy import text
 from sqlmodel import col, select
 
 from returns_service.commands.refunds import check_metadata, check_step, choose_failed, follow_up, new_refund, supersede
+from returns_service.commands.search_index import free_slip_code, index_return
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Decision, Policy, decide, to_dict
 from returns_service.domain.problems import Problem
+from returns_service.domain.search_text import normalise
 from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.return_case.case import ReturnCase, rows_of
 from returns_service.return_case.events import Actor, record
@@ -23,6 +25,9 @@ from returns_service.return_case.transition import record_return, record_transit
 from returns_service.return_case.views import rfc3339, show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization, ReturnLine
+
+CHANGES_ALWAYS = frozenset(("metadata", "internal_note", "tracking_numbers", "customer_name"))
+SEARCHED = frozenset(("lines", "customer_email", "customer_name", "tracking_numbers"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,10 @@ class NewReturn:
     reason: str | None = None
     shipping_amount: int = 0
     customer_email: str | None = None
+    customer_name: str | None = None
+    tracking_numbers: Sequence[str] = ()
     purchased_at: datetime | None = None
+    delivered_at: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -58,8 +66,10 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     check_payment(payment, asked.currency)
     check_metadata(asked.metadata)
     await check_lines(tx, payment, asked.order_id, asked.lines, asked.shipping_amount)
+    return_id = tx.new_id("ret")
     row = ReturnAuthorization(
-        id=tx.new_id("ret"),
+        id=return_id,
+        slip_code=await free_slip_code(tx, return_id),
         order_id=asked.order_id,
         payment_id=payment.id,
         currency=payment.currency,
@@ -67,6 +77,10 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         state="requested",
         reason=asked.reason,
         customer_email=asked.customer_email,
+        email_text=normalise(asked.customer_email) if asked.customer_email else None,
+        customer_name=asked.customer_name,
+        tracking_numbers=list(asked.tracking_numbers),
+        delivered_at=asked.delivered_at,
         purchased_at=asked.purchased_at,
         shipping_amount=asked.shipping_amount,
         details=dict(asked.metadata),
@@ -75,6 +89,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     )
     tx.add_all([row, *(new_line(tx, row.id, position, line) for position, line in enumerate(asked.lines))])
     case = await case_under_lock(locked, by, policy, row.id)
+    await index_return(tx, row, case.lines, is_new=True)
     decision = decision_on(case)
     row.approvals_required = decision.approvals_required
     await record_return(case, "return.created", {"from": None, "to": "requested", "trigger": "create"})
@@ -263,12 +278,15 @@ async def settle_outside(tx: Tx, by: Actor, policy: Policy, return_id: str, aske
 async def update(
     tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Mapping[str, Any], if_version: int | None
 ) -> ReturnCase:
-    """Correct a return: metadata and note always; lines, reason, e-mail, shipping while requested. Raises Problem."""
+    """Correct a return. Raises Problem.
+
+    `CHANGES_ALWAYS` whatever its state; lines, reason, e-mail and shipping while nobody has approved.
+    """
     case = await lock_case(tx, by, policy, return_id)
     row = case.row
     if if_version is not None and if_version != row.version:
         raise Problem("version_mismatch", version=row.version)
-    early = sorted(changes.keys() - {"metadata", "internal_note"})
+    early = sorted(changes.keys() - CHANGES_ALWAYS)
     if early and (row.state != "requested" or row.approvals):
         raise Problem(
             "invalid_transition",
@@ -285,13 +303,17 @@ async def update(
         await check_lines(tx, case.payment, row.order_id, lines, shipping_amount, besides=row.id)
     if "metadata" in changes:
         row.details = dict(changes["metadata"])
-    for name in ("internal_note", "reason", "customer_email", "shipping_amount"):
+    for name in (*CHANGES_ALWAYS - {"metadata"}, "reason", "customer_email", "shipping_amount"):
         if name in changes:
             setattr(row, name, changes[name])
+    if "customer_email" in changes:
+        row.email_text = normalise(row.customer_email) if row.customer_email else None
     if "lines" in changes:
         await _replace_lines(case, lines)
     if "lines" in changes or "shipping_amount" in changes:
         row.approvals_required = decision_on(case).approvals_required
+    if changes.keys() & SEARCHED:
+        await index_return(tx, row, case.lines)
     await record_return(case, "return.updated", {"changed": sorted(changes)})
     return case
 

@@ -31,6 +31,7 @@ GROWING = (
     "payment",
     "return_authorization",
     "return_line",
+    "search_word",
     "receipt",
     "receipt_line",
     "stripe_event",

@@ -68,6 +68,15 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     updated: Time
     livemode: bool
     order_id: str
+    slip_code: Annotated[
+        str | None,
+        Meta(
+            pattern="^[0-9]{10}$",
+            description="Printed on the parcel's slip; the last digit checks the others (Luhn). Null only on a return"
+            " of the release before, until a worker has given it one.",
+        ),
+    ]
+    tracking_numbers: list[str]
     payment: PaymentId | PaymentView
     payment_intent: str | None
     charge: str | None
@@ -75,7 +84,9 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     state: State
     reason: str | None
     customer_email: str | None
+    customer_name: str | None
     purchased_at: Time | None
+    delivered_at: Time | None
     shipping_amount: Annotated[int, minor_units("What the customer paid for shipping.")]
     internal_note: str | None
     lines: list[ReturnLineView]

@@ -25,6 +25,7 @@ from returns_service.domain.vocabulary import (
 )
 from returns_service.store.columns import (
     DUE_SQL,
+    bytewise,
     defer_foreign_keys,
     json_object,
     json_or_null,
@@ -73,6 +74,7 @@ class ReturnAuthorization(SQLModel, table=True):
     __table_args__ = (
         one_of("state", STATES, "state"),
         CheckConstraint("shipping_amount >= 0", name="shipping_amount"),
+        Index("uq_return_slip_code", "slip_code", unique=True),
         partial("ix_return_follow_up", "follow_up_at", where="follow_up_at IS NOT NULL"),
     )
 
@@ -84,8 +86,14 @@ class ReturnAuthorization(SQLModel, table=True):
     state: State = word("requested", index=True)
     reason: str | None = None
     internal_note: str | None = None
-    customer_email: str | None = Field(default=None, index=True)
+    customer_email: str | None = None
+    email_text: str | None = Field(default=None, index=True)  # the address as it is compared (`search_text`)
+    customer_name: str | None = None
+    # Unique; null only where a release before it made the return, until a worker gives it one.
+    slip_code: str | None = None
+    tracking_numbers: list[str] = json_object(list, server_default=True)
     purchased_at: datetime | None = utc(nullable=True)
+    delivered_at: datetime | None = utc(nullable=True)
     shipping_amount: int = minor_units(0)
     policy: dict[str, Any] | None = json_or_null()  # the snapshot, from approval on
     approvals: list[dict[str, Any]] = json_object(list)  # [{by, at, note?, override_reason?}]
@@ -123,6 +131,16 @@ class ReturnLine(SQLModel, table=True):
     accepted: dict[str, int] = json_object()  # condition -> units
     rejected: dict[str, int] = json_object()  # condition -> units
     inspecting: int = 0
+
+
+class SearchWord(SQLModel, table=True):
+    """A word by whose prefixes a return is found."""
+
+    __tablename__ = "search_word"
+    __table_args__ = (Index("ix_search_word_word", "word", "return_id"),)
+
+    return_id: str = Field(primary_key=True, foreign_key="return_authorization.id")
+    word: str = bytewise(primary_key=True)
 
 
 class Receipt(SQLModel, table=True):
@@ -324,5 +342,12 @@ class Sweep(SQLModel, table=True):
 
 
 defer_foreign_keys(
-    "return_authorization", "return_line", "receipt", "receipt_line", "undeclared_item", "refund", "event"
+    "return_authorization",
+    "return_line",
+    "search_word",
+    "receipt",
+    "receipt_line",
+    "undeclared_item",
+    "refund",
+    "event",
 )

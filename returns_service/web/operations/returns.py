@@ -29,8 +29,10 @@ from returns_service.web.operations.bodies import (
     Metadata,
     Moment,
     Name,
+    Person,
     Reason,
     Title,
+    TrackingNumbers,
     Units,
     Words,
 )
@@ -67,7 +69,10 @@ class CreateReturn(Target):
     lines: list[LineAsked] = Field(min_length=1, max_length=MOST_LINES)
     shipping_amount: Amount = 0
     customer_email: Email | None = None
+    customer_name: Person | None = None
+    tracking_numbers: TrackingNumbers = Field(default_factory=list)
     purchased_at: Moment | None = None
+    delivered_at: Moment | None = None
     metadata: Metadata | None = None
 
     def new_return(self) -> NewReturn:
@@ -79,16 +84,21 @@ class CreateReturn(Target):
             reason=self.reason,
             shipping_amount=self.shipping_amount,
             customer_email=self.customer_email,
+            customer_name=self.customer_name,
+            tracking_numbers=self.tracking_numbers,
             purchased_at=self.purchased_at,
+            delivered_at=self.delivered_at,
             metadata=self.metadata or {},
         )
 
 
 class UpdateReturn(Body):
-    """What may be corrected: metadata and note always, the rest while nobody has approved."""
+    """What may be corrected: the first four always, the rest while nobody has approved."""
 
     metadata: Metadata = Field(default_factory=dict)
     internal_note: Words | None = None
+    tracking_numbers: TrackingNumbers = Field(default_factory=list)
+    customer_name: Person | None = None
     lines: list[LineAsked] = Field(default_factory=list, min_length=1, max_length=MOST_LINES)
     reason: Words | None = None
     customer_email: Email | None = None
@@ -164,7 +174,8 @@ async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
         "customer_email": "Only returns of this customer.",
         "created[gte]": "Only returns made at or after this time: Unix seconds or RFC 3339.",
         "created[lt]": "Only returns made before this time: Unix seconds or RFC 3339.",
-        "q": "Search: the begin of an id, or a part of an order id, an SKU or an e-mail address.",
+        "q": "Search: words that all begin something of the return. Looked at are its ids, order, slip code, SKUs, "
+        "tracking numbers and the customer's name and e-mail address; capitals and width don't matter.",
     },
     expandable=EXPANDABLE, errors=("unknown_filter",),
 )  # fmt: skip
@@ -228,8 +239,9 @@ async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
 async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
     """Correct a return.
 
-    `metadata` and `internal_note` always; `lines`, `reason`, `customer_email` and `shipping_amount` while nobody has
-    approved. What is sent replaces what was there. With `If-Match`, only the version that was read is changed.
+    `metadata`, `internal_note`, `tracking_numbers` and `customer_name` always; `lines`, `reason`, `customer_email` and
+    `shipping_amount` while nobody has approved. What is sent replaces what was there. With `If-Match`, only the version
+    that was read is changed.
     """
     changes = call.body.changes()
     return reply_with(
