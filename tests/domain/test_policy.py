@@ -266,10 +266,23 @@ def test_an_unknown_purchase_needs_no_override_but_a_person() -> None:
 
 def test_excluded_skus_are_named_once_each() -> None:
     policy = Policy(excluded_skus=("GIFT-CARD*", "*-50", "[AB]1"))
-    decision = asked(policy, skus=["GIFT-CARD-50", "GIFT-CARD-50", "A1", "gift-card", "C1"])
+    decision = asked(policy, skus=["GIFT-CARD-50", "GIFT-CARD-50", "A1", "gift-car", "C1"])
     assert [v.code for v in decision.violations] == ["excluded_sku", "excluded_sku"]
     assert "GIFT-CARD-50" in decision.violations[0].message
     assert "A1" in decision.violations[1].message
+
+
+@pytest.mark.parametrize("pattern", ["GIFT-CARD*", "gift-card*", "Gift-Card-[45]0", "ＧＩＦＴ*", "*CARD-5?"])
+@pytest.mark.parametrize("sku", ["gift-card-50", "GIFT-CARD-50", " Gift-Card-50", "ｇift-card-50\u200b"])
+def test_a_pattern_names_an_sku_however_it_is_written(pattern: str, sku: str) -> None:
+    """D2: `GIFT-CARD*` doesn't let `gift-card-50` through."""
+    assert [v.code for v in asked(Policy(excluded_skus=(pattern,)), skus=[sku]).violations] == ["excluded_sku"]
+
+
+@pytest.mark.parametrize("text", ["\ufeffwindow_days = 14\r\n", b"\xef\xbb\xbfwindow_days = 14\n"])
+def test_a_byte_order_mark_is_taken(text: str | bytes) -> None:
+    """D2: editors on Windows write one."""
+    assert policies.parse(text, "policy.toml").window_days == 14
 
 
 @pytest.mark.parametrize("estimate, approved", [(4999, True), (5000, False)])

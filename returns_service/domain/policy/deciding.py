@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
 from returns_service.domain.policy.shapes import Policy
+from returns_service.domain.search_text import normalise
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,13 @@ def _exclusions(policy: Policy, skus: Sequence[str]) -> list[Violation]:
     return [
         Violation("excluded_sku", f"{sku} can't be returned (the policy excludes {pattern}).")
         for sku in dict.fromkeys(skus)
-        for pattern in [p for p in policy.excluded_skus if fnmatchcase(sku, p)][:1]
+        for pattern in [p for p in policy.excluded_skus if _matches(sku, p)][:1]
     ]
+
+
+def _matches(sku: str, pattern: str) -> bool:
+    """Return whether a shell pattern names an SKU, whatever the capitals and the width of either."""
+    return fnmatchcase(normalise(sku), normalise(pattern))
 
 
 def _needs_second_person(policy: Policy, currency: str, estimate: int) -> bool:

@@ -22,7 +22,7 @@ refund_delay = 0
 # What the dock accepts: "new", "opened", "damaged".
 accepted_conditions = ["new", "opened", "damaged"]
 
-# What can't be returned, as shell patterns: ["GIFT-CARD*"]
+# What can't be returned, as shell patterns without regard to capitals: ["GIFT-CARD*"]
 excluded_skus = []
 
 # Whether what was paid for shipping goes back: "never", "full_return" (with the last unit) or "always".

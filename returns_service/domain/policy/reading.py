@@ -30,6 +30,7 @@ from returns_service.domain.vocabulary import (
 
 MOST_DAYS = 36_500
 MOST_DELAY_SECONDS = 90 * 86_400  # the dock needs hours; past a season the card may be gone
+BYTE_ORDER_MARK = "\ufeff"
 MOST_AMOUNT = 10**12  # above anything Stripe moves, far below what a database's integer holds
 
 T = TypeVar("T")
@@ -51,6 +52,7 @@ def parse(text: str | bytes, path: str) -> Policy:
     """
     if isinstance(text, bytes):
         text = _decoded(text, path)
+    text = text.removeprefix(BYTE_ORDER_MARK)  # editors on Windows write one; TOML doesn't know it
     try:
         settings = tomllib.loads(text)
         places = toml_lines.lines(text)

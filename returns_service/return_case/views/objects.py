@@ -18,6 +18,7 @@ from returns_service.return_case.views.fields import (
     RefundId,
     ReturnId,
     ReturnLineId,
+    SlipCode,
     Time,
     minor_units,
 )
@@ -69,12 +70,8 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     livemode: bool
     order_id: str
     slip_code: Annotated[
-        str | None,
-        Meta(
-            pattern="^[0-9]{10}$",
-            description="Printed on the parcel's slip; the last digit checks the others (Luhn). Null only on a return"
-            " of the release before, until a worker has given it one.",
-        ),
+        SlipCode | None,
+        Meta(description="Null only on a return that the release before made, until a worker has given it one."),
     ]
     tracking_numbers: list[str]
     payment: PaymentId | PaymentView
