@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -65,7 +65,9 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     tx, payment = locked.tx, locked.row
     check_payment(payment, asked.currency)
     check_metadata(asked.metadata)
-    await check_lines(tx, payment, asked.order_id, asked.lines, asked.shipping_amount)
+    check_not_ahead(tx, "purchased_at", asked.purchased_at)
+    check_not_ahead(tx, "delivered_at", asked.delivered_at)
+    lines = await check_lines(tx, payment, asked.order_id, asked.lines, asked.shipping_amount)
     return_id = tx.new_id("ret")
     row = ReturnAuthorization(
         id=return_id,
@@ -87,7 +89,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         created_at=tx.now,
         updated_at=tx.now,
     )
-    tx.add_all([row, *(new_line(tx, row.id, position, line) for position, line in enumerate(asked.lines))])
+    tx.add_all([row, *(new_line(tx, row.id, position, line) for position, line in enumerate(lines))])
     case = await case_under_lock(locked, by, policy, row.id)
     await index_return(tx, row, case.lines, is_new=True)
     decision = decision_on(case)
@@ -112,10 +114,21 @@ def check_payment(payment: Payment, currency: str) -> None:
         raise Problem("currency_mismatch", f"The payment is in {payment.currency}.", param="currency")
 
 
+def check_not_ahead(tx: Tx, param: str, time: datetime | None) -> None:
+    """Raise Problem invalid_request for a time ahead by more than a day: less may be a clock or a zone."""
+    if time is not None and time > tx.now + timedelta(days=1):
+        message = "Must not be in the future"
+        error = {"param": param, "code": "too_large", "message": message}
+        raise Problem("invalid_request", f"{param}: {message}", param=param, errors=[error])
+
+
 async def check_lines(
     tx: Tx, payment: Payment, order_id: str, lines: Sequence[NewLine], shipping_amount: int, besides: str | None = None
-) -> None:
-    """Raise Problem where the lines ask for more than was paid, or units that are on another return already."""
+) -> list[NewLine]:
+    """Return the lines with the numbers ordered, as far as any return of the order has told them.
+
+    Raises Problem where they ask for more than was paid or ordered, or for units that are on another return already.
+    """
     asked = sum(line.total_amount for line in lines) + shipping_amount
     if asked > payment.captured:
         raise Problem("amount_exceeds_payment", amount=asked, captured=payment.captured, param="lines")
@@ -123,18 +136,23 @@ async def check_lines(
     for number, line in enumerate(lines):
         if line.total_amount % smallest:
             raise Problem("amount_not_a_step", param=f"lines[{number}].total_amount", step=smallest)
+        if line.quantity_ordered is not None and line.quantity > line.quantity_ordered:
+            raise Problem(
+                "quantity_exceeds_ordered",
+                param=f"lines[{number}].quantity",
+                quantity=line.quantity,
+                quantity_ordered=line.quantity_ordered,
+            )
     wanted: dict[str, int] = {}
-    ordered: dict[str, int] = {}
     for line in lines:
-        if line.order_line is not None and line.quantity_ordered is not None:
+        if line.order_line is not None:
             wanted[line.order_line] = wanted.get(line.order_line, 0) + line.quantity
-            ordered[line.order_line] = line.quantity_ordered
     if not wanted:
-        return
+        return list(lines)
     if tx.postgresql:  # an order may have several payments: their locks don't meet
         await tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:order_id, 0))"), {"order_id": order_id})
     before = (
-        select(ReturnLine.order_line, ReturnLine.quantity)
+        select(ReturnLine)
         .join(ReturnAuthorization, col(ReturnAuthorization.id) == col(ReturnLine.return_id))
         .where(
             col(ReturnAuthorization.order_id) == order_id,
@@ -143,13 +161,35 @@ async def check_lines(
             col(ReturnAuthorization.id) != (besides or ""),
         )
     )
-    for order_line, quantity in (await tx.exec(before)).all():
-        wanted[order_line or ""] += quantity
+    earlier = (await tx.exec(before)).all()
+    ordered = ordered_numbers(earlier, lines)
+    for other in earlier:
+        wanted[other.order_line or ""] += other.quantity
     for order_line, units in wanted.items():
-        if units > ordered[order_line]:
+        if order_line in ordered and units > ordered[order_line]:
             raise Problem(
                 "units_already_returned", order_line=order_line, quantity=units, quantity_ordered=ordered[order_line]
             )
+    return [replace(line, quantity_ordered=ordered.get(line.order_line or "", line.quantity_ordered)) for line in lines]
+
+
+def ordered_numbers(earlier: Sequence[ReturnLine], lines: Sequence[NewLine]) -> dict[str, int]:
+    """Return how many units of each order line were ordered: the first number that was told holds.
+
+    Raises Problem quantity_ordered_differs where a line tells another.
+    """
+    ordered: dict[str, int] = {}
+    for old in sorted(earlier, key=lambda line: line.id):
+        if old.order_line is not None and old.quantity_ordered is not None:
+            ordered.setdefault(old.order_line, old.quantity_ordered)
+    for number, line in enumerate(lines):
+        if line.order_line is None or line.quantity_ordered is None:
+            continue
+        known = ordered.setdefault(line.order_line, line.quantity_ordered)
+        if known != line.quantity_ordered:
+            place = f"lines[{number}].quantity_ordered"
+            raise Problem("quantity_ordered_differs", param=place, order_line=line.order_line, quantity_ordered=known)
+    return ordered
 
 
 def new_line(tx: Tx, return_id: str, position: int, line: NewLine) -> ReturnLine:
@@ -175,7 +215,8 @@ def decision_on(case: ReturnCase) -> Decision:
         currency=case.row.currency,
         estimate=case.estimate,
         purchased_at=case.row.purchased_at,
-        now=case.tx.now,
+        delivered_at=case.row.delivered_at,
+        requested_at=case.row.created_at,
         skus=[line.sku for line in case.lines],
         reasons=[line.reason or case.row.reason for line in case.lines],
     )
@@ -300,7 +341,7 @@ async def update(
     shipping_amount = changes.get("shipping_amount", row.shipping_amount)
     lines: Sequence[NewLine] = changes.get("lines") or [as_requested_line(line) for line in case.lines]
     if "lines" in changes or "shipping_amount" in changes:
-        await check_lines(tx, case.payment, row.order_id, lines, shipping_amount, besides=row.id)
+        lines = await check_lines(tx, case.payment, row.order_id, lines, shipping_amount, besides=row.id)
     if "metadata" in changes:
         row.details = dict(changes["metadata"])
     for name in (*CHANGES_ALWAYS - {"metadata"}, "reason", "customer_email", "shipping_amount"):

@@ -36,6 +36,7 @@ UndeclaredDecision = Literal["accept_as_line", "return_to_customer", "scrap"]
 
 RefundOn = Literal["approval", "receipt", "manual"]
 ShippingRefunded = Literal["never", "full_return", "always"]
+WindowFrom = Literal["purchase", "delivery"]
 StripeReason = Literal["requested_by_customer", "duplicate", "fraudulent"]
 RefundSource = Literal["return", "standalone", "external"]
 SettlementMethod = Literal[
@@ -93,6 +94,7 @@ ENDPOINT_STATUSES: tuple[EndpointStatus, ...] = get_args(EndpointStatus)
 DELIVERY_STATUSES: tuple[DeliveryStatus, ...] = get_args(DeliveryStatus)
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 REFUND_ON: tuple[RefundOn, ...] = get_args(RefundOn)
+WINDOW_FROM: tuple[WindowFrom, ...] = get_args(WindowFrom)
 SHIPPING_REFUNDED: tuple[ShippingRefunded, ...] = get_args(ShippingRefunded)
 BREAKDOWN_KINDS: tuple[BreakdownKind, ...] = get_args(BreakdownKind)
 STRIPE_REASONS: tuple[StripeReason, ...] = get_args(StripeReason)

@@ -8,9 +8,15 @@ _SETTINGS = """\
 # The return policy. Every setting stands here with its default; what is left out has it too.
 # Amounts are whole numbers of minor units (cents; yen for JPY) in tables by currency: {usd = 5000, eur = 4500}
 
-# Days from the purchase in which goods may come back. A return without a purchase date is never approved by
-# itself; one outside the window needs an approver's override. 0: every return does.
+# Days in which a customer may ask for a return, to the end of the last day. A return without the date is never
+# approved by itself; one outside the window needs an approver's override. 0: every return does.
 window_days = 30
+
+# Where the window begins: "purchase" (`purchased_at`) or "delivery" (`delivered_at`).
+window_from = "purchase"
+
+# The time zone whose days are counted, like "Europe/Berlin".
+time_zone = "UTC"
 
 # When money moves by itself: "approval" (before anything came back), "receipt" (for what the dock accepted)
 # or "manual" (never: people press Refund).

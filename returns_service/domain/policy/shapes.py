@@ -13,6 +13,7 @@ from returns_service.domain.vocabulary import (
     RefundOn,
     ShippingRefunded,
     StripeReason,
+    WindowFrom,
     find_word,
 )
 
@@ -53,6 +54,8 @@ class Policy:
     """A policy, checked. Amounts are tables of minor units by lowercase currency."""
 
     window_days: int = 30
+    window_from: WindowFrom = "purchase"
+    time_zone: str = "UTC"  # of the IANA database: the window ends with a day there
     refund_on: RefundOn = "receipt"
     refund_delay: int = 0  # seconds
     accepted_conditions: tuple[Condition, ...] = ACCEPTABLE

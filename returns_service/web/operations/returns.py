@@ -150,7 +150,7 @@ async def read_payment_at_stripe(call: OperationCall[CreateReturn]) -> StripeRea
     errors=(
         "amount_exceeds_payment", "currency_mismatch", "payment_not_succeeded", "units_already_returned",
         "payment_missing", "charge_mismatch", "connect_not_supported", "amount_not_a_step", "metadata_reserved",
-        "metadata_invalid", "stripe_unavailable",
+        "metadata_invalid", "stripe_unavailable", "quantity_exceeds_ordered", "quantity_ordered_differs",
     ),
 )  # fmt: skip
 async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
@@ -233,7 +233,8 @@ async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
     example={"internal_note": "Customer called.", "metadata": {"desk": "2"}},
     errors=(
         "not_found", "version_mismatch", "invalid_transition", "amount_exceeds_payment", "amount_not_a_step",
-        "units_already_returned", "metadata_reserved", "metadata_invalid",
+        "units_already_returned", "metadata_reserved", "metadata_invalid", "quantity_exceeds_ordered",
+        "quantity_ordered_differs",
     ),
 )  # fmt: skip
 async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
