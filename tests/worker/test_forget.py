@@ -57,7 +57,7 @@ async def a_persons_return(shop: Shop, *, order_id: str = "order_7") -> str:
     extra = [receipts.Undeclared("HAT", 1, "a hat of Mrs. Muster")]
     await shop.db.run(lambda tx: receipts.receive(tx, BY, DEFAULT, return_id, [], extra, None))
     kind = refunds.Adjustment("goodwill", 100, "for Mrs. Muster")
-    asked = refunds.RefundRequest(adjustments=[kind], reason="Muster called", override_reason="Muster was promised it")
+    asked = refunds.RefundRequest(adjustments=[kind], note="Muster called", override_reason="Muster was promised it")
     await shop.db.run(lambda tx: refunds.refund(tx, BY, DEFAULT, return_id, asked))
     await shop.work()
     await shop.deliver()

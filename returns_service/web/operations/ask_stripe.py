@@ -10,9 +10,10 @@ from pydantic import ConfigDict
 
 from returns_service.domain.problems import Problem
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, TryLater, Unknown
+from returns_service.return_case.events import Actor
 from returns_service.web.context import Context
 from returns_service.web.operations.bodies import Body, StripeId, Wrong
-from returns_service.web.operations.operation import StripeRead
+from returns_service.web.operations.operation import OperationCall, StripeRead
 
 PATIENCE_SECONDS = 5  # where Stripe says nothing of its own: its troubles rarely pass within a second
 
@@ -52,6 +53,11 @@ def usable_or_503(
         wait = max(read.after_seconds or 0, PATIENCE_SECONDS)
         raise Problem("stripe_unavailable", retry_after=math.ceil(wait), stripe_code=read.code)
     return read
+
+
+def stripe_of(call: OperationCall[Any]) -> Actor:
+    """Return Stripe as who says it, in this request."""
+    return Actor("stripe", call.by.request_id)
 
 
 def payment_in(read: StripeRead) -> PaymentSnapshot:
