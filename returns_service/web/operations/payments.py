@@ -36,7 +36,7 @@ async def adopt_if_new(call: OperationCall[Empty]) -> StripeRead:
 async def read_payment(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a payment, by `pay_…` or by Stripe's `pi_…` or `ch_…`, with all its refunds.
 
-    One that no return or refund was about yet is asked for at Stripe.
+    A payment that the service has never seen is read at Stripe first.
     """
     name = call.id("payment_id")
     ours = name if name.startswith("pay_") else await find_payment_id(tx, payment_intent=name, charge=name)
