@@ -11,6 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import structlog
 import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
@@ -24,6 +25,7 @@ from returns_service.store.database import Database, is_unavailable
 from returns_service.store.tables import Payment
 from returns_service.stripe_gateway import Gateway, StripeGateway
 from returns_service.web.context import Context
+from returns_service.web.operations.ask_stripe import learn_account
 from returns_service.web.routes import litestar_app
 from returns_service.webhook_client import WebhookClient
 from returns_service.worker.deliveries import WebhookDispatcher
@@ -31,7 +33,12 @@ from returns_service.worker.loop import Worker
 from returns_service.worker.refunds import RefundExecutor
 
 DATABASE_WAIT_SECONDS, DATABASE_AGAIN_SECONDS = 30.0, 0.5  # at a start: who starts us may start it as well
+log = structlog.get_logger("returns.start")
 CALL_SECONDS = 20.0  # a call's own limit: shorter than the lease, so its answer is written by its owner
+
+# Longer than proxies and HTTP clients keep an idle connection (nginx 60 s): the side that sends should close it, or a
+# request that is on its way meets a closed door.
+IDLE_SECONDS = 75
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -102,6 +109,21 @@ async def _prepared(database: Database, settings: Settings) -> None:
             )
 
 
+async def learn_account_once(database: Database, gateway: Gateway, settings: Settings) -> None:
+    """Learn our account's id beside the start: Stripe may be away, and nothing waits for it."""
+    try:
+        await learn_account(database, gateway, settings.stripe_account)
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("stripe.account_not_kept", error=type(error).__name__)
+
+
+async def end(task: asyncio.Task[None] | None) -> None:
+    """Cancel a task and wait for its end."""
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 def worker_of(settings: Settings, database: Database, gateway: Gateway, policy: Policy, line: WebhookClient) -> Worker:
     """Return a worker over these parts."""
     return Worker(
@@ -163,8 +185,10 @@ async def serve(
 ) -> None:
     """Serve until told to stop: requests end, then the worker's calls, then the connections."""
     database, gateway, policy = database_of(settings), gateway_of(settings), policy_of(settings)
+    learning: asyncio.Task[None] | None = None
     try:
         await prepare(database, settings)
+        learning = asyncio.create_task(learn_account_once(database, gateway, settings))
         context = Context(database=database, gateway=gateway, settings=settings, policy=policy)
         worker = worker_of(settings, database, gateway, policy, context.line)
         if with_worker:
@@ -189,6 +213,7 @@ async def serve(
             lifespan="on",
             ws="none",
             timeout_graceful_shutdown=int(settings.shutdown_seconds),
+            timeout_keep_alive=IDLE_SECONDS,
             server_header=False,
             date_header=True,
         )
@@ -207,6 +232,7 @@ async def serve(
             await serving
             raise
     finally:
+        await end(learning)
         await gateway.close()
         await database.close()
         listener.close()
@@ -216,15 +242,18 @@ async def work(settings: Settings, on_ready: Callable[[], None] = lambda: None) 
     """Work until SIGTERM or Ctrl-C."""
     database, gateway, policy = database_of(settings), gateway_of(settings), policy_of(settings)
     line = WebhookClient(allow_private=settings.webhooks_allow_private)
+    learning: asyncio.Task[None] | None = None
     try:
         await prepare(database, settings)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        learning = asyncio.create_task(learn_account_once(database, gateway, settings))
         on_ready()
-        gc.freeze()  # what was loaded to start lives on: no collection has to walk through it, while calls wait
+        gc.freeze()  # modules loaded at the start live on: no collection has to walk through them while calls wait
         await worker_of(settings, database, gateway, policy, line).run(stop)
     finally:
         await line.close()
+        await end(learning)
         await gateway.close()
         await database.close()

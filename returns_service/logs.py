@@ -43,7 +43,8 @@ def masked(event: MutableMapping[str, Any], secrets: list[str]) -> MutableMappin
     """Return the log event with every secret of the settings, and every key of ours, replaced in its texts."""
     for name, value in event.items():
         if isinstance(value, str):
+            text = value
             for secret in secrets:
-                value = value.replace(secret, "***")  # noqa: PLW2901
-            event[name] = SIGNING_SECRET.sub("whsec_***", API_KEY.sub("rsk_***", value))
+                text = text.replace(secret, "***")
+            event[name] = SIGNING_SECRET.sub("whsec_***", API_KEY.sub("rsk_***", text))
     return event

@@ -29,7 +29,12 @@ _DRIVER_WORDS = (
     "host", "port", "user", "password", "passfile", "database", "ssl", "target_session_attrs",
     "krbsrvname", "gsslib", "service", "servicefile", "prepared_statement_cache_size",
 )  # fmt: skip
-_OTHER_KINDS = ("sk_", "rk_", "pk_", "we_")  # what is pasted by mistake where a signing secret belongs
+_OTHER_KINDS = (
+    "sk_",
+    "rk_",
+    "pk_",
+    "we_",
+)  # prefixes of keys that people paste by mistake where a signing secret belongs
 
 
 class SettingsError(ValueError):
@@ -67,7 +72,7 @@ class Settings(BaseSettings):
     stripe_secret_key: SecretStr | None = Field(
         default=None,
         validation_alias="STRIPE_SECRET_KEY",
-        description="Stripe's secret key, or a restricted one that may read payments and write refunds.",
+        description='Stripe\'s secret key, or a restricted one with the permissions that "For real" lists.',
         examples=["sk_test_…"],
     )
     stripe_webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
@@ -75,6 +80,12 @@ class Settings(BaseSettings):
         validation_alias="STRIPE_WEBHOOK_SECRET",
         description="Signing secret of Stripe's webhook endpoint; several, by commas, while rotating.",
         examples=["whsec_…"],
+    )
+    stripe_account: str | None = Field(
+        default=None,
+        validation_alias="STRIPE_ACCOUNT",
+        description="Our account's id at Stripe; events of others are ignored. Unset: asked of Stripe at the start.",
+        examples=["acct_…"],
     )
     stripe_api_base: str | None = Field(
         default=None,
@@ -197,6 +208,13 @@ class Settings(BaseSettings):
             if not secret or secret.startswith(_OTHER_KINDS) or len(secret.split()) != 1:
                 raise ValueError("must be the endpoint's signing secret, whsec_…, not a key or an id")
         return secrets
+
+    @field_validator("stripe_account")
+    @classmethod
+    def _account(cls, account: str | None) -> str | None:
+        if account is not None and not re.fullmatch(r"acct_\w+", account):
+            raise ValueError("must be the account's id, acct_…, as Stripe's Dashboard shows it")
+        return account
 
     @field_validator("stripe_api_base", "public_url")
     @classmethod

@@ -42,7 +42,7 @@ class Resolver:
         if asked is None:
             asked = self._asked[host, port] = asyncio.get_running_loop().create_future()
             asked.add_done_callback(lambda _: self._asked.pop((host, port)))
-            asked.add_done_callback(asyncio.Future.exception)  # whoever asked may have gone
+            asked.add_done_callback(asyncio.Future.exception)  # the caller may have gone
             threading.Thread(target=_look_up, args=(host, port, asked), daemon=True, name="resolve").start()
         return await asyncio.shield(asked)
 

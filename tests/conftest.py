@@ -16,7 +16,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.postgres import MISSING, TEMPLATE, Postgres, fast_folder, find_binaries
+from tests.harness.postgres import MISSING, TEMPLATE, Postgres, fast_folder, find_binaries
 
 ROOT = "TEST_SERVERS_ROOT"  # tells the workers where the session's folder is
 FOLDER = "returns-tests"
@@ -28,9 +28,10 @@ if not os.environ.get("CI"):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Take how long the world test is to soak."""
+    """Take how long the world test is to soak, and what the tests of processes draw from."""
     parser.addoption("--lives", type=int, default=2000, help="lives that `-m soak` plays (2000)")
     parser.addoption("--seed", type=int, default=1, help="the seed of the first of them (1)")
+    parser.addoption("--kill-seed", type=int, help="the seed of which process is killed when (a new one each time)")
 
 
 def pytest_configure(config: pytest.Config) -> None:

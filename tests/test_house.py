@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -17,6 +16,9 @@ import pytest
 
 from returns_service.domain.problems import PROBLEMS, ProblemCode
 from returns_service.domain.webhook_signature import secret_of, signed_headers
+from tests.harness.deployment import clean_environment, free_port
+from tests.harness.patience import block_until
+from tests.harness.process import run_to_end
 from tests.readme import README, current
 
 ROOT = Path(__file__).parent.parent
@@ -27,16 +29,6 @@ BIN = Path(sys.executable).parent
 def blocks() -> list[str]:
     """Return the README's shell blocks."""
     return re.findall(r"```bash\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def clean_environment(folder: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("STRIPE_", "RETURNS_", "DATABASE_"))}
-    return {**kept, "PATH": f"{BIN}:{kept['PATH']}", "HOME": str(folder)}
 
 
 def test_everybody_imports_only_whom_they_may() -> None:
@@ -88,59 +80,49 @@ def test_every_command_has_help_with_an_example() -> None:
         assert "Example:" in command.help, path
 
 
-@pytest.mark.timeout(90)
 def test_the_demo_proves_itself(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [BIN / "returns-service", "demo", "--exit", "--json", "--port", "0", "--data", str(tmp_path / "data")],
-        cwd=tmp_path,
-        env=clean_environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout)
-    assert told["proof"]["holds"] is True
-    assert {row["state"] for row in told["proof"]["returns"]} == {"refunded"}
+    words = ["demo", "--exit", "--json", "--port", "0", "--data", str(tmp_path / "data")]
+    ended = run_to_end(words, clean_environment(HOME=str(tmp_path)), tmp_path)
+    assert ended.code == 0, ended.err[-3000:]
+    proof = ended.json()["proof"]
+    assert proof["holds"] is True
+    assert {row["state"] for row in proof["returns"]} == {"refunded"}
 
 
 def test_the_demo_takes_no_ledger_of_an_earlier_day(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "returns.db").touch()
-    done = subprocess.run(
-        [BIN / "returns-service", "demo", "--exit", "--port", "0", "--data", str(tmp_path / "data")],
-        cwd=tmp_path,
-        env=clean_environment(tmp_path),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "earlier day" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    words = ["demo", "--exit", "--port", "0", "--data", str(tmp_path / "data")]
+    ended = run_to_end(words, clean_environment(HOME=str(tmp_path)), tmp_path)
+    assert ended.code == 1
+    assert "earlier day" in ended.err
+    assert len(ended.err.strip().splitlines()) == 1, ended.err
 
 
-@pytest.mark.timeout(90)
 def test_the_readmes_curl_lines_run(tmp_path: Path) -> None:
     script = "".join(block for block in blocks() if "curl" in block)
     for port in ("8000", "12111"):
         script = script.replace(port, str(free_port()))
     script = script.replace('export PATH="$PWD/.venv/bin:$PATH" ', "export ")
+    out, errors = tmp_path / "out", tmp_path / "err"
     shell = subprocess.Popen(
         ["bash", "-c", "set -e\n" + script],
         cwd=tmp_path,
-        env=clean_environment(tmp_path),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        env=clean_environment(HOME=str(tmp_path), PATH=f"{BIN}:{os.environ['PATH']}"),
+        stdout=out.open("wb"),
+        stderr=errors.open("wb"),
         start_new_session=True,
     )
+
+    def look() -> tuple[int | None, int, int]:
+        return shell.poll(), out.stat().st_size, errors.stat().st_size
+
     try:
-        code = shell.wait(timeout=60)
+        code, _, _ = block_until(look, "the end of the README's lines", until=lambda seen: seen[0] is not None)
     finally:
         os.killpg(shell.pid, signal.SIGTERM)
-    printed, complaints = shell.communicate()
-    assert code == 0, printed + complaints
+    printed = out.read_text()
+    assert code == 0, printed + errors.read_text()
     said = [line for line in printed.splitlines() if not line.startswith("ready")]
     assert said == ["approved", "receipt", "3333", "receipt", "refunded"]
 
@@ -173,47 +155,25 @@ def test_the_readmes_lines_verify_an_outgoing_webhook() -> None:
 )
 def test_a_mistake_is_one_line_and_a_non_zero_exit(tmp_path: Path, words: list[str], message: str) -> None:
     (tmp_path / "latin1.toml").write_bytes("window_days = 3\n# für immer\n".encode("latin-1"))
-    done = subprocess.run(
-        [BIN / "returns-service", *words],
-        cwd=tmp_path,
-        env=clean_environment(tmp_path),
-        input="window_day = 3\n",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode != 0
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert "Traceback" not in done.stderr
+    ended = run_to_end(words, clean_environment(HOME=str(tmp_path)), tmp_path, text="window_day = 3\n")
+    assert ended.code != 0
+    assert message in ended.err
+    assert len(ended.err.strip().splitlines()) == 1, ended.err
+    assert "Traceback" not in ended.err
 
 
 def test_a_port_in_use_is_said_so(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         settings = {"STRIPE_SECRET_KEY": "sk_test_" + "demo", "STRIPE_WEBHOOK_SECRET": "whsec_" + "demo"}
-        done = subprocess.run(
-            [BIN / "returns-service", "serve", "--port", port],
-            cwd=tmp_path,
-            env={**clean_environment(tmp_path), **settings},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 1
-    assert "--port" in done.stderr
+        ended = run_to_end(["serve", "--port", port], clean_environment(HOME=str(tmp_path), **settings), tmp_path)
+    assert ended.code == 1
+    assert "--port" in ended.err
 
 
 def test_a_database_file_that_cant_be_written_is_said_so(tmp_path: Path) -> None:
-    where = {"DATABASE_URL": f"sqlite:///{tmp_path}/no/such/folder/returns.db"}
-    done = subprocess.run(
-        [BIN / "returns-service", "keys", "list"],
-        cwd=tmp_path,
-        env={**clean_environment(tmp_path), **where},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "DATABASE_URL" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    environment = clean_environment(HOME=str(tmp_path), DATABASE_URL=f"sqlite:///{tmp_path}/no/such/folder/returns.db")
+    ended = run_to_end(["keys", "list"], environment, tmp_path)
+    assert ended.code == 1
+    assert "DATABASE_URL" in ended.err
+    assert len(ended.err.strip().splitlines()) == 1

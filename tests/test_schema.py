@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +17,10 @@ from returns_service.queries.returns import return_ids
 from returns_service.store import schema
 from returns_service.store.columns import Utc
 from returns_service.store.database import Database
-from returns_service.store.tables import Payment, ReturnAuthorization
-from tests.postgres import Postgres
+from returns_service.store.tables import Payment, ReturnAuthorization, UnmatchedReceipt
+from tests.harness.deployment import clean_environment
+from tests.harness.postgres import Postgres
+from tests.harness.process import run_to_end
 
 
 async def test_models_equal_migrations(database_url: str) -> None:
@@ -79,7 +78,7 @@ async def test_returns_of_an_earlier_release_get_slip_codes_and_are_found(empty_
     """D1: the migration fills what search goes by, for every return that is there."""
     database = Database(empty_url)
     try:
-        await schema.upgrade(database, "0004")
+        await schema.upgrade(database, "0007")
         async with database.transaction() as tx:
             now = tx.now
             shared = {"currency": "usd", "livemode": False, "created_at": now}
@@ -90,7 +89,10 @@ async def test_returns_of_an_earlier_release_get_slip_codes_and_are_found(empty_
             rows = [{**row, **shared, "id": f"ret_{n}", "order_id": f"ÄPFEL-{n}"} for n in range(3)]
             line = {"id": "rli_1", "return_id": "ret_0", "position": 0, "sku": "Mütze", "quantity": 1}
             line |= {"total_amount": 1, "accepted": {}, "rejected": {}, "inspecting": 0}
-            for table, values in (("payment", [payment]), ("return_authorization", rows), ("return_line", [line])):
+            parcel = {"id": "umr_1", "tracking_number": "1Z 999", "items": [], "received_by": "k", "created_at": now}
+            parcels = [parcel, {**parcel, "id": "umr_2", "tracking_number": None}]
+            old = {"payment": [payment], "return_authorization": rows, "return_line": [line]}
+            for table, values in (old | {"unmatched_receipt": parcels}).items():
                 known = SQLModel.metadata.tables[table].c  # the columns of today, of which those of then are written
                 await tx.execute(insert(lightweight(table, *(column(n, known[n].type) for n in values[0]))), values)
         await schema.upgrade(database)
@@ -101,6 +103,8 @@ async def test_returns_of_an_earlier_release_get_slip_codes_and_are_found(empty_
             for words, many in (("mütze", 1), ("äpfel", 3), ("jürgen@ A.DE", 3), (kept[1].slip_code or "", 1)):
                 assert len((await tx.execute(return_ids(words=words))).all()) == many, words
             assert len((await tx.execute(return_ids(customer_email="jürgen@A.de"))).all()) == 3
+            chosen = select(UnmatchedReceipt.tracking_text).order_by(UnmatchedReceipt.id)
+            assert (await tx.exec(chosen)).all() == ["1z999", None]
     finally:
         await database.close()
 
@@ -175,18 +179,10 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("command", ["serve", "worker"])
 def test_an_older_schema_is_refused_with_the_command_to_run(pg: Postgres, tmp_path: Path, command: str) -> None:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("STRIPE_", "RETURNS_", "DATABASE_"))}
     stripe = {"STRIPE_SECRET_KEY": "sk_test_" + "old", "STRIPE_WEBHOOK_SECRET": "whsec_" + "old"}
-    done = subprocess.run(
-        [Path(sys.executable).parent / "returns-service", command, *(["--port", "0"] if command == "serve" else [])],
-        cwd=tmp_path,
-        env={**kept, **stripe, "DATABASE_URL": pg.url(pg.create_database())},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines() == [
+    environment = clean_environment(DATABASE_URL=pg.url(pg.create_database()), **stripe)
+    ended = run_to_end([command, *(["--port", "0"] if command == "serve" else [])], environment, tmp_path)
+    assert ended.code == 1
+    assert ended.err.strip().splitlines() == [
         "returns-service: The database's schema is older than this release. Run: returns-service migrate"
     ]

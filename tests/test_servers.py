@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.postgres import Postgres
+from tests.harness.postgres import Postgres
 
 
 def engine_url(url: str) -> str:

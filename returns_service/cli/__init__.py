@@ -148,7 +148,7 @@ def simulator(host: str, port: int, webhook_url: str | None, webhook_secret: str
 
 @commands.group()
 def keys() -> None:
-    """API keys: who may call, and what."""
+    """API keys, each with its scopes."""
 
 
 @keys.command("create")

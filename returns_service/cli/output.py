@@ -40,8 +40,12 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 async def open_database(loaded: Settings) -> AsyncIterator[Database]:
     """Lend the settings' database; an SQLite file is migrated first. Raises SettingsError for an old schema."""
     from returns_service.app import database_of
+    from returns_service.logs import set_up_logs
     from returns_service.store import schema
 
+    # Stdout is the command's answer, JSON perhaps; stderr is for what went wrong, unless somebody asked for more.
+    quiet = {} if "log_level" in loaded.model_fields_set else {"log_level": "warning"}
+    set_up_logs(loaded.model_copy(update=quiet))
     database = database_of(loaded)
     try:
         if not database.postgresql:

@@ -2,8 +2,8 @@
 
 Amounts, statuses, ids, times, who decided and Stripe's references are kept: they prove that money moved once. Free
 text of people is replaced, since nobody can say whose name it holds; reasons out of the catalogue stay, because fees
-depend on them. Deliveries hold nothing of a person: what is sent is made from the event as it is then. What Stripe
-holds of its customer is Stripe's: https://docs.stripe.com/disputes/data-redaction
+depend on them. Deliveries hold nothing of a person: the worker makes their bodies from the event as it is then.
+Stripe's own data about its customer stays with Stripe: https://docs.stripe.com/disputes/data-redaction
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from sqlmodel import col, func, or_, select
 
 from returns_service.commands.search_index import index_return
+from returns_service.commands.unmatched_receipts import of_tracking_numbers
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import UNANSWERED
@@ -35,6 +36,7 @@ from returns_service.store.tables import (
     ReturnAuthorization,
     StripeEvent,
     UndeclaredItem,
+    UnmatchedReceipt,
 )
 
 REDACTED = "[forgotten]"
@@ -42,7 +44,7 @@ METADATA_OF_OURS = ("refund_id", "lines", "return_id", "order_id")  # metadata t
 # Triggers whose reasons are this service's own words, or Stripe's.
 SAID_BY_US: tuple[RecordedTrigger, ...] = ("refund_barred", "settle", "fail", "adopt", "withdraw", "take_back")
 FREE_TEXT = ("internal_note", "note", "override_reason", "reversed_reason")
-# What is left is found again by its order: the address is forgotten.
+# The rest is found again by its order: the address is forgotten.
 NEW_METADATA_HOLDS = (
     "An unanswered refund keeps what Stripe has to be asked with; once it is settled: forget --order {order}"
 )
@@ -54,7 +56,7 @@ UNFOLDED_HOLDS = "An event of Stripe's could not be understood yet and is kept; 
 
 @dataclass
 class Forgotten:
-    """What was redacted, by kind, and what had to stay for now."""
+    """Counts of redacted things by kind, and the things that had to stay for now."""
 
     returns: list[str] = field(default_factory=list)  # that something was redacted of
     counts: Counter[str] = field(default_factory=Counter)
@@ -116,6 +118,7 @@ async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done
     _count(done, "emails", words.clear(row, "customer_email"))
     row.email_text = None
     _count(done, "names", words.clear(row, "customer_name"))
+    parcels = await _forget_parcels(tx, words, row, awaited, done)
     if awaited and row.tracking_numbers:
         _leave(done, PARCEL_HOLDS, row)  # the dock knows the parcel by them
     elif row.tracking_numbers:
@@ -135,7 +138,7 @@ async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done
     await tx.flush()
     await index_return(tx, row, case.lines)
     await _forget_events(tx, words, row, refunds, done)
-    await _forget_answers(tx, words, [row.id, *(refund.id for refund in refunds)], done)
+    await _forget_answers(tx, words, [row.id, *parcels, *(refund.id for refund in refunds)], done)
     names = [case.payment.payment_intent, case.payment.charge, *(refund.stripe_refund for refund in refunds)]
     await _forget_inbox(tx, [name for name in (*names, *words.addresses) if name], row, done)
     if done.counts.total() > before:
@@ -143,6 +146,21 @@ async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done
         await record_transition(case, "forget", row.state, None)
         await tx.flush()
     return addresses
+
+
+async def _forget_parcels(tx: Tx, words: Words, row: ReturnAuthorization, awaited: bool, done: Forgotten) -> list[str]:
+    """Redact the parcels that came without an authorization and are this return's or its order's; return their ids."""
+    table, numbers = UnmatchedReceipt, row.tracking_numbers
+    of_return = or_(col(table.order_id) == row.order_id, col(table.return_id) == row.id, of_tracking_numbers(numbers))
+    parcels = (await tx.exec(select(table).where(of_return))).all()
+    for parcel in parcels:
+        _count(done, "unmatched", words.forget_row(parcel, ("note",), ()))
+        if awaited and parcel.receipt_id is None and parcel.tracking_number:
+            _leave(done, PARCEL_HOLDS, row)
+            continue
+        _count(done, "tracking_numbers", words.clear(parcel, "tracking_number"))
+        parcel.tracking_text = None
+    return [parcel.id for parcel in parcels]
 
 
 def _forget_refund(words: Words, refund: Refund, row: ReturnAuthorization, done: Forgotten) -> None:
@@ -229,7 +247,7 @@ class Words:
         self.kept = {*policy.reasons, *STRIPE_REASONS, REDACTED}
         self.emptied: dict[str, Any] = {"customer_email": None, "customer_name": None}
         if not keep_parcels:
-            self.emptied["tracking_numbers"] = []
+            self.emptied |= {"tracking_numbers": [], "tracking_number": None}
         known = [name for name in names if name]
         self.addresses = [name for name in known if "@" in name]
         # A single word ("May", "Open") would be found in texts that aren't about the person.

@@ -1,6 +1,7 @@
-"""What the dock counted: receive, reverse a miscount, inspect, resolve what nobody announced.
+"""What the dock counted: receive, inspect, resolve what nobody announced.
 
-The dock is never refused for what it holds: a surplus unit or an unknown SKU becomes an undeclared item.
+The dock is never refused for what it holds, nor for the return's state: a surplus unit or an unknown SKU becomes an
+undeclared item, and a parcel that nobody expects any more is counted and paid for only after a person's decision.
 """
 
 from __future__ import annotations
@@ -10,58 +11,30 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from returns_service.commands.refunds import follow_up, supersede, withdraw_unsent
+from returns_service.commands.counting import (
+    Count,
+    CountResult,
+    Undeclared,
+    add_undeclared,
+    add_units,
+    is_accepted,
+    recount,
+    split_row,
+    standing_receipt,
+)
+from returns_service.commands.refunds import follow_up
 from returns_service.domain import return_machine
+from returns_service.domain.counts import PLACEHOLDERS
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.refund_status import FINAL
-from returns_service.domain.vocabulary import Condition, Disposition, FinalDisposition, UndeclaredDecision
-from returns_service.return_case.case import ReturnCase, counted, is_unsent, rows_of
+from returns_service.domain.scan import lines_for
+from returns_service.domain.vocabulary import Condition, FinalDisposition, UndeclaredDecision
+from returns_service.return_case.case import ReturnCase, counted, units_here
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.transition import transition
-from returns_service.return_case.views import ReceiptView, show_receipt, show_refund
 from returns_service.store.database import Tx
-from returns_service.store.tables import Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
-
-DEFAULT_DISPOSITION: dict[Condition, Disposition] = {
-    "damaged": "scrap",
-    "wrong_item": "return_to_customer",
-    "missing": "scrap",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """Units in one condition, by line id or by SKU."""
-
-    quantity: int
-    condition: Condition = "new"
-    line: str | None = None
-    sku: str | None = None
-    disposition: Disposition | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Undeclared:
-    """Units that nobody announced."""
-
-    sku: str
-    quantity: int
-    note: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CountResult:
-    """What became of a count: its receipt, and whether it had been sent before."""
-
-    case: ReturnCase
-    receipt: Receipt
-    known: bool = False
-
-    def shown(self) -> ReceiptView:
-        """Return the receipt as it is answered."""
-        return show_receipt(self.receipt, self.case.receipt_lines, self.case.undeclared)
+from returns_service.store.tables import Receipt, ReceiptLine, ReturnLine, UndeclaredItem
 
 
 async def receive(
@@ -81,27 +54,34 @@ async def receive(
         raise Problem("scan_id_reused", receipt=known.id, param="scan_id")
     if known is not None:
         return CountResult(case, known, known=True)
-    return_machine.check("receive", case.row.state, case.facts())
+    return await receive_on(case, counts, undeclared, scan_id=scan_id)
+
+
+async def receive_on(
+    case: ReturnCase, counts: Sequence[Count], undeclared: Sequence[Undeclared], *, scan_id: str | None = None
+) -> CountResult:
+    """Write one receipt of a locked return and pay what is due for it. Raises Problem unknown_line."""
+    tx, row = case.tx, case.row
+    return_machine.check("receive", row.state, case.facts())
     lines = [_lines_of_count(case, count, number) for number, count in enumerate(counts)]
     receipt = Receipt(
         id=tx.new_id("rcp"),
-        return_id=return_id,
-        received_by=by.actor,
+        return_id=row.id,
+        received_by=case.by.actor,
         scan_id=scan_id,
-        fingerprint=mark,
+        fingerprint=fingerprint(counts, undeclared),
+        unexpected=row.state in return_machine.DORMANT or row.closed_at is not None,
         created_at=tx.now,
     )
     case.receipts.append(receipt)
-    for count, of in zip(counts, lines, strict=True):
-        _count(case, receipt, count, of)
-    for item in undeclared:
-        _add_undeclared(case, receipt, item.sku, item.quantity, item.note)
     tx.add(receipt)
-    tx.add_all([row for row in case.receipt_lines if row.receipt_id == receipt.id])
-    tx.add_all([item for item in case.undeclared if item.receipt_id == receipt.id])
+    for count, of in zip(counts, lines, strict=True):
+        await _count(case, receipt, count, of)
+    for item in undeclared:
+        add_undeclared(case, receipt, item)
     await transition(case, "receive")
     done = CountResult(case, receipt)
-    await record(tx, by, "receipt.created", row=case.row, data={"object": done.shown()})
+    await record(tx, case.by, "receipt.created", row=row, data={"object": done.shown()})
     await follow_up(case)
     return done
 
@@ -112,127 +92,34 @@ def fingerprint(counts: Sequence[Count], undeclared: Sequence[Undeclared]) -> st
     return hashlib.sha256(words.encode()).hexdigest()
 
 
-def _count(case: ReturnCase, receipt: Receipt, count: Count, lines: Sequence[ReturnLine]) -> None:
-    """Count units on their lines; surplus units are set aside as undeclared."""
-    left = count.quantity
-    for line in lines:
-        units = min(left, line.quantity - counted(line))
-        if units > 0:
-            _take(case, receipt, line, units, count)
+async def _count(case: ReturnCase, receipt: Receipt, count: Count, lines: Sequence[ReturnLine]) -> None:
+    """Count units on their lines: where nothing is counted yet, then in the place of missing ones, then as surplus."""
+    if not lines:
+        note = f"Not on this return, {count.condition}"
+        add_undeclared(case, receipt, Undeclared(count.sku or "", count.quantity, note))
+        return
+    left, shares = count.quantity, dict.fromkeys((line.id for line in lines), 0)
+    for counting in (counted,) if count.condition in PLACEHOLDERS else (counted, units_here):
+        for line in lines:
+            units = min(left, max(0, line.quantity - counting(line) - shares[line.id]))
+            shares[line.id] += units
             left -= units
-    if left:
-        sku = lines[0].sku if lines else count.sku or ""
-        note = f"Surplus, {count.condition}" if lines else f"Not on this return, {count.condition}"
-        _add_undeclared(case, receipt, sku, left, note)
+    shares[lines[0].id] += left
+    for line in lines:
+        if shares[line.id]:
+            add_units(case, receipt, line, shares[line.id], count)
+    await recount(case, lines)
 
 
 def _lines_of_count(case: ReturnCase, count: Count, number: int) -> list[ReturnLine]:
     if count.line is None:
-        return [line for line in case.lines if line.sku == count.sku]
+        return lines_for(count.sku or "", case.lines)
     lines = [line for line in case.lines if line.id == count.line]
     if not lines:
         raise Problem("unknown_line", f"This return has no line {count.line}.", param=f"lines[{number}].line")
-    if count.sku is not None and count.sku != lines[0].sku:
+    if count.sku is not None and not lines_for(count.sku, lines):
         raise Problem("unknown_line", f"Line {count.line} is {lines[0].sku}.", param=f"lines[{number}].sku")
     return lines
-
-
-def _take(case: ReturnCase, receipt: Receipt, line: ReturnLine, units: int, count: Count) -> None:
-    disposition = count.disposition or DEFAULT_DISPOSITION.get(count.condition, "restock")
-    accepted = None if disposition == "inspect" else count.condition in case.policy.accepted_conditions
-    case.receipt_lines.append(
-        ReceiptLine(
-            id=case.tx.new_id("rcl"),
-            receipt_id=receipt.id,
-            line_id=line.id,
-            sku=line.sku,
-            quantity=units,
-            condition=count.condition,
-            disposition=disposition,
-            accepted=accepted,
-        )
-    )
-    tally(line, count.condition, units, accepted)
-
-
-def tally(line: ReturnLine, condition: Condition, units: int, accepted: bool | None) -> None:
-    """Add `units` (or take them away, below zero) where they count: accepted, rejected, or waiting for inspection."""
-    if accepted is None:
-        line.inspecting += units
-        return
-    counts = dict(line.accepted if accepted else line.rejected)
-    counts[condition] = counts.get(condition, 0) + units
-    kept = {name: number for name, number in counts.items() if number}
-    if accepted:
-        line.accepted = kept
-    else:
-        line.rejected = kept
-
-
-def _add_undeclared(case: ReturnCase, receipt: Receipt, sku: str, quantity: int, note: str | None) -> None:
-    case.undeclared.append(
-        UndeclaredItem(
-            id=case.tx.new_id("und"),
-            receipt_id=receipt.id,
-            return_id=case.row.id,
-            sku=sku,
-            quantity=quantity,
-            note=note,
-        )
-    )
-
-
-def receipt_of(case: ReturnCase, receipt_id: str) -> Receipt:
-    """Return a receipt of the case. Raises Problem not_found."""
-    found = next((receipt for receipt in case.receipts if receipt.id == receipt_id), None)
-    if found is None:
-        raise Problem("not_found", f"This return has no receipt {receipt_id}.")
-    return found
-
-
-async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id: str, reason: str) -> CountResult:
-    """Undo a miscount: an unsent refund is withdrawn, a failed one superseded, one that was sent bars it."""
-    case = await lock_case(tx, by, policy, return_id)
-    receipt = receipt_of(case, receipt_id)
-    if receipt.reversed_at is not None:
-        raise Problem("receipt_reversed", reversed_at=receipt.reversed_at.isoformat())
-    if not case.can_reverse(receipt):
-        raise Problem("already_refunded", refunds=[r.id for r in case.refunds if not is_unsent(r)])
-    return_machine.check("reverse", case.row.state, case.facts(units_reversible=True))
-    rows = [row for row in case.receipt_lines if row.receipt_id == receipt.id]
-    touched = {row.line_id for row in rows if row.accepted}
-    for refund in case.refunds:
-        if refund.superseded_at is None and _depends_on(refund, touched):
-            await _withdraw_or_supersede(case, refund)
-    receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
-    for row in rows:
-        line = next(line for line in case.lines if line.id == row.line_id)
-        tally(line, row.condition, -row.quantity, row.accepted)
-    await transition(case, "reverse", why=reason, units_reversible=True)
-    done = CountResult(case, receipt)
-    await record(tx, by, "receipt.reversed", row=case.row, data={"object": done.shown(), "reason": reason})
-    await follow_up(case)
-    return done
-
-
-def _depends_on(refund: Refund, touched: set[str]) -> bool:
-    """Return whether a recount of these lines may change the refund; shipping hangs on all of them."""
-    rows = rows_of(refund)
-    shipping = is_unsent(refund) and any(row.kind == "shipping" and not row.adjustment for row in rows)
-    return bool(touched & {row.line for row in rows}) or (shipping and bool(touched))
-
-
-async def _withdraw_or_supersede(case: ReturnCase, refund: Refund) -> None:
-    """Take an unsent or failed refund out of the way of a recount; what is still due becomes a new one."""
-    tx, by = case.tx, case.by
-    if is_unsent(refund):
-        before, message = refund.status, "The count behind it was reversed before it was sent; no money has moved."
-        withdraw_unsent(refund, tx, {"code": "receipt_reversed", "message": message, "by": by.actor})
-        await supersede(tx, refund, None)
-        shown = {"from": before, "to": refund.status, "object": show_refund(refund, case.payment)}
-        await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=case.payment, data=shown)
-    elif refund.status in (*FINAL, "withdrawn"):
-        await supersede(tx, refund, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,13 +137,12 @@ async def inspect(
 ) -> CountResult:
     """Decide units that were set aside for inspection, and pay what is due for them. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
-    receipt = receipt_of(case, receipt_id)
-    if receipt.reversed_at is not None:
-        raise Problem("receipt_reversed", reversed_at=receipt.reversed_at.isoformat())
+    receipt = standing_receipt(case, receipt_id)
     units = _check_findings(case, receipt, findings)
     return_machine.check("inspect", case.row.state, case.facts(units_to_inspect=True))
     for finding, quantity in zip(findings, units, strict=True):
         _inspect(case, receipt, finding, quantity)
+    await recount(case)
     await transition(case, "inspect", units_to_inspect=True)
     done = CountResult(case, receipt)
     await record(tx, by, "return.updated", row=case.row, data={"object": done.shown(), "inspected": receipt.id})
@@ -283,23 +169,15 @@ def _check_findings(case: ReturnCase, receipt: Receipt, findings: Sequence[Inspe
 
 
 def _inspect(case: ReturnCase, receipt: Receipt, finding: InspectionFinding, quantity: int) -> None:
-    line = next(line for line in case.lines if line.id == finding.line)
-    accepted = finding.condition in case.policy.accepted_conditions
     left = quantity
     for row in _waiting_rows(case, receipt, finding.line):
         units = min(left, row.quantity)
         if units == 0:
             break
         left -= units
-        tally(line, row.condition, -units, None)
-        tally(line, finding.condition, units, accepted)
-        decided = row
-        if units < row.quantity:
-            row.quantity -= units
-            decided = ReceiptLine(**{**row.model_dump(), "id": case.tx.new_id("rcl"), "quantity": units})
-            case.receipt_lines.append(decided)
-            case.tx.add(decided)
-        decided.condition, decided.disposition, decided.accepted = finding.condition, finding.disposition, accepted
+        decided = split_row(case, row, units)
+        decided.condition, decided.disposition = finding.condition, finding.disposition
+        decided.accepted = is_accepted(case, finding.condition)
 
 
 async def resolve(
@@ -318,29 +196,28 @@ async def resolve(
     item = next((item for item in case.undeclared if item.id == item_id), None)
     if item is None:
         raise Problem("not_found", f"This return has no undeclared item {item_id}.")
-    receipt = receipt_of(case, item.receipt_id)
     if item.decision is not None:
         raise Problem("undeclared_resolved", decision=item.decision)
-    if receipt.reversed_at is not None:
-        raise Problem("receipt_reversed", reversed_at=receipt.reversed_at.isoformat())
-    line = _line_for(case, item, line_id) if decision == "accept_as_line" else None
+    receipt = standing_receipt(case, item.receipt_id)
+    line = _line_for(case, item, line_id, condition) if decision == "accept_as_line" else None
     return_machine.check("receive", case.row.state, case.facts())
     item.decision, item.decided_by, item.decided_at = decision, by.actor, tx.now
     if line is not None:
         item.line_id = line.id
-        _take(case, receipt, line, item.quantity, Count(item.quantity, condition, line=line.id))
-        tx.add(case.receipt_lines[-1])
+        add_units(case, receipt, line, item.quantity, Count(item.quantity, condition, line=line.id))
+    await recount(case)
     await transition(case, "receive", why=f"Undeclared {item.sku}: {decision}")
     await follow_up(case)
     return case
 
 
-def _line_for(case: ReturnCase, item: UndeclaredItem, line_id: str | None) -> ReturnLine:
-    fitting = [line for line in case.lines if (line.id == line_id if line_id else line.sku == item.sku)]
+def _line_for(case: ReturnCase, item: UndeclaredItem, line_id: str | None, condition: Condition) -> ReturnLine:
+    fitting = [line for line in case.lines if line.id == line_id] if line_id else lines_for(item.sku, case.lines)
     if line_id and not fitting:
         raise Problem("unknown_line", f"This return has no line {line_id}.", param="line")
     if len(fitting) != 1:
         raise Problem("line_required", param="line", lines=[line.id for line in case.lines])
-    if counted(fitting[0]) + item.quantity > fitting[0].quantity:
-        raise Problem("line_complete", line=fitting[0].id, quantity=fitting[0].quantity, counted=counted(fitting[0]))
+    taken = counted(fitting[0]) if condition in PLACEHOLDERS else units_here(fitting[0])
+    if taken + item.quantity > fitting[0].quantity:
+        raise Problem("line_complete", line=fitting[0].id, quantity=fitting[0].quantity, counted=taken)
     return fitting[0]

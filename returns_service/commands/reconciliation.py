@@ -36,7 +36,7 @@ Stand = tuple[int, str, str | None]  # of a row: its count of news, its status, 
 
 @dataclass(frozen=True, slots=True)
 class Stood:
-    """Where a payment and its rows stood when a read of it began. What has moved since knows more than the read."""
+    """Where a payment and its rows stood when a read of it began. A row that moved since knows more than the read."""
 
     observations: int = NO_OBSERVATIONS  # the payment's count
     rows: Mapping[str, Stand] = field(default_factory=dict)

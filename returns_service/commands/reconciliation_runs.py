@@ -61,7 +61,7 @@ async def advance(
 
 
 async def release(tx: Tx, run_id: str) -> None:
-    """End the lease of a run that was interrupted: whoever comes next goes on with it."""
+    """End the lease of an interrupted run: the next comparison goes on with it."""
     run = await tx.get_one(ReconciliationRun, run_id)
     run.lease_until = None
 

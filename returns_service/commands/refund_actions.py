@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from returns_service.commands import returns
 from returns_service.commands.refund_attempts import start_generation_by_hand
@@ -24,10 +24,11 @@ from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem, ProblemCode
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
 from returns_service.return_case.case import ReturnCase
-from returns_service.return_case.events import Actor, record
-from returns_service.return_case.views import rfc3339, show_breakdown, show_payment
-from returns_service.return_case.views.fields import Currency, ReturnId, minor_units
-from returns_service.return_case.views.objects import BreakdownRowView
+from returns_service.return_case.events import Actor
+from returns_service.return_case.views import rfc3339, show_breakdown
+from returns_service.return_case.views.fields import Currency, ReturnId, Time, minor_units
+from returns_service.return_case.views.objects import BreakdownRowView, RefundWarningView
+from returns_service.return_case.views.return_view import show_refund_warning
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 
@@ -48,6 +49,10 @@ class RefundPreviewView(Struct, kw_only=True, tag_field="object", tag="refund_pr
     breakdown: list[BreakdownRowView]
     refundable: Annotated[int, minor_units("What the payment has left.")]
     barred: RefundBarredView | None
+    refund_deadline: Annotated[
+        Time | None, Meta(description="Until then its payment method can be refunded; null: no limit known, or never.")
+    ]
+    refund_warning: RefundWarningView | None
 
 
 def preview(case: ReturnCase) -> RefundPreviewView:
@@ -67,6 +72,8 @@ def preview(case: ReturnCase) -> RefundPreviewView:
         breakdown=show_breakdown(rows),
         refundable=max(0, case.refundable),
         barred=barred,
+        refund_deadline=rfc3339(case.refund_deadline),
+        refund_warning=show_refund_warning(case.refund_warning),
     )
 
 
@@ -160,23 +167,6 @@ async def send_again(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason: 
     start_generation_by_hand(tx, row, reason)
     row.updated_at = tx.now
     await propagate_status(locked, by, policy, row, before)
-    return row, locked.row
-
-
-async def acknowledge(tx: Tx, by: Actor, refund_id: str, reason: str) -> tuple[Refund, Payment]:
-    """Write down what was agreed about a second refund for one intent: it stays as history and leaves the desk.
-
-    No money moves, and while it is open a worker goes on looking at it. Raises Problem.
-    """
-    locked, row = await lock_refund(tx, refund_id)
-    if row.duplicate_of is None:
-        raise Problem("refund_not_second")
-    if row.superseded_at is not None:
-        raise Problem("refund_superseded", "It was acknowledged already.", superseded_by=None)
-    row.superseded_at = row.updated_at = tx.now
-    row.note = reason
-    data = {"acknowledged": row.id, "reason": reason, "object": show_payment(locked.row, locked.refunds)}
-    await record(tx, by, "payment.updated", refund=row, payment=locked.row, data=data)
     return row, locked.row
 
 

@@ -11,6 +11,8 @@ from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL, RefundStatus
+from returns_service.domain.refund_windows import NEEDS_EMAIL
+from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.domain.vocabulary import (
     STRIPE_REASONS,
     AdjustmentKind,
@@ -51,7 +53,7 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True)
 class RefundRequest:
-    """What a person asks of a manual refund. `amount` in minor units, None: what is due."""
+    """What a person asks of a manual refund. `amount` in minor units, None: all that is due."""
 
     amount: int | None = None
     reason: str | None = None
@@ -92,12 +94,14 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
     rows = breakdown(case, asked)
     amount = money.total(rows)
     check_step(amount, case.row.currency)
-    if case.row.state in ("approved", "refunding") and amount > case.due and not asked.override_reason:
+    if case.row.state in ("approved", "refunding", "refunded") and amount > case.due and not asked.override_reason:
         if asked.amount and not case.due:
             raise Problem("nothing_due", amount=amount, due=0)
         raise Problem("override_required", f"{amount - case.due} more than is due.", amount=amount, due=case.due)
-    await transition(case, "refund", why=asked.override_reason or asked.note or asked.reason, amount=amount)
-    queued = await queue_refund(case, rows, reason=stripe_reason(case, asked.reason), note=asked.note)
+    override, why = bool(asked.override_reason), asked.override_reason or asked.note or asked.reason
+    await transition(case, "refund", why=why, amount=amount, override=override)
+    reason = stripe_reason(case, asked.reason)
+    queued = await queue_refund(case, rows, reason=reason, note=asked.note, override=override)
     return queued, case.payment
 
 
@@ -125,17 +129,24 @@ def check_step(amount: int, currency: str) -> None:
 
 
 async def queue_refund(
-    case: ReturnCase, rows: Sequence[money.Row], *, reason: str, note: str | None = None, delay_seconds: int = 0
+    case: ReturnCase,
+    rows: Sequence[money.Row],
+    *,
+    reason: str,
+    note: str | None = None,
+    delay_seconds: int = 0,
+    override: bool = False,
 ) -> Refund:
     """Write the intent, with its key's exact parameters, and wake the workers."""
     positions = {line.id: line.position for line in case.lines}
     row = new_refund(case.tx, case.by, case.payment, money.total(rows), source="return")
-    row.return_id, row.reason, row.note = case.row.id, reason, note
+    row.return_id, row.reason, row.note, row.overrides_hold = case.row.id, reason, note, override
     row.breakdown = [r.to_dict() for r in rows]
     row.details = dict(case.row.details)
     lines = money.encode_breakdown(rows, positions)
     ours = {"refund_id": row.id, "return_id": case.row.id, "order_id": case.row.order_id}
-    row.parameters = parameters(row, case.payment, {**case.row.details, **ours, **({"lines": lines} if lines else {})})
+    metadata = {**case.row.details, **ours, **({"lines": lines} if lines else {})}
+    row.parameters = parameters(row, case.payment, metadata, email=case.row.customer_email)
     row.next_attempt_at = case.tx.now + timedelta(seconds=delay_seconds)
     case.row.follow_up_at = case.row.follow_up_barred = None
     await add_refund(case.lock, case.by, row, case)
@@ -145,7 +156,7 @@ async def queue_refund(
 def new_refund(
     tx: Tx, by: Actor, payment: Payment, amount: int, *, source: RefundSource, status: RefundStatus = "queued"
 ) -> Refund:
-    """Return a refund row; who calls fills in the rest."""
+    """Return a refund row; the caller fills in the rest."""
     return Refund(
         id=tx.new_id("rfd"),
         payment_id=payment.id,
@@ -160,11 +171,17 @@ def new_refund(
     )
 
 
-def parameters(row: Refund, payment: Payment, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return exactly what Stripe is asked under this generation's key. The amount is always explicit."""
+def parameters(
+    row: Refund, payment: Payment, metadata: Mapping[str, str], *, email: str | None = None
+) -> dict[str, Any]:
+    """Return exactly what Stripe is asked under this generation's key. The amount is always explicit.
+
+    `email`: the customer's, sent only where Stripe has to ask them where the money shall go.
+    """
     target = {"payment_intent": payment.payment_intent} if payment.payment_intent else {"charge": payment.charge}
     reason = {"reason": row.reason} if row.reason else {}
-    return {**target, "amount": row.amount, **reason, "metadata": dict(metadata)}
+    ask = {"instructions_email": email} if email and payment.method_type in NEEDS_EMAIL else {}
+    return {**target, "amount": row.amount, **reason, **ask, "metadata": dict(metadata)}
 
 
 async def add_refund(locked: LockedPayment, by: Actor, row: Refund, case: ReturnCase | None) -> None:
@@ -206,16 +223,19 @@ async def refund_payment(
     metadata: Mapping[str, str],
     note: str | None = None,
     description: str | None = None,
+    override_reason: str | None = None,
 ) -> Refund:
     """Decide a refund of no return; no amount: all that is left of the payment. Raises Problem."""
     check_metadata(metadata)
     payment, left = locked.row, locked.refundable
     if payment.connect:
         raise Problem("connect_not_supported")
-    if payment.status != "succeeded":
-        raise Problem("payment_not_succeeded", payment_status=payment.status)
+    if not has_captured(payment.status, payment.captured):
+        raise Problem("payment_not_succeeded", describe_unpaid(payment.status), payment_status=payment.status)
     if payment.disputed:
         raise Problem("payment_disputed")
+    if payment.external_open and not override_reason:
+        raise Problem("external_refund_open")
     if left <= 0:
         raise Problem("charge_already_refunded", refundable=max(0, left))
     asked = left if amount is None else amount
@@ -224,8 +244,8 @@ async def refund_payment(
     check_step(asked, payment.currency)
     row = new_refund(locked.tx, by, payment, asked, source="standalone")
     row.reason, row.note = reason, note
-    row.details = dict(metadata)
-    said = note or description or "Refund"
+    row.details, row.overrides_hold = dict(metadata), bool(override_reason)
+    said = override_reason or note or description or "Refund"
     row.breakdown = [money.Row("standalone", asked, description=said, adjustment=True).to_dict()]
     row.parameters = parameters(row, payment, {**metadata, "refund_id": row.id})
     row.next_attempt_at = locked.tx.now
@@ -273,9 +293,10 @@ async def retry(
             raise Problem("override_required", amount=amount, failed_amount=failed.amount)
         check_step(amount, case.row.currency)
         rows = money.adjust_to(rows, amount, override_reason or note or "Decided at the retry")
-    await transition(case, "retry", why=override_reason or note, amount=money.total(rows))
+    override, why = bool(override_reason), override_reason or note
+    await transition(case, "retry", why=why, amount=money.total(rows), override=override)
     reason = failed.reason or stripe_reason(case, None)
-    made = await queue_refund(case, rows, reason=reason, note=note or failed.note)
+    made = await queue_refund(case, rows, reason=reason, note=note or failed.note, override=override)
     await supersede(tx, failed, made)
     return made, case.payment
 
@@ -305,7 +326,9 @@ async def retry_standalone(
     metadata = {key: value for key, value in old.details.items() if key not in RESERVED_METADATA}
     asked = old.amount if amount is None else amount
     words = note or override_reason or old.note
-    made = await refund_payment(locked, by, amount=asked, reason=reason, metadata=metadata, note=words)
+    made = await refund_payment(
+        locked, by, amount=asked, reason=reason, metadata=metadata, note=words, override_reason=override_reason
+    )
     await supersede(tx, old, made)
     return made, locked.row
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
-from sqlmodel import col, select
-
+from returns_service.commands.counting import recount
 from returns_service.commands.refunds import check_metadata, check_step, choose_failed, follow_up, new_refund, supersede
+from returns_service.commands.return_lines import NewLine, as_requested_line, check_lines, new_line
 from returns_service.commands.search_index import free_slip_code, index_return
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Decision, Policy, decide, to_dict
 from returns_service.domain.problems import Problem
 from returns_service.domain.search_text import normalise
+from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.return_case.case import ReturnCase, rows_of
 from returns_service.return_case.events import Actor, record
@@ -24,23 +24,10 @@ from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.transition import record_return, record_transition, transition
 from returns_service.return_case.views import rfc3339, show_refund
 from returns_service.store.database import Tx
-from returns_service.store.tables import Payment, Refund, ReturnAuthorization, ReturnLine
+from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
 CHANGES_ALWAYS = frozenset(("metadata", "internal_note", "tracking_numbers", "customer_name"))
 SEARCHED = frozenset(("lines", "customer_email", "customer_name", "tracking_numbers"))
-
-
-@dataclass(frozen=True, slots=True)
-class NewLine:
-    """A line as the shop asks for it; `total_amount` is what the customer paid for these units, minor units."""
-
-    sku: str
-    quantity: int
-    total_amount: int
-    title: str | None = None
-    reason: str | None = None
-    order_line: str | None = None
-    quantity_ordered: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +95,8 @@ def check_payment(payment: Payment, currency: str) -> None:
     """Raise Problem where a return can't be made on this payment."""
     if payment.connect:
         raise Problem("connect_not_supported")
-    if payment.status != "succeeded" or payment.captured == 0:
-        raise Problem("payment_not_succeeded", payment_status=payment.status)
+    if not has_captured(payment.status, payment.captured):
+        raise Problem("payment_not_succeeded", describe_unpaid(payment.status), payment_status=payment.status)
     if payment.currency != currency:
         raise Problem("currency_mismatch", f"The payment is in {payment.currency}.", param="currency")
 
@@ -120,92 +107,6 @@ def check_not_ahead(tx: Tx, param: str, time: datetime | None) -> None:
         message = "Must not be in the future"
         error = {"param": param, "code": "too_large", "message": message}
         raise Problem("invalid_request", f"{param}: {message}", param=param, errors=[error])
-
-
-async def check_lines(
-    tx: Tx, payment: Payment, order_id: str, lines: Sequence[NewLine], shipping_amount: int, besides: str | None = None
-) -> list[NewLine]:
-    """Return the lines with the numbers ordered, as far as any return of the order has told them.
-
-    Raises Problem where they ask for more than was paid or ordered, or for units that are on another return already.
-    """
-    asked = sum(line.total_amount for line in lines) + shipping_amount
-    if asked > payment.captured:
-        raise Problem("amount_exceeds_payment", amount=asked, captured=payment.captured, param="lines")
-    smallest = money.step(payment.currency)
-    for number, line in enumerate(lines):
-        if line.total_amount % smallest:
-            raise Problem("amount_not_a_step", param=f"lines[{number}].total_amount", step=smallest)
-        if line.quantity_ordered is not None and line.quantity > line.quantity_ordered:
-            raise Problem(
-                "quantity_exceeds_ordered",
-                param=f"lines[{number}].quantity",
-                quantity=line.quantity,
-                quantity_ordered=line.quantity_ordered,
-            )
-    wanted: dict[str, int] = {}
-    for line in lines:
-        if line.order_line is not None:
-            wanted[line.order_line] = wanted.get(line.order_line, 0) + line.quantity
-    if not wanted:
-        return list(lines)
-    if tx.postgresql:  # an order may have several payments: their locks don't meet
-        await tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:order_id, 0))"), {"order_id": order_id})
-    before = (
-        select(ReturnLine)
-        .join(ReturnAuthorization, col(ReturnAuthorization.id) == col(ReturnLine.return_id))
-        .where(
-            col(ReturnAuthorization.order_id) == order_id,
-            col(ReturnAuthorization.state).not_in(("declined", "canceled")),
-            col(ReturnLine.order_line).in_(list(wanted)),
-            col(ReturnAuthorization.id) != (besides or ""),
-        )
-    )
-    earlier = (await tx.exec(before)).all()
-    ordered = ordered_numbers(earlier, lines)
-    for other in earlier:
-        wanted[other.order_line or ""] += other.quantity
-    for order_line, units in wanted.items():
-        if order_line in ordered and units > ordered[order_line]:
-            raise Problem(
-                "units_already_returned", order_line=order_line, quantity=units, quantity_ordered=ordered[order_line]
-            )
-    return [replace(line, quantity_ordered=ordered.get(line.order_line or "", line.quantity_ordered)) for line in lines]
-
-
-def ordered_numbers(earlier: Sequence[ReturnLine], lines: Sequence[NewLine]) -> dict[str, int]:
-    """Return how many units of each order line were ordered: the first number that was told holds.
-
-    Raises Problem quantity_ordered_differs where a line tells another.
-    """
-    ordered: dict[str, int] = {}
-    for old in sorted(earlier, key=lambda line: line.id):
-        if old.order_line is not None and old.quantity_ordered is not None:
-            ordered.setdefault(old.order_line, old.quantity_ordered)
-    for number, line in enumerate(lines):
-        if line.order_line is None or line.quantity_ordered is None:
-            continue
-        known = ordered.setdefault(line.order_line, line.quantity_ordered)
-        if known != line.quantity_ordered:
-            place = f"lines[{number}].quantity_ordered"
-            raise Problem("quantity_ordered_differs", param=place, order_line=line.order_line, quantity_ordered=known)
-    return ordered
-
-
-def new_line(tx: Tx, return_id: str, position: int, line: NewLine) -> ReturnLine:
-    """Return the row of a line."""
-    return ReturnLine(
-        id=tx.new_id("rli"),
-        return_id=return_id,
-        position=position,
-        sku=line.sku,
-        title=line.title,
-        reason=line.reason,
-        order_line=line.order_line,
-        quantity_ordered=line.quantity_ordered,
-        quantity=line.quantity,
-        total_amount=line.total_amount,
-    )
 
 
 def decision_on(case: ReturnCase) -> Decision:
@@ -219,6 +120,7 @@ def decision_on(case: ReturnCase) -> Decision:
         requested_at=case.row.created_at,
         skus=[line.sku for line in case.lines],
         reasons=[line.reason or case.row.reason for line in case.lines],
+        warning=case.refund_warning,
     )
 
 
@@ -239,14 +141,24 @@ async def _record_approval(case: ReturnCase, *, note: str | None, override_reaso
         said = [{"code": v.code, "message": v.message} for v in decision.violations]
         raise Problem("policy_violation", " ".join(v.message for v in decision.violations), violations=said)
     given = {"by": case.by.actor, "at": rfc3339(case.tx.now), "note": note, "override_reason": override_reason}
+    given["warning"] = decision.warning.code if decision.warning else None
     approvals = [*row.approvals, {key: value for key, value in given.items() if value is not None}]
     missing = len(approvals) < decision.approvals_required
     return_machine.check("approve", row.state, case.facts(approvals_missing=missing))
     row.approvals, row.approvals_required = approvals, decision.approvals_required
     if not missing:
         row.policy = to_dict(case.policy_in_force)
+        await _take_in(case)
     await transition(case, "approve", why=override_reason or note, approvals_missing=missing)
     await follow_up(case)
+
+
+async def _take_in(case: ReturnCase) -> None:
+    """Let what the dock counted before this decision count by the policy that holds now."""
+    for receipt in case.receipts:
+        receipt.unexpected = False
+    if case.receipts:
+        await recount(case)
 
 
 async def decline(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) -> ReturnCase:
@@ -266,13 +178,42 @@ async def cancel(
     return case
 
 
-async def close(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) -> ReturnCase:
-    """Say that the rest is not coming. Raises Problem."""
+async def close(
+    tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str, override_reason: str | None = None
+) -> ReturnCase:
+    """Say that the rest is not coming; undeclared items bar it without an override reason. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
     before = case.row.state
-    return_machine.fire("close", case.row, case.facts(why=reason, closing=True))
+    return_machine.fire("close", case.row, case.facts(why=reason, closing=True, override=bool(override_reason)))
+    for receipt in case.receipts:
+        receipt.unexpected = False  # what comes from now on is
     case.row.closed_at = tx.now
-    await record_transition(case, "close", before, reason)
+    await record_transition(case, "close", before, override_reason or reason)
+    await follow_up(case)
+    return case
+
+
+async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) -> ReturnCase:
+    """Take back a decline, a cancellation or a close that was a mistake. Raises Problem.
+
+    A request begins anew, without approvals and policy, if its units are not on another return by now.
+    """
+    case = await lock_case(tx, by, policy, return_id)
+    row, before = case.row, case.row.state
+    facts = case.facts(why=reason, reopening=True)
+    return_machine.check("reopen", before, facts)
+    if before in ("declined", "canceled"):
+        asked = [as_requested_line(line) for line in case.lines]
+        lines = await check_lines(tx, case.payment, row.order_id, asked, row.shipping_amount, besides=row.id)
+        for line, told in zip(case.lines, lines, strict=True):
+            line.quantity_ordered = told.quantity_ordered  # other returns of the order may have told it meanwhile
+        row.approvals, row.policy = [], None
+    return_machine.fire("reopen", row, facts)
+    row.closed_at = None
+    case.forget_policy()
+    if before in ("declined", "canceled"):
+        row.approvals_required = decision_on(case).approvals_required
+    await record_transition(case, "reopen", before, reason)
     await follow_up(case)
     return case
 
@@ -336,6 +277,8 @@ async def update(
             trigger="update",
             allowed=case.available(),
         )
+    if "lines" in changes and case.receipt_lines:
+        raise Problem("units_received", receipts=sorted({counts.receipt_id for counts in case.receipt_lines}))
     if "metadata" in changes:
         check_metadata(changes["metadata"])
     shipping_amount = changes.get("shipping_amount", row.shipping_amount)
@@ -365,10 +308,3 @@ async def _replace_lines(case: ReturnCase, lines: Sequence[NewLine]) -> None:
     await case.tx.flush()
     case.lines = [new_line(case.tx, case.row.id, position, line) for position, line in enumerate(lines)]
     case.tx.add_all(case.lines)
-
-
-def as_requested_line(line: ReturnLine) -> NewLine:
-    """Return a stored line as it was asked for."""
-    return NewLine(
-        line.sku, line.quantity, line.total_amount, line.title, line.reason, line.order_line, line.quantity_ordered
-    )

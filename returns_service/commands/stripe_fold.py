@@ -1,7 +1,7 @@
 """The fold: what Stripe says about refunds, payments and disputes joins our rows. The one way in.
 
 Webhooks, the worker's answers, sweeps and reconciliation all end here, under the payment's lock, so the order in which
-they come doesn't matter. A match needs refund id, payment and amount; whatever else Stripe holds becomes a row of its
+they come doesn't matter. A match needs refund id, payment and amount; any other refund of Stripe's becomes a row of its
 own: nothing hides moved money.
 """
 
@@ -14,9 +14,8 @@ from typing import Any
 from sqlmodel import col, select
 
 from returns_service.commands.refunds import follow_up, new_refund
-from returns_service.domain import money, return_machine
+from returns_service.domain import money, refund_explanations, return_machine
 from returns_service.domain.policy import Policy, to_dict
-from returns_service.domain.refund_attempt import WaitingCode
 from returns_service.domain.refund_status import FINAL, OPEN, STRIPE_STATUSES, WAITING, RefundStatus, join
 from returns_service.domain.return_machine import Trigger
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, PaymentSnapshot, RefundSnapshot
@@ -36,28 +35,6 @@ SLOWEST_LOOK_SECONDS = 86_400  # `pending` may last weeks: from a minute, doubli
 NO_OBSERVATIONS = -1  # for a count of news: what was read, or answered, began nobody knows how long ago
 SECOND_LOOK_SECONDS = 60  # news that came between our first read of a payment and its row was for nobody
 STRIPE = Actor("stripe")
-# What a person reads first; Stripe's own word travels beside it. https://docs.stripe.com/refunds#failed-refunds
-FAILURES = {
-    "lost_or_stolen_card": (
-        "The card was reported lost or stolen.",
-        "Ask the customer for another way, and settle it outside.",
-    ),
-    "expired_or_canceled_card": (
-        "The card is expired or canceled.",
-        "Ask the customer for another way, and settle it outside.",
-    ),
-    "charge_for_pending_refund_disputed": (
-        "The customer disputed the payment meanwhile.",
-        "Wait for the dispute's end: if it is lost, the customer has the money already.",
-    ),
-    "insufficient_funds": ("The Stripe balance was too low.", "Top up the Stripe balance, then retry."),
-    "declined": ("The customer's bank declined the refund.", "Retry once, or settle it outside."),
-    "merchant_request": (
-        "It was canceled on the shop's request.",
-        "Retry it if that was a mistake, or settle it outside.",
-    ),
-    "unknown": ("The bank gave no reason.", "Retry once, or settle it outside."),
-}
 
 
 async def adopt_payment(tx: Tx, by: Actor, policy: Policy, seen: PaymentSnapshot) -> LockedPayment:
@@ -96,12 +73,15 @@ async def apply_payment(
 
     `observations_at_start`: how often Stripe had told of the payment when the read began.
     """
-    tx, payment = locked.tx, locked.row
+    payment = locked.row
     before = payment.captured, payment.status, payment.disputed
     payment.charge = payment.charge or seen.charge
     payment.method = seen.method or payment.method
     payment.connect, payment.amount_refunded = seen.connect, seen.amount_refunded
     payment.captured, payment.status = seen.captured, seen.status
+    payment.authorized, payment.released = seen.authorized, seen.released
+    payment.method_type = seen.method_type or payment.method_type
+    payment.paid_at = seen.paid_at or payment.paid_at
     if observations_at_start == payment.observations:
         payment.observations += 1  # for another read that is under way: that one is the older
         payment.disputed = seen.disputed
@@ -111,8 +91,8 @@ async def apply_payment(
     elif payment.disputed != seen.disputed:
         # A dispute's webhook, or another read, came meanwhile. One of the two is older, and nobody can say which: until
         # it is read again, the careful one counts.
-        payment.disputed, payment.read_at = True, tx.now
-        tx.wake_workers()
+        payment.disputed = True
+        ask_for_read(locked)
     for refund in sorted(seen.refunds, key=lambda r: (r.created, r.id)):
         await apply_refund(locked, by, policy, refund)
     if before != (payment.captured, payment.status, payment.disputed):
@@ -120,30 +100,47 @@ async def apply_payment(
 
 
 async def apply_charge(locked: LockedPayment, by: Actor, seen: ChargeSnapshot) -> None:
-    """Fold a charge told without its refunds: where its sum isn't ours, a worker lists its refunds."""
-    tx, payment = locked.tx, locked.row
+    """Fold a charge told without its refunds: where its sums aren't ours, a worker reads the payment.
+
+    What is captured only grows, so a smaller sum is older news.
+    """
+    payment = locked.row
     payment.charge = payment.charge or seen.id
-    payment.captured = seen.captured
     ours = sum(r.amount for r in locked.refunds if r.stripe_refund and r.status in (*OPEN, "succeeded"))
-    if ours != seen.amount_refunded:
-        payment.amount_refunded, payment.read_at = seen.amount_refunded, tx.now
-        tx.wake_workers()
+    if ours + payment.released != seen.amount_refunded or seen.captured > payment.captured:
+        ask_for_read(locked)
+
+
+def ask_for_read(locked: LockedPayment) -> None:
+    """Let a worker read the payment at Stripe now."""
+    locked.row.read_at = locked.tx.now
+    locked.tx.wake_workers()
+
+
+def may_be_release(locked: LockedPayment, seen: RefundSnapshot) -> bool:
+    """Say whether a refund that we don't know may be the release of a partial capture, which only a read tells."""
+    payment = locked.row
+    in_part = payment.authorized is None or payment.authorized > payment.captured
+    ours = REFUND_ID.match(seen.metadata.get("refund_id", ""))
+    return in_part and not ours and find_owner(locked.refunds, seen) is None
 
 
 async def apply_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: DisputeSnapshot) -> None:
     """Fold a dispute: a formal one holds what is queued; won, all goes on; lost, the desk decides.
 
-    A payment may have several, and only all together decide: then a worker lists them.
+    A payment may have several, and only all together decide: then a worker lists them. One that ended may end
+    differently after all (an arbitration turns it), and late news of it says otherwise too: a worker reads it.
     """
-    tx, payment = locked.tx, locked.row
+    payment = locked.row
     known = payment.dispute or {}
     another = known.get("id", seen.id) != seen.id
     if not another and known.get("status") in ("won", "lost", "warning_closed"):
+        if known["status"] != seen.status:
+            ask_for_read(locked)
         return
     payment.observations += 1
     if another:
-        payment.read_at = tx.now
-        tx.wake_workers()
+        ask_for_read(locked)
     if another and payment.disputed and not seen.bars_refunds:
         return
     payment.dispute = dispute_record(seen)
@@ -222,22 +219,32 @@ async def apply_refund(
         row.failures_in_a_row, row.lookups_only = 0, False
     row.stripe_refund, row.stripe_created_at, row.status = seen.id, seen.created, joined.status
     row.observations += 1  # of a read, too: another read that is under way began before this one ended
-    row.arrival = describe_arrival(seen) or row.arrival
+    row.arrival = refund_explanations.describe_arrival(seen) or row.arrival
+    row.next_action = refund_explanations.describe_next_action(seen)
     if joined.status == seen.status:
-        set_waiting(row, waiting_code_of(seen))
-        row.failure = describe_failure(seen) if joined.status in FINAL else None
+        set_waiting(row, refund_explanations.waiting_code_of(seen))
+        row.failure = refund_explanations.describe_failure(seen) if joined.status in FINAL else None
     _schedule(locked.tx, row, before, look_again=joined.look_again, fresh=fresh)
+    hold_ended = locked.set_hold(policy)
     if before != row.status:
         row.updated_at = locked.tx.now
         await propagate_status(locked, by, policy, row, before)
+    if hold_ended:
+        await release_hold(locked, by, policy)
     return row
+
+
+async def release_hold(locked: LockedPayment, by: Actor, policy: Policy) -> None:
+    """Let all go on that a refund made outside has held."""
+    await retry_barred_follow_ups(locked, by, policy)
+    locked.tx.wake_workers()
 
 
 def _says_nothing_new(row: Refund, seen: RefundSnapshot) -> bool:
     """Return whether folding this would change nothing: most webhooks only repeat what our own call was answered.
 
-    Only of a row that has succeeded or ended. One that is still open counts every word of Stripe's, so that a read
-    begun before it is known to be older.
+    Only of a row that has succeeded or ended. An open row counts every word of Stripe's, so that a read begun before
+    it is known to be older.
     """
     settled = row.status == seen.status and row.status in (*FINAL, "succeeded")
     return (
@@ -246,8 +253,8 @@ def _says_nothing_new(row: Refund, seen: RefundSnapshot) -> bool:
         and row.stripe_created_at == seen.created
         and not row.next_is_read
         and row.next_attempt_at is None
-        and (describe_arrival(seen) or row.arrival) == row.arrival
-        and row.failure == (describe_failure(seen) if seen.status in FINAL else None)
+        and (refund_explanations.describe_arrival(seen) or row.arrival) == row.arrival
+        and row.failure == (refund_explanations.describe_failure(seen) if seen.status in FINAL else None)
     )
 
 
@@ -280,6 +287,8 @@ async def _add_row(locked: LockedPayment, by: Actor, policy: Policy, seen: Refun
     elif REFUND_ID.match(named):
         row.id, row.source = named, "standalone"
         case = await _attach_to_return(locked, by, policy, row, seen)
+    else:
+        case = await _assign_by_metadata(locked, by, policy, row, seen)
     locked.add(row)
     of = case.row if case else None
     shown = {"object": show_refund(row, payment), "found_at": "stripe"}
@@ -288,6 +297,28 @@ async def _add_row(locked: LockedPayment, by: Actor, policy: Policy, seen: Refun
         overpaid = {**shown, "duplicate_of": row.duplicate_of}
         await record(tx, by, "payment.overpaid", refund=row, payment=payment, data=overpaid)
     return row
+
+
+async def _assign_by_metadata(
+    locked: LockedPayment, by: Actor, policy: Policy, row: Refund, seen: RefundSnapshot
+) -> ReturnCase | None:
+    """Assign a refund made outside whose metadata names a return of this payment."""
+    found = await locked.tx.get(ReturnAuthorization, seen.metadata.get("return_id", ""))
+    if found is None or found.payment_id != locked.row.id or found.state in ("declined", "canceled"):
+        return None
+    case = await case_under_lock(locked, by, policy, found.id)
+    row.return_id, row.breakdown = found.id, [r.to_dict() for r in assigned_rows(case, row.amount)]
+    return case
+
+
+def assigned_rows(case: ReturnCase, amount: int) -> list[money.Row]:
+    """Return the rows that a refund made outside pays of a return: the due ones, then an `unallocated` rest."""
+    unpaid = case.unpaid()
+    due = money.due(unpaid)
+    rows = money.take(unpaid, min(amount, due)) if due else []
+    if rest := amount - money.total(rows):
+        rows.append(money.Row("unallocated", rest, description="Refunded outside this service"))
+    return rows
 
 
 async def _attach_to_return(
@@ -302,38 +333,6 @@ async def _attach_to_return(
     rows = money.decode_breakdown(seen.metadata.get("lines"), lines, seen.amount)
     row.return_id, row.source, row.breakdown = found.id, "return", [r.to_dict() for r in rows]
     return case
-
-
-def describe_arrival(seen: RefundSnapshot) -> dict[str, Any] | None:
-    """Return how the customer can trace the money, once the bank gave a reference."""
-    if not (seen.arrival_reference or seen.arrival_kind):
-        return None
-    days = {"reversal": "now", "refund": "5-10 business days"}.get(seen.arrival_kind or "")
-    return {"reference": seen.arrival_reference, "kind": seen.arrival_kind, "expected": days}
-
-
-def waiting_code_of(seen: RefundSnapshot) -> WaitingCode | None:
-    """Return what a refund that is open at Stripe waits for."""
-    if seen.status == "requires_action":
-        return "customer_action"
-    if seen.status != "pending":
-        return None
-    reasons: dict[str, WaitingCode] = {"insufficient_funds": "balance_too_low", "charge_pending": "payment_unsettled"}
-    return reasons.get(seen.pending_reason or "", "bank_processing")
-
-
-def describe_failure(seen: RefundSnapshot) -> dict[str, Any]:
-    """Return why Stripe says the refund failed or was canceled, for people."""
-    word = seen.failure_reason or ("merchant_request" if seen.status == "canceled" else "unknown")
-    message, advice = FAILURES.get(word, FAILURES["unknown"])
-    code = "refund_canceled" if seen.status == "canceled" else "refund_failed"
-    return {
-        "code": code,
-        "message": f"{message} The money is back on the Stripe balance.",
-        "stripe_code": None,
-        "failure_reason": word,
-        "advice": advice,
-    }
 
 
 def _schedule(tx: Tx, row: Refund, before: RefundStatus | None, *, look_again: bool, fresh: bool) -> None:
@@ -372,6 +371,9 @@ async def propagate_status(
 
 async def _let_return_follow(case: ReturnCase, refund: Refund, before: RefundStatus | None) -> None:
     state = case.row.state
+    if refund.source == "external" and state == "requested":  # it lowers the estimate; the request is still to decide
+        await record_transition(case, "assign", state, None)
+        return
     trigger = trigger_for(before, refund.status)
     if trigger and not return_machine.edges(trigger, state):
         trigger = "adopt"

@@ -15,12 +15,19 @@ from msgspec import Struct
 from sqlalchemy import update
 from sqlmodel import col
 
-from returns_service.commands.stripe_fold import apply_charge, apply_dispute, apply_refund
+from returns_service.commands.stripe_account import is_of_another_account
+from returns_service.commands.stripe_fold import (
+    apply_charge,
+    apply_dispute,
+    apply_refund,
+    ask_for_read,
+    may_be_release,
+)
 from returns_service.domain.policy import Policy
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, StripeEventData
 from returns_service.domain.vocabulary import FoldOutcome
 from returns_service.return_case.events import Actor
-from returns_service.return_case.locked_payment import lock_payment_at_stripe
+from returns_service.return_case.locked_payment import find_payment_id, lock_payment_at_stripe
 from returns_service.store.database import Tx, insert_ignore, is_unavailable, may_pass
 from returns_service.store.tables import StripeEvent
 
@@ -81,7 +88,12 @@ async def fold(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, liv
     """Join what the event says with our rows; return what became of it."""
     if event.livemode != livemode:
         return "other_mode"
+    if await is_of_another_account(tx, event):
+        return "ignored"
     if event.unreadable is not None:
+        intent, named_charge = event.names
+        if (intent or named_charge) and not await find_payment_id(tx, payment_intent=intent, charge=named_charge):
+            return "unknown_payment"
         raise ValueError(event.unreadable)
     told = event.object
     if told is None:
@@ -94,6 +106,8 @@ async def fold(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, liv
         await apply_charge(locked, by, told)
     elif isinstance(told, DisputeSnapshot):
         await apply_dispute(locked, by, policy, told)
+    elif may_be_release(locked, told):
+        ask_for_read(locked)
     else:
         await apply_refund(locked, by, policy, told)
     return "folded"

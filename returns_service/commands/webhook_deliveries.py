@@ -1,4 +1,4 @@
-"""From the feed of events to each endpoint that listens: who is told what, what became of it, and what a person asks.
+"""Deliveries of events to webhook endpoints: made from the feed, recorded, given up, and sent again by hand.
 
 An endpoint keeps its place in the feed. Its deliveries are written and its place moves on in one transaction, so no
 event is missed, whoever dies when; a request that makes an event pays nothing for its listeners.
@@ -33,7 +33,7 @@ BY_HAND = "It was asked for by hand, and the endpoint is disabled."
 async def fan_out(tx: Tx) -> list[str]:
     """Write the next deliveries of every enabled endpoint that is behind the feed; return the endpoints.
 
-    One that another worker is just at is passed over.
+    An endpoint that another worker holds is passed over.
     """
     last = await last_position(tx)
     behind = select(WebhookEndpoint).where(

@@ -1,4 +1,4 @@
-"""Who wants to be told, and of what: endpoints made, changed, tested, deleted, and their signing secrets."""
+"""Webhook endpoints: make, change, test and delete them, and rotate their signing secrets."""
 
 from __future__ import annotations
 

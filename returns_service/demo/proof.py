@@ -47,7 +47,7 @@ def summed(refunds: dict[str, tuple[int, str]]) -> str:
 
 async def prove(shop: Shop) -> Proof:
     """Hold our refunds against Stripe's ledger."""
-    await asyncio.sleep(1.2)  # whatever Stripe still wants to change on its own has happened then
+    await asyncio.sleep(1.2)  # by then Stripe has made every change that it makes on its own
     ours = [refund for refund in await everything(shop.api, "/v1/refunds") if refund["stripe_refund"]]
     theirs = await everything(shop.control, "/v1/refunds")
     rows = []

@@ -144,11 +144,13 @@ def authorized(lines: Sequence[PricedLine]) -> list[PricedLine]:
 
 
 def outstanding(entitled: Sequence[Row], committed: Sequence[Row]) -> list[Row]:
-    """Return the rows that are still to be paid: what is entitled less what is paid, open or settled outside.
+    """Return the rows that are still to be paid: the entitled ones less those paid, open or settled outside.
 
     Adjustments in `committed` were decisions of their own and count for nothing here; an `unallocated` row (a refund
-    found at Stripe whose units nobody knows any more) counts against the sum.
+    found at Stripe whose units nobody knows any more) counts against the sum. What was paid for a line and is now worth
+    less is left out: it is never taken from what is due for others.
     """
+    kept = {part for part, amount in _overpaid_parts(entitled, committed).items() if amount}
     paid: dict[tuple[BreakdownKind, str | None], Row] = {}
     for row in committed:
         if row.adjustment or row.kind == "unallocated":
@@ -167,7 +169,32 @@ def outstanding(entitled: Sequence[Row], committed: Sequence[Row]) -> list[Row]:
     rows += [replace(row, amount=-row.amount, units=0) for row in paid.values() if row.amount]
     if unallocated := sum(row.amount for row in committed if row.kind == "unallocated"):
         rows.append(Row("unallocated", -unallocated, description="Refunded before, units unknown"))
-    return rows
+    return [row for row in rows if _part(row) not in kept]
+
+
+def overpaid(entitled: Sequence[Row], committed: Sequence[Row]) -> int:
+    """Return what was paid for units and shipping and is now worth less, minor units."""
+    return max(0, sum(_overpaid_parts(entitled, committed).values()))
+
+
+def _part(row: Row) -> str:
+    """Return what a row is about: its line with its fee, or else its kind."""
+    return row.line or row.kind
+
+
+def _overpaid_parts(entitled: Sequence[Row], committed: Sequence[Row]) -> dict[str, int]:
+    """Return by part what was paid beyond its worth; below zero: a label's cost that nothing bears any more."""
+    worth: dict[str, int] = {}
+    paid: dict[str, int] = {}
+    for sums, rows in ((worth, entitled), (paid, committed)):
+        for row in rows:
+            if not row.adjustment and row.kind != "unallocated":
+                sums[_part(row)] = sums.get(_part(row), 0) + row.amount
+    floor = {part: max(0, worth.get(part, 0)) for part in paid}
+    beyond = {part: amount - floor[part] for part, amount in paid.items() if amount > floor[part]}
+    if "label" in paid and paid["label"] < worth.get("label", 0):
+        beyond["label"] = paid["label"] - worth.get("label", 0)
+    return beyond
 
 
 def due(rows: Sequence[Row]) -> int:

@@ -27,13 +27,15 @@ ProblemCode = Literal[
     "invalid_signature", "payment_missing", "payment_not_succeeded", "payment_disputed", "currency_mismatch",
     "amount_exceeds_payment", "amount_exceeds_refundable", "amount_not_a_step", "charge_already_refunded",
     "charge_mismatch", "connect_not_supported", "units_already_returned", "quantity_exceeds_ordered",
-    "quantity_ordered_differs", "stripe_unavailable",
+    "quantity_ordered_differs", "stripe_unavailable", "stripe_refuses_us",
     "invalid_transition", "policy_violation", "second_person_required", "nothing_due", "amount_exceeds_due",
     "refund_in_progress", "failed_refund_open", "money_moved", "still_due", "already_closed", "no_failed_refund",
     "which_refund", "nothing_received", "nothing_to_inspect", "already_refunded", "receipt_reversed",
-    "undeclared_resolved", "line_required", "line_complete", "refund_not_failed", "refund_superseded",
-    "refund_not_cancelable", "refund_not_second", "refund_not_unknown", "too_early", "refund_found",
-    "url_not_allowed", "too_many_endpoints", "database_unavailable", "internal_error",
+    "undeclared_resolved", "line_required", "line_complete", "units_received", "units_not_counted",
+    "undeclared_open", "already_attached", "nothing_overpaid", "refund_not_failed", "refund_superseded",
+    "refund_not_cancelable", "refund_not_second", "refund_not_external", "payment_mismatch", "external_refund_open",
+    "not_closed", "refund_not_unknown", "too_early", "refund_found", "url_not_allowed", "too_many_endpoints",
+    "database_unavailable", "internal_error",
 ]  # fmt: skip
 PROBLEMS: dict[ProblemCode, Kind] = {
     # the request
@@ -73,7 +75,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "This needs a named reason", 422, "Repeat with `override_reason`; it is kept in the history."
     ),
     "scan_id_reused": Kind("This scan was already sent with other counts", 422, "Use a new `scan_id` for a new count."),
-    # who asks
+    # the caller
     "unauthorized": Kind("Missing or unknown API key", 401, "Send `Authorization: Bearer rsk_…` with a key in force."),
     "insufficient_scope": Kind("This key may not do that", 403, "Use a key with the scope named in `required_scope`."),
     "rate_limited": Kind("Too many requests", 429, "Wait as `Retry-After` says, then go on more slowly."),
@@ -85,7 +87,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "Stripe knows no such payment", 404, "Check the id and that it is of this Stripe account and mode."
     ),
     "payment_not_succeeded": Kind(
-        "The payment has not succeeded", 422, "Only a captured payment can be refunded; capture it first."
+        "The payment has not succeeded", 422, "Only what was captured can be refunded; see `payment_status`."
     ),
     "payment_disputed": Kind(
         "The payment is disputed", 409, "Wait for the dispute's end; if it is lost, settle outside as `dispute`."
@@ -125,6 +127,11 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     "stripe_unavailable": Kind(
         "Stripe can't be asked right now", 503, "Nothing was stored: repeat the same request later."
     ),
+    "stripe_refuses_us": Kind(
+        "Stripe refuses this service's key",
+        503,
+        "Nothing was stored: give the service a key that may make this call, then repeat the same request.",
+    ),
     # the return's machine
     "invalid_transition": Kind("Not from this state", 409, "See `allowed` for what can be done now."),
     "policy_violation": Kind("The policy doesn't allow it", 422, "Decline it, or approve with an `override_reason`."),
@@ -158,6 +165,19 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     "line_complete": Kind(
         "All authorized units of this line are counted", 409, "Return it to the customer, or scrap it."
     ),
+    "units_received": Kind(
+        "Units of this return are counted", 409, "The lines stay as they are; decide about the return as it is."
+    ),
+    "units_not_counted": Kind(
+        "Fewer units were counted so", 409, "Read the receipt: correct at most what it counts in that condition."
+    ),
+    "undeclared_open": Kind(
+        "Items nobody declared wait for a decision", 409, "Resolve them first, or repeat with `override_reason`."
+    ),
+    "already_attached": Kind(
+        "This parcel is counted on a return already", 409, "Reverse its receipt there first, then attach it again."
+    ),
+    "nothing_overpaid": Kind("Nothing is overpaid", 409, "Read the return: its `overpaid_amount` says what is."),
     # refunds
     "refund_not_failed": Kind(
         "This refund has not failed", 409, "Only a failed refund can be retried or settled outside."
@@ -167,8 +187,20 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "This refund can't be canceled any more", 409, "Only an unsent one can, or one that waits for the customer."
     ),
     "refund_not_second": Kind(
-        "It is no second refund for one intent", 409, "Only a refund with `duplicate_of` is acknowledged."
+        "Nothing about this refund is to be acknowledged",
+        409,
+        "Only a refund made outside, or one with `duplicate_of`, is acknowledged.",
     ),
+    "refund_not_external": Kind(
+        "This refund was not made outside", 409, "Only an open or succeeded refund with `source: external` is assigned."
+    ),
+    "payment_mismatch": Kind("The return is on another payment", 422, "Assign it to a return on the refund's payment."),
+    "external_refund_open": Kind(
+        "A refund made outside waits for a person",
+        409,
+        "Assign it to its return or acknowledge it; or repeat with an `override_reason`.",
+    ),
+    "not_closed": Kind("The return is not closed", 409, "Nothing more needs to be done."),
     "refund_not_unknown": Kind(
         "Stripe's answer to this refund is known", 409, "Send again is only for status `unknown`."
     ),

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 LONGEST_URL = 2000
 HOST = re.compile(r"[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?")
-# What is left of ASCII once spaces, controls and what no URL may hold unescaped are gone (RFC 3986, section 2).
+# ASCII without spaces, controls and the characters that no URL may hold unescaped (RFC 3986, section 2).
 WRITTEN = re.compile(r"[!$%&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]+")
 NOT_PUBLIC_4 = [
     IPv4Network(net)

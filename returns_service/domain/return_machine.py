@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 State = Literal["requested", "approved", "refunding", "refunded", "failed", "declined", "canceled"]
 PublicTrigger = Literal[
-    "approve", "decline", "cancel", "receive", "reverse", "inspect", "refund", "retry", "settle_outside", "close"
+    "approve", "decline", "cancel", "receive", "reverse", "inspect", "correct", "refund", "retry", "settle_outside",
+    "close", "reopen",
 ]  # fmt: skip
 Trigger = Literal[PublicTrigger, "settle", "fail", "take_back", "withdraw", "adopt"]
 STATES: tuple[State, ...] = get_args(State)
 PUBLIC: tuple[PublicTrigger, ...] = get_args(PublicTrigger)
 LIVE: tuple[State, ...] = ("approved", "refunding", "refunded", "failed")
+DORMANT: tuple[State, ...] = ("requested", "declined", "canceled")  # nothing is paid, whatever is counted
 logging.getLogger("transitions").setLevel(logging.WARNING)
 
 
@@ -50,8 +52,11 @@ class Facts:
     units_received: bool = False
     units_reversible: bool = False
     units_to_inspect: bool = False
+    undeclared_open: bool = False  # items nobody declared wait for a decision
     closed: bool = False
     closing: bool = False  # this trigger closes it: nothing more is expected then
+    reopening: bool = False  # this trigger opens it again
+    external_open: bool = False  # a refund made outside holds the payment until a person assigns or acknowledges it
     settleable: int = 0  # what may be settled outside: what was due, or the failed refund's amount
     why: str | None = None  # the reason given, where one is asked
     override: bool = False  # an override reason was given
@@ -133,7 +138,7 @@ def none_failed(f: Facts) -> bool:
     return not f.refund_failed
 
 
-@guard("amount_exceeds_due", "There is nothing to settle, or less than that.")
+@guard("amount_exceeds_due", "The amount must be above zero and at most what is due.")
 def within_due(f: Facts) -> bool:
     return 0 < f.amount <= f.settleable
 
@@ -141,6 +146,16 @@ def within_due(f: Facts) -> bool:
 @guard("already_closed", "The return is closed already.")
 def not_closed(f: Facts) -> bool:
     return not f.closed
+
+
+@guard("not_closed", "The return is not closed.")
+def is_closed(f: Facts) -> bool:
+    return f.closed
+
+
+@guard("external_refund_open", "A refund made outside this service waits: assign it to a return, or acknowledge it.")
+def no_external_refund(f: Facts) -> bool:
+    return not f.external_open or f.override
 
 
 @guard("still_due", "Something is still due: refund it or settle it outside first.")
@@ -158,6 +173,18 @@ def something_to_inspect(f: Facts) -> bool:
     return f.units_to_inspect
 
 
+@guard("nothing_received", "Nothing was counted that could be corrected.")
+def something_counted(f: Facts) -> bool:
+    return f.units_received
+
+
+@guard(
+    "undeclared_open", "Items that nobody declared wait for a decision: resolve them, or close with an override reason."
+)
+def undeclared_resolved(f: Facts) -> bool:
+    return not f.undeclared_open or f.override
+
+
 # Branches: they pick a destination and bar nothing.
 def approvals_missing(f: Facts) -> bool:
     return f.approvals_missing
@@ -172,7 +199,7 @@ def a_refund_failed(f: Facts) -> bool:
 
 
 def more_to_come(f: Facts) -> bool:
-    return f.due > 0 or (not (f.closed or f.closing) and (f.units_expected or not f.paid))
+    return f.due > 0 or (not ((f.closed and not f.reopening) or f.closing) and (f.units_expected or not f.paid))
 
 
 def something_paid(f: Facts) -> bool:
@@ -204,25 +231,37 @@ def by_the_rule(trigger: Trigger, sources: Sequence[State], *guards: Guard) -> l
     return [edge(trigger, sources, dest, *guards, branch) for dest, branch in RULE]
 
 
+def leading_back(trigger: Trigger, *guards: Guard) -> list[TransitionConfigDict]:
+    """Return the edges of a trigger of the dock that changes nothing but counts: nothing is paid in these states."""
+    return [edge(trigger, [state], state, *guards) for state in DORMANT]
+
+
 APPROVABLE = (payment_succeeded, undisputed, within_headroom, allowed_by_policy)
-REFUNDABLE = (none_unanswered, none_failed, undisputed, something_to_pay, within_refundable)
+REFUNDABLE = (none_unanswered, none_failed, undisputed, no_external_refund, something_to_pay, within_refundable)
 TRANSITIONS: list[TransitionConfigDict] = [
     edge("approve", ["requested"], "requested", *APPROVABLE, approvals_missing),
     edge("approve", ["requested"], "approved", *APPROVABLE),
     edge("decline", ["requested"], "declined", reason_given),
     edge("cancel", ["requested", "approved"], "canceled", no_money_moved, nothing_received),
     *by_the_rule("receive", LIVE),
+    *leading_back("receive"),
     *by_the_rule("reverse", LIVE, something_reversible),
+    *leading_back("reverse", something_reversible),
     *by_the_rule("inspect", LIVE, something_to_inspect),
-    edge("refund", ["approved", "refunding"], "refunding", *REFUNDABLE),
+    *leading_back("inspect", something_to_inspect),
+    *by_the_rule("correct", LIVE, something_counted),
+    *leading_back("correct", something_counted),
+    edge("refund", ["approved", "refunding", "refunded"], "refunding", *REFUNDABLE),
     *by_the_rule("settle", ["refunding", "failed"]),
     *by_the_rule("fail", LIVE),
     *by_the_rule("take_back", LIVE),
     *by_the_rule("withdraw", ["refunding"]),
     *by_the_rule("adopt", ["requested", *LIVE]),
-    edge("retry", ["failed"], "refunding", undisputed, within_refundable),
+    edge("retry", ["failed"], "refunding", undisputed, no_external_refund, within_refundable),
     *by_the_rule("settle_outside", ["approved", "failed"], within_due),
-    *by_the_rule("close", ["approved", "refunding"], not_closed, nothing_due),
+    *by_the_rule("close", ["approved", "refunding"], not_closed, nothing_due, undeclared_resolved),
+    edge("reopen", ["declined", "canceled"], "requested", reason_given),
+    *by_the_rule("reopen", LIVE, is_closed),
 ]
 # One machine for all rows, never add_model()ed: that resets their state and keeps them alive.
 MACHINE = Machine(None, states=list(STATES), transitions=TRANSITIONS, initial="requested", auto_transitions=False)
@@ -268,7 +307,7 @@ def _as_if_asked(facts: Facts) -> dict[PublicTrigger, Facts]:
     """Facts for the question "could somebody do it?": required reasons will be given."""
     given = replace(facts, why="given")
     overriding = replace(given, override=True, allowed_by_policy=True)
-    return {t: overriding if t in ("approve", "cancel") else given for t in PUBLIC}
+    return {t: overriding if t in ("approve", "cancel", "close") else given for t in PUBLIC}
 
 
 def check_edge(trigger: Trigger, state: State, facts: Facts) -> None:
@@ -331,13 +370,17 @@ def diagram() -> str:
         if ruled_here:
             lines.append(f"    {source} --> rule: {', '.join(ruled_here)}")
     lines += [f"    rule --> {dest}: {n}. {branch.__name__}" for n, (dest, branch) in enumerate(RULE, 1)]
-    ends = [state for state in STATES if not any(state in sources for _, sources, _, _ in _declared())]
+    leaving = {source for _, sources, dests, _ in _declared() for source in sources if dests != [source]}
+    ends = [state for state in STATES if state not in leaving]
     return "\n".join(lines + [f"    {state} --> [*]" for state in ends]) + "\n"
 
 
 def _declared() -> Iterable[tuple[str, list[str], list[str], list[str]]]:
-    """Yield (trigger, sources, destinations, guards' names), edges of one trigger together."""
-    for trigger in dict.fromkeys(t["trigger"] for t in TRANSITIONS):
-        mine: list[Any] = [t for t in TRANSITIONS if t["trigger"] == trigger]
+    """Yield (trigger, sources, destinations, guards' names), edges of one trigger from the same states together."""
+    groups: dict[tuple[str, tuple[str, ...]], list[Any]] = {}
+    for transition in TRANSITIONS:
+        declared: Any = transition
+        groups.setdefault((declared["trigger"], tuple(declared["source"])), []).append(declared)
+    for (trigger, sources), mine in groups.items():
         guards = [c.__name__ for c in mine[0].get("conditions", []) if isinstance(c, Guard)]
-        yield trigger, list(mine[0]["source"]), [t["dest"] for t in mine], guards
+        yield trigger, list(sources), [t["dest"] for t in mine], guards

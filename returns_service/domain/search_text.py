@@ -8,6 +8,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
+from returns_service.domain.scan import BLANK_LETTERS
+
 LONGEST_WORD = 120  # characters; a longer one is found by its beginning
 MOST_STARTS = 8  # places inside one word at which a search may begin
 LAST = "\U0010ffff"  # no text holds it (Unicode calls it a noncharacter), so it sorts behind every continuation
@@ -17,8 +19,13 @@ INVISIBLE = ("Cc", "Cf")  # control and format characters: scanners and copied t
 def normalise(text: str) -> str:
     """Return text in the one form that is compared: `Ä` and `ä`, `ﬁ` and `fi`, full width and half are the same."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    visible = (" " if c.isspace() else c for c in folded if c.isspace() or is_visible(c))
+    visible = (" " if is_blank(c) else c for c in folded if is_blank(c) or is_visible(c))
     return " ".join("".join(visible).split())
+
+
+def is_blank(character: str) -> bool:
+    """Return whether a character only separates words."""
+    return character.isspace() or character in BLANK_LETTERS
 
 
 def is_visible(character: str) -> bool:

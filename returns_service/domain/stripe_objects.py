@@ -53,20 +53,43 @@ class PaymentSnapshot:
     payment_intent: str | None
     charge: str | None
     currency: str
-    status: str  # the PaymentIntent's (or the charge's) status; only `succeeded` can be refunded
-    captured: int
+    status: str  # the PaymentIntent's (or the charge's) status
+    captured: int  # so far, without what was released
     livemode: bool
     disputed: bool  # by a formal dispute that bars refunds; an inquiry doesn't
     connect: bool  # has a transfer or an application fee
-    amount_refunded: int  # as Stripe counts: pending ones too
-    refunds: tuple[RefundSnapshot, ...] = ()
+    amount_refunded: int  # as Stripe counts: pending ones too; without `released`
+    refunds: tuple[RefundSnapshot, ...] = ()  # without releases
     method: str | None = None  # for people: "Visa ending 4242"
+    method_type: str | None = None  # card, sepa_debit, …
+    paid_at: datetime | None = None  # when the charge was made
+    authorized: int = 0  # what the charge is over, captured or not
+    released: int = 0  # kept by Stripe as a refund of what was not captured: no money came back to the customer
     dispute: DisputeSnapshot | None = None  # of all there are, the one that decides
+
+
+def has_captured(status: str, captured: int) -> bool:
+    """Say whether something of a payment can be refunded; `captured` in minor units.
+
+    A PaymentIntent that is captured in parts stays in `requires_capture` meanwhile, and can be refunded up to what is
+    captured: https://docs.stripe.com/payments/multicapture.
+    """
+    return captured > 0 and status in ("succeeded", "requires_capture")
+
+
+def describe_unpaid(status: str) -> str:
+    """Return why a payment in this status can't be refunded, and what to do: one or two sentences for people."""
+    return {
+        "canceled": "The payment was canceled, and nothing of it was captured: there is nothing to refund.",
+        "processing": "The payment is still processing: bank debits take days. Ask again once it succeeded.",
+        "requires_capture": "Nothing of the payment is captured yet: capture it first, or cancel it.",
+        "failed": "The payment failed: there is nothing to refund.",
+    }.get(status, f"The customer has not paid: the payment is `{status}`.")
 
 
 @dataclass(frozen=True, slots=True)
 class ChargeSnapshot:
-    """A charge as a `charge.refunded` webhook tells it: without its refunds."""
+    """A charge as a webhook tells it: without its refunds."""
 
     id: str
     payment_intent: str | None
@@ -86,6 +109,7 @@ class StripeEventData:
     account: str | None
     object: RefundSnapshot | ChargeSnapshot | DisputeSnapshot | None
     raw: str  # the body as received
+    names: tuple[str | None, str | None] = (None, None)  # PaymentIntent and charge, where its object can't be read
     unreadable: str | None = None  # why a genuine event couldn't be understood; it is kept and shown all the same
 
 
@@ -111,6 +135,8 @@ class TryLater:
     after_seconds: float | None = None  # Stripe's wish, where it said one
     everyone: bool = False  # not this refund's fault (401, 403, no connection): all calls should pause
     slow_down: bool = False  # 429 `rate_limit`: send fewer calls
+    refuses_us: bool = False  # 401, 403: the key is not known, expired, or may not make this call
+    key_refused: bool = False  # 401: not this call alone
     request_id: str | None = None
 
 

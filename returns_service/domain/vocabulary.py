@@ -15,6 +15,7 @@ EventType = Literal[
     "return.updated",
     "receipt.created",
     "receipt.reversed",
+    "receipt.corrected",
     "refund.created",
     "refund.status_changed",
     "refund.attempt_failed",
@@ -35,6 +36,7 @@ FinalDisposition = Literal["restock", "scrap", "return_to_customer"]  # of units
 UndeclaredDecision = Literal["accept_as_line", "return_to_customer", "scrap"]
 
 RefundOn = Literal["approval", "receipt", "manual"]
+ExternalRefunds = Literal["hold", "ignore"]
 ShippingRefunded = Literal["never", "full_return", "always"]
 WindowFrom = Literal["purchase", "delivery"]
 StripeReason = Literal["requested_by_customer", "duplicate", "fraudulent"]
@@ -49,16 +51,21 @@ BreakdownKind = Literal[
 
 # Most urgent first: what stops everything, money that may be wrong, customers who wait for us, then for others.
 DeskKind = Literal[
+    "stripe_refuses",
     "stripe_silent",
     "work_overdue",
     "payment_overpaid",
     "difference",
     "refund_unknown",
     "refund_missing",
+    "external_refund",
     "refund_failed",
     "dispute_lost",
     "refund_barred",
+    "return_overpaid",
     "return_to_decide",
+    "undeclared_item",
+    "unmatched_receipt",
     "refund_unsent",
     "refund_held",
     "stripe_event",
@@ -66,7 +73,10 @@ DeskKind = Literal[
     "refund_requires_action",
     "refund_pending",
 ]
-DeskAction = Literal["refund", "retry", "settle_outside", "close", "check", "send_again", "cancel", "acknowledge"]
+DeskAction = Literal[
+    "approve", "decline", "refund", "retry", "settle_outside", "close", "check", "send_again", "cancel", "acknowledge",
+    "assign", "reopen",
+]  # fmt: skip
 
 FoldOutcome = Literal["folded", "ignored", "other_mode", "unknown_payment", "failed"]  # of one of Stripe's events
 
@@ -93,6 +103,7 @@ DISABLED_BY: tuple[DisabledBy, ...] = get_args(DisabledBy)
 ENDPOINT_STATUSES: tuple[EndpointStatus, ...] = get_args(EndpointStatus)
 DELIVERY_STATUSES: tuple[DeliveryStatus, ...] = get_args(DeliveryStatus)
 CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+EXTERNAL_REFUNDS: tuple[ExternalRefunds, ...] = get_args(ExternalRefunds)
 REFUND_ON: tuple[RefundOn, ...] = get_args(RefundOn)
 WINDOW_FROM: tuple[WindowFrom, ...] = get_args(WindowFrom)
 SHIPPING_REFUNDED: tuple[ShippingRefunded, ...] = get_args(ShippingRefunded)

@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, and_, case, cast, func, literal, literal_column, or_, select, tuple_, union_all
+from sqlalchemy import (
+    BigInteger,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.orm import defer
 from sqlmodel import col
 
@@ -21,6 +33,9 @@ from returns_service.commands.stripe_inbox import ON_THE_DESK_AFTER
 from returns_service.domain.refund_attempt import STUCK_AFTER
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, WAITING, RefundStatus
 from returns_service.domain.vocabulary import DESK_KINDS, DeskKind
+from returns_service.queries.desk_columns import entry_head
+from returns_service.queries.desk_dock import of_the_dock
+from returns_service.return_case.case import ReturnCase
 from returns_service.store.columns import Utc
 from returns_service.store.database import Tx
 from returns_service.store.stripe_throttle import BREAK_AFTER
@@ -36,7 +51,10 @@ from returns_service.store.tables import (
     ReturnLine,
     StripeEvent,
     StripePace,
+    StripeRefusal,
     Sweep,
+    UndeclaredItem,
+    UnmatchedReceipt,
     WebhookEndpoint,
 )
 
@@ -46,8 +64,6 @@ UNSENT_FOR = timedelta(hours=1)  # an outage of minutes is the worker's own busi
 SILENT_FOR = timedelta(hours=1)  # the sweep reads Stripe's list every five minutes
 UNCOMPARED_FOR = timedelta(days=1)  # a comparison that is interrupted is tried again every ten minutes
 OVERDUE_FOR = timedelta(minutes=10)  # a worker looks at what is due within seconds
-IDS = ("refund_id", "return_id", "payment_id", "stripe_event_id", "difference_id", "endpoint_id")
-ENTRY = ("kind", "urgency", "since", "subject", *IDS)
 ENDED: tuple[RefundStatus, ...] = (*FINAL, "withdrawn")
 FAR_BACK = timedelta(days=29)  # each day's comparison looks back 30 days
 BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
@@ -85,7 +101,11 @@ class DeskEntry:
     stripe_event: StripeEvent | None
     difference: ReconciliationDifference | None
     endpoint: WebhookEndpoint | None
+    refusal: StripeRefusal | None
+    undeclared: UndeclaredItem | None
+    unmatched: UnmatchedReceipt | None
     left: int  # of the payment, minor units
+    whole: ReturnCase | None = None  # the return with all that decides about it
 
     @property
     def id(self) -> str:
@@ -106,7 +126,9 @@ def _status(*words: RefundStatus) -> Any:
     return col(Refund.status).in_(words)
 
 
-HELD = and_(col(Payment.disputed), col(Refund.status) == "queued")  # by a dispute: due, and not to be sent
+# By a dispute, or by a refund made outside that waits for a person: due, and not to be sent.
+HELD_BY_EXTERNAL = and_(col(Payment.external_open), ~col(Refund.overrides_hold), col(Refund.status) == "queued")
+HELD = or_(and_(col(Payment.disputed), col(Refund.status) == "queued"), HELD_BY_EXTERNAL)
 LOST = func.coalesce(col(Payment.dispute)["status"].as_string(), "") == "lost"
 # A sentence that an older release wrote stands for no code of ours.
 WAITS_FOR = case(
@@ -116,8 +138,8 @@ MISSING_AT_STRIPE = WAITS_FOR.in_(("payment_missing", "refund_missing"))
 UNRESOLVED = and_(
     _status(*ENDED),
     col(Refund.superseded_at).is_(None),
-    col(Refund.source) != "external",  # made in the Dashboard: whoever made it is told there
-    # Who cancels a refund of no return before it is sent has decided all there is to decide.
+    or_(col(Refund.source) != "external", col(Refund.return_id).is_not(None)),  # else its maker is told there
+    # A person who cancels a refund of no return before it is sent has decided all there is to decide.
     or_(
         col(Refund.return_id).is_not(None),
         col(Refund.status) != "withdrawn",
@@ -208,7 +230,7 @@ def _with_rows(page: Any, *, back: bool) -> Any:
         select(
             page.c.kind, page.c.since, page.c.subject,
             Refund, ReturnAuthorization, Payment, StripeEvent, ReconciliationDifference, WebhookEndpoint,
-            func.coalesce(LEFT, 0),
+            StripeRefusal, UndeclaredItem, UnmatchedReceipt, func.coalesce(LEFT, 0),
         )
         .outerjoin(Refund, col(Refund.id) == page.c.refund_id)
         .outerjoin(ReturnAuthorization, col(ReturnAuthorization.id) == page.c.return_id)
@@ -216,6 +238,9 @@ def _with_rows(page: Any, *, back: bool) -> Any:
         .outerjoin(StripeEvent, col(StripeEvent.id) == page.c.stripe_event_id)
         .outerjoin(ReconciliationDifference, col(ReconciliationDifference.id) == page.c.difference_id)
         .outerjoin(WebhookEndpoint, col(WebhookEndpoint.id) == page.c.endpoint_id)
+        .outerjoin(StripeRefusal, col(StripeRefusal.subject) == page.c.refusal_id)
+        .outerjoin(UndeclaredItem, col(UndeclaredItem.id) == page.c.undeclared_id)
+        .outerjoin(UnmatchedReceipt, col(UnmatchedReceipt.id) == page.c.unmatched_id)
         .order_by(*(c.desc() if back else c.asc() for c in order))
         .options(defer(StripeEvent.payload))  # type: ignore[arg-type]  # a mapped column, which SQLModel types as str
     )  # fmt: skip
@@ -223,19 +248,9 @@ def _with_rows(page: Any, *, back: bool) -> Any:
 
 def desk_statement(tx: Tx, health: SystemHealth) -> Any:
     """Return the statement for all that is on the desk, by ENTRY's columns."""
-    return union_all(*_standing_still(tx, health), *_of_refunds(tx), *_of_returns(), *_of_others(health))
-
-
-def _entry(kind: DeskKind, since: Any, subject: Any, **ids: Any) -> Any:
-    """Return the head of one kind's statement."""
-    columns = {
-        "kind": literal_column(f"'{kind}'"),
-        "urgency": literal_column(str(DESK_KINDS.index(kind))),
-        "since": since,
-        "subject": subject,
-    }
-    nothing: Any = literal_column("CAST(NULL AS VARCHAR)")
-    return select(*((columns | ids).get(name, nothing).label(name) for name in ENTRY))
+    return union_all(
+        *_standing_still(tx, health), *_of_refunds(tx), *_of_returns(), *of_the_dock(), *_of_others(health)
+    )
 
 
 def _standing_still(tx: Tx, health: SystemHealth) -> Sequence[Any]:
@@ -249,7 +264,7 @@ def _standing_still(tx: Tx, health: SystemHealth) -> Sequence[Any]:
         found.append(("stripe_silent", health.uncompared_since, "comparison"))
     if health.overdue_since is not None:
         found.append(("work_overdue", health.overdue_since, "refunds"))
-    return [_entry(kind, literal(since, Utc()), literal_column(f"'{subject}'")) for kind, since, subject in found]
+    return [entry_head(kind, literal(since, Utc()), literal_column(f"'{subject}'")) for kind, since, subject in found]
 
 
 def _of_refunds(tx: Tx) -> Sequence[Any]:
@@ -264,6 +279,10 @@ def _of_refunds(tx: Tx) -> Sequence[Any]:
         .where(_status("unknown"), stuck),
         _refund("refund_missing", changed)
         .where(col(Refund.next_attempt_at).is_not(None), col(Refund.stripe_refund).is_not(None), MISSING_AT_STRIPE),
+        _refund("external_refund", decided).where(
+            col(Payment.external_open), col(Refund.source) == "external", _status(*OPEN, "succeeded"),
+            col(Refund.return_id).is_(None), col(Refund.acknowledged_at).is_(None), col(Refund.duplicate_of).is_(None),
+        ),
         _refund("refund_failed", changed).where(UNRESOLVED, ~LOST),
         _refund("dispute_lost", changed).where(UNRESOLVED, LOST),
         _refund("refund_unsent", decided).where(unsent, late),
@@ -276,7 +295,7 @@ def _of_refunds(tx: Tx) -> Sequence[Any]:
 
 
 def _refund(kind: DeskKind, since: Any) -> Any:
-    chosen = _entry(
+    chosen = entry_head(
         kind, since, col(Refund.id),
         refund_id=col(Refund.id), return_id=col(Refund.return_id), payment_id=col(Refund.payment_id),
     )  # fmt: skip
@@ -285,7 +304,7 @@ def _refund(kind: DeskKind, since: Any) -> Any:
 
 def _overpaid() -> Any:
     """Return second refunds for one intent that stand: found by their event, since no index leads to them."""
-    chosen = _entry(
+    chosen = entry_head(
         "payment_overpaid", col(Event.created_at), col(Refund.id),
         refund_id=col(Refund.id), payment_id=col(Refund.payment_id),
     )  # fmt: skip
@@ -300,7 +319,7 @@ def _of_returns() -> Sequence[Any]:
     def barred(kind: DeskKind) -> Any:
         row_id = col(ReturnAuthorization.id)
         payment_id = col(ReturnAuthorization.payment_id)
-        chosen = _entry(
+        chosen = entry_head(
             kind, col(ReturnAuthorization.updated_at), row_id, return_id=row_id, payment_id=payment_id
         ).join(Payment, col(Payment.id) == payment_id)
         return chosen.where(col(ReturnAuthorization.follow_up_at).is_not(None))
@@ -319,7 +338,7 @@ def _to_decide() -> Any:
     def of_return(kind: Any, figure: Any) -> Any:
         return select(figure).select_from(kind).where(col(kind.return_id) == row_id).correlate(ReturnAuthorization)
 
-    counted = of_return(Receipt, func.sum(col(ReceiptLine.quantity)))
+    counted = of_return(Receipt, func.sum(col(ReceiptLine.quantity) - col(ReceiptLine.uncounted)))
     counted = counted.join(ReceiptLine, col(ReceiptLine.receipt_id) == col(Receipt.id))
     counted = counted.where(col(Receipt.reversed_at).is_(None))
     authorized = of_return(ReturnLine, func.sum(col(ReturnLine.quantity)))
@@ -336,7 +355,7 @@ def _to_decide() -> Any:
         func.coalesce(col(row.policy)["refund_on"].as_string(), "") == "manual",
         accepted.scalar_subquery() > func.coalesce(refunded.scalar_subquery(), literal(BEFORE_ALL, Utc())),
     )
-    return _entry(
+    return entry_head(
         "return_to_decide", col(row.updated_at), row_id, return_id=row_id, payment_id=col(row.payment_id)
     ).where(
         col(row.state) == "approved",
@@ -348,16 +367,18 @@ def _to_decide() -> Any:
 
 def _of_others(health: SystemHealth) -> Sequence[Any]:
     event_id, row_id, endpoint_id = col(StripeEvent.id), col(ReconciliationDifference.id), col(WebhookEndpoint.id)
+    subject = col(StripeRefusal.subject)
     found = [
-        _entry("stripe_event", col(StripeEvent.received_at), event_id, stripe_event_id=event_id).where(
+        entry_head("stripe_refuses", col(StripeRefusal.since), subject, refusal_id=subject),
+        entry_head("stripe_event", col(StripeEvent.received_at), event_id, stripe_event_id=event_id).where(
             col(StripeEvent.next_attempt_at).is_not(None), col(StripeEvent.attempts) >= ON_THE_DESK_AFTER
         ),
-        _entry("webhook_disabled", col(WebhookEndpoint.disabled_at), endpoint_id, endpoint_id=endpoint_id).where(
+        entry_head("webhook_disabled", col(WebhookEndpoint.disabled_at), endpoint_id, endpoint_id=endpoint_id).where(
             col(WebhookEndpoint.status) == "disabled", func.coalesce(col(WebhookEndpoint.disabled_by), "") != "person"
         ),
     ]
     if health.last_run is not None:
-        differs = _entry("difference", col(ReconciliationDifference.created_at), row_id, difference_id=row_id)
+        differs = entry_head("difference", col(ReconciliationDifference.created_at), row_id, difference_id=row_id)
         found.append(
             differs.where(
                 col(ReconciliationDifference.run_id) == health.last_run,

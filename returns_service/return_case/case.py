@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from returns_service.domain import money, return_machine
+from returns_service.domain import money, refund_windows, return_machine
+from returns_service.domain.counts import PLACEHOLDERS, CountedUnits, LineCounts, count_line
 from returns_service.domain.policy import Policy, from_dict
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, RefundStatus
+from returns_service.domain.refund_windows import RefundWarning
 from returns_service.domain.return_machine import Facts, PublicTrigger, State
+from returns_service.domain.stripe_objects import has_captured
 from returns_service.return_case.events import NOBODY, Actor
 from returns_service.return_case.locked_payment import LockedPayment, refundable
 from returns_service.store.database import Tx
@@ -47,6 +51,7 @@ class ReturnCase:
     neighbours: list[ReturnCase] = field(default_factory=list)  # other returns of the payment that may still need money
     locked: LockedPayment | None = None
     by: Actor = NOBODY
+    now: datetime | None = None  # when it was loaded, UTC: what depends on the time is said for then
 
     @property
     def lock(self) -> LockedPayment:
@@ -77,14 +82,20 @@ class ReturnCase:
         """The snapshot taken at approval; before, the policy in force, which is what approval takes."""
         return from_dict(self.row.policy) if self.row.policy else self.policy_in_force
 
+    def forget_policy(self) -> None:
+        """Look the policy up again: the return's snapshot was taken or dropped."""
+        self.__dict__.pop("policy", None)
+
     @property
     def terms(self) -> money.Terms:
         """The policy's money rules in this return's currency."""
         return self.policy.terms(self.row.currency, shipping_amount=self.row.shipping_amount)
 
-    def money_lines(self) -> list[money.PricedLine]:
-        """Return the lines as money sees them: what is accepted now."""
+    def money_lines(self, receipts: Collection[str] | None = None) -> list[money.PricedLine]:
+        """Return the lines as money sees them: the units accepted now, or by these receipts alone."""
         policy, common = self.policy, self.row.reason
+        if receipts is None and self.row.closed_at is not None and any(r.unexpected for r in self.receipts):
+            receipts = self.payable()
         return [
             money.PricedLine(
                 id=line.id,
@@ -92,7 +103,7 @@ class ReturnCase:
                 title=line.title or line.sku,
                 quantity=line.quantity,
                 total_amount=line.total_amount,
-                accepted=line.accepted,
+                accepted=line.accepted if receipts is None else self.count(line, receipts).accepted,
                 restocking=not policy.waives_restocking(line.reason or common),
             )
             for line in self.lines
@@ -101,7 +112,10 @@ class ReturnCase:
     @property
     def estimate(self) -> int:
         """What the return pays if every authorized unit is accepted as new, minor units."""
-        return money.due(money.entitlement(money.authorized(self.money_lines()), self.terms))
+        whole = money.entitlement(money.authorized(self.money_lines()), self.terms)
+        if self.row.state != "requested":
+            return money.due(whole)
+        return money.due(money.outstanding(whole, self.committed()))  # a refund made outside may be assigned already
 
     def entitled(self) -> list[money.Row]:
         """Return what is owed in all; with `refund_on = approval` that is for the authorized units."""
@@ -122,13 +136,33 @@ class ReturnCase:
 
     @property
     def due(self) -> int:
-        """What is still to be paid, minor units."""
+        """The amount still to be paid, minor units."""
         return money.due(self.unpaid())
+
+    @property
+    def overpaid(self) -> int:
+        """What was paid and is worth less since a correction, minor units: told, never taken."""
+        paid_ahead = self.policy.refund_on == "approval" and self.row.closed_at is None
+        if paid_ahead or self.row.state in ("requested", "declined", "canceled"):
+            return 0
+        return money.overpaid(self.entitled(), self.committed())
 
     @property
     def refundable(self) -> int:
         """What the payment has left, minor units; negative while an overtaken intent hasn't failed yet."""
         return refundable(self.payment, self.payment_refunds)
+
+    @property
+    def refund_deadline(self) -> datetime | None:
+        """Until when the payment's method lets it be refunded, UTC; None: no limit known, or not at all."""
+        return refund_windows.refund_deadline(self.payment.method_type, self.payment.paid_at)
+
+    @property
+    def refund_warning(self) -> RefundWarning | None:
+        """What to know before a refund is promised; None once all is paid."""
+        if self.now is None or self.row.state in ("declined", "canceled", "refunded"):
+            return None
+        return refund_windows.refund_warning(self.payment.method_type, self.payment.paid_at, self.now)
 
     # --- units ---------------------------------------------------------------------------------------------------
 
@@ -139,18 +173,45 @@ class ReturnCase:
             return False
         return any(counted(line) < line.quantity for line in self.lines)
 
+    def standing(self) -> set[str]:
+        """Return the ids of the receipts that are not reversed."""
+        return {receipt.id for receipt in self.receipts if receipt.reversed_at is None}
+
+    def payable(self) -> set[str]:
+        """Return the ids of the standing receipts whose units are paid for: none that came after the closing."""
+        closed = self.row.closed_at is not None
+        return {r.id for r in self.receipts if r.reversed_at is None and not (closed and r.unexpected)}
+
+    def rows_on(self, line: ReturnLine, receipts: Collection[str]) -> list[ReceiptLine]:
+        """Return what these receipts count on a line."""
+        return [row for row in self.receipt_lines if row.line_id == line.id and row.receipt_id in receipts]
+
+    def surplus_items(self, line: ReturnLine, receipts: Collection[str]) -> list[UndeclaredItem]:
+        """Return the undeclared items of these receipts that are the line's surplus."""
+        return [item for item in self.undeclared if item.surplus_of == line.id and item.receipt_id in receipts]
+
+    def count(self, line: ReturnLine, receipts: Collection[str]) -> LineCounts:
+        """Return a line's counts by these receipts."""
+        rows = [CountedUnits(row.condition, row.quantity, row.accepted) for row in self.rows_on(line, receipts)]
+        decided = sum(item.quantity for item in self.surplus_items(line, receipts) if item.decision is not None)
+        return count_line(line.quantity, rows, decided)
+
     def can_reverse(self, receipt: Receipt) -> bool:
-        """Return whether the receipt stands and none of its units is paid, or on its way, beyond recall."""
+        """Return whether the receipt stands and what was sent is worth as much without it."""
         if receipt.reversed_at is not None:
             return False
         sent = self.committed(refund for refund in self.refunds if not is_unsent(refund))
         paid = {line.id: sum(r.amount for r in sent if r.line == line.id and not r.adjustment) for line in self.lines}
-        mine = [r for r in self.receipt_lines if r.receipt_id == receipt.id]
-        left = money.entitlement([without(line, mine) for line in self.money_lines()], self.terms)
+        left = money.entitlement(self.money_lines(self.payable() - {receipt.id}), self.terms)
         worth = {line.id: sum(r.amount for r in left if r.line == line.id) for line in self.lines}
-        touched = {r.line_id for r in mine if r.accepted}
+        touched = {r.line_id for r in self.receipt_lines if r.receipt_id == receipt.id and r.accepted}
         unknown = any(row.kind == "unallocated" for row in sent) and bool(touched)
         return not unknown and all(paid[line] <= worth[line] for line in touched)
+
+    def open_items(self) -> list[UndeclaredItem]:
+        """Return the undeclared items that nobody has decided about."""
+        standing = self.standing()
+        return [item for item in self.undeclared if item.decision is None and item.receipt_id in standing]
 
     # --- the machine ---------------------------------------------------------------------------------------------
 
@@ -167,8 +228,9 @@ class ReturnCase:
             refundable=self.refundable,
             estimate=self.estimate,
             headroom=self.refundable - sum(max(0, c.estimate - c.spoken_for) for c in self.neighbours),
-            payment_succeeded=self.payment.status == "succeeded",
+            payment_succeeded=has_captured(self.payment.status, self.payment.captured),
             disputed=self.payment.disputed,
+            external_open=self.payment.external_open,
             refund_open=any(r.status in OPEN for r in refunds),
             refund_unanswered=any(r.status in UNANSWERED for r in refunds),
             refund_failed=bool(self.unresolved()),
@@ -177,6 +239,7 @@ class ReturnCase:
             units_received=any(counted(line) for line in self.lines),
             units_reversible=any(self.can_reverse(receipt) for receipt in self.receipts),
             units_to_inspect=any(line.inspecting for line in self.lines),
+            undeclared_open=bool(self.open_items()),
             closed=self.row.closed_at is not None,
             settleable=due,
         )
@@ -220,10 +283,6 @@ def counted(line: ReturnLine) -> int:
     return sum(line.accepted.values()) + sum(line.rejected.values()) + line.inspecting
 
 
-def without(line: money.PricedLine, rows: Sequence[ReceiptLine]) -> money.PricedLine:
-    """Return the line as if these rows had not been counted."""
-    left = dict(line.accepted)
-    for row in rows:
-        if row.line_id == line.id and row.accepted:
-            left[row.condition] = left.get(row.condition, 0) - row.quantity
-    return replace(line, accepted={condition: units for condition, units in left.items() if units > 0})
+def units_here(line: ReturnLine) -> int:
+    """Return how many units of the line have come: without those counted as missing or as another item."""
+    return counted(line) - sum(units for condition, units in line.rejected.items() if condition in PLACEHOLDERS)

@@ -1,6 +1,7 @@
 """The append-only history: an event in the transaction of what happened.
 
-Who listens is told from the feed, after the commit (`deliveries.py`): no request waits for it, and none can be missed.
+Listeners are told from the feed after the commit (`webhook_deliveries.py`): no request waits for them, and no event
+can be missed.
 """
 
 from __future__ import annotations

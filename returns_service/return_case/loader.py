@@ -6,6 +6,7 @@ One statement is one snapshot. It reads each table in a branch of its own (`part
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import and_, bindparam, literal_column, or_, true, union_all
@@ -89,7 +90,7 @@ async def load_cases(tx: Tx, policy: Policy, return_ids: Sequence[str]) -> list[
     if not return_ids:
         return []
     rows = (await tx.execute(WHOLE, {"return_ids": list(return_ids)})).all()
-    return _cases(rows, policy, return_ids)
+    return _cases(rows, policy, return_ids, tx.now)
 
 
 async def lock_case(tx: Tx, by: Actor, policy: Policy, return_id: str) -> ReturnCase:
@@ -98,7 +99,7 @@ async def lock_case(tx: Tx, by: Actor, policy: Policy, return_id: str) -> Return
     if row is None:
         raise Problem("not_found", f"There is no return {return_id}.")
     rows = (await tx.execute(WHOLE, {"return_ids": [return_id]})).all()
-    (case,) = _cases(rows, policy, [return_id])
+    (case,) = _cases(rows, policy, [return_id], tx.now)
     locked = LockedPayment(tx, row, case.payment_refunds)
     return _under(locked, case, by)
 
@@ -109,7 +110,7 @@ async def case_under_lock(locked: LockedPayment, by: Actor, policy: Policy, retu
         return _under(locked, locked.cases[return_id], by)
     await locked.tx.flush()  # or a row changed in here would be read back as it was
     rows = (await locked.tx.execute(BESIDE_REFUNDS, {"return_ids": [return_id]})).all()
-    cases = _cases(rows, policy, [return_id])
+    cases = _cases(rows, policy, [return_id], locked.tx.now)
     if not cases:
         raise Problem("not_found", f"There is no return {return_id}.")
     cases[0].share_refunds(locked.refunds)
@@ -122,8 +123,8 @@ def _under(locked: LockedPayment, case: ReturnCase, by: Actor) -> ReturnCase:
     return case
 
 
-def _cases(rows: Sequence[Any], policy: Policy, return_ids: Sequence[str]) -> list[ReturnCase]:
-    """Put the statement's rows together, a case for each return."""
+def _cases(rows: Sequence[Any], policy: Policy, return_ids: Sequence[str], now: datetime) -> list[ReturnCase]:
+    """Put the statement's rows together, a case for each return, as of `now`."""
     payments: dict[str, Payment] = {}
     returns: dict[str, dict[str, ReturnAuthorization]] = {}
     lines: dict[str, dict[str, ReturnLine]] = {}
@@ -146,7 +147,7 @@ def _cases(rows: Sequence[Any], policy: Policy, return_ids: Sequence[str]) -> li
 
     def case_of(row: ReturnAuthorization, payment: Payment, all_refunds: list[Refund]) -> ReturnCase:
         ordered = sorted(lines.get(row.id, {}).values(), key=lambda line: line.position)
-        return ReturnCase(policy, payment, row, ordered, all_refunds)
+        return ReturnCase(policy, payment, row, ordered, all_refunds, now=now)
 
     cases = []
     for return_id in return_ids:

@@ -12,7 +12,8 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import record, to_json_object
 from returns_service.return_case.views import show_return
 
-RecordedTrigger = Literal[Trigger, "refund_barred", "forget"]  # the last two lead back to the same state
+# Those beside the machine's own lead back to the same state.
+RecordedTrigger = Literal[Trigger, "refund_barred", "forget", "assign", "acknowledge"]
 
 
 async def transition(case: ReturnCase, trigger: Trigger, *, why: str | None = None, **facts: Any) -> None:
@@ -31,5 +32,7 @@ async def record_transition(case: ReturnCase, trigger: RecordedTrigger, before: 
 
 async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, Any]) -> None:
     """Record what happened to a return, with the return as it is then: its version counts this event."""
+    if case.row.overpaid_since is not None and not case.overpaid:
+        case.row.overpaid_since = None  # a later unit is worth it, or the refund failed
     event = await record(case.tx, case.by, kind, row=case.row, data={})
     event.data = to_json_object({**said, "object": show_return(case)})

@@ -48,7 +48,8 @@ def describe_waiting(refund: Refund) -> str | None:
     code = waiting_code(refund)
     if code is None:
         return None
-    return WAITING.get(code, "{detail}").format(detail=refund.waits_for or refund.waiting_detail or refund.stripe_refund or code)
+    detail = refund.waits_for or refund.waiting_detail or refund.stripe_refund or code
+    return WAITING.get(code, "{detail}").format(detail=detail)
 
 
 def describe_disabled(endpoint: WebhookEndpoint) -> str | None:

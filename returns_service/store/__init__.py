@@ -1,1 +1,1 @@
-"""What is kept: tables whose constraints are the law, and the ways to read and lock them."""
+"""The database: tables whose constraints are the law, and the ways to read and lock them."""

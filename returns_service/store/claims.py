@@ -1,8 +1,8 @@
-"""Leases for all workers: who may speak with Stripe about which refund, and until when.
+"""Leases for all workers: which worker may speak with Stripe about a refund, and until when.
 
 One statement claims a batch: the oldest due first, never two refunds of one payment at once (Stripe locks per charge,
 so does `payment.busy_until`), and rows that another worker holds are passed over, never waited for. Every claim counts
-the row's token up; who writes back with an older one is late and changes nothing.
+the row's token up: a worker that writes back with an older token is late and changes nothing.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class Claim:
     def must_look_before(self) -> bool:
         """Whether a look-up comes before the call: Stripe may hold the refund, and its key may be gone.
 
-        Whatever is in doubt is looked for: how old its key is, only a wall clock says, and one set back makes it young.
-        And a row restored from a backup may have been sent after it: it has waited longer than a key lives. (Held so
-        long by a dispute, it wasn't sent; then the look-up finds nothing.)
+        A refund in doubt is always looked for: if the clock was set back, an expired key looks young. A row restored
+        from a backup may have been sent after that backup: it has waited longer than a key lives. (A dispute may have
+        held it that long; then the look-up finds nothing.)
         """
         if self.stripe_refund is not None or self.first_attempt_at is None:
             return False
@@ -70,7 +70,12 @@ def _candidates() -> Any:
     """Return the statement that picks what to claim at `now`: oldest first, one refund a payment, at most `most`."""
     now = bindparam("now", type_=Utc())
     older = aliased(Refund)
-    not_held = or_(~col(Payment.disputed), col(Refund.status) != "queued")  # a dispute holds what is queued
+
+    # A dispute, and a refund made outside that waits for a person, hold what is queued.
+    def not_held(row: Any) -> Any:
+        free = and_(~col(Payment.disputed), or_(~col(Payment.external_open), col(row.overrides_hold)))
+        return or_(free, col(row.status) != "queued")
+
     due_before = exists().where(
         col(older.payment_id) == col(Refund.payment_id),
         or_(
@@ -78,7 +83,7 @@ def _candidates() -> Any:
             and_(col(older.next_attempt_at) == col(Refund.next_attempt_at), col(older.id) < col(Refund.id)),
         ),
         col(older.next_attempt_at) <= now,
-        or_(~col(Payment.disputed), col(older.status) != "queued"),
+        not_held(older),
     )
     return (
         select(col(Refund.id), col(Payment.id))
@@ -87,7 +92,7 @@ def _candidates() -> Any:
             col(Refund.next_attempt_at) <= now,
             or_(col(Refund.lease_until).is_(None), col(Refund.lease_until) <= now),
             or_(col(Payment.busy_until).is_(None), col(Payment.busy_until) <= now),
-            not_held,
+            not_held(Refund),
             ~due_before,
         )
         .order_by(col(Refund.next_attempt_at), col(Refund.id))
@@ -183,7 +188,7 @@ def still_owner(row: Refund, claim: Claim) -> bool:
 
 
 def release(row: Refund, payment: Payment) -> None:
-    """End the lease; who calls says when the refund is due next."""
+    """End the lease; the caller sets when the refund is due next."""
     row.lease_until = None
     payment.busy_until = None
 

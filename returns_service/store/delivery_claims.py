@@ -1,7 +1,7 @@
 """Leases for outgoing webhooks: which deliveries of an endpoint go next, in their order, and whose they are.
 
 A lease is `next_attempt_at` moved behind the longest call, so one that is never written back is due again by itself.
-Each claim counts the row's token up; who writes back with an older one is late and changes nothing.
+Each claim counts the row's token up: a worker that writes back with an older token is late and changes nothing.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ async def is_behind(database: Database) -> bool:
 
 
 async def upgrade(database: Database, revision: str = "head") -> None:
-    """Bring the schema to `revision`, one process at a time; one that a newer release has migrated stays as it is."""
+    """Bring the schema to `revision`, one process at a time. A schema of a newer release stays as it is."""
 
     def migrate_over(connection: Connection) -> None:
         present = MigrationContext.configure(connection).get_current_revision()

@@ -4,7 +4,7 @@ Sources: https://docs.stripe.com/api/errors, https://docs.stripe.com/error-low-l
 idempotency key, `Stripe-Should-Retry`, `Idempotent-Replayed`), https://docs.stripe.com/rate-limits.
 
 Why three: a `Refused` frees money for another attempt, so it is said only where Stripe names a reason in a 400, 402
-or 404. Whatever we can't place is `Unknown`, which costs a look-up, never a second refund.
+or 404. Any answer we can't place is `Unknown`, which costs a look-up, never a second refund.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from returns_service.domain.stripe_objects import Missing, RefundSnapshot, Refused, TryLater, Unknown
 from returns_service.stripe_gateway.parse import clean
@@ -50,10 +50,12 @@ ADVICE_OTHERWISE = "Read Stripe's message, put its cause right, then try again o
 
 @dataclass(slots=True)
 class WireResponse:
-    """What came back over the wire in one call, as far as it was heard. `status` 0: nothing."""
+    """The answer to one call, as far as it arrived. `status` 0: nothing came."""
 
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case, or any case-blind mapping
+    subject: str = ""  # what was asked about, as in /v1/<subject>/…
+    watched: bool = True  # a refusal is somebody's to mend; False: there is another way to ask
 
     @property
     def request_id(self) -> str | None:
@@ -91,7 +93,15 @@ def judge(heard: WireResponse, error: Mapping[str, Any] | None) -> Refused | Try
         return TryLater(code or "rate_limit", message, _pause(heard), slow_down=crowded, request_id=heard.request_id)
     if heard.status in (401, 403):
         default = "authentication" if heard.status == 401 else "permission"
-        return TryLater(code or default, message, _pause(heard), everyone=True, request_id=heard.request_id)
+        return TryLater(
+            code or default,
+            message,
+            _pause(heard),
+            everyone=True,
+            refuses_us=True,
+            key_refused=heard.status == 401,
+            request_id=heard.request_id,
+        )
     if heard.status == 409:
         # Conflicts aren't stored. The other request under this key, if that is the reason, will have an answer soon.
         return TryLater(code or "conflict", message, _pause(heard), request_id=heard.request_id)
@@ -124,6 +134,21 @@ def as_read(answer: T | Refused | TryLater | Unknown) -> T | Missing | TryLater 
     return Unknown(answer.code, answer.message, request_id=answer.request_id)
 
 
+def is_refusal_of_us(answer: object) -> TypeGuard[TryLater]:
+    """Say whether Stripe refuses the key, or this call to this key: 401 or 403."""
+    return isinstance(answer, TryLater) and answer.refuses_us
+
+
+def is_worth_repeating(heard: WireResponse, answer: Refused | TryLater | Unknown) -> bool:
+    """Say whether a read may be answered within a second: nothing came back, or a 5xx that names no longer pause.
+
+    Not after a timeout: it has used up the call's time.
+    """
+    if answer.code in ("no_answer", "no_connection"):
+        return True
+    return isinstance(answer, Unknown) and heard.status >= 500 and answer.after_seconds is None
+
+
 def unreadable(heard: WireResponse) -> Unknown:
     """Return Unknown for an answer that isn't Stripe's JSON: a proxy's page, a cut body, something else's answer."""
     if 200 <= heard.status < 300:
@@ -136,6 +161,8 @@ def unreadable(heard: WireResponse) -> Unknown:
 def _refused(heard: WireResponse, code: str, kind: str, message: str, param: str) -> Refused:
     if code == "amount_too_large" or (not code and param == "amount" and OVER_REFUND.search(message)):
         code = "over_refund"
+    if not code and heard.status == 404:  # as some servers that stand in for Stripe say it
+        code = "resource_missing"
     code = code or kind or f"http_{heard.status}"
     otherwise = ADVICE_FOR_CARDS if heard.status == 402 else ADVICE_OTHERWISE
     return Refused(

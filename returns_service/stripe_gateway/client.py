@@ -1,6 +1,6 @@
 """The only place that speaks with Stripe, and the only file that imports its SDK.
 
-Out come the dataclasses of `domain.stripe_words`, never an SDK object or exception.
+Out come the dataclasses of `domain.stripe_objects`, never an SDK object or exception.
 
 Why one `try` around every call: between "the answer was no" and "there was no answer" lies the money. `_ask` is where
 the two are told apart, so nobody else has to.
@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import ssl
+import random
 import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
 from datetime import datetime
 from functools import partial
 from typing import Any, cast
@@ -34,11 +33,21 @@ from returns_service.domain.stripe_objects import (
     TryLater,
     Unknown,
 )
-from returns_service.stripe_gateway.classify import WireResponse, as_read, judge, same, unreadable
+from returns_service.stripe_gateway.classify import (
+    WireResponse,
+    as_read,
+    is_refusal_of_us,
+    is_worth_repeating,
+    judge,
+    same,
+    unreadable,
+)
+from returns_service.stripe_gateway.connection import RESPONSE, Connection, tls_check
 from returns_service.stripe_gateway.interface import (
     Gateway,
     StripeChecked,
     StripeSilent,
+    Watcher,
     endpoint_of,
     is_loopback,
     livemode_of,
@@ -52,9 +61,14 @@ from returns_service.stripe_gateway.parse import (
     payment_of,
     refund_of,
 )
+from returns_service.stripe_gateway.releases import may_hold_release, releases_in
 
 TIMEOUT_SECONDS = 20.0  # Stripe answers refunds within seconds; a lease of 30 s must outlive the call
 CONNECT_SECONDS = 5.0  # a handshake that takes longer won't succeed; nothing has been sent by then
+# A connection that lies idle is given up before a server would close it: one that is closed while a request is on its
+# way gets no answer. The shortest that servers commonly wait is 5 s (uvicorn, Node).
+IDLE_SECONDS = 4.0
+READ_AGAIN_SECONDS = (0.2, 0.8)  # the longest pauses before the second and the third attempt of a read
 PAGE = 100  # the most that Stripe lists at once (https://docs.stripe.com/api/pagination)
 EVENT_TYPES_AT_ONCE = 20  # `types[]` takes no more (https://docs.stripe.com/api/events/list)
 # Raised before the first byte of the request left: Stripe can't have acted.
@@ -69,13 +83,11 @@ NOT_SENT = (
 stripe.enable_telemetry = False  # else the SDK writes an id file into the user's configuration folder
 logging.getLogger("stripe").setLevel(logging.WARNING)  # at DEBUG the SDK logs whole bodies, customers included
 log = structlog.get_logger(__name__)
-
-# What the call in this task response: the SDK forgets the headers of an answer whose body it can't read.
-_response: ContextVar[WireResponse] = ContextVar("response")
+Call = Callable[[], Awaitable[stripe.StripeObject]]
 
 
 class StripeGateway(Gateway):
-    """Stripe over its SDK, one client a process. Retries are the caller's: the SDK makes none."""
+    """Stripe over its SDK, one client a process. It repeats reads; to repeat a write is the caller's decision."""
 
     def __init__(
         self,
@@ -84,9 +96,13 @@ class StripeGateway(Gateway):
         api_base: str | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Prepare the client; nothing is sent. Raises ValueError for a live key over plain http."""
+        """Prepare the client; nothing is sent. Raises ValueError for a live key over plain http.
+
+        `jitter` draws from 0 to 1: the share of its longest pause that a read waits before it is repeated.
+        """
         address = (api_base or stripe.DEFAULT_API_BASE).rstrip("/")
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -96,20 +112,26 @@ class StripeGateway(Gateway):
         if self._livemode and parts.scheme == "http" and not loopback:
             raise ValueError("a live Stripe key is never sent over plain http")
         self._timeout_seconds = timeout_seconds
-        self._monotonic = monotonic
+        self._monotonic, self._jitter = monotonic, jitter
+        self._watcher: Watcher | None = None
         # Proxies come from the environment, as everywhere; but what listens on this machine is asked directly.
-        self._wire = _Wire(
+        self._wire = Connection(
             httpx.AsyncClient(
                 transport=transport,
                 trust_env=not loopback,
-                verify=_verify(needed=transport is None and parts.scheme == "https"),
+                verify=tls_check(needed=transport is None and parts.scheme == "https"),
                 timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
+                limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS),
             )
         )
         client = stripe.StripeClient(
             secret_key, max_network_retries=0, http_client=self._wire, base_addresses={"api": address}
         )
         self._stripe = client.v1
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` from now on which calls Stripe lets this key make."""
+        self._watcher = watcher
 
     async def create_refund(
         self, parameters: Mapping[str, Any], *, key: str, not_after: float | None
@@ -130,7 +152,9 @@ class StripeGateway(Gateway):
         if seconds <= 0:
             return TryLater("lease_over", "The time for this call was over before it began; nothing was sent")
         sent = cast("Any", dict(parameters))
-        answer = await self._refund(lambda: self._stripe.refunds.create_async(sent, {"idempotency_key": key}), seconds)
+        answer = await self._refund(
+            lambda: self._stripe.refunds.create_async(sent, {"idempotency_key": key}), self._ask, seconds
+        )
         if isinstance(answer, RefundSnapshot) and not is_asked_for(answer, parameters):
             # Something answers that isn't our request. To believe it would settle the wrong refund.
             log.error("stripe_answered_with_another_refund", stripe_refund=answer.id, key=key)
@@ -139,7 +163,7 @@ class StripeGateway(Gateway):
 
     async def retrieve_refund(self, stripe_refund: str) -> RefundSnapshot | Missing | TryLater | Unknown:
         """Read one refund afresh."""
-        answer = await self._refund(lambda: self._stripe.refunds.retrieve_async(stripe_refund))
+        answer = await self._refund(lambda: self._stripe.refunds.retrieve_async(stripe_refund), self._read)
         return as_read(same(answer, stripe_refund))
 
     async def cancel_refund(self, stripe_refund: str, *, key: str) -> RefundSnapshot | Refused | TryLater | Unknown:
@@ -147,7 +171,7 @@ class StripeGateway(Gateway):
         if not key:
             raise ValueError("a cancellation needs its key")
         answer = await self._refund(
-            lambda: self._stripe.refunds.cancel_async(stripe_refund, None, {"idempotency_key": key})
+            lambda: self._stripe.refunds.cancel_async(stripe_refund, None, {"idempotency_key": key}), self._ask
         )
         return same(answer, stripe_refund)
 
@@ -167,7 +191,7 @@ class StripeGateway(Gateway):
     async def refunds_since(self, since: datetime, before: datetime | None = None) -> AsyncIterator[RefundSnapshot]:
         """Yield all refunds created since (and before, whole seconds), newest first.
 
-        One that can't be read doesn't hide the others: they are yielded first, then StripeSilent tells of it.
+        A refund that can't be read hides no other: the others are yielded first, then StripeSilent tells of it.
         """
         unread: list[str] = []
         created = {"gte": int(since.timestamp())} | ({"lt": int(before.timestamp())} if before else {})
@@ -195,11 +219,22 @@ class StripeGateway(Gateway):
                 raise StripeSilent(Unknown("unreadable_answer", f"An event in Stripe's list: {error}")) from None
             yield news
 
+    async def read_account(self) -> str | Missing | TryLater | Unknown:
+        """Return the id of the account that the key belongs to: https://docs.stripe.com/api/accounts/retrieve."""
+        try:
+            account = await self._read(
+                self._stripe.accounts.retrieve_current_async, response=WireResponse(watched=False)
+            )
+        except StripeSilent as silence:
+            return as_read(silence.answer)
+        name = account.get("id")
+        return name if isinstance(name, str) else Unknown("unreadable_answer", "Stripe's account has no id")
+
     async def check(self) -> StripeChecked:
         """Try the key and list the webhook endpoints; a restricted key may not be allowed to."""
         account = None
         try:
-            found = await self._ask(self._stripe.accounts.retrieve_current_async)
+            found = await self._read(self._stripe.accounts.retrieve_current_async)
             account = str(found.get("id"))
             endpoints = [endpoint_of(e) async for e in self._all(self._stripe.webhook_endpoints.list_async)]
         except StripeSilent as silence:
@@ -226,7 +261,7 @@ class StripeGateway(Gateway):
             payment_intent = owner.get("id") if isinstance(owner, dict) else owner
         if payment_intent:
             asked = payment_intent
-            intent = await self._ask(
+            intent = await self._read(
                 lambda: self._stripe.payment_intents.retrieve_async(asked, {"expand": ["latest_charge"]})
             )
             demand(intent, "payment_intent", asked)
@@ -234,37 +269,55 @@ class StripeGateway(Gateway):
             if isinstance(paid, str):  # not every server expands
                 paid = await self._charge(paid)
         by: dict[str, Any] = {"payment_intent": payment_intent} if payment_intent else {"charge": charge}
-        refunds = [refund_of(thing) async for thing in self._all(self._stripe.refunds.list_async, **by)]
+        released = frozenset[str]()
+        if may_hold_release(intent, paid if isinstance(paid, dict) else None):
+            things = await self._refunds_with_balance(by)
+            released = releases_in(paid, things)
+        else:
+            things = [thing async for thing in self._all(self._stripe.refunds.list_async, **by)]
+        refunds = [refund_of(thing) for thing in things]
         disputes = []
         if isinstance(paid, dict) and paid.get("disputed"):
             listing = self._all(self._stripe.disputes.list_async, charge=str(paid.get("id")))
             disputes = [dispute_of(thing) async for thing in listing]
             if not disputes:  # refunding while a dispute may be open pays twice, so an empty list isn't believed
                 raise Unreadable("the charge is disputed, yet has no dispute")
-        return payment_of(intent, paid if isinstance(paid, dict) else None, refunds, disputes)
+        return payment_of(intent, paid if isinstance(paid, dict) else None, refunds, disputes, released)
+
+    async def _refunds_with_balance(self, by: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """List a payment's refunds with their balance transactions; without, where the key may not read those."""
+        listing, expand = self._stripe.refunds.list_async, ["data.balance_transaction"]
+        try:
+            return [thing async for thing in self._all(listing, watched=False, expand=expand, **by)]
+        except StripeSilent as silence:
+            if not is_refusal_of_us(silence.answer):
+                raise
+        return [thing async for thing in self._all(listing, **by)]
 
     async def _charge(self, charge: str) -> dict[str, Any]:
-        found = await self._ask(lambda: self._stripe.charges.retrieve_async(charge))
+        found = await self._read(lambda: self._stripe.charges.retrieve_async(charge))
         demand(found, "charge", charge)
         return found
 
     async def _refund(
-        self, call: Callable[[], Awaitable[stripe.StripeObject]], seconds: float | None = None
+        self, call: Call, ask: Callable[..., Awaitable[dict[str, Any]]], seconds: float | None = None
     ) -> RefundSnapshot | Refused | TryLater | Unknown:
         response = WireResponse()
         try:
-            return refund_of(await self._ask(call, seconds, response), replayed=response.replayed)
+            return refund_of(await ask(call, seconds, response), replayed=response.replayed)
         except StripeSilent as silence:
             return silence.answer
         except Unreadable:
             return unreadable(response)
 
-    async def _all(self, listing: Callable[..., Awaitable[Any]], **filters: Any) -> AsyncIterator[dict[str, Any]]:
+    async def _all(
+        self, listing: Callable[..., Awaitable[Any]], *, watched: bool = True, **filters: Any
+    ) -> AsyncIterator[dict[str, Any]]:
         """Yield every object of a list, page by page, each page with a time limit of its own."""
         cursor: dict[str, str] = {}
         while True:
             parameters = {**filters, **cursor, "limit": PAGE}
-            page = await self._ask(partial(listing, parameters))
+            page = await self._read(partial(listing, parameters), response=WireResponse(watched=watched))
             things, more = page.get("data"), page.get("has_more")
             if not isinstance(things, list) or not isinstance(more, bool) or (more and not things):
                 raise StripeSilent(Unknown("unreadable_answer", "Stripe's list isn't one"))
@@ -277,15 +330,44 @@ class StripeGateway(Gateway):
                 raise StripeSilent(Unknown("unreadable_answer", "Stripe's list doesn't go on"))
             cursor = {"starting_after": last}
 
+    async def _read(
+        self, call: Call, seconds: float | None = None, response: WireResponse | None = None
+    ) -> dict[str, Any]:
+        """Ask, and where no answer came ask twice more, all within the time of one call; else as `_ask`.
+
+        A read moves nothing, so it may be repeated: https://docs.stripe.com/error-low-level#network-errors.
+        """
+        response = response if response is not None else WireResponse()
+        end = self._monotonic() + (seconds if seconds is not None else self._timeout_seconds)
+        for longest in READ_AGAIN_SECONDS:
+            try:
+                return await self._ask(call, end - self._monotonic(), response)
+            except StripeSilent as silence:
+                pause = longest * self._jitter()
+                if not is_worth_repeating(response, silence.answer) or self._monotonic() + pause >= end:
+                    raise
+                log.info("stripe.read_repeated", answer=silence.answer.code, why=silence.answer.message)
+            await asyncio.sleep(pause)
+        return await self._ask(call, end - self._monotonic(), response)
+
     async def _ask(
-        self,
-        call: Callable[[], Awaitable[stripe.StripeObject]],
-        seconds: float | None = None,
-        response: WireResponse | None = None,
+        self, call: Call, seconds: float | None = None, response: WireResponse | None = None
     ) -> dict[str, Any]:
         """Return the object of a 2xx answer. Raises StripeSilent for all else, CancelledError when cancelled."""
         response = response if response is not None else WireResponse()
-        token = _response.set(response)
+        try:
+            thing = await self._send(call, seconds, response)
+        except StripeSilent as silence:
+            if self._watcher is not None and response.watched and is_refusal_of_us(silence.answer):
+                await self._watcher(response.subject, silence.answer)
+            raise
+        if self._watcher is not None and response.watched:
+            await self._watcher(response.subject, None)
+        return thing
+
+    async def _send(self, call: Call, seconds: float | None, response: WireResponse) -> dict[str, Any]:
+        response.status, response.headers = 0, {}
+        token = RESPONSE.set(response)
         try:
             async with asyncio.timeout(seconds if seconds is not None else self._timeout_seconds):
                 return (await call()).to_dict(for_json=True)
@@ -306,34 +388,4 @@ class StripeGateway(Gateway):
             log.error("stripe_sdk_stumbled", error=type(error).__name__, at=f"{where.name}:{where.lineno}")
             raise StripeSilent(unreadable(response)) from None
         finally:
-            _response.reset(token)
-
-
-class _Wire(stripe.HTTPClient):
-    """The SDK's line to Stripe: one request over httpx, no retries, no threads, no sleep.
-
-    Why not the SDK's own HTTPXClient: it takes no transport, builds a TLS context even for a test, and hides httpx's
-    exceptions, which tell what was never sent from what may have arrived.
-    """
-
-    name = "httpx"
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        super().__init__()
-        self._http = client
-
-    async def request_async(
-        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
-    ) -> tuple[bytes, int, Mapping[str, str]]:
-        answer = await self._http.request(method, url, headers=headers, content=post_data)
-        response = _response.get(WireResponse())
-        response.status, response.headers = answer.status_code, answer.headers
-        return answer.content, answer.status_code, answer.headers
-
-    async def close_async(self) -> None:
-        await self._http.aclose()
-
-
-def _verify(*, needed: bool) -> ssl.SSLContext | bool:
-    """Return the TLS check against the authorities that Stripe ships; building it takes long where it isn't needed."""
-    return ssl.create_default_context(cafile=stripe.ca_bundle_path) if needed else False
+            RESPONSE.reset(token)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -17,6 +17,9 @@ from returns_service.domain.stripe_objects import (
     TryLater,
     Unknown,
 )
+
+# Is told of each 2xx answer (None) and of each 401 or 403, with what was asked about: `refunds`, `disputes`, …
+Watcher = Callable[[str, TryLater | None], Awaitable[None]]
 
 
 class StripeSilent(Exception):
@@ -83,6 +86,12 @@ class Gateway(Protocol):
         self, since: datetime, types: Sequence[str], *, only_undelivered: bool = False
     ) -> AsyncIterator[StripeEventData]:
         """Yield the events of up to 20 types since, newest first; Stripe keeps 30 days. Raises StripeSilent."""
+
+    async def read_account(self) -> str | Missing | TryLater | Unknown:
+        """Return the id of the account that the key belongs to; a restricted key may not be allowed to read it."""
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell `watcher` from now on which calls Stripe lets this key make."""
 
     async def check(self) -> StripeChecked:
         """Try the key and list the webhook endpoints."""

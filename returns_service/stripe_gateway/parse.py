@@ -113,8 +113,13 @@ def bars_refunds(status: str, is_charge_refundable: object) -> bool:
 
 
 def captured_of(charge: Mapping[str, Any]) -> int:
-    """Return what was captured, in minor units; 0 unless the charge succeeded. Raises Unreadable."""
-    return _whole(charge, "amount_captured") if charge.get("status") == "succeeded" else 0
+    """Return what was captured, in minor units; 0 unless the charge succeeded. Raises Unreadable.
+
+    Authorizations that were canceled before 2025-03-31.basil have null there.
+    """
+    if charge.get("status") != "succeeded" or charge.get("amount_captured") is None:
+        return 0
+    return _whole(charge, "amount_captured")
 
 
 def _decides(dispute: DisputeSnapshot) -> tuple[bool, bool]:
@@ -127,14 +132,19 @@ def payment_of(
     charge: Mapping[str, Any] | None,
     refunds: Sequence[RefundSnapshot],
     disputes: Sequence[DisputeSnapshot],
+    releases: frozenset[str] = frozenset(),
 ) -> PaymentSnapshot:
-    """Join a PaymentIntent, its charge, all its refunds and its disputes. Raises Unreadable."""
+    """Join a PaymentIntent, its charge, all its refunds and its disputes. Raises Unreadable.
+
+    `releases`: the ids of refunds that are none.
+    """
     owner = intent if intent is not None else charge
     if owner is None:
         raise Unreadable("a payment needs a PaymentIntent or a charge")
     livemode = owner.get("livemode")
     if not isinstance(livemode, bool):
         raise Unreadable("payment doesn't say whether it is live")
+    released = sum(refund.amount for refund in refunds if refund.id in releases)
     return PaymentSnapshot(
         payment_intent=_text(intent, "id") if intent is not None else None,
         charge=_text(charge, "id") if charge is not None else None,
@@ -145,9 +155,14 @@ def payment_of(
         disputed=any(dispute.bars_refunds for dispute in disputes),
         dispute=max(disputes, key=_decides, default=None),
         connect=any(_goes_to_others(part) for part in (intent, charge) if part is not None),
-        amount_refunded=_whole(charge, "amount_refunded") if charge is not None else 0,
-        refunds=tuple(refund for refund in refunds if refund.amount),  # one of nothing moves no money
+        amount_refunded=_whole(charge, "amount_refunded") - released if charge is not None else 0,
+        # One of nothing moves no money.
+        refunds=tuple(refund for refund in refunds if refund.amount and refund.id not in releases),
         method=_method(charge) if charge is not None else None,
+        method_type=_method_type(charge) if charge is not None else None,
+        paid_at=_moment(charge, "created") if charge is not None else None,
+        authorized=_whole(charge, "amount") if charge is not None else 0,
+        released=released,
     )
 
 
@@ -161,6 +176,7 @@ def event_data_of(event: Mapping[str, Any], raw: str) -> StripeEventData:
     kind = _words(event.get("type")) or "unknown"
     livemode = event.get("livemode")
     created, seen, why = EPOCH, None, None
+    names: tuple[str | None, str | None] = (None, None)
     try:
         created = _event_moment(event)
         if not isinstance(livemode, bool):
@@ -170,9 +186,9 @@ def event_data_of(event: Mapping[str, Any], raw: str) -> StripeEventData:
             seen = reader(_mapping(event.get("data")).get("object"))
             seen = None if isinstance(seen, RefundSnapshot) and not seen.amount else seen  # moves no money: no news
     except Unreadable as error:
-        why = str(error)
+        why, names = str(error), _names_in(_mapping(event.get("data")).get("object"))
     account = _words(event.get("account")) or _words(event.get("context"))
-    return StripeEventData(event_id, kind, created, livemode is True, account, seen, raw, unreadable=why)
+    return StripeEventData(event_id, kind, created, livemode is True, account, seen, raw, names, why)
 
 
 def is_asked_for(seen: RefundSnapshot, parameters: Mapping[str, Any]) -> bool:
@@ -211,7 +227,7 @@ def clean(value: str) -> str:
 def _reader(kind: str) -> Callable[[Any], RefundSnapshot | ChargeSnapshot | DisputeSnapshot] | None:
     if kind.startswith("refund.") or kind == "charge.refund.updated":
         return refund_of
-    if kind == "charge.refunded":
+    if kind in ("charge.refunded", "charge.captured", "charge.updated"):
         return charge_of
     return dispute_of if kind.startswith("charge.dispute.") else None
 
@@ -220,6 +236,20 @@ def _goes_to_others(part: Mapping[str, Any]) -> bool:
     """Say whether money of this payment went to, or is owed by, a connected account."""
     fields = ("transfer_data", "transfer", "on_behalf_of", "application_fee", "application_fee_amount")
     return any(part.get(field) for field in fields)
+
+
+def _method_type(charge: Mapping[str, Any]) -> str | None:
+    return _words(_mapping(charge.get("payment_method_details")).get("type"))
+
+
+def _names_in(thing: Any) -> tuple[str | None, str | None]:
+    """Return the PaymentIntent and the charge that an object names which can't be read otherwise; None: neither."""
+    found = _mapping(thing)
+    try:
+        charge = _link(found, "id") if found.get("object") == "charge" else _link(found, "charge")
+        return _link(found, "payment_intent"), charge
+    except Unreadable:
+        return None, None
 
 
 def _method(charge: Mapping[str, Any]) -> str | None:

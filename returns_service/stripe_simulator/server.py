@@ -31,6 +31,7 @@ Send = Callable[[Message], Awaitable[None]]
 PORT = 12111
 MAX_BODY_BYTES = 1 << 20
 GRACE_SECONDS = 2  # for calls under way when the server stops
+IDLE_SECONDS = 75  # as Stripe's own edge: longer than any SDK keeps a connection, so that no call meets a closing one
 
 _CUT = "simulator.cut"  # ASGI extension: cuts the connection
 
@@ -165,6 +166,7 @@ async def running(
         app, http=_Cuttable, lifespan="on", ws="none", log_config=None, access_log=False, log_level=logging.WARNING,
         date_header=False,  # the app sends its own, from the simulator's clock
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=IDLE_SECONDS,
     )  # fmt: skip
     server = _Server(config)
     work = asyncio.create_task(server.serve(sockets=[listener]))

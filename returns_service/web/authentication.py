@@ -1,4 +1,4 @@
-"""Who asks, and whether their key may do that: `Authorization: Bearer rsk_…`, found by its hash."""
+"""API keys of requests: `Authorization: Bearer rsk_…`, found by its hash and checked against the operation's scope."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from litestar.connection import ASGIConnection
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.settings import Settings
 from returns_service.store.database import Database
+from returns_service.store.stripe_refusals import StripeRefusals
 from returns_service.stripe_gateway import Gateway
 from returns_service.web.metrics import Metrics
 from returns_service.web.rate_limit import Limiter
@@ -27,11 +28,13 @@ class Context:
     policy: Policy = field(default=DEFAULT)
     metrics: Metrics = field(default_factory=Metrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set it to end live streams: a stop waits for them
+    account: str | None = None  # ours at Stripe, once learnt
     line: WebhookClient = field(init=False)  # to hosts that callers name
     keys: Limiter = field(init=False)  # how fast each API key may ask
     failed_logins: Limiter = field(init=False)  # how fast an address may be refused
 
     def __post_init__(self) -> None:
+        self.gateway.watch(StripeRefusals(self.database).note)
         self.line = WebhookClient(allow_private=self.settings.webhooks_allow_private)
         self.keys, self.failed_logins = Limiter(self.settings.rate_limit), Limiter(self.settings.rate_limit)
 

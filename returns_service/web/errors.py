@@ -21,7 +21,12 @@ from returns_service.web.context import context_of
 
 PROBLEM_JSON = "application/problem+json"
 WAIT_SECONDS = 1  # the least that `Retry-After` can say: what is in the way passes within a second, or takes long
-PASSING: tuple[ProblemCode, ...] = ("database_unavailable", "stripe_unavailable", "idempotency_key_in_use")
+PASSING: tuple[ProblemCode, ...] = (
+    "database_unavailable",
+    "stripe_unavailable",
+    "stripe_refuses_us",
+    "idempotency_key_in_use",
+)
 CODES: dict[int, ProblemCode] = {
     400: "malformed_request",
     404: "not_found",

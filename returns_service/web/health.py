@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 import structlog
 from litestar import Request, Response, get
-from msgspec import Struct
-from sqlalchemy import text
+from msgspec import UNSET, Struct, UnsetType
+from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import col
 
 from returns_service.store import schema
+from returns_service.store.tables import StripeRefusal
 from returns_service.web.context import Context, context_of
 
 PATIENCE_SECONDS = 5  # a database that takes longer to say one word is not there for callers either
@@ -25,7 +27,7 @@ class HealthView(Struct):
 
 
 class MissingPartView(Struct):
-    """What is missing, and what to do."""
+    """A part that is missing or in need of a person, with the remedy."""
 
     what: str
     do: str
@@ -36,6 +38,7 @@ class ReadinessView(Struct):
 
     status: Literal["ready", "not_ready"]
     missing: list[MissingPartView]
+    warnings: list[MissingPartView] | UnsetType = UNSET  # requests are served; a person has to act all the same
 
 
 @get("/healthz", include_in_schema=False, name="healthz")
@@ -47,9 +50,19 @@ async def healthz() -> HealthView:
 @get("/readyz", include_in_schema=False, name="readyz")
 async def readyz(request: Request[Any, Any, Any]) -> Response[ReadinessView]:
     """Say whether requests can be served, and what is missing if not."""
-    missing = await missing_now(context_of(request))
-    view = ReadinessView("not_ready" if missing else "ready", missing)
-    return Response(view, status_code=503 if missing else 200)
+    context = context_of(request)
+    missing = await missing_now(context)
+    if missing:
+        return Response(ReadinessView("not_ready", missing), status_code=503)
+    return Response(ReadinessView("ready", [], await warnings_now(context) or UNSET))
+
+
+async def warnings_now(context: Context) -> list[MissingPartView]:
+    """Return what doesn't bar requests as a whole, and yet needs a person: Stripe refuses the key."""
+    async with context.database.reading() as tx:
+        subjects = (await tx.execute(select(col(StripeRefusal.subject)).order_by(col(StripeRefusal.subject)))).scalars()
+        do = "See the desk for Stripe's own words: `returns-service desk`."
+        return [MissingPartView("stripe_refuses", f"{do} It refuses: {subject}.") for subject in subjects]
 
 
 async def missing_now(context: Context) -> list[MissingPartView]:

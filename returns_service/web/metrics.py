@@ -24,7 +24,7 @@ from returns_service.queries.desk import HELD, LOST
 from returns_service.store.database import Tx
 from returns_service.store.tables import Delivery, Payment, ReconciliationRun, Refund, ReturnAuthorization, StripeEvent
 
-LATE_SECONDS = 60  # what is due is looked at within seconds; a claim under way moves its moment ahead
+LATE_SECONDS = 60  # a worker looks at due work within seconds, and a claim moves its moment ahead
 CHORES = {
     "fold_event": col(StripeEvent.next_attempt_at),
     "read_payment": col(Payment.read_at),
@@ -111,7 +111,7 @@ class Metrics:
         self.disputes.set((await tx.exec(disputed)).one())
         runs = select(ReconciliationRun).where(col(ReconciliationRun.finished_at).is_not(None))
         last = (await tx.exec(runs.order_by(col(ReconciliationRun.id).desc()).limit(1))).first()
-        self.sweep.clear()  # one that has not got through yet has no age
+        self.sweep.clear()  # a sweep that has not got through yet has no age
         if last is not None:
             self.sweep.labels("reconciliation").set(_age(tx, last.finished_at))
         self.differing.set(last.differing or 0 if last else 0)

@@ -25,6 +25,7 @@ from returns_service.web.operations import (
     refunds,
     return_refunds,
     returns,
+    unmatched_receipts,
     webhook_endpoints,
 )
 from returns_service.web.operations.operation import Operation
@@ -33,6 +34,7 @@ Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]] | AbstractAsy
 OPERATIONS: tuple[Operation, ...] = (
     *returns.OPERATIONS,
     *receipts.OPERATIONS,
+    *unmatched_receipts.OPERATIONS,
     *return_refunds.OPERATIONS,
     *refunds.OPERATIONS,
     *payments.OPERATIONS,

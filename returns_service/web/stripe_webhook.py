@@ -14,6 +14,7 @@ from returns_service.return_case.events import Actor
 from returns_service.stripe_gateway import InvalidSignature, read_webhook
 from returns_service.web.context import context_of
 from returns_service.web.errors import request_id_of
+from returns_service.web.operations.ask_stripe import learn_account
 
 LONGEST_WEBHOOK_BYTES = 256 * 1024
 log = structlog.get_logger("returns.webhooks")
@@ -35,6 +36,9 @@ async def stripe_webhook(request: Request[Any, Any, Any]) -> Response[StripeEven
         log.warning("webhook.refused", reason=error.reason)
         raise Problem("invalid_signature", error.reason) from None
     by = Actor("stripe", request_id_of(request))
+    if event.account is not None and context.account is None:
+        configured = context.settings.stripe_account
+        context.account = await learn_account(context.database, context.gateway, configured)
     take_in = partial(receive, by=by, policy=context.policy, event=event, livemode=context.settings.livemode)
     outcome = await context.database.run(take_in, safe_to_repeat=True)
     context.metrics.webhooks.labels(outcome).inc()

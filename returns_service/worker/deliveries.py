@@ -1,6 +1,6 @@
 """Outgoing webhooks: claim in one transaction, call in none, write what became of it in another. At least once.
 
-Each endpoint has calls of its own: one that hangs holds up its own events and nobody else's.
+Each endpoint has calls of its own: a hanging endpoint holds up its own events and nobody else's.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Worker:
             task = asyncio.create_task(self._execute_at_its_time(scheduled), name=scheduled.claim.refund_id)
             self.in_flight[task] = scheduled
             task.add_done_callback(self._ended)
-        if free > 0 and self.executor.ask_again_seconds > 0:  # whatever wakes us: there is no moment to be had yet
+        if free > 0 and self.executor.ask_again_seconds > 0:  # no wake-up helps: there is no moment to be had yet
             await self._pause(self.executor.ask_again_seconds)
         elif not scheduled_calls:
             await db.sleep(await self._until_due() if free > 0 else LONGEST_SLEEP_SECONDS, seen)
@@ -101,7 +101,7 @@ class Worker:
         async with self.executor.db.reading() as tx:
             due = await claims.next_due_at(tx)
             seconds = (due - tx.now).total_seconds() if due else LONGEST_SLEEP_SECONDS
-        # What is due but was not claimed is held, by a dispute or by another worker.
+        # A due refund that was not claimed is held, by a dispute or by another worker.
         return min(LONGEST_SLEEP_SECONDS, seconds) if seconds > 0 else 1.0
 
     async def _do_chores(self, by: Actor) -> None:

@@ -107,8 +107,8 @@ async def delete_expired(db: Database, *, idempotency_hours: int, inbox_days: in
     """Delete stored answers, deliveries and events of Stripe's that nobody will ask for again; return how many rows.
 
     A folded event loses its body first and its row once Stripe can't tell it again (it keeps them for 30 days); one
-    whose fold raised stays. A delivery that arrived goes with them; one that was given up waits longer for a person.
-    In small transactions: nobody waits for a cleaning.
+    whose fold raised stays. A delivery that arrived goes with them; a delivery that was given up waits longer for a
+    person. In small transactions: nobody waits for a cleaning.
     """
     now = db.now()
     old_event = col(StripeEvent.processed_at) < now - timedelta(days=inbox_days)

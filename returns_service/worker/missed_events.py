@@ -28,6 +28,8 @@ EVENTS = (
     "refund.updated",
     "refund.failed",
     "charge.refunded",
+    "charge.captured",
+    "charge.updated",
     "charge.refund.updated",
     "charge.dispute.created",
     "charge.dispute.updated",

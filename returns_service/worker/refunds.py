@@ -17,6 +17,7 @@ from returns_service.store import claims, stripe_throttle
 from returns_service.store.claims import Claim
 from returns_service.store.clock import elapsed
 from returns_service.store.database import Database, Tx
+from returns_service.store.stripe_refusals import StripeRefusals
 from returns_service.store.tables import Refund
 from returns_service.stripe_gateway import Gateway
 
@@ -56,6 +57,9 @@ class RefundExecutor:
     warm: bool = False  # the first call of a process loads and connects: it goes alone, or those behind it come late
     overran_seconds: float = 0.0  # the most by which a write missed its moment since the last claim
     done: Counter[tuple[str, str]] = field(default_factory=Counter)  # ("asked", status) and ("chore", name)
+
+    def __post_init__(self) -> None:
+        self.gateway.watch(StripeRefusals(self.db).note)
 
     async def claim(self, limit: int) -> list[ScheduledCall]:
         """Lease up to `limit` due refunds, each with the moment of its call."""
@@ -127,7 +131,7 @@ def sends(claim: Claim, tx: Tx) -> bool:
 
 
 async def call_stripe(gateway: Gateway, claim: Claim, not_after: float, db: Database) -> AttemptOutcome:
-    """Ask Stripe what the claim is about. What is in doubt is looked for before it is sent again."""
+    """Ask Stripe what the claim is about. A refund in doubt is looked for before it is sent again."""
     if claim.stripe_refund is not None:
         return AttemptOutcome(await gateway.retrieve_refund(claim.stripe_refund))
     if claim.must_look_first(db.now()):

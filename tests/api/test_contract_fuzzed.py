@@ -24,7 +24,8 @@ from schemathesis.specs.openapi.checks import (
 from returns_service.store import schema
 from returns_service.web.api.openapi import document
 from returns_service.web.routes import OPERATIONS
-from tests.api.conftest import Shop, open_shop
+from tests.harness.patience import block_until, wait_for
+from tests.harness.served_shop import ServedShop, open_shop
 
 EXAMPLES = 12  # an operation; the world of odd requests is searched further by hand
 CONTRACT = yaml.safe_load(document(OPERATIONS))
@@ -55,24 +56,24 @@ class Served:
             config = uvicorn.Config(shop.app, port=0, log_level="error", lifespan="off")
             self.server = uvicorn.Server(config)
             task = asyncio.create_task(self.server.serve())
-            while not self.server.started:
-                await asyncio.sleep(0.01)
+            server = self.server
+            await wait_for(lambda: server.started, "the server", progress=task.done)
             self.url = f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}"
             self.started.set()
             await task
 
 
-async def stocked(shop: Shop) -> dict[str, list[str]]:
+async def stocked(shop: ServedShop) -> dict[str, list[str]]:
     """Make returns and refunds in several states; return their ids by the names of the paths' parameters."""
-    failed = await shop.approved(quantity=1, method="pm_card_refundFail")
-    await shop.receive(failed["id"])
+    failed = await shop.create_approved_return(quantity=1, card="pm_card_refundFail")
+    await shop.receive_parcel(failed["id"])
     await shop.settle()
-    queued = await shop.approved(quantity=2)
-    receipt = await shop.receive(queued["id"], 2, disposition="inspect")
+    queued = await shop.create_approved_return(quantity=2)
+    receipt = await shop.receive_parcel(queued["id"], 2, disposition="inspect")
     lines = {"undeclared": [{"sku": "HAT", "quantity": 1}]}
     extra = (await shop.post(f"/v1/returns/{queued['id']}/receipts", lines)).json()
-    await shop.receive((await shop.approved())["id"])
-    returns = [(await shop.requested())["id"], queued["id"], failed["id"]]
+    await shop.receive_parcel((await shop.create_approved_return())["id"])
+    returns = [(await shop.create_return())["id"], queued["id"], failed["id"]]
     refunds = [row["id"] for row in (await shop.get("/v1/refunds")).json()["data"]]
     undeclared = [item["id"] for item in extra["undeclared"]]
     hook = {"url": "https://shop.test/hook", "events": ["*"]}
@@ -92,11 +93,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served = Served()
     thread = threading.Thread(target=lambda: asyncio.run(served.serve(url)))
     thread.start()
-    assert served.started.wait(30)
+    block_until(served.started.is_set, "the server's start")
     yield served
     assert served.server is not None
     served.server.should_exit = True
-    thread.join(30)
+    thread.join()
 
 
 @hypothesis.settings(

@@ -4,87 +4,91 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.api.conftest import Shop, said
+from tests.harness.served_shop import ServedShop, expect
 
 
-async def test_approval_takes_the_policy_with_it(shop: Shop, with_policy: Any) -> None:
-    made = await shop.approved()
+async def test_approval_takes_the_policy_with_it(shop: ServedShop, with_policy: Any) -> None:
+    made = await shop.create_approved_return()
     assert (made["state"], made["approvals"][0]["override_reason"]) == ("approved", "A test.")
     with_policy(refund_on="manual")
-    assert (await shop.read(made["id"]))["policy"]["refund_on"] == "receipt"
+    assert (await shop.read_return(made["id"]))["policy"]["refund_on"] == "receipt"
 
 
-async def test_two_people_approve_what_the_policy_wants_two_for(shop: Shop, with_policy: Any) -> None:
+async def test_two_people_approve_what_the_policy_wants_two_for(shop: ServedShop, with_policy: Any) -> None:
     with_policy(second_person_above={"usd": 100})
-    made = await shop.requested()
+    made = await shop.create_return()
     where = f"/v1/returns/{made['id']}/approve"
-    first = said(await shop.post(where, {"override_reason": "ok"}), 200)
+    first = expect(await shop.post(where, {"override_reason": "ok"}), 200)
     assert (first["state"], first["approvals_required"]) == ("requested", 2)
-    said(await shop.post(where, {"override_reason": "ok"}), 409, "second_person_required")
-    other = await shop.key("returns:approve")
+    expect(await shop.post(where, {"override_reason": "ok"}), 409, "second_person_required")
+    other = await shop.create_key("returns:approve")
     second = await shop.post(where, {"override_reason": "ok"}, Authorization=f"Bearer {other}")
-    assert said(second, 200)["state"] == "approved"
+    assert expect(second, 200)["state"] == "approved"
 
 
-async def test_the_policy_is_overridden_only_with_a_reason(shop: Shop, with_policy: Any) -> None:
+async def test_the_policy_is_overridden_only_with_a_reason(shop: ServedShop, with_policy: Any) -> None:
     with_policy(excluded_skus=("SHI*",))
-    made = await shop.requested()
+    made = await shop.create_return()
     where = f"/v1/returns/{made['id']}/approve"
-    problem = said(await shop.post(where), 422, "policy_violation")
+    problem = expect(await shop.post(where), 422, "policy_violation")
     assert problem["violations"][0]["message"]
-    assert said(await shop.post(where, {"override_reason": "Damaged in transit."}), 200)["state"] == "approved"
+    assert expect(await shop.post(where, {"override_reason": "Damaged in transit."}), 200)["state"] == "approved"
 
 
-async def test_a_declined_return_is_at_its_end(shop: Shop) -> None:
-    made = await shop.requested()
+async def test_a_declined_return_takes_parcels_or_goes_on_anew(shop: ServedShop) -> None:
+    made = await shop.create_return()
     where = f"/v1/returns/{made['id']}"
-    missing = said(await shop.post(f"{where}/decline"), 422, "invalid_request")
+    missing = expect(await shop.post(f"{where}/decline"), 422, "invalid_request")
     assert [error["param"] for error in missing["errors"]] == ["reason"]
-    assert said(await shop.post(f"{where}/decline", {"reason": "Too late."}), 200)["state"] == "declined"
-    problem = said(await shop.post(f"{where}/approve"), 409, "invalid_transition")
-    assert (problem["state"], problem["trigger"], problem["allowed"]) == ("declined", "approve", [])
+    assert expect(await shop.post(f"{where}/decline", {"reason": "Too late."}), 200)["state"] == "declined"
+    problem = expect(await shop.post(f"{where}/approve"), 409, "invalid_transition")
+    assert (problem["state"], problem["trigger"], problem["allowed"]) == ("declined", "approve", ["receive", "reopen"])
 
 
-async def test_a_refund_before_approval_says_what_can_be_done_instead(shop: Shop) -> None:
-    made = await shop.requested()
-    problem = said(await shop.post(f"/v1/returns/{made['id']}/refund"), 409, "invalid_transition")
+async def test_a_refund_before_approval_says_what_can_be_done_instead(shop: ServedShop) -> None:
+    made = await shop.create_return()
+    problem = expect(await shop.post(f"/v1/returns/{made['id']}/refund"), 409, "invalid_transition")
     assert (problem["state"], problem["trigger"]) == ("requested", "refund")
     assert {"approve", "decline", "cancel"} <= set(problem["allowed"])
     assert problem["type"] == "/errors/invalid_transition"
-    assert said(await shop.get(problem["type"]), 200)["code"] == "invalid_transition"
+    assert expect(await shop.get(problem["type"]), 200)["code"] == "invalid_transition"
 
 
-async def test_every_public_action_is_available_or_barred_with_a_reason(shop: Shop) -> None:
-    made = await shop.approved()
+async def test_every_public_action_is_available_or_barred_with_a_reason(shop: ServedShop) -> None:
+    made = await shop.create_approved_return()
     assert set(made["available_actions"]) & set(made["barred_actions"]) == set()
     assert made["barred_actions"]["refund"] == "Nothing received is unpaid."
     assert "receive" in made["available_actions"]
 
 
-async def test_a_return_whose_units_came_is_canceled_only_with_a_named_reason(shop: Shop, with_policy: Any) -> None:
+async def test_a_return_whose_units_came_is_canceled_only_with_a_named_reason(
+    shop: ServedShop, with_policy: Any
+) -> None:
     with_policy(refund_on="manual")
-    made = await shop.approved()
-    await shop.receive(made["id"], 1)
+    made = await shop.create_approved_return()
+    await shop.receive_parcel(made["id"], 1)
     where = f"/v1/returns/{made['id']}/cancel"
-    said(await shop.post(where, {"reason": "kept"}), 422, "override_required")
-    assert said(await shop.post(where, {"reason": "kept", "override_reason": "sent back"}), 200)["state"] == "canceled"
+    expect(await shop.post(where, {"reason": "kept"}), 422, "override_required")
+    assert (
+        expect(await shop.post(where, {"reason": "kept", "override_reason": "sent back"}), 200)["state"] == "canceled"
+    )
 
 
-async def test_a_return_that_was_paid_in_part_is_closed_not_canceled(shop: Shop) -> None:
-    made = await shop.approved()
-    await shop.receive(made["id"], 1)
+async def test_a_return_that_was_paid_in_part_is_closed_not_canceled(shop: ServedShop) -> None:
+    made = await shop.create_approved_return()
+    await shop.receive_parcel(made["id"], 1)
     await shop.settle()
     where = f"/v1/returns/{made['id']}"
-    said(await shop.post(f"{where}/cancel", {"reason": "kept"}), 409, "money_moved")
-    closed = said(await shop.post(f"{where}/close", {"reason": "The rest is lost."}), 200)
+    expect(await shop.post(f"{where}/cancel", {"reason": "kept"}), 409, "money_moved")
+    closed = expect(await shop.post(f"{where}/close", {"reason": "The rest is lost."}), 200)
     assert (closed["state"], closed["amount_refunded"]) == ("refunded", 3333)
     assert closed["closed_at"] is not None
 
 
-async def test_two_returns_of_one_payment_are_not_both_approved_beyond_it(shop: Shop) -> None:
-    payment = shop.paid(10_000)
-    first = await shop.requested(payment=payment)
-    second = await shop.requested(payment=payment)
-    said(await shop.post(f"/v1/returns/{first['id']}/approve", {"override_reason": "ok"}), 200)
+async def test_two_returns_of_one_payment_are_not_both_approved_beyond_it(shop: ServedShop) -> None:
+    payment = shop.pay(10_000)
+    first = await shop.create_return(payment=payment)
+    second = await shop.create_return(payment=payment)
+    expect(await shop.post(f"/v1/returns/{first['id']}/approve", {"override_reason": "ok"}), 200)
     answer = await shop.post(f"/v1/returns/{second['id']}/approve", {"override_reason": "ok"})
-    said(answer, 422, "amount_exceeds_refundable")
+    expect(answer, 422, "amount_exceeds_refundable")

@@ -13,14 +13,15 @@ import uvicorn
 from returns_service.commands.api_keys import create_key, revoke_key
 from returns_service.return_case.event_feed import place_events
 from returns_service.return_case.events import Actor, record
-from tests.api.conftest import Shop, said
+from tests.harness.patience import SECONDS_WITHOUT_PROGRESS, complete, wait_for
+from tests.harness.served_shop import ServedShop, expect
 
 
-async def test_every_step_is_told_with_who_and_in_which_request(shop: Shop) -> None:
-    made = await shop.approved(quantity=1)
+async def test_every_step_is_told_with_who_and_in_which_request(shop: ServedShop) -> None:
+    made = await shop.create_approved_return(quantity=1)
     answer = await shop.post(f"/v1/returns/{made['id']}/close", {"reason": "The rest is lost."})
-    closed = said(answer, 200)
-    listed = said(await shop.get(f"/v1/returns/{made['id']}/events"), 200)
+    closed = expect(answer, 200)
+    listed = expect(await shop.get(f"/v1/returns/{made['id']}/events"), 200)
     assert listed["url"] == f"/v1/returns/{made['id']}/events"
     newest = listed["data"][0]
     assert (newest["type"], newest["sequence"], newest["request_id"]) == (
@@ -35,118 +36,124 @@ async def test_every_step_is_told_with_who_and_in_which_request(shop: Shop) -> N
     assert newest["data"]["reason"] == "The rest is lost."
     assert newest["data"]["object"]["state"] == "canceled"
     assert [e["sequence"] for e in listed["data"]] == list(range(closed["version"], 0, -1))
-    said(await shop.get("/v1/returns/ret_x/events"), 404, "not_found")
+    expect(await shop.get("/v1/returns/ret_x/events"), 404, "not_found")
 
 
-async def test_the_feed_is_read_to_its_end_in_pages(shop: Shop) -> None:
-    made = await shop.approved(quantity=1)
-    await shop.receive(made["id"])
+async def test_the_feed_is_read_to_its_end_in_pages(shop: ServedShop) -> None:
+    made = await shop.create_approved_return(quantity=1)
+    await shop.receive_parcel(made["id"])
     await shop.settle()
-    whole = said(await shop.get("/v1/events?limit=100"), 200)["data"]
+    whole = expect(await shop.get("/v1/events?limit=100"), 200)["data"]
     seen: list[str] = []
     query = "limit=2"
-    while (page := said(await shop.get(f"/v1/events?{query}"), 200))["data"]:
+    while (page := expect(await shop.get(f"/v1/events?{query}"), 200))["data"]:
         seen += [e["id"] for e in page["data"]]
         query = f"limit=2&starting_after={seen[-1]}"
     assert seen == [e["id"] for e in whole]
-    only = said(await shop.get("/v1/events?type=receipt.created"), 200)["data"]
+    only = expect(await shop.get("/v1/events?type=receipt.created"), 200)["data"]
     assert [e["type"] for e in only] == ["receipt.created"]
-    said(await shop.get("/v1/events?type=x"), 422, "invalid_request")
-    said(await shop.get("/v1/events?starting_after=evt_" + "0" * 26), 422, "invalid_request")
+    expect(await shop.get("/v1/events?type=x"), 422, "invalid_request")
+    expect(await shop.get("/v1/events?starting_after=evt_" + "0" * 26), 422, "invalid_request")
 
 
-async def test_an_event_committed_late_gets_a_later_place(shop: Shop) -> None:
-    database = shop.context.database
+async def test_an_event_committed_late_gets_a_later_place(shop: ServedShop) -> None:
+    database = shop.db
     if not database.postgresql:
         return  # one writer: nothing commits late
     async with database.transaction() as slow:
         await record(slow, Actor("worker"), "payment.updated", data={"n": 1})
         async with database.transaction() as quick:
             await record(quick, Actor("worker"), "payment.updated", data={"n": 2})
-        first = said(await shop.get("/v1/events"), 200)["data"]
-    both = said(await shop.get("/v1/events"), 200)["data"]
+        first = expect(await shop.get("/v1/events"), 200)["data"]
+    both = expect(await shop.get("/v1/events"), 200)["data"]
     assert [e["data"]["n"] for e in first] == [2]
     assert [e["data"]["n"] for e in both] == [1, 2]
 
 
-async def test_placing_twice_changes_nothing(shop: Shop) -> None:
-    await shop.requested()
-    before = said(await shop.get("/v1/events"), 200)["data"]
-    await asyncio.gather(*(shop.context.database.run(place_events) for _ in range(5)))
-    assert said(await shop.get("/v1/events"), 200)["data"] == before
+async def test_placing_twice_changes_nothing(shop: ServedShop) -> None:
+    await shop.create_return()
+    before = expect(await shop.get("/v1/events"), 200)["data"]
+    await asyncio.gather(*(shop.db.run(place_events) for _ in range(5)))
+    assert expect(await shop.get("/v1/events"), 200)["data"] == before
 
 
 @asynccontextmanager
-async def served(shop: Shop) -> AsyncIterator[httpx.AsyncClient]:
+async def served(shop: ServedShop) -> AsyncIterator[httpx.AsyncClient]:
     """The application on a port: only a real server sends an answer that goes on."""
     server = uvicorn.Server(uvicorn.Config(shop.app, port=0, log_level="warning", lifespan="off"))
     task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
+    await wait_for(lambda: server.started, "the server", progress=task.done)
     port = server.servers[0].sockets[0].getsockname()[1]
     headers = {"Authorization": f"Bearer {shop.secret}", "Accept": "text/event-stream"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{port}", headers=headers, trust_env=False, timeout=SECONDS_WITHOUT_PROGRESS
+    ) as client:
         yield client
     shop.context.closing.set()
     server.should_exit = True
     await task
 
 
-async def told(lines: AsyncIterator[str], count: int) -> list[tuple[str, str]]:
+async def next_events(lines: AsyncIterator[str], count: int) -> list[tuple[str, str]]:
     """Return id and type of the next events of a stream."""
-    found = []
-    name = ""
-    async with asyncio.timeout(20):
-        async for line in lines:
+    events: list[tuple[str, str]] = []
+
+    async def read() -> None:
+        name = ""
+        while len(events) < count:
+            line = await anext(lines)
             if line.startswith("id: "):
                 name = line[4:]
             elif line.startswith("data: "):
-                found.append((name, json.loads(line[6:])["type"]))
-                if len(found) == count:
-                    break
-    return found
+                events.append((name, json.loads(line[6:])["type"]))
+
+    await complete(read(), f"{count} events of a stream", progress=lambda: len(events))
+    return events
 
 
-async def test_events_come_live_and_go_on_where_a_reader_was(shop: Shop) -> None:
+async def read_to_the_end(lines: AsyncIterator[str]) -> None:
+    async for _ in lines:
+        pass
+
+
+async def test_events_come_live_and_go_on_where_a_reader_was(shop: ServedShop) -> None:
     async with served(shop) as client:
         async with client.stream("GET", "/v1/events") as stream:
             assert stream.headers["content-type"].startswith("text/event-stream")
             lines = stream.aiter_lines()
             assert (await anext(lines)).startswith(":")
-            made = await shop.approved()
-            live = await told(lines, 2)
+            made = await shop.create_approved_return()
+            live = await next_events(lines, 2)
         assert [kind for _, kind in live] == ["return.created", "return.state_changed"]
-        other = await shop.requested()
+        other = await shop.create_return()
         async with client.stream("GET", "/v1/events", headers={"Last-Event-ID": live[0][0]}) as stream:
-            resumed = await told(stream.aiter_lines(), 2)
+            resumed = await next_events(stream.aiter_lines(), 2)
         assert resumed[0] == live[1]
         assert resumed[1][1] == "return.created"
         where = f"/v1/returns/{made['id']}/events"
         async with client.stream("GET", where, headers={"Last-Event-ID": live[0][0]}) as stream:
-            said(await shop.post(f"/v1/returns/{other['id']}/decline", {"reason": "x"}), 200)
-            said(await shop.post(f"/v1/returns/{made['id']}", {"internal_note": "x"}), 200)
-            mine = await told(stream.aiter_lines(), 2)
+            expect(await shop.post(f"/v1/returns/{other['id']}/decline", {"reason": "x"}), 200)
+            expect(await shop.post(f"/v1/returns/{made['id']}", {"internal_note": "x"}), 200)
+            mine = await next_events(stream.aiter_lines(), 2)
         assert [kind for _, kind in mine] == ["return.state_changed", "return.updated"]
         missing = await client.get("/v1/events", headers={"Last-Event-ID": "evt_nobody"})
-        said(missing, 422, "invalid_request")
+        expect(missing, 422, "invalid_request")
 
 
-async def test_a_stream_of_a_type_that_there_isnt_is_refused_as_the_list_is(shop: Shop) -> None:
+async def test_a_stream_of_a_type_that_there_isnt_is_refused_as_the_list_is(shop: ServedShop) -> None:
     misspelt = "/v1/events?type=refund.suceeded"
-    async with served(shop) as client, asyncio.timeout(20), client.stream("GET", misspelt) as stream:
+    async with served(shop) as client, client.stream("GET", misspelt) as stream:
         assert stream.status_code == 422
 
 
-async def test_a_revoked_key_stops_listening(shop: Shop) -> None:
-    async with shop.context.database.transaction() as tx:
+async def test_a_revoked_key_stops_listening(shop: ServedShop) -> None:
+    async with shop.db.transaction() as tx:
         row, secret = await create_key(tx, "listener", ["returns:read"])
     async with served(shop) as client:
         headers = {"Authorization": f"Bearer {secret}"}
         async with client.stream("GET", "/v1/events", headers=headers) as stream:
             lines = stream.aiter_lines()
             await anext(lines)
-            async with shop.context.database.transaction() as tx:
+            async with shop.db.transaction() as tx:
                 await revoke_key(tx, row.id)
-            async with asyncio.timeout(20):
-                async for _ in lines:
-                    pass
+            await complete(read_to_the_end(lines), "the end of the stream")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.api.conftest import Shop, asked, said
+from tests.harness.served_shop import ServedShop, expect, return_body
 
 LINE = {"sku": "SHIRT", "quantity": 1, "total_amount": 100}
 RAW: dict[str, tuple[bytes, int]] = {
@@ -84,33 +83,33 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 
 
-async def post_raw(shop: Shop, path: str, content: bytes, kind: str = "application/json") -> httpx.Response:
+async def post_raw(shop: ServedShop, path: str, content: bytes, kind: str = "application/json") -> httpx.Response:
     headers = {"Content-Type": kind, "Idempotency-Key": "k"}
     return await shop.client.post(path, content=content, headers=headers)
 
 
 @pytest.mark.parametrize("name", RAW)
-async def test_a_body_that_is_no_json_object_is_refused(shop: Shop, name: str) -> None:
+async def test_a_body_that_is_no_json_object_is_refused(shop: ServedShop, name: str) -> None:
     content, status = RAW[name]
     code = {400: "malformed_request", 413: "body_too_large", 422: "invalid_request"}[status]
     for path in ("/v1/returns", "/v1/returns/ret_x/refund"):
-        said(await post_raw(shop, path, content), status, code)
-    assert set((await shop.tables()).values()) == {0}
+        expect(await post_raw(shop, path, content), status, code)
+    assert set((await shop.count_rows()).values()) == {0}
 
 
 @pytest.mark.parametrize("name", FIELDS)
-async def test_a_wrong_field_is_named(shop: Shop, name: str) -> None:
+async def test_a_wrong_field_is_named(shop: ServedShop, name: str) -> None:
     change, param = FIELDS[name]
-    problem = said(await shop.post("/v1/returns", asked("pi_1") | change), 422, "invalid_request")
+    problem = expect(await shop.post("/v1/returns", return_body("pi_1") | change), 422, "invalid_request")
     assert [error["param"] for error in problem["errors"]] == [param]
     assert problem["errors"][0]["message"]
-    assert shop.line.asked == []
-    assert set((await shop.tables()).values()) == {0}
+    assert shop.wire.requests == []
+    assert set((await shop.count_rows()).values()) == {0}
 
 
-async def test_all_wrong_fields_are_named_at_once(shop: Shop) -> None:
+async def test_all_wrong_fields_are_named_at_once(shop: ServedShop) -> None:
     body = {"currency": "USD", "lines": [LINE | {"quantity": -1}, {"sku": 5}], "colour": "red"}
-    problem = said(await shop.post("/v1/returns", body), 422, "invalid_request")
+    problem = expect(await shop.post("/v1/returns", body), 422, "invalid_request")
     assert {(error["param"], error["code"]) for error in problem["errors"]} == {
         ("payment_intent", "missing"), ("order_id", "missing"), ("currency", "invalid"), ("colour", "unknown_field"),
         ("lines[0].quantity", "too_small"), ("lines[1].sku", "invalid"), ("lines[1].quantity", "missing"),
@@ -119,56 +118,56 @@ async def test_all_wrong_fields_are_named_at_once(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "json"])
-async def test_another_content_type_is_refused(shop: Shop, kind: str) -> None:
-    content = json.dumps(asked("pi_1")).encode()
-    said(await post_raw(shop, "/v1/returns", content, kind), 415, "unsupported_media_type")
+async def test_another_content_type_is_refused(shop: ServedShop, kind: str) -> None:
+    content = json.dumps(return_body("pi_1")).encode()
+    expect(await post_raw(shop, "/v1/returns", content, kind), 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
-async def test_json_is_json_however_it_is_written(shop: Shop, kind: str) -> None:
-    said(await post_raw(shop, "/v1/returns", json.dumps(asked(shop.paid())).encode(), kind), 201)
+async def test_json_is_json_however_it_is_written(shop: ServedShop, kind: str) -> None:
+    expect(await post_raw(shop, "/v1/returns", json.dumps(return_body(shop.pay())).encode(), kind), 201)
 
 
-async def test_a_slip_in_the_century_is_told_back_as_it_came(shop: Shop) -> None:
+async def test_a_slip_in_the_century_is_told_back_as_it_came(shop: ServedShop) -> None:
     long_ago = "0202-01-02T03:04:05Z"
-    made = await shop.requested(purchased_at=long_ago)
-    assert (await shop.read(made["id"]))["purchased_at"] == made["purchased_at"] == long_ago
+    made = await shop.create_return(purchased_at=long_ago)
+    assert (await shop.read_return(made["id"]))["purchased_at"] == made["purchased_at"] == long_ago
     since = await shop.get("/v1/returns", params={"created[gte]": long_ago})
-    assert [row["id"] for row in said(since, 200)["data"]] == [made["id"]]
+    assert [row["id"] for row in expect(since, 200)["data"]] == [made["id"]]
 
 
-async def test_an_empty_body_is_an_empty_object(shop: Shop) -> None:
-    made = await shop.requested(purchased_at=datetime.now(UTC).isoformat())
+async def test_an_empty_body_is_an_empty_object(shop: ServedShop) -> None:
+    made = await shop.create_return(purchased_at=shop.time.isoformat())
     answer = await shop.client.post(f"/v1/returns/{made['id']}/approve")
-    assert said(answer, 200)["state"] == "approved"
-    said(await shop.client.post("/v1/returns"), 422, "invalid_request")
+    assert expect(answer, 200)["state"] == "approved"
+    expect(await shop.client.post("/v1/returns"), 422, "invalid_request")
 
 
 @pytest.mark.parametrize(
     "name", ["ret_nobody", "pay_1", "%00", "%FF", "a%2Fb", "..%2F..", "x" * 4000, "%27%20OR%201=1--", "é"]
 )
-async def test_an_odd_id_is_not_found(shop: Shop, name: str) -> None:
+async def test_an_odd_id_is_not_found(shop: ServedShop, name: str) -> None:
     for action, body in BODIES.items():
-        said(await shop.post(f"/v1/returns/{name}/{action}", body), 404, "not_found")
+        expect(await shop.post(f"/v1/returns/{name}/{action}", body), 404, "not_found")
 
 
 @pytest.mark.parametrize("name", ["x", "%00", "%FF", "%F0%9F%98%80", "pay_%00", "pi_x" + "y" * 3000])
-async def test_an_odd_id_is_not_there_to_be_read(shop: Shop, name: str) -> None:
+async def test_an_odd_id_is_not_there_to_be_read(shop: ServedShop, name: str) -> None:
     for path in ("/v1/returns/", "/v1/refunds/", "/v1/payments/", "/errors/", "/docs/"):
-        said(await shop.get(path + name), 404, "not_found")
-    said(await shop.get(f"/v1/returns/{name}/events"), 404, "not_found")
+        expect(await shop.get(path + name), 404, "not_found")
+    expect(await shop.get(f"/v1/returns/{name}/events"), 404, "not_found")
 
 
-async def test_an_unknown_path_and_another_method_are_problems_too(shop: Shop) -> None:
+async def test_an_unknown_path_and_another_method_are_problems_too(shop: ServedShop) -> None:
     for path in ("/v1/nothing", "/", "/v1/returns/x/y/z"):
-        problem = said(await shop.get(path), 404, "not_found")
+        problem = expect(await shop.get(path), 404, "not_found")
         assert problem["instance"] == path
     answer = await shop.client.delete("/v1/returns")
-    said(answer, 405, "method_not_allowed")
+    expect(answer, 405, "method_not_allowed")
     assert {"GET", "POST"} <= set(answer.headers["allow"].replace(" ", "").split(","))
 
 
-async def test_every_answer_has_its_id_and_keeps_a_browser_from_guessing(shop: Shop) -> None:
+async def test_every_answer_has_its_id_and_keeps_a_browser_from_guessing(shop: ServedShop) -> None:
     for answer in [await shop.get(path) for path in ("/v1/returns", "/v1/nothing", "/healthz", "/docs")]:
         assert answer.headers["request-id"].startswith("req_")
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -176,7 +175,7 @@ async def test_every_answer_has_its_id_and_keeps_a_browser_from_guessing(shop: S
     assert (await shop.get("/v1/returns")).headers["cache-control"] == "no-store"
 
 
-async def test_our_own_mistake_is_a_500_that_tells_nothing(shop: Shop) -> None:
+async def test_our_own_mistake_is_a_500_that_tells_nothing(shop: ServedShop) -> None:
     secret = "do not tell"
 
     class Broken(type(shop.context.gateway)):  # type: ignore[misc]
@@ -184,18 +183,18 @@ async def test_our_own_mistake_is_a_500_that_tells_nothing(shop: Shop) -> None:
             raise RuntimeError(secret)
 
     shop.context.gateway.__class__ = Broken
-    problem = said(await shop.post("/v1/returns", asked(shop.paid())), 500, "internal_error")
+    problem = expect(await shop.post("/v1/returns", return_body(shop.pay())), 500, "internal_error")
     assert secret not in json.dumps(problem)
-    assert set((await shop.tables()).values()) == {0}
+    assert set((await shop.count_rows()).values()) == {0}
 
 
 @pytest.mark.parametrize(
     "text", ["<script>alert(1)</script>", "'; DROP TABLE refund; --", "😀\u202e\u2028", "=cmd|' /C'!A1"]
 )
-async def test_odd_text_is_kept_as_it_is(shop: Shop, text: str) -> None:
-    body = asked(shop.paid(), order_id=text, reason=text, metadata={"note": text})
-    made = said(await shop.post("/v1/returns", body), 201)
-    read = await shop.read(made["id"])
+async def test_odd_text_is_kept_as_it_is(shop: ServedShop, text: str) -> None:
+    body = return_body(shop.pay(), order_id=text, reason=text, metadata={"note": text})
+    made = expect(await shop.post("/v1/returns", body), 201)
+    read = await shop.read_return(made["id"])
     assert (read["order_id"], read["reason"], read["metadata"]) == (text.strip(), text, {"note": text})
-    found = said(await shop.get("/v1/returns", params={"q": text, "order_id": text}), 200)["data"]
+    found = expect(await shop.get("/v1/returns", params={"q": text, "order_id": text}), 200)["data"]
     assert [row["id"] for row in found] == [made["id"]]

@@ -14,7 +14,7 @@ from returns_service.store.tables import ApiKey
 from returns_service.web.operations.operation import Operation
 from returns_service.web.rate_limit import Limiter
 from returns_service.web.routes import OPERATIONS
-from tests.api.conftest import Shop, said
+from tests.harness.served_shop import ServedShop, expect
 
 EXPECTED = {
     "create_return": "returns:write", "update_return": "returns:write", "cancel_return": "returns:write",
@@ -24,6 +24,9 @@ EXPECTED = {
     "settle_return_outside": "refunds:write", "create_refund": "refunds:write", "check_refund": "refunds:write",
     "retry_refund": "refunds:write", "settle_refund_outside": "refunds:write", "cancel_refund": "refunds:write",
     "send_refund_again": "refunds:write", "acknowledge_refund": "refunds:write",
+    "assign_refund": "refunds:write", "acknowledge_overpaid_return": "refunds:write",
+    "reopen_return": "returns:approve", "correct_receipt": "receipts:write",
+    "create_unmatched_receipt": "receipts:write", "attach_receipt": "receipts:write",
     "create_webhook_endpoint": "admin", "list_webhook_endpoints": "admin", "read_webhook_endpoint": "admin",
     "update_webhook_endpoint": "admin", "delete_webhook_endpoint": "admin", "rotate_webhook_secret": "admin",
     "test_webhook_endpoint": "admin", "list_deliveries": "admin", "read_delivery": "admin",
@@ -37,7 +40,7 @@ def path_of(operation: Operation) -> str:
     return re.sub(r"\{\w+\}", "x_1", operation.path)
 
 
-async def test_every_route_asks_for_a_key_or_is_known_to_be_open(shop: Shop) -> None:
+async def test_every_route_asks_for_a_key_or_is_known_to_be_open(shop: ServedShop) -> None:
     declared = {operation.path.replace("}", ":str}") for operation in OPERATIONS}
     served = {route.path for route in shop.app.routes}
     assert served == declared | OPEN
@@ -46,8 +49,8 @@ async def test_every_route_asks_for_a_key_or_is_known_to_be_open(shop: Shop) -> 
         assert operation.scope == expected, operation.name
 
 
-async def test_every_route_with_every_scope(shop: Shop) -> None:
-    keys = {scope: await shop.key(scope) for scope in SCOPES}
+async def test_every_route_with_every_scope(shop: ServedShop) -> None:
+    keys = {scope: await shop.create_key(scope) for scope in SCOPES}
     for operation in OPERATIONS:
         for scope, secret in keys.items():
             headers = {"Authorization": f"Bearer {secret}", "Content-Type": "text/plain"}
@@ -56,14 +59,14 @@ async def test_every_route_with_every_scope(shop: Shop) -> None:
             if scope in (operation.scope, "admin"):
                 assert answer.status_code in (200, 404, 415), (operation.name, scope, answer.text)
             else:
-                problem = said(answer, 403, "insufficient_scope")
+                problem = expect(answer, 403, "insufficient_scope")
                 assert problem["required_scope"] == operation.scope
-    assert set((await shop.tables()).values()) == {0}
+    assert set((await shop.count_rows()).values()) == {0}
 
 
 @pytest.mark.parametrize("kind", ["none", "unknown", "basic", "empty", "revoked", "expired", "long"])
-async def test_every_route_without_a_key_in_force(shop: Shop, kind: str) -> None:
-    async with shop.context.database.transaction() as tx:
+async def test_every_route_without_a_key_in_force(shop: ServedShop, kind: str) -> None:
+    async with shop.db.transaction() as tx:
         row, secret = await create_key(tx, "t", SCOPES, tx.now - timedelta(seconds=1) if kind == "expired" else None)
         if kind == "revoked":
             await revoke_key(tx, row.id)
@@ -74,45 +77,45 @@ async def test_every_route_without_a_key_in_force(shop: Shop, kind: str) -> None
     header = words.get(kind, f"Bearer {secret}")
     for operation in OPERATIONS:
         answer = await shop.client.request(operation.method, path_of(operation), headers={"Authorization": header})
-        said(answer, 401, "unauthorized")
+        expect(answer, 401, "unauthorized")
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-async def test_the_last_use_is_kept_once_a_minute(shop: Shop) -> None:
+async def test_the_last_use_is_kept_once_a_minute(shop: ServedShop) -> None:
     async def last_use() -> object:
-        async with shop.context.database.reading() as tx:
+        async with shop.db.reading() as tx:
             chosen = select(ApiKey.last_used_at).where(col(ApiKey.secret_hash) == hashed(shop.secret))
             return (await tx.exec(chosen)).one()
 
     assert await last_use() is None
-    said(await shop.get("/v1/returns"), 200)
+    expect(await shop.get("/v1/returns"), 200)
     first = await last_use()
     assert first is not None
-    said(await shop.get("/v1/returns"), 200)
+    expect(await shop.get("/v1/returns"), 200)
     assert await last_use() == first
-    shop.clock.ahead_seconds += 61
-    said(await shop.get("/v1/returns"), 200)
+    shop.advance(61)
+    expect(await shop.get("/v1/returns"), 200)
     assert await last_use() != first
 
 
-async def test_the_secret_is_kept_nowhere(shop: Shop) -> None:
-    async with shop.context.database.reading() as tx:
+async def test_the_secret_is_kept_nowhere(shop: ServedShop) -> None:
+    async with shop.db.reading() as tx:
         rows = (await tx.exec(select(ApiKey))).all()
     assert shop.secret not in repr([row.model_dump() for row in rows])
 
 
-async def test_who_asks_too_fast_is_told_when_to_come_back(shop: Shop) -> None:
+async def test_who_asks_too_fast_is_told_when_to_come_back(shop: ServedShop) -> None:
     shop.context.keys = Limiter(1)
     answers = [await shop.get("/v1/returns") for _ in range(4)]
     assert [a.status_code for a in answers] == [200, 200, 200, 429]
-    said(answers[3], 429, "rate_limited")
+    expect(answers[3], 429, "rate_limited")
     assert answers[3].headers["retry-after"] == "1"
-    other = await shop.key("admin")
+    other = await shop.create_key("admin")
     assert (await shop.get("/v1/returns", headers={"Authorization": f"Bearer {other}"})).status_code == 200
     assert (await shop.get("/healthz")).status_code == 200
 
 
-async def test_a_stranger_who_guesses_is_slowed_down(shop: Shop) -> None:
+async def test_a_stranger_who_guesses_is_slowed_down(shop: ServedShop) -> None:
     shop.context.failed_logins = Limiter(1)
     guess = {"Authorization": "Bearer rsk_" + "b" * 43}
     codes = [(await shop.get("/v1/returns", headers=guess)).status_code for _ in range(5)]

@@ -16,7 +16,7 @@ from referencing.jsonschema import DRAFT202012
 from returns_service.web.api.openapi import contract, document
 from returns_service.web.operations.bodies import validate
 from returns_service.web.routes import OPERATIONS
-from tests.api.conftest import Shop, said
+from tests.harness.served_shop import ServedShop, expect
 
 CONTRACT = contract(OPERATIONS)
 WRITES = [operation for operation in OPERATIONS if operation.method == "POST"]
@@ -104,32 +104,34 @@ def test_clients_have_one_class_for_all_problems() -> None:
     assert all(content == {"schema": {"$ref": "#/components/schemas/problem"}} for content in problems)
 
 
-async def test_answers_are_as_the_contract_says(shop: Shop) -> None:
-    made = await shop.approved(quantity=2, method="pm_card_refundFail", customer_email="a@b.c", metadata={"a": "b"})
+async def test_answers_are_as_the_contract_says(shop: ServedShop) -> None:
+    made = await shop.create_approved_return(
+        quantity=2, card="pm_card_refundFail", customer_email="a@b.c", metadata={"a": "b"}
+    )
     lines = [{"sku": "SHIRT", "quantity": 3, "condition": "opened"}]
-    receipt = said(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": lines}), 201)
+    receipt = expect(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": lines}), 201)
     await shop.settle()
     expand = "expand[]=payment&expand[]=refunds&expand[]=events"
-    case = said(await shop.get(f"/v1/returns/{made['id']}?{expand}"), 200)
+    case = expect(await shop.get(f"/v1/returns/{made['id']}?{expand}"), 200)
     assert case["state"] == "failed"
     refund = case["refunds"][0]
     answers = {
         "return": case,
-        "return_list": said(await shop.get("/v1/returns"), 200),
+        "return_list": expect(await shop.get("/v1/returns"), 200),
         "receipt": receipt,
-        "receipt_list": said(await shop.get(f"/v1/returns/{made['id']}/receipts"), 200),
-        "refund": said(await shop.get(f"/v1/refunds/{refund['id']}?expand[]=return"), 200),
-        "refund_list": said(await shop.get("/v1/refunds"), 200),
-        "refund_preview": said(await shop.get(f"/v1/returns/{made['id']}/refund_preview"), 200),
-        "payment": said(await shop.get(f"/v1/payments/{made['payment']}"), 200),
-        "event_list": said(await shop.get("/v1/events"), 200),
+        "receipt_list": expect(await shop.get(f"/v1/returns/{made['id']}/receipts"), 200),
+        "refund": expect(await shop.get(f"/v1/refunds/{refund['id']}?expand[]=return"), 200),
+        "refund_list": expect(await shop.get("/v1/refunds"), 200),
+        "refund_preview": expect(await shop.get(f"/v1/returns/{made['id']}/refund_preview"), 200),
+        "payment": expect(await shop.get(f"/v1/payments/{made['payment']}"), 200),
+        "event_list": expect(await shop.get("/v1/events"), 200),
     }
-    problem = said(await shop.post("/v1/returns", {}), 422, "invalid_request")
+    problem = expect(await shop.post("/v1/returns", {}), 422, "invalid_request")
     assert {name: wrong(name, answer) for name, answer in answers.items() if wrong(name, answer)} == {}
     assert wrong("problem", problem) == []
 
 
-async def test_the_page_asks_no_other_host(shop: Shop) -> None:
+async def test_the_page_asks_no_other_host(shop: ServedShop) -> None:
     page = await shop.get("/docs", headers={"Authorization": ""})
     assert page.status_code == 200
     links = re.findall(r'(?:src|href)="([^"]+)"', page.text)

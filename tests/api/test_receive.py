@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import Shop, said
+from tests.harness.served_shop import ServedShop, expect
 
 
-async def test_a_count_is_a_receipt_that_can_be_read_again(shop: Shop) -> None:
-    made = await shop.approved()
+async def test_a_count_is_a_receipt_that_can_be_read_again(shop: ServedShop) -> None:
+    made = await shop.create_approved_return()
     body = {"lines": [{"line": made["lines"][0]["id"], "quantity": 2, "condition": "opened"}], "scan_id": "s1"}
     answer = await shop.post(f"/v1/returns/{made['id']}/receipts", body)
-    receipt = said(answer, 201)
+    receipt = expect(answer, 201)
     assert (receipt["return"], receipt["reversed"], receipt["scan_id"]) == (made["id"], False, "s1")
     assert receipt["received_by"].startswith("key_")
     line = receipt["lines"][0]
@@ -23,132 +23,126 @@ async def test_a_count_is_a_receipt_that_can_be_read_again(shop: Shop) -> None:
         "restock",
         True,
     )
-    assert said(await shop.get(answer.headers["location"]), 200) == receipt
-    listed = said(await shop.get(f"/v1/returns/{made['id']}/receipts"), 200)
+    assert expect(await shop.get(answer.headers["location"]), 200) == receipt
+    listed = expect(await shop.get(f"/v1/returns/{made['id']}/receipts"), 200)
     assert (listed["object"], listed["data"]) == ("list", [receipt])
 
 
 @pytest.mark.parametrize("condition, accepted", [("damaged", 1), ("missing", 0), ("wrong_item", 0)])
-async def test_only_accepted_conditions_are_paid(shop: Shop, condition: str, accepted: int) -> None:
-    made = await shop.approved(quantity=1)
-    await shop.receive(made["id"], 1, condition)
-    line = (await shop.read(made["id"]))["lines"][0]
+async def test_only_accepted_conditions_are_paid(shop: ServedShop, condition: str, accepted: int) -> None:
+    made = await shop.create_approved_return(quantity=1)
+    await shop.receive_parcel(made["id"], 1, condition)
+    line = (await shop.read_return(made["id"]))["lines"][0]
     counts = (line["received_quantity"], line["accepted_quantity"], line["rejected_quantity"])
     assert counts == (1, accepted, 1 - accepted)
 
 
-async def test_a_scan_sent_twice_counts_once_even_without_a_key(shop: Shop) -> None:
-    made = await shop.approved()
+async def test_a_scan_sent_twice_counts_once_even_without_a_key(shop: ServedShop) -> None:
+    made = await shop.create_approved_return()
     where = f"/v1/returns/{made['id']}/receipts"
     body = {"lines": [{"sku": "SHIRT", "quantity": 1, "condition": "new"}], "scan_id": "s1"}
-    first = said(await shop.post(where, body, key=None), 201)
+    first = expect(await shop.post(where, body, key=None), 201)
     again = await shop.post(where, body, key=None)
-    assert said(again, 201) == first
+    assert expect(again, 201) == first
     assert again.headers["idempotent-replayed"] == "true"
     body["lines"][0]["quantity"] = 2  # type: ignore[index]
-    said(await shop.post(where, body, key=None), 422, "scan_id_reused")
-    assert (await shop.read(made["id"]))["lines"][0]["received_quantity"] == 1
+    expect(await shop.post(where, body, key=None), 422, "scan_id_reused")
+    assert (await shop.read_return(made["id"]))["lines"][0]["received_quantity"] == 1
 
 
-async def test_without_scan_id_and_key_nothing_is_counted(shop: Shop) -> None:
-    made = await shop.approved()
+async def test_without_scan_id_and_key_nothing_is_counted(shop: ServedShop) -> None:
+    made = await shop.create_approved_return()
     body = {"lines": [{"sku": "SHIRT", "quantity": 1, "condition": "new"}]}
-    said(await shop.post(f"/v1/returns/{made['id']}/receipts", body, key=None), 400, "idempotency_key_required")
-    assert (await shop.tables())["Receipt"] == 0
+    expect(await shop.post(f"/v1/returns/{made['id']}/receipts", body, key=None), 400, "idempotency_key_required")
+    assert (await shop.count_rows())["Receipt"] == 0
 
 
-async def test_surplus_and_unknown_units_are_set_aside_not_refused(shop: Shop) -> None:
-    made = await shop.approved(quantity=1)
+async def test_surplus_and_unknown_units_are_set_aside_not_refused(shop: ServedShop) -> None:
+    made = await shop.create_approved_return(quantity=1)
     lines = [
         {"sku": "SHIRT", "quantity": 2, "condition": "new"},
         {"sku": "SOCKS", "quantity": 1, "condition": "opened"},
     ]
     extra = [{"sku": "HAT", "quantity": 1, "note": "in the same box"}]
-    receipt = said(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": lines, "undeclared": extra}), 201)
+    receipt = expect(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": lines, "undeclared": extra}), 201)
     assert [(item["sku"], item["quantity"]) for item in receipt["undeclared"]] == [
         ("SHIRT", 1),
         ("SOCKS", 1),
         ("HAT", 1),
     ]
-    case = await shop.read(made["id"])
+    case = await shop.read_return(made["id"])
     assert (case["lines"][0]["accepted_quantity"], len(case["undeclared"])) == (1, 3)
 
 
-async def test_an_unknown_line_id_is_an_error_that_names_it(shop: Shop) -> None:
-    made = await shop.approved()
+async def test_an_unknown_line_id_is_an_error_that_names_it(shop: ServedShop) -> None:
+    made = await shop.create_approved_return()
     body = {"lines": [{"line": "rli_nobody", "quantity": 1, "condition": "new"}]}
-    problem = said(await shop.post(f"/v1/returns/{made['id']}/receipts", body), 422, "unknown_line")
+    problem = expect(await shop.post(f"/v1/returns/{made['id']}/receipts", body), 422, "unknown_line")
     assert problem["param"] == "lines[0].line"
-    assert (await shop.tables())["Receipt"] == 0
+    assert (await shop.count_rows())["Receipt"] == 0
 
 
-async def test_nothing_is_received_before_approval(shop: Shop) -> None:
-    made = await shop.requested()
-    body = {"lines": [{"sku": "SHIRT", "quantity": 1, "condition": "new"}]}
-    said(await shop.post(f"/v1/returns/{made['id']}/receipts", body), 409, "invalid_transition")
-
-
-async def test_a_miscount_is_undone_while_its_refund_is_unsent(shop: Shop) -> None:
-    made = await shop.approved(quantity=1)
-    receipt = await shop.receive(made["id"])
+async def test_a_miscount_is_undone_while_its_refund_is_unsent(shop: ServedShop) -> None:
+    made = await shop.create_approved_return(quantity=1)
+    receipt = await shop.receive_parcel(made["id"])
     where = f"/v1/returns/{made['id']}/receipts/{receipt['id']}/reverse"
-    undone = said(await shop.post(where, {"reason": "Wrong parcel."}), 200)
+    undone = expect(await shop.post(where, {"reason": "Wrong parcel."}), 200)
     assert (undone["reversed"], undone["reversed_reason"]) == (True, "Wrong parcel.")
-    case = await shop.read(made["id"])
+    case = await shop.read_return(made["id"])
     assert (case["state"], case["lines"][0]["received_quantity"]) == ("approved", 0)
     assert [r["status"] for r in case["refunds"]] == ["withdrawn"]
-    said(await shop.post(where, {"reason": "Again."}), 409, "receipt_reversed")
+    expect(await shop.post(where, {"reason": "Again."}), 409, "receipt_reversed")
     await shop.settle()
     assert len(shop.ledger.refunds) == 0
 
 
-async def test_a_miscount_that_is_paid_stands(shop: Shop) -> None:
-    made = await shop.approved(quantity=1)
-    receipt = await shop.receive(made["id"])
+async def test_a_miscount_that_is_paid_stands(shop: ServedShop) -> None:
+    made = await shop.create_approved_return(quantity=1)
+    receipt = await shop.receive_parcel(made["id"])
     await shop.settle()
     where = f"/v1/returns/{made['id']}/receipts/{receipt['id']}/reverse"
-    said(await shop.post(where, {"reason": "Wrong parcel."}), 409, "already_refunded")
+    expect(await shop.post(where, {"reason": "Wrong parcel."}), 409, "already_refunded")
 
 
-async def test_units_set_aside_for_inspection_are_paid_after_it(shop: Shop) -> None:
-    made = await shop.approved(quantity=2)
-    receipt = await shop.receive(made["id"], 2, "opened", disposition="inspect")
-    waiting = await shop.read(made["id"])
+async def test_units_set_aside_for_inspection_are_paid_after_it(shop: ServedShop) -> None:
+    made = await shop.create_approved_return(quantity=2)
+    receipt = await shop.receive_parcel(made["id"], 2, "opened", disposition="inspect")
+    waiting = await shop.read_return(made["id"])
     assert (waiting["lines"][0]["inspecting_quantity"], waiting["refunds"]) == (2, [])
     line = {"line": made["lines"][0]["id"], "condition": "new", "disposition": "restock", "quantity": 1}
     where = f"/v1/returns/{made['id']}/receipts/{receipt['id']}/inspect"
-    found = said(await shop.post(where, {"lines": [line]}), 200)
+    found = expect(await shop.post(where, {"lines": [line]}), 200)
     assert {(row["quantity"], row["accepted"]) for row in found["lines"]} == {(1, None), (1, True)}
-    assert [r["amount"] for r in (await shop.read(made["id"]))["refunds"]] == [5000]
-    said(await shop.post(where, {"lines": [line | {"quantity": 2}]}), 409, "nothing_to_inspect")
+    assert [r["amount"] for r in (await shop.read_return(made["id"]))["refunds"]] == [5000]
+    expect(await shop.post(where, {"lines": [line | {"quantity": 2}]}), 409, "nothing_to_inspect")
 
 
 @pytest.mark.parametrize("decision, refunded", [("accept_as_line", 1), ("return_to_customer", 0), ("scrap", 0)])
-async def test_what_nobody_announced_is_decided_once(shop: Shop, decision: str, refunded: int) -> None:
-    made = await shop.approved(quantity=2)
+async def test_what_nobody_announced_is_decided_once(shop: ServedShop, decision: str, refunded: int) -> None:
+    made = await shop.create_approved_return(quantity=2)
     body: dict[str, Any] = {"undeclared": [{"sku": "SHRIT", "quantity": 1}]}
-    receipt = said(await shop.post(f"/v1/returns/{made['id']}/receipts", body), 201)
+    receipt = expect(await shop.post(f"/v1/returns/{made['id']}/receipts", body), 201)
     where = f"/v1/returns/{made['id']}/undeclared/{receipt['undeclared'][0]['id']}/resolve"
     asked = {"decision": decision, **({"line": made["lines"][0]["id"]} if refunded else {})}
-    done = said(await shop.post(where, asked), 200)
+    done = expect(await shop.post(where, asked), 200)
     assert done["undeclared"][0]["decision"] == decision
-    assert len((await shop.read(made["id"]))["refunds"]) == refunded
-    said(await shop.post(where, asked), 409, "undeclared_resolved")
+    assert len((await shop.read_return(made["id"]))["refunds"]) == refunded
+    expect(await shop.post(where, asked), 409, "undeclared_resolved")
 
 
 async def test_shipping_that_came_due_with_a_miscounted_gift_is_taken_back_with_it(
-    shop: Shop, with_policy: Any
+    shop: ServedShop, with_policy: Any
 ) -> None:
     with_policy(shipping_refunded="full_return", refund_delay=600)
     lines = [{"sku": "SHIRT", "quantity": 1, "total_amount": 9000}, {"sku": "GIFT", "quantity": 1, "total_amount": 0}]
-    made = await shop.approved(lines=lines, shipping_amount=500)
-    await shop.receive(made["id"])
-    shop.clock.ahead_seconds += 601
+    made = await shop.create_approved_return(lines=lines, shipping_amount=500)
+    await shop.receive_parcel(made["id"])
+    shop.advance(601)
     await shop.settle()
     where, gift = f"/v1/returns/{made['id']}/receipts", {"sku": "GIFT", "quantity": 1, "condition": "new"}
-    counted = said(await shop.post(where, {"lines": [gift]}), 201)
-    said(await shop.post(f"{where}/{counted['id']}/reverse", {"reason": "It was the box."}), 200)
-    shop.clock.ahead_seconds += 601
+    counted = expect(await shop.post(where, {"lines": [gift]}), 201)
+    expect(await shop.post(f"{where}/{counted['id']}/reverse", {"reason": "It was the box."}), 200)
+    shop.advance(601)
     await shop.settle()
-    paid = [(refund["amount"], refund["status"]) for refund in (await shop.read(made["id"]))["refunds"]]
+    paid = [(refund["amount"], refund["status"]) for refund in (await shop.read_return(made["id"]))["refunds"]]
     assert paid == [(9000, "succeeded"), (500, "withdrawn")]

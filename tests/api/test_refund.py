@@ -7,289 +7,293 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import Shop, said
+from tests.harness.served_shop import ServedShop, expect
 
 
-async def received(shop: Shop, quantity: int = 1, **more: Any) -> dict[str, Any]:
+async def received(shop: ServedShop, quantity: int = 1, **more: Any) -> dict[str, Any]:
     """A return with units received that nobody has paid yet."""
     shop.context.policy = replace(shop.context.policy, refund_on="manual")
-    made = await shop.approved(**more)
-    await shop.receive(made["id"], quantity)
+    made = await shop.create_approved_return(**more)
+    await shop.receive_parcel(made["id"], quantity)
     return made
 
 
-async def test_the_preview_is_what_the_refund_pays(shop: Shop) -> None:
+async def test_the_preview_is_what_the_refund_pays(shop: ServedShop) -> None:
     made = await received(shop)
-    preview = said(await shop.get(f"/v1/returns/{made['id']}/refund_preview"), 200)
+    preview = expect(await shop.get(f"/v1/returns/{made['id']}/refund_preview"), 200)
     assert (preview["object"], preview["amount"], preview["barred"]) == ("refund_preview", 3333, None)
     answer = await shop.post(f"/v1/returns/{made['id']}/refund")
-    refund = said(answer, 202)
+    refund = expect(answer, 202)
     assert (refund["amount"], refund["breakdown"]) == (preview["amount"], preview["breakdown"])
-    assert said(await shop.get(answer.headers["location"]), 200) == refund
-    barred = said(await shop.get(f"/v1/returns/{made['id']}/refund_preview"), 200)["barred"]
+    assert expect(await shop.get(answer.headers["location"]), 200) == refund
+    barred = expect(await shop.get(f"/v1/returns/{made['id']}/refund_preview"), 200)["barred"]
     assert barred["code"] == "refund_in_progress"
 
 
-async def test_the_preview_before_approval_says_why_nothing_is_paid(shop: Shop) -> None:
-    made = await shop.requested()
-    preview = said(await shop.get(f"/v1/returns/{made['id']}/refund_preview"), 200)
+async def test_the_preview_before_approval_says_why_nothing_is_paid(shop: ServedShop) -> None:
+    made = await shop.create_return()
+    preview = expect(await shop.get(f"/v1/returns/{made['id']}/refund_preview"), 200)
     assert (preview["amount"], preview["barred"]["code"]) == (0, "invalid_transition")
 
 
-async def test_a_second_click_pays_nothing(shop: Shop) -> None:
+async def test_a_second_click_pays_nothing(shop: ServedShop) -> None:
     made = await received(shop)
-    said(await shop.post(f"/v1/returns/{made['id']}/refund"), 202)
-    said(await shop.post(f"/v1/returns/{made['id']}/refund"), 409, "refund_in_progress")
+    expect(await shop.post(f"/v1/returns/{made['id']}/refund"), 202)
+    expect(await shop.post(f"/v1/returns/{made['id']}/refund"), 409, "refund_in_progress")
     await shop.settle()
-    said(await shop.post(f"/v1/returns/{made['id']}/refund"), 422, "nothing_due")
+    expect(await shop.post(f"/v1/returns/{made['id']}/refund"), 422, "nothing_due")
     assert len(shop.ledger.refunds) == 1
 
 
-async def test_less_than_due_is_a_reduction_and_more_needs_a_reason(shop: Shop) -> None:
+async def test_less_than_due_is_a_reduction_and_more_needs_a_reason(shop: ServedShop) -> None:
     made = await received(shop)
     where = f"/v1/returns/{made['id']}/refund"
-    said(await shop.post(where, {"amount": 4000}), 422, "override_required")
-    said(await shop.post(where, {"amount": 10_001, "override_reason": "x"}), 422, "amount_exceeds_refundable")
-    refund = said(await shop.post(where, {"amount": 3000, "note": "A stain."}), 202)
+    expect(await shop.post(where, {"amount": 4000}), 422, "override_required")
+    expect(await shop.post(where, {"amount": 10_001, "override_reason": "x"}), 422, "amount_exceeds_refundable")
+    refund = expect(await shop.post(where, {"amount": 3000, "note": "A stain."}), 202)
     assert [(row["kind"], row["amount"]) for row in refund["breakdown"]] == [("line", 3333), ("reduction", -333)]
     await shop.settle()
-    assert (await shop.read(made["id"]))["amount_due"] == 0
+    assert (await shop.read_return(made["id"]))["amount_due"] == 0
 
 
-async def test_adjustments_stand_in_the_breakdown_and_it_sums(shop: Shop) -> None:
+async def test_adjustments_stand_in_the_breakdown_and_it_sums(shop: ServedShop) -> None:
     made = await received(shop)
     adjustments = [
         {"kind": "goodwill", "amount": 500, "description": "Sorry."},
         {"kind": "deduction", "amount": 100, "description": "Box missing."},
     ]
     body = {"adjustments": adjustments, "override_reason": "Agreed on the phone."}
-    refund = said(await shop.post(f"/v1/returns/{made['id']}/refund", body), 202)
+    refund = expect(await shop.post(f"/v1/returns/{made['id']}/refund", body), 202)
     assert refund["amount"] == 3733 == sum(row["amount"] for row in refund["breakdown"])
 
 
-async def test_goodwill_beyond_what_is_due_needs_a_reason_also_where_nothing_is(shop: Shop) -> None:
-    made = await shop.approved()
+async def test_goodwill_beyond_what_is_due_needs_a_reason_also_where_nothing_is(shop: ServedShop) -> None:
+    made = await shop.create_approved_return()
     body: dict[str, Any] = {"adjustments": [{"kind": "goodwill", "amount": 500, "description": "Sorry."}]}
-    said(await shop.post(f"/v1/returns/{made['id']}/refund", body), 422, "override_required")
+    expect(await shop.post(f"/v1/returns/{made['id']}/refund", body), 422, "override_required")
     body["override_reason"] = "Agreed on the phone."
-    assert said(await shop.post(f"/v1/returns/{made['id']}/refund", body), 202)["amount"] == 500
+    assert expect(await shop.post(f"/v1/returns/{made['id']}/refund", body), 202)["amount"] == 500
 
 
-async def test_an_adjustment_of_another_returns_line_is_refused(shop: Shop) -> None:
+async def test_an_adjustment_of_another_returns_line_is_refused(shop: ServedShop) -> None:
     made = await received(shop)
     adjustment = {"kind": "goodwill", "amount": 1, "description": "x", "line": "rli_x"}
     answer = await shop.post(f"/v1/returns/{made['id']}/refund", {"adjustments": [adjustment]})
-    assert said(answer, 422, "unknown_line")["param"] == "adjustments[0].line"
+    assert expect(answer, 422, "unknown_line")["param"] == "adjustments[0].line"
 
 
 @pytest.mark.parametrize("path", ["refund", "retry", "settle_outside"])
-async def test_money_never_moves_without_an_idempotency_key(shop: Shop, path: str) -> None:
+async def test_money_never_moves_without_an_idempotency_key(shop: ServedShop, path: str) -> None:
     made = await received(shop)
     body = {"method": "cash", "reference": "1"} if path == "settle_outside" else {}
-    said(await shop.post(f"/v1/returns/{made['id']}/{path}", body, key=None), 400, "idempotency_key_required")
-    said(await shop.post("/v1/refunds", {"payment_intent": shop.paid()}, key=None), 400, "idempotency_key_required")
+    expect(await shop.post(f"/v1/returns/{made['id']}/{path}", body, key=None), 400, "idempotency_key_required")
+    expect(await shop.post("/v1/refunds", {"payment_intent": shop.pay()}, key=None), 400, "idempotency_key_required")
 
 
-async def test_what_is_due_can_be_settled_outside(shop: Shop) -> None:
+async def test_what_is_due_can_be_settled_outside(shop: ServedShop) -> None:
     made = await received(shop, 3)
     body = {"method": "bank_transfer", "reference": "t-1"}
-    said(
+    expect(
         await shop.post(f"/v1/returns/{made['id']}/settle_outside", {**body, "amount": 10_001}),
         422,
         "amount_exceeds_due",
     )
-    done = said(await shop.post(f"/v1/returns/{made['id']}/settle_outside", body), 200)
+    done = expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", body), 200)
     assert (done["state"], done["amount_settled_outside"], done["amount_due"]) == ("refunded", 10_000, 0)
     await shop.settle()
     assert len(shop.ledger.refunds) == 0
 
 
-async def test_a_standalone_refund_of_all_that_is_left(shop: Shop) -> None:
-    payment = shop.paid(8000)
-    part = said(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 3000}), 202)
+async def test_a_standalone_refund_of_all_that_is_left(shop: ServedShop) -> None:
+    payment = shop.pay(8000)
+    part = expect(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 3000}), 202)
     assert (part["status"], part["source"], part["return"], part["amount"]) == ("queued", "standalone", None, 3000)
-    said(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 5001}), 422, "amount_exceeds_refundable")
-    rest = said(await shop.post("/v1/refunds", {"payment_intent": payment, "metadata": {"case": "7"}}), 202)
+    expect(
+        await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 5001}), 422, "amount_exceeds_refundable"
+    )
+    rest = expect(await shop.post("/v1/refunds", {"payment_intent": payment, "metadata": {"case": "7"}}), 202)
     assert rest["amount"] == 5000
-    said(await shop.post("/v1/refunds", {"payment_intent": payment}), 409, "charge_already_refunded")
+    expect(await shop.post("/v1/refunds", {"payment_intent": payment}), 409, "charge_already_refunded")
     await shop.settle()
-    read = said(await shop.get(f"/v1/payments/{payment}"), 200)
+    read = expect(await shop.get(f"/v1/payments/{payment}"), 200)
     assert (read["captured"], read["refunded"], read["reserved"], read["refundable"]) == (8000, 8000, 0, 0)
     at_stripe = sorted((r["amount"], r["metadata"].get("case")) for r in shop.ledger.refunds)
     assert at_stripe == [(3000, None), (5000, "7")]
 
 
-async def test_intents_queue_while_stripe_is_down(shop: Shop) -> None:
-    payment = shop.paid(8000)
-    said(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 1}), 202)
-    shop.line.down = True
-    said(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 2}), 202)
-    said(await shop.post("/v1/refunds", {"payment_intent": shop.paid(), "amount": 2}), 503, "stripe_unavailable")
-    said(await shop.post("/v1/refunds", {"charge": "ch_nobody"}), 503, "stripe_unavailable")
-    shop.line.down = False
-    said(await shop.post("/v1/refunds", {"charge": "ch_nobody"}), 404, "payment_missing")
+async def test_intents_queue_while_stripe_is_down(shop: ServedShop) -> None:
+    payment = shop.pay(8000)
+    expect(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 1}), 202)
+    shop.wire.down = True
+    expect(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 2}), 202)
+    expect(await shop.post("/v1/refunds", {"payment_intent": shop.pay(), "amount": 2}), 503, "stripe_unavailable")
+    expect(await shop.post("/v1/refunds", {"charge": "ch_nobody"}), 503, "stripe_unavailable")
+    shop.wire.down = False
+    expect(await shop.post("/v1/refunds", {"charge": "ch_nobody"}), 404, "payment_missing")
 
 
-async def test_a_refund_made_in_the_dashboard_shows_as_external(shop: Shop) -> None:
-    made = await shop.approved()
+async def test_a_refund_made_in_the_dashboard_shows_as_external(shop: ServedShop) -> None:
+    made = await shop.create_approved_return()
     shop.dashboard.refund(made["payment_intent"], 2500)
     await shop.deliver()
-    listed = said(await shop.get("/v1/refunds", params={"payment_intent": made["payment_intent"]}), 200)["data"]
+    listed = expect(await shop.get("/v1/refunds", params={"payment_intent": made["payment_intent"]}), 200)["data"]
     assert [(r["source"], r["amount"], r["status"]) for r in listed] == [("external", 2500, "succeeded")]
-    assert said(await shop.get(f"/v1/payments/{made['payment']}"), 200)["refundable"] == 7500
+    assert expect(await shop.get(f"/v1/payments/{made['payment']}"), 200)["refundable"] == 7500
 
 
-async def test_check_asks_stripe_now(shop: Shop) -> None:
-    made = await shop.approved(quantity=1, method="pm_card_pendingRefund")
-    await shop.receive(made["id"])
+async def test_check_asks_stripe_now(shop: ServedShop) -> None:
+    made = await shop.create_approved_return(quantity=1, card="pm_card_pendingRefund")
+    await shop.receive_parcel(made["id"])
     await shop.work()
-    (refund,) = (await shop.read(made["id"]))["refunds"]
+    (refund,) = (await shop.read_return(made["id"]))["refunds"]
     assert refund["status"] == "pending"
-    shop.clock.ahead_seconds += 5
+    shop.advance(5)
     shop.ledger.make_due_moves()
     where = f"/v1/refunds/{refund['id']}/check"
-    assert said(await shop.post(where), 200)["status"] == "succeeded"
-    assert (await shop.read(made["id"]))["state"] == "refunded"
-    shop.line.down = True
-    said(await shop.post(where), 503, "stripe_unavailable")
+    assert expect(await shop.post(where), 200)["status"] == "succeeded"
+    assert (await shop.read_return(made["id"]))["state"] == "refunded"
+    shop.wire.down = True
+    expect(await shop.post(where), 503, "stripe_unavailable")
 
 
-async def test_an_unsent_refund_is_canceled_and_a_sent_one_is_not(shop: Shop) -> None:
-    made = await shop.approved(quantity=1)
-    await shop.receive(made["id"])
-    (refund,) = (await shop.read(made["id"]))["refunds"]
-    assert said(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 200)["status"] == "withdrawn"
-    assert (await shop.read(made["id"]))["state"] == "failed"
-    again = said(await shop.post(f"/v1/refunds/{refund['id']}/retry"), 202)
+async def test_an_unsent_refund_is_canceled_and_a_sent_one_is_not(shop: ServedShop) -> None:
+    made = await shop.create_approved_return(quantity=1)
+    await shop.receive_parcel(made["id"])
+    (refund,) = (await shop.read_return(made["id"]))["refunds"]
+    assert expect(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 200)["status"] == "withdrawn"
+    assert (await shop.read_return(made["id"]))["state"] == "failed"
+    again = expect(await shop.post(f"/v1/refunds/{refund['id']}/retry"), 202)
     await shop.settle()
-    said(await shop.post(f"/v1/refunds/{again['id']}/cancel"), 409, "refund_not_cancelable")
-    assert (await shop.read(made["id"]))["state"] == "refunded"
+    expect(await shop.post(f"/v1/refunds/{again['id']}/cancel"), 409, "refund_not_cancelable")
+    assert (await shop.read_return(made["id"]))["state"] == "refunded"
 
 
-async def test_a_refund_that_waits_for_the_customer_is_canceled_at_stripe(shop: Shop) -> None:
-    made = await shop.approved(quantity=1, method="pm_card_pendingRefund")
-    await shop.receive(made["id"])
+async def test_a_refund_that_waits_for_the_customer_is_canceled_at_stripe(shop: ServedShop) -> None:
+    made = await shop.create_approved_return(quantity=1, card="pm_card_pendingRefund")
+    await shop.receive_parcel(made["id"])
     await shop.work()
-    (refund,) = (await shop.read(made["id"]))["refunds"]
+    (refund,) = (await shop.read_return(made["id"]))["refunds"]
     shop.dashboard.require_action(refund["stripe_refund"])
     await shop.deliver()
     await shop.work()
-    waiting = said(await shop.get(f"/v1/refunds/{refund['id']}"), 200)
+    waiting = expect(await shop.get(f"/v1/refunds/{refund['id']}"), 200)
     assert waiting["status"] == "requires_action"
     assert "customer" in waiting["waits_for"]
-    shop.line.down = True
-    said(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 503, "stripe_unavailable")
-    shop.line.down = False
-    assert said(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 200)["status"] == "canceled"
-    assert (await shop.read(made["id"]))["state"] == "failed"
+    shop.wire.down = True
+    expect(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 503, "stripe_unavailable")
+    shop.wire.down = False
+    assert expect(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 200)["status"] == "canceled"
+    assert (await shop.read_return(made["id"]))["state"] == "failed"
 
 
-async def waits_for_its_customer(shop: Shop) -> tuple[str, Any]:
+async def waits_for_its_customer(shop: ServedShop) -> tuple[str, Any]:
     """A refund that requires action: where it is, and its row at Stripe."""
-    made = await shop.approved(quantity=1, method="pm_card_pendingRefund")
-    await shop.receive(made["id"])
+    made = await shop.create_approved_return(quantity=1, card="pm_card_pendingRefund")
+    await shop.receive_parcel(made["id"])
     await shop.work()
-    (refund,) = (await shop.read(made["id"]))["refunds"]
+    (refund,) = (await shop.read_return(made["id"]))["refunds"]
     shop.dashboard.require_action(refund["stripe_refund"])
     await shop.deliver()
     await shop.work()
     return f"/v1/refunds/{refund['id']}", shop.ledger.refunds[refund["stripe_refund"]]
 
 
-async def test_a_cancellation_that_came_too_late_can_be_asked_for_again(shop: Shop) -> None:
+async def test_a_cancellation_that_came_too_late_can_be_asked_for_again(shop: ServedShop) -> None:
     where, at_stripe = await waits_for_its_customer(shop)
     at_stripe["status"] = "pending"  # the customer has acted, and we don't know it yet
-    said(await shop.post(f"{where}/cancel"), 409, "refund_not_cancelable")
+    expect(await shop.post(f"{where}/cancel"), 409, "refund_not_cancelable")
     at_stripe["status"] = "requires_action"  # their bank sent it back
-    assert said(await shop.post(f"{where}/cancel"), 200)["status"] == "canceled"
+    assert expect(await shop.post(f"{where}/cancel"), 200)["status"] == "canceled"
 
 
-async def test_a_cancellation_whose_answer_was_lost_is_found_done(shop: Shop) -> None:
+async def test_a_cancellation_whose_answer_was_lost_is_found_done(shop: ServedShop) -> None:
     where, _ = await waits_for_its_customer(shop)
-    shop.line.deaf = True
-    said(await shop.post(f"{where}/cancel"), 503, "stripe_unavailable")
-    shop.line.deaf = False
-    assert said(await shop.post(f"{where}/cancel"), 200)["status"] == "canceled"
+    shop.faults.arm("drop_after")
+    expect(await shop.post(f"{where}/cancel"), 503, "stripe_unavailable")
+    shop.faults.disarm()
+    assert expect(await shop.post(f"{where}/cancel"), 200)["status"] == "canceled"
 
 
-async def test_a_disputed_payment_is_not_refunded(shop: Shop) -> None:
+async def test_a_disputed_payment_is_not_refunded(shop: ServedShop) -> None:
     made = await received(shop)
     shop.dashboard.open_dispute(made["charge"])
     await shop.deliver()
-    said(await shop.post(f"/v1/returns/{made['id']}/refund"), 409, "payment_disputed")
-    said(await shop.post("/v1/refunds", {"charge": made["charge"]}), 409, "payment_disputed")
-    assert said(await shop.get(f"/v1/payments/{made['payment']}"), 200)["disputed"] is True
+    expect(await shop.post(f"/v1/returns/{made['id']}/refund"), 409, "payment_disputed")
+    expect(await shop.post("/v1/refunds", {"charge": made["charge"]}), 409, "payment_disputed")
+    assert expect(await shop.get(f"/v1/payments/{made['payment']}"), 200)["disputed"] is True
 
 
-async def test_more_than_a_failed_standalone_refund_needs_a_reason(shop: Shop) -> None:
-    payment = shop.paid(4000, method="pm_card_refundFail")
-    refund = said(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 1000}), 202)
+async def test_more_than_a_failed_standalone_refund_needs_a_reason(shop: ServedShop) -> None:
+    payment = shop.pay(4000, card="pm_card_refundFail")
+    refund = expect(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 1000}), 202)
     await shop.settle()
     where = f"/v1/refunds/{refund['id']}/retry"
-    assert said(await shop.post(where, {"amount": 1001}), 422, "override_required")["failed_amount"] == 1000
-    again = said(await shop.post(where, {"amount": 1001, "override_reason": "Agreed."}), 202)
+    assert expect(await shop.post(where, {"amount": 1001}), 422, "override_required")["failed_amount"] == 1000
+    again = expect(await shop.post(where, {"amount": 1001, "override_reason": "Agreed."}), 202)
     assert (again["amount"], again["note"]) == (1001, "Agreed.")
 
 
-async def test_a_failed_standalone_refund_is_retried_then_settled_outside(shop: Shop) -> None:
-    payment = shop.paid(4000, method="pm_card_refundFail")
-    refund = said(await shop.post("/v1/refunds", {"payment_intent": payment}), 202)
+async def test_a_failed_standalone_refund_is_retried_then_settled_outside(shop: ServedShop) -> None:
+    payment = shop.pay(4000, card="pm_card_refundFail")
+    refund = expect(await shop.post("/v1/refunds", {"payment_intent": payment}), 202)
     where = f"/v1/refunds/{refund['id']}"
-    said(await shop.post(f"{where}/retry"), 409, "refund_not_failed")
+    expect(await shop.post(f"{where}/retry"), 409, "refund_not_failed")
     await shop.settle()
-    failed = said(await shop.get(where), 200)
+    failed = expect(await shop.get(where), 200)
     assert failed["status"] == "failed"
     assert failed["failure"]["message"]
-    said(await shop.post(f"{where}/retry", {"amount": 4001, "override_reason": "x"}), 422, "amount_exceeds_refundable")
-    again = said(await shop.post(f"{where}/retry"), 202)
-    said(await shop.post(f"{where}/retry"), 409, "refund_superseded")
+    expect(
+        await shop.post(f"{where}/retry", {"amount": 4001, "override_reason": "x"}), 422, "amount_exceeds_refundable"
+    )
+    again = expect(await shop.post(f"{where}/retry"), 202)
+    expect(await shop.post(f"{where}/retry"), 409, "refund_superseded")
     await shop.settle()
     body = {"method": "cash", "reference": "till 4"}
-    done = said(await shop.post(f"/v1/refunds/{again['id']}/settle_outside", body), 200)
+    done = expect(await shop.post(f"/v1/refunds/{again['id']}/settle_outside", body), 200)
     assert (done["status"], done["method"], done["amount"]) == ("settled_outside", "cash", 4000)
-    assert said(await shop.get(f"/v1/refunds/{again['id']}"), 200)["superseded_by"] == done["id"]
+    assert expect(await shop.get(f"/v1/refunds/{again['id']}"), 200)["superseded_by"] == done["id"]
 
 
-async def test_send_again_waits_looks_and_only_then_sends(shop: Shop) -> None:
-    refund = said(await shop.post("/v1/refunds", {"payment_intent": shop.paid(4000)}), 202)
+async def test_send_again_waits_looks_and_only_then_sends(shop: ServedShop) -> None:
+    refund = expect(await shop.post("/v1/refunds", {"payment_intent": shop.pay(4000)}), 202)
     where = f"/v1/refunds/{refund['id']}/send_again"
     why = {"reason": "Stripe support says it never came."}
-    said(await shop.post(where, why), 409, "refund_not_unknown")
-    shop.line.deaf = True
+    expect(await shop.post(where, why), 409, "refund_not_unknown")
+    shop.faults.arm("drop_after")
     await shop.work()
-    shop.line.deaf = False
-    early = said(await shop.post(where, why), 409, "too_early")
+    shop.faults.disarm()
+    early = expect(await shop.post(where, why), 409, "too_early")
     assert early["possible_at"]
-    shop.clock.ahead_seconds += 16 * 60
-    found = said(await shop.post(where, why), 409, "refund_found")
+    shop.advance(16 * 60)
+    found = expect(await shop.post(where, why), 409, "refund_found")
     assert found["stripe_refund"].startswith("re_")
-    assert said(await shop.get(f"/v1/refunds/{refund['id']}"), 200)["status"] == "succeeded"
+    assert expect(await shop.get(f"/v1/refunds/{refund['id']}"), 200)["status"] == "succeeded"
 
 
-async def test_send_again_uses_a_new_key_when_stripe_has_nothing(shop: Shop) -> None:
-    refund = said(await shop.post("/v1/refunds", {"payment_intent": shop.paid(4000)}), 202)
+async def test_send_again_uses_a_new_key_when_stripe_has_nothing(shop: ServedShop) -> None:
+    refund = expect(await shop.post("/v1/refunds", {"payment_intent": shop.pay(4000)}), 202)
     where = f"/v1/refunds/{refund['id']}/send_again"
-    shop.line.lost = True
+    shop.faults.arm("drop_before")
     await shop.work()
-    shop.line.lost = False
-    shop.clock.ahead_seconds += 16 * 60
-    sent = said(await shop.post(where, {"reason": "Never arrived."}), 202)
+    shop.faults.disarm()
+    shop.advance(16 * 60)
+    sent = expect(await shop.post(where, {"reason": "Never arrived."}), 202)
     assert (sent["status"], sent["generation"]) == ("queued", 2)
     await shop.work()
     assert len(shop.ledger.refunds) == 0, "whoever may still ask under the key before has a minute to be late"
-    shop.clock.ahead_seconds += 61
+    shop.advance(61)
     await shop.settle()
-    assert said(await shop.get(f"/v1/refunds/{refund['id']}"), 200)["status"] == "succeeded"
+    assert expect(await shop.get(f"/v1/refunds/{refund['id']}"), 200)["status"] == "succeeded"
     assert len(shop.ledger.refunds) == 1
 
 
 @pytest.mark.parametrize("by", ["payment_intent", "charge"])
-async def test_a_payment_never_seen_is_asked_for_at_stripe_once(shop: Shop, by: str) -> None:
+async def test_a_payment_never_seen_is_asked_for_at_stripe_once(shop: ServedShop, by: str) -> None:
     """B8: what is refundable is known before a return exists."""
-    intent = shop.paid()
+    intent = shop.pay()
     shop.dashboard.refund(intent, 2500)
     name = intent if by == "payment_intent" else shop.ledger.payment_intents[intent]["latest_charge"]
-    read = said(await shop.get(f"/v1/payments/{name}"), 200)
+    read = expect(await shop.get(f"/v1/payments/{name}"), 200)
     assert (read["payment_intent"], read["captured"], read["refunded"], read["refundable"]) == (
         intent,
         10_000,
@@ -297,24 +301,26 @@ async def test_a_payment_never_seen_is_asked_for_at_stripe_once(shop: Shop, by: 
         7500,
     )
     assert [refund["source"] for refund in read["refunds"]] == ["external"]
-    asked_before = len(shop.line.asked)
-    assert said(await shop.get(f"/v1/payments/{name}"), 200) == read
-    assert said(await shop.get(f"/v1/payments/{read['id']}"), 200) == read
-    assert len(shop.line.asked) == asked_before
-    assert (await shop.tables())["Payment"] == 1
+    asked_before = len(shop.wire.requests)
+    assert expect(await shop.get(f"/v1/payments/{name}"), 200) == read
+    assert expect(await shop.get(f"/v1/payments/{read['id']}"), 200) == read
+    assert len(shop.wire.requests) == asked_before
+    assert (await shop.count_rows())["Payment"] == 1
 
 
-async def test_a_payment_that_nobody_knows_or_stripe_cannot_tell(shop: Shop) -> None:
+async def test_a_payment_that_nobody_knows_or_stripe_cannot_tell(shop: ServedShop) -> None:
     """B8: only Stripe's names are asked for, and nothing is kept of what isn't there."""
-    said(await shop.get("/v1/payments/pi_nobody"), 404, "payment_missing")
-    asked_before = len(shop.line.asked)
+    expect(await shop.get("/v1/payments/pi_nobody"), 404, "payment_missing")
+    asked_before = len(shop.wire.requests)
     for name in ("pay_nobody", "ret_nobody", "x"):
-        said(await shop.get(f"/v1/payments/{name}"), 404, "not_found")
-    said(await shop.get(f"/v1/payments/{shop.paid()}", headers={"Authorization": "Bearer nobody"}), 401, "unauthorized")
-    assert len(shop.line.asked) == asked_before
-    intent = shop.paid()
-    shop.line.down = True
-    said(await shop.get(f"/v1/payments/{intent}"), 503, "stripe_unavailable")
-    assert (await shop.tables())["Payment"] == 0
-    shop.line.down = False
-    assert said(await shop.get(f"/v1/payments/{intent}"), 200)["refundable"] == 10_000
+        expect(await shop.get(f"/v1/payments/{name}"), 404, "not_found")
+    expect(
+        await shop.get(f"/v1/payments/{shop.pay()}", headers={"Authorization": "Bearer nobody"}), 401, "unauthorized"
+    )
+    assert len(shop.wire.requests) == asked_before
+    intent = shop.pay()
+    shop.wire.down = True
+    expect(await shop.get(f"/v1/payments/{intent}"), 503, "stripe_unavailable")
+    assert (await shop.count_rows())["Payment"] == 0
+    shop.wire.down = False
+    assert expect(await shop.get(f"/v1/payments/{intent}"), 200)["refundable"] == 10_000

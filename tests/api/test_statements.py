@@ -9,15 +9,15 @@ from typing import Any
 
 from sqlalchemy import event
 
-from tests.api.conftest import Shop, asked, said
+from tests.harness.served_shop import ServedShop, expect, return_body
 
 MOST_STATEMENTS, MOST_TRANSACTIONS = 110, 15  # of one lifecycle; the first build took 175 and 28
 
 
 @contextmanager
-def counting(shop: Shop) -> Iterator[Counter[str]]:
+def counting(shop: ServedShop) -> Iterator[Counter[str]]:
     """Count what is sent to the database: `statements`, and `transactions` that begin."""
-    database, seen = shop.context.database, Counter[str]()
+    database, seen = shop.db, Counter[str]()
 
     def statement(_connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
         seen["statements"] += 1
@@ -41,46 +41,46 @@ def counting(shop: Shop) -> Iterator[Counter[str]]:
         event.remove(database.writer.sync_engine, "begin", begin)
 
 
-async def test_a_lifecycle_costs_few_statements_and_fewer_transactions(shop: Shop) -> None:
-    await shop.requested()  # a first key use is written down once a minute: not part of a lifecycle
-    payment = shop.paid()
+async def test_a_lifecycle_costs_few_statements_and_fewer_transactions(shop: ServedShop) -> None:
+    await shop.create_return()  # a first key use is written down once a minute: not part of a lifecycle
+    payment = shop.pay()
     with counting(shop) as seen:
-        made = said(await shop.post("/v1/returns", asked(payment)), 201)
-        said(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
-        await shop.receive(made["id"], 3)
+        made = expect(await shop.post("/v1/returns", return_body(payment)), 201)
+        expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
+        await shop.receive_parcel(made["id"], 3)
         await shop.settle()
         costs = dict(seen)
-    assert (await shop.read(made["id"]))["state"] == "refunded"
+    assert (await shop.read_return(made["id"]))["state"] == "refunded"
     assert costs["statements"] <= MOST_STATEMENTS, seen.most_common()
     assert costs["transactions"] <= MOST_TRANSACTIONS, costs["transactions"]
 
 
-async def test_a_command_locks_once_and_reads_the_rest_in_one_statement(shop: Shop) -> None:
-    made = await shop.approved()
+async def test_a_command_locks_once_and_reads_the_rest_in_one_statement(shop: ServedShop) -> None:
+    made = await shop.create_approved_return()
     body = {"lines": [{"sku": "SHIRT", "quantity": 1, "condition": "new"}]}
     with counting(shop) as seen:
-        said(await shop.post(f"/v1/returns/{made['id']}/receipts", body), 201)
+        expect(await shop.post(f"/v1/returns/{made['id']}/receipts", body), 201)
     assert seen["transactions"] == 1
     reads = [sql for sql in seen if sql.startswith("SELECT") and "api_key" not in sql and "pg_notify" not in sql]
     assert len(reads) == 2, reads
-    assert seen["locks"] == (1 if shop.context.database.postgresql else 0)
+    assert seen["locks"] == (1 if shop.db.postgresql else 0)
 
 
-async def test_reads_take_two_statements_and_no_transaction(shop: Shop) -> None:
-    made = [await shop.approved() for _ in range(3)]
-    await shop.receive(made[0]["id"], 1)
+async def test_reads_take_two_statements_and_no_transaction(shop: ServedShop) -> None:
+    made = [await shop.create_approved_return() for _ in range(3)]
+    await shop.receive_parcel(made[0]["id"], 1)
     for path, most in ((f"/v1/returns/{made[0]['id']}", 2), ("/v1/returns", 3)):
         with counting(shop) as seen:
-            said(await shop.get(path), 200)
+            expect(await shop.get(path), 200)
         assert seen["statements"] <= most, (path, seen.most_common())
         assert seen["transactions"] == 0, path
 
 
-async def test_a_webhook_that_only_repeats_what_is_known_writes_the_inbox_row_alone(shop: Shop) -> None:
-    made = await shop.approved()
-    await shop.receive(made["id"], 3)
+async def test_a_webhook_that_only_repeats_what_is_known_writes_the_inbox_row_alone(shop: ServedShop) -> None:
+    made = await shop.create_approved_return()
+    await shop.receive_parcel(made["id"], 3)
     await shop.work()
-    assert (await shop.read(made["id"]))["state"] == "refunded"
+    assert (await shop.read_return(made["id"]))["state"] == "refunded"
     with counting(shop) as seen:
         await shop.deliver()
     written = [sql for sql in seen if sql.startswith(("INSERT", "UPDATE", "DELETE"))]

@@ -12,9 +12,10 @@ import httpx
 
 from returns_service.store import schema
 from returns_service.store.database import Database, Tx
-from tests.make import a_payment, a_refund
-from tests.postgres import Postgres
-from tests.processes.town import KEY, Town
+from tests.factories import create_payment, create_refund
+from tests.harness.deployment import Deployment
+from tests.harness.postgres import Postgres
+from tests.harness.shop import KEY
 
 
 @dataclass(frozen=True)
@@ -32,29 +33,29 @@ async def measured(folder: Path, workers: int, refunds: int, budget: int, latenc
     server = Postgres(folder / "postgres")
     folder.chmod(0o711)
     server.create()
-    town = Town(folder, server.url(server.create_database()), {"RETURNS_STRIPE_BUDGET": str(budget)})
-    town.more["RETURNS_WORKER_CONCURRENCY"] = "64"
+    settings = {"RETURNS_STRIPE_BUDGET": str(budget), "RETURNS_WORKER_CONCURRENCY": "64"}
+    deployment = Deployment(folder, server.url(server.create_database()), settings)
     try:
-        await town.simulator(webhook_port=None)
-        payments = await _paid(town, refunds)
-        await _queued(town.database_url, payments)
-        await town.control("settings", {"latency_seconds": latency_seconds})
-        started = [town.worker() for _ in range(workers)]
-        stats = await _all_sent(town, refunds)
+        await deployment.start_simulator(webhook_port=None)
+        payments = await _paid(deployment, refunds)
+        await _queued(deployment.database_url, payments)
+        await deployment.control("settings", {"latency_seconds": latency_seconds})
+        started = [deployment.start_worker() for _ in range(workers)]
+        stats = await _all_sent(deployment, refunds)
         for process in started:
             process.end(signal.SIGTERM)
         arrivals = sorted(stats)
         middle = arrivals[refunds // 10 : -refunds // 10 or None]
         most = max(bisect_right(arrivals, at + 1.0) - number for number, at in enumerate(arrivals))
-        held = await _held(town)
+        held = await _held(deployment)
         return Measured(refunds, (len(middle) - 1) / (middle[-1] - middle[0]), most, held - refunds)
     finally:
-        town.close()
+        deployment.close()
         server.destroy()
 
 
-async def _paid(town: Town, number: int) -> list[tuple[str, str]]:
-    async with httpx.AsyncClient(base_url=town.stripe, headers={"Authorization": f"Bearer {KEY}"}) as stripe:
+async def _paid(deployment: Deployment, number: int) -> list[tuple[str, str]]:
+    async with httpx.AsyncClient(base_url=deployment.stripe, headers={"Authorization": f"Bearer {KEY}"}) as stripe:
 
         async def pay() -> tuple[str, str]:
             form = {"amount": 10_000, "currency": "usd", "confirm": "true", "payment_method": "pm_card_visa"}
@@ -70,14 +71,14 @@ async def _queued(url: str, payments: list[tuple[str, str]]) -> None:
 
     async def work(tx: Tx) -> None:
         for intent, charge in payments:
-            await a_refund(tx, await a_payment(tx, payment_intent=intent, charge=charge))
+            await create_refund(tx, await create_payment(tx, payment_intent=intent, charge=charge))
 
     await database.run(work)
     await database.close()
 
 
-async def _all_sent(town: Town, number: int) -> list[float]:
-    async with httpx.AsyncClient(base_url=town.stripe) as stripe:
+async def _all_sent(deployment: Deployment, number: int) -> list[float]:
+    async with httpx.AsyncClient(base_url=deployment.stripe) as stripe:
         while True:
             found: list[float] = (await stripe.get("/_control/stats")).json()["refunds_asked_at"]
             if len(found) >= number:
@@ -86,7 +87,7 @@ async def _all_sent(town: Town, number: int) -> list[float]:
             await asyncio.sleep(1)
 
 
-async def _held(town: Town) -> int:
-    async with httpx.AsyncClient(base_url=town.stripe) as stripe:
+async def _held(deployment: Deployment) -> int:
+    async with httpx.AsyncClient(base_url=deployment.stripe) as stripe:
         state = (await stripe.get("/_control/state")).json()
         return sum(len(payment["refunds"]) for payment in state["payments"])

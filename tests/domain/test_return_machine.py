@@ -1,7 +1,7 @@
 """The return's machine: every trigger leads where the rule says, and what bars it has a name."""
 
 from dataclasses import dataclass, replace
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -78,13 +78,14 @@ def test_a_missing_edge_names_what_is_allowed() -> None:
     with pytest.raises(Problem) as raised:
         machine.fire("refund", Row("requested"), Facts(amount=1, refundable=1))
     assert raised.value.code == "invalid_transition"
-    assert raised.value.facts["allowed"] == ["approve", "decline", "cancel"]
+    assert raised.value.facts["allowed"] == ["approve", "decline", "cancel", "receive"]
 
 
-def test_edges_of_one_trigger_carry_the_same_guards() -> None:
-    for trigger in TRIGGERS:
-        mine = [t for t in TRANSITIONS if t["trigger"] == trigger]
-        guards = [[c for c in t.get("conditions", []) if isinstance(c, Guard)] for t in mine]  # type: ignore[union-attr]
+def test_edges_of_one_trigger_from_the_same_states_carry_the_same_guards() -> None:
+    declared: list[Any] = TRANSITIONS
+    for trigger, sources in {(t["trigger"], tuple(t["source"])) for t in declared}:
+        mine = [t for t in declared if (t["trigger"], tuple(t["source"])) == (trigger, sources)]
+        guards = [[c for c in t.get("conditions", []) if isinstance(c, Guard)] for t in mine]
         assert all(g == guards[0] for g in guards), trigger
 
 
@@ -102,5 +103,26 @@ def test_the_diagram_names_every_state_and_trigger() -> None:
         assert word in drawn, word
 
 
-def test_declined_and_canceled_are_ends() -> None:
-    assert not any(machine.edges(trigger, state) for trigger in TRIGGERS for state in ("declined", "canceled"))
+def test_declined_and_canceled_end_unless_reopened_and_the_dock_counts_there() -> None:
+    """C4: a parcel is counted in every state; where nothing is paid, the state stays as it is."""
+    for state in ("declined", "canceled"):
+        leaving = {trigger for trigger in TRIGGERS if machine.edges(trigger, state)}
+        assert leaving == {"receive", "reverse", "inspect", "correct", "reopen"}
+
+
+@given(st.sampled_from(["receive", "reverse", "inspect", "correct"]), st.sampled_from(machine.DORMANT), FACTS)
+def test_the_dock_changes_no_state_where_nothing_is_paid(trigger: Trigger, state: State, facts: Facts) -> None:
+    """C4: requested, declined and canceled returns keep their state, whatever is counted."""
+    counting = replace(facts, units_reversible=True, units_to_inspect=True, units_received=True)
+    assert machine.fire(trigger, Row(state), counting) == state
+    row = {"trigger": trigger, "from": [state], "to": [state]}
+    assert any(row.items() <= declared.items() for declared in machine.table())
+
+
+def test_a_return_with_undeclared_items_closes_only_with_a_named_reason() -> None:
+    """C3: `undeclared_open` bars closing, an override reason lifts it."""
+    facts = Facts(undeclared_open=True, why="because")
+    with pytest.raises(Problem) as raised:
+        machine.fire("close", Row("approved"), facts)
+    assert raised.value.code == "undeclared_open"
+    assert machine.fire("close", Row("approved"), replace(facts, override=True, closing=True)) == "canceled"

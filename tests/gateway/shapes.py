@@ -147,7 +147,8 @@ class Line:
     def __init__(self, answer: Answer | httpx.Response | Exception, **settings: Any) -> None:
         self.requests: list[httpx.Request] = []
         self._answer = answer
-        self.gateway = StripeGateway(KEY, transport=httpx.MockTransport(self._handle), **settings)
+        unhurried: dict[str, Any] = {"jitter": lambda: 0.0, **settings}
+        self.gateway = StripeGateway(KEY, transport=httpx.MockTransport(self._handle), **unhurried)
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)

@@ -218,10 +218,10 @@ async def test_only_this_machine_is_asked_without_a_proxy(
         raise httpx.ConnectError("refused")
 
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", refuse)
-    gateway = StripeGateway(KEY, api_base=base)
+    gateway = StripeGateway(KEY, api_base=base, jitter=lambda: 0.0)
     assert isinstance(await gateway.retrieve_refund("re_1"), TryLater)
     await gateway.close()
-    assert asked == ["proxy" if proxied else "direct"]
+    assert set(asked) == {"proxy" if proxied else "direct"}
 
 
 async def test_bodies_and_keys_stay_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:

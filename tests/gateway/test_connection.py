@@ -29,7 +29,7 @@ async def listening(answer: Callable[[Writer], Awaitable[None]]) -> AsyncIterato
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    gateway = StripeGateway(KEY, api_base=f"http://127.0.0.1:{port}/", timeout_seconds=2)
+    gateway = StripeGateway(KEY, api_base=f"http://127.0.0.1:{port}/", timeout_seconds=30)
     yield gateway
     await gateway.close()
     server.close()
@@ -60,7 +60,7 @@ async def test_an_answer_cut_short_is_unknown(said: bytes) -> None:
 async def test_drops_of_an_answer_dont_prolong_the_call() -> None:
     async def drip(writer: Writer) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n")
-        for _ in range(100):
+        for _ in range(3000):
             writer.write(b" ")
             await asyncio.sleep(0.02)
 
@@ -68,7 +68,7 @@ async def test_drops_of_an_answer_dont_prolong_the_call() -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         seen = await gateway.create_refund(PARAMETERS, key="k", not_after=loop.time() + 0.2)
-        assert loop.time() - began < 1
+        assert loop.time() - began < 20, "each drop was waited for anew"
     assert isinstance(seen, Unknown)
     assert seen.code == "timeout"
 

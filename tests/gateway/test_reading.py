@@ -154,7 +154,7 @@ async def test_a_method_is_shown_for_people(details: Any, method: str | None) ->
         {"payment_intents__pi_1": intent(id="pi_2")},
         {"payment_intents__pi_1": charge()},
         {"payment_intents__pi_1": intent(livemode=None)},
-        {"payment_intents__pi_1": intent(latest_charge=charge(amount_captured=None))},
+        {"payment_intents__pi_1": intent(latest_charge=charge(amount_captured="5000"))},
         {"payment_intents__pi_1": intent(latest_charge=charge(disputed=True)), "disputes": listing()},
         {"refunds": listing(refund(), {"id": "re_2"})},
         {"refunds": listing(refund(), more=True)},  # the cursor doesn't move: it would go on for ever

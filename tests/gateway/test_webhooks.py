@@ -164,7 +164,7 @@ def test_disputes_tell_until_when_they_wait_for_an_answer(change: dict[str, Any]
     assert seen.answer_by == until
 
 
-@pytest.mark.parametrize("kind", ["payment_intent.succeeded", "charge.succeeded", "charge.updated", "brand.new"])
+@pytest.mark.parametrize("kind", ["payment_intent.succeeded", "charge.succeeded", "charge.expired", "brand.new"])
 def test_other_events_are_kept_and_say_nothing(kind: str) -> None:
     news = event_data_from_payload(json.dumps(event(kind, {"anything": "goes"})))
     assert (news.object, news.unreadable) == (None, None)

@@ -5,76 +5,66 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.processes.town import Shop, Town, answering, free_port, shop_of
+from tests.harness.backend import backend_of
+from tests.harness.deployment import Deployment, answering, deployed, end_leases, free_port
+from tests.harness.process import Process
 
-RETURNS = 100
-
-
-async def a_town(folder: Path) -> Town:
-    port = free_port()
-    town = Town(folder, f"sqlite:///{folder}/returns.db")
-    await town.simulator(webhook_port=port)
-    town.make_key()
-    await town.web(port)
-    return town
+RETURNS = 40
+KILLED_RETURNS = 30
+KILLS = 5
+REQUESTS = 5  # a return: create, approve, three receipts
 
 
-async def bad_weather(town: Town) -> None:
-    """A tenth of the refunds' answers is lost after they were applied, a tenth of the webhooks comes twice."""
-    refunds = {"method": "POST", "path": "/v1/refunds"}
-    await town.control("faults", {"name": "drop_after", "share": 0.1, "seed": 7, **refunds})
-    await town.control("faults", {"name": "double", "share": 0.1, "seed": 8})
+@pytest.fixture
+async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
+    """A web with a worker inside, in bad weather.
+
+    A tenth of the refunds' answers is lost after they were applied, a tenth of the webhooks comes twice.
+    """
+    async with deployed(tmp_path, f"sqlite:///{tmp_path}/returns.db") as made:
+        port = free_port()
+        await made.start_simulator(webhook_port=port)
+        refunds = {"method": "POST", "path": "/v1/refunds"}
+        await made.control("faults", {"name": "drop_after", "share": 0.1, "seed": 7, **refunds})
+        await made.control("faults", {"name": "double", "share": 0.1, "seed": 8})
+        made.create_key()
+        await made.start_web(port)
+        yield made
 
 
-async def assert_exact(shop: Shop, ids: list[str]) -> None:
-    await shop.all_refunded(ids, seconds=60)
-    ours, theirs = await shop.ledgers()
-    assert ours == theirs
-    assert sum(amount for _, amount in ours.values()) == 10_000 * len(ids)
+def web_of(deployment: Deployment) -> Process:
+    return next(process for process in deployment.processes if "web" in process.log.name)
 
 
-@pytest.mark.timeout(150)
-async def test_a_hundred_returns_in_bad_weather_end_refunded_with_exact_sums(tmp_path: Path) -> None:
-    town = await a_town(tmp_path)
-    try:
-        await bad_weather(town)
-        async with shop_of(town) as shop:
-            ids = await asyncio.gather(*(shop.returned_in_three_parcels(n) for n in range(RETURNS)))
-            await assert_exact(shop, ids)
-        web = next(p for p in town.processes if "web" in p.log.name)
-        assert web.end(signal.SIGTERM) == 0
-    except BaseException:
-        print(town.complaints())
-        raise
-    finally:
-        town.close()
+async def kill_and_restart(deployment: Deployment) -> None:
+    """Kill the web; start it again half a minute later, by the clock of the leases."""
+    web = web_of(deployment)
+    web.end(signal.SIGKILL)
+    await end_leases(deployment.database_url)
+    web.start()
+    await answering(f"{deployment.webs[0]}/healthz", web)
 
 
-@pytest.mark.timeout(200)
-async def test_kill_9_of_serve_at_any_moment_ends_in_the_same_sums(tmp_path: Path) -> None:
-    town = await a_town(tmp_path)
-    try:
-        await bad_weather(town)
-        await town.control("settings", {"latency_seconds": 0.05})
-        web = next(p for p in town.processes if "web" in p.log.name)
-        async with shop_of(town) as shop:
-            playing = asyncio.gather(*(shop.returned_in_three_parcels(n) for n in range(RETURNS)))
-            for _ in range(5):
-                await asyncio.sleep(random.uniform(0.5, 2.0))
-                web.end(signal.SIGKILL)
-                web.start()
-                await answering(f"{town.webs[0]}/healthz")
-            ids = await playing
-            web.end(signal.SIGKILL)
-            web.start()
-            await answering(f"{town.webs[0]}/healthz")
-            await assert_exact(shop, ids)
-    except BaseException:
-        print(town.complaints())
-        raise
-    finally:
-        town.close()
+async def test_returns_in_bad_weather_end_refunded_with_exact_sums(deployment: Deployment) -> None:
+    async with backend_of(deployment) as backend:
+        await backend.assert_exact(await backend.return_many(RETURNS))
+    assert web_of(deployment).end(signal.SIGTERM) == 0
+
+
+async def test_kill_9_of_serve_at_any_moment_ends_in_the_same_sums(deployment: Deployment, seed: int) -> None:
+    dice = random.Random(seed)
+    await deployment.control("settings", {"latency_seconds": 0.05})
+    share = KILLED_RETURNS * REQUESTS // (KILLS + 1)
+    async with backend_of(deployment, seed) as backend:
+        returning = asyncio.ensure_future(backend.return_many(KILLED_RETURNS))
+        for _ in range(KILLS):
+            await backend.more_answers(dice.randint(share // 2, share))
+            await kill_and_restart(deployment)
+        ids = await returning
+        await kill_and_restart(deployment)
+        await backend.assert_exact(ids)

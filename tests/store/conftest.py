@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from returns_service.store.database import Database
-
-
-class Clock:
-    """A clock that stands until it is turned."""
-
-    def __init__(self) -> None:
-        self.time = datetime(2026, 11, 24, 12, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def advance(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
+from tests.harness.clock import Clock
 
 
 @pytest.fixture

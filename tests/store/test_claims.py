@@ -12,8 +12,9 @@ from returns_service.domain.refund_attempt import REFUND_LEASE_SECONDS
 from returns_service.store.claims import CANDIDATES, Claim, claim_refunds, renew
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Payment, Refund
-from tests.make import a_payment, a_refund
-from tests.store.conftest import Clock
+from tests.factories import create_payment, create_refund
+from tests.harness.clock import Clock
+from tests.harness.patience import complete
 
 
 async def claim(database: Database, limit: int = 10) -> list[Claim]:
@@ -23,7 +24,7 @@ async def claim(database: Database, limit: int = 10) -> list[Claim]:
 
 async def with_refunds(database: Database, number: int) -> list[str]:
     async with database.transaction() as tx:
-        rows = [await a_refund(tx, await a_payment(tx), due_in_seconds=n - number) for n in range(number)]
+        rows = [await create_refund(tx, await create_payment(tx), due_in_seconds=n - number) for n in range(number)]
         return [row.id for row in rows]
 
 
@@ -36,8 +37,8 @@ async def test_the_oldest_due_is_claimed_first(database: Database) -> None:
 
 async def test_two_refunds_of_one_payment_are_never_under_way_at_once(database: Database, clock: Clock) -> None:
     async with database.transaction() as tx:
-        payment = await a_payment(tx)
-        first, second = [(await a_refund(tx, payment, due_in_seconds=n - 2)).id for n in range(2)]
+        payment = await create_payment(tx)
+        first, second = [(await create_refund(tx, payment, due_in_seconds=n - 2)).id for n in range(2)]
     assert [c.refund_id for c in await claim(database)] == [first]
     assert await claim(database) == []
     clock.advance(REFUND_LEASE_SECONDS + 1)
@@ -77,9 +78,9 @@ async def test_a_lease_that_is_over_cannot_be_renewed(database: Database, clock:
 
 async def test_a_dispute_holds_what_is_queued_and_nothing_else(database: Database) -> None:
     async with database.transaction() as tx:
-        payment = await a_payment(tx, disputed=True)
-        await a_refund(tx, payment, due_in_seconds=-9)
-        unknown = await a_refund(tx, payment, status="unknown", ever_unknown=True)
+        payment = await create_payment(tx, disputed=True)
+        await create_refund(tx, payment, due_in_seconds=-9)
+        unknown = await create_refund(tx, payment, status="unknown", ever_unknown=True)
     assert [c.refund_id for c in await claim(database)] == [unknown.id]
 
 
@@ -94,10 +95,10 @@ async def test_the_key_is_old_after_23_hours(database: Database, clock: Clock) -
 
 async def test_twenty_workers_at_once_claim_each_refund_once(postgresql: Database) -> None:
     async with postgresql.transaction() as tx:
-        payments = [await a_payment(tx) for _ in range(10)]
+        payments = [await create_payment(tx) for _ in range(10)]
         for payment in payments:
             for n in range(6):
-                await a_refund(tx, payment, due_in_seconds=-n)
+                await create_refund(tx, payment, due_in_seconds=-n)
     batches = await asyncio.gather(*(claim(postgresql, 4) for _ in range(20)))
     claimed = [c for batch in batches for c in batch]
     assert len({c.refund_id for c in claimed}) == len(claimed)
@@ -110,14 +111,13 @@ async def test_a_worker_never_waits_for_a_locked_row(postgresql: Database) -> No
     async with postgresql.transaction() as tx:
         row = await tx.get_one(Refund, ids[0])
         await tx.execute(text("SELECT 1 FROM refund WHERE id = :id FOR UPDATE"), {"id": row.id})
-        async with asyncio.timeout(2):
-            assert [c.refund_id for c in await claim(postgresql)] == [ids[1]]
+        assert [c.refund_id for c in await complete(claim(postgresql), "a claim")] == [ids[1]]
         await tx.execute(text("SELECT 1 FROM payment WHERE id = :id FOR UPDATE"), {"id": row.payment_id})
 
 
 async def test_the_claim_reads_only_what_is_due(postgresql: Database, clock: Clock) -> None:
     async with postgresql.transaction() as tx:
-        await a_refund(tx, await a_payment(tx))
+        await create_refund(tx, await create_payment(tx))
         await copied(tx, Payment, payment_intent="id || n", charge="'ch' || id || n")
         await copied(tx, Refund, payment_id="payment_id || n", status="'succeeded'", next_attempt_at="NULL")
     async with postgresql.writer.connect() as connection:

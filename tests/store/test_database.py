@@ -16,14 +16,15 @@ from returns_service.store import schema
 from returns_service.store.database import Database, Tx, is_unavailable
 from returns_service.store.tables import Payment
 from returns_service.worker.notifications import listen
-from tests.make import a_payment, a_refund
-from tests.postgres import TEMPLATE, Postgres
-from tests.store.conftest import Clock
+from tests.factories import create_payment, create_refund
+from tests.harness.clock import Clock
+from tests.harness.patience import complete, wait_for
+from tests.harness.postgres import TEMPLATE, Postgres
 
 
 async def test_a_deadlock_is_done_again_as_a_whole(postgresql: Database) -> None:
     async with postgresql.transaction() as tx:
-        one, two = [(await a_payment(tx)).id for _ in range(2)]
+        one, two = [(await create_payment(tx)).id for _ in range(2)]
     both_hold_one = asyncio.Barrier(2)
     tries = 0
 
@@ -56,7 +57,7 @@ async def test_a_full_disk_is_unavailable_and_leaves_nothing_half_written(sqlite
 
         async def work(tx: Tx) -> None:
             for _ in range(500):
-                await a_refund(tx, await a_payment(tx))
+                await create_refund(tx, await create_payment(tx))
 
         with pytest.raises(DBAPIError) as raised:
             await database.run(work)
@@ -76,12 +77,12 @@ async def test_a_wrong_statement_is_our_mistake_and_no_outage(database: Database
 async def test_commands_go_on_after_the_database_was_killed(own_pg: Postgres) -> None:
     database = Database(own_pg.url(own_pg.create_database(TEMPLATE)))
     try:
-        await database.run(a_payment)
+        await database.run(create_payment)
         own_pg.kill(signal.SIGKILL)
         more, failure = await until_it_fails(database)
         assert is_unavailable(failure)
         own_pg.start()
-        await database.run(a_payment)
+        await database.run(create_payment)
         async with database.reading() as tx:
             assert (await tx.execute(text("SELECT count(*) FROM payment"))).scalar_one() == 2 + more
     finally:
@@ -92,7 +93,7 @@ async def until_it_fails(database: Database) -> tuple[int, Exception]:
     """Write until it fails: a backend outlives its killed server for a moment, and what it commits counts."""
     for number in range(10_000):
         try:
-            await database.run(a_payment)
+            await database.run(create_payment)
         except Exception as error:  # noqa: BLE001 - which one it is depends on the moment
             return number, error
     raise AssertionError("the database was killed, and nothing failed")
@@ -105,10 +106,8 @@ async def test_the_listener_survives_a_restart_of_the_database(own_pg: Postgres)
         await woken(database)
         own_pg.kill(signal.SIGQUIT)
         own_pg.start()
-        async with asyncio.timeout(10):
-            seen = database.wakes
-            while database.wakes == seen:  # it comes back by itself, and wakes everybody: it may have missed something
-                await asyncio.sleep(0.05)
+        before = database.wakes  # it comes back by itself, and wakes everybody: it may have missed something
+        await wait_for(lambda: database.wakes, "the listener", until=lambda wakes: wakes != before)
         await woken(database)
     finally:
         listening.cancel()
@@ -136,33 +135,33 @@ async def woken(database: Database) -> None:
         tx.wake_workers()
 
     try:
-        async with asyncio.timeout(10):
-            seen = database.wakes
-            while database.wakes == seen:
-                await elsewhere.run(work)
-                await asyncio.sleep(0.05)
+        before = database.wakes
+
+        async def look() -> bool:
+            await elsewhere.run(work)
+            return database.wakes != before
+
+        await wait_for(look, "a wake-up")
     finally:
         await elsewhere.close()
 
 
 async def test_a_commit_wakes_who_sleeps(database: Database) -> None:
     seen = database.wakes
-    sleeper = asyncio.create_task(database.sleep(30, seen))
+    sleeper = asyncio.create_task(database.sleep(3600, seen))
     await asyncio.sleep(0)
 
     async def work(tx: Tx) -> None:
         tx.wake_workers()
 
     await database.run(work)
-    async with asyncio.timeout(5):
-        await sleeper
+    await complete(sleeper, "the sleeper")
 
 
 async def test_who_missed_a_wake_does_not_fall_asleep(database: Database) -> None:
     seen = database.wakes
     database.wake()
-    async with asyncio.timeout(1):
-        await database.sleep(30, seen)
+    await complete(database.sleep(3600, seen), "somebody who must not sleep")
 
 
 async def test_a_cancellation_that_comes_with_the_wake_up_is_not_lost(database: Database) -> None:

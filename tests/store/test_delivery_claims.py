@@ -16,18 +16,19 @@ from returns_service.return_case import event_feed
 from returns_service.store.database import Database
 from returns_service.store.delivery_claims import DELIVERY_LEASE_SECONDS, DeliveryClaim, claim_deliveries, waiting
 from returns_service.store.tables import Delivery, WebhookEndpoint
-from tests.store.conftest import Clock
-from tests.worker.receivers import Receivers
+from tests.harness.clock import Clock
+from tests.harness.patience import complete
+from tests.harness.webhook_receivers import WebhookReceivers
 
 
 async def told(database: Database, streams: int, each: int) -> str:
     """Return an endpoint with so many deliveries due."""
-    receivers = Receivers(database)
-    endpoint_id, _ = await receivers.listens()
-    returns = [await receivers.a_return() for _ in range(streams)]
+    receivers = WebhookReceivers(database)
+    endpoint_id, _ = await receivers.create_endpoint()
+    returns = [await receivers.create_return() for _ in range(streams)]
     for _ in range(each):
         for return_id in returns:
-            await receivers.happens(return_id)
+            await receivers.record_events(return_id)
     await event_feed.bring_up_to_date(database)
     await database.run(fan_out)
     return endpoint_id
@@ -104,16 +105,16 @@ async def test_many_workers_at_once_keep_one_owner_and_the_order(postgresql: Dat
                 under_way.discard(str(one.event.return_id))
                 await postgresql.run(lambda tx, one=one: record_delivery(tx, one, Attempt(200, None)))  # type: ignore[misc]
 
-    async with asyncio.timeout(60):
-        await asyncio.gather(*(work() for _ in range(workers)))
+    working = asyncio.gather(*(work() for _ in range(workers)))
+    await complete(working, "60 deliveries", progress=lambda: sum(map(len, done.values())))
     assert list(done.values()) == [[1, 2, 3, 4, 5, 6]] * 10
 
 
 async def test_fan_outs_at_once_tell_everybody_once(postgresql: Database) -> None:
-    receivers = Receivers(postgresql)
+    receivers = WebhookReceivers(postgresql)
     for number in range(4):
-        await receivers.listens(f"{number}.test")
-    return_id = await receivers.a_return()
+        await receivers.create_endpoint(f"{number}.test")
+    return_id = await receivers.create_return()
 
     async def tell() -> None:
         for _ in range(5):
@@ -123,7 +124,7 @@ async def test_fan_outs_at_once_tell_everybody_once(postgresql: Database) -> Non
 
     async def happen() -> None:
         for _ in range(10):
-            await receivers.happens(return_id)
+            await receivers.record_events(return_id)
 
     await asyncio.gather(happen(), *(tell() for _ in range(6)))
     await tell()

@@ -22,8 +22,17 @@ from returns_service.store.tables import (
     StripeEvent,
 )
 from returns_service.web.metrics import Metrics
-from tests.make import a_payment, a_refund, a_return
-from tests.store.conftest import Clock
+from tests.factories import (
+    create_event,
+    create_payment,
+    create_receipt,
+    create_receipt_line,
+    create_refund,
+    create_return,
+    create_return_line,
+    create_stripe_event,
+)
+from tests.harness.clock import Clock
 from tests.store.test_claims import copied
 
 GROWING = (
@@ -44,22 +53,15 @@ SETTLED: dict[str, str] = {"status": "'succeeded'", "next_attempt_at": "NULL"}
 async def old_shop(postgresql: Database) -> Database:
     """A shop with 20,000 settled returns, and one refund that failed."""
     async with postgresql.transaction() as tx:
-        payment = await a_payment(tx)
-        row, line = await a_return(tx, payment, state="refunded")
-        refund = await a_refund(tx, payment, status="failed", due_in_seconds=None, return_id=row.id, source="return")
-        tx.add(StripeEvent(id="evt_1", type="refund.updated", payload="{}", received_at=tx.now, processed_at=tx.now))
-        tx.add(Event(id="evt_2", type="refund.created", refund_id=refund.id, actor="key_1", created_at=tx.now))
-        receipt = Receipt(id="rcp_1", return_id=row.id, received_by="key_1", fingerprint="f", created_at=tx.now)
-        counted: dict[str, Any] = {
-            "sku": "MUG",
-            "quantity": 1,
-            "condition": "new",
-            "disposition": "restock",
-            "accepted": True,
-        }
-        tx.add(receipt)
-        tx.add(ReceiptLine(id="rcl_1", receipt_id=receipt.id, line_id=line.id, **counted))
-        await tx.flush()
+        payment = await create_payment(tx)
+        row = await create_return(tx, payment, state="refunded")
+        line = await create_return_line(tx, row)
+        refund = await create_refund(
+            tx, payment, status="failed", due_in_seconds=None, return_id=row.id, source="return"
+        )
+        await create_stripe_event(tx)
+        await create_event(tx, type="refund.created", refund_id=refund.id)
+        await create_receipt_line(tx, await create_receipt(tx, row), line)
         await copied(tx, Payment, payment_intent="id || n", charge="'ch' || id || n")
         await copied(tx, ReturnAuthorization, payment_id="payment_id || n")
         await copied(tx, Refund, payment_id="payment_id || n", return_id="return_id || n", **SETTLED)

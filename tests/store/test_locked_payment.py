@@ -13,7 +13,7 @@ from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import lock_payment, lock_payment_of_refund
 from returns_service.store.database import CommitLost, Database, Tx
 from returns_service.store.tables import Payment
-from tests.make import a_payment, a_refund, a_return
+from tests.factories import create_payment, create_refund, create_return
 
 WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
@@ -31,9 +31,9 @@ async def until_somebody_waits(database: Database) -> None:
 async def test_a_refund_made_while_we_waited_for_the_lock_is_seen(postgresql: Database, way: str) -> None:
     """Refunds read in the locking statement would be those of before the wait, and the payment be refunded twice."""
     async with postgresql.transaction() as tx:
-        payment = await a_payment(tx)
-        row, _ = await a_return(tx, payment)
-        first = await a_refund(tx, payment, amount=1000)
+        payment = await create_payment(tx)
+        row = await create_return(tx, payment)
+        first = await create_refund(tx, payment, amount=1000)
 
     async def left(tx: Tx) -> int:
         if way == "case":
@@ -45,7 +45,7 @@ async def test_a_refund_made_while_we_waited_for_the_lock_is_seen(postgresql: Da
         await lock_payment(tx, payment.id)
         waiting = asyncio.create_task(postgresql.run(left))
         await until_somebody_waits(postgresql)
-        await a_refund(tx, payment, amount=8000)
+        await create_refund(tx, payment, amount=8000)
     assert await waiting == 1000
 
 
@@ -62,10 +62,10 @@ async def test_a_connection_lost_before_commit_is_done_once_more(postgresql: Dat
     async def work(tx: Tx) -> str:
         nonlocal attempts
         attempts += 1
-        payment = await a_payment(tx)
+        payment = await create_payment(tx)
         if attempts == 1:
             await cut(postgresql, tx)
-        await a_refund(tx, payment)
+        await create_refund(tx, payment)
         return payment.id
 
     kept = await postgresql.run(work)
@@ -83,7 +83,7 @@ async def test_a_connection_lost_in_commit_is_done_again_only_where_twice_is_onc
     async def work(tx: Tx) -> str:
         nonlocal attempts
         attempts += 1
-        payment = await a_payment(tx)
+        payment = await create_payment(tx)
         if attempts == 1:
             await cut(postgresql, tx)
         return payment.id
@@ -98,7 +98,7 @@ async def test_a_connection_lost_in_commit_is_done_again_only_where_twice_is_onc
 
 async def test_a_read_over_a_connection_that_died_idle_is_done_once_more(postgresql: Database) -> None:
     async with postgresql.transaction() as tx:
-        payment = await a_payment(tx)
+        payment = await create_payment(tx)
     async with postgresql.reading() as tx:
         pids = (await tx.execute(text("SELECT pid FROM pg_stat_activity WHERE datname = current_database()"))).scalars()
         others = [pid for pid in pids.all() if pid != (await tx.execute(text("SELECT pg_backend_pid()"))).scalar_one()]

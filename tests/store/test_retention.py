@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import select
 from sqlmodel import col
@@ -11,18 +10,18 @@ from sqlmodel import col
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import IdempotencyKey, StripeEvent
 from returns_service.worker import maintenance
-from tests.store.conftest import Clock
+from tests.factories import create_idempotency_key, create_stripe_event
+from tests.harness.clock import Clock
 
 
 async def test_old_answers_and_folded_events_go_and_the_rest_stays(database: Database, clock: Clock) -> None:
     async def fill(tx: Tx) -> None:
         for days in (0, 2, 40):
             then = tx.now - timedelta(days=days)
-            tx.add(IdempotencyKey(scope="s", key=f"{days}", fingerprint="f", created_at=then))
-            done: dict[str, Any] = {"processed_at": then, "outcome": "folded"}
-            tx.add(StripeEvent(id=f"evt_{days}", type="t", payload="{}", received_at=then, **done))
+            await create_idempotency_key(tx, key=str(days), created_at=then)
+            await create_stripe_event(tx, id=f"evt_{days}", received_at=then)
         old = tx.now - timedelta(days=99)
-        tx.add(StripeEvent(id="evt_raised", type="t", payload="{}", received_at=old, outcome="failed"))
+        await create_stripe_event(tx, id="evt_raised", received_at=old, processed_at=None, outcome="failed")
 
     await database.run(fill)
     await maintenance.delete_expired(database, idempotency_hours=24, inbox_days=4)
@@ -42,7 +41,7 @@ async def test_a_cleaning_takes_more_than_one_batch(database: Database) -> None:
     async def fill(tx: Tx) -> None:
         old = tx.now - timedelta(days=9)
         for number in range(maintenance.BATCH + 1):
-            tx.add(IdempotencyKey(scope="s", key=str(number), fingerprint="f", created_at=old))
+            await create_idempotency_key(tx, key=str(number), created_at=old)
 
     await database.run(fill)
     assert await maintenance.delete_expired(database, idempotency_hours=24, inbox_days=4) == maintenance.BATCH + 1

@@ -9,7 +9,7 @@ import pytest
 from returns_service.store import stripe_throttle
 from returns_service.store.database import Database
 from returns_service.store.tables import StripePace
-from tests.store.conftest import Clock
+from tests.harness.clock import Clock
 
 BUDGET = 100.0
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from returns_service.store.database import Database
-from tests.worker.shop import Shop
+from tests.harness.shop import Shop
 
 
 @pytest.fixture

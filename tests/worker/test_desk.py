@@ -11,7 +11,15 @@ import pytest
 from sqlalchemy import update
 from sqlmodel import col, select
 
-from returns_service.commands import receipts, refund_actions, refunds, returns, stripe_inbox
+from returns_service.commands import (
+    counting,
+    external_refunds,
+    receipts,
+    refund_actions,
+    refunds,
+    returns,
+    stripe_inbox,
+)
 from returns_service.commands.refunds import RefundRequest
 from returns_service.commands.returns import Outside
 from returns_service.domain.policy import DEFAULT
@@ -26,8 +34,7 @@ from returns_service.stripe_gateway import StripeSilent
 from returns_service.worker import maintenance
 from returns_service.worker.missed_events import SWEEP_EVERY_SECONDS, pull_missed_events
 from returns_service.worker.reconcile import reconcile
-from tests.paying import pay_due
-from tests.worker.shop import BY, Shop
+from tests.harness.shop import BY, Shop, execute_due_refunds
 
 HOUR, DAY = 3600, 86_400
 REFUNDS = "/v1/refunds"
@@ -36,8 +43,8 @@ STRIPE = Actor("stripe")
 
 async def due(shop: Shop, *, units: int = 1, card: str = "pm_card_visa") -> tuple[str, str]:
     """Return a payment and its return with a refund that is to be sent."""
-    intent = await shop.pay(9000, card)
-    return_id = await shop.a_return(intent)
+    intent = shop.pay(9000, card)
+    return_id = await shop.authorize_return(intent)
     await shop.count(return_id, units)
     return intent, return_id
 
@@ -59,8 +66,8 @@ async def the_refund(shop: Shop) -> Refund:
 
 
 async def test_a_shop_where_all_goes_well_has_an_empty_desk(shop: Shop) -> None:
-    assert await shop.waiting() == []
-    await shop.refunded()
+    assert await shop.desk_items() == []
+    await shop.complete_refund()
     page = await shop.desk()
     assert page["data"] == []
     assert set(page["totals"].values()) == {0}
@@ -78,27 +85,28 @@ async def test_a_failed_refund_waits_until_it_is_settled_outside(shop: Shop) -> 
     assert "card is expired or canceled" in item["message"]
     assert item["actions"] == ["retry", "settle_outside"]
     await settle_outside(shop, return_id)
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_a_failed_refund_waits_until_it_is_retried(shop: Shop) -> None:
-    refund = await shop.refunded()
+    refund = await shop.complete_refund()
     shop.dashboard.fail(str(refund.stripe_refund), "declined")
     await shop.deliver()
-    assert await shop.waiting() == [("refund_failed", "refund_failed", ["retry", "settle_outside"])]
+    assert await shop.desk_items() == [("refund_failed", "refund_failed", ["retry", "settle_outside"])]
     await shop.db.run(
         lambda tx: refund_actions.retry_refund(tx, BY, DEFAULT, refund.id, amount=None, override_reason=None)
     )
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_a_failed_refund_that_no_longer_fits_can_only_be_settled_outside(shop: Shop) -> None:
-    refund = await shop.refunded()
+    shop.policy = replace(DEFAULT, external_refunds="ignore")
+    refund = await shop.complete_refund()
     shop.dashboard.fail(str(refund.stripe_refund))
     await shop.deliver()
     shop.dashboard.refund(next(iter(shop.ledger.payment_intents))["id"])
     await shop.deliver()
-    assert await shop.waiting() == [("refund_failed", "refund_failed", ["settle_outside"])]
+    assert await shop.desk_items() == [("refund_failed", "refund_failed", ["settle_outside"])]
 
 
 async def test_a_refund_nobody_knows_the_outcome_of_waits_from_the_sixth_try_on(shop: Shop) -> None:
@@ -106,9 +114,9 @@ async def test_a_refund_nobody_knows_the_outcome_of_waits_from_the_sixth_try_on(
     shop.faults.arm("drop_before", method="POST", path=REFUNDS)
     for _ in range(STUCK_AFTER - 1):
         await later(shop, 300)
-        assert await shop.waiting() == []
+        assert await shop.desk_items() == []
     await later(shop, 300)
-    assert await shop.waiting() == [("refund_unknown", "no_answer", ["check"])]
+    assert await shop.desk_items() == [("refund_unknown", "no_answer", ["check"])]
     async with shop.db.reading() as tx:
         assert (await tx.exec(select(Event).where(col(Event.type) == "refund.stuck"))).all()
     shop.advance(15 * 60)
@@ -117,20 +125,20 @@ async def test_a_refund_nobody_knows_the_outcome_of_waits_from_the_sixth_try_on(
     assert "nobody knows" in item["message"]
     shop.faults.disarm()
     await later(shop, 300)
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_a_stored_error_waits_at_once_and_until_stripe_repairs_it(shop: Shop) -> None:
     intent, _ = await due(shop)
     shop.faults.arm("stored_500", count=1, method="POST", path=REFUNDS)
     await shop.work()
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
     await later(shop, 300)
-    assert await shop.waiting() == [("refund_unknown", "stored_error", ["check"])]
+    assert await shop.desk_items() == [("refund_unknown", "stored_error", ["check"])]
     shop.dashboard.repair(f"{(await the_refund(shop)).id}:1")
     await shop.deliver()
     await shop.work()
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
     assert shop.at_stripe(intent) == 3000
 
 
@@ -150,15 +158,15 @@ async def test_money_that_moved_twice_waits_until_somebody_says_what_was_agreed(
     assert (item["kind"], item["refund"], item["amount"]) == ("payment_overpaid", second.id, 3000)
     assert first.id in item["message"]
     assert item["actions"] == ["acknowledge"]
-    await shop.db.run(lambda tx: refund_actions.acknowledge(tx, BY, second.id, "The customer sent it back."))
-    assert await shop.waiting() == []
+    await shop.db.run(lambda tx: external_refunds.acknowledge(tx, BY, DEFAULT, second.id, "The customer sent it back."))
+    assert await shop.desk_items() == []
     async with shop.db.reading() as tx:
         chosen = select(Event).where(col(Event.refund_id) == second.id, col(Event.type) == "payment.updated")
         told = (await tx.exec(chosen)).one()
     assert (told.data["acknowledged"], told.data["reason"]) == (second.id, "The customer sent it back.")
     payment = told.data["object"]
     assert (payment["refunded"], payment["refundable"]) == (6000, 3000), "what moved stays counted"
-    assert (await shop.seen(return_id))["amount_refunded"] == 3000
+    assert (await shop.show_return(return_id))["amount_refunded"] == 3000
 
 
 async def test_a_refund_held_by_a_dispute_waits_for_its_end(shop: Shop) -> None:
@@ -166,7 +174,7 @@ async def test_a_refund_held_by_a_dispute_waits_for_its_end(shop: Shop) -> None:
     dispute = shop.dashboard.open_dispute(intent)
     await shop.deliver()
     await later(shop, HOUR)
-    assert await shop.waiting() == [("refund_held", "payment_disputed", ["cancel"])]
+    assert await shop.desk_items() == [("refund_held", "payment_disputed", ["cancel"])]
     (item,) = (await shop.desk())["data"]
     until = datetime.fromtimestamp(dispute["evidence_details"]["due_by"], UTC)
     assert datetime.fromisoformat(item["answer_by"]) == until
@@ -178,8 +186,8 @@ async def test_a_refund_held_by_a_dispute_waits_for_its_end(shop: Shop) -> None:
     shop.dashboard.win(dispute["id"])
     await shop.deliver()
     await shop.work()
-    assert await shop.waiting() == []
-    assert (await shop.seen(return_id))["amount_refunded"] == 3000
+    assert await shop.desk_items() == []
+    assert (await shop.show_return(return_id))["amount_refunded"] == 3000
 
 
 async def test_a_lost_dispute_waits_until_it_is_settled_as_one(shop: Shop) -> None:
@@ -191,12 +199,12 @@ async def test_a_lost_dispute_waits_until_it_is_settled_as_one(shop: Shop) -> No
     assert (item["kind"], item["amount"], item["actions"]) == ("dispute_lost", 3000, ["settle_outside"])
     assert "`dispute`" in item["advice"]
     await settle_outside(shop, return_id, "dispute")
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_a_parcel_that_comes_after_a_dispute_is_barred_and_then_lost(shop: Shop) -> None:
-    intent = await shop.pay()
-    return_id = await shop.a_return(intent)
+    intent = shop.pay(9000)
+    return_id = await shop.authorize_return(intent)
     dispute = shop.dashboard.open_dispute(intent)
     await shop.deliver()
     await shop.count(return_id, 2)
@@ -209,24 +217,25 @@ async def test_a_parcel_that_comes_after_a_dispute_is_barred_and_then_lost(shop:
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["amount"], item["actions"]) == ("dispute_lost", 6000, ["settle_outside"])
     await settle_outside(shop, return_id, "dispute")
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_a_return_that_was_canceled_waits_for_no_refund(shop: Shop) -> None:
-    intent = await shop.pay()
-    return_id = await shop.a_return(intent)
+    intent = shop.pay(9000)
+    return_id = await shop.authorize_return(intent)
     shop.dashboard.open_dispute(shop.ledger.charges_of[intent][0])
     await shop.deliver()
     await shop.count(return_id)
-    assert [kind for kind, _, _ in await shop.waiting()] == ["refund_barred"]
+    assert [kind for kind, _, _ in await shop.desk_items()] == ["refund_barred"]
     await shop.db.run(lambda tx: returns.cancel(tx, BY, DEFAULT, return_id, "Agreed.", "The customer keeps it."))
-    assert await shop.waiting() == []
-    assert (await shop.seen(return_id))["refund_barred"] is None
+    assert await shop.desk_items() == []
+    assert (await shop.show_return(return_id))["refund_barred"] is None
 
 
 async def test_a_refund_that_the_payment_has_too_little_for_is_barred(shop: Shop) -> None:
-    intent = await shop.pay()
-    return_id = await shop.a_return(intent)
+    shop.policy = replace(DEFAULT, external_refunds="ignore")
+    intent = shop.pay(9000)
+    return_id = await shop.authorize_return(intent)
     shop.dashboard.refund(intent, 8000)
     await shop.deliver()
     await shop.count(return_id, 3)
@@ -236,7 +245,7 @@ async def test_a_refund_that_the_payment_has_too_little_for_is_barred(shop: Shop
     await shop.db.run(
         lambda tx: refunds.refund(tx, BY, DEFAULT, return_id, RefundRequest(amount=1000, note="All that is left."))
     )
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_a_refund_the_balance_is_too_low_for_waits_at_once(shop: Shop) -> None:
@@ -248,17 +257,17 @@ async def test_a_refund_the_balance_is_too_low_for_waits_at_once(shop: Shop) -> 
     assert "Top up the Stripe balance" in item["message"]
     shop.dashboard.fill_balance()
     await later(shop, HOUR + 1)
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_a_pending_refund_the_balance_is_too_low_for_waits_at_once(shop: Shop) -> None:
     shop.ledger.settings.balance = "short_waits"
     await due(shop)
     await shop.work()
-    assert await shop.waiting() == [("refund_pending", "balance_too_low", ["check"])]
+    assert await shop.desk_items() == [("refund_pending", "balance_too_low", ["check"])]
     shop.dashboard.fill_balance()
     await later(shop, 60, times=3)
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_a_refund_that_stripe_no_longer_knows_waits(shop: Shop) -> None:
@@ -273,12 +282,12 @@ async def test_a_refund_that_stripe_no_longer_knows_waits(shop: Shop) -> None:
     assert "re_ofanotheraccount" in item["message"]
     await shop.execute(update(Refund).values(stripe_refund=stripe_refund))
     await later(shop, HOUR)
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_an_event_that_nobody_can_fold_waits_from_the_fifth_try_on(shop: Shop) -> None:
-    intent = await shop.pay()
-    await shop.a_return(intent)
+    intent = shop.pay(9000)
+    await shop.authorize_return(intent)
     shop.dashboard.refund(intent, 500)
     mail = shop.ledger.due_webhooks()[-1]
     good = shop.ledger.body_of(mail).decode()
@@ -288,7 +297,7 @@ async def test_an_event_that_nobody_can_fold_waits_from_the_fifth_try_on(shop: S
     news = StripeEventData(name, kind, shop.time, False, None, None, bad, unreadable=error)
     await shop.db.run(lambda tx: stripe_inbox.receive(tx, STRIPE, DEFAULT, news, livemode=False))
     for _ in range(4):
-        assert await shop.waiting() == []
+        assert await shop.desk_items() == []
         shop.advance(6 * HOUR)
         assert await maintenance.refold_event(shop.db, STRIPE, DEFAULT, livemode=False)
     (item,) = (await shop.desk())["data"]
@@ -298,7 +307,7 @@ async def test_an_event_that_nobody_can_fold_waits_from_the_fifth_try_on(shop: S
     await shop.execute(update(StripeEvent).values(payload=good))  # as if a newer release could read it
     shop.advance(6 * HOUR)
     assert await maintenance.refold_event(shop.db, STRIPE, DEFAULT, livemode=False)
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_stripes_list_that_cannot_be_read_waits_from_an_hour_on(shop: Shop) -> None:
@@ -310,27 +319,27 @@ async def test_stripes_list_that_cannot_be_read_waits_from_an_hour_on(shop: Shop
     shop.faults.arm("503_html", method="GET", path="/v1/events")
     for _ in range(11):
         assert await pulled(SWEEP_EVERY_SECONDS) == 0
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
     await pulled(2 * SWEEP_EVERY_SECONDS)
-    assert await shop.waiting() == [("stripe_silent", "events_not_listed", [])]
+    assert await shop.desk_items() == [("stripe_silent", "events_not_listed", [])]
     shop.faults.disarm()
     await pulled(SWEEP_EVERY_SECONDS)
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_a_comparison_that_never_ends_waits_from_a_day_on(shop: Shop) -> None:
-    await shop.refunded()
+    await shop.complete_refund()
     shop.faults.arm("503_html", method="GET", path="/v1/refunds")
     for hours in (0, 12, 11):
         shop.advance(hours * HOUR)
         with pytest.raises(StripeSilent):
             await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=False)
-        assert await shop.waiting() == []
+        assert await shop.desk_items() == []
     shop.advance(2 * HOUR)
-    assert await shop.waiting() == [("stripe_silent", "comparison_unfinished", [])]
+    assert await shop.desk_items() == [("stripe_silent", "comparison_unfinished", [])]
     shop.faults.disarm()
     await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=False)
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_a_stripe_that_gives_no_answer_waits_once_for_all(shop: Shop) -> None:
@@ -338,22 +347,22 @@ async def test_a_stripe_that_gives_no_answer_waits_once_for_all(shop: Shop) -> N
     shop.faults.arm("drop_before", method="*", path="*")
     for _ in range(BREAK_AFTER):
         shop.advance(300)
-        await pay_due(shop.db, shop.gateway)
+        await execute_due_refunds(shop.db, shop.gateway)
     (first, *_) = (await shop.desk())["data"]
     assert (first["kind"], first["code"]) == ("stripe_silent", "calls_pause")
     assert "cut" in first["message"] or "connection" in first["message"].lower()
     shop.faults.disarm()
     await later(shop, 300, times=2)
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_refunds_that_wait_for_a_silent_stripe_are_not_laid_on_the_worker(shop: Shop) -> None:
     for number in range(15):  # more than are probed in ten minutes
-        await shop.count(await shop.a_return(await shop.pay(), order_id=f"order_{number}"))
+        await shop.count(await shop.authorize_return(shop.pay(9000), order_id=f"order_{number}"))
     shop.faults.arm("drop_before", method="*", path="*")
     for _ in range(2 * BREAK_AFTER):
         shop.advance(60)
-        await pay_due(shop.db, shop.gateway)
+        await execute_due_refunds(shop.db, shop.gateway)
     found = {item["kind"]: item for item in (await shop.desk())["data"]}
     assert found["stripe_silent"]["code"] == "calls_pause"
     assert "nobody has looked" not in found["work_overdue"]["message"]
@@ -362,19 +371,19 @@ async def test_refunds_that_wait_for_a_silent_stripe_are_not_laid_on_the_worker(
 
 async def test_refunds_that_nobody_looks_at_wait_once_for_all(shop: Shop) -> None:
     for number in range(3):
-        await shop.count(await shop.a_return(await shop.pay(), order_id=f"order_{number}"))
+        await shop.count(await shop.authorize_return(shop.pay(9000), order_id=f"order_{number}"))
     shop.advance(9 * 60)
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
     shop.advance(2 * 60)
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["code"]) == ("work_overdue", "refunds_overdue")
     assert item["message"].startswith("3 refunds")
     await shop.work()
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_what_a_comparison_found_waits_until_it_is_repaired(shop: Shop) -> None:
-    refund = await shop.refunded()
+    refund = await shop.complete_refund()
     await shop.execute(update(Refund).values(status="pending"))
     since = shop.time - timedelta(days=1)
     await reconcile(shop.db, shop.gateway, since, fix=False)
@@ -384,13 +393,13 @@ async def test_what_a_comparison_found_waits_until_it_is_repaired(shop: Shop) ->
     assert "--fix" in item["advice"]
     shop.advance(1)
     await reconcile(shop.db, shop.gateway, since, fix=True)
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_what_a_policy_leaves_to_people_waits_for_them(shop: Shop) -> None:
     shop.policy = replace(DEFAULT, refund_on="manual")
-    return_id = await shop.a_return(await shop.pay())
-    assert await shop.waiting() == [], "a parcel that is on its way needs nobody"
+    return_id = await shop.authorize_return(shop.pay(9000))
+    assert await shop.desk_items() == [], "a parcel that is on its way needs nobody"
     await shop.count(return_id)
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["code"], item["amount"]) == ("return_to_decide", "refund_on_manual", 3000)
@@ -399,48 +408,48 @@ async def test_what_a_policy_leaves_to_people_waits_for_them(shop: Shop) -> None
     await shop.db.run(lambda tx: refunds.refund(tx, BY, DEFAULT, return_id, RefundRequest(amount=1000, note="Worn.")))
     await shop.work()
     await shop.deliver()
-    assert await shop.waiting() == [], "less was decided, so nothing is due"
+    assert await shop.desk_items() == [], "less was decided, so nothing is due"
     shop.advance(60)
     await shop.count(return_id, 2)
-    assert await shop.waiting() == [("return_to_decide", "refund_on_manual", ["refund", "settle_outside"])]
+    assert await shop.desk_items() == [("return_to_decide", "refund_on_manual", ["refund", "settle_outside"])]
     await settle_outside(shop, return_id)
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_nobody_is_told_to_close_what_is_still_on_its_way(shop: Shop) -> None:
     manual = replace(DEFAULT, refund_on="manual", label_cost={"usd": 3500})
     shop.policy = manual
-    return_id = await shop.a_return(await shop.pay())
+    return_id = await shop.authorize_return(shop.pay(9000))
     await shop.count(return_id)  # worth less than its label
     (item,) = (await shop.desk())["data"]
     assert (item["code"], item["actions"]) == ("nothing_due_so_far", ["close"])
     assert "nothing more will happen" not in item["message"]
     await shop.count(return_id, 2)
-    assert await shop.waiting() == [("return_to_decide", "refund_on_manual", ["refund", "settle_outside"])]
+    assert await shop.desk_items() == [("return_to_decide", "refund_on_manual", ["refund", "settle_outside"])]
 
 
 async def test_a_return_that_is_worth_nothing_waits_to_be_closed(shop: Shop) -> None:
-    return_id = await shop.a_return(await shop.pay())
+    return_id = await shop.authorize_return(shop.pay(9000))
 
     async def wrong_items(units: int, condition: Condition, disposition: Disposition | None = None) -> None:
-        counts = [receipts.Count(units, condition, sku="SHIRT", disposition=disposition)]
+        counts = [counting.Count(units, condition, sku="SHIRT", disposition=disposition)]
         await shop.db.run(lambda tx: receipts.receive(tx, BY, DEFAULT, return_id, counts, [], None))
 
     await wrong_items(2, "wrong_item")
-    assert await shop.waiting() == [], "one is still expected"
+    assert await shop.desk_items() == [], "one is still expected"
     await wrong_items(1, "opened", "inspect")
-    assert await shop.waiting() == [], "the dock's turn"
+    assert await shop.desk_items() == [], "the dock's turn"
     async with shop.db.reading() as tx:
         waiting = (await tx.exec(select(ReceiptLine).where(col(ReceiptLine.accepted).is_(None)))).one()
     found = [receipts.InspectionFinding(waiting.line_id, "wrong_item", "return_to_customer")]
     await shop.db.run(lambda tx: receipts.inspect(tx, BY, DEFAULT, return_id, waiting.receipt_id, found))
-    assert await shop.waiting() == [("return_to_decide", "nothing_due", ["close"])]
+    assert await shop.desk_items() == [("return_to_decide", "nothing_due", ["close"])]
     await shop.db.run(lambda tx: returns.close(tx, BY, DEFAULT, return_id, "Told the customer."))
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_the_most_urgent_comes_first_and_then_the_oldest(shop: Shop) -> None:
-    old, young = await shop.refunded(), await shop.refunded()
+    old, young = await shop.complete_refund(), await shop.complete_refund()
     for refund in (young, old):
         shop.advance(1)
         shop.dashboard.fail(str(refund.stripe_refund))
@@ -465,28 +474,28 @@ async def standalone(shop: Shop, intent: str) -> str:
 
 
 async def test_a_refund_of_no_return_is_offered_only_what_its_payment_allows(shop: Shop) -> None:
-    intent = await shop.pay()
-    await shop.a_return(intent)
+    intent = shop.pay(9000)
+    await shop.authorize_return(intent)
     row = await standalone(shop, intent)
     await shop.work()
     shop.dashboard.fail(str((await the_refund(shop)).stripe_refund))
     await shop.deliver()
-    assert await shop.waiting() == [("refund_failed", "refund_failed", ["retry", "settle_outside"])]
+    assert await shop.desk_items() == [("refund_failed", "refund_failed", ["retry", "settle_outside"])]
     shop.dashboard.open_dispute(intent)
     await shop.deliver()
-    assert await shop.waiting() == [("refund_failed", "refund_failed", ["settle_outside"])]
+    assert await shop.desk_items() == [("refund_failed", "refund_failed", ["settle_outside"])]
     asked = Outside("bank_transfer", "transfer 2", refund=row)
     await shop.db.run(lambda tx: refund_actions.settle_refund_outside(tx, BY, DEFAULT, row, asked))
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_what_a_person_took_back_before_it_was_sent_is_decided(shop: Shop) -> None:
-    intent = await shop.pay()
-    return_id = await shop.a_return(intent)
+    intent = shop.pay(9000)
+    return_id = await shop.authorize_return(intent)
     row = await standalone(shop, intent)
     await shop.db.run(lambda tx: refund_actions.cancel_unsent(tx, BY, DEFAULT, row))
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
     await shop.count(return_id)
     ours = await the_refund(shop)
     await shop.db.run(lambda tx: refund_actions.cancel_unsent(tx, BY, DEFAULT, ours.id))
-    assert await shop.waiting() == [("refund_failed", "withdrawn", ["retry", "settle_outside"])], "the return is due"
+    assert await shop.desk_items() == [("refund_failed", "withdrawn", ["retry", "settle_outside"])], "the return is due"

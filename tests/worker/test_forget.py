@@ -10,18 +10,26 @@ import pytest
 from sqlalchemy import insert, text, update
 from sqlmodel import col, select
 
-from returns_service.commands import erasure, idempotency, receipts, refund_actions, refunds, returns
+from returns_service.commands import (
+    counting,
+    erasure,
+    idempotency,
+    receipts,
+    refund_actions,
+    refunds,
+    returns,
+    unmatched_receipts,
+)
 from returns_service.commands.erasure import REDACTED
 from returns_service.commands.idempotency import Remembered
 from returns_service.domain.policy import DEFAULT
 from returns_service.domain.problems import Problem
 from returns_service.return_case.events import to_json_object
 from returns_service.return_case.loader import load_case
-from returns_service.return_case.views import show_return
+from returns_service.return_case.views import show_return, show_unmatched
 from returns_service.store.tables import Event, IdempotencyKey, ReturnAuthorization, ReturnLine, StripeEvent
 from returns_service.worker.maintenance import delete_expired
-from tests.paying import pay_due
-from tests.worker.shop import BY, Shop
+from tests.harness.shop import BY, Shop, execute_due_refunds
 
 EMAIL = "Anna.Muster@example.com"
 CANARY = "Muster"  # in everything that a person wrote
@@ -31,7 +39,7 @@ async def everything(shop: Shop) -> str:
     """Return all that the database holds, as one text."""
     names = (
         "return_authorization return_line receipt receipt_line undeclared_item refund payment event stripe_event "
-        "delivery idempotency_key search_word"
+        "delivery idempotency_key search_word unmatched_receipt"
     ).split()
     async with shop.db.reading() as tx:
         rows = [(await tx.execute(text(f"SELECT * FROM {name}"))).all() for name in names]  # noqa: S608
@@ -40,8 +48,8 @@ async def everything(shop: Shop) -> str:
 
 async def a_persons_return(shop: Shop, *, order_id: str = "order_7") -> str:
     """Return the id of a return with a person's words wherever there is room for them."""
-    intent = await shop.pay(9000)
-    return_id = await shop.a_return(
+    intent = shop.pay(9000)
+    return_id = await shop.authorize_return(
         intent,
         order_id=order_id,
         reason="Mrs. Muster says it is too small",
@@ -54,7 +62,7 @@ async def a_persons_return(shop: Shop, *, order_id: str = "order_7") -> str:
     await shop.count(return_id, scan_id="scan_1")
     await shop.work()
     await shop.deliver()
-    extra = [receipts.Undeclared("HAT", 1, "a hat of Mrs. Muster")]
+    extra = [counting.Undeclared("HAT", 1, "a hat of Mrs. Muster")]
     await shop.db.run(lambda tx: receipts.receive(tx, BY, DEFAULT, return_id, [], extra, None))
     kind = refunds.Adjustment("goodwill", 100, "for Mrs. Muster")
     asked = refunds.RefundRequest(adjustments=[kind], note="Muster called", override_reason="Muster was promised it")
@@ -80,7 +88,7 @@ def money(seen: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("named", [{"order_id": "order_7"}, {"email": EMAIL.upper()}])
 async def test_nothing_personal_is_left_and_no_money_is_lost(shop: Shop, named: dict[str, str]) -> None:
     return_id = await a_persons_return(shop)
-    before = money(await shop.seen(return_id))
+    before = money(await shop.show_return(return_id))
     rows = [(r.id, r.amount, r.status, r.stripe_refund) for r in await shop.refunds()]
     assert CANARY in await everything(shop)
     done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, **named))
@@ -89,7 +97,7 @@ async def test_nothing_personal_is_left_and_no_money_is_lost(shop: Shop, named: 
     left = await everything(shop)
     assert CANARY not in left
     assert EMAIL.lower() not in left.lower()
-    after = await shop.seen(return_id)
+    after = await shop.show_return(return_id)
     assert money(after) == before
     assert (after["metadata"], after["customer_email"], after["reason"]) == ({"phone": REDACTED}, None, REDACTED)
     assert [(r.id, r.amount, r.status, r.stripe_refund) for r in await shop.refunds()] == rows
@@ -97,11 +105,11 @@ async def test_nothing_personal_is_left_and_no_money_is_lost(shop: Shop, named: 
 
 async def test_it_is_one_event_and_the_second_time_nothing(shop: Shop) -> None:
     return_id = await a_persons_return(shop)
-    version = (await shop.seen(return_id))["version"]
+    version = (await shop.show_return(return_id))["version"]
     await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_7"))
     again = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_7"))
     assert (again.returns, again.counts.total()) == ([], 0)
-    assert (await shop.seen(return_id))["version"] == version + 1
+    assert (await shop.show_return(return_id))["version"] == version + 1
     async with shop.db.reading() as tx:
         newest = select(Event).where(col(Event.return_id) == return_id).order_by(col(Event.sequence).desc())
         event = (await tx.exec(newest)).first()
@@ -112,22 +120,22 @@ async def test_it_is_one_event_and_the_second_time_nothing(shop: Shop) -> None:
 async def test_others_are_not_forgotten(shop: Shop) -> None:
     await a_persons_return(shop)
     other = await a_persons_return(shop, order_id="order_8")
-    before = await shop.seen(other)
+    before = await shop.show_return(other)
     await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_7"))
-    assert await shop.seen(other) == before
+    assert await shop.show_return(other) == before
 
 
 async def test_a_reason_of_the_catalogue_stays_since_fees_depend_on_it(shop: Shop) -> None:
-    return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL)
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email=EMAIL)
     await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=EMAIL))
-    assert (await shop.seen(return_id))["reason"] == "too_small"
+    assert (await shop.show_return(return_id))["reason"] == "too_small"
 
 
 async def test_an_unanswered_refund_keeps_what_stripe_must_be_asked_with(shop: Shop) -> None:
-    return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL, metadata={"phone": "Muster 0170"})
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email=EMAIL, metadata={"phone": "Muster 0170"})
     await shop.count(return_id)
     shop.faults.arm("drop_after", count=1, path="/v1/refunds")
-    await pay_due(shop.db, shop.gateway)
+    await execute_due_refunds(shop.db, shop.gateway)
     assert [r.status for r in await shop.refunds()] == ["unknown"]
     done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=EMAIL))
     assert done.left
@@ -175,10 +183,10 @@ async def test_old_answers_and_folded_events_go_by_themselves(shop: Shop) -> Non
 
 
 async def test_what_had_to_stay_is_named_by_its_order_since_the_address_is_gone(shop: Shop) -> None:
-    return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL, metadata={"phone": "Muster 0170"})
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email=EMAIL, metadata={"phone": "Muster 0170"})
     await shop.count(return_id)
     shop.faults.arm("drop_after", count=1, path="/v1/refunds")
-    await pay_due(shop.db, shop.gateway)
+    await execute_due_refunds(shop.db, shop.gateway)
     done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=EMAIL))
     shop.advance(60)
     await shop.work()
@@ -188,10 +196,10 @@ async def test_what_had_to_stay_is_named_by_its_order_since_the_address_is_gone(
 
 
 async def test_why_a_refund_was_sent_again_is_forgotten_too(shop: Shop) -> None:
-    return_id = await shop.a_return(await shop.pay())
+    return_id = await shop.authorize_return(shop.pay(9000))
     await shop.count(return_id)
     shop.faults.arm("drop_before", count=1, path="/v1/refunds")
-    await pay_due(shop.db, shop.gateway)
+    await execute_due_refunds(shop.db, shop.gateway)
     (row,) = await shop.refunds()
     shop.advance(3600)
     await shop.db.run(
@@ -205,7 +213,7 @@ async def test_why_a_refund_was_sent_again_is_forgotten_too(shop: Shop) -> None:
 
 
 async def test_a_title_with_the_address_is_forgotten_too(shop: Shop) -> None:
-    return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL)
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email=EMAIL)
     await shop.execute(
         update(ReturnLine).where(col(ReturnLine.return_id) == return_id).values(title=f"Card for {EMAIL}")
     )
@@ -219,7 +227,7 @@ async def test_a_title_with_the_address_is_forgotten_too(shop: Shop) -> None:
 @pytest.mark.parametrize("asked", ["jürgen@EXAMPLE.com", "JU\u0308RGEN@example.com ", "ｊürgen@example.com"])
 async def test_an_address_is_found_however_it_is_written(shop: Shop, asked: str) -> None:
     """D1: `forget` goes by the rule of the search, on both databases, and leaves nothing of it."""
-    return_id = await shop.a_return(await shop.pay(), customer_email="JÜRGEN@example.com")
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email="JÜRGEN@example.com")
     payload = json.dumps({"data": {"object": {"object": "customer", "email": "JÜRGEN@Example.com"}}})
     told = {"type": "customer.updated", "received_at": shop.time, "processed_at": shop.time, "outcome": "ignored"}
     await shop.execute(insert(StripeEvent).values(id="evt_customer", payload=payload, attempts=1, **told))
@@ -233,20 +241,44 @@ async def test_it_says_what_it_left(shop: Shop) -> None:
     nothing = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email="nobody@example.com"))
     assert (nothing.returns, len(nothing.left)) == ([], 1)
     assert "No return holds this address" in nothing.left[0]
-    other = await shop.a_return(await shop.pay(), order_id="order_8", customer_email=EMAIL.upper())
-    return_id = await shop.a_return(await shop.pay(), customer_email=EMAIL, tracking_numbers=["JD0146"])
+    other = await shop.authorize_return(shop.pay(9000), order_id="order_8", customer_email=EMAIL.upper())
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email=EMAIL, tracking_numbers=["JD0146"])
     done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_1"))
     assert ["order_1" in done.left[0], "order_8" in done.left[1]] == [True, True]
-    assert (await shop.seen(return_id))["tracking_numbers"] == ["JD0146"]
+    assert (await shop.show_return(return_id))["tracking_numbers"] == ["JD0146"]
     await shop.count(return_id, 3)
     rest = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_1"))
     assert (rest.left, rest.counts["tracking_numbers"]) == ([], 1)
     assert "jd0146" not in (await everything(shop)).lower()
-    assert (await shop.seen(other))["customer_email"] == EMAIL.upper()
+    assert (await shop.show_return(other))["customer_email"] == EMAIL.upper()
+
+
+async def test_parcels_of_nobody_are_forgotten_with_the_return_they_turn_out_to_be_of(shop: Shop) -> None:
+    """C5, C6: found by order, by attachment and by label; the number stays while the parcel waits to be attached."""
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email=EMAIL, tracking_numbers=["JD 0146"])
+    item = unmatched_receipts.UnmatchedItem("SHIRT", 3, "new")
+
+    async def leave(**known: str) -> str:
+        parcel = unmatched_receipts.Parcel([item], note="Muster's parcel", **known)
+        async with shop.db.transaction() as tx:
+            row = unmatched_receipts.create_unmatched(tx, BY, parcel)
+            body = json.dumps(to_json_object(show_unmatched(row)))
+            tx.add(IdempotencyKey(scope="key", key=row.id, fingerprint="f", body=body, created_at=tx.now))
+            return row.id
+
+    labeled = await leave(tracking_number="jd0146")
+    await leave(order_id="order_1", tracking_number="JD0146")
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=EMAIL))
+    assert (done.counts["unmatched"], len(done.left)) == (2, 1)
+    assert CANARY not in await everything(shop)
+    await shop.db.run(lambda tx: unmatched_receipts.attach(tx, BY, DEFAULT, labeled, return_id))
+    rest = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_1"))
+    assert (rest.left, rest.counts["tracking_numbers"]) == ([], 3)
+    assert "0146" not in await everything(shop)
 
 
 async def test_an_event_that_holds_the_address_is_emptied_whatever_it_is_about(shop: Shop) -> None:
-    await shop.a_return(await shop.pay(), customer_email=EMAIL)
+    await shop.authorize_return(shop.pay(9000), customer_email=EMAIL)
     told = {"type": "customer.updated", "received_at": shop.time, "processed_at": shop.time, "outcome": "ignored"}
     payload = json.dumps({"data": {"object": {"object": "customer", "email": EMAIL.lower()}}})
     await shop.execute(insert(StripeEvent).values(id="evt_customer", payload=payload, attempts=1, **told))

@@ -11,7 +11,7 @@ from sqlmodel import col
 
 from returns_service.store.tables import Refund
 from returns_service.worker.reconcile import Report, reconcile
-from tests.worker.shop import Shop
+from tests.harness.shop import Shop
 
 LOST = "rfd_01kbmxv1ateg6vd2a5t8mh6r4z"  # of ours, and in no table
 
@@ -21,11 +21,11 @@ async def compare(shop: Shop, *, fix: bool = False) -> Report:
 
 
 async def test_two_refunds_for_one_lost_intent_get_two_rows(shop: Shop) -> None:
-    intent = await shop.pay()
+    intent = shop.pay(9000)
     for _ in range(2):
         shop.dashboard.refund(intent, 700, metadata={"refund_id": LOST})
         shop.advance(1)
-    shop.lose_mail()
+    shop.lose_webhooks()
     assert not (await compare(shop, fix=True)).differs
     first, second = sorted(await shop.refunds(), key=lambda row: row.id != LOST)
     assert (first.id, first.source, first.duplicate_of) == (LOST, "standalone", None)
@@ -34,7 +34,7 @@ async def test_two_refunds_for_one_lost_intent_get_two_rows(shop: Shop) -> None:
 
 async def test_a_refund_of_no_payment_is_only_counted(shop: Shop) -> None:
     """A customer's cash balance is refunded without a payment: https://docs.stripe.com/api/refunds/create."""
-    made = shop.dashboard.refund(await shop.pay(), 700, metadata={"refund_id": LOST})
+    made = shop.dashboard.refund(shop.pay(9000), 700, metadata={"refund_id": LOST})
     shop.ledger.refunds[made["id"]].update(payment_intent=None, charge=None)
     report = await compare(shop, fix=True)
     assert not report.differs
@@ -45,7 +45,7 @@ async def test_a_refund_of_no_payment_is_only_counted(shop: Shop) -> None:
 async def test_an_answer_that_came_after_the_read_is_no_difference(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, fix: bool
 ) -> None:
-    return_id = await shop.a_return(await shop.pay())
+    return_id = await shop.authorize_return(shop.pay(9000))
     await shop.count(return_id)
     shop.faults.arm("drop_before", count=1, path="/v1/refunds")
     await shop.work()
@@ -62,49 +62,49 @@ async def test_an_answer_that_came_after_the_read_is_no_difference(
     monkeypatch.setattr(shop.gateway, "read_payment", then_the_worker_asks_again)
     report = await compare(shop, fix=fix)
     assert [r.status for r in await shop.refunds()] == ["succeeded"]
-    assert await shop.told(report) == []
+    assert await shop.outcomes(report) == []
     assert not report.differs
 
 
 async def test_the_name_of_another_payments_refund_is_no_restored_backup(shop: Shop) -> None:
-    row = await shop.refunded()
-    shop.dashboard.refund(await shop.pay(), 700, metadata={"refund_id": row.id})
-    (found,) = await shop.rows(await compare(shop))
+    row = await shop.complete_refund()
+    shop.dashboard.refund(shop.pay(9000), 700, metadata={"refund_id": row.id})
+    (found,) = await shop.differences(await compare(shop))
     assert (found.code, found.outcome) == ("two_for_one_intent", "found")
     assert "another payment" in found.cause
-    assert await shop.told(await compare(shop, fix=True)) == [("two_for_one_intent", "fixed")]
+    assert await shop.outcomes(await compare(shop, fix=True)) == [("two_for_one_intent", "fixed")]
     assert [r.duplicate_of for r in await shop.refunds() if r.id != row.id] == [row.id]
     assert not (await compare(shop)).differs
 
 
 async def test_the_name_of_what_another_payments_worker_asks_for_hides_nothing(shop: Shop) -> None:
-    row = await shop.refunded()
+    row = await shop.complete_refund()
     asking = {"status": "submitted", "stripe_refund": None, "lease_until": shop.time + timedelta(seconds=30)}
     await shop.execute(update(Refund).where(col(Refund.id) == row.id).values(**asking))
-    shop.dashboard.refund(await shop.pay(), 700, metadata={"refund_id": row.id})
+    shop.dashboard.refund(shop.pay(9000), 700, metadata={"refund_id": row.id})
     report = await compare(shop)
-    assert await shop.told(report) == [("two_for_one_intent", "found")]
+    assert await shop.outcomes(report) == [("two_for_one_intent", "found")]
     assert report.run.counts["under_way"] == 1
 
 
 @pytest.mark.parametrize("year", [1, 110, 1969])
 async def test_since_ever_means_all_refunds(shop: Shop, year: int) -> None:
-    await shop.refunded()
+    await shop.complete_refund()
     for _ in range(2):
         report = await reconcile(shop.db, shop.gateway, datetime(year, 1, 1, tzinfo=UTC), fix=False)
         assert report.run.counts["at_stripe"] == 1
 
 
 async def test_a_short_look_back_takes_nothing_older_off_the_desk(shop: Shop) -> None:
-    intent = await shop.pay()
-    await shop.a_return(intent)
+    intent = shop.pay(9000)
+    await shop.authorize_return(intent)
     shop.dashboard.refund(intent, 500)
-    shop.lose_mail()
+    shop.lose_webhooks()
     shop.advance(3 * 86_400)
     assert (await compare(shop)).differs
-    waiting = await shop.waiting()
+    waiting = await shop.desk_items()
     assert [kind for kind, _, _ in waiting] == ["difference"]
     assert not (await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=1), fix=True)).differs
-    assert await shop.waiting() == waiting
+    assert await shop.desk_items() == waiting
     await compare(shop, fix=True)
-    assert await shop.waiting() == []
+    assert [kind for kind, _, _ in await shop.desk_items()] == ["external_refund"], "adopted, and nobody knows what for"

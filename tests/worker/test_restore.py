@@ -16,8 +16,8 @@ from sqlalchemy import make_url
 from returns_service.stripe_gateway import StripeSilent
 from returns_service.worker import reconcile as reconciling
 from returns_service.worker.reconcile import reconcile
-from tests.postgres import Postgres
-from tests.worker.shop import Shop
+from tests.harness.postgres import Postgres
+from tests.harness.shop import Shop
 
 
 class Keeper(Protocol):
@@ -91,23 +91,23 @@ async def restored(shop: Shop, keeper: Keeper) -> None:
 async def test_a_day_lost_costs_no_money_and_says_what_it_lost(keeper: Keeper) -> None:
     shop = Shop(keeper.url)
     try:
-        half, late, whole = await shop.pay(9000), await shop.pay(10_000), await shop.pay(3000)
-        counted = await shop.a_return(half, order_id="order_half")
+        half, late, whole = shop.pay(9000), shop.pay(10_000), shop.pay(3000)
+        counted = await shop.authorize_return(half, order_id="order_half")
         await shop.count(counted, scan_id="monday")
         await shop.work()
         await shop.deliver()
-        expected = await shop.a_return(late, units=3, amount=10_000, order_id="order_late")
+        expected = await shop.authorize_return(late, units=3, amount=10_000, order_id="order_late")
         keeper.back_up()
 
         shop.advance(6 * 3600)
         await shop.count(counted, scan_id="tuesday")  # a second unit of a return that the backup knows
         await shop.count(expected, units=2, scan_id="tuesday")  # two units of one that nothing was paid of
-        after = await shop.a_return(whole, units=1, amount=3000, order_id="order_after")  # in no backup at all
+        after = await shop.authorize_return(whole, units=1, amount=3000, order_id="order_after")  # in no backup at all
         await shop.count(after)
         await shop.work()
         await shop.deliver()
         shop.dashboard.refund(late, 500)
-        shop.lose_mail()
+        shop.lose_webhooks()
         before = {row.id: (row.amount, row.status, row.return_id, row.breakdown) for row in await shop.refunds()}
         paid = {intent: shop.at_stripe(intent) for intent in (half, late, whole)}
         assert paid == {half: 6000, late: 6666 + 500, whole: 3000}
@@ -128,9 +128,11 @@ async def test_a_day_lost_costs_no_money_and_says_what_it_lost(keeper: Keeper) -
                 assert (row.return_id, row.source) == (return_id, "return")
                 assert [_plain(part) for part in row.breakdown] == [_plain(part) for part in breakdown]
         assert [row.amount for row in rows.values() if row.source == "external"] == [500]
-        told = [(row.code, row.outcome) for row in await shop.rows(report)]
+        told = [(row.code, row.outcome) for row in await shop.differences(report)]
         assert told.count(("missing_here", "fixed")) == 4
-        lost = {row.return_id or row.refund_id: row for row in await shop.rows(report) if row.code == "not_rebuilt"}
+        lost = {
+            row.return_id or row.refund_id: row for row in await shop.differences(report) if row.code == "not_rebuilt"
+        }
         assert len(lost) == 3
         assert "1 × SHIRT that no receipt here counts" in lost[counted].cause
         assert "2 × SHIRT that no receipt here counts" in lost[expected].cause
@@ -147,7 +149,7 @@ async def test_a_day_lost_costs_no_money_and_says_what_it_lost(keeper: Keeper) -
         # What is still to come is paid as ever, to the cent.
         assert (await shop.count(counted))["state"] == "refunding"
         await shop.work()
-        done = await shop.seen(counted)
+        done = await shop.show_return(counted)
         assert (done["state"], done["amount_refunded"], shop.at_stripe(half)) == ("refunded", 9000, 9000)
         assert not (await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=False)).differs
     finally:
@@ -158,8 +160,8 @@ async def test_an_intent_that_was_waiting_in_the_backup_is_not_sent_again(keeper
     """Two days later Stripe has pruned the key: sent again, it would pay again."""
     shop = Shop(keeper.url)
     try:
-        intent = await shop.pay(9000)
-        return_id = await shop.a_return(intent)
+        intent = shop.pay(9000)
+        return_id = await shop.authorize_return(intent)
         await shop.count(return_id)
         assert [row.status for row in await shop.refunds()] == ["queued"]
         keeper.back_up()
@@ -171,7 +173,7 @@ async def test_an_intent_that_was_waiting_in_the_backup_is_not_sent_again(keeper
         await restored(shop, keeper)
         assert [row.status for row in await shop.refunds()] == ["queued"]
         report = await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=True)
-        assert [(row.code, row.outcome) for row in await shop.rows(report)] == [("other_status", "fixed")]
+        assert [(row.code, row.outcome) for row in await shop.differences(report)] == [("other_status", "fixed")]
         await shop.work()
         assert [row.status for row in await shop.refunds()] == ["succeeded"]
         assert shop.at_stripe(intent) == 3000
@@ -183,8 +185,8 @@ async def test_a_worker_that_begins_before_anybody_compares_pays_nothing_twice(k
     """What has waited longer than Stripe keeps a key may have been sent after the backup: it is looked for first."""
     shop = Shop(keeper.url)
     try:
-        intent = await shop.pay(9000)
-        return_id = await shop.a_return(intent)
+        intent = shop.pay(9000)
+        return_id = await shop.authorize_return(intent)
         await shop.count(return_id)
         keeper.back_up()
         await shop.work()
@@ -204,12 +206,12 @@ async def test_a_worker_that_begins_before_anybody_compares_pays_nothing_twice(k
 
 
 async def test_what_waited_long_and_was_never_sent_is_sent_at_once(shop: Shop) -> None:
-    intent = await shop.pay(9000)
-    return_id = await shop.a_return(intent)
+    intent = shop.pay(9000)
+    return_id = await shop.authorize_return(intent)
     await shop.count(return_id)
     shop.advance(2 * 86_400)
     await shop.work()
-    assert (await shop.seen(return_id))["amount_refunded"] == 3000
+    assert (await shop.show_return(return_id))["amount_refunded"] == 3000
     assert shop.at_stripe(intent) == 3000
 
 
@@ -226,12 +228,12 @@ async def test_a_backup_taken_in_the_midst_of_a_comparison_hides_no_refund_made_
     shop = Shop(keeper.url)
     try:
         for _ in range(6):
-            await shop.refunded()
+            await shop.complete_refund()
             shop.advance(1)
         shop.advance(7200)
-        intent = await shop.pay(9000)
-        return_id = await shop.a_return(intent)
-        shop.wire.cut_after = len(shop.wire.asked) + 1
+        intent = shop.pay(9000)
+        return_id = await shop.authorize_return(intent)
+        shop.wire.cut_after = len(shop.wire.requests) + 1
         monkeypatch.setattr("returns_service.stripe_gateway.client.PAGE", 3)
         with pytest.raises(StripeSilent):
             await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=fix)
@@ -246,7 +248,7 @@ async def test_a_backup_taken_in_the_midst_of_a_comparison_hides_no_refund_made_
         await restored(shop, keeper)
         report = await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=fix)
 
-        told = [(row.code, row.outcome) for row in await shop.rows(report) if row.code == "missing_here"]
+        told = [(row.code, row.outcome) for row in await shop.differences(report) if row.code == "missing_here"]
         assert told == [("missing_here", "fixed" if fix else "found")]
         assert report.differs is not fix
         assert report.run.counts["at_stripe"] == 6

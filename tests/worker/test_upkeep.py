@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import delete
@@ -15,47 +11,22 @@ from sqlmodel import col
 
 from returns_service.store.tables import Event, Refund
 from returns_service.stripe_simulator import running
-from tests.worker.shop import KEY, SECRET, Shop
+from tests.harness.process import Ended, run_to_end
+from tests.harness.shop import KEY, SECRET, Shop
 
-BIN = Path(sys.executable).parent
 NOWHERE = "http://127.0.0.1:1"
 SINCE = ("--since", "2026-11-01")  # the shop's clock stands on a day of its own
 
 
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
 async def command(url: str, stripe: str, folder: Path, *words: str) -> Ended:
     """Run a command of the terminal against this database and this Stripe."""
-    environment = {
-        "PATH": str(BIN),
-        "HOME": str(folder),
-        "DATABASE_URL": url,
-        "STRIPE_SECRET_KEY": KEY,
-        "STRIPE_WEBHOOK_SECRET": SECRET,
-        "STRIPE_API_BASE": stripe,
-    }
-    process = await asyncio.create_subprocess_exec(
-        str(BIN / "returns-service"),
-        *words,
-        cwd=folder,
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return Ended(process.returncode or 0, out.decode(), err.decode())
+    settings = {"STRIPE_SECRET_KEY": KEY, "STRIPE_WEBHOOK_SECRET": SECRET, "STRIPE_API_BASE": stripe}
+    environment = {"HOME": str(folder), "DATABASE_URL": url, **settings}
+    return await asyncio.to_thread(run_to_end, words, environment, folder)
 
 
 async def test_reconcile_ends_with_1_while_anything_differs(shop: Shop, database_url: str, tmp_path: Path) -> None:
-    lost = await shop.refunded()
+    lost = await shop.complete_refund()
     await shop.execute(delete(Event).where(col(Event.refund_id) == lost.id))
     await shop.execute(delete(Refund).where(col(Refund.id) == lost.id))
     async with running(shop.ledger) as stripe:
@@ -112,10 +83,12 @@ async def test_what_cannot_be_meant_is_refused(sqlite_url: str, tmp_path: Path, 
 async def test_forget_says_what_it_did_and_the_second_time_nothing(
     shop: Shop, database_url: str, tmp_path: Path
 ) -> None:
-    return_id = await shop.a_return(await shop.pay(), customer_email="anna@example.com", metadata={"phone": "0170"})
+    return_id = await shop.authorize_return(
+        shop.pay(9000), customer_email="anna@example.com", metadata={"phone": "0170"}
+    )
     first = await command(database_url, NOWHERE, tmp_path, "forget", "--email", "anna@example.com", "--json")
     assert first.code == 0, first.err
     assert first.json()["returns"] == [return_id]
     second = await command(database_url, NOWHERE, tmp_path, "forget", "--order", "order_1", "--json")
     assert (second.code, second.json()["returns"], second.json()["redacted"]) == (0, [], {})
-    assert (await shop.seen(return_id))["customer_email"] is None
+    assert (await shop.show_return(return_id))["customer_email"] is None

@@ -9,7 +9,7 @@ import pytest
 
 from returns_service.queries.desk import ACTION_FOR, PENDING_FOR
 from returns_service.store.tables import Refund
-from tests.worker.shop import Shop
+from tests.harness.shop import Shop
 
 DAY = timedelta(days=1)
 THREE_WEEKS = 21 * DAY
@@ -25,7 +25,7 @@ SAYS = {
 async def waiting(request: pytest.FixtureRequest, shop: Shop) -> Refund:
     """A refund that Stripe has, and that settles only when the test says so."""
     shop.ledger.settings.settle_seconds = 100 * DAY.total_seconds()
-    return_id = await shop.a_return(await shop.pay(9000, "pm_card_pendingRefund"))
+    return_id = await shop.authorize_return(shop.pay(9000, "pm_card_pendingRefund"))
     await shop.count(return_id)
     await shop.work()
     (row,) = await shop.refunds()
@@ -44,9 +44,9 @@ async def looks(shop: Shop, until: datetime) -> list[datetime]:
     seen = []
     while (next_at := (await shop.refunds())[0].next_attempt_at) and next_at <= until:
         shop.advance(max(0.0, (next_at - shop.time).total_seconds()))
-        before = len(shop.wire.asked)
+        before = len(shop.wire.requests)
         await shop.work()
-        assert len(shop.wire.asked) == before + 1, "one call a look"
+        assert len(shop.wire.requests) == before + 1, "one call a look"
         seen.append(shop.time)
     shop.advance((until - shop.time).total_seconds())
     return seen
@@ -73,7 +73,7 @@ async def test_it_comes_to_the_desk_with_its_reason_and_the_next_step_and_goes_w
     threshold, reason, step, actions = SAYS[waiting.status]
     begin = waiting.updated_at
     await looks(shop, begin + threshold - timedelta(minutes=1))
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
     await looks(shop, begin + threshold)
     (item,) = (await shop.desk())["data"]
     assert item["kind"] == f"refund_{waiting.status}"
@@ -84,10 +84,10 @@ async def test_it_comes_to_the_desk_with_its_reason_and_the_next_step_and_goes_w
     assert datetime.fromisoformat(item["since"]) == begin.replace(microsecond=0)
 
     shop.dashboard.settle(str(waiting.stripe_refund))
-    shop.lose_mail()
+    shop.lose_webhooks()
     await looks(shop, shop.time + DAY)
     assert (await shop.refunds())[0].status == "succeeded", "a look makes up for the lost webhook within a day"
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []
 
 
 async def test_a_customer_who_acts_begins_a_new_wait(shop: Shop, waiting: Refund) -> None:
@@ -99,4 +99,4 @@ async def test_a_customer_who_acts_begins_a_new_wait(shop: Shop, waiting: Refund
     (row,) = await shop.refunds()
     assert row.status != waiting.status
     assert row.next_attempt_at == shop.time + timedelta(minutes=1)
-    assert await shop.waiting() == []
+    assert await shop.desk_items() == []

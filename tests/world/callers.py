@@ -15,13 +15,13 @@ METHODS = st.sampled_from(["pm_card_visa", "pm_card_pendingRefund", "pm_card_pen
 AMOUNTS = st.sampled_from([6, 10, 15, 30])  # hundreds of minor units
 CURRENCIES = st.sampled_from(["usd", "usd", "isk"])
 LINES = st.lists(st.tuples(st.integers(1, 3), st.sampled_from([1, 2, 5])), min_size=1, max_size=2)
-LIVE = ("approved", "refunding", "refunded", "failed")
 REASON = {"reason": "as agreed"}
 BODIES: dict[str, dict[str, Any]] = {
     "approve": {"override_reason": "as asked"},
     "cancel": {**REASON, "override_reason": "stock kept"},
     "decline": REASON,
-    "close": REASON,
+    "close": {**REASON, "override_reason": "the rest is ours"},
+    "reopen": REASON,
     "refund": {},
     "retry": {},
     "settle_outside": {"method": "bank_transfer", "reference": "wire-1"},
@@ -101,10 +101,10 @@ class Callers(Outside):
         if condition == "to inspect":
             counted |= {"condition": "opened", "disposition": "inspect"}
         body = {"lines": [counted], "scan_id": f"scan-{len(self.wishes)}"}
-        state, path = self.state_of(name), {"return_id": name}
+        path = {"return_id": name}
         answer = self.ask(f"{units} {condition} of {name} received", "create_receipt", path, body, fate, "usr_dock")
         if answer is not None and fate != "is slow":
-            self.stage.law(state not in LIVE or answer.done, f"the dock was refused: {name} {state}, {answer}")
+            self.stage.law(answer.done, f"the dock was refused: {name} {self.state_of(name)}, {answer}")
         if again and answer is not None and answer.done:
             words = f"the same parcel of {name} again"
             twice = self.ask(words, "create_receipt", path, body, "", "usr_dock")
@@ -130,6 +130,17 @@ class Callers(Outside):
         receipt = pick(self.rows("receipt"), which)
         path = {"return_id": receipt.return_id, "receipt_id": receipt.id}
         self.ask(f"{receipt.id} was a miscount", "reverse_receipt", path, REASON, fate, "usr_dock")
+
+    @precondition(lambda self: self.rows("receipt_line"))
+    @rule(which=WHICH, condition=st.sampled_from(["new", "opened", "missing"]), fate=FATES)
+    def correct(self, which: int, condition: str, fate: str) -> None:
+        """The dock looks again: a unit it counted is in another condition, or isn't there."""
+        count = pick(self.rows("receipt_line"), which)
+        receipt = next(receipt for receipt in self.rows("receipt") if receipt.id == count.receipt_id)
+        change = {"line": count.line_id, "from": count.condition, "to": condition, "quantity": 1}
+        path = {"return_id": receipt.return_id, "receipt_id": receipt.id}
+        words = f"a unit of {receipt.id} is {condition}, not {count.condition}"
+        self.ask(words, "correct_receipt", path, {"lines": [change], **REASON}, fate, "usr_dock")
 
     @precondition(lambda self: any(line.inspecting for line in self.rows("return_line")))
     @rule(which=WHICH, condition=st.sampled_from(["new", "opened", "damaged"]), fate=FATES)
@@ -161,7 +172,7 @@ class Callers(Outside):
     @precondition(lambda self: self.returns)
     @rule(
         which=WHICH, fate=FATES, amount=st.sampled_from([None, None, 50, 200]),
-        what=st.sampled_from(["refund", "refund", "settle_outside", "close", "approve", "cancel", "decline"]),
+        what=st.sampled_from(["refund", "refund", "settle_outside", "close", "approve", "cancel", "decline", "reopen"]),
     )  # fmt: skip
     def decide(self, which: int, what: str, amount: int | None, fate: str) -> None:
         """A person decides about a return."""
@@ -237,3 +248,14 @@ class Callers(Outside):
         refund = pick([row for row in self.rows("refund") if row.status == "unknown"], which)
         self.time_passes(wait)
         self.ask(f"send {refund.id} again", "send_refund_again", {"refund_id": refund.id}, REASON, fate, "usr_ben")
+
+    @precondition(lambda self: self.open_externals)
+    @rule(which=WHICH, fate=FATES)
+    def acknowledge(self, which: int, fate: str) -> None:
+        """Finance says that a refund made in the Dashboard is of no return."""
+        self.acknowledge_one(pick(self.open_externals, which).id, fate)
+
+    def acknowledge_one(self, name: str, fate: str = "") -> None:
+        """Finance says that this refund is of no return."""
+        self.ask(f"acknowledge {name}", "acknowledge_refund", {"refund_id": name}, REASON, fate, "usr_ben")
+        self.kernel.meet("a refund of the Dashboard's acknowledged")

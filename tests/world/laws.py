@@ -22,6 +22,7 @@ JSON_COLUMNS = frozenset("breakdown parameters policy approvals accepted rejecte
 LIVE_AT_STRIPE = ("pending", "requires_action", "succeeded")
 COUNTS = (*OPEN, "succeeded", "settled_outside")
 TOLD = ("pending", "requires_action", "succeeded", "failed", "canceled", "withdrawn", "settled_outside")
+NOT_HERE = ("missing", "wrong_item")
 STEPS = {"isk": 100, "kwd": 10}  # the smallest amount that Stripe moves, minor units; else 1
 
 
@@ -66,13 +67,14 @@ class Laws:
     def cases(self) -> Iterator[ReturnCase]:
         """Yield every return with all that decides about it, made of committed rows."""
         payments = {row.id: row for row in self.rows("payment")}
-        refunds, lines, receipts, counts = (
+        refunds, lines, receipts, counts, undeclared = (
             _by(key, self.rows(table))
             for key, table in (
                 ("payment_id", "refund"),
                 ("return_id", "return_line"),
                 ("return_id", "receipt"),
                 ("receipt_id", "receipt_line"),
+                ("return_id", "undeclared_item"),
             )
         )
         for row in self.rows("return_authorization"):
@@ -82,6 +84,7 @@ class Laws:
             )  # fmt: skip
             case.receipts = receipts[row.id]
             case.receipt_lines = [count for receipt in case.receipts for count in counts[receipt.id]]
+            case.undeclared = undeclared[row.id]
             yield case
 
     # --- after every step --------------------------------------------------------------------------------------------
@@ -229,23 +232,36 @@ class Laws:
         self._counts(case)
         worth, paid = self.worth(case), self.paid(case)
         for line, amount in paid.items():
-            assert amount <= worth[line], f"{line} got {amount}, it is worth {worth[line]}"
+            told = row.overpaid_since is not None  # since a correction: what is paid is never taken
+            assert amount <= worth[line] or told, f"{line} got {amount}, it is worth {worth[line]}"
 
     def _counts(self, case: ReturnCase) -> None:
-        """A line's counts are those of its standing receipts."""
-        standing = {receipt.id for receipt in case.receipts if receipt.reversed_at is None}
+        """A line's counts are those of its standing receipts: units that came first, then those that didn't."""
         for line in case.lines:
-            units = sum(c.quantity for c in case.receipt_lines if c.line_id == line.id and c.receipt_id in standing)
+            here, missing = self.units_here(case, line), 0
+            for count in _standing_counts(case, line):
+                missing += count.quantity if count.condition in NOT_HERE else 0
             ours = sum(line.accepted.values()) + sum(line.rejected.values()) + line.inspecting
-            assert ours == units <= line.quantity, f"{line.id}: {ours} counted, {units} on its receipts"
+            theirs = min(line.quantity, here + missing)
+            assert ours == theirs, f"{line.id}: {ours} counted, {theirs} by its receipts"
+            surplus = sum(i.quantity for i in _surplus_items(case, line) if i.decision is None)
+            beyond = max(0, here - line.quantity)
+            assert surplus == beyond, f"{line.id}: {surplus} units wait as surplus, {beyond} have no place"
+
+    def units_here(self, case: ReturnCase, line: Row) -> int:
+        """Return how many units of a line came and were not sent elsewhere as surplus."""
+        counts = [count for count in _standing_counts(case, line) if count.condition not in NOT_HERE]
+        gone = sum(int(item.quantity) for item in _surplus_items(case, line) if item.decision is not None)
+        return max(0, sum(int(count.quantity) for count in counts) - gone)
 
     def worth(self, case: ReturnCase) -> dict[str, int]:
         """Return what each line's accepted units are worth: the cumulative allocation, worked out here anew."""
-        standing = {receipt.id for receipt in case.receipts if receipt.reversed_at is None}
         step, worth = STEPS.get(case.row.currency, 1), {}
         for line in case.lines:
-            mine = [c for c in case.receipt_lines if c.line_id == line.id and c.receipt_id in standing and c.accepted]
-            units = sum(c.quantity for c in mine) if case.policy.refund_on != "approval" else line.quantity
+            late = {receipt.id for receipt in case.receipts if receipt.unexpected and case.row.closed_at}
+            mine = [c for c in _standing_counts(case, line) if c.accepted and c.receipt_id not in late]
+            units = min(line.quantity, self.units_here(case, line), sum(count.quantity for count in mine))
+            units = units if case.policy.refund_on != "approval" else line.quantity
             worth[line.id] = line.total_amount * units // line.quantity // step * step
         return worth
 
@@ -290,12 +306,25 @@ class Laws:
             assert return_machine.unmet("refund", case.row.state, facts), f"{case.row.id}: barred by nothing"
         if case.row.state == "refunded" and not (case.row.closed_at and case.policy.refund_on == "approval"):
             worth, paid = self.worth(case), self.paid(case)
-            assert paid == worth, f"{case.row.id}: lines got {paid}, they are worth {worth}"
+            told = case.row.overpaid_since is not None
+            assert paid == worth or told, f"{case.row.id}: lines got {paid}, they are worth {worth}"
 
 
 def _left(payment: Row, refunds: list[Row]) -> int:
     """Return what is left of a payment, worked out here anew."""
     return int(payment.captured - sum(r.amount for r in refunds if r.status in (*OPEN, "succeeded")))
+
+
+def _standing_counts(case: ReturnCase, line: Row) -> list[Row]:
+    """Return what the receipts that are not reversed count on a line."""
+    standing = {receipt.id for receipt in case.receipts if receipt.reversed_at is None}
+    return [count for count in case.receipt_lines if count.line_id == line.id and count.receipt_id in standing]
+
+
+def _surplus_items(case: ReturnCase, line: Row) -> list[Row]:
+    """Return the undeclared items that are a line's surplus, of receipts that are not reversed."""
+    standing = {receipt.id for receipt in case.receipts if receipt.reversed_at is None}
+    return [item for item in case.undeclared if item.surplus_of == line.id and item.receipt_id in standing]
 
 
 def _by(key: str, rows: list[Row]) -> dict[str, list[Row]]:

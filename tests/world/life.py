@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from hypothesis.stateful import RuleBasedStateMachine
 
 from returns_service.domain.policy import Policy
+from returns_service.return_case.locked_payment import waits_for_person
 from returns_service.stripe_simulator import Dashboard, Refusal, WrongMove
 from tests.world import acts
 from tests.world.acts import Answer, Desk, Wish
@@ -83,6 +84,11 @@ class Life(RuleBasedStateMachine):
     def returns(self) -> list[str]:
         """Ids of all returns, whether their caller knows of them or not."""
         return [row[0] for row in self.stage.eye.execute("SELECT id FROM return_authorization ORDER BY rowid")]
+
+    @property
+    def open_externals(self) -> list[Any]:
+        """Refunds made in the Dashboard that nobody has said anything about."""
+        return [row for row in self.rows("refund") if row.source == "external" and waits_for_person(row)]
 
     @property
     def due(self) -> datetime | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.world.life import Life
 
 # `adopt` comes after a restore alone: the processes' tests play one.
-TRIGGERS = tuple(row["trigger"] for row in return_machine.table() if row["trigger"] != "adopt")
+TRIGGERS = tuple(dict.fromkeys(row["trigger"] for row in return_machine.table() if row["trigger"] != "adopt"))
 # The happenings that the fault table counts on; `tests/faults.md` names them.
 HAPPENINGS = (
     "a second click while the first is unanswered",

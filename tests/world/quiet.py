@@ -42,6 +42,9 @@ def grow_quiet(world: World) -> None:
     world.clock.advance(missed_events.SWEEP_EVERY_SECONDS)
     world.sweep()
     _drain(world, workers_only=False)
+    while world.open_externals and world.policy.external_refunds == "hold":
+        world.acknowledge_one(world.open_externals[0].id)
+        _drain(world, workers_only=False)
     _tell_the_listener(world)
 
 
@@ -102,7 +105,8 @@ def next_refund(world: Life) -> datetime | None:
 
 def _is_due(world: Life, row: Row, payment: Row) -> bool:
     """Whether Stripe is to be asked; what waits for a customer, as Stripe says too, is as quiet as it gets."""
-    if row.next_attempt_at is None or (payment.disputed and row.status == "queued"):
+    held = payment.disputed or (payment.external_open and not row.overrides_hold)
+    if row.next_attempt_at is None or (held and row.status == "queued"):
         return False
     seen = world.ledger.refunds.get(row.stripe_refund or "")
     return not (row.status in WAITING and seen is not None and seen["status"] == row.status)

@@ -149,6 +149,10 @@ class Wire(httpx.AsyncBaseTransport):
         return Call(refund, row["lease_token"], row["lease_until"])
 
 
+async def at_once(_: float) -> None:
+    """Pause for no time: the clock of a world moves by its own rules alone."""
+
+
 async def inline(_: aiosqlite.Connection, call: Callable[..., object], *args: object, **kwargs: object) -> object:
     """Do on the loop's thread what aiosqlite would do on its own: the same stories, more than twice as fast."""
     return call(*args, **kwargs)
@@ -175,6 +179,7 @@ class Stage:
             api_base="http://127.0.0.1:1",
             transport=self.wire,
             monotonic=self.monotonic,
+            jitter=lambda: 0.0,
         )
         event.listen(Session, "before_flush", self._witness)
         self.begin()
@@ -211,7 +216,8 @@ class Stage:
         self.patch.setattr(aiosqlite.Connection, "_execute", inline)
         self.patch.setattr(stripe_inbox, "fold", self._fold_or_raise(stripe_inbox.fold))
         # Real time must not end a call that stands at a gate; what a late or lost answer does, faults and freezes show.
-        self.patch.setattr(stripe_client, "asyncio", SimpleNamespace(timeout=lambda _: nullcontext()))
+        instant = SimpleNamespace(timeout=lambda _: nullcontext(), sleep=at_once)
+        self.patch.setattr(stripe_client, "asyncio", instant)
 
     def strike(self) -> None:
         """Take the seams away: other tests of this process need the real things."""

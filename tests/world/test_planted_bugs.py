@@ -33,8 +33,9 @@ from returns_service.domain.refund_attempt import Attempt, Next, Outcome
 from returns_service.domain.refund_status import OPEN, RANK, Joined
 from returns_service.domain.stripe_objects import Unknown
 from returns_service.domain.vocabulary import EventType
-from returns_service.return_case import case, events, loader, locked_payment, transition, views
+from returns_service.return_case import case, events, loader, locked_payment, transition
 from returns_service.return_case.locked_payment import LockedPayment
+from returns_service.return_case.views import payment_view
 from returns_service.store import claims, database, delivery_claims
 from returns_service.store.tables import Delivery, Event, Payment, Refund, StripeEvent
 from returns_service.worker import refunds as executor
@@ -72,7 +73,7 @@ def _(patch: Patch) -> None:
     def only_what_arrived(payment: Payment, rows: list[Refund]) -> int:
         return payment.captured - sum(row.amount for row in rows if row.status == "succeeded")
 
-    for module in (case, locked_payment, views):
+    for module in (case, locked_payment, payment_view):
         patch.setattr(module, "refundable", only_what_arrived)
 
 

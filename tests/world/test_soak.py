@@ -25,7 +25,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tests.postgres import fast_folder
+from tests.harness.postgres import fast_folder
 from tests.world.conftest import silent
 from tests.world.met import Met
 from tests.world.stage import Stage

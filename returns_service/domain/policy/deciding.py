@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from zoneinfo import ZoneInfo
 
 from returns_service.domain.policy.shapes import Policy
+from returns_service.domain.refund_windows import RefundWarning
 from returns_service.domain.search_text import normalise
 
 
@@ -29,6 +30,7 @@ class Decision:
     approvals_required: int
     violations: tuple[Violation, ...]
     unlisted_reasons: tuple[str, ...] = ()  # free text: no violation, shown to the approver
+    warning: RefundWarning | None = None  # the money may have to go another way: no violation, shown to the approver
 
 
 def decide(
@@ -41,11 +43,12 @@ def decide(
     skus: Sequence[str],
     delivered_at: datetime | None = None,
     reasons: Sequence[str | None] = (),
+    warning: RefundWarning | None = None,
 ) -> Decision:
     """Return what `policy` says about a return worth `estimate` minor units. All times carry a zone.
 
     Without the time that the window begins at it can't be judged: nothing is violated, but nothing approves itself
-    either. A return that needs two people never approves itself.
+    either. A return that needs two people never approves itself, nor does one that Stripe can't refund.
     """
     begins_at = delivered_at if policy.window_from == "delivery" else purchased_at
     violations = [*_window(policy, begins_at, requested_at), *_exclusions(policy, skus)]
@@ -54,11 +57,17 @@ def decide(
     return Decision(
         allowed=not violations,
         auto_approve=(
-            begins_at is not None and not violations and people == 1 and below is not None and estimate < below
+            begins_at is not None
+            and not violations
+            and people == 1
+            and below is not None
+            and estimate < below
+            and not (warning and warning.settle_outside)
         ),
         approvals_required=people,
         violations=tuple(violations),
         unlisted_reasons=tuple(dict.fromkeys(r for r in reasons if r and r not in policy.reasons)),
+        warning=warning,
     )
 
 

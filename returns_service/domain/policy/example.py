@@ -18,6 +18,10 @@ window_from = "purchase"
 # The time zone whose days are counted, like "Europe/Berlin".
 time_zone = "UTC"
 
+# What a refund that somebody made in the Stripe Dashboard does to the payment's other refunds: "hold" them until a
+# person assigns or acknowledges it, or "ignore".
+external_refunds = "hold"
+
 # When money moves by itself: "approval" (before anything came back), "receipt" (for what the dock accepted)
 # or "manual" (never: people press Refund).
 refund_on = "receipt"

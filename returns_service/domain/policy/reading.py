@@ -21,6 +21,7 @@ from returns_service.domain.policy.shapes import (
 from returns_service.domain.policy.toml_lines import Where, dotted
 from returns_service.domain.vocabulary import (
     CONDITIONS,
+    EXTERNAL_REFUNDS,
     REFUND_ON,
     SHIPPING_REFUNDED,
     STRIPE_REASONS,
@@ -81,7 +82,7 @@ def _decoded(raw: bytes, path: str) -> str:
 def from_dict(stored: Mapping[str, Any]) -> Policy:
     """Return the policy that `to_dict` stored, by this release or another.
 
-    What is missing has its default, what another release added is passed over. Raises PolicyError on a
+    A missing setting has its default, a setting that another release added is passed over. Raises PolicyError on a
     value that can't be.
     """
     reading = _Reading()
@@ -144,6 +145,7 @@ class _Reading:
             "window_days": self.whole(MOST_DAYS),
             "window_from": self.one_of(WINDOW_FROM),
             "time_zone": self.time_zone,
+            "external_refunds": self.one_of(EXTERNAL_REFUNDS),
             "refund_on": self.one_of(REFUND_ON),
             "refund_delay": self.whole(MOST_DELAY_SECONDS),
             "accepted_conditions": self.list_of(self.condition),

@@ -10,6 +10,7 @@ from returns_service.domain.money import Terms
 from returns_service.domain.vocabulary import (
     STRIPE_REASONS,
     Condition,
+    ExternalRefunds,
     RefundOn,
     ShippingRefunded,
     StripeReason,
@@ -56,6 +57,7 @@ class Policy:
     window_days: int = 30
     window_from: WindowFrom = "purchase"
     time_zone: str = "UTC"  # of the IANA database: the window ends with a day there
+    external_refunds: ExternalRefunds = "hold"
     refund_on: RefundOn = "receipt"
     refund_delay: int = 0  # seconds
     accepted_conditions: tuple[Condition, ...] = ACCEPTABLE

@@ -10,6 +10,7 @@ from returns_service.return_case.views.payment_view import show_payment
 from returns_service.return_case.views.receipt_view import ReceiptView, show_receipt, show_undeclared
 from returns_service.return_case.views.refund_view import show_breakdown, show_refund
 from returns_service.return_case.views.return_view import show_failure, show_return
+from returns_service.return_case.views.unmatched_view import UnmatchedReceiptView, show_unmatched
 
 __all__ = [
     "EventView",
@@ -17,6 +18,7 @@ __all__ = [
     "ReceiptView",
     "RefundView",
     "ReturnView",
+    "UnmatchedReceiptView",
     "rfc3339",
     "show_breakdown",
     "show_event",
@@ -26,4 +28,5 @@ __all__ = [
     "show_refund",
     "show_return",
     "show_undeclared",
+    "show_unmatched",
 ]

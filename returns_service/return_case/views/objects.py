@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from returns_service.domain.refund_attempt import WaitingCode
 from returns_service.domain.refund_status import RefundStatus
+from returns_service.domain.refund_windows import RefundWarningCode
 from returns_service.domain.return_machine import PublicTrigger, State
 from returns_service.domain.vocabulary import BreakdownKind, RefundSource, SettlementMethod
 from returns_service.return_case.views.event_view import EventView
@@ -34,6 +35,7 @@ class ReturnLineView(Struct, kw_only=True, tag_field="object", tag="return_line"
     reason: str | None
     order_line: str | None
     quantity_ordered: Count | None
+    barcodes: list[str]
     quantity: Count
     total_amount: Annotated[int, minor_units("What the customer paid for these units.")]
     received_quantity: Count
@@ -50,6 +52,7 @@ class ApprovalView(Struct, kw_only=True):
     at: Time
     note: str | UnsetType = UNSET
     override_reason: str | UnsetType = UNSET
+    warning: Annotated[RefundWarningCode, Meta(description="What the approver was warned of.")] | UnsetType = UNSET
 
 
 class ReturnFailureView(Struct, kw_only=True):
@@ -59,6 +62,13 @@ class ReturnFailureView(Struct, kw_only=True):
     message: str
     advice: str | None
     refund: RefundId
+
+
+class RefundWarningView(Struct, kw_only=True):
+    """Why a refund through Stripe may not be possible."""
+
+    code: RefundWarningCode
+    message: str
 
 
 class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
@@ -94,11 +104,16 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     amount_open: Annotated[int, minor_units("On its way.")]
     amount_refunded: Annotated[int, minor_units("Refunded through Stripe.")]
     amount_settled_outside: Annotated[int, minor_units("Paid by other means.")]
+    overpaid_amount: Annotated[int, minor_units("Paid, and worth less since a correction: told, never taken.")]
     approvals: list[ApprovalView]
     approvals_required: Count
     closed_at: Time | None
     failure: ReturnFailureView | None
     refund_barred: dict[str, Any] | None
+    refund_deadline: Annotated[
+        Time | None, Meta(description="Until then its payment method can be refunded; null: no limit known, or never.")
+    ]
+    refund_warning: RefundWarningView | None
     available_actions: list[PublicTrigger]
     barred_actions: Annotated[dict[PublicTrigger, str], Meta(description="What can't be done now, and why.")]
     policy: Annotated[
@@ -140,6 +155,14 @@ class ArrivalView(Struct, kw_only=True):
     expected: str | None
 
 
+class NextActionView(Struct, kw_only=True):
+    """What the customer has to do before the bank moves the money."""
+
+    type: str | None
+    email_sent_at: Time | None
+    expires_at: Annotated[Time | None, Meta(description="Without an answer by then Stripe cancels the refund.")]
+
+
 class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename={"return_": "return"}):
     """One intent to move money, and what became of it."""
 
@@ -172,6 +195,7 @@ class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename=
     superseded_at: Time | None
     duplicate_of: RefundId | None
     arrival: ArrivalView | None
+    next_action: NextActionView | None
     metadata: dict[str, str]
 
 
@@ -187,6 +211,7 @@ class PaymentView(Struct, kw_only=True, tag_field="object", tag="payment"):
     status: str
     method: str | None
     captured: Annotated[int, minor_units("Captured.")]
+    released: Annotated[int, minor_units("What a partial capture gave back, where Stripe keeps it as a refund.")]
     refunded: Annotated[int, minor_units("Refunded.")]
     reserved: Annotated[int, minor_units("On its way.")]
     refundable: Annotated[int, minor_units("Left; below zero while an overtaken refund has not failed yet.")]

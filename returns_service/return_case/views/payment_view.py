@@ -1,4 +1,4 @@
-"""A payment as it is answered: what is refunded, on its way and left of it."""
+"""A payment as it is answered: the amounts refunded, on their way and left."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def show_payment(payment: Payment, refunds: list[Refund]) -> PaymentView:
         status=payment.status,
         method=payment.method,
         captured=payment.captured,
+        released=payment.released,
         refunded=sum(r.amount for r in refunds if r.status == "succeeded"),
         reserved=sum(r.amount for r in refunds if r.status in OPEN),
         refundable=refundable(payment, refunds),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from returns_service.domain.counts import PLACEHOLDERS
 from returns_service.domain.vocabulary import Condition, Disposition, UndeclaredDecision
 from returns_service.return_case.views.fields import (
     Count,
@@ -34,7 +35,7 @@ class UndeclaredItemView(Struct, kw_only=True, tag_field="object", tag="undeclar
 
 
 class ReceiptLineView(Struct, kw_only=True):
-    """Units of one line in one condition."""
+    """Units of one line in one condition; those that the line has no place for are undeclared."""
 
     line: ReturnLineId
     sku: str
@@ -42,6 +43,8 @@ class ReceiptLineView(Struct, kw_only=True):
     condition: Condition
     disposition: Disposition
     accepted: Annotated[bool | None, Meta(description="null: waits for inspection.")]
+    counted_quantity: Annotated[Count, Meta(description="Less than `quantity` where units that came took their place.")]
+    scanned: Annotated[str | None, Meta(description="As the scanner read it, where that is not the SKU.")]
 
 
 class ReceiptView(Struct, kw_only=True, tag_field="object", tag="receipt", rename={"return_": "return"}):
@@ -52,6 +55,7 @@ class ReceiptView(Struct, kw_only=True, tag_field="object", tag="receipt", renam
     return_: ReturnId
     received_by: str
     scan_id: str | None
+    unexpected: Annotated[bool, Meta(description="Counted while the return could not take it: nothing is paid for it.")]
     reversed: bool
     reversed_at: Time | None
     reversed_by: str | None
@@ -68,23 +72,26 @@ def show_receipt(receipt: Receipt, lines: list[ReceiptLine], undeclared: list[Un
         return_=receipt.return_id,
         received_by=receipt.received_by,
         scan_id=receipt.scan_id,
+        unexpected=receipt.unexpected,
         reversed=receipt.reversed_at is not None,
         reversed_at=rfc3339(receipt.reversed_at),
         reversed_by=receipt.reversed_by,
         reversed_reason=receipt.reversed_reason,
-        lines=[
-            ReceiptLineView(
-                line=row.line_id,
-                sku=row.sku,
-                quantity=row.quantity,
-                condition=row.condition,
-                disposition=row.disposition,
-                accepted=row.accepted,
-            )
-            for row in lines
-            if row.receipt_id == receipt.id
-        ],
+        lines=[view for row in lines if row.receipt_id == receipt.id and (view := _show_line(row)).quantity],
         undeclared=[show_undeclared(item) for item in undeclared if item.receipt_id == receipt.id],
+    )
+
+
+def _show_line(row: ReceiptLine) -> ReceiptLineView:
+    return ReceiptLineView(
+        line=row.line_id,
+        sku=row.sku,
+        quantity=row.quantity if row.condition in PLACEHOLDERS else row.quantity - row.uncounted,
+        condition=row.condition,
+        disposition=row.disposition,
+        accepted=row.accepted,
+        counted_quantity=row.quantity - row.uncounted,
+        scanned=row.scanned,
     )
 
 

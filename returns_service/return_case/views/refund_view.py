@@ -9,7 +9,13 @@ import msgspec
 from returns_service.domain.money import Row
 from returns_service.return_case.case import rows_of
 from returns_service.return_case.views.fields import rfc3339
-from returns_service.return_case.views.objects import ArrivalView, BreakdownRowView, RefundFailureView, RefundView
+from returns_service.return_case.views.objects import (
+    ArrivalView,
+    BreakdownRowView,
+    NextActionView,
+    RefundFailureView,
+    RefundView,
+)
 from returns_service.return_case.waiting import describe_waiting, waiting_code
 from returns_service.store.tables import Payment, Refund
 
@@ -46,6 +52,7 @@ def show_refund(refund: Refund, payment: Payment) -> RefundView:
         superseded_at=rfc3339(refund.superseded_at),
         duplicate_of=refund.duplicate_of,
         arrival=msgspec.convert(refund.arrival, ArrivalView | None),
+        next_action=msgspec.convert(refund.next_action, NextActionView | None),
         metadata=refund.details,
     )
 

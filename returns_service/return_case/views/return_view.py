@@ -1,4 +1,4 @@
-"""A return as it is answered: what was decided, what can be done next, what can't, and why."""
+"""A return as it is answered: the decisions, the actions possible now, and why the others are barred."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import msgspec
 
 from returns_service.domain.policy import to_dict
 from returns_service.domain.refund_status import OPEN
+from returns_service.domain.refund_windows import RefundWarning
 from returns_service.return_case.case import ReturnCase, counted
 from returns_service.return_case.views.fields import rfc3339
-from returns_service.return_case.views.objects import ApprovalView, ReturnFailureView, ReturnLineView, ReturnView
+from returns_service.return_case.views.objects import (
+    ApprovalView,
+    RefundWarningView,
+    ReturnFailureView,
+    ReturnLineView,
+    ReturnView,
+)
 from returns_service.return_case.views.receipt_view import show_undeclared
 from returns_service.store.tables import Refund, ReturnLine, UndeclaredItem
 
@@ -45,17 +52,25 @@ def show_return(case: ReturnCase) -> ReturnView:
         amount_open=sum(r.amount for r in refunds if r.status in OPEN),
         amount_refunded=sum(r.amount for r in refunds if r.status == "succeeded"),
         amount_settled_outside=sum(r.amount for r in refunds if r.status == "settled_outside"),
+        overpaid_amount=case.overpaid if row.overpaid_since else 0,
         approvals=msgspec.convert(row.approvals, list[ApprovalView]),
         approvals_required=row.approvals_required,
         closed_at=rfc3339(row.closed_at),
         failure=show_failure(failed[-1]) if row.state == "failed" and failed else None,
         refund_barred=row.follow_up_barred,
+        refund_deadline=rfc3339(case.refund_deadline),
+        refund_warning=show_refund_warning(case.refund_warning),
         available_actions=case.available(),
         barred_actions=case.barred(),
         policy=to_dict(case.policy),
         version=row.version,
         metadata=row.details,
     )
+
+
+def show_refund_warning(warning: RefundWarning | None) -> RefundWarningView | None:
+    """Return what to know before a refund is promised."""
+    return RefundWarningView(code=warning.code, message=warning.message) if warning else None
 
 
 def _show_line(case: ReturnCase, line: ReturnLine) -> ReturnLineView:
@@ -67,6 +82,7 @@ def _show_line(case: ReturnCase, line: ReturnLine) -> ReturnLineView:
         reason=line.reason,
         order_line=line.order_line,
         quantity_ordered=line.quantity_ordered,
+        barcodes=line.barcodes or [],
         quantity=line.quantity,
         total_amount=line.total_amount,
         received_quantity=counted(line),

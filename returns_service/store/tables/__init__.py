@@ -3,17 +3,7 @@
 Amounts are minor units, times are UTC.
 """
 
-from sqlmodel import SQLModel
-
-SQLModel.metadata.naming_convention = {
-    "ix": "ix_%(column_0_N_label)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-from returns_service.store.tables.core import (  # noqa: E402  (the naming convention comes before any table)
+from returns_service.store.tables.core import (
     Event,
     IdempotencyKey,
     Payment,
@@ -27,10 +17,12 @@ from returns_service.store.tables.core import (  # noqa: E402  (the naming conve
     StripePace,
     Sweep,
     UndeclaredItem,
+    UnmatchedReceipt,
 )
-from returns_service.store.tables.people import ApiKey, StaffUser  # noqa: E402
-from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun  # noqa: E402
-from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint  # noqa: E402
+from returns_service.store.tables.people import ApiKey, StaffUser
+from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun
+from returns_service.store.tables.stripe import StripeAccount, StripeRefusal
+from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint
 
 __all__ = [
     "ApiKey",
@@ -47,9 +39,12 @@ __all__ = [
     "ReturnLine",
     "SearchWord",
     "StaffUser",
+    "StripeAccount",
     "StripeEvent",
     "StripePace",
+    "StripeRefusal",
     "Sweep",
     "UndeclaredItem",
+    "UnmatchedReceipt",
     "WebhookEndpoint",
 ]

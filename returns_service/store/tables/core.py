@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Text
+from sqlalchemy import BigInteger, CheckConstraint, Index, Text, false
 from sqlmodel import Field, SQLModel
 
 from returns_service.domain.refund_status import STATUSES, UNANSWERED, RefundStatus
@@ -53,13 +53,20 @@ class Payment(SQLModel, table=True):
     charge: str | None = Field(default=None, unique=True)
     currency: str
     captured: int = minor_units()
+    authorized: int | None = Field(default=None, sa_type=BigInteger)  # what the charge is over; None: not read since
+    # What a partial capture gave back of the authorization, in the form that Stripe used before 2025-03-31.basil.
+    released: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     amount_refunded: int = minor_units(0)  # as Stripe counts, pending ones included: compared, never trusted
     status: str
     livemode: bool
     connect: bool = False
     disputed: bool = False  # a formal dispute bars refunds
+    # A refund made outside waits to be assigned or acknowledged: what is queued is held until then.
+    external_open: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     dispute: dict[str, Any] | None = json_or_null()  # {"id", "status", "amount", "answer_by"} of the one that decides
     method: str | None = None  # "Visa ending 4242"
+    method_type: str | None = None  # Stripe's `payment_method_details.type`: card, sepa_debit, …
+    paid_at: datetime | None = utc(nullable=True)  # when the charge was made: a method's time to refund runs from it
     busy_until: datetime | None = utc(nullable=True)  # a call about it is under way: Stripe locks per charge
     read_at: datetime | None = utc(nullable=True)  # when to list its refunds at Stripe again
     # How often Stripe told of the payment itself.
@@ -76,6 +83,7 @@ class ReturnAuthorization(SQLModel, table=True):
         CheckConstraint("shipping_amount >= 0", name="shipping_amount"),
         Index("uq_return_slip_code", "slip_code", unique=True),
         partial("ix_return_follow_up", "follow_up_at", where="follow_up_at IS NOT NULL"),
+        partial("ix_return_overpaid", "overpaid_since", where="overpaid_since IS NOT NULL"),
     )
 
     id: str = Field(primary_key=True)
@@ -100,6 +108,7 @@ class ReturnAuthorization(SQLModel, table=True):
     approvals_required: int = 1
     follow_up_at: datetime | None = utc(nullable=True)  # when a refund that a guard barred is tried again
     follow_up_barred: dict[str, Any] | None = json_or_null()  # {code, reason}: on the desk
+    overpaid_since: datetime | None = utc(nullable=True)  # a correction left paid units worth less: on the desk
     closed_at: datetime | None = utc(nullable=True)
     details: dict[str, Any] = metadata_column()
     version: int = 0
@@ -131,6 +140,7 @@ class ReturnLine(SQLModel, table=True):
     accepted: dict[str, int] = json_object()  # condition -> units
     rejected: dict[str, int] = json_object()  # condition -> units
     inspecting: int = 0
+    barcodes: list[str] | None = json_or_null()  # what a scan may read instead of the SKU
 
 
 class SearchWord(SQLModel, table=True):
@@ -147,7 +157,10 @@ class Receipt(SQLModel, table=True):
     """One count at the dock."""
 
     __tablename__ = "receipt"
-    __table_args__ = (Index("uq_receipt_scan", "return_id", "scan_id", unique=True),)
+    __table_args__ = (
+        Index("uq_receipt_scan", "return_id", "scan_id", unique=True),
+        partial("ix_receipt_unexpected", "return_id", where="unexpected AND reversed_at IS NULL"),
+    )
 
     id: str = Field(primary_key=True)
     return_id: str = Field(foreign_key="return_authorization.id", index=True)
@@ -157,6 +170,8 @@ class Receipt(SQLModel, table=True):
     reversed_at: datetime | None = utc(nullable=True)
     reversed_by: str | None = None
     reversed_reason: str | None = None
+    # Counted while the return was requested, declined, canceled or closed: until a decision takes it in.
+    unexpected: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     created_at: datetime = utc()
 
 
@@ -174,13 +189,18 @@ class ReceiptLine(SQLModel, table=True):
     condition: Condition = word()
     disposition: Disposition = word()
     accepted: bool | None = None  # None: waits for inspection
+    uncounted: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # of `quantity`: no place on the line
+    scanned: str | None = None  # as the scanner read it, where that isn't the SKU
 
 
 class UndeclaredItem(SQLModel, table=True):
     """Units that nobody announced: a surplus or an unknown SKU."""
 
     __tablename__ = "undeclared_item"
-    __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
+    __table_args__ = (
+        CheckConstraint("quantity > 0", name="quantity"),
+        partial("ix_undeclared_open", "return_id", where="decision IS NULL"),
+    )
 
     id: str = Field(primary_key=True)
     receipt_id: str = Field(foreign_key="receipt.id", index=True)
@@ -190,15 +210,36 @@ class UndeclaredItem(SQLModel, table=True):
     note: str | None = None
     decision: UndeclaredDecision | None = word(None)
     line_id: str | None = Field(default=None, foreign_key="return_line.id")
+    surplus_of: str | None = None  # the line that has no place for them
     decided_by: str | None = None
     decided_at: datetime | None = utc(nullable=True)
+
+
+class UnmatchedReceipt(SQLModel, table=True):
+    """A parcel without any authorization, as the dock counted it; attached to a return, it counts there."""
+
+    __tablename__ = "unmatched_receipt"
+    __table_args__ = (partial("ix_unmatched_open", "created_at", where="receipt_id IS NULL"),)
+
+    id: str = Field(primary_key=True)
+    order_id: str | None = Field(default=None, index=True)
+    tracking_number: str | None = Field(default=None, index=True)
+    tracking_text: str | None = Field(default=None, index=True)  # the number as it is compared (`search_text`)
+    note: str | None = None
+    items: list[dict[str, Any]] = json_object(list)  # [{sku, quantity, condition}]
+    received_by: str
+    created_at: datetime = utc()
+    receipt_id: str | None = Field(default=None, foreign_key="receipt.id", index=True)  # that counts it on a return
+    return_id: str | None = Field(default=None, foreign_key="return_authorization.id", index=True)
+    attached_by: str | None = None
+    attached_at: datetime | None = utc(nullable=True)
 
 
 UNANSWERED_SQL = f"status IN ({', '.join(repr(s) for s in UNANSWERED)})"
 
 
 class Refund(SQLModel, table=True):
-    """One intent to move money, and the queue of the worker: what is due next, under whose lease."""
+    """One intent to move money, and a row of the worker's queue: when it is due next, under which lease."""
 
     __tablename__ = "refund"
     __table_args__ = (
@@ -248,12 +289,15 @@ class Refund(SQLModel, table=True):
     stripe_created_at: datetime | None = utc(nullable=True)  # its place in Stripe's list: what a comparison goes by
     failure: dict[str, Any] | None = json_or_null()
     arrival: dict[str, Any] | None = json_or_null()
+    next_action: dict[str, Any] | None = json_or_null()  # {"type", "email_sent_at", "expires_at"}, with requires_action
     waiting_code: str | None = None  # what it waits for, as a code; `return_case/waiting.py` makes the sentence
     waiting_detail: str | None = None  # what the sentence quotes
     waits_for: str | None = None  # a sentence that a release before these codes wrote
     # how it ended otherwise
     superseded_at: datetime | None = utc(nullable=True)
     superseded_by: str | None = Field(default=None, foreign_key="refund.id")
+    overrides_hold: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # decided in spite of one
+    acknowledged_at: datetime | None = utc(nullable=True)  # of one made outside: it is of no return
     duplicate_of: str | None = Field(default=None, foreign_key="refund.id")
     method: SettlementMethod | None = word(None)  # settled outside
     reference: str | None = None
@@ -348,6 +392,7 @@ defer_foreign_keys(
     "receipt",
     "receipt_line",
     "undeclared_item",
+    "unmatched_receipt",
     "refund",
     "event",
 )

@@ -11,7 +11,7 @@ from returns_service.store.columns import json_object, one_of, utc, word
 
 
 class ApiKey(SQLModel, table=True):
-    """Who may call, and what. Only a hash of the secret is kept."""
+    """An API key with its scopes. Only a hash of the secret is kept."""
 
     __tablename__ = "api_key"
 

@@ -41,9 +41,9 @@ class ReconciliationRun(SQLModel, table=True):
 
 
 class ReconciliationDifference(SQLModel, table=True):
-    """One thing that a run met: what it is, its cause in words, what became of it and what is left to people.
+    """One difference that a run met: its code, its cause in words, its outcome, and the advice for people.
 
-    Ids are kept as words, without foreign keys: what is missing here can't be pointed at. Amounts in minor units.
+    Ids are kept as words, without foreign keys, since the rows they name may be missing here. Amounts in minor units.
     """
 
     __tablename__ = "reconciliation_difference"

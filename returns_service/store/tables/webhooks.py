@@ -1,4 +1,4 @@
-"""The tables of outgoing webhooks: who listens, and each event on its way to each of them."""
+"""The tables of outgoing webhooks: the endpoints, and each event on its way to each of them."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class WebhookEndpoint(SQLModel, table=True):
     status: EndpointStatus = word("enabled")
     disabled_at: datetime | None = utc(nullable=True)
     disabled_by: str | None = None  # person | http_gone | nothing_arrived
-    disabled_detail: str | None = None  # who it was, or the last error
+    disabled_detail: str | None = None  # the person, or the last error
     disabled_reason: str | None = None  # a sentence that a release before these codes wrote
     created_at: datetime = utc()
 
 
 class Delivery(SQLModel, table=True):
-    """One event on its way to one endpoint, and the queue of the courier.
+    """One event on its way to one endpoint, and a row of the dispatcher's queue.
 
     Deliveries of one `stream` (a return, else a refund or payment) go to an endpoint one after the other, by
     `position`: the event's in the feed.

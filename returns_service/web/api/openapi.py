@@ -1,4 +1,4 @@
-"""The contract, OpenAPI 3.1, made from the declared operations: what is served is what is written down."""
+"""The contract, OpenAPI 3.1, made from the declared operations, so that the contract is the code."""
 
 from __future__ import annotations
 

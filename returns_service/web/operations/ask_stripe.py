@@ -1,21 +1,28 @@
-"""What is asked of Stripe before a transaction begins, so that none is ever open meanwhile."""
+"""Questions to Stripe before a transaction begins, so that none is ever open meanwhile."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import structlog
 from pydantic import ConfigDict
 
+from returns_service.commands.stripe_account import keep_account
 from returns_service.domain.problems import Problem
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, TryLater, Unknown
 from returns_service.return_case.events import Actor
+from returns_service.store.database import Database
+from returns_service.stripe_gateway import Gateway
 from returns_service.web.context import Context
 from returns_service.web.operations.bodies import Body, StripeId, Wrong
 from returns_service.web.operations.operation import OperationCall, StripeRead
 
 PATIENCE_SECONDS = 5  # where Stripe says nothing of its own: its troubles rarely pass within a second
+
+log = structlog.get_logger("returns.stripe")
 
 
 class Target(Body):
@@ -35,7 +42,10 @@ class Target(Body):
 
 
 async def payment_at_stripe(context: Context, target: Target) -> PaymentSnapshot:
-    """Read the payment at Stripe. Raises Problem payment_missing, charge_mismatch, stripe_unavailable."""
+    """Read the payment at Stripe.
+
+    Raises Problem payment_missing, charge_mismatch, stripe_unavailable, stripe_refuses_us.
+    """
     intent, charge = target.payment_intent, target.charge
     seen = usable_or_503(await context.gateway.read_payment(payment_intent=None if charge else intent, charge=charge))
     if not isinstance(seen, PaymentSnapshot):
@@ -48,9 +58,12 @@ async def payment_at_stripe(context: Context, target: Target) -> PaymentSnapshot
 def usable_or_503(
     read: PaymentSnapshot | RefundSnapshot | Refused | Missing | TryLater | Unknown,
 ) -> PaymentSnapshot | RefundSnapshot | Refused | Missing:
-    """Return what Stripe said. Raises Problem stripe_unavailable where it said nothing that can be used."""
+    """Return what Stripe said. Raises Problem stripe_unavailable, or stripe_refuses_us where the key is the reason."""
     if isinstance(read, TryLater | Unknown):
         wait = max(read.after_seconds or 0, PATIENCE_SECONDS)
+        if isinstance(read, TryLater) and read.refuses_us:
+            detail = f"Stripe says: {read.message}"
+            raise Problem("stripe_refuses_us", detail, retry_after=math.ceil(wait), stripe_code=read.code)
         raise Problem("stripe_unavailable", retry_after=math.ceil(wait), stripe_code=read.code)
     return read
 
@@ -58,6 +71,19 @@ def usable_or_503(
 def stripe_of(call: OperationCall[Any]) -> Actor:
     """Return Stripe as who says it, in this request."""
     return Actor("stripe", call.by.request_id)
+
+
+async def learn_account(database: Database, gateway: Gateway, configured: str | None) -> str | None:
+    """Keep the id of our Stripe account, as set or as the key tells; return it, None where neither says."""
+    account = configured
+    if account is None:
+        read = await gateway.read_account()
+        if not isinstance(read, str):
+            log.warning("stripe.account_not_known", why=read.message, do="Set STRIPE_ACCOUNT=acct_…")
+            return None
+        account = read
+    await database.run(partial(keep_account, account=account), safe_to_repeat=True)
+    return account
 
 
 def payment_in(read: StripeRead) -> PaymentSnapshot:

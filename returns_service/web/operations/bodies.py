@@ -109,6 +109,8 @@ Clean = AfterValidator(refuse_nul)
 Amount = Annotated[int, Field(ge=0, le=MOST_AMOUNT), BeforeValidator(require_integer)]
 Money = Annotated[int, Field(ge=1, le=MOST_AMOUNT), BeforeValidator(require_integer)]
 Units = Annotated[int, Field(ge=1, le=MOST_UNITS), BeforeValidator(require_integer)]
+# What a scanner reads: as it is, since the receipt keeps it so.
+Scan = Annotated[str, StringConstraints(min_length=1, max_length=200), Clean]
 # Order ids, SKUs, references: trimmed, since labels and sheets bring blanks along.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Clean]
 Person = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True), Clean]

@@ -1,4 +1,4 @@
-"""Each event on its way to each endpoint: what was tried, what is next, and once more by hand."""
+"""Each event on its way to each endpoint: its attempts, the next one, and another by hand."""
 
 from __future__ import annotations
 

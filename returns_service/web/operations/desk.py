@@ -17,8 +17,9 @@ from returns_service.web.operations.query_string import wrong
 async def list_desk_items(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List what waits for a person, most urgent first, then oldest.
 
-    A thing is listed as long as it waits: what is decided, or settles by itself, is gone at the next call. It shows
-    what this scope may read elsewhere (refunds, returns, comparisons with Stripe); acting asks for `refunds:write`.
+    A thing is listed as long as it waits: a decided thing, or one that settles by itself, is gone at the next call. It
+    shows what this scope may read elsewhere (refunds, returns, comparisons with Stripe); acting asks for
+    `refunds:write`.
     """
     query = call.query
     kind, cursor = query.one_of("kind", DESK_KINDS), query.cursor

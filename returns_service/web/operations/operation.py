@@ -27,7 +27,7 @@ class Empty(Body):
 
 @dataclass(frozen=True)
 class OperationCall(Generic[B]):
-    """A request that was let in and read: who asks (`by`), for what, and what Stripe said before the transaction."""
+    """A request that was let in and read: its actor (`by`), its body, and Stripe's answer before the transaction."""
 
     context: Context
     by: Actor
@@ -67,7 +67,7 @@ class KeyRule:
     """When a request needs an Idempotency-Key: where a repeated one could move money or stock twice."""
 
     needs_key: Callable[[Any], bool]  # of the body
-    always: bool = False  # whatever the body: the contract marks the header as required
+    always: bool = False  # for every body: the contract marks the header as required
     note: str = ""  # for the contract
 
 

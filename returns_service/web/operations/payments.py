@@ -1,4 +1,4 @@
-"""Payments: what was captured, what is refunded or on its way, what is left."""
+"""Payments: the amounts captured, refunded, on their way, and left."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def adopt_if_new(call: OperationCall[Empty]) -> StripeRead:
 
 @reads(
     "/v1/payments/{payment_id}", "Payments", PaymentView,
-    before_transaction=adopt_if_new, errors=("not_found", "payment_missing", "stripe_unavailable"),
+    before_transaction=adopt_if_new, errors=("not_found", "payment_missing", "stripe_unavailable", "stripe_refuses_us"),
 )  # fmt: skip
 async def read_payment(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a payment, by `pay_…` or by Stripe's `pi_…` or `ch_…`, with all its refunds.

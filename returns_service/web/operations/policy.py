@@ -8,7 +8,14 @@ import msgspec
 from msgspec import Meta, Struct
 
 from returns_service.domain.policy import to_dict
-from returns_service.domain.vocabulary import Condition, RefundOn, ShippingRefunded, StripeReason, WindowFrom
+from returns_service.domain.vocabulary import (
+    Condition,
+    ExternalRefunds,
+    RefundOn,
+    ShippingRefunded,
+    StripeReason,
+    WindowFrom,
+)
 from returns_service.return_case.views.fields import Count, minor_units
 from returns_service.store.database import Tx
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads
@@ -37,6 +44,9 @@ class PolicyView(Struct, kw_only=True, tag_field="object", tag="policy"):
     window_days: Count
     window_from: WindowFrom
     time_zone: Annotated[str, Meta(description="The window ends with a day of this zone.")]
+    external_refunds: Annotated[
+        ExternalRefunds, Meta(description="What a refund made in Stripe's Dashboard does to its payment's others.")
+    ]
     refund_on: RefundOn
     refund_delay: Annotated[int, Meta(ge=0, description="Seconds between the count and its refund.")]
     accepted_conditions: list[Condition]

@@ -1,4 +1,4 @@
-"""The dock: what was counted, what was miscounted, what nobody announced."""
+"""The dock: counts, miscounts, inspections, and units that nobody announced."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Any
 
 from pydantic import Field
 
-from returns_service.commands import receipts
-from returns_service.commands.receipts import Count, CountResult, InspectionFinding, Undeclared, receipt_of
+from returns_service.commands import corrections, receipts
+from returns_service.commands.corrections import Correction
+from returns_service.commands.counting import Count, CountResult, Undeclared, receipt_of
+from returns_service.commands.receipts import InspectionFinding
 from returns_service.domain.vocabulary import Condition, Disposition, FinalDisposition, UndeclaredDecision
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import ReceiptView, ReturnView, show_receipt
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt
-from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Name, Units, Words, Wrong
+from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Scan, Units, Words, Wrong
 from returns_service.web.operations.operation import Empty, KeyRule, Operation, OperationCall, Reply, reads, writes
 from returns_service.web.operations.query_string import ListView, show_list
 from returns_service.web.operations.returns import WithReason, reply_with
@@ -27,7 +29,7 @@ class CountedLine(Body):
     """Units in one condition, by line id or by SKU."""
 
     line: Id | None = None
-    sku: Name | None = None
+    sku: Scan | None = None
     quantity: Units
     condition: Condition
     disposition: Disposition | None = None
@@ -40,7 +42,7 @@ class CountedLine(Body):
 class UndeclaredUnits(Body):
     """Units that nobody announced."""
 
-    sku: Name
+    sku: Scan
     quantity: Units
     note: Words | None = None
 
@@ -80,6 +82,35 @@ class InspectReceipt(Body):
     lines: list[Finding] = Field(min_length=1, max_length=MOST_LINES)
 
 
+class CorrectedUnits(Body):
+    """Units of a line that were counted in the wrong condition."""
+
+    line: Id
+    from_: Condition = Field(alias="from")
+    to: Condition
+    quantity: Units
+
+    def correction(self) -> Correction:
+        """Return it as the command takes it."""
+        return Correction(self.line, self.from_, self.to, self.quantity)
+
+
+class CorrectReceipt(WithReason):
+    """What a receipt counted in the wrong condition, line by line."""
+
+    lines: list[CorrectedUnits] = Field(min_length=1, max_length=MOST_LINES)
+
+    @classmethod
+    def also_wrong(cls, found: Mapping[str, Any]) -> list[Wrong]:
+        """A correction changes something."""
+        lines = found.get("lines")
+        return [
+            Wrong(f"lines[{number}].to", "invalid", "Must be another condition than from")
+            for number, line in enumerate(lines if isinstance(lines, list) else [])
+            if isinstance(line, dict) and isinstance(line.get("to"), str) and line.get("to") == line.get("from")
+        ]
+
+
 class ResolveUndeclared(Body):
     """What happens to units that nobody announced; accepted as a line, they count as `condition`, else as new."""
 
@@ -107,13 +138,15 @@ KEY_UNLESS_SCANNED = KeyRule(lambda body: body.scan_id is None, note=" Not neede
     "/v1/returns/{return_id}/receipts", TAG, ReceiptView,
     scope="receipts:write", body=CreateReceipt, status=201, headers=("Location",), key_rule=KEY_UNLESS_SCANNED,
     example={"lines": [{"sku": "SHIRT", "quantity": 1, "condition": "opened"}], "scan_id": "dock-2-000417"},
-    errors=("not_found", "invalid_transition", "unknown_line", "scan_id_reused"),
+    errors=("not_found", "unknown_line", "scan_id_reused"),
 )  # fmt: skip
 async def create_receipt(call: OperationCall[CreateReceipt], tx: Tx) -> Reply:
     """Count what arrived at the dock.
 
-    What is due for it is refunded at once, unless the policy leaves that to people. A surplus unit or an unknown SKU is
-    never refused: it becomes an undeclared item. Needs an Idempotency-Key or a `scan_id`.
+    The amount due for it is refunded at once, unless the policy leaves that to people. A surplus unit or an unknown
+    SKU is never refused: it becomes an undeclared item. Of a return that is requested, declined, canceled or closed,
+    units are counted and nothing is paid: the desk says what to do. An `sku` may be what a scanner reads, a barcode of
+    the line included. Needs an Idempotency-Key or a `scan_id`.
     """
     counts = [line.count() for line in call.body.lines]
     extra = [Undeclared(**item.model_dump()) for item in call.body.undeclared]
@@ -146,10 +179,34 @@ async def read_receipt(call: OperationCall[Empty], tx: Tx) -> Reply:
 async def reverse_receipt(call: OperationCall[WithReason], tx: Tx) -> Reply:
     """Undo a miscount.
 
-    A refund of it that was not sent yet is withdrawn; one that was sent bars the reversal.
+    A refund of it that was not sent yet is withdrawn; a refund that was sent bars the reversal.
     """
     return_id, receipt_id = call.id("return_id"), call.id("receipt_id")
-    return Reply((await receipts.reverse(tx, call.by, call.policy, return_id, receipt_id, call.body.reason)).shown())
+    return Reply((await corrections.reverse(tx, call.by, call.policy, return_id, receipt_id, call.body.reason)).shown())
+
+
+@writes(
+    "/v1/returns/{return_id}/receipts/{receipt_id}/correct", TAG, ReceiptView,
+    scope="receipts:write", body=CorrectReceipt,
+    example={
+        "lines": [{"line": "rli_01h455vb4pex5vsknk084sn02q", "from": "missing", "to": "new", "quantity": 1}],
+        "reason": "It was under the packing paper.",
+    },
+    errors=(
+        "not_found", "invalid_transition", "receipt_reversed", "unknown_line", "units_not_counted",
+        "refund_in_progress", "nothing_received",
+    ),
+)  # fmt: skip
+async def correct_receipt(call: OperationCall[CorrectReceipt], tx: Tx) -> Reply:
+    """Correct the condition of counted units.
+
+    What is unpaid follows. What was paid and is worth less now stays with the customer: the return tells it as
+    `overpaid_amount`, the desk as `return_overpaid`. A refund of these lines that is on its way bars the correction.
+    """
+    lines = [line.correction() for line in call.body.lines]
+    return_id, receipt_id = call.id("return_id"), call.id("receipt_id")
+    done = await corrections.correct(tx, call.by, call.policy, return_id, receipt_id, lines, call.body.reason)
+    return Reply(done.shown())
 
 
 @writes(
@@ -184,5 +241,6 @@ async def resolve_undeclared(call: OperationCall[ResolveUndeclared], tx: Tx) -> 
 
 
 OPERATIONS: tuple[Operation, ...] = (
-    create_receipt, list_receipts, read_receipt, reverse_receipt, inspect_receipt, resolve_undeclared,
+    create_receipt, list_receipts, read_receipt, reverse_receipt, correct_receipt, inspect_receipt,
+    resolve_undeclared,
 )  # fmt: skip

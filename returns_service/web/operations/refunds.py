@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
 from sqlmodel import col, select
 
-from returns_service.commands import refund_actions
+from returns_service.commands import external_refunds, refund_actions
+from returns_service.commands.external_refunds import AssignedUnits
 from returns_service.commands.refunds import check_reason, refund_payment
 from returns_service.commands.returns import Outside
 from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment
@@ -21,7 +23,7 @@ from returns_service.return_case.views import RefundView, ReturnView, show_payme
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, stripe_of, usable_or_503
-from returns_service.web.operations.bodies import Body, Metadata, Money, Name, Reason, Words
+from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Metadata, Money, Name, Reason, Units, Words
 from returns_service.web.operations.operation import (
     KEY_REQUIRED,
     Empty,
@@ -49,6 +51,7 @@ class CreateRefund(Target):
     reason: Name | None = None
     note: Words | None = None
     metadata: Metadata | None = None
+    override_reason: Reason | None = None
 
 
 class RetryOne(Body):
@@ -74,8 +77,22 @@ class SendAgain(Body):
     reason: Reason
 
 
+class AssignedLine(Body):
+    """Units of a line that the refund paid."""
+
+    line: Id
+    units: Units
+
+
+class AssignRefund(Body):
+    """The return that a refund made outside was for, and the units that it paid where somebody knows."""
+
+    return_id: Id = Field(alias="return")
+    lines: list[AssignedLine] = Field(default_factory=list, max_length=MOST_LINES)
+
+
 class Acknowledge(Body):
-    """What was agreed about it."""
+    """The agreement about a refund, in words."""
 
     reason: Reason
 
@@ -99,7 +116,7 @@ async def payment_if_new(call: OperationCall[CreateRefund]) -> StripeRead:
     errors=(
         "amount_exceeds_refundable", "charge_already_refunded", "amount_not_a_step", "payment_missing",
         "charge_mismatch", "payment_not_succeeded", "payment_disputed", "connect_not_supported", "metadata_reserved",
-        "metadata_invalid", "stripe_unavailable", "unknown_reason",
+        "metadata_invalid", "stripe_unavailable", "stripe_refuses_us", "external_refund_open", "unknown_reason",
     ),
 )  # fmt: skip
 async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
@@ -120,8 +137,9 @@ async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
     metadata = body.metadata or {}
     reason = call.policy.stripe_reason(body.reason) if body.reason else None
     row = await refund_payment(
-        locked, call.by, amount=body.amount, reason=reason, metadata=metadata, note=body.note, description=body.reason
-    )
+        locked, call.by, amount=body.amount, reason=reason, metadata=metadata,
+        note=body.note, description=body.reason, override_reason=body.override_reason,
+    )  # fmt: skip
     return reply_with_refund(row, locked.row)
 
 
@@ -227,6 +245,7 @@ async def check_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "override_required",
         "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed", "charge_already_refunded",
+        "external_refund_open",
     ),
 )  # fmt: skip
 async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
@@ -263,7 +282,7 @@ async def settle_refund_outside(call: OperationCall[SettleOneOutside], tx: Tx) -
 
 
 async def canceled_at_stripe(call: OperationCall[Empty]) -> StripeRead:
-    """Ask Stripe to cancel a refund that waits for the customer; what was never sent, Stripe knows nothing of."""
+    """Ask Stripe to cancel a refund that waits for the customer; Stripe knows nothing of an unsent one."""
     async with call.context.database.reading() as tx:
         row, _ = await found_refund(tx, call.id("refund_id"))
     if row.status != "requires_action" or row.stripe_refund is None:
@@ -316,7 +335,7 @@ async def not_found_at_stripe(call: OperationCall[SendAgain]) -> StripeRead:
     example={"reason": "Stripe support says it never arrived."},
     errors=(
         "not_found", "refund_not_unknown", "too_early", "refund_found", "payment_disputed", "payment_missing",
-        "stripe_unavailable",
+        "stripe_unavailable", "stripe_refuses_us",
     ),
 )  # fmt: skip
 async def send_refund_again(call: OperationCall[SendAgain], tx: Tx) -> Reply:
@@ -337,12 +356,31 @@ async def send_refund_again(call: OperationCall[SendAgain], tx: Tx) -> Reply:
     errors=("not_found", "refund_not_second", "refund_superseded"),
 )  # fmt: skip
 async def acknowledge_refund(call: OperationCall[Acknowledge], tx: Tx) -> Reply:
-    """Take a second refund for one intent off the desk, with what was agreed about it; no money moves."""
-    row, payment = await refund_actions.acknowledge(tx, call.by, call.id("refund_id"), call.body.reason)
+    """Say that a refund made outside is of no return, or what was agreed about a second one for an intent.
+
+    No money moves. It leaves the desk, and what it held goes on; an assignment is undone.
+    """
+    row, payment = await external_refunds.acknowledge(tx, call.by, call.policy, call.id("refund_id"), call.body.reason)
+    return Reply(show_refund(row, payment))
+
+
+@writes(
+    "/v1/refunds/{refund_id}/assign", TAG, RefundView,
+    scope="refunds:write", body=AssignRefund, example={"return": "ret_01h455vb4pex5vsknk084sn02q"},
+    errors=("not_found", "refund_not_external", "payment_mismatch", "invalid_transition", "unknown_line"),
+)  # fmt: skip
+async def assign_refund(call: OperationCall[AssignRefund], tx: Tx) -> Reply:
+    """Count a refund made outside, in the Stripe Dashboard say, as a return's.
+
+    It counts in the return's `amount_refunded`; what it held goes on. Assigning it again moves it.
+    """
+    body = call.body
+    units = [AssignedUnits(line.line, line.units) for line in body.lines]
+    row, payment = await external_refunds.assign(tx, call.by, call.policy, call.id("refund_id"), body.return_id, units)
     return Reply(show_refund(row, payment))
 
 
 OPERATIONS: tuple[Operation, ...] = (
     create_refund, list_refunds, read_refund, check_refund, retry_refund, settle_refund_outside, cancel_refund,
-    send_refund_again, acknowledge_refund,
+    send_refund_again, acknowledge_refund, assign_refund,
 )  # fmt: skip

@@ -31,7 +31,10 @@ class AdjustmentAsked(Body):
 
 
 class RefundReturn(Body):
-    """A refund by hand. No `amount`: what is due. `reason`: of the catalogue (`GET /v1/policy`), or one of Stripe's."""
+    """A refund by hand. No `amount`: all that is due.
+
+    `reason`: of the catalogue (`GET /v1/policy`), or one of Stripe's.
+    """
 
     amount: Money | None = None
     reason: Name | None = None
@@ -82,7 +85,7 @@ async def preview_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     errors=(
         "not_found", "invalid_transition", "nothing_due", "amount_exceeds_refundable", "amount_not_a_step",
         "override_required", "payment_disputed", "refund_in_progress", "failed_refund_open", "unknown_line",
-        "unknown_reason",
+        "external_refund_open", "unknown_reason",
     ),
 )  # fmt: skip
 async def refund_return(call: OperationCall[RefundReturn], tx: Tx) -> Reply:
@@ -102,6 +105,7 @@ async def refund_return(call: OperationCall[RefundReturn], tx: Tx) -> Reply:
     errors=(
         "not_found", "invalid_transition", "which_refund", "no_failed_refund", "refund_not_failed",
         "refund_superseded", "override_required", "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed",
+        "external_refund_open",
     ),
 )  # fmt: skip
 async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:

@@ -9,7 +9,9 @@ from pydantic import Field
 from sqlmodel import col, select
 
 from returns_service.commands import returns
-from returns_service.commands.returns import NewLine, NewReturn
+from returns_service.commands.corrections import acknowledge_overpaid
+from returns_service.commands.return_lines import NewLine
+from returns_service.commands.returns import NewReturn
 from returns_service.commands.stripe_fold import adopt_payment
 from returns_service.domain.return_machine import STATES
 from returns_service.queries.returns import return_ids
@@ -41,6 +43,7 @@ from returns_service.web.operations.query_string import ListView
 
 TAG = "Returns"
 EXPANDABLE = ("payment", "refunds", "events")
+MOST_BARCODES = 20  # of a line: an article has a few, one for each country or pack
 LINE_EXAMPLE = {"sku": "SHIRT", "title": "Blue shirt", "quantity": 3, "total_amount": 10000}
 
 
@@ -54,6 +57,7 @@ class LineAsked(Body):
     reason: Words | None = None
     order_line: Name | None = None
     quantity_ordered: Units | None = None
+    barcodes: list[Name] = Field(default_factory=list, max_length=MOST_BARCODES)
 
     def new_line(self) -> NewLine:
         """Return it as the command takes it."""
@@ -129,6 +133,12 @@ class Cancel(WithReason):
     override_reason: Reason | None = None
 
 
+class Close(WithReason):
+    """Why it is closed; `override_reason` where undeclared items wait for a decision."""
+
+    override_reason: Reason | None = None
+
+
 def reply_with(case: ReturnCase, **more: str) -> Reply:
     """Answer with the return; its version is the ETag."""
     return Reply(show_return(case), {"ETag": f'"{case.row.version}"', **more})
@@ -150,7 +160,8 @@ async def read_payment_at_stripe(call: OperationCall[CreateReturn]) -> StripeRea
     errors=(
         "amount_exceeds_payment", "currency_mismatch", "payment_not_succeeded", "units_already_returned",
         "payment_missing", "charge_mismatch", "connect_not_supported", "amount_not_a_step", "metadata_reserved",
-        "metadata_invalid", "stripe_unavailable", "quantity_exceeds_ordered", "quantity_ordered_differs",
+        "metadata_invalid", "stripe_unavailable", "stripe_refuses_us", "quantity_exceeds_ordered",
+        "quantity_ordered_differs",
     ),
 )  # fmt: skip
 async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
@@ -221,7 +232,7 @@ async def expand_returns(tx: Tx, call: OperationCall[Any], cases: list[ReturnCas
 
 @reads("/v1/returns/{return_id}", TAG, ReturnView, headers=("ETag",), expandable=EXPANDABLE, errors=("not_found",))
 async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
-    """Read a return: what was decided, what can be done next, and why the rest can't."""
+    """Read a return: its decisions, the actions possible now, and why the others are barred."""
     case = await load_case(tx, call.policy, call.id("return_id"))
     (view,) = await expand_returns(tx, call, [case])
     return Reply(view, {"ETag": f'"{case.row.version}"'})
@@ -233,16 +244,16 @@ async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
     example={"internal_note": "Customer called.", "metadata": {"desk": "2"}},
     errors=(
         "not_found", "version_mismatch", "invalid_transition", "amount_exceeds_payment", "amount_not_a_step",
-        "units_already_returned", "metadata_reserved", "metadata_invalid", "quantity_exceeds_ordered",
-        "quantity_ordered_differs",
+        "units_already_returned", "units_received", "metadata_reserved", "metadata_invalid",
+        "quantity_exceeds_ordered", "quantity_ordered_differs",
     ),
 )  # fmt: skip
 async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
     """Correct a return.
 
     `metadata`, `internal_note`, `tracking_numbers` and `customer_name` always; `lines`, `reason`, `customer_email` and
-    `shipping_amount` while nobody has approved. What is sent replaces what was there. With `If-Match`, only the version
-    that was read is changed.
+    `shipping_amount` while nobody has approved, and `lines` only while no unit was counted. A field that is sent
+    replaces the one that was there. With `If-Match`, only the version that was read is changed.
     """
     changes = call.body.changes()
     return reply_with(
@@ -304,15 +315,49 @@ async def cancel_return(call: OperationCall[Cancel], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/close", TAG, ReturnView,
-    scope="returns:write", body=WithReason, headers=("ETag",), example={"reason": "The rest is not coming."},
-    errors=("not_found", "invalid_transition", "already_closed", "still_due"),
+    scope="returns:write", body=Close, headers=("ETag",), example={"reason": "The rest is not coming."},
+    errors=("not_found", "invalid_transition", "already_closed", "still_due", "undeclared_open"),
 )  # fmt: skip
-async def close_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
+async def close_return(call: OperationCall[Close], tx: Tx) -> Reply:
     """Close a return: the rest is not coming."""
-    return reply_with(await returns.close(tx, call.by, call.policy, call.id("return_id"), call.body.reason))
+    body = call.body
+    return reply_with(
+        await returns.close(tx, call.by, call.policy, call.id("return_id"), body.reason, body.override_reason)
+    )
+
+
+@writes(
+    "/v1/returns/{return_id}/acknowledge", TAG, ReturnView,
+    scope="refunds:write", body=WithReason, headers=("ETag",), example={"reason": "The customer keeps it as goodwill."},
+    errors=("not_found", "nothing_overpaid"),
+)  # fmt: skip
+async def acknowledge_overpaid_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
+    """Acknowledge what a return was paid beyond its worth since a correction: it leaves the desk.
+
+    No money moves, and `overpaid_amount` is zero until another correction.
+    """
+    reason = call.body.reason
+    return reply_with(await acknowledge_overpaid(tx, call.by, call.policy, call.id("return_id"), reason))
+
+
+@writes(
+    "/v1/returns/{return_id}/reopen", TAG, ReturnView,
+    scope="returns:approve", body=WithReason, headers=("ETag",), example={"reason": "Declined by mistake."},
+    errors=(
+        "not_found", "invalid_transition", "not_closed", "units_already_returned", "amount_exceeds_payment",
+        "quantity_exceeds_ordered", "quantity_ordered_differs",
+    ),
+)  # fmt: skip
+async def reopen_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
+    """Reopen a return that was declined, canceled or closed by mistake.
+
+    A declined or canceled one is `requested` again, without its approvals; a closed one is where its refunds and counts
+    say.
+    """
+    return reply_with(await returns.reopen(tx, call.by, call.policy, call.id("return_id"), call.body.reason))
 
 
 OPERATIONS: tuple[Operation, ...] = (
     create_return, list_returns, read_return, update_return, approve_return, decline_return, cancel_return,
-    close_return,
+    close_return, reopen_return, acknowledge_overpaid_return,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Outgoing webhooks: who is told of what, and with which secret it is signed."""
+"""Outgoing webhooks: endpoints, the events each one gets, and the secrets that sign them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A worker that kills itself, as a power cut would, at a named point of its n-th call to Stripe.
 
-`python -m tests.processes.dying before_call|in_call|after_call|before_commit N`
+Its arguments: `before_call|in_call|after_call|before_commit N`.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def doom(point: str, calls: int) -> None:
+def crash_at(point: str, calls: int) -> None:
     """Let the n-th call die at `point`."""
     room: Any = refunds
-    asks, writes_back = StripeGateway.create_refund, room.answered
+    create, record = StripeGateway.create_refund, room.record_attempt
     counted = 0
 
     async def create_refund(self: StripeGateway, *args: Any, **kwargs: Any) -> Any:
         nonlocal counted
         counted += 1
         if counted < calls or point == "before_commit":
-            return await asks(self, *args, **kwargs)
+            return await create(self, *args, **kwargs)
         if point == "before_call":
             die()
         if point == "in_call":
             asyncio.get_running_loop().call_later(IN_CALL_SECONDS, die)
-        answer = await asks(self, *args, **kwargs)
+        answer = await create(self, *args, **kwargs)
         die()
         return answer
 
-    async def answered(*args: Any) -> Any:
-        row = await writes_back(*args)
+    async def record_attempt(*args: Any) -> Any:
+        row = await record(*args)
         if point == "before_commit" and counted >= calls:
             await args[0].flush()
             die()
@@ -51,10 +51,11 @@ def doom(point: str, calls: int) -> None:
 
     gateway: Any = StripeGateway
     gateway.create_refund = create_refund
-    room.answered = answered
+    room.record_attempt = record_attempt
 
 
-if __name__ == "__main__":
-    doom(sys.argv[1], int(sys.argv[2]))
+def main() -> None:
+    """Run the worker that will crash."""
+    crash_at(sys.argv[1], int(sys.argv[2]))
     sys.argv = ["returns-service", "worker"]
     cli.main()

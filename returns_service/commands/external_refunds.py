@@ -1,0 +1,141 @@
+"""Refunds that were made outside this service, in the Stripe Dashboard say: what a person says they were for.
+
+While nobody has said it, such a refund holds every refund of its payment that Stripe was not asked for yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from returns_service.commands.corrections import withdraw_or_supersede
+from returns_service.commands.refunds import follow_up, lock_refund
+from returns_service.commands.stripe_fold import assigned_rows, release_hold
+from returns_service.domain import money, return_machine
+from returns_service.domain.policy import Policy
+from returns_service.domain.problems import Problem
+from returns_service.domain.refund_status import FINAL
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.events import Actor, record, to_json_object
+from returns_service.return_case.loader import case_under_lock
+from returns_service.return_case.locked_payment import LockedPayment
+from returns_service.return_case.transition import record_transition
+from returns_service.return_case.views import show_payment
+from returns_service.store.database import Tx
+from returns_service.store.tables import Payment, Refund
+
+ASSIGNED = "A refund made outside was assigned to the return before this one was sent; no money has moved."
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedUnits:
+    """Units of a line that the refund paid."""
+
+    line: str
+    units: int
+
+
+async def assign(
+    tx: Tx, by: Actor, policy: Policy, refund_id: str, return_id: str, lines: Sequence[AssignedUnits]
+) -> tuple[Refund, Payment]:
+    """Count a refund made outside as a return's; assigning it again moves it. Raises Problem."""
+    locked, row = await lock_refund(tx, refund_id)
+    if row.source != "external" or row.duplicate_of is not None or row.status in FINAL:
+        raise Problem("refund_not_external", refund_status=row.status)
+    case = await _case_on_payment(locked, by, policy, return_id)
+    if case.row.state in ("declined", "canceled"):
+        detail = f"A return that is {case.row.state} can't take a refund: reopen it first."
+        raise Problem("invalid_transition", detail, state=case.row.state, trigger="assign", allowed=case.available())
+    _check_units(case, lines)
+    before = row.return_id
+    row.return_id, row.acknowledged_at = None, None
+    for refund in case.refunds:
+        if refund.superseded_at is None:
+            await withdraw_or_supersede(case, refund, "refund_assigned", ASSIGNED)
+    rows = _named_rows(case, lines, row.amount) if lines else assigned_rows(case, row.amount)
+    row.return_id, row.breakdown, row.updated_at = case.row.id, [r.to_dict() for r in rows], tx.now
+    await _follow(case, "assign")
+    if before is not None and before != return_id:
+        await _follow(await case_under_lock(locked, by, policy, before), "assign")
+    await _end_hold(locked, by, policy)
+    return row, locked.row
+
+
+async def acknowledge(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason: str) -> tuple[Refund, Payment]:
+    """Say that a refund made outside is of no return, or what was agreed about a second one for an intent.
+
+    No money moves; an assignment is undone. Raises Problem.
+    """
+    locked, row = await lock_refund(tx, refund_id)
+    if row.source != "external":
+        raise Problem("refund_not_second")
+    if row.superseded_at is not None:
+        raise Problem("refund_superseded", "It was acknowledged already.", superseded_by=None)
+    before, row.note, row.updated_at = row.return_id, reason, tx.now
+    if row.duplicate_of is not None:
+        row.superseded_at = tx.now
+    else:
+        row.acknowledged_at = row.acknowledged_at or tx.now
+        row.return_id = None
+        unknown = money.Row("unallocated", row.amount, description="Refunded outside this service")
+        row.breakdown = [unknown.to_dict()]
+    shown = show_payment(locked.row, locked.refunds)
+    data = to_json_object({"acknowledged": row.id, "reason": reason, "object": shown})
+    await record(tx, by, "payment.updated", refund=row, payment=locked.row, data=data)
+    if before is not None:
+        await _follow(await case_under_lock(locked, by, policy, before), "acknowledge")
+    await _end_hold(locked, by, policy)
+    return row, locked.row
+
+
+async def _case_on_payment(locked: LockedPayment, by: Actor, policy: Policy, return_id: str) -> ReturnCase:
+    case = await case_under_lock(locked, by, policy, return_id)
+    if case.row.payment_id != locked.row.id:
+        del locked.cases[return_id]
+        raise Problem("payment_mismatch", payment=locked.row.id, param="return")
+    return case
+
+
+def _check_units(case: ReturnCase, lines: Sequence[AssignedUnits]) -> None:
+    known = {line.id: line.quantity for line in case.lines}
+    for number, named in enumerate(lines):
+        if named.line not in known:
+            raise Problem("unknown_line", f"This return has no line {named.line}.", param=f"lines[{number}].line")
+        if named.units > known[named.line]:
+            detail = f"lines[{number}].units: the line has {known[named.line]} units"
+            error = {"param": f"lines[{number}].units", "code": "too_large", "message": "More than the line has"}
+            raise Problem("invalid_request", detail, param=error["param"], errors=[error])
+
+
+def _named_rows(case: ReturnCase, lines: Sequence[AssignedUnits], amount: int) -> list[money.Row]:
+    """Return rows of the named units that sum to the amount: what they are worth, and the rest as goodwill."""
+    of = {line.id: line for line in case.money_lines()}
+    rows: list[money.Row] = []
+    left = amount
+    for named in lines:
+        line = of[named.line]
+        worth = money.line_value(line.total_amount, line.quantity, named.units, money.step(case.row.currency))
+        value = min(left, worth)
+        if value > 0:
+            rows.append(money.Row("line", value, line.id, named.units, line.title))
+            left -= value
+    if left:
+        rows.append(money.Row("goodwill", left, description="Refunded outside beyond these units", adjustment=True))
+    return rows
+
+
+async def _follow(case: ReturnCase, trigger: Literal["assign", "acknowledge"]) -> None:
+    """Let a return follow what was said about a refund: its state by the rule, and what is due now."""
+    state = case.row.state
+    if state in return_machine.LIVE:
+        return_machine.fire("adopt", case.row, case.facts())
+        await record_transition(case, "adopt", state, None)
+        await follow_up(case)
+    else:
+        await record_transition(case, trigger, state, None)
+
+
+async def _end_hold(locked: LockedPayment, by: Actor, policy: Policy) -> None:
+    if locked.set_hold(policy):
+        await release_hold(locked, by, policy)

@@ -1,0 +1,336 @@
+"""Why each thing is on the desk: the cause in plain words, the advice, and the actions that would work now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+from returns_service.commands.refund_actions import sendable_again_at
+from returns_service.domain import return_machine
+from returns_service.domain.refund_windows import refund_warning
+from returns_service.domain.return_machine import Facts
+from returns_service.domain.stripe_objects import has_captured
+from returns_service.domain.vocabulary import DeskAction, DeskKind
+from returns_service.queries.desk import DeskEntry, SystemHealth
+from returns_service.queries.desk_explanation import Explanation
+from returns_service.queries.desk_explanations_dock import (
+    describe_overpaid,
+    describe_to_decide,
+    describe_undeclared,
+    describe_unmatched,
+)
+from returns_service.return_case.case import ReturnCase, is_unsent
+from returns_service.return_case.views import show_failure
+from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
+from returns_service.store.database import Tx
+from returns_service.store.stripe_refusals import EVERY_CALL
+from returns_service.store.tables import Payment, Refund
+
+OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs to. It is asked again by itself."
+
+
+def _of_refund(entry: DeskEntry) -> tuple[Refund, Payment]:
+    if entry.refund is None or entry.payment is None:
+        raise LookupError(f"{entry.id} is of a refund and came without it")
+    return entry.refund, entry.payment
+
+
+def _stripe_refuses(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    refusal = entry.refusal
+    if refusal is None:
+        raise LookupError(f"{entry.id} is a refusal of Stripe's and came without it")
+    what = "every call" if refusal.subject == EVERY_CALL else f"calls about {refusal.subject.replace('_', ' ')}"
+    return Explanation(
+        refusal.code,
+        f"Stripe refuses {what}: {refusal.message}",
+        "Give the key the missing permission in Stripe's Dashboard, or set another STRIPE_SECRET_KEY and restart. "
+        "What waits is tried again by itself.",
+    )
+
+
+def _stripe_silent(_: Tx, entry: DeskEntry, health: SystemHealth) -> Explanation:
+    if entry.subject == "calls":
+        message = f"Stripe gives no answer ({health.call_problem}). Nothing is sent; it is tried every few seconds."
+        return Explanation(
+            "calls_pause", message, "See status.stripe.com, and check STRIPE_SECRET_KEY and the way to Stripe."
+        )
+    if entry.subject == "comparison":
+        return Explanation(
+            "comparison_unfinished",
+            "No comparison with Stripe has come to its end since: what differs there may not be known.",
+            "Run `returns-service reconcile`: it says what Stripe does not answer.",
+        )
+    return Explanation(
+        "events_not_listed",
+        "Stripe's list of events has not been read since. A webhook that got lost is not made up for meanwhile.",
+        "Check that a worker runs, and that STRIPE_SECRET_KEY may read events.",
+    )
+
+
+def _work_overdue(_: Tx, __: DeskEntry, health: SystemHealth) -> Explanation:
+    if health.calls_pause:  # a worker sends but a probe now and then
+        message = f"{health.overdue} refunds are due and not sent: Stripe gives no answer."
+        return Explanation(
+            "refunds_overdue", message, "They are sent by themselves once it does, as long as a worker runs."
+        )
+    message = f"{health.overdue} refunds are due, and nobody has looked at them."
+    return Explanation(
+        "refunds_overdue", message, "Check that a worker runs: `returns-service worker`, and what it logs."
+    )
+
+
+def _payment_overpaid(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    refund, _payment = _of_refund(entry)
+    return Explanation(
+        "second_refund",
+        f"Stripe holds a second refund ({refund.stripe_refund}) for {refund.duplicate_of}: the customer may have been "
+        "paid twice.",
+        "Compare both in Stripe's Dashboard, settle it with the customer, then acknowledge it with what was agreed.",
+        ["acknowledge"],
+    )
+
+
+def _difference(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    row = entry.difference
+    if row is None:
+        raise LookupError(f"{entry.id} is a difference and came without it")
+    ours = {"refund": row.refund_id, "return_": row.return_id}
+    amount = row.amount_here if row.amount_at_stripe is None else row.amount_at_stripe
+    advice = row.advice or "Run `returns-service reconcile --fix`: it repairs what is safe."
+    return Explanation(row.code, row.cause, advice, facts={**ours, "amount": amount, "currency": row.currency})
+
+
+def _refund_unknown(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
+    refund, payment = _of_refund(entry)
+    possible = tx.now >= sendable_again_at(refund) and not payment.disputed
+    again: list[DeskAction] = ["send_again"] if possible else []
+    return Explanation(
+        "stored_error" if refund.lookups_only else "no_answer",
+        describe_waiting(refund) or "The money may or may not have moved; nobody knows yet.",
+        "Look for it in Stripe's Dashboard. It is looked for again by itself; send it again only if Stripe's support "
+        "says it was never made.",
+        ["check", *again],
+    )
+
+
+def _refund_missing(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    refund, _payment = _of_refund(entry)
+    return Explanation("refund_missing", describe_waiting(refund) or WAITING["refund_missing"], OTHER_ACCOUNT)
+
+
+def _external_refund(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    refund, _payment = _of_refund(entry)
+    return Explanation(
+        "external_refund_open",
+        f"{refund.stripe_refund} was made outside this service, and nobody has said for what. It holds the other "
+        "refunds of its payment.",
+        "Assign it to the return that it paid, or acknowledge it where it paid none.",
+        ["assign", "acknowledge"],
+    )
+
+
+def _refund_failed(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
+    refund, payment = _of_refund(entry)
+    failure = show_failure(refund)
+    warning = refund_warning(payment.method_type, payment.paid_at, tx.now)
+    if warning is not None and warning.settle_outside:  # to retry it would fail again
+        outside = [way for way in _out_of_failure(entry, refund, payment) if way == "settle_outside"]
+        return Explanation(warning.code, failure.message, f"{warning.message} Then settle it outside.", outside)
+    advice = failure.advice or "Retry it, or settle it outside."
+    return Explanation(failure.code, failure.message, advice, _out_of_failure(entry, refund, payment))
+
+
+def _out_of_failure(entry: DeskEntry, refund: Refund, payment: Payment) -> list[DeskAction]:
+    """Return what gets a failed refund on: the same guards as when it is asked."""
+    if entry.whole is not None:
+        facts = replace(entry.whole.facts(), amount=refund.amount, settleable=refund.amount)
+        able = return_machine.available(entry.whole.row.state, facts)
+        return [t for t in able if t in ("retry", "settle_outside")]
+    barred = payment.disputed or payment.connect or payment.external_open
+    barred = barred or not has_captured(payment.status, payment.captured)
+    return ["settle_outside"] if barred or refund.amount > entry.left else ["retry", "settle_outside"]
+
+
+def _dispute_lost(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    """Say it of a refund, or of a return whose refund can't even be decided any more."""
+    due = _due(entry)
+    facts: Mapping[str, Any] = {} if entry.refund else {"amount": due}
+    if entry.refund:
+        refund, payment = _of_refund(entry)
+        actions = _out_of_failure(entry, refund, payment)
+    else:
+        actions = _out_of_barred(entry)
+    return Explanation(
+        "dispute_lost",
+        "The dispute is lost: the bank has given the customer the money back.",
+        "Settle it outside with the method `dispute`: the customer has the money already.",
+        [action for action in actions if action == "settle_outside"],
+        facts,
+    )
+
+
+def _refund_barred(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    barred = (entry.case.follow_up_barred if entry.case else None) or {}
+    due = _due(entry)
+    facts: dict[str, Any] = {"amount": due}
+    if entry.payment is not None and entry.payment.disputed:
+        facts["answer_by"] = _answer_by(entry.payment)
+        advice = f"{_on_the_dispute(entry.payment)} It is refunded by itself once the dispute is won."
+    else:
+        advice = (
+            "It is tried again by itself when the payment has more left. Or refund what is left, or settle it outside."
+        )
+    return Explanation(
+        barred.get("code", "barred"),
+        barred.get("reason", "A refund is due and can't be made."),
+        advice,
+        _out_of_barred(entry),
+        facts,
+    )
+
+
+def _answer_by(payment: Payment) -> str | None:
+    """Return until when the payment's dispute waits for the shop's evidence; None: there is nothing to send."""
+    by: str | None = (payment.dispute or {}).get("answer_by")
+    return by
+
+
+def _on_the_dispute(payment: Payment) -> str:
+    by = _answer_by(payment)
+    if by is None:
+        return "The bank decides the dispute; see Stripe's Dashboard."
+    return f"Answer the dispute in Stripe's Dashboard before {_minute(by)}: without an answer it is lost."
+
+
+def _minute(time: str) -> str:
+    """Return an RFC 3339 time in UTC as people read it, to the minute."""
+    return f"{time[:10]}, {time[11:16]} UTC"
+
+
+def _due(entry: DeskEntry) -> int:
+    barred = (entry.case.follow_up_barred if entry.case else None) or {}
+    return int(barred.get("due", 0))
+
+
+def _out_of_barred(entry: DeskEntry) -> list[DeskAction]:
+    """Return what gets a barred refund on: less of it from the payment, or all of it by other means."""
+    case = entry.whole
+    if case is None:
+        return []
+    less = replace(case.facts(), amount=max(0, min(case.due, case.refundable)))
+    ways: list[tuple[Literal["refund", "settle_outside"], Facts]] = [
+        ("refund", less), ("settle_outside", case.facts()),
+    ]  # fmt: skip
+    return [way for way, facts in ways if way in return_machine.available(case.row.state, facts)]
+
+
+def _refund_unsent(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    refund, _payment = _of_refund(entry)
+    message = describe_waiting(refund) or "Stripe has not taken it yet; nothing has moved."
+    gone = waiting_code(refund) == "payment_missing"
+    advice = OTHER_ACCOUNT if gone else "It is sent again by itself. Do what the message says, or cancel it."
+    code = "payment_missing" if gone else "not_taken"
+    return Explanation(code, message, advice, ["cancel"] if is_unsent(refund) else [])
+
+
+def _refund_held(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    refund, payment = _of_refund(entry)
+    if not payment.disputed:
+        return Explanation(
+            "external_refund_open",
+            "A refund made outside this service waits for a person: this refund is held, and nothing has moved.",
+            "Assign that refund to its return, or acknowledge it. Or cancel this one, and refund with an override.",
+            ["cancel"] if is_unsent(refund) else [],
+        )
+    return Explanation(
+        "payment_disputed",
+        "The payment is disputed: this refund is held, and nothing has moved.",
+        f"{_on_the_dispute(payment)} Won, it is sent by itself; lost, settle it outside as `dispute`.",
+        ["cancel"] if is_unsent(refund) else [],
+        {"answer_by": _answer_by(payment)},
+    )
+
+
+def _stripe_event(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    event = entry.stripe_event
+    if event is None:
+        raise LookupError(f"{entry.id} is an event and came without it")
+    return Explanation(
+        "fold_failed",
+        f"Stripe's event {event.id} ({event.type}) can't be read, after {event.attempts} attempts: {event.error}",
+        "It is kept and tried again by itself. See it in Stripe's Dashboard; a newer release may be able to read it.",
+    )
+
+
+def _webhook_disabled(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    endpoint = entry.endpoint
+    if endpoint is None:
+        raise LookupError(f"{entry.id} is an endpoint and came without it")
+    return Explanation(
+        "webhook_endpoint_disabled",
+        f"{endpoint.id} is told nothing any more. {describe_disabled(endpoint)}",  # not its URL: that may hold a token
+        f'POST {{"status": "enabled"}} to /v1/webhook_endpoints/{endpoint.id} once it works: it is sent all it missed.',
+    )
+
+
+def _refund_requires_action(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    refund, _payment = _of_refund(entry)
+    expires_at = (refund.next_action or {}).get("expires_at")
+    by = f"before {_minute(expires_at)}" if expires_at else "within 45 days"
+    return Explanation(
+        "customer_must_act",
+        describe_waiting(refund) or "The customer has to act.",
+        f"Remind the customer of Stripe's e-mail: without an answer {by} Stripe cancels the refund. "
+        "Or cancel it, and pay another way.",
+        ["check", "cancel"],
+    )
+
+
+def _refund_pending(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    refund, _payment = _of_refund(entry)
+    too_low = waiting_code(refund) == "balance_too_low"
+    return Explanation(
+        "balance_too_low" if too_low else "bank_slow",
+        describe_waiting(refund) or "The bank is processing it.",
+        "Top up the Stripe balance; it is sent then by itself."
+        if too_low
+        else "Banks take 5 to 10 business days. Ask Stripe's support about it, and tell the customer.",
+        ["check"],
+    )
+
+
+def _of_case(explain: Callable[[ReturnCase], Explanation]) -> Callable[[Tx, DeskEntry, SystemHealth], Explanation]:
+    """Return an explanation of a thing that needs all about its return."""
+
+    def explained(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+        if entry.whole is None:
+            raise LookupError(f"{entry.id} is of a return and came without it")
+        return explain(entry.whole)
+
+    return explained
+
+
+EXPLANATIONS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Explanation]] = {
+    "stripe_refuses": _stripe_refuses,
+    "stripe_silent": _stripe_silent,
+    "work_overdue": _work_overdue,
+    "payment_overpaid": _payment_overpaid,
+    "difference": _difference,
+    "refund_unknown": _refund_unknown,
+    "refund_missing": _refund_missing,
+    "external_refund": _external_refund,
+    "refund_failed": _refund_failed,
+    "dispute_lost": _dispute_lost,
+    "refund_barred": _refund_barred,
+    "return_to_decide": _of_case(describe_to_decide),
+    "return_overpaid": _of_case(describe_overpaid),
+    "undeclared_item": describe_undeclared,
+    "unmatched_receipt": describe_unmatched,
+    "refund_unsent": _refund_unsent,
+    "refund_held": _refund_held,
+    "stripe_event": _stripe_event,
+    "webhook_disabled": _webhook_disabled,
+    "refund_requires_action": _refund_requires_action,
+    "refund_pending": _refund_pending,
+}

@@ -1,0 +1,48 @@
+"""The SDK's connection to Stripe over httpx, and what came back over it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import stripe
+
+from returns_service.stripe_gateway.classify import WireResponse
+
+# The answer to the call in this task: the SDK forgets the headers of an answer whose body it can't read.
+RESPONSE: ContextVar[WireResponse] = ContextVar("response")
+
+
+class Connection(stripe.HTTPClient):
+    """The SDK's line to Stripe: one request over httpx, no retries, no threads, no sleep.
+
+    Why not the SDK's own HTTPXClient: it takes no transport, builds a TLS context even for a test, and hides httpx's
+    exceptions, which tell what was never sent from what may have arrived.
+    """
+
+    name = "httpx"
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        super().__init__()
+        self._http = client
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        response = RESPONSE.get(WireResponse())
+        response.subject = urlsplit(url).path.removeprefix("/v1/").partition("/")[0]
+        answer = await self._http.request(method, url, headers=headers, content=post_data)
+        response.status, response.headers = answer.status_code, answer.headers
+        return answer.content, answer.status_code, answer.headers
+
+    async def close_async(self) -> None:
+        await self._http.aclose()
+
+
+def tls_check(*, needed: bool) -> ssl.SSLContext | bool:
+    """Return the TLS check against the authorities that Stripe ships; building it takes long where it isn't needed."""
+    return ssl.create_default_context(cafile=stripe.ca_bundle_path) if needed else False

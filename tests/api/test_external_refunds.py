@@ -1,0 +1,213 @@
+"""A4: a refund that somebody made in the Stripe Dashboard, and what a person says it was for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.harness.served_shop import ServedShop, expect, return_body
+
+
+async def refunded_in_dashboard(shop: ServedShop, amount: int = 5000, **metadata: str) -> tuple[dict[str, Any], str]:
+    """Return an approved return of 50.00 on a payment of 100.00, and the refund that the Dashboard made meanwhile."""
+    payment = shop.pay(10_000)
+    made = expect(await shop.post("/v1/returns", return_body(payment, 5000, 1)), 201)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
+    shop.dashboard.refund(payment, amount, metadata=metadata)
+    await shop.deliver()
+    found = expect(await shop.get("/v1/refunds?limit=1"), 200)["data"][0]
+    assert found["source"] == "external"
+    return made, found["id"]
+
+
+async def kinds(shop: ServedShop) -> list[str]:
+    return [item["kind"] for item in expect(await shop.get("/v1/desk"), 200)["data"]]
+
+
+async def test_an_unassigned_refund_holds_what_the_dock_counts(shop: ServedShop) -> None:
+    made, _ = await refunded_in_dashboard(shop)
+    await shop.receive_parcel(made["id"], 1)
+    await shop.settle()
+    held = await shop.read_return(made["id"])
+    assert (held["state"], held["amount_due"], held["amount_refunded"]) == ("approved", 5000, 0)
+    assert held["refund_barred"]["code"] == "external_refund_open"
+    assert "external_refund" in await kinds(shop)
+    expect(await shop.post(f"/v1/returns/{made['id']}/refund"), 409, "external_refund_open")
+
+
+async def test_assigned_it_counts_as_the_returns(shop: ServedShop) -> None:
+    made, refund_id = await refunded_in_dashboard(shop)
+    await shop.receive_parcel(made["id"], 1)
+    answer = expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"]}), 200)
+    assert (answer["return"], answer["source"]) == (made["id"], "external")
+    assert sum(row["amount"] for row in answer["breakdown"]) == 5000
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_due"], done["amount_refunded"]) == ("refunded", 0, 5000)
+    assert len(done["refunds"]) == 1
+    assert await kinds(shop) == []
+
+
+async def test_assigned_before_the_count_nothing_is_paid_again(shop: ServedShop) -> None:
+    made, refund_id = await refunded_in_dashboard(shop)
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"]}), 200)
+    await shop.receive_parcel(made["id"], 1)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_due"], len(done["refunds"])) == ("refunded", 0, 1)
+
+
+async def test_acknowledged_it_is_left_apart_and_what_it_held_goes_on(shop: ServedShop) -> None:
+    made, refund_id = await refunded_in_dashboard(shop)
+    await shop.receive_parcel(made["id"], 1)
+    expect(await shop.post(f"/v1/refunds/{refund_id}/acknowledge", {"reason": "Goodwill by phone."}), 200)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"], len(done["refunds"])) == ("refunded", 5000, 1)
+    assert await kinds(shop) == []
+
+
+async def test_an_assignment_moves_and_is_undone(shop: ServedShop) -> None:
+    made, refund_id = await refunded_in_dashboard(shop, 2000)
+    other = expect(await shop.post("/v1/returns", return_body(made["payment_intent"], 2000, 1)), 201)
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"]}), 200)
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": other["id"]}), 200)
+    lower = await shop.read_return(other["id"])
+    assert (lower["state"], lower["amount_estimated"], lower["amount_refunded"]) == ("requested", 0, 2000)
+    assert (await shop.read_return(made["id"]))["amount_refunded"] == 0
+    expect(await shop.post(f"/v1/refunds/{refund_id}/acknowledge", {"reason": "Neither."}), 200)
+    assert (await shop.read_return(other["id"]))["amount_refunded"] == 0
+
+
+async def test_named_units_are_paid_and_the_rest_is_goodwill(shop: ServedShop) -> None:
+    payment = shop.pay(10_000)
+    made = expect(await shop.post("/v1/returns", return_body(payment, 9000, 3)), 201)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
+    shop.dashboard.refund(payment, 3500)
+    await shop.deliver()
+    refund_id = expect(await shop.get("/v1/refunds?limit=1"), 200)["data"][0]["id"]
+    line = made["lines"][0]["id"]
+    body = {"return": made["id"], "lines": [{"line": line, "units": 1}]}
+    rows = expect(await shop.post(f"/v1/refunds/{refund_id}/assign", body), 200)["breakdown"]
+    assert [(row["kind"], row["amount"]) for row in rows] == [("line", 3000), ("goodwill", 500)]
+    await shop.receive_parcel(made["id"], 3)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"]) == ("refunded", 3500 + 6000)
+
+
+async def test_metadata_that_names_a_return_assigns_by_itself(shop: ServedShop) -> None:
+    payment = shop.pay(10_000)
+    made = expect(await shop.post("/v1/returns", return_body(payment, 5000, 1)), 201)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
+    shop.dashboard.refund(payment, 5000, metadata={"return_id": made["id"]})
+    await shop.deliver()
+    await shop.receive_parcel(made["id"], 1)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"], len(done["refunds"])) == ("refunded", 5000, 1)
+
+
+async def test_a_person_may_override_the_hold(shop: ServedShop) -> None:
+    made, _ = await refunded_in_dashboard(shop, 2000)
+    await shop.receive_parcel(made["id"], 1)
+    expect(await shop.post(f"/v1/returns/{made['id']}/refund", {"override_reason": "That one was for tea."}), 202)
+    await shop.settle()
+    assert (await shop.read_return(made["id"]))["amount_refunded"] == 5000
+
+
+async def test_a_policy_may_ignore_them(shop: ServedShop, with_policy: Any) -> None:
+    with_policy(external_refunds="ignore")
+    made, _ = await refunded_in_dashboard(shop)
+    await shop.receive_parcel(made["id"], 1)
+    await shop.settle()
+    assert (await shop.read_return(made["id"]))["amount_refunded"] == 5000
+    assert await kinds(shop) == []
+
+
+async def test_what_cannot_be_assigned_is_said(shop: ServedShop) -> None:
+    made, refund_id = await refunded_in_dashboard(shop)
+    elsewhere = await shop.create_approved_return()
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": elsewhere["id"]}), 422, "payment_mismatch")
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": "ret_none"}), 404, "not_found")
+    lines = [{"line": made["lines"][0]["id"], "units": 9}]
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"], "lines": lines}), 422)
+    expect(await shop.post(f"/v1/returns/{made['id']}/cancel", {"reason": "Kept."}), 200)
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"]}), 409, "invalid_transition")
+
+
+@pytest.mark.parametrize("road", ["decline", "cancel"])
+async def test_b9_a_request_ended_by_mistake_is_reopened(shop: ServedShop, road: str) -> None:
+    """B9: declined or canceled, it is requested again, its approvals anew."""
+    made = await (shop.create_return() if road == "decline" else shop.create_approved_return())
+    where = f"/v1/returns/{made['id']}"
+    expect(await shop.post(f"{where}/{road}", {"reason": "By mistake."}), 200)
+    again = expect(await shop.post(f"{where}/reopen", {"reason": "That was a mistake."}), 200)
+    assert (again["state"], again["approvals"]) == ("requested", [])
+    expect(await shop.post(f"{where}/reopen", {"reason": "Twice."}), 409, "invalid_transition")
+
+
+async def test_b9_a_request_whose_units_are_elsewhere_by_now_stays_ended(shop: ServedShop) -> None:
+    """B9: what has been returned otherwise meanwhile can't come back twice."""
+    line = {"sku": "SHIRT", "quantity": 1, "total_amount": 5000, "order_line": "1", "quantity_ordered": 1}
+    payment = shop.pay()
+    first = expect(await shop.post("/v1/returns", return_body(payment, lines=[line])), 201)
+    expect(await shop.post(f"/v1/returns/{first['id']}/decline", {"reason": "No."}), 200)
+    expect(await shop.post("/v1/returns", return_body(payment, lines=[line])), 201)
+    answer = await shop.post(f"/v1/returns/{first['id']}/reopen", {"reason": "Yes."})
+    expect(answer, 422, "units_already_returned")
+
+
+async def test_b9_a_reopened_request_goes_by_the_number_ordered_on_record(shop: ServedShop) -> None:
+    """B6, B9: another return of the order has told it meanwhile; a request that told another one stays ended."""
+    line: dict[str, Any] = {"sku": "SHIRT", "quantity": 1, "total_amount": 1000, "order_line": "1"}
+    payment, ended = shop.pay(), []
+    for told in ({}, {"quantity_ordered": 3}):
+        made = expect(await shop.post("/v1/returns", return_body(payment, lines=[line | told])), 201)
+        expect(await shop.post(f"/v1/returns/{made['id']}/decline", {"reason": "No."}), 200)
+        ended.append(f"/v1/returns/{made['id']}/reopen")
+    expect(await shop.post("/v1/returns", return_body(payment, lines=[line | {"quantity_ordered": 2}])), 201)
+    again = expect(await shop.post(ended[0], {"reason": "Yes."}), 200)
+    assert [row["quantity_ordered"] for row in again["lines"]] == [2]
+    problem = expect(await shop.post(ended[1], {"reason": "Yes."}), 422, "quantity_ordered_differs")
+    assert problem["quantity_ordered"] == 2
+
+
+async def test_a_named_reason_of_a_standalone_refund_stays_in_its_breakdown(shop: ServedShop) -> None:
+    """A4, B7: what overrides the hold is kept, beside the note."""
+    made, _ = await refunded_in_dashboard(shop)
+    body = {"payment_intent": made["payment_intent"], "amount": 100, "note": "By phone."}
+    expect(await shop.post("/v1/refunds", body), 409, "external_refund_open")
+    refund = expect(await shop.post("/v1/refunds", body | {"override_reason": "Both are owed."}), 202)
+    assert (refund["note"], refund["breakdown"][0]["description"]) == ("By phone.", "Both are owed.")
+
+
+async def test_b9_a_closed_return_expects_its_units_again(shop: ServedShop) -> None:
+    """B9: a close is taken back, and the state is by the rule."""
+    made = await shop.create_approved_return()
+    where = f"/v1/returns/{made['id']}"
+    await shop.receive_parcel(made["id"], 1)
+    await shop.settle()
+    closed = expect(await shop.post(f"{where}/close", {"reason": "The rest is not coming."}), 200)
+    assert (closed["state"], closed["closed_at"] is None) == ("refunded", False)
+    again = expect(await shop.post(f"{where}/reopen", {"reason": "It came."}), 200)
+    assert (again["state"], again["closed_at"]) == ("approved", None)
+    await shop.receive_parcel(made["id"], 2)
+    await shop.settle()
+    assert (await shop.read_return(made["id"]))["amount_refunded"] == 10_000
+
+
+async def test_b4_goodwill_after_all_is_refunded(shop: ServedShop) -> None:
+    """B4: goodwill on a refunded return goes through it, with its reason."""
+    made = await shop.create_approved_return(6000, 1, payment=shop.pay(10_000))
+    where = f"/v1/returns/{made['id']}"
+    await shop.receive_parcel(made["id"], 1)
+    await shop.settle()
+    extra = {"adjustments": [{"kind": "goodwill", "amount": 500, "description": "Sorry for the delay."}]}
+    expect(await shop.post(f"{where}/refund", extra), 422, "override_required")
+    expect(await shop.post(f"{where}/refund", {**extra, "override_reason": "The parcel was late."}), 202)
+    assert (await shop.read_return(made["id"]))["state"] == "refunding"
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"]) == ("refunded", 6500)
