@@ -19,7 +19,15 @@ from returns_service.store.tables.core import (
     UndeclaredItem,
     UnmatchedReceipt,
 )
-from returns_service.store.tables.people import ApiKey, StaffUser
+from returns_service.store.tables.dock import DockScan
+from returns_service.store.tables.people import (
+    ApiKey,
+    Device,
+    SignInLink,
+    SignInThrottle,
+    StaffSession,
+    StaffUser,
+)
 from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun
 from returns_service.store.tables.stripe import StripeAccount, StripeRefusal
 from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint
@@ -27,6 +35,8 @@ from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint
 __all__ = [
     "ApiKey",
     "Delivery",
+    "Device",
+    "DockScan",
     "Event",
     "IdempotencyKey",
     "Payment",
@@ -38,6 +48,9 @@ __all__ = [
     "ReturnAuthorization",
     "ReturnLine",
     "SearchWord",
+    "SignInLink",
+    "SignInThrottle",
+    "StaffSession",
     "StaffUser",
     "StripeAccount",
     "StripeEvent",
