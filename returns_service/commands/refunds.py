@@ -57,6 +57,7 @@ class RefundRequest:
 
     amount: int | None = None
     reason: str | None = None
+    note: str | None = None
     adjustments: Sequence[Adjustment] = ()
     override_reason: str | None = None
 
@@ -79,12 +80,13 @@ def breakdown(case: ReturnCase, asked: RefundRequest) -> list[money.Row]:
     rows = [*base, *(adjustment.row() for adjustment in asked.adjustments)]
     if asked.amount is None:
         return rows
-    return money.adjust_to(rows, asked.amount, asked.override_reason or asked.reason or "Decided by hand")
+    return money.adjust_to(rows, asked.amount, asked.override_reason or asked.note or asked.reason or "Decided by hand")
 
 
 async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: RefundRequest) -> tuple[Refund, Payment]:
     """Decide a refund by hand. Raises Problem where a guard bars it."""
     case = await lock_case(tx, by, policy, return_id)
+    check_reason(asked.reason, case.policy, case.policy_in_force)
     for number, adjustment in enumerate(asked.adjustments):
         if adjustment.line is not None and adjustment.line not in {line.id for line in case.lines}:
             detail = f"This return has no line {adjustment.line}."
@@ -96,17 +98,28 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
         if asked.amount and not case.due:
             raise Problem("nothing_due", amount=amount, due=0)
         raise Problem("override_required", f"{amount - case.due} more than is due.", amount=amount, due=case.due)
-    override = bool(asked.override_reason)
-    await transition(case, "refund", why=asked.override_reason or asked.reason, amount=amount, override=override)
-    queued = await queue_refund(
-        case, rows, reason=stripe_reason(case, asked.reason), note=asked.reason, override=override
-    )
+    override, why = bool(asked.override_reason), asked.override_reason or asked.note or asked.reason
+    await transition(case, "refund", why=why, amount=amount, override=override)
+    reason = stripe_reason(case, asked.reason)
+    queued = await queue_refund(case, rows, reason=reason, note=asked.note, override=override)
     return queued, case.payment
 
 
+def check_reason(reason: str | None, *policies: Policy) -> None:
+    """Raise Problem unknown_reason unless a refund's reason is one of Stripe's or of a policy's catalogue."""
+    known = list(dict.fromkeys([*(word for policy in policies for word in policy.reasons), *STRIPE_REASONS]))
+    if reason is not None and reason not in known:
+        raise Problem("unknown_reason", param="reason", reasons=known)
+
+
 def stripe_reason(case: ReturnCase, reason: str | None) -> StripeReason:
-    """Return Stripe's code for why: the caller's exact word, else the policy's mapping of the return's reason."""
-    return case.policy.stripe_reason(reason or case.row.reason)
+    """Return Stripe's code for why: the caller's word, else the return's reason, as the policy maps it.
+
+    A word that only the policy in force has was added after the approval.
+    """
+    word = reason or case.row.reason
+    policy = case.policy if word is None or word in case.policy.reasons else case.policy_in_force
+    return policy.stripe_reason(word)
 
 
 def check_step(amount: int, currency: str) -> None:
@@ -206,8 +219,10 @@ async def refund_payment(
     by: Actor,
     *,
     amount: int | None,
-    reason: str | None,
+    reason: StripeReason | None,
     metadata: Mapping[str, str],
+    note: str | None = None,
+    description: str | None = None,
     override_reason: str | None = None,
 ) -> Refund:
     """Decide a refund of no return; no amount: all that is left of the payment. Raises Problem."""
@@ -228,9 +243,10 @@ async def refund_payment(
         raise Problem("amount_exceeds_refundable", amount=asked, refundable=left, param="amount")
     check_step(asked, payment.currency)
     row = new_refund(locked.tx, by, payment, asked, source="standalone")
-    row.reason, row.note = find_word(STRIPE_REASONS, reason), reason
+    row.reason, row.note = reason, note
     row.details, row.overrides_hold = dict(metadata), bool(override_reason)
-    row.breakdown = [money.Row("standalone", asked, description=reason or "Refund", adjustment=True).to_dict()]
+    said = override_reason or note or description or "Refund"
+    row.breakdown = [money.Row("standalone", asked, description=said, adjustment=True).to_dict()]
     row.parameters = parameters(row, payment, {**metadata, "refund_id": row.id})
     row.next_attempt_at = locked.tx.now
     await add_refund(locked, by, row, None)
@@ -265,6 +281,7 @@ async def retry(
     refund_id: str | None,
     amount: int | None,
     override_reason: str | None,
+    note: str | None = None,
 ) -> tuple[Refund, Payment]:
     """Try a failed refund again: a new row with a new key, which supersedes the failed one. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
@@ -275,11 +292,11 @@ async def retry(
         if amount > failed.amount and not override_reason:
             raise Problem("override_required", amount=amount, failed_amount=failed.amount)
         check_step(amount, case.row.currency)
-        rows = money.adjust_to(rows, amount, override_reason or "Decided at the retry")
-    await transition(case, "retry", why=override_reason, amount=money.total(rows), override=bool(override_reason))
-    made = await queue_refund(
-        case, rows, reason=failed.reason or stripe_reason(case, None), note=failed.note, override=bool(override_reason)
-    )
+        rows = money.adjust_to(rows, amount, override_reason or note or "Decided at the retry")
+    override, why = bool(override_reason), override_reason or note
+    await transition(case, "retry", why=why, amount=money.total(rows), override=override)
+    reason = failed.reason or stripe_reason(case, None)
+    made = await queue_refund(case, rows, reason=reason, note=note or failed.note, override=override)
     await supersede(tx, failed, made)
     return made, case.payment
 
@@ -292,20 +309,26 @@ async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:
 
 
 async def retry_standalone(
-    tx: Tx, by: Actor, refund_id: str, *, amount: int | None = None, override_reason: str | None = None
+    tx: Tx,
+    by: Actor,
+    refund_id: str,
+    *,
+    amount: int | None = None,
+    override_reason: str | None = None,
+    note: str | None = None,
 ) -> tuple[Refund, Payment]:
     """Try a failed refund of no return again, whole or in part; more needs a reason. Raises Problem."""
     locked, old = await lock_refund(tx, refund_id)
     _check_failed(old)
     if amount is not None and amount > old.amount and not override_reason:
         raise Problem("override_required", amount=amount, failed_amount=old.amount)
-    reason = old.reason or old.note
+    reason = find_word(STRIPE_REASONS, old.reason)
     metadata = {key: value for key, value in old.details.items() if key not in RESERVED_METADATA}
     asked = old.amount if amount is None else amount
+    words = note or override_reason or old.note
     made = await refund_payment(
-        locked, by, amount=asked, reason=reason, metadata=metadata, override_reason=override_reason
+        locked, by, amount=asked, reason=reason, metadata=metadata, note=words, override_reason=override_reason
     )
-    made.note = override_reason or made.note
     await supersede(tx, old, made)
     return made, locked.row
 

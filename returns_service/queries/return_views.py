@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, get_args
 from sqlalchemy import and_, exists, func, not_, select
 from sqlmodel import col
 
-from returns_service.queries.returns import search_condition
+from returns_service.queries.returns import search_conditions
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReturnAuthorization
 
@@ -58,8 +58,7 @@ def view_condition(view: ListedView) -> Any:
 
 def chosen_ids(by: ListedBy) -> Any:
     """Return the statement for the ids that a list is narrowed to; the caller orders and limits it."""
-    conditions = [view_condition(by.view)]
-    conditions.append(search_condition(by.words) if by.words else None)
+    conditions = [view_condition(by.view), *search_conditions(by.words)]
     conditions.append(col(_ROW.currency) == by.currency if by.currency else None)
     conditions.append(col(_ROW.created_at) >= by.asked_from if by.asked_from else None)
     return select(col(_ROW.id)).where(*(condition for condition in conditions if condition is not None))

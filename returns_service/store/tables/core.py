@@ -25,6 +25,7 @@ from returns_service.domain.vocabulary import (
 )
 from returns_service.store.columns import (
     DUE_SQL,
+    bytewise,
     defer_foreign_keys,
     json_object,
     json_or_null,
@@ -80,6 +81,7 @@ class ReturnAuthorization(SQLModel, table=True):
     __table_args__ = (
         one_of("state", STATES, "state"),
         CheckConstraint("shipping_amount >= 0", name="shipping_amount"),
+        Index("uq_return_slip_code", "slip_code", unique=True),
         partial("ix_return_follow_up", "follow_up_at", where="follow_up_at IS NOT NULL"),
         partial("ix_return_overpaid", "overpaid_since", where="overpaid_since IS NOT NULL"),
     )
@@ -92,8 +94,14 @@ class ReturnAuthorization(SQLModel, table=True):
     state: State = word("requested", index=True)
     reason: str | None = None
     internal_note: str | None = None
-    customer_email: str | None = Field(default=None, index=True)
+    customer_email: str | None = None
+    email_text: str | None = Field(default=None, index=True)  # the address as it is compared (`search_text`)
+    customer_name: str | None = None
+    # Unique; null only where a release before it made the return, until a worker gives it one.
+    slip_code: str | None = None
+    tracking_numbers: list[str] = json_object(list, server_default=True)
     purchased_at: datetime | None = utc(nullable=True)
+    delivered_at: datetime | None = utc(nullable=True)
     shipping_amount: int = minor_units(0)
     policy: dict[str, Any] | None = json_or_null()  # the snapshot, from approval on
     approvals: list[dict[str, Any]] = json_object(list)  # [{by, at, note?, override_reason?}]
@@ -133,6 +141,16 @@ class ReturnLine(SQLModel, table=True):
     rejected: dict[str, int] = json_object()  # condition -> units
     inspecting: int = 0
     barcodes: list[str] | None = json_or_null()  # what a scan may read instead of the SKU
+
+
+class SearchWord(SQLModel, table=True):
+    """A word by whose prefixes a return is found."""
+
+    __tablename__ = "search_word"
+    __table_args__ = (Index("ix_search_word_word", "word", "return_id"),)
+
+    return_id: str = Field(primary_key=True, foreign_key="return_authorization.id")
+    word: str = bytewise(primary_key=True)
 
 
 class Receipt(SQLModel, table=True):
@@ -206,6 +224,7 @@ class UnmatchedReceipt(SQLModel, table=True):
     id: str = Field(primary_key=True)
     order_id: str | None = Field(default=None, index=True)
     tracking_number: str | None = Field(default=None, index=True)
+    tracking_text: str | None = Field(default=None, index=True)  # the number as it is compared (`search_text`)
     note: str | None = None
     items: list[dict[str, Any]] = json_object(list)  # [{sku, quantity, condition}]
     received_by: str
@@ -369,6 +388,7 @@ class Sweep(SQLModel, table=True):
 defer_foreign_keys(
     "return_authorization",
     "return_line",
+    "search_word",
     "receipt",
     "receipt_line",
     "undeclared_item",

@@ -10,7 +10,8 @@ from sqlmodel import col, select
 
 from returns_service.commands import returns
 from returns_service.commands.corrections import acknowledge_overpaid
-from returns_service.commands.returns import NewLine, NewReturn
+from returns_service.commands.return_lines import NewLine
+from returns_service.commands.returns import NewReturn
 from returns_service.commands.stripe_fold import adopt_payment
 from returns_service.domain.return_machine import STATES
 from returns_service.queries.returns import return_ids
@@ -30,8 +31,10 @@ from returns_service.web.operations.bodies import (
     Metadata,
     Moment,
     Name,
+    Person,
     Reason,
     Title,
+    TrackingNumbers,
     Units,
     Words,
 )
@@ -70,7 +73,10 @@ class CreateReturn(Target):
     lines: list[LineAsked] = Field(min_length=1, max_length=MOST_LINES)
     shipping_amount: Amount = 0
     customer_email: Email | None = None
+    customer_name: Person | None = None
+    tracking_numbers: TrackingNumbers = Field(default_factory=list)
     purchased_at: Moment | None = None
+    delivered_at: Moment | None = None
     metadata: Metadata | None = None
 
     def new_return(self) -> NewReturn:
@@ -82,16 +88,21 @@ class CreateReturn(Target):
             reason=self.reason,
             shipping_amount=self.shipping_amount,
             customer_email=self.customer_email,
+            customer_name=self.customer_name,
+            tracking_numbers=self.tracking_numbers,
             purchased_at=self.purchased_at,
+            delivered_at=self.delivered_at,
             metadata=self.metadata or {},
         )
 
 
 class UpdateReturn(Body):
-    """What may be corrected: metadata and note always, the rest while nobody has approved."""
+    """What may be corrected: the first four always, the rest while nobody has approved."""
 
     metadata: Metadata = Field(default_factory=dict)
     internal_note: Words | None = None
+    tracking_numbers: TrackingNumbers = Field(default_factory=list)
+    customer_name: Person | None = None
     lines: list[LineAsked] = Field(default_factory=list, min_length=1, max_length=MOST_LINES)
     reason: Words | None = None
     customer_email: Email | None = None
@@ -149,7 +160,8 @@ async def read_payment_at_stripe(call: OperationCall[CreateReturn]) -> StripeRea
     errors=(
         "amount_exceeds_payment", "currency_mismatch", "payment_not_succeeded", "units_already_returned",
         "payment_missing", "charge_mismatch", "connect_not_supported", "amount_not_a_step", "metadata_reserved",
-        "metadata_invalid", "stripe_unavailable", "stripe_refuses_us",
+        "metadata_invalid", "stripe_unavailable", "stripe_refuses_us", "quantity_exceeds_ordered",
+        "quantity_ordered_differs",
     ),
 )  # fmt: skip
 async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
@@ -173,7 +185,8 @@ async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
         "customer_email": "Only returns of this customer.",
         "created[gte]": "Only returns made at or after this time: Unix seconds or RFC 3339.",
         "created[lt]": "Only returns made before this time: Unix seconds or RFC 3339.",
-        "q": "Search: the begin of an id, or a part of an order id, an SKU or an e-mail address.",
+        "q": "Search: words that all begin something of the return. Looked at are its ids, order, slip code, SKUs, "
+        "tracking numbers and the customer's name and e-mail address; capitals and width don't matter.",
     },
     expandable=EXPANDABLE, errors=("unknown_filter",),
 )  # fmt: skip
@@ -232,14 +245,15 @@ async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
     errors=(
         "not_found", "version_mismatch", "invalid_transition", "amount_exceeds_payment", "amount_not_a_step",
         "units_already_returned", "units_received", "metadata_reserved", "metadata_invalid",
+        "quantity_exceeds_ordered", "quantity_ordered_differs",
     ),
 )  # fmt: skip
 async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
     """Correct a return.
 
-    `metadata` and `internal_note` always; `lines`, `reason`, `customer_email` and `shipping_amount` while nobody has
-    approved, and `lines` only while no unit was counted. A field that is sent replaces the one that was there. With
-    `If-Match`, only the version that was read is changed.
+    `metadata`, `internal_note`, `tracking_numbers` and `customer_name` always; `lines`, `reason`, `customer_email` and
+    `shipping_amount` while nobody has approved, and `lines` only while no unit was counted. A field that is sent
+    replaces the one that was there. With `If-Match`, only the version that was read is changed.
     """
     changes = call.body.changes()
     return reply_with(
@@ -329,7 +343,10 @@ async def acknowledge_overpaid_return(call: OperationCall[WithReason], tx: Tx) -
 @writes(
     "/v1/returns/{return_id}/reopen", TAG, ReturnView,
     scope="returns:approve", body=WithReason, headers=("ETag",), example={"reason": "Declined by mistake."},
-    errors=("not_found", "invalid_transition", "not_closed", "units_already_returned", "amount_exceeds_payment"),
+    errors=(
+        "not_found", "invalid_transition", "not_closed", "units_already_returned", "amount_exceeds_payment",
+        "quantity_exceeds_ordered", "quantity_ordered_differs",
+    ),
 )  # fmt: skip
 async def reopen_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
     """Reopen a return that was declined, canceled or closed by mistake.
