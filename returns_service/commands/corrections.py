@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from sqlmodel import col, select
 
 from returns_service.commands.counting import CountResult, is_accepted, recount, split_row, standing_receipt
-from returns_service.commands.refunds import follow_up, supersede, withdraw_unsent
+from returns_service.commands.failed_refunds import withdraw_or_supersede
+from returns_service.commands.refunds import follow_up
 from returns_service.domain import return_machine
 from returns_service.domain.counts import PLACEHOLDERS, default_disposition
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.refund_status import FINAL, OPEN
+from returns_service.domain.refund_status import OPEN
 from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.case import ReturnCase, is_unsent, rows_of
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.transition import record_return, transition
-from returns_service.return_case.views import show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, Refund, UnmatchedReceipt
 
@@ -73,19 +73,6 @@ def _depends_on(refund: Refund, touched: set[str]) -> bool:
     rows = rows_of(refund)
     shipping = is_unsent(refund) and any(row.kind == "shipping" and not row.adjustment for row in rows)
     return bool(touched & {row.line for row in rows}) or (shipping and bool(touched))
-
-
-async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, message: str) -> None:
-    """Take an unsent or failed refund out of the way of a recount; a new one pays the rest."""
-    tx, by = case.tx, case.by
-    if is_unsent(refund):
-        before = refund.status
-        withdraw_unsent(refund, tx, {"code": code, "message": message, "by": by.actor})
-        await supersede(tx, refund, None)
-        shown = {"from": before, "to": refund.status, "object": show_refund(refund, case.payment)}
-        await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=case.payment, data=shown)
-    elif refund.status in (*FINAL, "withdrawn"):
-        await supersede(tx, refund, None)
 
 
 async def correct(

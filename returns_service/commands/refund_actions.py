@@ -7,17 +7,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from returns_service.commands import returns
+from returns_service.commands.failed_refunds import Part, retry, retry_standalone
 from returns_service.commands.refund_attempts import start_generation_by_hand
-from returns_service.commands.refunds import (
-    SEND_AGAIN_MINUTES,
-    lock_refund,
-    retry,
-    retry_standalone,
-    settle_standalone_outside,
-    withdraw_unsent,
-)
-from returns_service.commands.returns import Outside
+from returns_service.commands.refunds import SEND_AGAIN_MINUTES, lock_refund, withdraw_unsent
+from returns_service.commands.settlements import Outside, settle_outside, settle_standalone_outside
 from returns_service.commands.stripe_fold import apply_payment, apply_refund, propagate_status
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy
@@ -78,15 +71,13 @@ def preview(case: ReturnCase) -> RefundPreviewView:
 
 
 async def retry_refund(
-    tx: Tx, by: Actor, policy: Policy, refund_id: str, *, amount: int | None, override_reason: str | None
+    tx: Tx, by: Actor, policy: Policy, refund_id: str, *, part: Part, override_reason: str | None
 ) -> tuple[Refund, Payment]:
     """Try a failed refund again, of a return or standalone. Raises Problem."""
     row = await get_refund(tx, refund_id)
     if row.return_id is None:
-        return await retry_standalone(tx, by, refund_id, amount=amount, override_reason=override_reason)
-    return await retry(
-        tx, by, policy, row.return_id, refund_id=refund_id, amount=amount, override_reason=override_reason
-    )
+        return await retry_standalone(tx, by, refund_id, part=part, override_reason=override_reason)
+    return await retry(tx, by, policy, row.return_id, refund_id=refund_id, part=part, override_reason=override_reason)
 
 
 async def settle_refund_outside(
@@ -95,14 +86,9 @@ async def settle_refund_outside(
     """Record that a failed refund was paid by other means; return the row that says so. Raises Problem."""
     row = await get_refund(tx, refund_id)
     if row.return_id is None:
-        if asked.amount not in (None, row.amount):
-            raise Problem("amount_exceeds_due", "A refund of no return is settled whole.", due=row.amount)
-        return await settle_standalone_outside(
-            tx, by, refund_id, method=asked.method, reference=asked.reference, note=asked.note
-        )
-    case = await returns.settle_outside(tx, by, policy, row.return_id, asked)
-    failed = next(refund for refund in case.refunds if refund.id == refund_id)
-    return next(refund for refund in case.refunds if refund.id == failed.superseded_by), case.payment
+        return await settle_standalone_outside(tx, by, refund_id, asked)
+    case, settled = await settle_outside(tx, by, policy, row.return_id, asked)
+    return settled, case.payment
 
 
 async def apply_read(

@@ -1,4 +1,4 @@
-"""What people decide about a return: create, approve, decline, cancel, close, settle outside, correct."""
+"""What people decide about a return: create, approve, decline, cancel, close, reopen, correct."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from sqlalchemy import text
 from sqlmodel import col, select
 
 from returns_service.commands.counting import recount
-from returns_service.commands.refunds import check_metadata, check_step, choose_failed, follow_up, new_refund, supersede
+from returns_service.commands.refunds import check_metadata, follow_up
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Decision, Policy, decide, to_dict
 from returns_service.domain.problems import Problem
 from returns_service.domain.stripe_objects import describe_unpaid, has_captured
-from returns_service.domain.vocabulary import SettlementMethod
-from returns_service.return_case.case import ReturnCase, rows_of
-from returns_service.return_case.events import Actor, record
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.transition import record_return, record_transition, transition
-from returns_service.return_case.views import rfc3339, show_refund
+from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Tx
-from returns_service.store.tables import Payment, Refund, ReturnAuthorization, ReturnLine
+from returns_service.store.tables import Payment, ReturnAuthorization, ReturnLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,45 +258,6 @@ async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str)
     if before in ("declined", "canceled"):
         row.approvals_required = decision_on(case).approvals_required
     await record_transition(case, "reopen", before, reason)
-    await follow_up(case)
-    return case
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """Money that reached the customer by other means. `amount` in minor units, None: all of it."""
-
-    method: SettlementMethod
-    reference: str
-    refund: str | None = None
-    amount: int | None = None
-    note: str | None = None
-
-
-async def settle_outside(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Outside) -> ReturnCase:
-    """Record that what is due, or a failed refund's amount, was paid by other means. Raises Problem."""
-    case = await lock_case(tx, by, policy, return_id)
-    failed: Refund | None = None
-    if case.row.state == "failed" or asked.refund:
-        failed = choose_failed(case, asked.refund)
-    rows = rows_of(failed) if failed else case.unpaid()
-    limit = failed.amount if failed else case.due
-    amount = limit if asked.amount is None else asked.amount
-    check_step(amount, case.row.currency)
-    facts = {"amount": amount, "settleable": limit}
-    return_machine.check("settle_outside", case.row.state, case.facts(**facts))
-    if amount < limit:
-        why = asked.note or f"Settled outside: {asked.method}"
-        rows = money.adjust_to(rows, amount, why) if failed else money.take(rows, amount)
-    settled = new_refund(tx, by, case.payment, amount, source="return", status="settled_outside")
-    settled.return_id, settled.method, settled.reference = case.row.id, asked.method, asked.reference
-    settled.note, settled.breakdown = asked.note, [row.to_dict() for row in rows]
-    case.lock.add(settled)
-    if failed:
-        await supersede(tx, failed, settled)
-    await transition(case, "settle_outside", why=asked.note or asked.method, **facts)
-    shown = {"object": show_refund(settled, case.payment)}
-    await record(tx, by, "refund.created", row=case.row, refund=settled, payment=case.payment, data=shown)
     await follow_up(case)
     return case
 

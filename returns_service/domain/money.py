@@ -169,7 +169,7 @@ def outstanding(entitled: Sequence[Row], committed: Sequence[Row]) -> list[Row]:
     rows += [replace(row, amount=-row.amount, units=0) for row in paid.values() if row.amount]
     if unallocated := sum(row.amount for row in committed if row.kind == "unallocated"):
         rows.append(Row("unallocated", -unallocated, description="Refunded before, units unknown"))
-    return [row for row in rows if _part(row) not in kept]
+    return [row for row in rows if part_of(row) not in kept]
 
 
 def overpaid(entitled: Sequence[Row], committed: Sequence[Row]) -> int:
@@ -177,7 +177,7 @@ def overpaid(entitled: Sequence[Row], committed: Sequence[Row]) -> int:
     return max(0, sum(_overpaid_parts(entitled, committed).values()))
 
 
-def _part(row: Row) -> str:
+def part_of(row: Row) -> str:
     """Return what a row is about: its line with its fee, or else its kind."""
     return row.line or row.kind
 
@@ -189,7 +189,7 @@ def _overpaid_parts(entitled: Sequence[Row], committed: Sequence[Row]) -> dict[s
     for sums, rows in ((worth, entitled), (paid, committed)):
         for row in rows:
             if not row.adjustment and row.kind != "unallocated":
-                sums[_part(row)] = sums.get(_part(row), 0) + row.amount
+                sums[part_of(row)] = sums.get(part_of(row), 0) + row.amount
     floor = {part: max(0, worth.get(part, 0)) for part in paid}
     beyond = {part: amount - floor[part] for part, amount in paid.items() if amount > floor[part]}
     if "label" in paid and paid["label"] < worth.get("label", 0):

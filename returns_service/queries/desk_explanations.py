@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from returns_service.commands.refund_actions import sendable_again_at
 from returns_service.domain import return_machine
+from returns_service.domain.money import format_amount
 from returns_service.domain.refund_windows import refund_warning
 from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
@@ -20,7 +21,7 @@ from returns_service.queries.desk_explanations_dock import (
     describe_undeclared,
     describe_unmatched,
 )
-from returns_service.return_case.case import ReturnCase, is_unsent
+from returns_service.return_case.case import ReturnCase, is_unsent, open_amount
 from returns_service.return_case.views import show_failure
 from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
 from returns_service.store.database import Tx
@@ -136,26 +137,37 @@ def _refund_failed(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
     warning = refund_warning(payment.method_type, payment.paid_at, tx.now)
     if warning is not None and warning.settle_outside:  # to retry it would fail again
         outside = [way for way in _out_of_failure(entry, refund, payment) if way == "settle_outside"]
-        return Explanation(warning.code, failure.message, f"{warning.message} Then settle it outside.", outside)
-    advice = failure.advice or "Retry it, or settle it outside."
-    return Explanation(failure.code, failure.message, advice, _out_of_failure(entry, refund, payment))
+        advice = f"{warning.message} Then settle it outside."
+        return Explanation(warning.code, failure.message, advice, outside, _open(refund))
+    message, advice = failure.message, failure.advice or "Retry it, or settle it outside."
+    if open_amount(refund) < refund.amount:
+        open_, whole = (format_amount(amount, refund.currency) for amount in (open_amount(refund), refund.amount))
+        message = f"{message} {open_} of {whole} are still open."
+        advice = "Retry the rest, settle it outside, or give it up with `waive` and a reason."
+    return Explanation(failure.code, message, advice, _out_of_failure(entry, refund, payment), _open(refund))
+
+
+def _open(refund: Refund) -> Mapping[str, Any]:
+    """Return the amount that a failed refund is about: what is open of it, minor units."""
+    return {"amount": open_amount(refund)}
 
 
 def _out_of_failure(entry: DeskEntry, refund: Refund, payment: Payment) -> list[DeskAction]:
     """Return what gets a failed refund on: the same guards as when it is asked."""
     if entry.whole is not None:
-        facts = replace(entry.whole.facts(), amount=refund.amount, settleable=refund.amount)
+        amount = open_amount(refund)
+        facts = replace(entry.whole.facts(), amount=amount, settleable=amount)
         able = return_machine.available(entry.whole.row.state, facts)
         return [t for t in able if t in ("retry", "settle_outside")]
     barred = payment.disputed or payment.connect or payment.external_open
     barred = barred or not has_captured(payment.status, payment.captured)
-    return ["settle_outside"] if barred or refund.amount > entry.left else ["retry", "settle_outside"]
+    return ["settle_outside"] if barred or open_amount(refund) > entry.left else ["retry", "settle_outside"]
 
 
 def _dispute_lost(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     """Say it of a refund, or of a return whose refund can't even be decided any more."""
     due = _due(entry)
-    facts: Mapping[str, Any] = {} if entry.refund else {"amount": due}
+    facts: Mapping[str, Any] = _open(entry.refund) if entry.refund else {"amount": due}
     if entry.refund:
         refund, payment = _of_refund(entry)
         actions = _out_of_failure(entry, refund, payment)

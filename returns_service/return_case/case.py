@@ -10,6 +10,7 @@ from typing import Any
 
 from returns_service.domain import money, refund_windows, return_machine
 from returns_service.domain.counts import PLACEHOLDERS, CountedUnits, LineCounts, count_line
+from returns_service.domain.money_open import limit_to_due, subtract
 from returns_service.domain.policy import Policy, from_dict
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, RefundStatus
 from returns_service.domain.refund_windows import RefundWarning
@@ -215,9 +216,24 @@ class ReturnCase:
 
     # --- the machine ---------------------------------------------------------------------------------------------
 
+    def failed(self) -> list[Refund]:
+        """Return failed (or withdrawn) refunds that are not superseded."""
+        return [refund for refund in self.refunds if has_failed(refund)]
+
+    def open_rows(self) -> dict[str, list[money.Row]]:
+        """Return by refund what is open of each failed one: without the parts paid, and no more than is still due."""
+        failed, rows = self.failed(), []
+        for refund in failed:
+            taken = [row for part in self.refunds if part.supersedes == refund.id for row in rows_of(part)]
+            rows.append(subtract(rows_of(refund), taken))
+        if failed and self.row.state not in return_machine.DORMANT:  # there nothing is due yet, or any more
+            rows = limit_to_due(rows, self.unpaid())
+        return {refund.id: left for refund, left in zip(failed, rows, strict=True)}
+
     def unresolved(self) -> list[Refund]:
-        """Return failed (or withdrawn) refunds that are neither superseded nor settled outside."""
-        return [r for r in self.refunds if r.status in (*FINAL, "withdrawn") and r.superseded_at is None]
+        """Return failed (or withdrawn) refunds of which something is open."""
+        left = self.open_rows()
+        return [refund for refund in self.failed() if money.total(left[refund.id]) > 0]
 
     def facts(self, **asked: Any) -> Facts:
         """Return what the guards may look at; `asked` overrides what this trigger brings along."""
@@ -256,9 +272,9 @@ class ReturnCase:
     def facts_if_asked(self) -> Facts:
         """Return the facts for the question what could be done next; a retry asks for the failed refund's amount."""
         facts = self.facts()
-        failed = self.unresolved()
+        failed = [amount for rows in self.open_rows().values() if (amount := money.total(rows)) > 0]
         if self.row.state == "failed" and failed:
-            amount = min(refund.amount for refund in failed)
+            amount = min(failed)
             facts = replace(facts, amount=amount, settleable=amount)
         return facts
 
@@ -271,6 +287,18 @@ class ReturnCase:
 def rows_of(refund: Refund) -> list[money.Row]:
     """Return a refund's breakdown."""
     return [money.Row.from_dict(row) for row in refund.breakdown]
+
+
+def has_failed(refund: Refund) -> bool:
+    """Return whether a refund failed, or was withdrawn, and nothing has taken its place."""
+    return refund.status in (*FINAL, "withdrawn") and refund.superseded_at is None
+
+
+def open_amount(refund: Refund) -> int:
+    """Return what is open of a failed refund, minor units: all of it where no part was paid."""
+    if not has_failed(refund):
+        return 0
+    return refund.amount if refund.amount_open is None else refund.amount_open
 
 
 def is_unsent(refund: Refund) -> bool:

@@ -16,6 +16,7 @@ AMOUNTS = st.sampled_from([6, 10, 15, 30])  # hundreds of minor units
 CURRENCIES = st.sampled_from(["usd", "usd", "isk"])
 LINES = st.lists(st.tuples(st.integers(1, 3), st.sampled_from([1, 2, 5])), min_size=1, max_size=2)
 REASON = {"reason": "as agreed"}
+WAIVED = {**REASON, "waive": True}
 BODIES: dict[str, dict[str, Any]] = {
     "approve": {"override_reason": "as asked"},
     "cancel": {**REASON, "override_reason": "stock kept"},
@@ -180,10 +181,11 @@ class Callers(Outside):
         self.decide_on(pick(able or self.returns, which), what, amount, fate)
 
     def decide_on(
-        self, name: str, what: str, amount: int | None = None, fate: str = "", actor: str = "usr_ben"
-    ) -> None:
-        """A person decides about this return."""
-        body = dict(BODIES[what])
+        self, name: str, what: str, amount: int | None = None, fate: str = "", actor: str = "usr_ben",
+        waive: bool = False,
+    ) -> None:  # fmt: skip
+        """A person decides about this return; with `waive` the rest of a failed refund is given up."""
+        body = BODIES[what] | (WAIVED if waive else {})
         if amount and what in ("refund", "retry", "settle_outside"):
             body["amount"] = amount * (2 if self.currency_of(name) == "isk" else 1)
             body |= {"override_reason": "goodwill"} if what != "settle_outside" else {}
@@ -196,16 +198,19 @@ class Callers(Outside):
     @precondition(lambda self: self.undecided)
     @rule(
         which=WHICH, what=st.sampled_from(["retry", "retry", "settle_outside"]),
-        amount=st.sampled_from([None, None, 50]), of_refund=st.booleans(), fate=FATES,
+        amount=st.sampled_from([None, None, 50, 100]), of_refund=st.booleans(), waive=st.booleans(), fate=FATES,
     )  # fmt: skip
-    def decide_on_a_failed_refund(self, which: int, what: str, amount: int | None, of_refund: bool, fate: str) -> None:
-        """A person tries a failed refund again, or records that it was paid by other means."""
+    def decide_on_a_failed_refund(
+        self, which: int, what: str, amount: int | None, of_refund: bool, waive: bool, fate: str
+    ) -> None:
+        """A person tries a failed refund again, whole or in part, or records that it was paid by other means."""
         refund = pick(self.undecided, which)
         if refund.return_id is not None and not of_refund:
-            self.decide_on(refund.return_id, what, amount, fate)
+            self.decide_on(refund.return_id, what, amount, fate, waive=waive)
             return
         operation = "retry_refund" if what == "retry" else "settle_refund_outside"
-        self.ask(f"{what} {refund.id}", operation, {"refund_id": refund.id}, BODIES[what], fate, "usr_ben")
+        body = BODIES[what] | (WAIVED if waive else {}) | ({"amount": amount * 2} if amount else {})
+        self.ask(f"{what} {refund.id}", operation, {"refund_id": refund.id}, body, fate, "usr_ben")
 
     @property
     def undecided(self) -> list[Any]:

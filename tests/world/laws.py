@@ -11,7 +11,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-from returns_service.domain import return_machine
+from returns_service.domain import money, return_machine
 from returns_service.domain.refund_status import FINAL, OPEN, RANK, UNANSWERED, WAITING
 from returns_service.return_case.case import ReturnCase
 from tests.world.listener import check_told
@@ -230,6 +230,7 @@ class Laws:
             waits = facts.refund_unanswered or facts.refund_failed or row.follow_up_at is not None
             assert waits, f"{row.id}: {facts.due} is due and nobody pays it"
         self._counts(case)
+        self._sums(case)
         worth, paid = self.worth(case), self.paid(case)
         for line, amount in paid.items():
             told = row.overpaid_since is not None  # since a correction: what is paid is never taken
@@ -247,6 +248,29 @@ class Laws:
             surplus = sum(i.quantity for i in _surplus_items(case, line) if i.decision is None)
             beyond = max(0, here - line.quantity)
             assert surplus == beyond, f"{line.id}: {surplus} units wait as surplus, {beyond} have no place"
+
+    def _sums(self, case: ReturnCase) -> None:
+        """Paid, settled, waived and due come to what is owed; what is open of failed refunds is no more than is due."""
+        row, open_rows = case.row, case.open_rows()
+        for refund in case.refunds:
+            if refund.supersedes is not None and refund.superseded_at is None and refund.source == "return":
+                failed = next(r for r in case.refunds if r.id == refund.supersedes)
+                part = failed.superseded_at is None or failed.superseded_by != refund.id
+                self.stage.kernel.meet("part of a failed refund paid" if part else "a failed refund paid whole")
+            if refund.id in open_rows:
+                left = money.total(open_rows[refund.id])
+                assert left > 0, f"{refund.id}: nothing of it is open, and it waits"
+                assert refund.amount_open in (None, left), f"{refund.id}: {left} open, it says {refund.amount_open}"
+        if row.state not in return_machine.LIVE:
+            return
+        entitled, committed = case.entitled(), case.committed()
+        waived = -sum(part.amount for part in committed if part.kind == "reduction")
+        extra = sum(p.amount for p in committed if p.adjustment and p.kind != "reduction")
+        over = money.overpaid(entitled, committed)
+        told = money.total(committed) + waived - extra + money.total(case.unpaid()) - over
+        assert told == money.total(entitled), f"{row.id}: {told} paid, waived and due, {money.total(entitled)} owed"
+        undecided = sum(part.amount for rows in open_rows.values() for part in rows if not part.adjustment)
+        assert undecided <= case.due, f"{row.id}: {undecided} failed and open, {case.due} due"
 
     def units_here(self, case: ReturnCase, line: Row) -> int:
         """Return how many units of a line came and were not sent elsewhere as surplus."""

@@ -96,6 +96,7 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     amount_open: Annotated[int, minor_units("On its way.")]
     amount_refunded: Annotated[int, minor_units("Refunded through Stripe.")]
     amount_settled_outside: Annotated[int, minor_units("Paid by other means.")]
+    amount_waived: Annotated[int, minor_units("Given up, by the reductions of what was paid.")]
     overpaid_amount: Annotated[int, minor_units("Paid, and worth less since a correction: told, never taken.")]
     approvals: list[ApprovalView]
     approvals_required: Count
@@ -183,8 +184,10 @@ class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename=
     next_attempt_at: Time | None
     waiting_code: WaitingCode | None
     waits_for: str | None
+    amount_open: Annotated[int, minor_units("Of a failed one: what is neither paid otherwise nor given up.")]
     superseded_by: RefundId | None
     superseded_at: Time | None
+    supersedes: Annotated[RefundId | None, Meta(description="The failed refund whose place it takes, or a part.")]
     duplicate_of: RefundId | None
     arrival: ArrivalView | None
     next_action: NextActionView | None

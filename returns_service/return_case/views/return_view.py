@@ -48,6 +48,7 @@ def show_return(case: ReturnCase) -> ReturnView:
         amount_open=sum(r.amount for r in refunds if r.status in OPEN),
         amount_refunded=sum(r.amount for r in refunds if r.status == "succeeded"),
         amount_settled_outside=sum(r.amount for r in refunds if r.status == "settled_outside"),
+        amount_waived=-sum(part.amount for part in case.committed() if part.kind == "reduction"),
         overpaid_amount=case.overpaid if row.overpaid_since else 0,
         approvals=msgspec.convert(row.approvals, list[ApprovalView]),
         approvals_required=row.approvals_required,

@@ -277,6 +277,9 @@ class Refund(SQLModel, table=True):
     # how it ended otherwise
     superseded_at: datetime | None = utc(nullable=True)
     superseded_by: str | None = Field(default=None, foreign_key="refund.id")
+    supersedes: str | None = Field(default=None, foreign_key="refund.id")  # a failed one, whole or in part
+    # Of a failed one: what no part has paid and is still due; None: nobody has worked it out, all of it.
+    amount_open: int | None = Field(default=None, sa_type=BigInteger)
     overrides_hold: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # decided in spite of one
     acknowledged_at: datetime | None = utc(nullable=True)  # of one made outside: it is of no return
     duplicate_of: str | None = Field(default=None, foreign_key="refund.id")

@@ -8,14 +8,12 @@ from pydantic import Field
 from sqlmodel import col, select
 
 from returns_service.commands import external_refunds, refund_actions
-from returns_service.commands.external_refunds import AssignedUnits
+from returns_service.commands.assignments import AssignedUnits
 from returns_service.commands.refunds import refund_payment
-from returns_service.commands.returns import Outside
 from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import STATUSES
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused
-from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.queries.refunds import refunds_with_payment
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import load_cases
@@ -24,7 +22,7 @@ from returns_service.return_case.views import RefundView, ReturnView, show_payme
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, usable_or_503
-from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Metadata, Money, Name, Reason, Units, Words
+from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Metadata, Money, Reason, Units, Words
 from returns_service.web.operations.operation import (
     KEY_REQUIRED,
     Empty,
@@ -36,7 +34,7 @@ from returns_service.web.operations.operation import (
     writes,
 )
 from returns_service.web.operations.query_string import ListView
-from returns_service.web.operations.return_refunds import reply_with_refund
+from returns_service.web.operations.return_refunds import RetryOne, SettleOneOutside, reply_with_refund
 
 TAG = "Refunds"
 EXPANDABLE = ("return", "payment")
@@ -49,22 +47,6 @@ class CreateRefund(Target):
     reason: Words | None = None
     metadata: Metadata | None = None
     override_reason: Reason | None = None
-
-
-class RetryOne(Body):
-    """For how much to try again; whole where nothing is said."""
-
-    amount: Money | None = None
-    override_reason: Reason | None = None
-
-
-class SettleOneOutside(Body):
-    """How the failed refund's money reached the customer."""
-
-    amount: Money | None = None
-    method: SettlementMethod
-    reference: Name
-    note: Words | None = None
 
 
 class SendAgain(Body):
@@ -244,16 +226,19 @@ async def check_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "override_required",
         "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed", "charge_already_refunded",
-        "external_refund_open",
+        "external_refund_open", "reason_required",
     ),
 )  # fmt: skip
 async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
-    """Try a failed refund again, as a new refund with a new key, which supersedes it."""
+    """Try a failed refund again, as a new refund with a new key.
+
+    Less than is open of it leaves the rest failed, to be tried or settled later; `waive` gives it up.
+    """
     body = call.body
     refund_id = call.id("refund_id")
     return reply_with_refund(
         *await refund_actions.retry_refund(
-            tx, call.by, call.policy, refund_id, amount=body.amount, override_reason=body.override_reason
+            tx, call.by, call.policy, refund_id, part=body.part(), override_reason=body.override_reason
         )
     )
 
@@ -264,13 +249,16 @@ async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "amount_exceeds_due",
-        "amount_not_a_step",
+        "amount_not_a_step", "reason_required",
     ),
 )  # fmt: skip
 async def settle_refund_outside(call: OperationCall[SettleOneOutside], tx: Tx) -> Reply:
-    """Record that a failed refund was paid by other means; answers the refund that says so."""
+    """Record that a failed refund was paid by other means; answers the refund that says so.
+
+    Less than is open of it leaves the rest failed; `waive` gives it up.
+    """
     refund_id = call.id("refund_id")
-    outside = Outside(refund=refund_id, **call.body.model_dump())
+    outside = call.body.outside(refund_id)
     return reply_with_refund(*await refund_actions.settle_refund_outside(tx, call.by, call.policy, refund_id, outside))
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from returns_service.commands import refunds, returns
+from returns_service.commands import failed_refunds, refunds, settlements
+from returns_service.commands.failed_refunds import Part
 from returns_service.commands.refund_actions import RefundPreviewView, preview
 from returns_service.commands.refunds import Adjustment, RefundRequest
-from returns_service.commands.returns import Outside
+from returns_service.commands.settlements import Outside
 from returns_service.domain.vocabulary import AdjustmentKind, SettlementMethod
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import RefundView, ReturnView, show_refund
@@ -44,22 +45,46 @@ class RefundReturn(Body):
         return RefundRequest(self.amount, self.reason, adjustments, self.override_reason)
 
 
-class RetryRefund(Body):
-    """Which failed refund to try again, and for how much; the only one, whole, where nothing is said."""
+class PartAsked(Body):
+    """How much is paid; all that is open where nothing is said. `waive` gives up the rest, for the `reason` named."""
 
-    refund: Id | None = None
     amount: Money | None = None
+    waive: bool = Field(default=False, strict=True)
+    reason: Reason | None = None
+
+    def part(self) -> Part:
+        """Return it as the command takes it."""
+        return Part(self.amount, self.waive, self.reason)
+
+
+class RetryOne(PartAsked):
+    """How much of a failed refund to try again; all that is open of it where nothing is said."""
+
     override_reason: Reason | None = None
 
 
-class SettleOutside(Body):
-    """Money that reached the customer by other means. No `amount`: all that is due, or the failed refund's."""
+class RetryRefund(RetryOne):
+    """Which failed refund to try again, and for how much; the only one, whole, where nothing is said."""
 
     refund: Id | None = None
-    amount: Money | None = None
+
+
+class SettleOneOutside(PartAsked):
+    """How the failed refund's money reached the customer. No `amount`: all that is open of it."""
+
     method: SettlementMethod
     reference: Name
     note: Words | None = None
+
+    def outside(self, refund_id: str | None) -> Outside:
+        """Return it as the command takes it."""
+        return Outside(self.method, self.reference, refund_id, self.part(), self.note)
+
+
+class SettleOutside(SettleOneOutside):
+    """Money that reached the customer by other means. No `amount`: all that is due, or open of the failed refund."""
+
+    refund: Id | None = None
 
 
 def reply_with_refund(refund: Refund, payment: Payment) -> Reply:
@@ -100,15 +125,18 @@ async def refund_return(call: OperationCall[RefundReturn], tx: Tx) -> Reply:
     errors=(
         "not_found", "invalid_transition", "which_refund", "no_failed_refund", "refund_not_failed",
         "refund_superseded", "override_required", "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed",
-        "external_refund_open",
+        "external_refund_open", "reason_required",
     ),
 )  # fmt: skip
 async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:
-    """Try a return's failed refund again, as a new refund with a new key."""
+    """Try a return's failed refund again, as a new refund with a new key.
+
+    Less than is open of it leaves the rest failed, to be tried or settled later; `waive` gives it up.
+    """
     body = call.body
-    made, payment = await refunds.retry(
+    made, payment = await failed_refunds.retry(
         tx, call.by, call.policy, call.id("return_id"),
-        refund_id=body.refund, amount=body.amount, override_reason=body.override_reason,
+        refund_id=body.refund, part=body.part(), override_reason=body.override_reason,
     )  # fmt: skip
     return reply_with_refund(made, payment)
 
@@ -119,13 +147,17 @@ async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(
         "not_found", "invalid_transition", "which_refund", "no_failed_refund", "refund_not_failed",
-        "refund_superseded", "amount_exceeds_due", "amount_not_a_step",
+        "refund_superseded", "amount_exceeds_due", "amount_not_a_step", "reason_required",
     ),
 )  # fmt: skip
 async def settle_return_outside(call: OperationCall[SettleOutside], tx: Tx) -> Reply:
-    """Record that what is due, or a failed refund, was paid by other means. Stripe is not asked."""
-    outside = Outside(**call.body.model_dump())
-    return reply_with(await returns.settle_outside(tx, call.by, call.policy, call.id("return_id"), outside))
+    """Record that what is due, or a failed refund, was paid by other means. Stripe is not asked.
+
+    Less leaves the rest due, or failed; `waive` gives it up.
+    """
+    outside = call.body.outside(call.body.refund)
+    case, _ = await settlements.settle_outside(tx, call.by, call.policy, call.id("return_id"), outside)
+    return reply_with(case)
 
 
 OPERATIONS: tuple[Operation, ...] = (preview_refund, refund_return, retry_return, settle_return_outside)
