@@ -29,7 +29,8 @@ async def make_room(case: ReturnCase) -> None:
 
 def assigned_rows(case: ReturnCase, amount: int) -> list[money.Row]:
     """Return the rows that a refund made outside pays of a return: the due ones, then an `unallocated` rest."""
-    unpaid = case.unpaid()
+    ways = case.due_rows()
+    unpaid = [*ways.refund, *ways.outside]
     due = money.due(unpaid)
     rows = money.take(unpaid, min(amount, due)) if due else []
     if rest := amount - money.total(rows):

@@ -49,7 +49,7 @@ async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id:
     return_machine.check("reverse", case.row.state, case.facts(units_reversible=True))
     touched = {r.line_id for r in case.receipt_lines if r.receipt_id == receipt.id and r.accepted}
     for refund in case.refunds:
-        if refund.superseded_at is None and _depends_on(refund, touched):
+        if refund.superseded_at is None and depends_on(refund, touched):
             await withdraw_or_supersede(case, refund, "receipt_reversed", REVERSED)
     receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
     await _free_parcel(tx, receipt)
@@ -68,7 +68,7 @@ async def _free_parcel(tx: Tx, receipt: Receipt) -> None:
         parcel.receipt_id = parcel.return_id = parcel.attached_by = parcel.attached_at = None
 
 
-def _depends_on(refund: Refund, touched: set[str]) -> bool:
+def depends_on(refund: Refund, touched: set[str]) -> bool:
     """Return whether a recount of these lines may change the refund; shipping hangs on all of them."""
     rows = rows_of(refund)
     shipping = is_unsent(refund) and any(row.kind == "shipping" and not row.adjustment for row in rows)
@@ -89,7 +89,7 @@ async def correct(
     receipt = standing_receipt(case, receipt_id)
     _check_units(case, receipt, corrections)
     touched = {correction.line for correction in corrections}
-    standing = [refund for refund in case.refunds if refund.superseded_at is None and _depends_on(refund, touched)]
+    standing = [refund for refund in case.refunds if refund.superseded_at is None and depends_on(refund, touched)]
     on_the_way = [refund for refund in standing if refund.status in OPEN and not is_unsent(refund)]
     if on_the_way:
         raise Problem("refund_in_progress", refunds=[refund.id for refund in on_the_way])

@@ -57,7 +57,7 @@ def preview(case: ReturnCase) -> RefundPreviewView:
         barred = RefundBarredView(code="invalid_transition", message=f"Not possible while the return is {state}.")
     elif barring:
         barred = RefundBarredView(code=barring[0].code, message=barring[0].reason)
-    rows = case.unpaid() if facts.due > 0 else []
+    rows = case.due_rows().refund if facts.amount > 0 else []
     return RefundPreviewView(
         return_=case.row.id,
         amount=money.total(rows),

@@ -73,7 +73,7 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
 
 def breakdown(case: ReturnCase, asked: RefundRequest) -> list[money.Row]:
     """Return the rows that a refund with `asked` would pay; they sum to its amount."""
-    rows = case.unpaid()
+    rows = case.due_rows().refund
     base = rows if money.total(rows) > 0 else []
     rows = [*base, *(adjustment.row() for adjustment in asked.adjustments)]
     if asked.amount is None:
@@ -189,11 +189,16 @@ async def follow_up(case: ReturnCase) -> None:
     row = case.row
     facts = case.facts()
     waits = facts.refund_unanswered or facts.refund_failed
-    if row.state not in ("approved", "refunding") or case.policy.refund_on == "manual" or not facts.due or waits:
+    if row.state not in ("approved", "refunding") or case.policy.refund_on == "manual" or not facts.amount or waits:
         row.follow_up_at = row.follow_up_barred = None
         return
     if barring := return_machine.unmet("refund", row.state, facts):
-        said = {"code": barring[0].code, "reason": barring[0].reason, "due": facts.due, "refundable": facts.refundable}
+        said = {
+            "code": barring[0].code,
+            "reason": barring[0].reason,
+            "due": facts.amount,
+            "refundable": facts.refundable,
+        }
         row.follow_up_at = case.tx.now + timedelta(seconds=BARRED_RETRY_SECONDS)
         if row.follow_up_barred != said:
             row.follow_up_barred = said
@@ -201,7 +206,7 @@ async def follow_up(case: ReturnCase) -> None:
         return
     await transition(case, "refund")
     reason = case.policy.stripe_reason(row.reason)
-    await queue_refund(case, case.unpaid(), reason=reason, delay_seconds=case.policy.refund_delay)
+    await queue_refund(case, case.due_rows().refund, reason=reason, delay_seconds=case.policy.refund_delay)
 
 
 async def refund_payment(

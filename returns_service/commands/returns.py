@@ -16,6 +16,7 @@ from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Decision, Policy, decide, to_dict
 from returns_service.domain.problems import Problem
 from returns_service.domain.stripe_objects import describe_unpaid, has_captured
+from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_under_lock, lock_case
@@ -38,6 +39,7 @@ class NewLine:
     order_line: str | None = None
     quantity_ordered: int | None = None
     barcodes: Sequence[str] = ()
+    resolution: Resolution | None = None  # None: the return's
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class NewReturn:
     lines: Sequence[NewLine]
     reason: str | None = None
     shipping_amount: int = 0
+    resolution: Resolution = "refund"
     customer_email: str | None = None
     purchased_at: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -71,11 +74,12 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         customer_email=asked.customer_email,
         purchased_at=asked.purchased_at,
         shipping_amount=asked.shipping_amount,
+        resolution=asked.resolution,
         details=dict(asked.metadata),
         created_at=tx.now,
         updated_at=tx.now,
     )
-    tx.add_all([row, *(new_line(tx, row.id, position, line) for position, line in enumerate(asked.lines))])
+    tx.add_all([row, *(new_line(tx, row, position, line) for position, line in enumerate(asked.lines))])
     case = await case_under_lock(locked, by, policy, row.id)
     decision = decision_on(case)
     row.approvals_required = decision.approvals_required
@@ -139,11 +143,11 @@ async def check_lines(
             )
 
 
-def new_line(tx: Tx, return_id: str, position: int, line: NewLine) -> ReturnLine:
+def new_line(tx: Tx, row: ReturnAuthorization, position: int, line: NewLine) -> ReturnLine:
     """Return the row of a line."""
     return ReturnLine(
         id=tx.new_id("rli"),
-        return_id=return_id,
+        return_id=row.id,
         position=position,
         sku=line.sku,
         title=line.title,
@@ -153,6 +157,7 @@ def new_line(tx: Tx, return_id: str, position: int, line: NewLine) -> ReturnLine
         quantity=line.quantity,
         total_amount=line.total_amount,
         barcodes=list(line.barcodes) or None,
+        resolution=line.resolution or row.resolution,
     )
 
 
@@ -161,7 +166,7 @@ def decision_on(case: ReturnCase) -> Decision:
     return decide(
         case.policy_in_force,
         currency=case.row.currency,
-        estimate=case.estimate,
+        estimate=case.value,
         purchased_at=case.row.purchased_at,
         now=case.tx.now,
         skus=[line.sku for line in case.lines],
@@ -304,7 +309,7 @@ async def _replace_lines(case: ReturnCase, lines: Sequence[NewLine]) -> None:
     for old in case.lines:
         await case.tx.delete(old)
     await case.tx.flush()
-    case.lines = [new_line(case.tx, case.row.id, position, line) for position, line in enumerate(lines)]
+    case.lines = [new_line(case.tx, case.row, position, line) for position, line in enumerate(lines)]
     case.tx.add_all(case.lines)
 
 
@@ -312,5 +317,5 @@ def as_requested_line(line: ReturnLine) -> NewLine:
     """Return a stored line as it was asked for."""
     return NewLine(
         line.sku, line.quantity, line.total_amount, line.title, line.reason, line.order_line, line.quantity_ordered,
-        line.barcodes or (),
+        line.barcodes or (), line.resolution,
     )  # fmt: skip

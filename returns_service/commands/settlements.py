@@ -14,6 +14,7 @@ from returns_service.commands.failed_refunds import (
 from returns_service.commands.refunds import add_refund, check_step, follow_up, lock_refund, new_refund
 from returns_service.domain import money, return_machine
 from returns_service.domain.money_open import subtract
+from returns_service.domain.money_ways import add_differences
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import SettlementMethod
@@ -40,19 +41,25 @@ class Outside:
 async def settle_outside(
     tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Outside
 ) -> tuple[ReturnCase, Refund]:
-    """Record that what is due, or what is open of a failed refund, was paid by other means. Raises Problem."""
+    """Record that what is due, or what is open of a failed refund, was paid by other means. Raises Problem.
+
+    What is due outside Stripe comes first, and alone. An exchange for less leaves the rest due as refund.
+    """
     asked.part.check()
     case = await lock_case(tx, by, policy, return_id)
     failed: Refund | None = None
-    if case.row.state == "failed" or asked.refund:
+    if asked.refund or (case.row.state == "failed" and not case.due_outside):
         failed = choose_failed(case, asked.refund)
-    settleable = case.open_rows()[failed.id] if failed else case.unpaid()
+    settleable = case.open_rows()[failed.id] if failed else _due_rows(case, asked.method)
     limit = money.due(settleable)
     amount = limit if asked.part.amount is None else asked.part.amount
     check_step(amount, case.row.currency)
-    facts = {"amount": amount, "settleable": limit}
+    facts = {"amount": amount, "settleable": limit, "due_outside": case.due_outside}
     return_machine.check("settle_outside", case.row.state, case.facts(**facts))
     rows = asked.part.rows(settleable)
+    if asked.method == "exchange" and failed is None and not asked.part.waive:
+        exchanged = [line for line, wanted in case.outside_lines.items() if wanted == "exchange"]
+        rows = add_differences(rows, settleable, exchanged)
     settled = new_refund(tx, by, case.payment, amount, source="return", status="settled_outside")
     settled.return_id, settled.method, settled.reference = case.row.id, asked.method, asked.reference
     settled.note, settled.breakdown = asked.note, [row.to_dict() for row in rows]
@@ -65,6 +72,14 @@ async def settle_outside(
     await record(tx, by, "refund.created", row=case.row, refund=settled, payment=case.payment, data=shown)
     await follow_up(case)
     return case, settled
+
+
+def _due_rows(case: ReturnCase, method: SettlementMethod) -> list[money.Row]:
+    """Return what is due outside, units first that are to be paid by this method; else what is due as refund."""
+    ways = case.due_rows()
+    if money.due(ways.outside) == 0:
+        return ways.refund
+    return sorted(ways.outside, key=lambda row: case.outside_lines.get(row.line or "") != method)
 
 
 async def settle_standalone_outside(tx: Tx, by: Actor, refund_id: str, asked: Outside) -> tuple[Refund, Payment]:

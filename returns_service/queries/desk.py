@@ -360,6 +360,7 @@ def _to_decide() -> Any:
     ).where(
         col(row.state) == "approved",
         col(row.follow_up_at).is_(None),
+        col(row.due_outside_since).is_(None),  # else it is on the desk for that
         # In this order: sums are worked out only for returns of which something came.
         case((counted.scalar_subquery() > 0, or_(complete, manual)), else_=literal(False)),
     )

@@ -17,6 +17,7 @@ from returns_service.queries.desk import DeskEntry, SystemHealth
 from returns_service.queries.desk_explanation import Explanation
 from returns_service.queries.desk_explanations_dock import (
     describe_overpaid,
+    describe_resolution_due,
     describe_to_decide,
     describe_undeclared,
     describe_unmatched,
@@ -230,10 +231,11 @@ def _out_of_barred(entry: DeskEntry) -> list[DeskAction]:
     case = entry.whole
     if case is None:
         return []
-    less = replace(case.facts(), amount=max(0, min(case.due, case.refundable)))
-    ways: list[tuple[Literal["refund", "settle_outside"], Facts]] = [
-        ("refund", less), ("settle_outside", case.facts()),
-    ]  # fmt: skip
+    facts = case.facts()
+    less = replace(facts, amount=max(0, min(facts.amount, case.refundable)))
+    ways: list[tuple[Literal["refund", "settle_outside"], Facts]] = [("refund", less)]
+    if not facts.due_outside:  # else that is settled first
+        ways.append(("settle_outside", facts))
     return [way for way, facts in ways if way in return_machine.available(case.row.state, facts)]
 
 
@@ -335,6 +337,7 @@ EXPLANATIONS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Explanation
     "refund_failed": _refund_failed,
     "dispute_lost": _dispute_lost,
     "refund_barred": _refund_barred,
+    "resolution_due": _of_case(describe_resolution_due),
     "return_to_decide": _of_case(describe_to_decide),
     "return_overpaid": _of_case(describe_overpaid),
     "undeclared_item": describe_undeclared,

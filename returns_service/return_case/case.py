@@ -11,11 +11,13 @@ from typing import Any
 from returns_service.domain import money, refund_windows, return_machine
 from returns_service.domain.counts import PLACEHOLDERS, CountedUnits, LineCounts, count_line
 from returns_service.domain.money_open import limit_to_due, subtract
+from returns_service.domain.money_ways import DueRows, split_by_way
 from returns_service.domain.policy import Policy, from_dict
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, RefundStatus
 from returns_service.domain.refund_windows import RefundWarning
 from returns_service.domain.return_machine import Facts, PublicTrigger, State
 from returns_service.domain.stripe_objects import has_captured
+from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case.events import NOBODY, Actor
 from returns_service.return_case.locked_payment import LockedPayment, refundable
 from returns_service.store.database import Tx
@@ -112,11 +114,31 @@ class ReturnCase:
 
     @property
     def estimate(self) -> int:
-        """What the return pays if every authorized unit is accepted as new, minor units."""
+        """What is refunded if every authorized unit is accepted as new, minor units; not what is settled outside."""
+        return money.due(split_by_way(self._rows_if_all_comes(), self.outside_lines, {}).refund)
+
+    @property
+    def value(self) -> int:
+        """What the return is worth if every authorized unit is accepted as new, by whichever way it is paid."""
+        return money.due(self._rows_if_all_comes())
+
+    def _rows_if_all_comes(self) -> list[money.Row]:
         whole = money.entitlement(money.authorized(self.money_lines()), self.terms)
         if self.row.state != "requested":
-            return money.due(whole)
-        return money.due(money.outstanding(whole, self.committed()))  # a refund made outside may be assigned already
+            return whole
+        return money.outstanding(whole, self.committed())  # a refund made outside may be assigned already
+
+    @property
+    def needed(self) -> int:
+        """What the return may still need of its payment, minor units."""
+        whole = money.entitlement(money.authorized(self.money_lines()), self.terms)
+        unpaid = money.outstanding(whole, self.committed())
+        return money.due(split_by_way(unpaid, self.outside_lines, {}).refund)
+
+    @property
+    def outside_lines(self) -> dict[str, Resolution]:
+        """The lines that the customer wants no refund for: what they want, by line."""
+        return {line.id: line.resolution for line in self.lines if line.resolution != "refund"}
 
     def entitled(self) -> list[money.Row]:
         """Return what is owed in all; with `refund_on = approval` that is for the authorized units."""
@@ -135,10 +157,22 @@ class ReturnCase:
             return []
         return money.outstanding(self.entitled(), self.committed())
 
+    def due_rows(self) -> DueRows:
+        """Return the rows that are still to be paid, by the way they are paid."""
+        held: dict[str, int] = {}
+        for row in (row for rows in self.open_rows().values() for row in rows if row.line and not row.adjustment):
+            held[row.line or ""] = held.get(row.line or "", 0) + row.amount
+        return split_by_way(self.unpaid(), self.outside_lines, held)
+
     @property
     def due(self) -> int:
-        """The amount still to be paid, minor units."""
-        return money.due(self.unpaid())
+        """The amount still to be refunded through Stripe, minor units."""
+        return money.due(self.due_rows().refund)
+
+    @property
+    def due_outside(self) -> int:
+        """The amount still to be settled outside, for units that the customer wants no refund for; minor units."""
+        return money.due(self.due_rows().outside)
 
     @property
     def overpaid(self) -> int:
@@ -209,6 +243,13 @@ class ReturnCase:
         unknown = any(row.kind == "unallocated" for row in sent) and bool(touched)
         return not unknown and all(paid[line] <= worth[line] for line in touched)
 
+    def is_unpaid(self, line: ReturnLine, refunds: Iterable[Refund]) -> bool:
+        """Return whether the line has units, counted or still to come, that none of `refunds` pays."""
+        units = sum(line.accepted.values()) if self.row.closed_at is not None else line.quantity
+        worth = money.line_value(line.total_amount, line.quantity, units, money.step(self.row.currency))
+        rows = [row for row in self.committed(refunds) if row.line == line.id and row.kind == "line"]
+        return money.total(rows) < worth or (worth == 0 and sum(row.units for row in rows) < units)
+
     def open_items(self) -> list[UndeclaredItem]:
         """Return the undeclared items that nobody has decided about."""
         standing = self.standing()
@@ -237,13 +278,16 @@ class ReturnCase:
 
     def facts(self, **asked: Any) -> Facts:
         """Return what the guards may look at; `asked` overrides what this trigger brings along."""
-        due, refunds = self.due, self.refunds
+        ways, refunds = self.due_rows(), self.refunds
+        due, due_outside = money.due(ways.refund), money.due(ways.outside)
+        sent = [refund for refund in refunds if not is_unsent(refund)]
         facts = Facts(
-            due=due,
+            due=due + due_outside,
+            due_outside=due_outside,
             amount=due,
             refundable=self.refundable,
             estimate=self.estimate,
-            headroom=self.refundable - sum(max(0, c.estimate - c.spoken_for) for c in self.neighbours),
+            headroom=self.refundable - sum(neighbour.needed for neighbour in self.neighbours),
             payment_succeeded=has_captured(self.payment.status, self.payment.captured),
             disputed=self.payment.disputed,
             external_open=self.payment.external_open,
@@ -255,9 +299,10 @@ class ReturnCase:
             units_received=any(counted(line) for line in self.lines),
             units_reversible=any(self.can_reverse(receipt) for receipt in self.receipts),
             units_to_inspect=any(line.inspecting for line in self.lines),
+            units_unpaid=any(self.is_unpaid(line, sent) for line in self.lines),
             undeclared_open=bool(self.open_items()),
             closed=self.row.closed_at is not None,
-            settleable=due,
+            settleable=due_outside or due,
         )
         return replace(facts, **asked) if asked else facts
 
@@ -274,14 +319,8 @@ class ReturnCase:
         facts = self.facts()
         failed = [amount for rows in self.open_rows().values() if (amount := money.total(rows)) > 0]
         if self.row.state == "failed" and failed:
-            amount = min(failed)
-            facts = replace(facts, amount=amount, settleable=amount)
+            facts = replace(facts, amount=min(failed), settleable=facts.due_outside or min(failed))
         return facts
-
-    @property
-    def spoken_for(self) -> int:
-        """What refunds of this return hold or have paid, minor units."""
-        return sum(r.amount for r in self.refunds if r.status in (*OPEN, *COUNTS_AS_PAID))
 
 
 def rows_of(refund: Refund) -> list[money.Row]:

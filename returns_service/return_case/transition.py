@@ -35,8 +35,20 @@ async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, An
     _drop_what_is_not_due(case)
     if case.row.overpaid_since is not None and not case.overpaid:
         case.row.overpaid_since = None  # a later unit is worth it, or the refund failed
+    rose = _keep_due_outside(case)
     event = await record(case.tx, case.by, kind, row=case.row, data={})
     event.data = to_json_object({**said, "object": show_return(case)})
+    if rose:
+        event = await record(case.tx, case.by, "return.resolution_due", row=case.row, data={})
+        event.data = to_json_object({"amount_due_outside": case.row.due_outside, "object": show_return(case)})
+
+
+def _keep_due_outside(case: ReturnCase) -> bool:
+    """Keep what is due outside Stripe, for the desk; return whether it is more than was told."""
+    row, before = case.row, case.row.due_outside
+    row.due_outside = case.due_outside
+    row.due_outside_since = (row.due_outside_since or case.tx.now) if row.due_outside else None
+    return row.due_outside > before
 
 
 def _drop_what_is_not_due(case: ReturnCase) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,68 +50,3 @@ def test_b1_a_part_takes_its_rows_as_a_smaller_refund_does() -> None:
 )
 def test_b1_no_more_is_open_than_is_due(failed: list[list[Row]], outstanding: list[Row], amounts: list[int]) -> None:
     assert [money.total(rows) for rows in limit_to_due(failed, outstanding)] == amounts
-
-
-@dataclass
-class Books:
-    """A return's money as rows alone: what was paid, what failed, what is left of what failed."""
-
-    lines: list[money.PricedLine]
-    terms: Terms
-    paid: list[list[Row]] = field(default_factory=list)
-    failed: list[list[Row]] = field(default_factory=list)
-
-    @property
-    def committed(self) -> list[Row]:
-        return [row for rows in self.paid for row in rows]
-
-    @property
-    def outstanding(self) -> list[Row]:
-        return money.outstanding(money.entitlement(self.lines, self.terms), self.committed)
-
-    @property
-    def open(self) -> list[list[Row]]:
-        return limit_to_due(self.failed, self.outstanding)
-
-    def check(self) -> None:
-        """Paid, settled, waived and due come to what is owed; what is open is never more than what is due."""
-        waived = -sum(row.amount for row in self.committed if row.kind == "reduction")
-        over = money.overpaid(money.entitlement(self.lines, self.terms), self.committed)
-        owed = money.total(money.entitlement(self.lines, self.terms))
-        assert money.total(self.committed) + waived + money.total(self.outstanding) - over == owed
-        assert sum(money.total(rows) for rows in self.open) <= money.due(self.outstanding)
-
-
-@given(a_return(), st.data())
-def test_b1_any_order_of_receipts_failures_parts_and_waivers_ends_in_the_same_sums(
-    whole: tuple[list[money.PricedLine], Terms], data: st.DataObject
-) -> None:
-    lines, terms = whole
-    books = Books([], terms)
-    seen: set[str] = set()
-    moves = st.sampled_from(["count", "pay", "fail", "part", "part", "waive"])
-    for move in [*data.draw(st.lists(moves, max_size=14)), "count", "count", "count"]:
-        if move == "count" and len(seen) < len(lines):
-            seen.add(lines[len(seen)].id)
-            books.lines = [line for line in lines if line.id in seen]
-        elif move == "pay" and not any(books.open) and money.due(books.outstanding):
-            books.paid.append(books.outstanding)
-        elif move == "fail" and books.paid:
-            books.failed.append(books.paid.pop(data.draw(st.integers(0, len(books.paid) - 1))))
-        elif move in ("part", "waive") and any(books.open):
-            number = next(n for n, rows in enumerate(books.open) if rows)
-            rows = books.open[number]
-            amount = data.draw(st.integers(1, money.total(rows)))
-            taken = money.take(rows, amount) if move == "part" else money.adjust_to(rows, amount, "agreed")
-            books.failed[number] = subtract(books.failed[number], taken) if move == "part" else []
-            books.paid.append(taken)
-        books.check()
-    while any(books.open):
-        number = next(n for n, rows in enumerate(books.open) if rows)
-        books.paid.append(books.open[number])
-        books.failed[number] = []
-        books.check()
-    if money.due(books.outstanding):
-        books.paid.append(books.outstanding)
-    books.check()
-    assert money.due(books.outstanding) == 0

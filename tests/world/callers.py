@@ -32,7 +32,7 @@ WHERE = {  # the states in which it may work
     "decline": ("requested",),
     "cancel": ("requested", "approved"),
     "close": ("approved", "refunding"),
-    "settle_outside": ("approved", "failed"),
+    "settle_outside": ("approved", "refunding", "failed"),
 }
 UNDECIDED = ("failed", "canceled", "withdrawn")
 
@@ -194,6 +194,36 @@ class Callers(Outside):
         answer = self.ask(f"{what} {name}{shown}", operation, {"return_id": name}, body, fate, actor)
         if answer is not None and answer.code == "refund_in_progress":
             self.kernel.meet("a second click while the first is unanswered")
+
+    @precondition(lambda self: self.returns)
+    @rule(which=WHICH, wanted=st.sampled_from(["refund", "store_credit", "exchange"]), line=WHICH, fate=FATES)
+    def resolution(self, which: int, wanted: str, line: int, fate: str) -> None:
+        """The customer wants something else for their units: of one line, or of all."""
+        name = pick(self.returns, which)
+        body: dict[str, Any] = {"resolution": wanted}
+        if line:
+            body["lines"] = [pick(self.lines_of(name), line)]
+        self.ask(f"{wanted} for {name}", "resolve_return", {"return_id": name}, body, fate)
+
+    @precondition(lambda self: any(row.due_outside for row in self.rows("return_authorization")))
+    @rule(which=WHICH, method=st.sampled_from(["store_credit", "exchange"]), less=st.booleans(), fate=FATES)
+    def settle_units(self, which: int, method: str, less: bool, fate: str) -> None:
+        """Somebody hands out the store credit, or sends the other article: a cheaper one at times."""
+        row = pick([row for row in self.rows("return_authorization") if row.due_outside], which)
+        body: dict[str, Any] = {"method": method, "reference": "voucher 7"}
+        if less:
+            body["amount"] = max(100, row.due_outside // 200 * 100)
+        words = f"{method} for {row.id}, {body.get('amount', 'all')}"
+        self.ask(words, "settle_return_outside", {"return_id": row.id}, body, fate, "usr_ben")
+        self.kernel.meet("units settled outside Stripe")
+
+    @precondition(lambda self: self.undecided)
+    @rule(which=WHICH, amount=st.sampled_from([100, 200]), fate=FATES)
+    def pay_a_part(self, which: int, amount: int, fate: str) -> None:
+        """A person settles a part of a failed refund outside; the rest stays failed."""
+        refund = pick(self.undecided, which)
+        body = {**BODIES["settle_outside"], "amount": amount}
+        self.ask(f"{amount} of {refund.id}", "settle_refund_outside", {"refund_id": refund.id}, body, fate, "usr_ben")
 
     @precondition(lambda self: self.undecided)
     @rule(

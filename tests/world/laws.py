@@ -226,9 +226,9 @@ class Laws:
         if row.state in return_machine.LIVE:
             ruled = return_machine.apply_rule(facts)
             assert row.state == ruled, f"{row.id} is {row.state}, by the rule it is {ruled}"
-        if row.state in ("approved", "refunding") and facts.due and case.policy.refund_on != "manual":
+        if row.state in ("approved", "refunding") and facts.amount and case.policy.refund_on != "manual":
             waits = facts.refund_unanswered or facts.refund_failed or row.follow_up_at is not None
-            assert waits, f"{row.id}: {facts.due} is due and nobody pays it"
+            assert waits, f"{row.id}: {facts.amount} is due and nobody pays it"
         self._counts(case)
         self._sums(case)
         worth, paid = self.worth(case), self.paid(case)
@@ -271,6 +271,11 @@ class Laws:
         assert told == money.total(entitled), f"{row.id}: {told} paid, waived and due, {money.total(entitled)} owed"
         undecided = sum(part.amount for rows in open_rows.values() for part in rows if not part.adjustment)
         assert undecided <= case.due, f"{row.id}: {undecided} failed and open, {case.due} due"
+        ways = case.due_rows()
+        due = money.due(ways.refund), money.due(ways.outside)
+        assert sum(due) == money.due(case.unpaid()), f"{row.id}: {due} by their ways, {case.unpaid()} in all"
+        assert row.due_outside == due[1], f"{row.id}: {due[1]} due outside, it says {row.due_outside}"
+        assert (row.due_outside_since is None) == (due[1] == 0), f"{row.id}: {due[1]} due outside, and not on the desk"
 
     def units_here(self, case: ReturnCase, line: Row) -> int:
         """Return how many units of a line came and were not sent elsewhere as surplus."""

@@ -10,7 +10,7 @@ from returns_service.domain.refund_attempt import WaitingCode
 from returns_service.domain.refund_status import RefundStatus
 from returns_service.domain.refund_windows import RefundWarningCode
 from returns_service.domain.return_machine import PublicTrigger, State
-from returns_service.domain.vocabulary import BreakdownKind, RefundSource, SettlementMethod
+from returns_service.domain.vocabulary import BreakdownKind, RefundSource, Resolution, SettlementMethod
 from returns_service.return_case.views.event_view import EventView
 from returns_service.return_case.views.fields import (
     Count,
@@ -42,6 +42,7 @@ class ReturnLineView(Struct, kw_only=True, tag_field="object", tag="return_line"
     rejected_quantity: Count
     inspecting_quantity: Count
     refunded_amount: Annotated[int, minor_units("Refunded for this line.")]
+    resolution: Annotated[Resolution, Meta(description="What the customer wants for units that are not paid yet.")]
 
 
 class ApprovalView(Struct, kw_only=True):
@@ -87,12 +88,14 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     customer_email: str | None
     purchased_at: Time | None
     shipping_amount: Annotated[int, minor_units("What the customer paid for shipping.")]
+    resolution: Annotated[Resolution, Meta(description="What the customer wants; a line may say otherwise.")]
     internal_note: str | None
     lines: list[ReturnLineView]
     undeclared: list[UndeclaredItemView]
     amount_authorized: Annotated[int, minor_units("What the lines and shipping cost.")]
     amount_estimated: Annotated[int, minor_units("What is refunded if all comes back as new.")]
     amount_due: Annotated[int, minor_units("What is still to be refunded for what was received.")]
+    amount_due_outside: Annotated[int, minor_units("What is still to be settled outside, for units not refunded.")]
     amount_open: Annotated[int, minor_units("On its way.")]
     amount_refunded: Annotated[int, minor_units("Refunded through Stripe.")]
     amount_settled_outside: Annotated[int, minor_units("Paid by other means.")]

@@ -39,12 +39,14 @@ def show_return(case: ReturnCase) -> ReturnView:
         customer_email=row.customer_email,
         purchased_at=rfc3339(row.purchased_at),
         shipping_amount=row.shipping_amount,
+        resolution=row.resolution,
         internal_note=row.internal_note,
         lines=[_show_line(case, line) for line in case.lines],
         undeclared=[show_undeclared(item) for item in case.undeclared if is_standing(case, item)],
         amount_authorized=sum(line.total_amount for line in case.lines) + row.shipping_amount,
         amount_estimated=case.estimate,
         amount_due=case.due,
+        amount_due_outside=case.due_outside,
         amount_open=sum(r.amount for r in refunds if r.status in OPEN),
         amount_refunded=sum(r.amount for r in refunds if r.status == "succeeded"),
         amount_settled_outside=sum(r.amount for r in refunds if r.status == "settled_outside"),
@@ -86,6 +88,7 @@ def _show_line(case: ReturnCase, line: ReturnLine) -> ReturnLineView:
         accepted_quantity=sum(line.accepted.values()),
         rejected_quantity=sum(line.rejected.values()),
         inspecting_quantity=line.inspecting,
+        resolution=line.resolution,
         refunded_amount=sum(item["amount"] for item in paid if item["line"] == line.id),
     )
 

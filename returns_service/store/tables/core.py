@@ -20,6 +20,7 @@ from returns_service.domain.vocabulary import (
     FoldOutcome,
     RecordedEventType,
     RefundSource,
+    Resolution,
     SettlementMethod,
     UndeclaredDecision,
 )
@@ -82,6 +83,7 @@ class ReturnAuthorization(SQLModel, table=True):
         CheckConstraint("shipping_amount >= 0", name="shipping_amount"),
         partial("ix_return_follow_up", "follow_up_at", where="follow_up_at IS NOT NULL"),
         partial("ix_return_overpaid", "overpaid_since", where="overpaid_since IS NOT NULL"),
+        partial("ix_return_due_outside", "due_outside_since", where="due_outside_since IS NOT NULL"),
     )
 
     id: str = Field(primary_key=True)
@@ -95,12 +97,16 @@ class ReturnAuthorization(SQLModel, table=True):
     customer_email: str | None = Field(default=None, index=True)
     purchased_at: datetime | None = utc(nullable=True)
     shipping_amount: int = minor_units(0)
+    resolution: Resolution = word("refund", server_default=True)  # of the lines that say nothing else
     policy: dict[str, Any] | None = json_or_null()  # the snapshot, from approval on
     approvals: list[dict[str, Any]] = json_object(list)  # [{by, at, note?, override_reason?}]
     approvals_required: int = 1
     follow_up_at: datetime | None = utc(nullable=True)  # when a refund that a guard barred is tried again
     follow_up_barred: dict[str, Any] | None = json_or_null()  # {code, reason}: on the desk
     overpaid_since: datetime | None = utc(nullable=True)  # a correction left paid units worth less: on the desk
+    # What is due for units that the customer wants no refund for, as last told, and since when: on the desk.
+    due_outside: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    due_outside_since: datetime | None = utc(nullable=True)
     closed_at: datetime | None = utc(nullable=True)
     details: dict[str, Any] = metadata_column()
     version: int = 0
@@ -133,6 +139,7 @@ class ReturnLine(SQLModel, table=True):
     rejected: dict[str, int] = json_object()  # condition -> units
     inspecting: int = 0
     barcodes: list[str] | None = json_or_null()  # what a scan may read instead of the SKU
+    resolution: Resolution = word("refund", server_default=True)
 
 
 class Receipt(SQLModel, table=True):

@@ -10,9 +10,11 @@ from sqlmodel import col, select
 
 from returns_service.commands import returns
 from returns_service.commands.corrections import acknowledge_overpaid
+from returns_service.commands.resolutions import set_resolution
 from returns_service.commands.returns import NewLine, NewReturn
 from returns_service.commands.stripe_fold import adopt_payment
 from returns_service.domain.return_machine import STATES
+from returns_service.domain.vocabulary import Resolution
 from returns_service.queries.returns import return_ids
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
@@ -27,6 +29,7 @@ from returns_service.web.operations.bodies import (
     Body,
     Currency,
     Email,
+    Id,
     Metadata,
     Moment,
     Name,
@@ -55,6 +58,7 @@ class LineAsked(Body):
     order_line: Name | None = None
     quantity_ordered: Units | None = None
     barcodes: list[Name] = Field(default_factory=list, max_length=MOST_BARCODES)
+    resolution: Resolution | None = None
 
     def new_line(self) -> NewLine:
         """Return it as the command takes it."""
@@ -69,6 +73,7 @@ class CreateReturn(Target):
     reason: Words | None = None
     lines: list[LineAsked] = Field(min_length=1, max_length=MOST_LINES)
     shipping_amount: Amount = 0
+    resolution: Resolution = "refund"
     customer_email: Email | None = None
     purchased_at: Moment | None = None
     metadata: Metadata | None = None
@@ -81,6 +86,7 @@ class CreateReturn(Target):
             lines=[line.new_line() for line in self.lines],
             reason=self.reason,
             shipping_amount=self.shipping_amount,
+            resolution=self.resolution,
             customer_email=self.customer_email,
             purchased_at=self.purchased_at,
             metadata=self.metadata or {},
@@ -126,6 +132,23 @@ class Close(WithReason):
     """Why it is closed; `override_reason` where undeclared items wait for a decision."""
 
     override_reason: Reason | None = None
+
+
+class ResolvedLine(Body):
+    """A line of the return."""
+
+    line: Id
+
+
+class SetResolution(Body):
+    """What the customer wants for their units: of these lines, of all that are unpaid where none is named."""
+
+    resolution: Resolution
+    lines: list[Id | ResolvedLine] = Field(default_factory=list, max_length=MOST_LINES)
+
+    def line_ids(self) -> list[str]:
+        """Return the lines' ids."""
+        return [line if isinstance(line, str) else line.line for line in self.lines]
 
 
 def reply_with(case: ReturnCase, **more: str) -> Reply:
@@ -313,6 +336,21 @@ async def close_return(call: OperationCall[Close], tx: Tx) -> Reply:
 
 
 @writes(
+    "/v1/returns/{return_id}/resolution", TAG, ReturnView,
+    scope="returns:write", body=SetResolution, headers=("ETag",), example={"resolution": "exchange"},
+    errors=("not_found", "invalid_transition", "unknown_line", "already_refunded", "refund_in_progress"),
+)  # fmt: skip
+async def resolve_return(call: OperationCall[SetResolution], tx: Tx) -> Reply:
+    """Say what the customer wants: a refund, store credit or an exchange.
+
+    Until the units are paid. What is due for units that are not refunded is `amount_due_outside`: it is never paid
+    through Stripe, and the desk asks to settle it outside, with method and reference.
+    """
+    body, return_id = call.body, call.id("return_id")
+    return reply_with(await set_resolution(tx, call.by, call.policy, return_id, body.resolution, body.line_ids()))
+
+
+@writes(
     "/v1/returns/{return_id}/acknowledge", TAG, ReturnView,
     scope="refunds:write", body=WithReason, headers=("ETag",), example={"reason": "The customer keeps it as goodwill."},
     errors=("not_found", "nothing_overpaid"),
@@ -342,5 +380,5 @@ async def reopen_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
 
 OPERATIONS: tuple[Operation, ...] = (
     create_return, list_returns, read_return, update_return, approve_return, decline_return, cancel_return,
-    close_return, reopen_return, acknowledge_overpaid_return,
+    close_return, reopen_return, resolve_return, acknowledge_overpaid_return,
 )  # fmt: skip
