@@ -64,7 +64,8 @@ async def acknowledge(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason:
         row.superseded_at = tx.now
     else:
         row.acknowledged_at = row.acknowledged_at or tx.now
-        row.return_id = row.supersedes = None
+        if row.return_id is not None:
+            row.return_id = row.supersedes = None
         unknown = money.Row("unallocated", row.amount, description="Refunded outside this service")
         row.breakdown = [unknown.to_dict()]
     shown = show_payment(locked.row, locked.refunds)

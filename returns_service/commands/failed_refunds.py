@@ -171,5 +171,6 @@ def check_standalone_failed(refund: Refund) -> None:
     """Raise Problem unless the refund of no return has failed and nobody has dealt with it yet."""
     if refund.superseded_at is not None:
         raise Problem("refund_superseded", superseded_by=refund.superseded_by)
-    if refund.status not in (*FINAL, "withdrawn") or refund.source == "external":
+    of_others = refund.source == "external" and refund.supersedes is None  # its maker is told at Stripe
+    if refund.status not in (*FINAL, "withdrawn") or of_others:
         raise Problem("refund_not_failed", refund_status=refund.status)

@@ -18,6 +18,7 @@ from returns_service.domain.problems import Problem, ProblemCode
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
+from returns_service.return_case.locked_payment import lock_payment
 from returns_service.return_case.views import rfc3339, show_breakdown
 from returns_service.return_case.views.fields import Currency, ReturnId, Time, minor_units
 from returns_service.return_case.views.objects import BreakdownRowView, RefundWarningView
@@ -86,7 +87,7 @@ async def settle_refund_outside(
     """Record that a failed refund was paid by other means; return the row that says so. Raises Problem."""
     row = await get_refund(tx, refund_id)
     if row.return_id is None:
-        return await settle_standalone_outside(tx, by, refund_id, asked)
+        return await settle_standalone_outside(tx, by, policy, refund_id, asked)
     case, settled = await settle_outside(tx, by, policy, row.return_id, asked)
     return settled, case.payment
 
@@ -104,6 +105,17 @@ async def apply_read(
     else:
         await apply_payment(locked, by, policy, read, observations_at_start=observations)
     return row
+
+
+async def apply_payment_read(
+    tx: Tx, by: Actor, policy: Policy, payment_id: str, read: PaymentSnapshot, observations: int
+) -> None:
+    """Fold a payment that was read with all its refunds.
+
+    `observations`: how often Stripe had told of it when the read began.
+    """
+    locked = await lock_payment(tx, payment_id)
+    await apply_payment(locked, by, policy, read, observations_at_start=observations)
 
 
 async def cancel_unsent(tx: Tx, by: Actor, policy: Policy, refund_id: str) -> tuple[Refund, Payment]:

@@ -32,8 +32,8 @@ ProblemCode = Literal[
     "undeclared_resolved", "line_required", "line_complete", "units_received", "units_not_counted",
     "undeclared_open", "already_attached", "nothing_overpaid", "refund_not_failed", "refund_superseded",
     "refund_not_cancelable", "refund_not_second", "refund_not_external", "payment_mismatch", "external_refund_open",
-    "not_closed", "refund_not_unknown", "too_early", "refund_found", "url_not_allowed", "too_many_endpoints",
-    "database_unavailable", "internal_error",
+    "refund_missing", "refund_claimed", "refund_amount_differs", "not_closed", "refund_not_unknown", "too_early",
+    "refund_found", "url_not_allowed", "too_many_endpoints", "database_unavailable", "internal_error",
 ]  # fmt: skip
 PROBLEMS: dict[ProblemCode, Kind] = {
     # the request
@@ -186,6 +186,15 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "A refund made outside waits for a person",
         409,
         "Assign it to its return or acknowledge it; or repeat with an `override_reason`.",
+    ),
+    "refund_missing": Kind(
+        "Stripe holds no such refund of this payment", 422, "Name a refund of this payment, `re_…`, in `reference`."
+    ),
+    "refund_claimed": Kind(
+        "This refund counts already", 409, "Name another refund; see `refund` and `return` for what it pays."
+    ),
+    "refund_amount_differs": Kind(
+        "The refund at Stripe is of another amount", 422, "Leave out `amount`: it is the refund's."
     ),
     "not_closed": Kind("The return is not closed", 409, "Nothing more needs to be done."),
     "refund_not_unknown": Kind(

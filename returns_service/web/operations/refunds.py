@@ -34,7 +34,13 @@ from returns_service.web.operations.operation import (
     writes,
 )
 from returns_service.web.operations.query_string import ListView
-from returns_service.web.operations.return_refunds import RetryOne, SettleOneOutside, reply_with_refund
+from returns_service.web.operations.return_refunds import (
+    DASHBOARD_REFUND_ERRORS,
+    RetryOne,
+    SettleOneOutside,
+    dashboard_refunds_at_stripe,
+    reply_with_refund,
+)
 
 TAG = "Refunds"
 EXPANDABLE = ("return", "payment")
@@ -246,10 +252,11 @@ async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
 @writes(
     "/v1/refunds/{refund_id}/settle_outside", TAG, RefundView,
     scope="refunds:write", body=SettleOneOutside, headers=("Location",), key_rule=KEY_REQUIRED,
+    before_transaction=dashboard_refunds_at_stripe,
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "amount_exceeds_due",
-        "amount_not_a_step", "reason_required",
+        "amount_not_a_step", "reason_required", *DASHBOARD_REFUND_ERRORS,
     ),
 )  # fmt: skip
 async def settle_refund_outside(call: OperationCall[SettleOneOutside], tx: Tx) -> Reply:
