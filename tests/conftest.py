@@ -46,6 +46,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[ROOT] = str(root)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, so that no core waits for the last of them."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the session's servers and remove its folder."""
     if not _is_worker(config) and ROOT in os.environ:

@@ -8,12 +8,16 @@ from typing import Any
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, bindparam, inspect, text
+from sqlalchemy import Connection, bindparam, column, insert, inspect, text
+from sqlalchemy import table as lightweight
+from sqlmodel import SQLModel, select
 
+from returns_service.domain.slip_code import is_slip_code
+from returns_service.queries.returns import return_ids
 from returns_service.store import schema
 from returns_service.store.columns import Utc
 from returns_service.store.database import Database
-from returns_service.store.tables import Payment
+from returns_service.store.tables import Payment, ReturnAuthorization, UnmatchedReceipt
 from tests.harness.deployment import clean_environment
 from tests.harness.postgres import Postgres
 from tests.harness.process import run_to_end
@@ -66,6 +70,41 @@ async def test_upgrading_from_the_first_revision_keeps_what_was_there(empty_url:
             assert (kept.captured, kept.payment_intent) == (10_000, "pi_old")
         async with database.writer.connect() as connection:
             assert await connection.run_sync(schema.differences) == []
+    finally:
+        await database.close()
+
+
+async def test_returns_of_an_earlier_release_get_slip_codes_and_are_found(empty_url: str) -> None:
+    """D1: the migration fills what search goes by, for every return that is there."""
+    database = Database(empty_url)
+    try:
+        await schema.upgrade(database, "0007")
+        async with database.transaction() as tx:
+            now = tx.now
+            shared = {"currency": "usd", "livemode": False, "created_at": now}
+            payment = {"id": "pay_1", "payment_intent": "pi_1", "captured": 1, "status": "succeeded", "news": 0}
+            payment |= {"amount_refunded": 0, "connect": False, "disputed": False, **shared}
+            row = {"payment_id": "pay_1", "state": "requested", "shipping_amount": 0, "approvals": [], "version": 1}
+            row |= {"approvals_required": 1, "metadata": {}, "updated_at": now, "customer_email": "JÜRGEN@a.de"}
+            rows = [{**row, **shared, "id": f"ret_{n}", "order_id": f"ÄPFEL-{n}"} for n in range(3)]
+            line = {"id": "rli_1", "return_id": "ret_0", "position": 0, "sku": "Mütze", "quantity": 1}
+            line |= {"total_amount": 1, "accepted": {}, "rejected": {}, "inspecting": 0}
+            parcel = {"id": "umr_1", "tracking_number": "1Z 999", "items": [], "received_by": "k", "created_at": now}
+            parcels = [parcel, {**parcel, "id": "umr_2", "tracking_number": None}]
+            old = {"payment": [payment], "return_authorization": rows, "return_line": [line]}
+            for table, values in (old | {"unmatched_receipt": parcels}).items():
+                known = SQLModel.metadata.tables[table].c  # the columns of today, of which those of then are written
+                await tx.execute(insert(lightweight(table, *(column(n, known[n].type) for n in values[0]))), values)
+        await schema.upgrade(database)
+        async with database.reading() as tx:
+            kept = (await tx.exec(select(ReturnAuthorization))).all()
+            assert all(is_slip_code(row.slip_code or "") for row in kept)
+            assert len({row.slip_code for row in kept}) == 3
+            for words, many in (("mütze", 1), ("äpfel", 3), ("jürgen@ A.DE", 3), (kept[1].slip_code or "", 1)):
+                assert len((await tx.execute(return_ids(words=words))).all()) == many, words
+            assert len((await tx.execute(return_ids(customer_email="jürgen@A.de"))).all()) == 3
+            chosen = select(UnmatchedReceipt.tracking_text).order_by(UnmatchedReceipt.id)
+            assert (await tx.exec(chosen)).all() == ["1z999", None]
     finally:
         await database.close()
 

@@ -9,6 +9,7 @@ Stripe's own data about its customer stays with Stripe: https://docs.stripe.com/
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +17,12 @@ from typing import Any
 
 from sqlmodel import col, func, or_, select
 
+from returns_service.commands.search_index import index_return
+from returns_service.commands.unmatched_receipts import of_tracking_numbers
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import UNANSWERED
+from returns_service.domain.search_text import normalise
 from returns_service.domain.vocabulary import STRIPE_REASONS
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
@@ -52,6 +56,9 @@ FREE_TEXT = ("internal_note", "note", "override_reason", "reversed_reason")
 NEW_METADATA_HOLDS = (
     "An unanswered refund keeps what Stripe has to be asked with; once it is settled: forget --order {order}"
 )
+PARCEL_HOLDS = "Tracking numbers stay until the parcel is counted or the return closed; then: forget --order {order}"
+ADDRESS_ELSEWHERE = "The same address is on returns of another order: forget --order {order}"
+NO_RETURN = "No return holds this {named}: nothing was looked for anywhere else."
 UNFOLDED_HOLDS = "An event of Stripe's could not be understood yet and is kept; once it is: forget --order {order}"
 
 
@@ -84,29 +91,47 @@ async def forget(
         raise Problem("invalid_request", "Name an order or an e-mail address, not both.")
     chosen = select(col(ReturnAuthorization.id), col(ReturnAuthorization.payment_id))
     if email is not None:
-        chosen = chosen.where(func.lower(col(ReturnAuthorization.customer_email)).in_(_lower(email.strip())))
+        chosen = chosen.where(col(ReturnAuthorization.email_text) == normalise(email))
     else:
-        chosen = chosen.where(col(ReturnAuthorization.order_id) == order_id)
+        chosen = chosen.where(col(ReturnAuthorization.order_id) == (order_id or "").strip())
     ordered = chosen.order_by(col(ReturnAuthorization.payment_id), col(ReturnAuthorization.id))
-    done = Forgotten()
-    for return_id, _ in (await tx.exec(ordered)).all():
-        await _forget_return(tx, by, policy, return_id, done)
+    returns = (await tx.exec(ordered)).all()
+    done, addresses = Forgotten(), set[str]()
+    if not returns:
+        done.left.append(NO_RETURN.format(named="order" if email is None else "address"))
+    for return_id, _ in returns:
+        addresses |= await _forget_return(tx, by, policy, return_id, done)
+    await _name_other_orders(tx, addresses, done)
     return done
 
 
-def _lower(email: str) -> set[str]:
-    """Return an address in lower case, as we and as databases know it: SQLite's `lower` leaves an Ü as it is."""
-    return {email.lower(), "".join(c.lower() if c.isascii() else c for c in email)}
+async def _name_other_orders(tx: Tx, addresses: set[str], done: Forgotten) -> None:
+    """Say which other orders hold the addresses that were forgotten."""
+    await tx.flush()
+    chosen = select(ReturnAuthorization.order_id).where(col(ReturnAuthorization.email_text).in_(addresses)).distinct()
+    for order_id in sorted((await tx.exec(chosen)).all()):
+        done.left.append(ADDRESS_ELSEWHERE.format(order=order_id))
 
 
-async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done: Forgotten) -> None:
+async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done: Forgotten) -> set[str]:
+    """Redact one return; return the address it held, as addresses are compared."""
     case = await lock_case(tx, by, policy, return_id)
     row, policy = case.row, case.policy
-    words = Words(policy, [row.customer_email or ""])
+    addresses = {row.email_text} if row.email_text else set[str]()
+    awaited = case.units_expected and row.closed_at is None and row.state not in ("declined", "canceled")
+    words = Words(policy, [row.customer_email, row.customer_name], keep_parcels=awaited)
     before = done.counts.total()
     refunds = [r for r in case.payment_refunds if r.return_id in (None, row.id)]
     _count(done, "returns", words.forget_row(row, ("internal_note",), ("reason",)))
     _count(done, "emails", words.clear(row, "customer_email"))
+    row.email_text = None
+    _count(done, "names", words.clear(row, "customer_name"))
+    parcels = await _forget_parcels(tx, words, row, awaited, done)
+    if awaited and row.tracking_numbers:
+        _leave(done, PARCEL_HOLDS, row)  # the dock knows the parcel by them
+    elif row.tracking_numbers:
+        row.tracking_numbers = []
+        _count(done, "tracking_numbers", True)
     _count(done, "metadata", words.forget_values(row, "details", ()))
     _count(done, "approvals", words.forget_tree(row, "approvals"))
     for line in case.lines:
@@ -116,20 +141,34 @@ async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done
         _count(done, "receipts", words.forget_row(receipt, ("reversed_reason",), ()))
     for item in (await tx.exec(select(UndeclaredItem).where(col(UndeclaredItem.return_id) == row.id))).all():
         _count(done, "undeclared", words.forget_row(item, ("note",), ()))
-    parcels = or_(col(UnmatchedReceipt.order_id) == row.order_id, col(UnmatchedReceipt.return_id) == row.id)
-    for parcel in (await tx.exec(select(UnmatchedReceipt).where(parcels))).all():
-        _count(done, "unmatched", words.forget_row(parcel, ("note",), ()))
     for refund in refunds:
         _forget_refund(words, refund, row, done)
     await tx.flush()
+    await index_return(tx, row, case.lines)
     await _forget_events(tx, words, row, refunds, done)
-    await _forget_answers(tx, words, [row.id, *(refund.id for refund in refunds)], done)
+    await _forget_answers(tx, words, [row.id, *parcels, *(refund.id for refund in refunds)], done)
     names = [case.payment.payment_intent, case.payment.charge, *(refund.stripe_refund for refund in refunds)]
-    await _forget_inbox(tx, [name for name in (*names, *words.names) if name], row, done)
+    await _forget_inbox(tx, [name for name in (*names, *words.addresses) if name], row, done)
     if done.counts.total() > before:
         done.returns.append(row.id)
         await record_transition(case, "forget", row.state, None)
         await tx.flush()
+    return addresses
+
+
+async def _forget_parcels(tx: Tx, words: Words, row: ReturnAuthorization, awaited: bool, done: Forgotten) -> list[str]:
+    """Redact the parcels that came without an authorization and are this return's or its order's; return their ids."""
+    table, numbers = UnmatchedReceipt, row.tracking_numbers
+    of_return = or_(col(table.order_id) == row.order_id, col(table.return_id) == row.id, of_tracking_numbers(numbers))
+    parcels = (await tx.exec(select(table).where(of_return))).all()
+    for parcel in parcels:
+        _count(done, "unmatched", words.forget_row(parcel, ("note",), ()))
+        if awaited and parcel.receipt_id is None and parcel.tracking_number:
+            _leave(done, PARCEL_HOLDS, row)
+            continue
+        _count(done, "tracking_numbers", words.clear(parcel, "tracking_number"))
+        parcel.tracking_text = None
+    return [parcel.id for parcel in parcels]
 
 
 def _forget_refund(words: Words, refund: Refund, row: ReturnAuthorization, done: Forgotten) -> None:
@@ -174,13 +213,28 @@ async def _forget_answers(tx: Tx, words: Words, ids: list[str], done: Forgotten)
 async def _forget_inbox(tx: Tx, names: list[str], row: ReturnAuthorization, done: Forgotten) -> None:
     """Empty Stripe's events that name the payment or the person; one not folded yet is the only copy of its news."""
     low = func.lower(col(StripeEvent.payload))
-    named = or_(*(low.contains(name.lower(), autoescape=True) for name in names))
-    for event in (await tx.exec(select(StripeEvent).where(named, col(StripeEvent.payload) != ""))).all():
+    # JSON may write an Ü as \u00dc, and SQLite's `lower` leaves it as it is: the database only looks for a plain part.
+    parts = {max(re.findall(r"[ -~]+", name), key=len, default="").lower() for name in names}
+    likely = or_(*(low.contains(part, autoescape=True) for part in parts))
+    meant = [normalise(name) for name in names]
+    for event in (await tx.exec(select(StripeEvent).where(likely, col(StripeEvent.payload) != ""))).all():
+        if not _names_one(event.payload, meant):
+            continue
         if event.processed_at is None:
             _leave(done, UNFOLDED_HOLDS, row)
             continue
         event.payload = ""
         _count(done, "inbox", True)
+
+
+def _names_one(payload: str, names: Iterable[str]) -> bool:
+    """Return whether an event's JSON holds one of the names, as text is compared."""
+    try:
+        plain = json.dumps(json.loads(payload), ensure_ascii=False)
+    except ValueError:
+        plain = payload
+    text = normalise(plain)
+    return any(name in text for name in names)
 
 
 def _leave(done: Forgotten, why: str, row: ReturnAuthorization) -> None:
@@ -197,9 +251,15 @@ def _count(done: Forgotten, kind: str, changed: bool) -> None:
 class Words:
     """Tells free words of people from what must stay."""
 
-    def __init__(self, policy: Policy, names: Iterable[str]) -> None:
+    def __init__(self, policy: Policy, names: Iterable[str | None], *, keep_parcels: bool = False) -> None:
         self.kept = {*policy.reasons, *STRIPE_REASONS, REDACTED}
-        self.names = [name.lower() for name in names if name]
+        self.emptied: dict[str, Any] = {"customer_email": None, "customer_name": None}
+        if not keep_parcels:
+            self.emptied |= {"tracking_numbers": [], "tracking_number": None}
+        known = [name for name in names if name]
+        self.addresses = [name for name in known if "@" in name]
+        # A single word ("May", "Open") would be found in texts that aren't about the person.
+        self.names = [text for text in map(normalise, known) if "@" in text or " " in text]
 
     def word(self, text: Any) -> Any:
         """Return a reason or note: a word of the catalogue as it is, all else forgotten."""
@@ -207,7 +267,7 @@ class Words:
 
     def plain(self, text: str) -> str:
         """Return any other text, forgotten where it holds one of the person's names."""
-        low = text.lower()
+        low = normalise(text)
         return REDACTED if any(name in low for name in self.names) else text
 
     def forget_row(self, row: Any, free: tuple[str, ...], catalogued: tuple[str, ...]) -> bool:
@@ -245,8 +305,8 @@ class Words:
             return value
         less: dict[str, Any] = {}
         for name, one in value.items():
-            if name == "customer_email":
-                less[name] = None
+            if name in self.emptied:
+                less[name] = self.emptied[name]
             elif name == "metadata" and isinstance(one, dict):
                 less[name] = self._values(one, METADATA_OF_OURS)
             elif isinstance(one, str) and _is_said_by_people(name, value, under):

@@ -23,6 +23,7 @@ from returns_service.domain.money_open import subtract
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL
+from returns_service.domain.vocabulary import STRIPE_REASONS, find_word
 from returns_service.return_case.case import ReturnCase, is_unsent, open_amount, rows_of
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import lock_case
@@ -85,6 +86,7 @@ async def retry(
     refund_id: str | None,
     part: Part,
     override_reason: str | None,
+    note: str | None = None,
 ) -> tuple[Refund, Payment]:
     """Try a failed refund again, whole or in part: a new row with a new key. Raises Problem."""
     part.check()
@@ -100,12 +102,12 @@ async def retry(
         check_step(amount, case.row.currency)
     if amount is not None and amount > limit:
         rows = money.adjust_to(rows, amount, override_reason or "")
-    why = part.reason if part.waive else override_reason
+    why = (part.reason if part.waive else None) or override_reason or note
     await transition(case, "retry", why=why, amount=money.total(rows), override=bool(override_reason))
+    reason = failed.reason or stripe_reason(case, None)
     made = await queue_refund(
-        case, rows, reason=failed.reason or stripe_reason(case, None), note=failed.note, override=bool(override_reason),
-        supersedes=failed.id,
-    )  # fmt: skip
+        case, rows, reason=reason, note=note or failed.note, override=bool(override_reason), supersedes=failed.id
+    )
     await take_over(tx, failed, made, left=0 if part.waive else money.total(subtract(open_rows, rows)))
     return made, case.payment
 
@@ -138,7 +140,13 @@ async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, mes
 
 
 async def retry_standalone(
-    tx: Tx, by: Actor, refund_id: str, *, part: Part, override_reason: str | None = None
+    tx: Tx,
+    by: Actor,
+    refund_id: str,
+    *,
+    part: Part,
+    override_reason: str | None = None,
+    note: str | None = None,
 ) -> tuple[Refund, Payment]:
     """Try a failed refund of no return again, whole or in part; more needs a reason. Raises Problem."""
     part.check()
@@ -148,15 +156,16 @@ async def retry_standalone(
     amount = limit if part.amount is None else part.amount
     if amount > limit and not override_reason:
         raise Problem("override_required", amount=amount, failed_amount=limit)
-    reason = old.reason or old.note
+    reason = find_word(STRIPE_REASONS, old.reason)
     metadata = {key: value for key, value in old.details.items() if key not in RESERVED_METADATA}
     rows = part.rows(standalone_open_rows(old))
     if amount > limit:
         rows = money.adjust_to(rows, amount, override_reason or "")
+    words = note or override_reason or old.note
     made = await refund_payment(
-        locked, by, amount=amount, reason=reason, metadata=metadata, override_reason=override_reason, rows=rows
-    )
-    made.note = override_reason or made.note
+        locked, by, amount=amount, reason=reason, metadata=metadata, note=words, override_reason=override_reason,
+        rows=rows,
+    )  # fmt: skip
     await take_over(tx, old, made, left=0 if part.waive else limit - amount)
     return made, locked.row
 

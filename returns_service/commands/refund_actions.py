@@ -72,13 +72,22 @@ def preview(case: ReturnCase) -> RefundPreviewView:
 
 
 async def retry_refund(
-    tx: Tx, by: Actor, policy: Policy, refund_id: str, *, part: Part, override_reason: str | None
+    tx: Tx,
+    by: Actor,
+    policy: Policy,
+    refund_id: str,
+    *,
+    part: Part,
+    override_reason: str | None,
+    note: str | None = None,
 ) -> tuple[Refund, Payment]:
     """Try a failed refund again, of a return or standalone. Raises Problem."""
     row = await get_refund(tx, refund_id)
     if row.return_id is None:
-        return await retry_standalone(tx, by, refund_id, part=part, override_reason=override_reason)
-    return await retry(tx, by, policy, row.return_id, refund_id=refund_id, part=part, override_reason=override_reason)
+        return await retry_standalone(tx, by, refund_id, part=part, override_reason=override_reason, note=note)
+    return await retry(
+        tx, by, policy, row.return_id, refund_id=refund_id, part=part, override_reason=override_reason, note=note
+    )
 
 
 async def settle_refund_outside(

@@ -18,7 +18,6 @@ from returns_service.domain.vocabulary import (
     AdjustmentKind,
     RefundSource,
     StripeReason,
-    find_word,
 )
 from returns_service.return_case.case import ReturnCase, is_unsent
 from returns_service.return_case.events import Actor, record
@@ -56,6 +55,7 @@ class RefundRequest:
 
     amount: int | None = None
     reason: str | None = None
+    note: str | None = None
     adjustments: Sequence[Adjustment] = ()
     override_reason: str | None = None
 
@@ -78,12 +78,13 @@ def breakdown(case: ReturnCase, asked: RefundRequest) -> list[money.Row]:
     rows = [*base, *(adjustment.row() for adjustment in asked.adjustments)]
     if asked.amount is None:
         return rows
-    return money.adjust_to(rows, asked.amount, asked.override_reason or asked.reason or "Decided by hand")
+    return money.adjust_to(rows, asked.amount, asked.override_reason or asked.note or asked.reason or "Decided by hand")
 
 
 async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: RefundRequest) -> tuple[Refund, Payment]:
     """Decide a refund by hand. Raises Problem where a guard bars it."""
     case = await lock_case(tx, by, policy, return_id)
+    check_reason(asked.reason, case.policy, case.policy_in_force)
     for number, adjustment in enumerate(asked.adjustments):
         if adjustment.line is not None and adjustment.line not in {line.id for line in case.lines}:
             detail = f"This return has no line {adjustment.line}."
@@ -95,17 +96,28 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
         if asked.amount and not case.due:
             raise Problem("nothing_due", amount=amount, due=0)
         raise Problem("override_required", f"{amount - case.due} more than is due.", amount=amount, due=case.due)
-    override = bool(asked.override_reason)
-    await transition(case, "refund", why=asked.override_reason or asked.reason, amount=amount, override=override)
-    queued = await queue_refund(
-        case, rows, reason=stripe_reason(case, asked.reason), note=asked.reason, override=override
-    )
+    override, why = bool(asked.override_reason), asked.override_reason or asked.note or asked.reason
+    await transition(case, "refund", why=why, amount=amount, override=override)
+    reason = stripe_reason(case, asked.reason)
+    queued = await queue_refund(case, rows, reason=reason, note=asked.note, override=override)
     return queued, case.payment
 
 
+def check_reason(reason: str | None, *policies: Policy) -> None:
+    """Raise Problem unknown_reason unless a refund's reason is one of Stripe's or of a policy's catalogue."""
+    known = list(dict.fromkeys([*(word for policy in policies for word in policy.reasons), *STRIPE_REASONS]))
+    if reason is not None and reason not in known:
+        raise Problem("unknown_reason", param="reason", reasons=known)
+
+
 def stripe_reason(case: ReturnCase, reason: str | None) -> StripeReason:
-    """Return Stripe's code for why: the caller's exact word, else the policy's mapping of the return's reason."""
-    return case.policy.stripe_reason(reason or case.row.reason)
+    """Return Stripe's code for why: the caller's word, else the return's reason, as the policy maps it.
+
+    A word that only the policy in force has was added after the approval.
+    """
+    word = reason or case.row.reason
+    policy = case.policy if word is None or word in case.policy.reasons else case.policy_in_force
+    return policy.stripe_reason(word)
 
 
 def check_step(amount: int, currency: str) -> None:
@@ -214,8 +226,10 @@ async def refund_payment(
     by: Actor,
     *,
     amount: int | None,
-    reason: str | None,
+    reason: StripeReason | None,
     metadata: Mapping[str, str],
+    note: str | None = None,
+    description: str | None = None,
     override_reason: str | None = None,
     rows: Sequence[money.Row] = (),
 ) -> Refund:
@@ -240,9 +254,10 @@ async def refund_payment(
         raise Problem("amount_exceeds_refundable", amount=asked, refundable=left, param="amount")
     check_step(asked, payment.currency)
     row = new_refund(locked.tx, by, payment, asked, source="standalone")
-    row.reason, row.note = find_word(STRIPE_REASONS, reason), reason
+    row.reason, row.note = reason, note
     row.details, row.overrides_hold = dict(metadata), bool(override_reason)
-    whole = money.Row("standalone", asked, description=reason or "Refund", adjustment=True)
+    said = override_reason or note or description or "Refund"
+    whole = money.Row("standalone", asked, description=said, adjustment=True)
     row.breakdown = [one.to_dict() for one in rows or [whole]]
     row.parameters = parameters(row, payment, {**metadata, "refund_id": row.id})
     row.next_attempt_at = locked.tx.now

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
-
-from sqlalchemy import text
-from sqlmodel import col, select
 
 from returns_service.commands.counting import recount
 from returns_service.commands.refunds import check_metadata, follow_up
-from returns_service.domain import money, return_machine
+from returns_service.commands.return_lines import NewLine, as_requested_line, check_lines, new_line
+from returns_service.commands.search_index import free_slip_code, index_return
+from returns_service.domain import return_machine
 from returns_service.domain.policy import Decision, Policy, decide, to_dict
 from returns_service.domain.problems import Problem
+from returns_service.domain.search_text import normalise
 from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case.case import ReturnCase
@@ -24,22 +24,10 @@ from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.transition import record_return, record_transition, transition
 from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Tx
-from returns_service.store.tables import Payment, ReturnAuthorization, ReturnLine
+from returns_service.store.tables import Payment, ReturnAuthorization
 
-
-@dataclass(frozen=True, slots=True)
-class NewLine:
-    """A line as the shop asks for it; `total_amount` is what the customer paid for these units, minor units."""
-
-    sku: str
-    quantity: int
-    total_amount: int
-    title: str | None = None
-    reason: str | None = None
-    order_line: str | None = None
-    quantity_ordered: int | None = None
-    barcodes: Sequence[str] = ()
-    resolution: Resolution | None = None  # None: the return's
+CHANGES_ALWAYS = frozenset(("metadata", "internal_note", "tracking_numbers", "customer_name"))
+SEARCHED = frozenset(("lines", "customer_email", "customer_name", "tracking_numbers"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +41,10 @@ class NewReturn:
     shipping_amount: int = 0
     resolution: Resolution = "refund"
     customer_email: str | None = None
+    customer_name: str | None = None
+    tracking_numbers: Sequence[str] = ()
     purchased_at: datetime | None = None
+    delivered_at: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -62,9 +53,13 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     tx, payment = locked.tx, locked.row
     check_payment(payment, asked.currency)
     check_metadata(asked.metadata)
-    await check_lines(tx, payment, asked.order_id, asked.lines, asked.shipping_amount)
+    check_not_ahead(tx, "purchased_at", asked.purchased_at)
+    check_not_ahead(tx, "delivered_at", asked.delivered_at)
+    lines = await check_lines(tx, payment, asked.order_id, asked.lines, asked.shipping_amount)
+    return_id = tx.new_id("ret")
     row = ReturnAuthorization(
-        id=tx.new_id("ret"),
+        id=return_id,
+        slip_code=await free_slip_code(tx, return_id),
         order_id=asked.order_id,
         payment_id=payment.id,
         currency=payment.currency,
@@ -72,6 +67,10 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         state="requested",
         reason=asked.reason,
         customer_email=asked.customer_email,
+        email_text=normalise(asked.customer_email) if asked.customer_email else None,
+        customer_name=asked.customer_name,
+        tracking_numbers=list(asked.tracking_numbers),
+        delivered_at=asked.delivered_at,
         purchased_at=asked.purchased_at,
         shipping_amount=asked.shipping_amount,
         resolution=asked.resolution,
@@ -79,8 +78,9 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         created_at=tx.now,
         updated_at=tx.now,
     )
-    tx.add_all([row, *(new_line(tx, row, position, line) for position, line in enumerate(asked.lines))])
+    tx.add_all([row, *(new_line(tx, row, position, line) for position, line in enumerate(lines))])
     case = await case_under_lock(locked, by, policy, row.id)
+    await index_return(tx, row, case.lines, is_new=True)
     decision = decision_on(case)
     row.approvals_required = decision.approvals_required
     await record_return(case, "return.created", {"from": None, "to": "requested", "trigger": "create"})
@@ -103,62 +103,12 @@ def check_payment(payment: Payment, currency: str) -> None:
         raise Problem("currency_mismatch", f"The payment is in {payment.currency}.", param="currency")
 
 
-async def check_lines(
-    tx: Tx, payment: Payment, order_id: str, lines: Sequence[NewLine], shipping_amount: int, besides: str | None = None
-) -> None:
-    """Raise Problem where the lines ask for more than was paid, or units that are on another return already."""
-    asked = sum(line.total_amount for line in lines) + shipping_amount
-    if asked > payment.captured:
-        raise Problem("amount_exceeds_payment", amount=asked, captured=payment.captured, param="lines")
-    smallest = money.step(payment.currency)
-    for number, line in enumerate(lines):
-        if line.total_amount % smallest:
-            raise Problem("amount_not_a_step", param=f"lines[{number}].total_amount", step=smallest)
-    wanted: dict[str, int] = {}
-    ordered: dict[str, int] = {}
-    for line in lines:
-        if line.order_line is not None and line.quantity_ordered is not None:
-            wanted[line.order_line] = wanted.get(line.order_line, 0) + line.quantity
-            ordered[line.order_line] = line.quantity_ordered
-    if not wanted:
-        return
-    if tx.postgresql:  # an order may have several payments: their locks don't meet
-        await tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:order_id, 0))"), {"order_id": order_id})
-    before = (
-        select(ReturnLine.order_line, ReturnLine.quantity)
-        .join(ReturnAuthorization, col(ReturnAuthorization.id) == col(ReturnLine.return_id))
-        .where(
-            col(ReturnAuthorization.order_id) == order_id,
-            col(ReturnAuthorization.state).not_in(("declined", "canceled")),
-            col(ReturnLine.order_line).in_(list(wanted)),
-            col(ReturnAuthorization.id) != (besides or ""),
-        )
-    )
-    for order_line, quantity in (await tx.exec(before)).all():
-        wanted[order_line or ""] += quantity
-    for order_line, units in wanted.items():
-        if units > ordered[order_line]:
-            raise Problem(
-                "units_already_returned", order_line=order_line, quantity=units, quantity_ordered=ordered[order_line]
-            )
-
-
-def new_line(tx: Tx, row: ReturnAuthorization, position: int, line: NewLine) -> ReturnLine:
-    """Return the row of a line."""
-    return ReturnLine(
-        id=tx.new_id("rli"),
-        return_id=row.id,
-        position=position,
-        sku=line.sku,
-        title=line.title,
-        reason=line.reason,
-        order_line=line.order_line,
-        quantity_ordered=line.quantity_ordered,
-        quantity=line.quantity,
-        total_amount=line.total_amount,
-        barcodes=list(line.barcodes) or None,
-        resolution=line.resolution or row.resolution,
-    )
+def check_not_ahead(tx: Tx, param: str, time: datetime | None) -> None:
+    """Raise Problem invalid_request for a time ahead by more than a day: less may be a clock or a zone."""
+    if time is not None and time > tx.now + timedelta(days=1):
+        message = "Must not be in the future"
+        error = {"param": param, "code": "too_large", "message": message}
+        raise Problem("invalid_request", f"{param}: {message}", param=param, errors=[error])
 
 
 def decision_on(case: ReturnCase) -> Decision:
@@ -168,7 +118,8 @@ def decision_on(case: ReturnCase) -> Decision:
         currency=case.row.currency,
         estimate=case.value,
         purchased_at=case.row.purchased_at,
-        now=case.tx.now,
+        delivered_at=case.row.delivered_at,
+        requested_at=case.row.created_at,
         skus=[line.sku for line in case.lines],
         reasons=[line.reason or case.row.reason for line in case.lines],
         warning=case.refund_warning,
@@ -254,8 +205,10 @@ async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str)
     facts = case.facts(why=reason, reopening=True)
     return_machine.check("reopen", before, facts)
     if before in ("declined", "canceled"):
-        lines = [as_requested_line(line) for line in case.lines]
-        await check_lines(tx, case.payment, row.order_id, lines, row.shipping_amount, besides=row.id)
+        asked = [as_requested_line(line) for line in case.lines]
+        lines = await check_lines(tx, case.payment, row.order_id, asked, row.shipping_amount, besides=row.id)
+        for line, told in zip(case.lines, lines, strict=True):
+            line.quantity_ordered = told.quantity_ordered  # other returns of the order may have told it meanwhile
         row.approvals, row.policy = [], None
     return_machine.fire("reopen", row, facts)
     row.closed_at = None
@@ -270,12 +223,15 @@ async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str)
 async def update(
     tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Mapping[str, Any], if_version: int | None
 ) -> ReturnCase:
-    """Correct a return: metadata and note always; lines, reason, e-mail, shipping while requested. Raises Problem."""
+    """Correct a return. Raises Problem.
+
+    `CHANGES_ALWAYS` whatever its state; lines, reason, e-mail and shipping while nobody has approved.
+    """
     case = await lock_case(tx, by, policy, return_id)
     row = case.row
     if if_version is not None and if_version != row.version:
         raise Problem("version_mismatch", version=row.version)
-    early = sorted(changes.keys() - {"metadata", "internal_note"})
+    early = sorted(changes.keys() - CHANGES_ALWAYS)
     if early and (row.state != "requested" or row.approvals):
         raise Problem(
             "invalid_transition",
@@ -291,16 +247,20 @@ async def update(
     shipping_amount = changes.get("shipping_amount", row.shipping_amount)
     lines: Sequence[NewLine] = changes.get("lines") or [as_requested_line(line) for line in case.lines]
     if "lines" in changes or "shipping_amount" in changes:
-        await check_lines(tx, case.payment, row.order_id, lines, shipping_amount, besides=row.id)
+        lines = await check_lines(tx, case.payment, row.order_id, lines, shipping_amount, besides=row.id)
     if "metadata" in changes:
         row.details = dict(changes["metadata"])
-    for name in ("internal_note", "reason", "customer_email", "shipping_amount"):
+    for name in (*CHANGES_ALWAYS - {"metadata"}, "reason", "customer_email", "shipping_amount"):
         if name in changes:
             setattr(row, name, changes[name])
+    if "customer_email" in changes:
+        row.email_text = normalise(row.customer_email) if row.customer_email else None
     if "lines" in changes:
         await _replace_lines(case, lines)
     if "lines" in changes or "shipping_amount" in changes:
         row.approvals_required = decision_on(case).approvals_required
+    if changes.keys() & SEARCHED:
+        await index_return(tx, row, case.lines)
     await record_return(case, "return.updated", {"changed": sorted(changes)})
     return case
 
@@ -311,11 +271,3 @@ async def _replace_lines(case: ReturnCase, lines: Sequence[NewLine]) -> None:
     await case.tx.flush()
     case.lines = [new_line(case.tx, case.row, position, line) for position, line in enumerate(lines)]
     case.tx.add_all(case.lines)
-
-
-def as_requested_line(line: ReturnLine) -> NewLine:
-    """Return a stored line as it was asked for."""
-    return NewLine(
-        line.sku, line.quantity, line.total_amount, line.title, line.reason, line.order_line, line.quantity_ordered,
-        line.barcodes or (), line.resolution,
-    )  # fmt: skip

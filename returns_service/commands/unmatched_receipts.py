@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlmodel import col, select
+from sqlmodel import col, or_, select
 
 from returns_service.commands.counting import Count
 from returns_service.commands.receipts import receive_on
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
+from returns_service.domain.search_text import joined
 from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
@@ -43,6 +45,7 @@ def create_unmatched(tx: Tx, by: Actor, parcel: Parcel) -> UnmatchedReceipt:
         id=tx.new_id("umr"),
         order_id=parcel.order_id,
         tracking_number=parcel.tracking_number,
+        tracking_text=joined(parcel.tracking_number) if parcel.tracking_number else None,
         note=parcel.note,
         items=[{"sku": i.sku, "quantity": i.quantity, "condition": i.condition} for i in parcel.items],
         received_by=by.actor,
@@ -66,6 +69,13 @@ async def attach(tx: Tx, by: Actor, policy: Policy, unmatched_id: str, return_id
     row.receipt_id, row.return_id = counted.receipt.id, return_id
     row.attached_by, row.attached_at = by.actor, tx.now
     return row
+
+
+def of_tracking_numbers(numbers: Sequence[str]) -> Any:
+    """Return the condition for the parcels that carry one of the tracking numbers, however a label groups it."""
+    row, texts = UnmatchedReceipt, {joined(number) for number in numbers} - {""}
+    # A release before the text wrote the number alone.
+    return or_(col(row.tracking_text).in_(texts), col(row.tracking_number).in_(numbers))
 
 
 async def find_unmatched(tx: Tx, unmatched_id: str) -> UnmatchedReceipt:

@@ -22,10 +22,12 @@ ProblemCode = Literal[
     "malformed_request", "invalid_request", "unknown_filter", "unknown_line", "not_found", "method_not_allowed",
     "unsupported_media_type", "body_too_large", "version_mismatch", "idempotency_key_required",
     "idempotency_key_reused", "idempotency_key_in_use", "metadata_reserved", "metadata_invalid", "reason_required",
+    "unknown_reason",
     "override_required", "scan_id_reused", "unauthorized", "insufficient_scope", "rate_limited",
     "invalid_signature", "payment_missing", "payment_not_succeeded", "payment_disputed", "currency_mismatch",
     "amount_exceeds_payment", "amount_exceeds_refundable", "amount_not_a_step", "charge_already_refunded",
-    "charge_mismatch", "connect_not_supported", "units_already_returned", "stripe_unavailable", "stripe_refuses_us",
+    "charge_mismatch", "connect_not_supported", "units_already_returned", "quantity_exceeds_ordered",
+    "quantity_ordered_differs", "stripe_unavailable", "stripe_refuses_us",
     "invalid_transition", "policy_violation", "second_person_required", "nothing_due", "amount_exceeds_due",
     "refund_in_progress", "failed_refund_open", "money_moved", "still_due", "already_closed", "no_failed_refund",
     "which_refund", "nothing_received", "nothing_to_inspect", "already_refunded", "receipt_reversed",
@@ -66,6 +68,9 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "At most 46 keys, 40 characters a key, 500 a value, no [ ] in keys.",
     ),
     "reason_required": Kind("A reason is required", 422, "Say why in `reason`; it is kept in the history."),
+    "unknown_reason": Kind(
+        "This reason is not in the catalogue", 422, "Send one of `reasons`; free words go into `note`."
+    ),
     "override_required": Kind(
         "This needs a named reason", 422, "Repeat with `override_reason`; it is kept in the history."
     ),
@@ -110,6 +115,14 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     ),
     "units_already_returned": Kind(
         "These units are on another return already", 422, "Authorize at most what was ordered, over all returns."
+    ),
+    "quantity_exceeds_ordered": Kind(
+        "More units than were ordered", 422, "Send at most `quantity_ordered` in `quantity`, or correct the number."
+    ),
+    "quantity_ordered_differs": Kind(
+        "Another number of this order line is on record",
+        422,
+        "Send the `quantity_ordered` that is on record, or leave it out.",
     ),
     "stripe_unavailable": Kind(
         "Stripe can't be asked right now", 503, "Nothing was stored: repeat the same request later."

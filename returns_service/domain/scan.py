@@ -24,7 +24,7 @@ class Scannable(Protocol):
 Line = TypeVar("Line", bound=Scannable)
 
 
-def normalize(scan: str) -> str:
+def clean_scan(scan: str) -> str:
     """Return the characters of a scan that people mean: NFKC, without blanks and control characters."""
     text = unicodedata.normalize("NFKC", scan)
     seen = "".join(c for c in text if unicodedata.category(c) not in UNSEEN and c not in BLANK_LETTERS)
@@ -33,12 +33,12 @@ def normalize(scan: str) -> str:
 
 def as_gtin(scan: str) -> str | None:
     """Return the 14 digits of a scanned article number; None where it is none."""
-    digits = normalize(scan)
+    digits = clean_scan(scan)
     is_number = digits.isascii() and digits.isdigit() and len(digits) in GTIN_DIGITS
     return digits.zfill(14) if is_number else None
 
 
-READINGS: tuple[Callable[[str], str | None], ...] = (normalize, lambda text: normalize(text).casefold(), as_gtin)
+READINGS: tuple[Callable[[str], str | None], ...] = (clean_scan, lambda text: clean_scan(text).casefold(), as_gtin)
 
 
 def lines_for(scan: str, lines: Sequence[Line]) -> list[Line]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import col, func, or_, select
+from sqlalchemy.orm import aliased
+from sqlmodel import col, select, union
 
+from returns_service.domain.problems import Problem
 from returns_service.domain.return_machine import State
-from returns_service.store.tables import Payment, ReturnAuthorization, ReturnLine
+from returns_service.domain.search_text import joined, normalise, prefix_range, words_in
+from returns_service.store.tables import Payment, ReturnAuthorization, SearchWord
+
+MOST_WORDS = 20  # each is a look into the index
 
 
 def return_ids(
@@ -21,15 +26,18 @@ def return_ids(
     created_before: datetime | None = None,
     words: str | None = None,
 ) -> Any:
-    """Return the statement for the ids of returns that meet every filter given; the caller orders and limits it."""
+    """Return the statement for the ids of returns that meet every filter given; the caller orders and limits it.
+
+    Raises Problem invalid_request where `words` are too many.
+    """
     row = ReturnAuthorization
     chosen: Any = select(row.id)
     if state is not None:
         chosen = chosen.where(col(row.state) == state)
     if order_id is not None:
-        chosen = chosen.where(col(row.order_id) == order_id)
+        chosen = chosen.where(col(row.order_id) == order_id.strip())
     if customer_email is not None:
-        chosen = chosen.where(func.lower(col(row.customer_email)) == customer_email.lower())
+        chosen = chosen.where(of_customer(customer_email))
     if payment_intent is not None:
         chosen = chosen.join(Payment, col(Payment.id) == col(row.payment_id))
         chosen = chosen.where(col(Payment.payment_intent) == payment_intent)
@@ -37,16 +45,42 @@ def return_ids(
         chosen = chosen.where(col(row.created_at) >= created_from)
     if created_before is not None:
         chosen = chosen.where(col(row.created_at) < created_before)
-    return chosen.where(search_condition(words)) if words else chosen
+    return chosen if words is None else chosen.where(*search_conditions(words))
 
 
-def search_condition(words: str) -> Any:
-    """Return the condition for what a person types to find a return: an id, an order, an SKU, an e-mail address."""
-    low = words.strip().lower()
-    lines = select(ReturnLine.return_id).where(func.lower(col(ReturnLine.sku)).contains(low, autoescape=True))
-    return or_(
-        col(ReturnAuthorization.id).startswith(low, autoescape=True),
-        func.lower(col(ReturnAuthorization.order_id)).contains(low, autoescape=True),
-        func.lower(col(ReturnAuthorization.customer_email)).contains(low, autoescape=True),
-        col(ReturnAuthorization.id).in_(lines),
-    )
+def of_customer(email: str) -> Any:
+    """Return the condition for the returns of an e-mail address, however it is written."""
+    return col(ReturnAuthorization.email_text) == normalise(email)
+
+
+def search_conditions(text: str) -> list[Any]:
+    """Return the condition for what a person types to find a return: each of its words begins a word of the return.
+
+    Or all of it, typed with blanks, begins one: labels group long numbers. Raises Problem invalid_request.
+    """
+    words = words_in(text)
+    if len(words) > MOST_WORDS:
+        detail = f"q: Must be at most {MOST_WORDS} words"
+        error = {"param": "q", "code": "too_long", "message": f"Must be at most {MOST_WORDS} words"}
+        raise Problem("invalid_request", detail, param="q", errors=[error])
+    if not words:
+        return []
+    ids = _with_all(words)
+    if len(words) > 1:
+        ids = union(ids, _with_all([joined(text)]))
+    return [col(ReturnAuthorization.id).in_(ids)]
+
+
+def _with_all(prefixes: list[str]) -> Any:
+    """Return the statement for the ids of returns that have a word with each of the prefixes.
+
+    A join, so that the database begins with the rarest; where it can't know which that is, with the longest.
+    """
+    first, *others = (aliased(SearchWord) for _ in prefixes)
+    chosen: Any = select(first.return_id)
+    for other in others:
+        chosen = chosen.join(other, col(other.return_id) == col(first.return_id))
+    for word, prefix in zip((first, *others), sorted(prefixes, key=len, reverse=True), strict=True):
+        start, end = prefix_range(prefix)
+        chosen = chosen.where(col(word.word) >= start, col(word.word) < end)
+    return chosen

@@ -51,6 +51,7 @@ class Utc(TypeDecorator[datetime]):
 
 DUE_SQL = "next_attempt_at IS NOT NULL"  # the condition of every partial index that serves as a queue
 Json = JSON().with_variant(JSONB(), "postgresql")
+Bytewise = String().with_variant(String(collation="C"), "postgresql")
 MaybeJson = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
@@ -83,14 +84,21 @@ def _empty_list() -> list[Any]:
     return []
 
 
-def json_object(empty: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
-    """Declare a JSON column that is never null."""
-    return Field(default_factory=_empty_list if empty is list else _empty_object, sa_type=Json, nullable=False)
+def json_object(empty: type[dict[str, Any]] | type[list[Any]] = dict, *, server_default: bool = False) -> Any:
+    """Declare a JSON column that is never null. `server_default`: a release before it leaves it out."""
+    factory = _empty_list if empty is list else _empty_object
+    arguments = {"server_default": "[]" if empty is list else "{}"} if server_default else {}
+    return Field(default_factory=factory, sa_type=Json, nullable=False, sa_column_kwargs=arguments)
 
 
 def json_or_null() -> Any:
     """Declare a JSON column that may be null (SQL's NULL, not JSON's)."""
     return Field(default=None, sa_type=MaybeJson, nullable=True)
+
+
+def bytewise(default: Any = ..., *, primary_key: bool = False) -> Any:
+    """Declare a text that sorts and compares by code point on both databases, whatever the server's language."""
+    return Field(default=default, sa_type=Bytewise, primary_key=primary_key)
 
 
 def minor_units(default: Any = ...) -> Any:

@@ -110,6 +110,7 @@ class Worker:
             "fold_event": await maintenance.refold_event(db, by, self.policy, livemode=self.livemode),
             "read_payment": await maintenance.reread_payment(db, gateway, by, self.policy),
             "follow_up": await maintenance.retry_follow_up(db, by, self.policy),
+            "complete_return": await maintenance.complete_return(db, by, self.policy),
             "pull_event": await missed_events.pull_missed_events(db, gateway, by, self.policy, livemode=self.livemode)
             or 0,
         }

@@ -14,6 +14,7 @@ from sqlalchemy import and_, delete, inspect, select, tuple_, update
 from sqlmodel import SQLModel, col
 
 from returns_service.commands.refunds import follow_up
+from returns_service.commands.search_index import complete
 from returns_service.commands.stripe_fold import apply_payment
 from returns_service.commands.stripe_inbox import process
 from returns_service.commands.webhook_endpoints import DEAD_KEPT_DAYS
@@ -88,6 +89,17 @@ async def retry_follow_up(db: Database, by: Actor, policy: Policy) -> bool:
         await follow_up(await lock_case(tx, by, policy, found))
 
     await db.run(work)
+    return True
+
+
+async def complete_return(db: Database, by: Actor, policy: Policy) -> bool:
+    """Complete one return that the release before made during a rollout; return whether there was one."""
+    async with db.reading() as tx:
+        chosen = select(col(ReturnAuthorization.id)).where(col(ReturnAuthorization.slip_code).is_(None)).limit(1)
+        return_id = (await tx.execute(chosen)).scalars().first()
+    if return_id is None:
+        return False
+    await db.run(lambda tx: complete(tx, by, policy, return_id))
     return True
 
 

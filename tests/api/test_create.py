@@ -83,6 +83,49 @@ async def test_no_unit_goes_into_two_returns(shop: ServedShop) -> None:
     expect(await shop.post("/v1/returns", units(1)), 201)
 
 
+def of_order(payment: str, *lines: dict[str, Any], order_id: str = "o1") -> dict[str, Any]:
+    """Return the body that asks for lines of an order, each one unit of `l1` unless it says otherwise."""
+    line = {"sku": "A", "quantity": 1, "total_amount": 100, "order_line": "l1"}
+    return return_body(payment, order_id=order_id) | {"lines": [line | more for more in lines]}
+
+
+async def test_more_units_than_were_ordered_are_refused(shop: ServedShop) -> None:
+    """B6: `quantity 3, quantity_ordered 1`, with and without an order line."""
+    for line in ({"order_line": None}, {}):
+        body = of_order(shop.pay(), line | {"quantity": 3, "quantity_ordered": 1})
+        problem = expect(await shop.post("/v1/returns", body), 422, "quantity_exceeds_ordered")
+        assert (problem["param"], problem["quantity_ordered"]) == ("lines[0].quantity", 1)
+    made = await shop.create_return()
+    lines = of_order("", {"quantity": 3, "quantity_ordered": 1})["lines"]
+    expect(await shop.post(f"/v1/returns/{made['id']}", {"lines": lines}), 422, "quantity_exceeds_ordered")
+
+
+async def test_two_lines_of_one_order_line_say_one_number(shop: ServedShop) -> None:
+    """B6: two lines of one `order_line` with different `quantity_ordered`."""
+    body = of_order(shop.pay(), {"quantity_ordered": 2}, {"quantity_ordered": 3})
+    problem = expect(await shop.post("/v1/returns", body), 422, "quantity_ordered_differs")
+    assert (problem["param"], problem["quantity_ordered"]) == ("lines[1].quantity_ordered", 2)
+    made = expect(await shop.post("/v1/returns", of_order(shop.pay(), {"quantity_ordered": 2}, {})), 201)
+    assert [line["quantity_ordered"] for line in made["lines"]] == [2, 2]
+
+
+async def test_the_number_ordered_is_kept_and_holds_for_later_returns(shop: ServedShop) -> None:
+    """B6: a later return that leaves it out; one on another payment of the order; ids trimmed."""
+    first = expect(await shop.post("/v1/returns", of_order(shop.pay(), {"quantity_ordered": 2})), 201)
+    spaced = of_order(shop.pay(), {"order_line": " l1\t", "sku": " A\u00a0"}, order_id=" o1 ")
+    second = expect(await shop.post("/v1/returns", spaced), 201)
+    line = second["lines"][0]
+    assert (second["order_id"], line["order_line"], line["sku"], line["quantity_ordered"]) == ("o1", "l1", "A", 2)
+    problem = expect(await shop.post("/v1/returns", of_order(shop.pay(), {})), 422, "units_already_returned")
+    assert (problem["quantity"], problem["quantity_ordered"]) == (3, 2)
+    more = of_order(shop.pay(), {"quantity_ordered": 9})
+    expect(await shop.post("/v1/returns", more), 422, "quantity_ordered_differs")
+    expect(await shop.post("/v1/returns", of_order(shop.pay(), {"quantity_ordered": 9}, order_id="o2")), 201)
+    for made in (first, second):
+        expect(await shop.post(f"/v1/returns/{made['id']}/decline", {"reason": "A mistake."}), 200)
+    expect(await shop.post("/v1/returns", more), 201)
+
+
 async def test_stripe_down_means_later_and_nothing_stored(shop: ServedShop) -> None:
     body, shop.wire.down = return_body(shop.pay()), True
     answer = await shop.post("/v1/returns", body, key="k1")
@@ -95,13 +138,11 @@ async def test_stripe_down_means_later_and_nothing_stored(shop: ServedShop) -> N
 
 async def test_the_policy_may_approve_at_once(shop: ServedShop, with_policy: Any) -> None:
     with_policy(auto_approve_below={"usd": 5000})
-    now = "2999-01-01T00:00:00Z"  # bought in the future: certainly inside the window
+    now = shop.time.isoformat()
     small = return_body(shop.pay(), 4000, purchased_at=now)
     assert expect(await shop.post("/v1/returns", small), 201)["state"] == "approved"
-    assert (
-        expect(await shop.post("/v1/returns", return_body(shop.pay(), 6000, purchased_at=now)), 201)["state"]
-        == "requested"
-    )
+    large = return_body(shop.pay(), 6000, purchased_at=now)
+    assert expect(await shop.post("/v1/returns", large), 201)["state"] == "requested"
 
 
 async def test_what_the_policy_would_approve_waits_for_people_while_the_payment_is_disputed(
@@ -111,7 +152,7 @@ async def test_what_the_policy_would_approve_waits_for_people_while_the_payment_
     payment = shop.pay()
     shop.dashboard.open_dispute(expect(await shop.post("/v1/returns", return_body(payment, 1000)), 201)["charge"])
     await shop.deliver()
-    small = return_body(payment, 4000, purchased_at="2999-01-01T00:00:00Z")
+    small = return_body(payment, 4000, purchased_at=shop.time.isoformat())
     made = expect(await shop.post("/v1/returns", small), 201)
     assert (made["state"], made["approvals"]) == ("requested", [])
     assert "disputed" in made["barred_actions"]["approve"]

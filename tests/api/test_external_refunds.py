@@ -159,6 +159,30 @@ async def test_b9_a_request_whose_units_are_elsewhere_by_now_stays_ended(shop: S
     expect(answer, 422, "units_already_returned")
 
 
+async def test_b9_a_reopened_request_goes_by_the_number_ordered_on_record(shop: ServedShop) -> None:
+    """B6, B9: another return of the order has told it meanwhile; a request that told another one stays ended."""
+    line: dict[str, Any] = {"sku": "SHIRT", "quantity": 1, "total_amount": 1000, "order_line": "1"}
+    payment, ended = shop.pay(), []
+    for told in ({}, {"quantity_ordered": 3}):
+        made = expect(await shop.post("/v1/returns", return_body(payment, lines=[line | told])), 201)
+        expect(await shop.post(f"/v1/returns/{made['id']}/decline", {"reason": "No."}), 200)
+        ended.append(f"/v1/returns/{made['id']}/reopen")
+    expect(await shop.post("/v1/returns", return_body(payment, lines=[line | {"quantity_ordered": 2}])), 201)
+    again = expect(await shop.post(ended[0], {"reason": "Yes."}), 200)
+    assert [row["quantity_ordered"] for row in again["lines"]] == [2]
+    problem = expect(await shop.post(ended[1], {"reason": "Yes."}), 422, "quantity_ordered_differs")
+    assert problem["quantity_ordered"] == 2
+
+
+async def test_a_named_reason_of_a_standalone_refund_stays_in_its_breakdown(shop: ServedShop) -> None:
+    """A4, B7: what overrides the hold is kept, beside the note."""
+    made, _ = await refunded_in_dashboard(shop)
+    body = {"payment_intent": made["payment_intent"], "amount": 100, "note": "By phone."}
+    expect(await shop.post("/v1/refunds", body), 409, "external_refund_open")
+    refund = expect(await shop.post("/v1/refunds", body | {"override_reason": "Both are owed."}), 202)
+    assert (refund["note"], refund["breakdown"][0]["description"]) == ("By phone.", "Both are owed.")
+
+
 async def test_b9_a_closed_return_expects_its_units_again(shop: ServedShop) -> None:
     """B9: a close is taken back, and the state is by the rule."""
     made = await shop.create_approved_return()

@@ -48,10 +48,10 @@ async def test_a_replay_asks_stripe_nothing(shop: ServedShop) -> None:
 async def test_a_key_belongs_to_one_body_whatever_its_spaces_and_order(shop: ServedShop) -> None:
     where = await ready(shop)
     headers = {"Idempotency-Key": "k1", "Content-Type": "application/json"}
-    first = await shop.client.post(f"{where}/refund", content='{"amount":100,"reason":"x"}', headers=headers)
-    again = await shop.client.post(f"{where}/refund", content='{ "reason": "x", "amount": 100 }', headers=headers)
+    first = await shop.client.post(f"{where}/refund", content='{"amount":100,"note":"x"}', headers=headers)
+    again = await shop.client.post(f"{where}/refund", content='{ "note": "x", "amount": 100 }', headers=headers)
     assert expect(again, 202) == expect(first, 202)
-    problem = expect(await shop.post(f"{where}/refund", {"amount": 200, "reason": "x"}, key="k1"), 422)
+    problem = expect(await shop.post(f"{where}/refund", {"amount": 200, "note": "x"}, key="k1"), 422)
     assert problem["code"] == "idempotency_key_reused"
 
 

@@ -50,7 +50,7 @@ async def test_less_than_due_is_a_reduction_and_more_needs_a_reason(shop: Served
     where = f"/v1/returns/{made['id']}/refund"
     expect(await shop.post(where, {"amount": 4000}), 422, "override_required")
     expect(await shop.post(where, {"amount": 10_001, "override_reason": "x"}), 422, "amount_exceeds_refundable")
-    refund = expect(await shop.post(where, {"amount": 3000, "reason": "A stain."}), 202)
+    refund = expect(await shop.post(where, {"amount": 3000, "note": "A stain."}), 202)
     assert [(row["kind"], row["amount"]) for row in refund["breakdown"]] == [("line", 3333), ("reduction", -333)]
     await shop.settle()
     assert (await shop.read_return(made["id"]))["amount_due"] == 0
@@ -285,3 +285,42 @@ async def test_send_again_uses_a_new_key_when_stripe_has_nothing(shop: ServedSho
     await shop.settle()
     assert expect(await shop.get(f"/v1/refunds/{refund['id']}"), 200)["status"] == "succeeded"
     assert len(shop.ledger.refunds) == 1
+
+
+@pytest.mark.parametrize("by", ["payment_intent", "charge"])
+async def test_a_payment_never_seen_is_asked_for_at_stripe_once(shop: ServedShop, by: str) -> None:
+    """B8: what is refundable is known before a return exists."""
+    intent = shop.pay()
+    shop.dashboard.refund(intent, 2500)
+    name = intent if by == "payment_intent" else shop.ledger.payment_intents[intent]["latest_charge"]
+    read = expect(await shop.get(f"/v1/payments/{name}"), 200)
+    assert (read["payment_intent"], read["captured"], read["refunded"], read["refundable"]) == (
+        intent,
+        10_000,
+        2500,
+        7500,
+    )
+    assert [refund["source"] for refund in read["refunds"]] == ["external"]
+    asked_before = len(shop.wire.requests)
+    assert expect(await shop.get(f"/v1/payments/{name}"), 200) == read
+    assert expect(await shop.get(f"/v1/payments/{read['id']}"), 200) == read
+    assert len(shop.wire.requests) == asked_before
+    assert (await shop.count_rows())["Payment"] == 1
+
+
+async def test_a_payment_that_nobody_knows_or_stripe_cannot_tell(shop: ServedShop) -> None:
+    """B8: only Stripe's names are asked for, and nothing is kept of what isn't there."""
+    expect(await shop.get("/v1/payments/pi_nobody"), 404, "payment_missing")
+    asked_before = len(shop.wire.requests)
+    for name in ("pay_nobody", "ret_nobody", "x"):
+        expect(await shop.get(f"/v1/payments/{name}"), 404, "not_found")
+    expect(
+        await shop.get(f"/v1/payments/{shop.pay()}", headers={"Authorization": "Bearer nobody"}), 401, "unauthorized"
+    )
+    assert len(shop.wire.requests) == asked_before
+    intent = shop.pay()
+    shop.wire.down = True
+    expect(await shop.get(f"/v1/payments/{intent}"), 503, "stripe_unavailable")
+    assert (await shop.count_rows())["Payment"] == 0
+    shop.wire.down = False
+    assert expect(await shop.get(f"/v1/payments/{intent}"), 200)["refundable"] == 10_000

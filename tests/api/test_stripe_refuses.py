@@ -48,6 +48,7 @@ async def test_it_is_said_with_stripes_own_sentence_until_a_success(
     assert sentence in item["message"]
     ready = expect(await shop.get("/readyz"), 200)
     assert (ready["status"], [w["what"] for w in ready["warnings"]]) == ("ready", ["stripe_refuses"])
+    expect(await shop.get(f"/v1/payments/{payment}"), 503, "stripe_refuses_us")
     assert (await shop.count_rows())["ReturnAuthorization"] == 0
     let(shop)
     expect(await shop.post("/v1/returns", return_body(payment)), 201)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from returns_service.domain.scan import lines_for, normalize
+from returns_service.domain.scan import clean_scan, lines_for
 
 
 @dataclass(eq=False)
@@ -67,4 +67,4 @@ def test_lines_of_one_sku_are_found_together() -> None:
 @given(st.text(max_size=30))
 def test_what_was_normalized_stays_so(scan: str) -> None:
     """C2: a second reader finds the same."""
-    assert normalize(normalize(scan)) == normalize(scan)
+    assert clean_scan(clean_scan(scan)) == clean_scan(scan)

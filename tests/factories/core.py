@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from returns_service.domain.slip_code import slip_code
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
     Event,
@@ -15,6 +16,7 @@ from returns_service.store.tables import (
     Refund,
     ReturnAuthorization,
     ReturnLine,
+    SearchWord,
     StripeEvent,
     StripePace,
     Sweep,
@@ -69,8 +71,10 @@ async def create_refund(
 async def create_return(tx: Tx, payment: Payment | None = None, **values: Any) -> ReturnAuthorization:
     """Insert an approved return, without its lines."""
     payment = payment or await create_payment(tx)
+    return_id = tx.new_id("ret")
     defaults = {
-        "id": tx.new_id("ret"),
+        "id": return_id,
+        "slip_code": slip_code(return_id),
         "order_id": "order_1",
         "payment_id": payment.id,
         "currency": payment.currency,
@@ -94,6 +98,12 @@ async def create_return_line(tx: Tx, row: ReturnAuthorization | None = None, **v
         "total_amount": 10_000,
     }
     return await insert(tx, ReturnLine, defaults, values)
+
+
+async def create_search_word(tx: Tx, row: ReturnAuthorization | None = None, **values: Any) -> SearchWord:
+    """Insert a word that a return is found by."""
+    row = row or await create_return(tx)
+    return await insert(tx, SearchWord, {"return_id": row.id, "word": "mug"}, values)
 
 
 async def create_receipt(tx: Tx, row: ReturnAuthorization | None = None, **values: Any) -> Receipt:

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+from litestar import Litestar
 from pydantic import SecretStr
 from sqlmodel import func, select
 
@@ -23,6 +24,7 @@ from returns_service.webhook_client import WebhookClient
 from tests.harness.shop import KEY, SECRET, Shop
 
 SETTLE_SECONDS = 1.0  # from a refund to Stripe's news of it
+IDLE_APPS: list[Litestar] = []  # nothing but their context belongs to a test, and making one takes a while
 
 
 class ServedShop(Shop):
@@ -37,7 +39,8 @@ class ServedShop(Shop):
         settings = Settings(stripe_secret_key=SecretStr(KEY), stripe_webhook_secret=secrets, rate_limit=10_000)
         self.context = Context(self.db, self.gateway, settings, DEFAULT)
         self.context.line = WebhookClient(resolve=resolve)
-        self.app = litestar_app(self.context)
+        self.app = IDLE_APPS.pop() if IDLE_APPS else litestar_app(self.context)
+        self.app.state.context = self.context
 
     async def get(self, path: str, **options: Any) -> httpx.Response:
         """Get `path`."""
@@ -148,3 +151,4 @@ async def open_shop(url: str) -> AsyncIterator[ServedShop]:
     ):
         yield shop
     await shop.close()
+    IDLE_APPS.append(shop.app)

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from sqlmodel import col, select
 
-from returns_service.commands import counting, receipts, returns, stripe_fold, stripe_inbox
+from returns_service.commands import counting, receipts, return_lines, returns, stripe_fold, stripe_inbox
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.stripe_objects import PaymentSnapshot
 from returns_service.domain.vocabulary import DeskKind
@@ -26,6 +26,7 @@ from returns_service.stripe_simulator import Dashboard, Faults, Ledger, Request,
 from returns_service.worker.reconcile import Report
 from returns_service.worker.refunds import RefundExecutor
 from tests.harness.clock import Clock
+from tests.harness.engines import TestDatabase
 from tests.harness.wire import Wire
 
 KEY = "sk_test_" + "simulator"
@@ -55,7 +56,7 @@ class Shop:
 
     def open(self, url: str) -> None:
         """Run the service on this database."""
-        self.db = Database(url, now=self.clock, source=random.Random(9))
+        self.db: Database = TestDatabase(url, now=self.clock, source=random.Random(9))
 
     async def close(self) -> None:
         """Close all connections."""
@@ -118,7 +119,7 @@ class Shop:
         """Return the id of an approved return."""
         seen = await self.gateway.read_payment(payment_intent=intent)
         assert isinstance(seen, PaymentSnapshot)
-        lines = [returns.NewLine("SHIRT", units, amount)]
+        lines = [return_lines.NewLine("SHIRT", units, amount)]
         new = returns.NewReturn(order_id, "usd", lines, **{"reason": "too_small", **more})
 
         async def work(tx: Any) -> str:

@@ -40,6 +40,7 @@ GROWING = (
     "payment",
     "return_authorization",
     "return_line",
+    "search_word",
     "receipt",
     "receipt_line",
     "stripe_event",
@@ -62,7 +63,7 @@ async def old_shop(postgresql: Database) -> Database:
         await create_event(tx, type="refund.created", refund_id=refund.id)
         await create_receipt_line(tx, await create_receipt(tx, row), line)
         await copied(tx, Payment, payment_intent="id || n", charge="'ch' || id || n")
-        await copied(tx, ReturnAuthorization, payment_id="payment_id || n")
+        await copied(tx, ReturnAuthorization, payment_id="payment_id || n", slip_code="slip_code || n")
         await copied(tx, Refund, payment_id="payment_id || n", return_id="return_id || n", **SETTLED)
         await copied(tx, StripeEvent)
         await copied(tx, Event)

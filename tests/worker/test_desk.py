@@ -244,7 +244,7 @@ async def test_a_refund_that_the_payment_has_too_little_for_is_barred(shop: Shop
     assert (item["kind"], item["code"], item["amount"]) == ("refund_barred", "amount_exceeds_refundable", 9000)
     assert item["actions"] == ["refund", "settle_outside"]
     await shop.db.run(
-        lambda tx: refunds.refund(tx, BY, DEFAULT, return_id, RefundRequest(amount=1000, reason="All that is left."))
+        lambda tx: refunds.refund(tx, BY, DEFAULT, return_id, RefundRequest(amount=1000, note="All that is left."))
     )
     assert await shop.desk_items() == []
 
@@ -406,7 +406,7 @@ async def test_what_a_policy_leaves_to_people_waits_for_them(shop: Shop) -> None
     assert (item["kind"], item["code"], item["amount"]) == ("return_to_decide", "refund_on_manual", 3000)
     assert (item["return"], item["actions"]) == (return_id, ["refund", "settle_outside"])
     shop.advance(60)
-    await shop.db.run(lambda tx: refunds.refund(tx, BY, DEFAULT, return_id, RefundRequest(amount=1000, reason="Worn.")))
+    await shop.db.run(lambda tx: refunds.refund(tx, BY, DEFAULT, return_id, RefundRequest(amount=1000, note="Worn.")))
     await shop.work()
     await shop.deliver()
     assert await shop.desk_items() == [], "less was decided, so nothing is due"

@@ -10,14 +10,23 @@ import pytest
 from sqlalchemy import insert, text, update
 from sqlmodel import col, select
 
-from returns_service.commands import counting, erasure, idempotency, receipts, refund_actions, refunds, returns
+from returns_service.commands import (
+    counting,
+    erasure,
+    idempotency,
+    receipts,
+    refund_actions,
+    refunds,
+    returns,
+    unmatched_receipts,
+)
 from returns_service.commands.erasure import REDACTED
 from returns_service.commands.idempotency import Remembered
 from returns_service.domain.policy import DEFAULT
 from returns_service.domain.problems import Problem
 from returns_service.return_case.events import to_json_object
 from returns_service.return_case.loader import load_case
-from returns_service.return_case.views import show_return
+from returns_service.return_case.views import show_return, show_unmatched
 from returns_service.store.tables import Event, IdempotencyKey, ReturnAuthorization, ReturnLine, StripeEvent
 from returns_service.worker.maintenance import delete_expired
 from tests.harness.shop import BY, Shop, execute_due_refunds
@@ -30,7 +39,7 @@ async def everything(shop: Shop) -> str:
     """Return all that the database holds, as one text."""
     names = (
         "return_authorization return_line receipt receipt_line undeclared_item refund payment event stripe_event "
-        "delivery idempotency_key"
+        "delivery idempotency_key search_word unmatched_receipt"
     ).split()
     async with shop.db.reading() as tx:
         rows = [(await tx.execute(text(f"SELECT * FROM {name}"))).all() for name in names]  # noqa: S608
@@ -45,6 +54,7 @@ async def a_persons_return(shop: Shop, *, order_id: str = "order_7") -> str:
         order_id=order_id,
         reason="Mrs. Muster says it is too small",
         customer_email=EMAIL,
+        customer_name="Anna Muster",
         metadata={"phone": "Muster 0170"},
     )
     note = {"internal_note": "Muster is angry", "metadata": {"phone": "Muster 0170"}}
@@ -55,7 +65,7 @@ async def a_persons_return(shop: Shop, *, order_id: str = "order_7") -> str:
     extra = [counting.Undeclared("HAT", 1, "a hat of Mrs. Muster")]
     await shop.db.run(lambda tx: receipts.receive(tx, BY, DEFAULT, return_id, [], extra, None))
     kind = refunds.Adjustment("goodwill", 100, "for Mrs. Muster")
-    asked = refunds.RefundRequest(adjustments=[kind], reason="Muster called", override_reason="Muster was promised it")
+    asked = refunds.RefundRequest(adjustments=[kind], note="Muster called", override_reason="Muster was promised it")
     await shop.db.run(lambda tx: refunds.refund(tx, BY, DEFAULT, return_id, asked))
     await shop.work()
     await shop.deliver()
@@ -214,11 +224,57 @@ async def test_a_title_with_the_address_is_forgotten_too(shop: Shop) -> None:
     assert EMAIL not in await everything(shop)
 
 
-@pytest.mark.parametrize("asked", ["JÜRGEN@example.com", "JÜRGEN@EXAMPLE.com"])
-async def test_an_address_with_an_umlaut_is_found(shop: Shop, asked: str) -> None:
+@pytest.mark.parametrize("asked", ["jürgen@EXAMPLE.com", "JU\u0308RGEN@example.com ", "ｊürgen@example.com"])
+async def test_an_address_is_found_however_it_is_written(shop: Shop, asked: str) -> None:
+    """D1: `forget` goes by the rule of the search, on both databases, and leaves nothing of it."""
     return_id = await shop.authorize_return(shop.pay(9000), customer_email="JÜRGEN@example.com")
+    payload = json.dumps({"data": {"object": {"object": "customer", "email": "JÜRGEN@Example.com"}}})
+    told = {"type": "customer.updated", "received_at": shop.time, "processed_at": shop.time, "outcome": "ignored"}
+    await shop.execute(insert(StripeEvent).values(id="evt_customer", payload=payload, attempts=1, **told))
     done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=asked))
-    assert done.returns == [return_id]
+    assert (done.returns, done.left, done.counts["inbox"]) == ([return_id], [], 1)
+    assert "rgen" not in (await everything(shop)).lower()
+
+
+async def test_it_says_what_it_left(shop: Shop) -> None:
+    """D1: nothing was found, another order holds the address, a parcel is still on its way."""
+    nothing = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email="nobody@example.com"))
+    assert (nothing.returns, len(nothing.left)) == ([], 1)
+    assert "No return holds this address" in nothing.left[0]
+    other = await shop.authorize_return(shop.pay(9000), order_id="order_8", customer_email=EMAIL.upper())
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email=EMAIL, tracking_numbers=["JD0146"])
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_1"))
+    assert ["order_1" in done.left[0], "order_8" in done.left[1]] == [True, True]
+    assert (await shop.show_return(return_id))["tracking_numbers"] == ["JD0146"]
+    await shop.count(return_id, 3)
+    rest = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_1"))
+    assert (rest.left, rest.counts["tracking_numbers"]) == ([], 1)
+    assert "jd0146" not in (await everything(shop)).lower()
+    assert (await shop.show_return(other))["customer_email"] == EMAIL.upper()
+
+
+async def test_parcels_of_nobody_are_forgotten_with_the_return_they_turn_out_to_be_of(shop: Shop) -> None:
+    """C5, C6: found by order, by attachment and by label; the number stays while the parcel waits to be attached."""
+    return_id = await shop.authorize_return(shop.pay(9000), customer_email=EMAIL, tracking_numbers=["JD 0146"])
+    item = unmatched_receipts.UnmatchedItem("SHIRT", 3, "new")
+
+    async def leave(**known: str) -> str:
+        parcel = unmatched_receipts.Parcel([item], note="Muster's parcel", **known)
+        async with shop.db.transaction() as tx:
+            row = unmatched_receipts.create_unmatched(tx, BY, parcel)
+            body = json.dumps(to_json_object(show_unmatched(row)))
+            tx.add(IdempotencyKey(scope="key", key=row.id, fingerprint="f", body=body, created_at=tx.now))
+            return row.id
+
+    labeled = await leave(tracking_number="jd0146")
+    await leave(order_id="order_1", tracking_number="JD0146")
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, email=EMAIL))
+    assert (done.counts["unmatched"], len(done.left)) == (2, 1)
+    assert CANARY not in await everything(shop)
+    await shop.db.run(lambda tx: unmatched_receipts.attach(tx, BY, DEFAULT, labeled, return_id))
+    rest = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, order_id="order_1"))
+    assert (rest.left, rest.counts["tracking_numbers"]) == ([], 3)
+    assert "0146" not in await everything(shop)
 
 
 async def test_an_event_that_holds_the_address_is_emptied_whatever_it_is_about(shop: Shop) -> None:

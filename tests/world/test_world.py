@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.world.met import Met
 from tests.world.world import CI, World
 
-pytestmark = pytest.mark.timeout(900)  # three minutes where little else runs
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 
 def stories(worlds: int, start: int) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime
 from fnmatch import fnmatchcase
+from zoneinfo import ZoneInfo
 
 from returns_service.domain.policy.shapes import Policy
 from returns_service.domain.refund_windows import RefundWarning
+from returns_service.domain.search_text import normalise
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +39,25 @@ def decide(
     currency: str,
     estimate: int,
     purchased_at: datetime | None,
-    now: datetime,
+    requested_at: datetime,
     skus: Sequence[str],
+    delivered_at: datetime | None = None,
     reasons: Sequence[str | None] = (),
     warning: RefundWarning | None = None,
 ) -> Decision:
-    """Return what `policy` says about a return worth `estimate` minor units. Both times carry a zone.
+    """Return what `policy` says about a return worth `estimate` minor units. All times carry a zone.
 
-    Without `purchased_at` the window can't be judged: nothing is violated, but nothing approves itself
+    Without the time that the window begins at it can't be judged: nothing is violated, but nothing approves itself
     either. A return that needs two people never approves itself, nor does one that Stripe can't refund.
     """
-    violations = [*_window(policy, purchased_at, now), *_exclusions(policy, skus)]
+    begins_at = delivered_at if policy.window_from == "delivery" else purchased_at
+    violations = [*_window(policy, begins_at, requested_at), *_exclusions(policy, skus)]
     people = 2 if _needs_second_person(policy, currency, estimate) else 1
     below = policy.auto_approve_below.get(currency)
     return Decision(
         allowed=not violations,
         auto_approve=(
-            purchased_at is not None
+            begins_at is not None
             and not violations
             and people == 1
             and below is not None
@@ -67,19 +71,40 @@ def decide(
     )
 
 
-def _window(policy: Policy, purchased_at: datetime | None, now: datetime) -> list[Violation]:
-    if purchased_at is None or now - purchased_at <= timedelta(days=policy.window_days):
+def _window(policy: Policy, begins_at: datetime | None, requested_at: datetime) -> list[Violation]:
+    """Judge the day of the request, as the policy's zone counts days: an approver who takes long costs nobody a return.
+
+    A window of 0 days holds no request.
+    """
+    if begins_at is None:
         return []
-    bought = f"Bought {(now - purchased_at).days} days ago"
-    return [Violation("outside_window", f"{bought}; returns are taken for {policy.window_days} days.")]
+    days = (local_day(requested_at, policy.time_zone) - local_day(begins_at, policy.time_zone)).days
+    if policy.window_days > 0 and days <= policy.window_days:
+        return []
+    event = "Delivered" if policy.window_from == "delivery" else "Bought"
+    message = f"{event} {max(0, days)} days before the request; returns are taken for {policy.window_days} days."
+    return [Violation("outside_window", message)]
+
+
+def local_day(time: datetime, zone: str) -> date:
+    """Return the day that a time is on in a zone of the IANA database."""
+    try:
+        return time.astimezone(ZoneInfo(zone)).date()
+    except OverflowError:  # within a day of the first or the last that there is
+        return time.date()
 
 
 def _exclusions(policy: Policy, skus: Sequence[str]) -> list[Violation]:
     return [
         Violation("excluded_sku", f"{sku} can't be returned (the policy excludes {pattern}).")
         for sku in dict.fromkeys(skus)
-        for pattern in [p for p in policy.excluded_skus if fnmatchcase(sku, p)][:1]
+        for pattern in [p for p in policy.excluded_skus if _matches(sku, p)][:1]
     ]
+
+
+def _matches(sku: str, pattern: str) -> bool:
+    """Return whether a shell pattern names an SKU, whatever the capitals and the width of either."""
+    return fnmatchcase(normalise(sku), normalise(pattern))
 
 
 def _needs_second_person(policy: Policy, currency: str, estimate: int) -> bool:

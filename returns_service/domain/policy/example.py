@@ -8,9 +8,15 @@ _SETTINGS = """\
 # The return policy. Every setting stands here with its default; what is left out has it too.
 # Amounts are whole numbers of minor units (cents; yen for JPY) in tables by currency: {usd = 5000, eur = 4500}
 
-# Days from the purchase in which goods may come back. A return without a purchase date is never approved by
-# itself; one outside the window needs an approver's override. 0: every return does.
+# Days in which a customer may ask for a return, to the end of the last day. A return without the date is never
+# approved by itself; one outside the window needs an approver's override. 0: every return does.
 window_days = 30
+
+# Where the window begins: "purchase" (`purchased_at`) or "delivery" (`delivered_at`).
+window_from = "purchase"
+
+# The time zone whose days are counted, like "Europe/Berlin".
+time_zone = "UTC"
 
 # What a refund that somebody made in the Stripe Dashboard does to the payment's other refunds: "hold" them until a
 # person assigns or acknowledges it, or "ignore".
@@ -26,7 +32,7 @@ refund_delay = 0
 # What the dock accepts: "new", "opened", "damaged".
 accepted_conditions = ["new", "opened", "damaged"]
 
-# What can't be returned, as shell patterns: ["GIFT-CARD*"]
+# What can't be returned, as shell patterns without regard to capitals: ["GIFT-CARD*"]
 excluded_skus = []
 
 # Whether what was paid for shipping goes back: "never", "full_return" (with the last unit) or "always".

@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, available_timezones
 
 from returns_service.domain.policy import toml_lines
 from returns_service.domain.policy.shapes import (
@@ -24,6 +25,7 @@ from returns_service.domain.vocabulary import (
     REFUND_ON,
     SHIPPING_REFUNDED,
     STRIPE_REASONS,
+    WINDOW_FROM,
     Condition,
     Word,
     find_word,
@@ -31,6 +33,7 @@ from returns_service.domain.vocabulary import (
 
 MOST_DAYS = 36_500
 MOST_DELAY_SECONDS = 90 * 86_400  # the dock needs hours; past a season the card may be gone
+BYTE_ORDER_MARK = "\ufeff"
 MOST_AMOUNT = 10**12  # above anything Stripe moves, far below what a database's integer holds
 
 T = TypeVar("T")
@@ -52,6 +55,7 @@ def parse(text: str | bytes, path: str) -> Policy:
     """
     if isinstance(text, bytes):
         text = _decoded(text, path)
+    text = text.removeprefix(BYTE_ORDER_MARK)  # editors on Windows write one; TOML doesn't know it
     try:
         settings = tomllib.loads(text)
         places = toml_lines.lines(text)
@@ -94,6 +98,15 @@ def _syntax_line(text: str, message: str) -> int:
     return int(found[1]) if found else max(1, len(text.splitlines()))
 
 
+def is_time_zone(name: str) -> bool:
+    """Return whether the IANA database has such a time zone."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, OSError, ValueError):  # no such name, a folder of the database, a path out of it
+        return False
+    return True
+
+
 def _nearest(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name.lower(), known, n=1)
     return f"did you mean {near[0]}?" if near else f"the known ones are {', '.join(known)}"
@@ -130,6 +143,8 @@ class _Reading:
     def policy(self, settings: Mapping[str, object]) -> Policy:
         checks: dict[str, Check[object]] = {
             "window_days": self.whole(MOST_DAYS),
+            "window_from": self.one_of(WINDOW_FROM),
+            "time_zone": self.time_zone,
             "external_refunds": self.one_of(EXTERNAL_REFUNDS),
             "refund_on": self.one_of(REFUND_ON),
             "refund_delay": self.whole(MOST_DELAY_SECONDS),
@@ -201,6 +216,14 @@ class _Reading:
             return value
         self.fail(where, f"must be words, not {_as_found(value)}")
         return "-"
+
+    def time_zone(self, where: Where, value: object) -> str:
+        if isinstance(value, str) and is_time_zone(value):
+            return value
+        near = difflib.get_close_matches(str(value), sorted(available_timezones()), n=1)
+        hint = f", did you mean {near[0]}?" if near else ""
+        self.fail(where, f'must be a time zone like "Europe/Berlin", not {_as_found(value)}{hint}')
+        return "UTC"
 
     def flag(self, where: Where, value: object) -> bool:
         if isinstance(value, bool):

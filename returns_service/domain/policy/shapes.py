@@ -14,6 +14,7 @@ from returns_service.domain.vocabulary import (
     RefundOn,
     ShippingRefunded,
     StripeReason,
+    WindowFrom,
     find_word,
 )
 
@@ -54,6 +55,8 @@ class Policy:
     """A policy, checked. Amounts are tables of minor units by lowercase currency."""
 
     window_days: int = 30
+    window_from: WindowFrom = "purchase"
+    time_zone: str = "UTC"  # of the IANA database: the window ends with a day there
     external_refunds: ExternalRefunds = "hold"
     refund_on: RefundOn = "receipt"
     refund_delay: int = 0  # seconds

@@ -11,6 +11,8 @@ Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Count = Annotated[int, Meta(ge=0)]
 Currency = Annotated[str, Meta(pattern="^[a-z]{3}$", examples=["usd"])]
 
+SlipCode = Annotated[str, Meta(pattern="^[0-9]{10}$", description="The last digit checks the others (Luhn).")]
+
 
 def id_of(prefix: str) -> Meta:
     """Return what the ids of one kind look like."""

@@ -19,6 +19,7 @@ from returns_service.return_case.views.fields import (
     RefundId,
     ReturnId,
     ReturnLineId,
+    SlipCode,
     Time,
     minor_units,
 )
@@ -79,6 +80,11 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     updated: Time
     livemode: bool
     order_id: str
+    slip_code: Annotated[
+        SlipCode | None,
+        Meta(description="Null only on a return that the release before made, until a worker has given it one."),
+    ]
+    tracking_numbers: list[str]
     payment: PaymentId | PaymentView
     payment_intent: str | None
     charge: str | None
@@ -86,7 +92,9 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     state: State
     reason: str | None
     customer_email: str | None
+    customer_name: str | None
     purchased_at: Time | None
+    delivered_at: Time | None
     shipping_amount: Annotated[int, minor_units("What the customer paid for shipping.")]
     resolution: Annotated[Resolution, Meta(description="What the customer wants; a line may say otherwise.")]
     internal_note: str | None

@@ -7,17 +7,15 @@ from returns_service.store.tables.core import (
     Event,
     IdempotencyKey,
     Payment,
-    Receipt,
-    ReceiptLine,
     Refund,
     ReturnAuthorization,
     ReturnLine,
+    SearchWord,
     StripeEvent,
     StripePace,
     Sweep,
-    UndeclaredItem,
-    UnmatchedReceipt,
 )
+from returns_service.store.tables.dock import Receipt, ReceiptLine, UndeclaredItem, UnmatchedReceipt
 from returns_service.store.tables.people import ApiKey, StaffUser
 from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun
 from returns_service.store.tables.stripe import StripeAccount, StripeRefusal
@@ -36,6 +34,7 @@ __all__ = [
     "Refund",
     "ReturnAuthorization",
     "ReturnLine",
+    "SearchWord",
     "StaffUser",
     "StripeAccount",
     "StripeEvent",

@@ -1,6 +1,6 @@
-"""Tables of returns, their money and their history. Amounts are minor units, times are UTC.
+"""Tables of returns, their money and their history; what the dock counts is in `dock.py`.
 
-`version` of a return counts its events: it is their sequence and the ETag.
+Amounts are minor units, times are UTC. `version` of a return counts its events: it is their sequence and the ETag.
 """
 
 from __future__ import annotations
@@ -15,17 +15,15 @@ from returns_service.domain.refund_status import STATUSES, UNANSWERED, RefundSta
 from returns_service.domain.return_machine import STATES, State
 from returns_service.domain.vocabulary import (
     REFUND_SOURCES,
-    Condition,
-    Disposition,
     FoldOutcome,
     RecordedEventType,
     RefundSource,
     Resolution,
     SettlementMethod,
-    UndeclaredDecision,
 )
 from returns_service.store.columns import (
     DUE_SQL,
+    bytewise,
     defer_foreign_keys,
     json_object,
     json_or_null,
@@ -81,6 +79,7 @@ class ReturnAuthorization(SQLModel, table=True):
     __table_args__ = (
         one_of("state", STATES, "state"),
         CheckConstraint("shipping_amount >= 0", name="shipping_amount"),
+        Index("uq_return_slip_code", "slip_code", unique=True),
         partial("ix_return_follow_up", "follow_up_at", where="follow_up_at IS NOT NULL"),
         partial("ix_return_overpaid", "overpaid_since", where="overpaid_since IS NOT NULL"),
         partial("ix_return_due_outside", "due_outside_since", where="due_outside_since IS NOT NULL"),
@@ -94,8 +93,14 @@ class ReturnAuthorization(SQLModel, table=True):
     state: State = word("requested", index=True)
     reason: str | None = None
     internal_note: str | None = None
-    customer_email: str | None = Field(default=None, index=True)
+    customer_email: str | None = None
+    email_text: str | None = Field(default=None, index=True)  # the address as it is compared (`search_text`)
+    customer_name: str | None = None
+    # Unique; null only where a release before it made the return, until a worker gives it one.
+    slip_code: str | None = None
+    tracking_numbers: list[str] = json_object(list, server_default=True)
     purchased_at: datetime | None = utc(nullable=True)
+    delivered_at: datetime | None = utc(nullable=True)
     shipping_amount: int = minor_units(0)
     resolution: Resolution = word("refund", server_default=True)  # of the lines that say nothing else
     policy: dict[str, Any] | None = json_or_null()  # the snapshot, from approval on
@@ -142,85 +147,14 @@ class ReturnLine(SQLModel, table=True):
     resolution: Resolution = word("refund", server_default=True)
 
 
-class Receipt(SQLModel, table=True):
-    """One count at the dock."""
+class SearchWord(SQLModel, table=True):
+    """A word by whose prefixes a return is found."""
 
-    __tablename__ = "receipt"
-    __table_args__ = (
-        Index("uq_receipt_scan", "return_id", "scan_id", unique=True),
-        partial("ix_receipt_unexpected", "return_id", where="unexpected AND reversed_at IS NULL"),
-    )
+    __tablename__ = "search_word"
+    __table_args__ = (Index("ix_search_word_word", "word", "return_id"),)
 
-    id: str = Field(primary_key=True)
-    return_id: str = Field(foreign_key="return_authorization.id", index=True)
-    received_by: str
-    scan_id: str | None = None
-    fingerprint: str  # of what was sent: the same scan_id with other counts is another count
-    reversed_at: datetime | None = utc(nullable=True)
-    reversed_by: str | None = None
-    reversed_reason: str | None = None
-    # Counted while the return was requested, declined, canceled or closed: until a decision takes it in.
-    unexpected: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
-    created_at: datetime = utc()
-
-
-class ReceiptLine(SQLModel, table=True):
-    """Units of one line in one condition, counted in one receipt."""
-
-    __tablename__ = "receipt_line"
-    __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
-
-    id: str = Field(primary_key=True)
-    receipt_id: str = Field(foreign_key="receipt.id", index=True)
-    line_id: str = Field(foreign_key="return_line.id", index=True)
-    sku: str
-    quantity: int
-    condition: Condition = word()
-    disposition: Disposition = word()
-    accepted: bool | None = None  # None: waits for inspection
-    uncounted: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # of `quantity`: no place on the line
-    scanned: str | None = None  # as the scanner read it, where that isn't the SKU
-
-
-class UndeclaredItem(SQLModel, table=True):
-    """Units that nobody announced: a surplus or an unknown SKU."""
-
-    __tablename__ = "undeclared_item"
-    __table_args__ = (
-        CheckConstraint("quantity > 0", name="quantity"),
-        partial("ix_undeclared_open", "return_id", where="decision IS NULL"),
-    )
-
-    id: str = Field(primary_key=True)
-    receipt_id: str = Field(foreign_key="receipt.id", index=True)
-    return_id: str = Field(foreign_key="return_authorization.id", index=True)
-    sku: str
-    quantity: int
-    note: str | None = None
-    decision: UndeclaredDecision | None = word(None)
-    line_id: str | None = Field(default=None, foreign_key="return_line.id")
-    surplus_of: str | None = None  # the line that has no place for them
-    decided_by: str | None = None
-    decided_at: datetime | None = utc(nullable=True)
-
-
-class UnmatchedReceipt(SQLModel, table=True):
-    """A parcel without any authorization, as the dock counted it; attached to a return, it counts there."""
-
-    __tablename__ = "unmatched_receipt"
-    __table_args__ = (partial("ix_unmatched_open", "created_at", where="receipt_id IS NULL"),)
-
-    id: str = Field(primary_key=True)
-    order_id: str | None = Field(default=None, index=True)
-    tracking_number: str | None = Field(default=None, index=True)
-    note: str | None = None
-    items: list[dict[str, Any]] = json_object(list)  # [{sku, quantity, condition}]
-    received_by: str
-    created_at: datetime = utc()
-    receipt_id: str | None = Field(default=None, foreign_key="receipt.id", index=True)  # that counts it on a return
-    return_id: str | None = Field(default=None, foreign_key="return_authorization.id", index=True)
-    attached_by: str | None = None
-    attached_at: datetime | None = utc(nullable=True)
+    return_id: str = Field(primary_key=True, foreign_key="return_authorization.id")
+    word: str = bytewise(primary_key=True)
 
 
 UNANSWERED_SQL = f"status IN ({', '.join(repr(s) for s in UNANSWERED)})"
@@ -379,10 +313,7 @@ class Sweep(SQLModel, table=True):
 defer_foreign_keys(
     "return_authorization",
     "return_line",
-    "receipt",
-    "receipt_line",
-    "undeclared_item",
-    "unmatched_receipt",
+    "search_word",
     "refund",
     "event",
 )

@@ -68,9 +68,13 @@ async def _read(operation: Operation, request: AnyRequest) -> Response[Any]:
         reply = await operation.work(call, tx)
         return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encoded()))
 
-    if not operation.streams:
+    if not operation.streams and operation.before_transaction is None:
         return await database.read(look)
     key, call = await database.read(admit)
+    if operation.before_transaction is not None:
+        call = replace(call, stripe_read=await operation.before_transaction(call))
+    if not operation.streams:
+        return await database.read(lambda tx: answer(tx, key, call))
     await event_feed.bring_up_to_date(database)
     if EVENT_STREAM in request.headers.get("accept", ""):
         return await live(call, key, request.headers.get("last-event-id"))

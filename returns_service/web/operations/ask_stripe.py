@@ -13,11 +13,12 @@ from pydantic import ConfigDict
 from returns_service.commands.stripe_account import keep_account
 from returns_service.domain.problems import Problem
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, TryLater, Unknown
+from returns_service.return_case.events import Actor
 from returns_service.store.database import Database
 from returns_service.stripe_gateway import Gateway
 from returns_service.web.context import Context
 from returns_service.web.operations.bodies import Body, StripeId, Wrong
-from returns_service.web.operations.operation import StripeRead
+from returns_service.web.operations.operation import OperationCall, StripeRead
 
 PATIENCE_SECONDS = 5  # where Stripe says nothing of its own: its troubles rarely pass within a second
 
@@ -65,6 +66,11 @@ def usable_or_503(
             raise Problem("stripe_refuses_us", detail, retry_after=math.ceil(wait), stripe_code=read.code)
         raise Problem("stripe_unavailable", retry_after=math.ceil(wait), stripe_code=read.code)
     return read
+
+
+def stripe_of(call: OperationCall[Any]) -> Actor:
+    """Return Stripe as who says it, in this request."""
+    return Actor("stripe", call.by.request_id)
 
 
 async def learn_account(database: Database, gateway: Gateway, configured: str | None) -> str | None:

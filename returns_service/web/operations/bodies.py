@@ -27,6 +27,7 @@ MOST_ERRORS = 50  # named in one answer
 MOST_AMOUNT = 10**12  # minor units; sums of a thousand lines still fit a 64-bit column
 MOST_UNITS = 1_000_000
 MOST_LINES = 1000
+MOST_TRACKING_NUMBERS = 50
 EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 # pydantic's words for what is wrong, in ours; the rest is `invalid`.
 ERROR_CODES = {
@@ -91,6 +92,11 @@ def parse_time(value: Any) -> Any:
     raise PydanticCustomError("not_a_time", "Must be an RFC 3339 time with its zone, like 2026-01-02T03:04:05Z")
 
 
+def once_each(texts: list[str]) -> list[str]:
+    """Return texts in their order, each once."""
+    return list(dict.fromkeys(texts))
+
+
 def plausible_email(text: str) -> str:
     """Refuse what no mail could be sent to."""
     if not EMAIL.fullmatch(text):
@@ -103,7 +109,12 @@ Clean = AfterValidator(refuse_nul)
 Amount = Annotated[int, Field(ge=0, le=MOST_AMOUNT), BeforeValidator(require_integer)]
 Money = Annotated[int, Field(ge=1, le=MOST_AMOUNT), BeforeValidator(require_integer)]
 Units = Annotated[int, Field(ge=1, le=MOST_UNITS), BeforeValidator(require_integer)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200), Clean]  # order ids, SKUs, references
+# What a scanner reads: as it is, since the receipt keeps it so.
+Scan = Annotated[str, StringConstraints(min_length=1, max_length=200), Clean]
+# Order ids, SKUs, references: trimmed, since labels and sheets bring blanks along.
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Clean]
+Person = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True), Clean]
+TrackingNumbers = Annotated[list[Name], Field(max_length=MOST_TRACKING_NUMBERS), AfterValidator(once_each)]
 Title = Annotated[str, StringConstraints(max_length=500), Clean]
 Words = Annotated[str, StringConstraints(max_length=1000), Clean]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=1000), Clean]

@@ -124,6 +124,7 @@ class ReadOptions(TypedDict, total=False):
     expandable: tuple[str, ...]
     paged: bool
     streams: bool
+    before_transaction: Callable[[OperationCall[Any]], Awaitable[StripeRead]]
 
 
 class WriteOptions(TypedDict, total=False):
@@ -145,7 +146,7 @@ def reads(
     scope: Scope = "returns:read",
     **options: Unpack[ReadOptions],
 ) -> Declared[Empty]:
-    """Declare a read: a GET in one transaction that locks nothing."""
+    """Declare a read: a GET that locks nothing. `before_transaction` may ask Stripe, and keep what it said."""
     return lambda work: Operation("GET", path, *_said(work), tag, scope, work, answer, **options)
 
 

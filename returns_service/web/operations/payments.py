@@ -4,17 +4,40 @@ from __future__ import annotations
 
 from sqlmodel import col, select
 
+from returns_service.commands.stripe_fold import adopt_payment
 from returns_service.domain.problems import Problem
 from returns_service.return_case.locked_payment import find_payment_id
 from returns_service.return_case.views import PaymentView, show_payment
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
-from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads
+from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, stripe_of
+from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, StripeRead, reads
+
+NAMES_AT_STRIPE = ("pi_", "ch_", "py_")  # PaymentIntents; charges; charges of bank debits
 
 
-@reads("/v1/payments/{payment_id}", "Payments", PaymentView, errors=("not_found",))
+async def adopt_if_new(call: OperationCall[Empty]) -> StripeRead:
+    """Ask Stripe for a payment that we never saw, and keep it: what can be refunded is known before a return exists."""
+    name, database = call.id("payment_id"), call.context.database
+    if not name.startswith(NAMES_AT_STRIPE):
+        return None
+    if await database.read(lambda tx: find_payment_id(tx, payment_intent=name, charge=name)):
+        return None
+    target = Target(payment_intent=name) if name.startswith("pi_") else Target(charge=name)
+    seen = await payment_at_stripe(call.context, target)
+    await database.run(lambda tx: adopt_payment(tx, stripe_of(call), call.policy, seen), safe_to_repeat=True)
+    return seen
+
+
+@reads(
+    "/v1/payments/{payment_id}", "Payments", PaymentView,
+    before_transaction=adopt_if_new, errors=("not_found", "payment_missing", "stripe_unavailable", "stripe_refuses_us"),
+)  # fmt: skip
 async def read_payment(call: OperationCall[Empty], tx: Tx) -> Reply:
-    """Read a payment, by `pay_…` or by Stripe's `pi_…` or `ch_…`, with all its refunds."""
+    """Read a payment, by `pay_…` or by Stripe's `pi_…` or `ch_…`, with all its refunds.
+
+    A payment that the service has never seen is read at Stripe first.
+    """
     name = call.id("payment_id")
     ours = name if name.startswith("pay_") else await find_payment_id(tx, payment_intent=name, charge=name)
     payment = await tx.get(Payment, ours) if ours else None

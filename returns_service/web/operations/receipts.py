@@ -17,7 +17,7 @@ from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import ReceiptView, ReturnView, show_receipt
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt
-from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Name, Units, Words, Wrong
+from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Scan, Units, Words, Wrong
 from returns_service.web.operations.operation import Empty, KeyRule, Operation, OperationCall, Reply, reads, writes
 from returns_service.web.operations.query_string import ListView, show_list
 from returns_service.web.operations.returns import WithReason, reply_with
@@ -29,7 +29,7 @@ class CountedLine(Body):
     """Units in one condition, by line id or by SKU."""
 
     line: Id | None = None
-    sku: Name | None = None
+    sku: Scan | None = None
     quantity: Units
     condition: Condition
     disposition: Disposition | None = None
@@ -42,7 +42,7 @@ class CountedLine(Body):
 class UndeclaredUnits(Body):
     """Units that nobody announced."""
 
-    sku: Name
+    sku: Scan
     quantity: Units
     note: Words | None = None
 

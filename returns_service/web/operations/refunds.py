@@ -9,20 +9,19 @@ from sqlmodel import col, select
 
 from returns_service.commands import external_refunds, refund_actions
 from returns_service.commands.assignments import AssignedUnits
-from returns_service.commands.refunds import refund_payment
+from returns_service.commands.refunds import check_reason, refund_payment
 from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import STATUSES
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused
 from returns_service.queries.refunds import refunds_with_payment
-from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.locked_payment import find_payment_id, lock_payment_at_stripe
 from returns_service.return_case.views import RefundView, ReturnView, show_payment, show_refund, show_return
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
-from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, usable_or_503
-from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Metadata, Money, Reason, Units, Words
+from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, stripe_of, usable_or_503
+from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Metadata, Money, Name, Reason, Units, Words
 from returns_service.web.operations.operation import (
     KEY_REQUIRED,
     Empty,
@@ -47,10 +46,14 @@ EXPANDABLE = ("return", "payment")
 
 
 class CreateRefund(Target):
-    """A refund of no return. No `amount`: all that is left on the payment."""
+    """A refund of no return. No `amount`: all that is left on the payment.
+
+    `reason`: of the catalogue (`GET /v1/policy`), or one of Stripe's.
+    """
 
     amount: Money | None = None
-    reason: Words | None = None
+    reason: Name | None = None
+    note: Words | None = None
     metadata: Metadata | None = None
     override_reason: Reason | None = None
 
@@ -100,7 +103,7 @@ async def payment_if_new(call: OperationCall[CreateRefund]) -> StripeRead:
     errors=(
         "amount_exceeds_refundable", "charge_already_refunded", "amount_not_a_step", "payment_missing",
         "charge_mismatch", "payment_not_succeeded", "payment_disputed", "connect_not_supported", "metadata_reserved",
-        "metadata_invalid", "stripe_unavailable", "stripe_refuses_us", "external_refund_open",
+        "metadata_invalid", "stripe_unavailable", "stripe_refuses_us", "external_refund_open", "unknown_reason",
     ),
 )  # fmt: skip
 async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
@@ -109,6 +112,7 @@ async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
     The answer is the intent: Stripe is asked afterwards, and again until it has answered.
     """
     body = call.body
+    check_reason(body.reason, call.policy)
     if isinstance(call.stripe_read, PaymentSnapshot):
         locked = await adopt_payment(tx, stripe_of(call), call.policy, call.stripe_read)
     else:
@@ -118,16 +122,12 @@ async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
             raise LookupError("The payment was known before this transaction, and payments are never deleted.")
         locked = known
     metadata = body.metadata or {}
+    reason = call.policy.stripe_reason(body.reason) if body.reason else None
     row = await refund_payment(
-        locked, call.by, amount=body.amount, reason=body.reason, metadata=metadata,
-        override_reason=body.override_reason,
+        locked, call.by, amount=body.amount, reason=reason, metadata=metadata,
+        note=body.note, description=body.reason, override_reason=body.override_reason,
     )  # fmt: skip
     return reply_with_refund(row, locked.row)
-
-
-def stripe_of(call: OperationCall[Any]) -> Actor:
-    """Return Stripe as who says it, in this request."""
-    return Actor("stripe", call.by.request_id)
 
 
 @reads(
@@ -244,7 +244,13 @@ async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
     refund_id = call.id("refund_id")
     return reply_with_refund(
         *await refund_actions.retry_refund(
-            tx, call.by, call.policy, refund_id, part=body.part(), override_reason=body.override_reason
+            tx,
+            call.by,
+            call.policy,
+            refund_id,
+            part=body.part(),
+            override_reason=body.override_reason,
+            note=body.note,
         )
     )
 

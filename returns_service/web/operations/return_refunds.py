@@ -51,17 +51,21 @@ class AdjustmentAsked(Body):
 
 
 class RefundReturn(Body):
-    """A refund by hand. No `amount`: all that is due."""
+    """A refund by hand. No `amount`: all that is due.
+
+    `reason`: of the catalogue (`GET /v1/policy`), or one of Stripe's.
+    """
 
     amount: Money | None = None
-    reason: Words | None = None
+    reason: Name | None = None
+    note: Words | None = None
     adjustments: list[AdjustmentAsked] = Field(default_factory=list, max_length=MOST_ADJUSTMENTS)
     override_reason: Reason | None = None
 
     def refund_request(self) -> RefundRequest:
         """Return it as the command takes it."""
         adjustments = [Adjustment(**adjustment.model_dump()) for adjustment in self.adjustments]
-        return RefundRequest(self.amount, self.reason, adjustments, self.override_reason)
+        return RefundRequest(self.amount, self.reason, self.note, adjustments, self.override_reason)
 
 
 class PartAsked(Body):
@@ -80,6 +84,7 @@ class RetryOne(PartAsked):
     """How much of a failed refund to try again; all that is open of it where nothing is said."""
 
     override_reason: Reason | None = None
+    note: Words | None = None
 
 
 class RetryRefund(RetryOne):
@@ -146,11 +151,11 @@ async def preview_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
 @writes(
     "/v1/returns/{return_id}/refund", TAG, RefundView,
     scope="refunds:write", body=RefundReturn, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
-    example={"amount": 3333},
+    example={"amount": 3333, "reason": "too_small", "note": "Customer called."},
     errors=(
         "not_found", "invalid_transition", "nothing_due", "amount_exceeds_refundable", "amount_not_a_step",
         "override_required", "payment_disputed", "refund_in_progress", "failed_refund_open", "unknown_line",
-        "external_refund_open",
+        "external_refund_open", "unknown_reason",
     ),
 )  # fmt: skip
 async def refund_return(call: OperationCall[RefundReturn], tx: Tx) -> Reply:
@@ -181,7 +186,7 @@ async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:
     body = call.body
     made, payment = await failed_refunds.retry(
         tx, call.by, call.policy, call.id("return_id"),
-        refund_id=body.refund, part=body.part(), override_reason=body.override_reason,
+        refund_id=body.refund, part=body.part(), override_reason=body.override_reason, note=body.note,
     )  # fmt: skip
     return reply_with_refund(made, payment)
 

@@ -10,8 +10,8 @@ from sqlmodel import col, select
 
 from returns_service.commands import returns
 from returns_service.commands.corrections import acknowledge_overpaid
-from returns_service.commands.resolutions import set_resolution
-from returns_service.commands.returns import NewLine, NewReturn
+from returns_service.commands.return_lines import NewLine
+from returns_service.commands.returns import NewReturn
 from returns_service.commands.stripe_fold import adopt_payment
 from returns_service.domain.return_machine import STATES
 from returns_service.domain.vocabulary import Resolution
@@ -29,12 +29,13 @@ from returns_service.web.operations.bodies import (
     Body,
     Currency,
     Email,
-    Id,
     Metadata,
     Moment,
     Name,
+    Person,
     Reason,
     Title,
+    TrackingNumbers,
     Units,
     Words,
 )
@@ -75,7 +76,10 @@ class CreateReturn(Target):
     shipping_amount: Amount = 0
     resolution: Resolution = "refund"
     customer_email: Email | None = None
+    customer_name: Person | None = None
+    tracking_numbers: TrackingNumbers = Field(default_factory=list)
     purchased_at: Moment | None = None
+    delivered_at: Moment | None = None
     metadata: Metadata | None = None
 
     def new_return(self) -> NewReturn:
@@ -88,16 +92,21 @@ class CreateReturn(Target):
             shipping_amount=self.shipping_amount,
             resolution=self.resolution,
             customer_email=self.customer_email,
+            customer_name=self.customer_name,
+            tracking_numbers=self.tracking_numbers,
             purchased_at=self.purchased_at,
+            delivered_at=self.delivered_at,
             metadata=self.metadata or {},
         )
 
 
 class UpdateReturn(Body):
-    """What may be corrected: metadata and note always, the rest while nobody has approved."""
+    """What may be corrected: the first four always, the rest while nobody has approved."""
 
     metadata: Metadata = Field(default_factory=dict)
     internal_note: Words | None = None
+    tracking_numbers: TrackingNumbers = Field(default_factory=list)
+    customer_name: Person | None = None
     lines: list[LineAsked] = Field(default_factory=list, min_length=1, max_length=MOST_LINES)
     reason: Words | None = None
     customer_email: Email | None = None
@@ -134,23 +143,6 @@ class Close(WithReason):
     override_reason: Reason | None = None
 
 
-class ResolvedLine(Body):
-    """A line of the return."""
-
-    line: Id
-
-
-class SetResolution(Body):
-    """What the customer wants for their units: of these lines, of all that are unpaid where none is named."""
-
-    resolution: Resolution
-    lines: list[Id | ResolvedLine] = Field(default_factory=list, max_length=MOST_LINES)
-
-    def line_ids(self) -> list[str]:
-        """Return the lines' ids."""
-        return [line if isinstance(line, str) else line.line for line in self.lines]
-
-
 def reply_with(case: ReturnCase, **more: str) -> Reply:
     """Answer with the return; its version is the ETag."""
     return Reply(show_return(case), {"ETag": f'"{case.row.version}"', **more})
@@ -172,7 +164,8 @@ async def read_payment_at_stripe(call: OperationCall[CreateReturn]) -> StripeRea
     errors=(
         "amount_exceeds_payment", "currency_mismatch", "payment_not_succeeded", "units_already_returned",
         "payment_missing", "charge_mismatch", "connect_not_supported", "amount_not_a_step", "metadata_reserved",
-        "metadata_invalid", "stripe_unavailable", "stripe_refuses_us",
+        "metadata_invalid", "stripe_unavailable", "stripe_refuses_us", "quantity_exceeds_ordered",
+        "quantity_ordered_differs",
     ),
 )  # fmt: skip
 async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
@@ -196,7 +189,8 @@ async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
         "customer_email": "Only returns of this customer.",
         "created[gte]": "Only returns made at or after this time: Unix seconds or RFC 3339.",
         "created[lt]": "Only returns made before this time: Unix seconds or RFC 3339.",
-        "q": "Search: the begin of an id, or a part of an order id, an SKU or an e-mail address.",
+        "q": "Search: words that all begin something of the return. Looked at are its ids, order, slip code, SKUs, "
+        "tracking numbers and the customer's name and e-mail address; capitals and width don't matter.",
     },
     expandable=EXPANDABLE, errors=("unknown_filter",),
 )  # fmt: skip
@@ -255,14 +249,15 @@ async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
     errors=(
         "not_found", "version_mismatch", "invalid_transition", "amount_exceeds_payment", "amount_not_a_step",
         "units_already_returned", "units_received", "metadata_reserved", "metadata_invalid",
+        "quantity_exceeds_ordered", "quantity_ordered_differs",
     ),
 )  # fmt: skip
 async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
     """Correct a return.
 
-    `metadata` and `internal_note` always; `lines`, `reason`, `customer_email` and `shipping_amount` while nobody has
-    approved, and `lines` only while no unit was counted. A field that is sent replaces the one that was there. With
-    `If-Match`, only the version that was read is changed.
+    `metadata`, `internal_note`, `tracking_numbers` and `customer_name` always; `lines`, `reason`, `customer_email` and
+    `shipping_amount` while nobody has approved, and `lines` only while no unit was counted. A field that is sent
+    replaces the one that was there. With `If-Match`, only the version that was read is changed.
     """
     changes = call.body.changes()
     return reply_with(
@@ -336,21 +331,6 @@ async def close_return(call: OperationCall[Close], tx: Tx) -> Reply:
 
 
 @writes(
-    "/v1/returns/{return_id}/resolution", TAG, ReturnView,
-    scope="returns:write", body=SetResolution, headers=("ETag",), example={"resolution": "exchange"},
-    errors=("not_found", "invalid_transition", "unknown_line", "already_refunded", "refund_in_progress"),
-)  # fmt: skip
-async def resolve_return(call: OperationCall[SetResolution], tx: Tx) -> Reply:
-    """Say what the customer wants: a refund, store credit or an exchange.
-
-    Until the units are paid. What is due for units that are not refunded is `amount_due_outside`: it is never paid
-    through Stripe, and the desk asks to settle it outside, with method and reference.
-    """
-    body, return_id = call.body, call.id("return_id")
-    return reply_with(await set_resolution(tx, call.by, call.policy, return_id, body.resolution, body.line_ids()))
-
-
-@writes(
     "/v1/returns/{return_id}/acknowledge", TAG, ReturnView,
     scope="refunds:write", body=WithReason, headers=("ETag",), example={"reason": "The customer keeps it as goodwill."},
     errors=("not_found", "nothing_overpaid"),
@@ -367,7 +347,10 @@ async def acknowledge_overpaid_return(call: OperationCall[WithReason], tx: Tx) -
 @writes(
     "/v1/returns/{return_id}/reopen", TAG, ReturnView,
     scope="returns:approve", body=WithReason, headers=("ETag",), example={"reason": "Declined by mistake."},
-    errors=("not_found", "invalid_transition", "not_closed", "units_already_returned", "amount_exceeds_payment"),
+    errors=(
+        "not_found", "invalid_transition", "not_closed", "units_already_returned", "amount_exceeds_payment",
+        "quantity_exceeds_ordered", "quantity_ordered_differs",
+    ),
 )  # fmt: skip
 async def reopen_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
     """Reopen a return that was declined, canceled or closed by mistake.
@@ -380,5 +363,5 @@ async def reopen_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
 
 OPERATIONS: tuple[Operation, ...] = (
     create_return, list_returns, read_return, update_return, approve_return, decline_return, cancel_return,
-    close_return, reopen_return, resolve_return, acknowledge_overpaid_return,
+    close_return, reopen_return, acknowledge_overpaid_return,
 )  # fmt: skip

@@ -8,12 +8,12 @@ from pydantic import Field
 from sqlmodel import col, select
 
 from returns_service.commands import unmatched_receipts
-from returns_service.commands.unmatched_receipts import Parcel, UnmatchedItem, find_unmatched
+from returns_service.commands.unmatched_receipts import Parcel, UnmatchedItem, find_unmatched, of_tracking_numbers
 from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.views import UnmatchedReceiptView, show_unmatched
 from returns_service.store.database import Tx
 from returns_service.store.tables import UnmatchedReceipt
-from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Name, Units, Words
+from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Name, Scan, Units, Words
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads, writes
 from returns_service.web.operations.query_string import ListView, show_list
 
@@ -23,7 +23,7 @@ TAG = "Receipts"
 class UnmatchedUnits(Body):
     """Units of a parcel, as they were scanned."""
 
-    sku: Name
+    sku: Scan
     quantity: Units
     condition: Condition
 
@@ -71,19 +71,17 @@ async def create_unmatched_receipt(call: OperationCall[CreateUnmatchedReceipt], 
     parameters={
         "attached": "`true`: only those that are counted on a return; `false`: only those that wait.",
         "order_id": "Only parcels of this order.",
-        "tracking_number": "Only the parcel with this tracking number.",
+        "tracking_number": "Only parcels with this tracking number; blanks and capitals don't matter.",
     },
 )  # fmt: skip
 async def list_unmatched_receipts(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List parcels that no return announced, newest first."""
     query = call.query
     chosen: Any = select(UnmatchedReceipt)
-    for column, name in (
-        (UnmatchedReceipt.order_id, "order_id"),
-        (UnmatchedReceipt.tracking_number, "tracking_number"),
-    ):
-        if (value := query.get(name)) is not None:
-            chosen = chosen.where(col(column) == value)
+    if (order_id := query.get("order_id")) is not None:
+        chosen = chosen.where(col(UnmatchedReceipt.order_id) == order_id.strip())
+    if (number := query.get("tracking_number")) is not None:
+        chosen = chosen.where(of_tracking_numbers([number]))
     if (attached := query.one_of("attached", ("true", "false"))) is not None:
         waits = col(UnmatchedReceipt.receipt_id).is_(None)
         chosen = chosen.where(waits if attached == "false" else ~waits)

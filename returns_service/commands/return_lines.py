@@ -1,0 +1,126 @@
+"""The lines of a return as they are asked for, checked against the payment, the order and its other returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import text
+from sqlmodel import col, select
+
+from returns_service.domain import money
+from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import Resolution
+from returns_service.store.database import Tx
+from returns_service.store.tables import Payment, ReturnAuthorization, ReturnLine
+
+
+@dataclass(frozen=True, slots=True)
+class NewLine:
+    """A line as the shop asks for it; `total_amount` is what the customer paid for these units, minor units."""
+
+    sku: str
+    quantity: int
+    total_amount: int
+    title: str | None = None
+    reason: str | None = None
+    order_line: str | None = None
+    quantity_ordered: int | None = None
+    barcodes: Sequence[str] = ()
+    resolution: Resolution | None = None  # None: the return's
+
+
+async def check_lines(
+    tx: Tx, payment: Payment, order_id: str, lines: Sequence[NewLine], shipping_amount: int, besides: str | None = None
+) -> list[NewLine]:
+    """Return the lines with the numbers ordered, as far as any return of the order has told them.
+
+    Raises Problem where they ask for more than was paid or ordered, or for units that are on another return already.
+    """
+    asked = sum(line.total_amount for line in lines) + shipping_amount
+    if asked > payment.captured:
+        raise Problem("amount_exceeds_payment", amount=asked, captured=payment.captured, param="lines")
+    smallest = money.step(payment.currency)
+    for number, line in enumerate(lines):
+        if line.total_amount % smallest:
+            raise Problem("amount_not_a_step", param=f"lines[{number}].total_amount", step=smallest)
+        if line.quantity_ordered is not None and line.quantity > line.quantity_ordered:
+            raise Problem(
+                "quantity_exceeds_ordered",
+                param=f"lines[{number}].quantity",
+                quantity=line.quantity,
+                quantity_ordered=line.quantity_ordered,
+            )
+    wanted: dict[str, int] = {}
+    for line in lines:
+        if line.order_line is not None:
+            wanted[line.order_line] = wanted.get(line.order_line, 0) + line.quantity
+    if not wanted:
+        return list(lines)
+    if tx.postgresql:  # an order may have several payments: their locks don't meet
+        await tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:order_id, 0))"), {"order_id": order_id})
+    before = (
+        select(ReturnLine)
+        .join(ReturnAuthorization, col(ReturnAuthorization.id) == col(ReturnLine.return_id))
+        .where(
+            col(ReturnAuthorization.order_id) == order_id,
+            col(ReturnAuthorization.state).not_in(("declined", "canceled")),
+            col(ReturnLine.order_line).in_(list(wanted)),
+            col(ReturnAuthorization.id) != (besides or ""),
+        )
+    )
+    earlier = (await tx.exec(before)).all()
+    ordered = ordered_numbers(earlier, lines)
+    for other in earlier:
+        wanted[other.order_line or ""] += other.quantity
+    for order_line, units in wanted.items():
+        if order_line in ordered and units > ordered[order_line]:
+            raise Problem(
+                "units_already_returned", order_line=order_line, quantity=units, quantity_ordered=ordered[order_line]
+            )
+    return [replace(line, quantity_ordered=ordered.get(line.order_line or "", line.quantity_ordered)) for line in lines]
+
+
+def ordered_numbers(earlier: Sequence[ReturnLine], lines: Sequence[NewLine]) -> dict[str, int]:
+    """Return how many units of each order line were ordered: the first number that was told holds.
+
+    Raises Problem quantity_ordered_differs where a line tells another.
+    """
+    ordered: dict[str, int] = {}
+    for old in sorted(earlier, key=lambda line: line.id):
+        if old.order_line is not None and old.quantity_ordered is not None:
+            ordered.setdefault(old.order_line, old.quantity_ordered)
+    for number, line in enumerate(lines):
+        if line.order_line is None or line.quantity_ordered is None:
+            continue
+        known = ordered.setdefault(line.order_line, line.quantity_ordered)
+        if known != line.quantity_ordered:
+            place = f"lines[{number}].quantity_ordered"
+            raise Problem("quantity_ordered_differs", param=place, order_line=line.order_line, quantity_ordered=known)
+    return ordered
+
+
+def new_line(tx: Tx, row: ReturnAuthorization, position: int, line: NewLine) -> ReturnLine:
+    """Return the row of a line."""
+    return ReturnLine(
+        id=tx.new_id("rli"),
+        return_id=row.id,
+        position=position,
+        sku=line.sku,
+        title=line.title,
+        reason=line.reason,
+        order_line=line.order_line,
+        quantity_ordered=line.quantity_ordered,
+        quantity=line.quantity,
+        total_amount=line.total_amount,
+        barcodes=list(line.barcodes) or None,
+        resolution=line.resolution or row.resolution,
+    )
+
+
+def as_requested_line(line: ReturnLine) -> NewLine:
+    """Return a stored line as it was asked for."""
+    return NewLine(
+        line.sku, line.quantity, line.total_amount, line.title, line.reason, line.order_line, line.quantity_ordered,
+        line.barcodes or (), line.resolution,
+    )  # fmt: skip

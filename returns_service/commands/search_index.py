@@ -1,0 +1,60 @@
+"""What a return is found by: its words, kept in the transaction that changes them, and its slip code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete
+from sqlmodel import col, insert, select
+
+from returns_service.domain.policy import Policy
+from returns_service.domain.search_text import normalise, searchable
+from returns_service.domain.slip_code import slip_code
+from returns_service.return_case.events import Actor
+from returns_service.return_case.loader import lock_case
+from returns_service.return_case.transition import record_return
+from returns_service.store.database import Tx
+from returns_service.store.tables import ReturnAuthorization, ReturnLine, SearchWord
+
+
+def words_of(row: ReturnAuthorization, lines: Sequence[ReturnLine]) -> set[str]:
+    """Return the words by whose prefixes a return is found."""
+    codes = [row.id, row.order_id, row.slip_code, *row.tracking_numbers, *(line.sku for line in lines)]
+    return searchable([row.customer_email, row.customer_name], codes)
+
+
+async def index_return(tx: Tx, row: ReturnAuthorization, lines: Sequence[ReturnLine], *, is_new: bool = False) -> None:
+    """Bring the words of a return up to date with its row and lines."""
+    wanted = words_of(row, lines)
+    stored: set[str] = set()
+    if not is_new:
+        stored = set((await tx.exec(select(SearchWord.word).where(col(SearchWord.return_id) == row.id))).all())
+    if gone := stored - wanted:
+        chosen = delete(SearchWord).where(col(SearchWord.return_id) == row.id, col(SearchWord.word).in_(gone))
+        await tx.execute(chosen)
+    if fresh := sorted(wanted - stored):
+        await tx.execute(insert(SearchWord), [{"return_id": row.id, "word": word} for word in fresh])
+
+
+async def complete(tx: Tx, by: Actor, policy: Policy, return_id: str) -> None:
+    """Give a return what the release before didn't write, while both ran: its slip code and its words."""
+    case = await lock_case(tx, by, policy, return_id)
+    if case.row.slip_code is not None:
+        return
+    case.row.slip_code = await free_slip_code(tx, return_id)
+    case.row.email_text = normalise(case.row.customer_email) if case.row.customer_email else None
+    await index_return(tx, case.row, case.lines)
+    await record_return(case, "return.updated", {"changed": ["slip_code"]})
+
+
+async def free_slip_code(tx: Tx, return_id: str) -> str:
+    """Return the slip code of a new return: the first of its id's codes that no other return has."""
+    draw = 0
+    while await _is_taken(tx, code := slip_code(return_id, draw)):
+        draw += 1
+    return code
+
+
+async def _is_taken(tx: Tx, code: str) -> bool:
+    chosen = select(ReturnAuthorization.id).where(col(ReturnAuthorization.slip_code) == code)
+    return (await tx.exec(chosen)).first() is not None
