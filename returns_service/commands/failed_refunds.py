@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from returns_service.commands.refunds import (
     RESERVED_METADATA,
     check_step,
+    follow_order,
     lock_refund,
     queue_refund,
     refund_payment,
@@ -109,6 +110,7 @@ async def retry(
         case, rows, reason=reason, note=note or failed.note, override=bool(override_reason), supersedes=failed.id
     )
     await take_over(tx, failed, made, left=0 if part.waive else money.total(subtract(open_rows, rows)))
+    await follow_order(case)
     return made, case.payment
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from returns_service.domain import money, return_machine
+from returns_service.domain.money_open import subtract
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import RefundStatus
@@ -21,7 +22,7 @@ from returns_service.domain.vocabulary import (
 )
 from returns_service.return_case.case import ReturnCase, is_unsent
 from returns_service.return_case.events import Actor, record
-from returns_service.return_case.loader import lock_case
+from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment_of_refund
 from returns_service.return_case.transition import record_transition, transition
 from returns_service.return_case.views import show_refund
@@ -75,6 +76,9 @@ def breakdown(case: ReturnCase, asked: RefundRequest) -> list[money.Row]:
     """Return the rows that a refund with `asked` would pay; they sum to its amount."""
     rows = case.due_rows().refund
     base = rows if money.total(rows) > 0 else []
+    decided = sum(adjustment.amount for adjustment in asked.adjustments if adjustment.kind == "shipping")
+    if decided:  # shipping that a person decides is paid instead of what is due for it, not beside it
+        base = subtract(base, [money.Row("shipping", decided)])
     rows = [*base, *(adjustment.row() for adjustment in asked.adjustments)]
     if asked.amount is None:
         return rows
@@ -100,6 +104,7 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
     await transition(case, "refund", why=why, amount=amount, override=override)
     reason = stripe_reason(case, asked.reason)
     queued = await queue_refund(case, rows, reason=reason, note=asked.note, override=override)
+    await follow_order(case)
     return queued, case.payment
 
 
@@ -197,7 +202,27 @@ async def add_refund(locked: LockedPayment, by: Actor, row: Refund, case: Return
 
 
 async def follow_up(case: ReturnCase) -> None:
-    """Pay what is due now, unless the policy leaves it to people or a guard bars it; then the reason is kept."""
+    """Pay what is due now, then let the order's other returns follow: shipping is theirs together."""
+    await pay_what_is_due(case)
+    await follow_order(case)
+
+
+async def follow_order(case: ReturnCase) -> None:
+    """Let the order's other returns follow what changed here: shipping may be due there now, or no more."""
+    for other in case.siblings:
+        shares = other.row.shipping_amount and other.policy.shipping_refunded != "never"
+        if not shares or other.row.state not in return_machine.LIVE:
+            continue
+        sibling = await case_under_lock(case.lock, case.by, case.policy_in_force, other.row.id)
+        before, facts = sibling.row.state, sibling.facts()
+        if return_machine.apply_rule(facts) != before:
+            return_machine.fire("adopt", sibling.row, facts)
+            await record_transition(sibling, "adopt", before, None)
+        await pay_what_is_due(sibling)
+
+
+async def pay_what_is_due(case: ReturnCase) -> None:
+    """Refund what is due now, unless the policy leaves it to people or a guard bars it; then the reason is kept."""
     row = case.row
     facts = case.facts()
     waits = facts.refund_unanswered or facts.refund_failed

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from returns_service.commands.counting import recount
-from returns_service.commands.refunds import check_metadata, follow_up
+from returns_service.commands.refunds import check_metadata, follow_order, follow_up
 from returns_service.commands.return_lines import NewLine, as_requested_line, check_lines, new_line
 from returns_service.commands.search_index import free_slip_code, index_return
 from returns_service.domain import return_machine
@@ -39,6 +39,7 @@ class NewReturn:
     lines: Sequence[NewLine]
     reason: str | None = None
     shipping_amount: int = 0
+    order_units: int | None = None  # of the whole order, over all its returns
     resolution: Resolution = "refund"
     customer_email: str | None = None
     customer_name: str | None = None
@@ -56,6 +57,11 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     check_not_ahead(tx, "purchased_at", asked.purchased_at)
     check_not_ahead(tx, "delivered_at", asked.delivered_at)
     lines = await check_lines(tx, payment, asked.order_id, asked.lines, asked.shipping_amount)
+    units = sum(line.quantity for line in lines)
+    if asked.order_units is not None and units > asked.order_units:
+        raise Problem(
+            "quantity_exceeds_ordered", param="order_units", quantity=units, quantity_ordered=asked.order_units
+        )
     return_id = tx.new_id("ret")
     row = ReturnAuthorization(
         id=return_id,
@@ -73,6 +79,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         delivered_at=asked.delivered_at,
         purchased_at=asked.purchased_at,
         shipping_amount=asked.shipping_amount,
+        order_units=asked.order_units,
         resolution=asked.resolution,
         details=dict(asked.metadata),
         created_at=tx.now,
@@ -90,6 +97,8 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         case.by = Actor("policy", by.request_id)
         await _record_approval(case, note="Below the policy's limit.", override_reason=None)
         case.by = by
+    if row.order_units is not None:  # the order's other returns may not have known it
+        await follow_order(case)
     return case
 
 
@@ -177,6 +186,7 @@ async def cancel(
     case = await lock_case(tx, by, policy, return_id)
     await transition(case, "cancel", why=override_reason or reason, override=bool(override_reason))
     case.row.follow_up_at = case.row.follow_up_barred = None  # a refund that a guard bars is wanted no more
+    await follow_order(case)
     return case
 
 

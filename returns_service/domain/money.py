@@ -71,8 +71,9 @@ class Terms:
     currency: str
     restocking: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     label_cost: int = 0
-    shipping_amount: int = 0
+    shipping_amount: int = 0  # what the order's other returns leave of it
     shipping_refunded: ShippingRefunded = "never"
+    order_complete: bool | None = None  # whether all of the order came back; None: this return's lines say
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,9 @@ def entitlement(lines: Sequence[PricedLine], terms: Terms) -> list[Row]:
         return rows
     if terms.label_cost >= smallest:
         rows.append(Row("label", -(terms.label_cost // smallest * smallest), description="Return label"))
-    complete = all(line.units == line.quantity for line in lines)
+    complete = terms.order_complete
+    if complete is None:
+        complete = all(line.units == line.quantity for line in lines)
     if terms.shipping_amount >= smallest and (
         terms.shipping_refunded == "always" or (terms.shipping_refunded == "full_return" and complete)
     ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -18,6 +18,7 @@ from returns_service.domain.refund_windows import RefundWarning
 from returns_service.domain.return_machine import Facts, PublicTrigger, State
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.domain.vocabulary import Resolution
+from returns_service.return_case import order_shipping
 from returns_service.return_case.events import NOBODY, Actor
 from returns_service.return_case.locked_payment import LockedPayment, refundable
 from returns_service.store.database import Tx
@@ -51,7 +52,7 @@ class ReturnCase:
     receipts: list[Receipt] = field(default_factory=list)
     receipt_lines: list[ReceiptLine] = field(default_factory=list)
     undeclared: list[UndeclaredItem] = field(default_factory=list)
-    neighbours: list[ReturnCase] = field(default_factory=list)  # other returns of the payment that may still need money
+    payment_returns: list[ReturnCase] = field(default_factory=list)  # the others on the payment, without their receipts
     locked: LockedPayment | None = None
     by: Actor = NOBODY
     now: datetime | None = None  # when it was loaded, UTC: what depends on the time is said for then
@@ -70,8 +71,19 @@ class ReturnCase:
 
     def share_refunds(self, refunds: list[Refund]) -> None:
         """Look at the payment's refunds as its lock holds them: one list, to which new ones are added."""
-        for case in (self, *self.neighbours):
+        for case in (self, *self.payment_returns):
             case.payment_refunds = refunds
+
+    @property
+    def neighbours(self) -> list[ReturnCase]:
+        """Other returns of the payment that may still need money of it."""
+        others = self.payment_returns
+        return [other for other in others if other.row.state in NEIGHBOUR_STATES and other.row.closed_at is None]
+
+    @property
+    def siblings(self) -> list[ReturnCase]:
+        """Other returns of the same order on the payment: shipping is theirs together."""
+        return [other for other in self.payment_returns if other.row.order_id == self.row.order_id]
 
     # --- money ---------------------------------------------------------------------------------------------------
 
@@ -89,10 +101,15 @@ class ReturnCase:
         """Look the policy up again: the return's snapshot was taken or dropped."""
         self.__dict__.pop("policy", None)
 
-    @property
-    def terms(self) -> money.Terms:
-        """The policy's money rules in this return's currency."""
-        return self.policy.terms(self.row.currency, shipping_amount=self.row.shipping_amount)
+    def terms(self, lines: Sequence[money.PricedLine], *, planned: bool = False) -> money.Terms:
+        """Return the policy's money rules for these lines. `planned`: as if all of the order had come back."""
+        return order_shipping.terms(self, lines, planned=planned)
+
+    def claimed_rows(self, refund: Refund) -> list[money.Row]:
+        """Return the rows that a refund pays, or would pay once it is tried again."""
+        if refund.status in (*OPEN, *COUNTS_AS_PAID):
+            return rows_of(refund)
+        return self.remaining_rows(refund) if has_failed(refund) else []
 
     def money_lines(self, receipts: Collection[str] | None = None) -> list[money.PricedLine]:
         """Return the lines as money sees them: the units accepted now, or by these receipts alone."""
@@ -115,25 +132,24 @@ class ReturnCase:
     @property
     def estimate(self) -> int:
         """What is refunded if every authorized unit is accepted as new, minor units; not what is settled outside."""
-        return money.due(split_by_way(self._rows_if_all_comes(), self.outside_lines, {}).refund)
+        return money.due(split_by_way(self.rows_if_all_comes(), self.outside_lines, {}).refund)
 
     @property
     def value(self) -> int:
         """What the return is worth if every authorized unit is accepted as new, by whichever way it is paid."""
-        return money.due(self._rows_if_all_comes())
+        return money.due(self.rows_if_all_comes())
 
-    def _rows_if_all_comes(self) -> list[money.Row]:
-        whole = money.entitlement(money.authorized(self.money_lines()), self.terms)
+    def rows_if_all_comes(self) -> list[money.Row]:
+        """Return what is still to be paid if every authorized unit is accepted as new; all of it after the approval."""
+        whole = self.authorized_rows()
         if self.row.state != "requested":
             return whole
         return money.outstanding(whole, self.committed())  # a refund made outside may be assigned already
 
-    @property
-    def needed(self) -> int:
-        """What the return may still need of its payment, minor units."""
-        whole = money.entitlement(money.authorized(self.money_lines()), self.terms)
-        unpaid = money.outstanding(whole, self.committed())
-        return money.due(split_by_way(unpaid, self.outside_lines, {}).refund)
+    def authorized_rows(self) -> list[money.Row]:
+        """Return what is owed if every authorized unit is accepted as new."""
+        lines = money.authorized(self.money_lines())
+        return money.entitlement(lines, self.terms(lines, planned=True))
 
     @property
     def outside_lines(self) -> dict[str, Resolution]:
@@ -144,7 +160,8 @@ class ReturnCase:
         """Return what is owed in all; with `refund_on = approval` that is for the authorized units."""
         lines = self.money_lines()
         paid_ahead = self.policy.refund_on == "approval" and self.row.closed_at is None
-        return money.entitlement(money.authorized(lines) if paid_ahead else lines, self.terms)
+        lines = money.authorized(lines) if paid_ahead else lines
+        return money.entitlement(lines, self.terms(lines))
 
     def committed(self, refunds: Iterable[Refund] | None = None) -> list[money.Row]:
         """Return the rows of refunds that are open, succeeded or settled outside."""
@@ -237,7 +254,8 @@ class ReturnCase:
             return False
         sent = self.committed(refund for refund in self.refunds if not is_unsent(refund))
         paid = {line.id: sum(r.amount for r in sent if r.line == line.id and not r.adjustment) for line in self.lines}
-        left = money.entitlement(self.money_lines(self.payable() - {receipt.id}), self.terms)
+        lines = self.money_lines(self.payable() - {receipt.id})
+        left = money.entitlement(lines, self.terms(lines))
         worth = {line.id: sum(r.amount for r in left if r.line == line.id) for line in self.lines}
         touched = {r.line_id for r in self.receipt_lines if r.receipt_id == receipt.id and r.accepted}
         unknown = any(row.kind == "unallocated" for row in sent) and bool(touched)
@@ -263,13 +281,16 @@ class ReturnCase:
 
     def open_rows(self) -> dict[str, list[money.Row]]:
         """Return by refund what is open of each failed one: without the parts paid, and no more than is still due."""
-        failed, rows = self.failed(), []
-        for refund in failed:
-            taken = [row for part in self.refunds if part.supersedes == refund.id for row in rows_of(part)]
-            rows.append(subtract(rows_of(refund), taken))
+        failed = self.failed()
+        rows = [self.remaining_rows(refund) for refund in failed]
         if failed and self.row.state not in return_machine.DORMANT:  # there nothing is due yet, or any more
             rows = limit_to_due(rows, self.unpaid())
         return {refund.id: left for refund, left in zip(failed, rows, strict=True)}
+
+    def remaining_rows(self, refund: Refund) -> list[money.Row]:
+        """Return a failed refund's rows without those of the parts that were paid out of it."""
+        taken = [row for part in self.refunds if part.supersedes == refund.id for row in rows_of(part)]
+        return subtract(rows_of(refund), taken)
 
     def unresolved(self) -> list[Refund]:
         """Return failed (or withdrawn) refunds of which something is open."""
@@ -287,7 +308,7 @@ class ReturnCase:
             amount=due,
             refundable=self.refundable,
             estimate=self.estimate,
-            headroom=self.refundable - sum(neighbour.needed for neighbour in self.neighbours),
+            headroom=order_shipping.headroom(self) if self.row.state == "requested" else self.refundable,
             payment_succeeded=has_captured(self.payment.status, self.payment.captured),
             disputed=self.payment.disputed,
             external_open=self.payment.external_open,

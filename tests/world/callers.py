@@ -16,6 +16,7 @@ AMOUNTS = st.sampled_from([6, 10, 15, 30])  # hundreds of minor units
 CURRENCIES = st.sampled_from(["usd", "usd", "isk"])
 LINES = st.lists(st.tuples(st.integers(1, 3), st.sampled_from([1, 2, 5])), min_size=1, max_size=2)
 REASON = {"reason": "as agreed"}
+SHIPPING = 100  # minor units, of each order
 WAIVED = {**REASON, "waive": True}
 BODIES: dict[str, dict[str, Any]] = {
     "approve": {"override_reason": "as asked"},
@@ -64,7 +65,8 @@ class Callers(Outside):
             for n, (units, share) in enumerate(lines, 1)
         ]
         body = {
-            "order_id": f"order-{len(self.wishes)}", "payment_intent": intent, "currency": currency, "lines": wanted,
+            "order_id": f"order of {intent}", "payment_intent": intent, "currency": currency, "lines": wanted,
+            "shipping_amount": SHIPPING,
         }  # fmt: skip
         shown = ", ".join(f"{line['quantity']} for {line['total_amount']}" for line in wanted)
         answer = self.ask(f"a return on {intent} of {shown}", "create_return", {}, body, fate)

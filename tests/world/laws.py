@@ -77,6 +77,7 @@ class Laws:
                 ("return_id", "undeclared_item"),
             )
         )
+        cases: list[ReturnCase] = []
         for row in self.rows("return_authorization"):
             case = ReturnCase(
                 self.stage.context.policy, payments[row.payment_id], row,
@@ -85,7 +86,11 @@ class Laws:
             case.receipts = receipts[row.id]
             case.receipt_lines = [count for receipt in case.receipts for count in counts[receipt.id]]
             case.undeclared = undeclared[row.id]
-            yield case
+            cases.append(case)
+        for case in cases:
+            same = [one for one in cases if one.row.payment_id == case.row.payment_id]
+            case.payment_returns = [one for one in same if one is not case]
+        yield from cases
 
     # --- after every step --------------------------------------------------------------------------------------------
 
@@ -101,8 +106,10 @@ class Laws:
         self._once(refunds)
         self._never_too_much(refunds)
         self._nothing_silent(refunds)
-        for case in self.cases():
+        cases = list(self.cases())
+        for case in cases:
             self._return(case)
+        self._shipping(cases)
 
     def _history(self) -> None:
         """Events have no gaps, say who and when, and their fold is the state."""
@@ -276,6 +283,18 @@ class Laws:
         assert sum(due) == money.due(case.unpaid()), f"{row.id}: {due} by their ways, {case.unpaid()} in all"
         assert row.due_outside == due[1], f"{row.id}: {due[1]} due outside, it says {row.due_outside}"
         assert (row.due_outside_since is None) == (due[1] == 0), f"{row.id}: {due[1]} due outside, and not on the desk"
+
+    def _shipping(self, cases: list[ReturnCase]) -> None:
+        """Shipping is paid once an order, whatever the number of its returns."""
+        paid: dict[str, list[int]] = defaultdict(list)
+        for case in cases:
+            shipping = sum(row.amount for row in case.committed() if row.kind == "shipping")
+            if shipping:
+                paid[case.row.order_id].append(shipping)
+                whole, sums = case.row.shipping_amount, paid[case.row.order_id]
+                assert sum(sums) <= whole, f"{case.row.order_id}: {sums} for shipping, it cost {whole}"
+                if case.siblings:
+                    self.stage.kernel.meet("shipping paid with one of an order's returns")
 
     def units_here(self, case: ReturnCase, line: Row) -> int:
         """Return how many units of a line came and were not sent elsewhere as surplus."""

@@ -95,7 +95,8 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     customer_name: str | None
     purchased_at: Time | None
     delivered_at: Time | None
-    shipping_amount: Annotated[int, minor_units("What the customer paid for shipping.")]
+    shipping_amount: Annotated[int, minor_units("What the customer paid for the order's shipping.")]
+    order_units: Annotated[int | None, Meta(description="How many units the whole order has, over all its returns.")]
     resolution: Annotated[Resolution, Meta(description="What the customer wants; a line may say otherwise.")]
     internal_note: str | None
     lines: list[ReturnLineView]

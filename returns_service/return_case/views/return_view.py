@@ -43,6 +43,7 @@ def show_return(case: ReturnCase) -> ReturnView:
         purchased_at=rfc3339(row.purchased_at),
         delivered_at=rfc3339(row.delivered_at),
         shipping_amount=row.shipping_amount,
+        order_units=row.order_units,
         resolution=row.resolution,
         internal_note=row.internal_note,
         lines=[_show_line(case, line) for line in case.lines],

@@ -102,6 +102,7 @@ class ReturnAuthorization(SQLModel, table=True):
     purchased_at: datetime | None = utc(nullable=True)
     delivered_at: datetime | None = utc(nullable=True)
     shipping_amount: int = minor_units(0)
+    order_units: int | None = None  # of the whole order, over all its returns
     resolution: Resolution = word("refund", server_default=True)  # of the lines that say nothing else
     policy: dict[str, Any] | None = json_or_null()  # the snapshot, from approval on
     approvals: list[dict[str, Any]] = json_object(list)  # [{by, at, note?, override_reason?}]

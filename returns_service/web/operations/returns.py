@@ -74,6 +74,7 @@ class CreateReturn(Target):
     reason: Words | None = None
     lines: list[LineAsked] = Field(min_length=1, max_length=MOST_LINES)
     shipping_amount: Amount = 0
+    order_units: Units | None = None
     resolution: Resolution = "refund"
     customer_email: Email | None = None
     customer_name: Person | None = None
@@ -90,6 +91,7 @@ class CreateReturn(Target):
             lines=[line.new_line() for line in self.lines],
             reason=self.reason,
             shipping_amount=self.shipping_amount,
+            order_units=self.order_units,
             resolution=self.resolution,
             customer_email=self.customer_email,
             customer_name=self.customer_name,
