@@ -41,7 +41,8 @@ async def assign(
     row.return_id, row.acknowledged_at, row.supersedes = None, None, None
     await make_room(case)
     rows = named_rows(case, lines, row.amount) if lines else assigned_rows(case, row.amount)
-    row.return_id, row.breakdown, row.updated_at = case.row.id, [r.to_dict() for r in rows], tx.now
+    row.return_id, row.updated_at = case.row.id, tx.now
+    case.write_breakdown(row, rows)
     await _follow(case, "assign")
     if before is not None and before != return_id:
         await _follow(await case_under_lock(locked, by, policy, before), "assign")
@@ -67,7 +68,7 @@ async def acknowledge(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason:
         if row.return_id is not None:
             row.return_id = row.supersedes = None
         unknown = money.Row("unallocated", row.amount, description="Refunded outside this service")
-        row.breakdown = [unknown.to_dict()]
+        row.breakdown, row.taxes = [unknown.to_dict()], None
     shown = show_payment(locked.row, locked.refunds)
     data = to_json_object({"acknowledged": row.id, "reason": reason, "object": shown})
     await record(tx, by, "payment.updated", refund=row, payment=locked.row, data=data)

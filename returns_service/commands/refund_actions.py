@@ -63,7 +63,7 @@ def preview(case: ReturnCase) -> RefundPreviewView:
         return_=case.row.id,
         amount=money.total(rows),
         currency=case.row.currency,
-        breakdown=show_breakdown(rows),
+        breakdown=show_breakdown(case.with_taxes(rows)),
         refundable=max(0, case.refundable),
         barred=barred,
         refund_deadline=rfc3339(case.refund_deadline),

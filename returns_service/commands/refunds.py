@@ -148,7 +148,8 @@ async def queue_refund(
     positions = {line.id: line.position for line in case.lines}
     row = new_refund(case.tx, case.by, case.payment, money.total(rows), source="return")
     row.return_id, row.reason, row.note, row.overrides_hold = case.row.id, reason, note, override
-    row.breakdown, row.supersedes = [r.to_dict() for r in rows], supersedes
+    case.write_breakdown(row, rows)
+    row.supersedes = supersedes
     row.details = dict(case.row.details)
     lines = money.encode_breakdown(rows, positions)
     ours = {"refund_id": row.id, "return_id": case.row.id, "order_id": case.row.order_id}

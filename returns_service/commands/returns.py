@@ -9,7 +9,7 @@ from typing import Any
 
 from returns_service.commands.counting import recount
 from returns_service.commands.refunds import check_metadata, follow_order, follow_up
-from returns_service.commands.return_lines import NewLine, as_requested_line, check_lines, new_line
+from returns_service.commands.return_lines import NewLine, as_requested_line, check_lines, check_tax, new_line
 from returns_service.commands.search_index import free_slip_code, index_return
 from returns_service.domain import return_machine
 from returns_service.domain.policy import Decision, Policy, decide, to_dict
@@ -39,6 +39,7 @@ class NewReturn:
     lines: Sequence[NewLine]
     reason: str | None = None
     shipping_amount: int = 0
+    shipping_tax_amount: int | None = None  # of it
     order_units: int | None = None  # of the whole order, over all its returns
     resolution: Resolution = "refund"
     customer_email: str | None = None
@@ -57,6 +58,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     check_not_ahead(tx, "purchased_at", asked.purchased_at)
     check_not_ahead(tx, "delivered_at", asked.delivered_at)
     lines = await check_lines(tx, payment, asked.order_id, asked.lines, asked.shipping_amount)
+    check_tax(asked.shipping_amount, asked.shipping_tax_amount, "shipping_tax_amount")
     units = sum(line.quantity for line in lines)
     if asked.order_units is not None and units > asked.order_units:
         raise Problem(
@@ -79,6 +81,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         delivered_at=asked.delivered_at,
         purchased_at=asked.purchased_at,
         shipping_amount=asked.shipping_amount,
+        shipping_tax_amount=asked.shipping_tax_amount,
         order_units=asked.order_units,
         resolution=asked.resolution,
         details=dict(asked.metadata),
@@ -256,11 +259,12 @@ async def update(
         check_metadata(changes["metadata"])
     shipping_amount = changes.get("shipping_amount", row.shipping_amount)
     lines: Sequence[NewLine] = changes.get("lines") or [as_requested_line(line) for line in case.lines]
+    check_tax(shipping_amount, changes.get("shipping_tax_amount", row.shipping_tax_amount), "shipping_tax_amount")
     if "lines" in changes or "shipping_amount" in changes:
         lines = await check_lines(tx, case.payment, row.order_id, lines, shipping_amount, besides=row.id)
     if "metadata" in changes:
         row.details = dict(changes["metadata"])
-    for name in (*CHANGES_ALWAYS - {"metadata"}, "reason", "customer_email", "shipping_amount"):
+    for name in (*CHANGES_ALWAYS - {"metadata"}, "reason", "customer_email", "shipping_amount", "shipping_tax_amount"):
         if name in changes:
             setattr(row, name, changes[name])
     if "customer_email" in changes:

@@ -69,7 +69,8 @@ async def settle_outside(
         exchanged = [line for line, wanted in case.outside_lines.items() if wanted == "exchange"]
         rows = add_differences(rows, settleable, exchanged)
     settled = made_outside or _settled_row(case.lock, by, asked, amount, source="return")
-    settled.return_id, settled.breakdown = case.row.id, [row.to_dict() for row in rows]
+    settled.return_id = case.row.id
+    case.write_breakdown(settled, rows)
     settled.note, settled.acknowledged_at, settled.updated_at = asked.note, None, tx.now
     if made_outside is None:
         case.lock.add(settled)

@@ -314,7 +314,8 @@ async def _assign_by_metadata(
         return None
     case = await case_under_lock(locked, by, policy, found.id)
     await make_room(case)
-    row.return_id, row.breakdown = found.id, [r.to_dict() for r in assigned_rows(case, row.amount)]
+    row.return_id = found.id
+    case.write_breakdown(row, assigned_rows(case, row.amount))
     return case
 
 
@@ -328,7 +329,8 @@ async def _attach_to_return(
     case = await case_under_lock(locked, by, policy, found.id)
     lines = {line.position: (line.id, line.title or line.sku) for line in case.lines}
     rows = money.decode_breakdown(seen.metadata.get("lines"), lines, seen.amount)
-    row.return_id, row.source, row.breakdown = found.id, "return", [r.to_dict() for r in rows]
+    row.return_id, row.source = found.id, "return"
+    case.write_breakdown(row, rows)
     return case
 
 

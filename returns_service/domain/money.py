@@ -86,9 +86,10 @@ class Row:
     units: int = 0
     description: str = ""
     adjustment: bool = False
+    tax_amount: int = 0  # of the amount; stored beside the rows
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the row as it is stored and answered."""
+        """Return the row as it is stored, without its tax."""
         row: dict[str, Any] = {"kind": self.kind, "line": self.line, "units": self.units, "amount": self.amount}
         return row | {"description": self.description, "adjustment": self.adjustment}
 

@@ -25,7 +25,8 @@ ProblemCode = Literal[
     "unknown_reason",
     "override_required", "scan_id_reused", "unauthorized", "insufficient_scope", "rate_limited",
     "invalid_signature", "payment_missing", "payment_not_succeeded", "payment_disputed", "currency_mismatch",
-    "amount_exceeds_payment", "amount_exceeds_refundable", "amount_not_a_step", "charge_already_refunded",
+    "amount_exceeds_payment", "tax_exceeds_total", "amount_exceeds_refundable", "amount_not_a_step",
+    "charge_already_refunded",
     "charge_mismatch", "connect_not_supported", "units_already_returned", "quantity_exceeds_ordered",
     "quantity_ordered_differs", "stripe_unavailable", "stripe_refuses_us",
     "invalid_transition", "policy_violation", "second_person_required", "nothing_due", "amount_exceeds_due",
@@ -96,6 +97,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     "amount_exceeds_payment": Kind(
         "More than the payment's amount", 422, "Check the lines' `total_amount` in minor units."
     ),
+    "tax_exceeds_total": Kind("More tax than was paid", 422, "Send the tax as a part of the total, in minor units."),
     "amount_exceeds_refundable": Kind(
         "More than is left to refund", 422, "Ask for at most `refundable`, or settle the rest outside."
     ),

@@ -11,6 +11,7 @@ from typing import Any
 from returns_service.domain import money, refund_windows, return_machine
 from returns_service.domain.counts import PLACEHOLDERS, CountedUnits, LineCounts, count_line
 from returns_service.domain.money_open import limit_to_due, subtract
+from returns_service.domain.money_tax import TaxedAmount, add_taxes
 from returns_service.domain.money_ways import DueRows, split_by_way
 from returns_service.domain.policy import Policy, from_dict
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, RefundStatus
@@ -167,6 +168,20 @@ class ReturnCase:
         """Return the rows of refunds that are open, succeeded or settled outside."""
         chosen = self.refunds if refunds is None else refunds
         return [row for refund in chosen if refund.status in (*OPEN, *COUNTS_AS_PAID) for row in rows_of(refund)]
+
+    def with_taxes(self, rows: Sequence[money.Row], besides: Refund | None = None) -> list[money.Row]:
+        """Return rows with the tax in each, after what the return's refunds, but for `besides`, have paid."""
+        amounts = {line.id: TaxedAmount(line.total_amount, line.tax_amount) for line in self.lines if line.tax_amount}
+        if self.row.shipping_tax_amount:
+            amounts["shipping"] = TaxedAmount(self.row.shipping_amount, self.row.shipping_tax_amount)
+        others = [refund for refund in self.refunds if refund is not besides]
+        return add_taxes(rows, self.committed(others), amounts)
+
+    def write_breakdown(self, refund: Refund, rows: Sequence[money.Row]) -> None:
+        """Keep what a refund of the return pays, with the tax in each row."""
+        taxes = [row.tax_amount for row in self.with_taxes(rows, besides=refund)]
+        refund.breakdown = [row.to_dict() for row in rows]
+        refund.taxes = taxes if any(taxes) else None
 
     def unpaid(self) -> list[money.Row]:
         """Return the rows that are still to be paid."""
@@ -345,8 +360,11 @@ class ReturnCase:
 
 
 def rows_of(refund: Refund) -> list[money.Row]:
-    """Return a refund's breakdown."""
-    return [money.Row.from_dict(row) for row in refund.breakdown]
+    """Return a refund's breakdown, with the taxes kept beside it."""
+    rows = [money.Row.from_dict(row) for row in refund.breakdown]
+    if not refund.taxes or len(refund.taxes) != len(rows):
+        return rows
+    return [replace(row, tax_amount=tax) for row, tax in zip(rows, refund.taxes, strict=True)]
 
 
 def has_failed(refund: Refund) -> bool:

@@ -38,6 +38,7 @@ class ReturnLineView(Struct, kw_only=True, tag_field="object", tag="return_line"
     barcodes: list[str]
     quantity: Count
     total_amount: Annotated[int, minor_units("What the customer paid for these units.")]
+    tax_amount: Annotated[int | None, minor_units("The tax in it.")]
     received_quantity: Count
     accepted_quantity: Count
     rejected_quantity: Count
@@ -96,6 +97,7 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     purchased_at: Time | None
     delivered_at: Time | None
     shipping_amount: Annotated[int, minor_units("What the customer paid for the order's shipping.")]
+    shipping_tax_amount: Annotated[int | None, minor_units("The tax in it.")]
     order_units: Annotated[int | None, Meta(description="How many units the whole order has, over all its returns.")]
     resolution: Annotated[Resolution, Meta(description="What the customer wants; a line may say otherwise.")]
     internal_note: str | None
@@ -148,6 +150,7 @@ class BreakdownRowView(Struct, kw_only=True):
     line: ReturnLineId | None
     units: Count
     amount: Annotated[int, minor_units("Negative where it is taken away.")]
+    tax_amount: Annotated[int, minor_units("The tax in it.")]
     description: str
     adjustment: bool
 
@@ -180,6 +183,7 @@ class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename=
     payment_intent: str | None
     charge: str | None
     amount: Annotated[int, minor_units("What is moved.")]
+    tax_amount: Annotated[int, minor_units("The tax in it, as far as the return's lines tell theirs.")]
     currency: Currency
     reason: str | None
     note: str | None

@@ -32,6 +32,7 @@ def show_refund(refund: Refund, payment: Payment) -> RefundView:
         payment_intent=payment.payment_intent,
         charge=payment.charge,
         amount=refund.amount,
+        tax_amount=sum(refund.taxes or ()),
         currency=refund.currency,
         reason=refund.reason,
         note=refund.note,
@@ -61,4 +62,4 @@ def show_refund(refund: Refund, payment: Payment) -> RefundView:
 
 def show_breakdown(rows: Iterable[Row]) -> list[BreakdownRowView]:
     """Return the parts of an amount, minor units."""
-    return [BreakdownRowView(**row.to_dict()) for row in rows]
+    return [BreakdownRowView(**row.to_dict(), tax_amount=row.tax_amount) for row in rows]

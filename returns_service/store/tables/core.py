@@ -102,6 +102,7 @@ class ReturnAuthorization(SQLModel, table=True):
     purchased_at: datetime | None = utc(nullable=True)
     delivered_at: datetime | None = utc(nullable=True)
     shipping_amount: int = minor_units(0)
+    shipping_tax_amount: int | None = Field(default=None, sa_type=BigInteger)  # of it
     order_units: int | None = None  # of the whole order, over all its returns
     resolution: Resolution = word("refund", server_default=True)  # of the lines that say nothing else
     policy: dict[str, Any] | None = json_or_null()  # the snapshot, from approval on
@@ -146,6 +147,7 @@ class ReturnLine(SQLModel, table=True):
     inspecting: int = 0
     barcodes: list[str] | None = json_or_null()  # what a scan may read instead of the SKU
     resolution: Resolution = word("refund", server_default=True)
+    tax_amount: int | None = Field(default=None, sa_type=BigInteger)  # of `total_amount`
 
 
 class SearchWord(SQLModel, table=True):
@@ -187,6 +189,7 @@ class Refund(SQLModel, table=True):
     reason: str | None = None  # Stripe's code
     note: str | None = None  # the caller's words
     breakdown: list[dict[str, Any]] = json_object(list)  # rows that sum to the amount
+    taxes: list[int] | None = json_or_null()  # the tax in each row; None: in none
     details: dict[str, Any] = metadata_column()
     created_by: str
     created_at: datetime = utc()

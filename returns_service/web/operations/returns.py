@@ -60,6 +60,7 @@ class LineAsked(Body):
     quantity_ordered: Units | None = None
     barcodes: list[Name] = Field(default_factory=list, max_length=MOST_BARCODES)
     resolution: Resolution | None = None
+    tax_amount: Amount | None = None
 
     def new_line(self) -> NewLine:
         """Return it as the command takes it."""
@@ -74,6 +75,7 @@ class CreateReturn(Target):
     reason: Words | None = None
     lines: list[LineAsked] = Field(min_length=1, max_length=MOST_LINES)
     shipping_amount: Amount = 0
+    shipping_tax_amount: Amount | None = None
     order_units: Units | None = None
     resolution: Resolution = "refund"
     customer_email: Email | None = None
@@ -91,6 +93,7 @@ class CreateReturn(Target):
             lines=[line.new_line() for line in self.lines],
             reason=self.reason,
             shipping_amount=self.shipping_amount,
+            shipping_tax_amount=self.shipping_tax_amount,
             order_units=self.order_units,
             resolution=self.resolution,
             customer_email=self.customer_email,
@@ -113,6 +116,7 @@ class UpdateReturn(Body):
     reason: Words | None = None
     customer_email: Email | None = None
     shipping_amount: Amount = 0
+    shipping_tax_amount: Amount | None = None
 
     def changes(self) -> dict[str, Any]:
         """Return only what was sent."""
@@ -164,7 +168,8 @@ async def read_payment_at_stripe(call: OperationCall[CreateReturn]) -> StripeRea
         "reason": "too_small", "lines": [LINE_EXAMPLE], "customer_email": "customer@example.com",
     },
     errors=(
-        "amount_exceeds_payment", "currency_mismatch", "payment_not_succeeded", "units_already_returned",
+        "amount_exceeds_payment", "tax_exceeds_total", "currency_mismatch", "payment_not_succeeded",
+        "units_already_returned",
         "payment_missing", "charge_mismatch", "connect_not_supported", "amount_not_a_step", "metadata_reserved",
         "metadata_invalid", "stripe_unavailable", "stripe_refuses_us", "quantity_exceeds_ordered",
         "quantity_ordered_differs",
@@ -249,7 +254,8 @@ async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
     scope="returns:write", body=UpdateReturn, headers=("ETag",), if_match=True,
     example={"internal_note": "Customer called.", "metadata": {"desk": "2"}},
     errors=(
-        "not_found", "version_mismatch", "invalid_transition", "amount_exceeds_payment", "amount_not_a_step",
+        "not_found", "version_mismatch", "invalid_transition", "amount_exceeds_payment", "tax_exceeds_total",
+        "amount_not_a_step",
         "units_already_returned", "units_received", "metadata_reserved", "metadata_invalid",
         "quantity_exceeds_ordered", "quantity_ordered_differs",
     ),
