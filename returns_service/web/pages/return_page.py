@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from litestar import Response
 
-from returns_service.domain import return_machine
+from returns_service.domain import machine_diagram
 from returns_service.domain.money import Row, total
 from returns_service.domain.refund_status import OPEN, RefundStatus
 from returns_service.domain.return_machine import State
@@ -211,7 +211,7 @@ def _meter(case: ReturnCase) -> dict[str, Any]:
 
 def _edges(state: State) -> list[tuple[str, str]]:
     """Return where a return can go from a state: triggers and their destinations, as the machine declares them."""
-    rows = [row for row in return_machine.table() if state in row["from"]]
+    rows = [row for row in machine_diagram.table() if state in row["from"]]
     return [(str(row["trigger"]), ", ".join(dict.fromkeys(row["to"]))) for row in rows]
 
 
