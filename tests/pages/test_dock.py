@@ -15,7 +15,7 @@ from sqlmodel import col, select
 from returns_service.store.tables import DockScan, Receipt, ReceiptLine, StaffUser
 from tests.harness.served_shop import ServedShop
 from tests.pages.conftest import Site, add_person
-from tests.pages.test_look import scan, sent
+from tests.pages.looks import scan, sent
 from tests.pages.world import parcel
 
 QUEUE = "**/receive/queue"

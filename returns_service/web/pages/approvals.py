@@ -9,6 +9,7 @@ from typing import Any, Final
 from litestar import Response
 
 from returns_service.domain.money import format_amount
+from returns_service.domain.policy import local_day
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import APPROVE
 from returns_service.domain.vocabulary import find_word
@@ -74,10 +75,12 @@ def tags_of(waiting: Waiting) -> list[Tag]:
     case, decision, policy = waiting.case, waiting.decision, waiting.case.policy_in_force
     tags = [Tag("danger", violation.message) for violation in decision.violations]
     outside = {violation.code for violation in decision.violations}
-    if case.row.purchased_at is None:
-        tags.append(Tag("warn", "No date of purchase: the window can’t be judged"))
-    elif case.now is not None and "outside_window" not in outside:
-        days = (case.now - case.row.purchased_at).days
+    by_delivery = policy.window_from == "delivery"
+    begun = case.row.delivered_at if by_delivery else case.row.purchased_at
+    if begun is None:
+        tags.append(Tag("warn", f"No date of {policy.window_from}: the window can’t be judged"))
+    elif "outside_window" not in outside:
+        days = (local_day(case.row.created_at, policy.time_zone) - local_day(begun, policy.time_zone)).days
         tags.insert(0, Tag("ok", f"Day {max(0, days)} of {policy.window_days}"))
     if decision.approvals_required > 1:
         above = policy.second_person_above.get(case.row.currency)

@@ -25,7 +25,7 @@ async def show_parcel(call: PageCall) -> Response[Any]:
     """Show one parcel of nobody."""
     async with call.context.database.reading() as tx:
         row = await find_unmatched(tx, call.path("unmatched_id"))
-        words = call.query("q") or row.order_id or ""
+        words = call.query("q") or row.order_id or row.tracking_number or ""
         matches = await find_parcels(tx, call.context.policy, words) if words else []
         names = await names_of(tx, [actor for actor in (row.received_by, row.attached_by) if actor])
         flashes = await read_flashes(call, tx)

@@ -85,7 +85,7 @@ def policy_lines(policy: Policy) -> list[tuple[str, str]]:
         f"{condition} {fee.basis_points / 100:g} %" for condition, fee in policy.restocking.items() if fee.basis_points
     ]
     return [
-        ("Window", f"{policy.window_days} days from purchase"),
+        ("Window", f"{policy.window_days} days from {policy.window_from}"),
         ("Refund", {"receipt": "on receipt", "approval": "on approval", "manual": "by a person"}[policy.refund_on]
          + (f", after {policy.refund_delay // 60} minutes" if policy.refund_delay else "")),
         ("Pays for", ", ".join(policy.accepted_conditions)),

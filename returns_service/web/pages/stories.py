@@ -120,7 +120,7 @@ def _created(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _changed(data: Mapping[str, Any]) -> dict[str, Any]:
+def _state_changed(data: Mapping[str, Any]) -> dict[str, Any]:
     to, trigger = str(data.get("to")), str(data.get("trigger"))
     led_to, figure = _LED_TO.get(to, to), _figure(data, _FIGURE_OF.get(to, ""))
     led_to = f"{led_to}: {figure}" if figure else led_to
@@ -220,7 +220,7 @@ def _other(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _TELLERS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
-    "return.created": _created, "return.state_changed": _changed, "return.updated": _updated,
+    "return.created": _created, "return.state_changed": _state_changed, "return.updated": _updated,
     "receipt.created": _received, "receipt.reversed": _taken_back, "receipt.corrected": _corrected,
     "refund.created": _refund_created, "refund.status_changed": _refund_changed,
     "refund.attempt_failed": _attempt_failed, "refund.stuck": _stuck, "payment.updated": _payment,
