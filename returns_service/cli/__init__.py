@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service import __version__, settings
 from returns_service.cli import operator
+from returns_service.cli.journal import journal
 from returns_service.cli.output import json_option, print_rows, run, stop, with_database
 from returns_service.domain import machine_diagram, return_machine
 from returns_service.domain import policy as policies
@@ -281,3 +282,4 @@ def policy_check(file: Any, as_json: bool) -> None:
 commands.add_command(operator.desk)
 commands.add_command(operator.reconcile)
 commands.add_command(operator.forget)
+commands.add_command(journal)
