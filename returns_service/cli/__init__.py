@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service import __version__, settings
 from returns_service.cli import doctor, operator, people
+from returns_service.cli.journal import journal
 from returns_service.cli.output import json_option, print_rows, run, stop
 from returns_service.domain import machine_diagram, return_machine
 from returns_service.domain import policy as policies
@@ -226,3 +227,4 @@ commands.add_command(doctor.doctor)
 commands.add_command(operator.desk)
 commands.add_command(operator.reconcile)
 commands.add_command(operator.forget)
+commands.add_command(journal)

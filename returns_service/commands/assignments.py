@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from returns_service.commands.failed_refunds import withdraw_or_supersede
+from returns_service.commands.refunds import withdraw_or_supersede
 from returns_service.domain import money
 from returns_service.return_case.case import ReturnCase
 

@@ -5,14 +5,13 @@ A refund that is not sent yet follows the counts. The customer keeps what they g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlmodel import col, select
 
 from returns_service.commands.counting import CountResult, is_accepted, recount, split_row, standing_receipt
-from returns_service.commands.failed_refunds import withdraw_or_supersede
-from returns_service.commands.refunds import follow_up
+from returns_service.commands.refunds import follow_up, withdraw_or_supersede
 from returns_service.domain import return_machine
 from returns_service.domain.counts import PLACEHOLDERS, default_disposition
 from returns_service.domain.policy import Policy
@@ -21,7 +20,7 @@ from returns_service.domain.refund_status import OPEN
 from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.case import ReturnCase, is_unsent, rows_of
 from returns_service.return_case.events import Actor, record
-from returns_service.return_case.loader import lock_case
+from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.transition import record_return, transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, Refund, UnmatchedReceipt
@@ -51,13 +50,17 @@ async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id:
     for refund in case.refunds:
         if refund.superseded_at is None and depends_on(refund, touched):
             await withdraw_or_supersede(case, refund, "receipt_reversed", REVERSED)
+    before = _overpaid_amounts(case)
     receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
     await _free_parcel(tx, receipt)
     await recount(case)
+    if case.overpaid > before[case.row.id]:
+        case.row.overpaid_since = tx.now
     await transition(case, "reverse", why=reason, units_reversible=True)
     done = CountResult(case, receipt)
     await record(tx, by, "receipt.reversed", row=case.row, data={"object": done.shown(), "reason": reason})
     await follow_up(case)
+    await _tell_siblings(case, before)
     return done
 
 
@@ -98,16 +101,31 @@ async def correct(
         await withdraw_or_supersede(case, refund, "receipt_corrected", CORRECTED)
     for correction in corrections:
         _correct(case, receipt, correction)
-    overpaid_before = case.overpaid
+    before = _overpaid_amounts(case)
     await recount(case)
-    if case.overpaid > overpaid_before:
+    if case.overpaid > before[case.row.id]:
         case.row.overpaid_since = tx.now
     await transition(case, "correct", why=reason)
     done = CountResult(case, receipt)
     shown = {"object": done.shown(), "reason": reason, "overpaid_amount": case.overpaid}
     await record(tx, by, "receipt.corrected", row=case.row, data=shown)
     await follow_up(case)
+    await _tell_siblings(case, before)
     return done
+
+
+def _overpaid_amounts(case: ReturnCase) -> dict[str, int]:
+    """Return what each of the order's returns was paid beyond its worth, minor units."""
+    return {one.row.id: one.overpaid for one in (case, *case.siblings)}
+
+
+async def _tell_siblings(case: ReturnCase, before: Mapping[str, int]) -> None:
+    """Put the order's other returns on the desk that were paid shipping which this correction made undue."""
+    for other in case.siblings:
+        if other.overpaid > before[other.row.id]:
+            sibling = await case_under_lock(case.lock, case.by, case.policy_in_force, other.row.id)
+            sibling.row.overpaid_since = case.tx.now
+            await record_return(sibling, "return.updated", {"overpaid_amount": sibling.overpaid})
 
 
 def _rows_in(case: ReturnCase, receipt: Receipt, line_id: str, condition: Condition) -> list[ReceiptLine]:

@@ -17,7 +17,7 @@ from returns_service.commands.refunds import (
     queue_refund,
     refund_payment,
     stripe_reason,
-    withdraw_unsent,
+    supersede,
 )
 from returns_service.domain import money, return_machine
 from returns_service.domain.money_open import subtract
@@ -25,11 +25,10 @@ from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL
 from returns_service.domain.vocabulary import STRIPE_REASONS, find_word
-from returns_service.return_case.case import ReturnCase, is_unsent, open_amount, rows_of
-from returns_service.return_case.events import Actor, record
+from returns_service.return_case.case import ReturnCase, open_amount, rows_of
+from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.transition import transition
-from returns_service.return_case.views import show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 
@@ -119,26 +118,6 @@ async def take_over(tx: Tx, failed: Refund, made: Refund, *, left: int) -> None:
     made.supersedes, failed.amount_open, failed.updated_at = failed.id, max(0, left), tx.now
     if failed.amount_open == 0:
         await supersede(tx, failed, made)
-
-
-async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:
-    """Mark a refund as dealt with: it stays as history, and counts for nothing."""
-    await tx.flush()  # the new row must be there before anything points at it
-    old.superseded_at, old.superseded_by = tx.now, new.id if new else None
-    old.updated_at, old.next_attempt_at, old.amount_open = tx.now, None, 0
-
-
-async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, message: str) -> None:
-    """Take an unsent or failed refund out of the way of what its units are due by now; a new one pays the rest."""
-    tx, by = case.tx, case.by
-    if is_unsent(refund):
-        before = refund.status
-        withdraw_unsent(refund, tx, {"code": code, "message": message, "by": by.actor})
-        await supersede(tx, refund, None)
-        shown = {"from": before, "to": refund.status, "object": show_refund(refund, case.payment)}
-        await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=case.payment, data=shown)
-    elif refund.status in (*FINAL, "withdrawn"):
-        await supersede(tx, refund, None)
 
 
 async def retry_standalone(

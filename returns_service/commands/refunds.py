@@ -11,7 +11,7 @@ from returns_service.domain import money, return_machine
 from returns_service.domain.money_open import subtract
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.refund_status import RefundStatus
+from returns_service.domain.refund_status import FINAL, RefundStatus
 from returns_service.domain.refund_windows import NEEDS_EMAIL
 from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.domain.vocabulary import (
@@ -20,6 +20,7 @@ from returns_service.domain.vocabulary import (
     RefundSource,
     StripeReason,
 )
+from returns_service.return_case import order_shipping
 from returns_service.return_case.case import ReturnCase, is_unsent
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
@@ -32,6 +33,7 @@ from returns_service.store.tables import Payment, Refund
 BARRED_RETRY_SECONDS = 3600  # only a safety net: what frees a barred refund tries it again at once
 SEND_AGAIN_MINUTES = 15  # a call that hangs somewhere on the way has long ended by then
 RESERVED_METADATA = ("refund_id", "lines")
+ORDER_CHANGED = "Another return of the order changed what is due for shipping before it was sent; no money has moved."
 METADATA_KEYS = 46  # Stripe's 50 less our four
 
 
@@ -215,6 +217,9 @@ async def follow_order(case: ReturnCase) -> None:
         if not shares or other.row.state not in return_machine.LIVE:
             continue
         sibling = await case_under_lock(case.lock, case.by, case.policy_in_force, other.row.id)
+        for refund in sibling.refunds:
+            if is_unsent(refund) and order_shipping.pays_undue_shipping(sibling, refund):
+                await withdraw_or_supersede(sibling, refund, "order_changed", ORDER_CHANGED)
         before, facts = sibling.row.state, sibling.facts()
         if return_machine.apply_rule(facts) != before:
             return_machine.fire("adopt", sibling.row, facts)
@@ -308,3 +313,23 @@ def withdraw_unsent(row: Refund, tx: Tx, failure: Mapping[str, Any]) -> None:
     if not is_unsent(row):
         raise Problem("refund_not_cancelable", refund_status=row.status)
     row.status, row.next_attempt_at, row.failure, row.updated_at = "withdrawn", None, dict(failure), tx.now
+
+
+async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:
+    """Mark a refund as dealt with: it stays as history, and counts for nothing."""
+    await tx.flush()  # the new row must be there before anything points at it
+    old.superseded_at, old.superseded_by = tx.now, new.id if new else None
+    old.updated_at, old.next_attempt_at, old.amount_open = tx.now, None, 0
+
+
+async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, message: str) -> None:
+    """Take an unsent or failed refund out of the way of what its units are due by now; a new one pays the rest."""
+    tx, by = case.tx, case.by
+    if is_unsent(refund):
+        before = refund.status
+        withdraw_unsent(refund, tx, {"code": code, "message": message, "by": by.actor})
+        await supersede(tx, refund, None)
+        shown = {"from": before, "to": refund.status, "object": show_refund(refund, case.payment)}
+        await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=case.payment, data=shown)
+    elif refund.status in (*FINAL, "withdrawn"):
+        await supersede(tx, refund, None)

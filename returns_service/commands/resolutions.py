@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from returns_service.commands.corrections import depends_on
-from returns_service.commands.failed_refunds import withdraw_or_supersede
-from returns_service.commands.refunds import follow_up
+from returns_service.commands.refunds import follow_up, withdraw_or_supersede
 from returns_service.domain import return_machine
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem

@@ -35,6 +35,13 @@ def format_amount(amount: int, currency: str) -> str:
     return f"{'−' if amount < 0 else ''}{digits} {currency.upper()}"
 
 
+def decimal_amount(amount: int, currency: str) -> str:
+    """Return `amount` (minor units) as a decimal number, for machines and spreadsheets: `1234.50`, `-1.50`."""
+    places = exponent(currency)
+    whole, part = divmod(abs(amount), 10**places)
+    return f"{'-' if amount < 0 else ''}{whole}" + (f".{part:0{places}d}" if places else "")
+
+
 def line_value(total: int, quantity: int, units: int, floor_to: int = 1) -> int:
     """Return what the first `units` of a line's `quantity` units are worth, in minor units.
 

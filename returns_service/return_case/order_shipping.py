@@ -11,6 +11,7 @@ from returns_service.domain.money_ways import split_by_way
 
 if TYPE_CHECKING:
     from returns_service.return_case.case import ReturnCase
+    from returns_service.store.tables import Refund
 
 
 def terms(case: ReturnCase, lines: Sequence[money.PricedLine], *, planned: bool) -> money.Terms:
@@ -54,6 +55,14 @@ def shipping_claimed(case: ReturnCase) -> int:
         for refund in one.refunds
         for row in one.claimed_rows(refund)
         if row.kind == "shipping" and (row.adjustment or one is not case)
+    )
+
+
+def pays_undue_shipping(case: ReturnCase, refund: Refund) -> bool:
+    """Return whether a refund of the return pays shipping that is due with it no more."""
+    paid = shipping_in(row for row in case.claimed_rows(refund) if not row.adjustment)
+    return paid > 0 and shipping_in(row for row in case.committed() if not row.adjustment) > shipping_in(
+        case.entitled()
     )
 
 

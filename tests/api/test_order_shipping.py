@@ -140,3 +140,36 @@ async def test_b3_a_return_of_more_units_than_the_order_has_is_refused(shop: Ser
     body = {"order_id": "order_1", "payment_intent": shop.pay(), "currency": "usd", "order_units": 2,
             "lines": [{"sku": "SHIRT", "quantity": 3, "total_amount": 900}]}  # fmt: skip
     expect(await shop.post("/v1/returns", body), 422, "quantity_exceeds_ordered")
+
+
+async def complete_order(shop: ServedShop, with_policy: Any, **policy: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return two returns of an order of 3 units that are all counted: the second one pays the shipping."""
+    with_policy(shipping_refunded="full_return", **policy)
+    first, second = await two_returns(shop, order_units=3)
+    await shop.receive_parcel(first["id"], 1)
+    await shop.receive_parcel(second["id"], 2)
+    return first, second
+
+
+async def test_b3_an_unsent_refund_gives_shipping_back_that_is_due_no_more(shop: ServedShop, with_policy: Any) -> None:
+    first, second = await complete_order(shop, with_policy, refund_delay=600)
+    assert (await shop.read_return(second["id"]))["amount_open"] == 7000
+    (receipt,) = expect(await shop.get(f"/v1/returns/{first['id']}/receipts"), 200)["data"]
+    where = f"/v1/returns/{first['id']}/receipts/{receipt['id']}/reverse"
+    expect(await shop.post(where, {"reason": "Another parcel."}), 200)
+    shown = await shop.read_return(second["id"])
+    assert [(r["status"], r["amount"]) for r in shown["refunds"]] == [("withdrawn", 7000), ("queued", 6000)]
+    assert shown["state"] == "refunding"
+
+
+async def test_b3_shipping_that_was_sent_and_is_undue_is_told(shop: ServedShop, with_policy: Any) -> None:
+    first, second = await complete_order(shop, with_policy)
+    assert await refunded(shop, first, second) == [3000, 7000]
+    (receipt,) = expect(await shop.get(f"/v1/returns/{first['id']}/receipts"), 200)["data"]
+    change = {"line": first["lines"][0]["id"], "from": "new", "to": "missing", "quantity": 1}
+    where = f"/v1/returns/{first['id']}/receipts/{receipt['id']}/correct"
+    expect(await shop.post(where, {"lines": [change], "reason": "An empty box."}), 200)
+    told = [(await shop.read_return(made["id"]))["overpaid_amount"] for made in (first, second)]
+    assert told == [3000, 1000]
+    kinds = [item["kind"] for item in expect(await shop.get("/v1/desk"), 200)["data"]]
+    assert kinds == ["return_overpaid"] * 2
