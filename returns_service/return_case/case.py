@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from returns_service.domain import money, refund_windows, return_machine
-from returns_service.domain.counts import PLACEHOLDERS, CountedUnits, LineCounts, count_line
+from returns_service.domain.counts import PLACEHOLDERS, CountedUnits, LineCounts, LineTally, count_line, tally
 from returns_service.domain.policy import Policy, from_dict
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, RefundStatus
 from returns_service.domain.refund_windows import RefundWarning
@@ -52,6 +52,9 @@ class ReturnCase:
     locked: LockedPayment | None = None
     by: Actor = NOBODY
     now: datetime | None = None  # when it was loaded, UTC: what depends on the time is said for then
+    _rows_by_line: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)  # the first `_indexed` ones
+    _rows_by_receipt: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)
+    _indexed: int = 0
 
     @property
     def lock(self) -> LockedPayment:
@@ -91,11 +94,15 @@ class ReturnCase:
         """The policy's money rules in this return's currency."""
         return self.policy.terms(self.row.currency, shipping_amount=self.row.shipping_amount)
 
-    def money_lines(self, receipts: Collection[str] | None = None) -> list[money.PricedLine]:
-        """Return the lines as money sees them: the units accepted now, or by these receipts alone."""
+    def money_lines(
+        self, receipts: Collection[str] | None = None, lines: Sequence[ReturnLine] | None = None
+    ) -> list[money.PricedLine]:
+        """Return the lines (None: all) as money sees them: the units accepted now, or by these receipts alone."""
         policy, common = self.policy, self.row.reason
+        lines = self.lines if lines is None else lines
         if receipts is None and self.row.closed_at is not None and any(r.unexpected for r in self.receipts):
             receipts = self.payable()
+        counts = None if receipts is None else self.count_lines(lines, receipts)
         return [
             money.PricedLine(
                 id=line.id,
@@ -103,10 +110,10 @@ class ReturnCase:
                 title=line.title or line.sku,
                 quantity=line.quantity,
                 total_amount=line.total_amount,
-                accepted=line.accepted if receipts is None else self.count(line, receipts).accepted,
+                accepted=line.accepted if counts is None else counts[line.id].accepted,
                 restocking=not policy.waives_restocking(line.reason or common),
             )
-            for line in self.lines
+            for line in lines
         ]
 
     @property
@@ -182,31 +189,72 @@ class ReturnCase:
         closed = self.row.closed_at is not None
         return {r.id for r in self.receipts if r.reversed_at is None and not (closed and r.unexpected)}
 
-    def rows_on(self, line: ReturnLine, receipts: Collection[str]) -> list[ReceiptLine]:
+    def _index_rows(self) -> None:
+        """Bring the indexes up to date: rows are only ever added, and none changes its line or receipt."""
+        for row in self.receipt_lines[self._indexed :]:
+            self._rows_by_line.setdefault(row.line_id, []).append(row)
+            self._rows_by_receipt.setdefault(row.receipt_id, []).append(row)
+        self._indexed = len(self.receipt_lines)
+
+    def rows_on(self, line_id: str, receipts: Collection[str]) -> list[ReceiptLine]:
         """Return what these receipts count on a line."""
-        return [row for row in self.receipt_lines if row.line_id == line.id and row.receipt_id in receipts]
+        self._index_rows()
+        return [row for row in self._rows_by_line.get(line_id, ()) if row.receipt_id in receipts]
 
-    def surplus_items(self, line: ReturnLine, receipts: Collection[str]) -> list[UndeclaredItem]:
-        """Return the undeclared items of these receipts that are the line's surplus."""
-        return [item for item in self.undeclared if item.surplus_of == line.id and item.receipt_id in receipts]
+    def rows_in(self, receipt: Receipt) -> list[ReceiptLine]:
+        """Return what a receipt counts."""
+        self._index_rows()
+        return list(self._rows_by_receipt.get(receipt.id, ()))
 
-    def count(self, line: ReturnLine, receipts: Collection[str]) -> LineCounts:
-        """Return a line's counts by these receipts."""
-        rows = [CountedUnits(row.condition, row.quantity, row.accepted) for row in self.rows_on(line, receipts)]
-        decided = sum(item.quantity for item in self.surplus_items(line, receipts) if item.decision is not None)
-        return count_line(line.quantity, rows, decided)
+    def surplus_items(self, receipts: Collection[str]) -> dict[str, list[UndeclaredItem]]:
+        """Return the undeclared items of these receipts that are surplus, by their line's id."""
+        found: dict[str, list[UndeclaredItem]] = {}
+        for item in self.undeclared:
+            if item.surplus_of is not None and item.receipt_id in receipts:
+                found.setdefault(item.surplus_of, []).append(item)
+        return found
 
-    def can_reverse(self, receipt: Receipt) -> bool:
-        """Return whether the receipt stands and what was sent is worth as much without it."""
-        if receipt.reversed_at is not None:
-            return False
+    def count_lines(self, lines: Iterable[ReturnLine], receipts: Collection[str]) -> dict[str, LineCounts]:
+        """Return the counts of lines by these receipts."""
+        surplus = self.surplus_items(receipts)
+        return {
+            line.id: count_line(line.quantity, *self._units_on(line, receipts, surplus.get(line.id, ())))
+            for line in lines
+        }
+
+    def tally_lines(self, lines: Iterable[ReturnLine]) -> dict[str, LineTally]:
+        """Return the tallies of lines by the standing receipts."""
+        receipts = self.standing()
+        surplus = self.surplus_items(receipts)
+        return {
+            line.id: tally(line.quantity, *self._units_on(line, receipts, surplus.get(line.id, ()))) for line in lines
+        }
+
+    def _units_on(
+        self, line: ReturnLine, receipts: Collection[str], surplus: Iterable[UndeclaredItem]
+    ) -> tuple[list[CountedUnits], int]:
+        rows = [CountedUnits(row.condition, row.quantity, row.accepted) for row in self.rows_on(line.id, receipts)]
+        return rows, sum(item.quantity for item in surplus if item.decision is not None)
+
+    def reversible(self) -> Iterator[Receipt]:
+        """Yield the receipts that stand and without which what was sent is worth as much."""
         sent = self.committed(refund for refund in self.refunds if not is_unsent(refund))
-        paid = {line.id: sum(r.amount for r in sent if r.line == line.id and not r.adjustment) for line in self.lines}
-        left = money.entitlement(self.money_lines(self.payable() - {receipt.id}), self.terms)
-        worth = {line.id: sum(r.amount for r in left if r.line == line.id) for line in self.lines}
-        touched = {r.line_id for r in self.receipt_lines if r.receipt_id == receipt.id and r.accepted}
-        unknown = any(row.kind == "unallocated" for row in sent) and bool(touched)
-        return not unknown and all(paid[line] <= worth[line] for line in touched)
+        unknown = any(row.kind == "unallocated" for row in sent)
+        paid: dict[str | None, int] = {}
+        for row in sent:
+            paid[row.line] = paid.get(row.line, 0) + (0 if row.adjustment else row.amount)
+        payable, lines = self.payable(), {line.id: line for line in self.lines}
+        for receipt in self.receipts:
+            if receipt.reversed_at is not None:
+                continue
+            touched = {row.line_id for row in self.rows_in(receipt) if row.accepted}
+            others = self.money_lines(payable - {receipt.id}, [lines[line_id] for line_id in touched])
+            worth = dict.fromkeys(touched, 0)
+            for row in money.entitlement(others, self.terms):
+                if row.line is not None:
+                    worth[row.line] += row.amount
+            if not (unknown and touched) and all(paid.get(line, 0) <= worth[line] for line in touched):
+                yield receipt
 
     def open_items(self) -> list[UndeclaredItem]:
         """Return the undeclared items that nobody has decided about."""
@@ -237,7 +285,7 @@ class ReturnCase:
             paid=any(r.status in COUNTS_AS_PAID for r in refunds),
             units_expected=self.units_expected,
             units_received=any(counted(line) for line in self.lines),
-            units_reversible=any(self.can_reverse(receipt) for receipt in self.receipts),
+            units_reversible=any(True for _ in self.reversible()),
             units_to_inspect=any(line.inspecting for line in self.lines),
             undeclared_open=bool(self.open_items()),
             closed=self.row.closed_at is not None,
@@ -248,10 +296,6 @@ class ReturnCase:
     def available(self) -> list[PublicTrigger]:
         """Return the public triggers that would work now."""
         return return_machine.available(self.row.state, self.facts_if_asked())
-
-    def barred(self) -> dict[PublicTrigger, str]:
-        """Return the public triggers that would not work now, and why."""
-        return return_machine.barred(self.row.state, self.facts_if_asked())
 
     def facts_if_asked(self) -> Facts:
         """Return the facts for the question what could be done next; a retry asks for the failed refund's amount."""

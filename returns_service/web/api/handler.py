@@ -6,6 +6,7 @@ request leaves nothing, and a repeated one gets the first one's answer, byte for
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -30,6 +31,7 @@ from returns_service.web.operations.operation import Empty, Operation, Operation
 from returns_service.web.operations.query_string import WINDOW, read_query, wrong
 
 LONGEST_KEY = 255  # of an Idempotency-Key, and of an id
+LONG_BODY_BYTES = 64 * 1024
 EVENT_STREAM = "text/event-stream"
 AnyRequest = Request[Any, Any, Any]
 Handler = Callable[[AnyRequest], Awaitable[Response[Any]]]
@@ -81,12 +83,21 @@ async def _written(operation: Operation, request: AnyRequest) -> Response[Any]:
     database = context_of(request).database
     key = await database.read(lambda tx: authentication.authenticate(request, tx, operation.scope))
     call = _call(operation, request, key)
-    sent = parse_object(await request.body(), request.headers.get("content-type", ""))
+    raw = await request.body()
+    sent = parse_object(raw, request.headers.get("content-type", ""))
+    await _give_way(raw)
     fingerprint = _fingerprint(request, canonical_json(sent))
+    await _give_way(raw)
     call = replace(call, body=validate(operation.body or Empty, sent))
     word, scope = _idempotency_key(operation, request, call), f"{key.id} {request.url.path}"
     answer, replayed = await execute(operation, call, scope, word, fingerprint)
     return _answer(operation, request, key, answer, replayed=replayed)
+
+
+async def _give_way(raw: bytes) -> None:
+    """Let other requests go first between two steps that take long for a long body."""
+    if len(raw) > LONG_BODY_BYTES:
+        await asyncio.sleep(0)
 
 
 def _call(operation: Operation, request: AnyRequest, key: ApiKey) -> OperationCall[Any]:
