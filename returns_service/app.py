@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -35,6 +36,8 @@ from returns_service.worker.refunds import RefundExecutor
 DATABASE_WAIT_SECONDS, DATABASE_AGAIN_SECONDS = 30.0, 0.5  # at a start: who starts us may start it as well
 log = structlog.get_logger("returns.start")
 CALL_SECONDS = 20.0  # a call's own limit: shorter than the lease, so its answer is written by its owner
+TURN_SECONDS = 2.0  # that a request waits for its turn at Stripe: its caller does better to come back
+BESIDE_REFUNDS = 10  # connections to Stripe for a worker's chores, beside one for each piece of work under way
 
 # Longer than proxies and HTTP clients keep an idle connection (nginx 60 s): the side that sends should close it, or a
 # request that is on its way meets a closed door.
@@ -62,7 +65,19 @@ def database_of(settings: Settings) -> Database:
 
 
 def gateway_of(settings: Settings) -> StripeGateway:
-    """Return the way to Stripe. Raises SettingsError."""
+    """Return a worker's way to Stripe: no request's. Raises SettingsError."""
+    return _gateway(settings, connections=settings.worker_concurrency + BESIDE_REFUNDS)
+
+
+def web_gateway_of(settings: Settings) -> StripeGateway:
+    """Return the way of requests to Stripe: however many there are, the workers' calls don't wait for them.
+
+    Raises SettingsError.
+    """
+    return _gateway(settings, connections=settings.stripe_calls, wait_seconds=TURN_SECONDS)
+
+
+def _gateway(settings: Settings, **options: Any) -> StripeGateway:
     settings.require_stripe()
     key = settings.stripe_secret_key
     try:
@@ -71,6 +86,7 @@ def gateway_of(settings: Settings) -> StripeGateway:
             api_base=settings.stripe_api_base,
             timeout_seconds=CALL_SECONDS,
             monotonic=elapsed,
+            **options,
         )
     except ValueError as error:
         raise SettingsError(f"STRIPE_API_BASE: {error}") from None
@@ -184,13 +200,14 @@ async def serve(
     on_ready: Callable[[Server], None] = lambda _: None,
 ) -> None:
     """Serve until told to stop: requests end, then the worker's calls, then the connections."""
-    database, gateway, policy = database_of(settings), gateway_of(settings), policy_of(settings)
+    database, gateway, policy = database_of(settings), web_gateway_of(settings), policy_of(settings)
+    workers_gateway = gateway_of(settings)
     learning: asyncio.Task[None] | None = None
     try:
         await prepare(database, settings)
         learning = asyncio.create_task(learn_account_once(database, gateway, settings))
         context = Context(database=database, gateway=gateway, settings=settings, policy=policy)
-        worker = worker_of(settings, database, gateway, policy, context.line)
+        worker = worker_of(settings, database, workers_gateway, policy, context.line)
         if with_worker:
             context.metrics.follow(worker.executor.done)
 
@@ -234,6 +251,7 @@ async def serve(
     finally:
         await end(learning)
         await gateway.close()
+        await workers_gateway.close()
         await database.close()
         listener.close()
 

@@ -110,6 +110,13 @@ class Settings(BaseSettings):
         description="Writes to Stripe per second, over all workers; Stripe's own limit is 25 an endpoint.",
         examples=["20"],
     )
+    stripe_calls: int = Field(
+        default=50,
+        ge=1,
+        le=1000,
+        description="Calls to Stripe that requests to one web may have under way at once; beyond it they get 503.",
+        examples=["50"],
+    )
     rate_limit: int = Field(
         default=100,
         ge=1,
