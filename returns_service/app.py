@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +27,7 @@ from returns_service.store.clock import elapsed
 from returns_service.store.database import Database, is_unavailable
 from returns_service.store.tables import Payment
 from returns_service.stripe_gateway import Gateway, StripeGateway
+from returns_service.web.connections import bounded_protocol
 from returns_service.web.context import Context
 from returns_service.web.operations.ask_stripe import learn_account
 from returns_service.web.routes import litestar_app
@@ -38,10 +41,7 @@ log = structlog.get_logger("returns.start")
 CALL_SECONDS = 20.0  # a call's own limit: shorter than the lease, so its answer is written by its owner
 TURN_SECONDS = 2.0  # that a request waits for its turn at Stripe: its caller does better to come back
 BESIDE_REFUNDS = 10  # connections to Stripe for a worker's chores, beside one for each piece of work under way
-
-# Longer than proxies and HTTP clients keep an idle connection (nginx 60 s): the side that sends should close it, or a
-# request that is on its way meets a closed door.
-IDLE_SECONDS = 75
+FILES_BESIDE_CONNECTIONS = 256  # that a process has open: the database's, Stripe's, listeners', its own
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -191,6 +191,15 @@ def listen(host: str, port: int) -> socket.socket:
         raise SettingsError(f"Can't listen on {host}:{port} ({error.strerror}). Choose another with --port") from None
 
 
+def allow_files(number: int) -> None:
+    """Let this process have so many files open, if it may: a connection is one, and 1,024 a common limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        number = min(number, hard)
+    if soft not in (resource.RLIM_INFINITY, number) and soft < number:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+
+
 async def serve(
     settings: Settings,
     listener: socket.socket,
@@ -222,6 +231,7 @@ async def serve(
                 await work
                 await context.line.close()
 
+        allow_files(settings.connections + FILES_BESIDE_CONNECTIONS)
         application = litestar_app(context, lifespan=[worker_inside] if with_worker else [])
         config = uvicorn.Config(
             application,
@@ -230,7 +240,8 @@ async def serve(
             lifespan="on",
             ws="none",
             timeout_graceful_shutdown=int(settings.shutdown_seconds),
-            timeout_keep_alive=IDLE_SECONDS,
+            http=bounded_protocol(context),
+            timeout_keep_alive=math.ceil(settings.idle_seconds),
             server_header=False,
             date_header=True,
         )

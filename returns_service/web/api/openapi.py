@@ -51,7 +51,8 @@ READ_ERRORS: tuple[ProblemCode, ...] = (
 )
 QUERY_ERRORS: tuple[ProblemCode, ...] = ("malformed_request", "invalid_request", "unknown_filter")
 WRITE_ERRORS: tuple[ProblemCode, ...] = (
-    "malformed_request", "invalid_request", "unsupported_media_type", "body_too_large", "idempotency_key_reused",
+    "malformed_request", "invalid_request", "unsupported_media_type", "body_too_large", "request_timeout",
+    "idempotency_key_reused",
     "idempotency_key_in_use", "unknown_filter",
 )  # fmt: skip
 HEADERS: dict[AnswerHeader, str] = {"ETag": "The return's version.", "Location": "Where it can be read."}
@@ -273,7 +274,9 @@ def service_paths(links: Mapping[Any, Schema]) -> dict[str, Any]:
                     "required": True,
                     "content": {"application/json": {"schema": _EVENT, "example": {"id": "evt_1", "object": "event"}}},
                 },
-                responses=problems(["invalid_signature", "body_too_large", "database_unavailable", "internal_error"]),
+                responses=problems([
+                    "invalid_signature", "body_too_large", "request_timeout", "database_unavailable", "internal_error",
+                ]),
             )
         },
         "/healthz": {"get": _open(
