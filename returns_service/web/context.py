@@ -13,9 +13,13 @@ from returns_service.settings import Settings
 from returns_service.store.database import Database
 from returns_service.store.stripe_refusals import StripeRefusals
 from returns_service.stripe_gateway import Gateway
+from returns_service.web.health_views import ReadinessView
 from returns_service.web.metrics import Metrics
 from returns_service.web.rate_limit import Limiter
+from returns_service.web.snapshot import Snapshot
 from returns_service.webhook_client import WebhookClient
+
+SNAPSHOT_SECONDS = 1.0  # well below any interval at which readiness and figures are asked for
 
 
 @dataclass
@@ -29,6 +33,8 @@ class Context:
     metrics: Metrics = field(default_factory=Metrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set it to end live streams: a stop waits for them
     account: str | None = None  # ours at Stripe, once learnt
+    readiness: Snapshot[ReadinessView] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))
+    figures: Snapshot[bytes] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))
     line: WebhookClient = field(init=False)  # to hosts that callers name
     keys: Limiter = field(init=False)  # how fast each API key may ask
     failed_logins: Limiter = field(init=False)  # how fast an address may be refused

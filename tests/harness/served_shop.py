@@ -37,6 +37,7 @@ class ServedShop(Shop):
         settings = Settings(stripe_secret_key=SecretStr(KEY), stripe_webhook_secret=secrets, rate_limit=10_000)
         self.context = Context(self.db, self.gateway, settings, DEFAULT)
         self.context.line = WebhookClient(resolve=resolve)
+        self.context.readiness.seconds = self.context.figures.seconds = 0.0  # a test's clock stands still meanwhile
         self.app = litestar_app(self.context)
 
     async def get(self, path: str, **options: Any) -> httpx.Response:

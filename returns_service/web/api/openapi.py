@@ -17,7 +17,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 from returns_service.commands.stripe_inbox import StripeEventReceiptView
 from returns_service.domain.problems import PROBLEMS, ProblemCode
 from returns_service.web.errors import PROBLEM_JSON, ProblemView
-from returns_service.web.health import HealthView, ReadinessView
+from returns_service.web.health_views import HealthView, ReadinessView
 from returns_service.web.operations.operation import KEY_OPTIONAL, AnswerHeader, Operation
 from returns_service.web.operations.query_string import LIMIT, LONGEST_LIMIT
 
