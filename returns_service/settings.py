@@ -130,6 +130,20 @@ class Settings(BaseSettings):
         description="Connections one web holds at once; another one gets 503.",
         examples=["2000"],
     )
+    streams: int = Field(
+        default=500,
+        ge=1,
+        le=100_000,
+        description="Live streams of events one web holds at once; another one gets 429.",
+        examples=["500"],
+    )
+    streams_per_key: int = Field(
+        default=20,
+        ge=1,
+        le=100_000,
+        description="Of these, those of one API key.",
+        examples=["20"],
+    )
     header_bytes: int = Field(
         default=65_536,
         ge=1024,

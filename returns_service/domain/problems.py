@@ -23,7 +23,7 @@ ProblemCode = Literal[
     "unsupported_media_type", "body_too_large", "headers_too_large", "request_timeout",
     "version_mismatch", "idempotency_key_required",
     "idempotency_key_reused", "idempotency_key_in_use", "metadata_reserved", "metadata_invalid", "reason_required",
-    "override_required", "scan_id_reused", "unauthorized", "insufficient_scope", "rate_limited",
+    "override_required", "scan_id_reused", "unauthorized", "insufficient_scope", "rate_limited", "too_many_streams",
     "invalid_signature", "payment_missing", "payment_not_succeeded", "payment_disputed", "currency_mismatch",
     "amount_exceeds_payment", "amount_exceeds_refundable", "amount_not_a_step", "charge_already_refunded",
     "charge_mismatch", "connect_not_supported", "units_already_returned", "stripe_unavailable", "stripe_refuses_us",
@@ -77,6 +77,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     "unauthorized": Kind("Missing or unknown API key", 401, "Send `Authorization: Bearer rsk_…` with a key in force."),
     "insufficient_scope": Kind("This key may not do that", 403, "Use a key with the scope named in `required_scope`."),
     "rate_limited": Kind("Too many requests", 429, "Wait as `Retry-After` says, then go on more slowly."),
+    "too_many_streams": Kind("Too many live streams", 429, "Close one that nobody reads; one stream tells all."),
     "invalid_signature": Kind(
         "The Stripe signature doesn't verify", 400, "Check STRIPE_WEBHOOK_SECRET against the endpoint's signing secret."
     ),

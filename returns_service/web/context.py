@@ -14,6 +14,7 @@ from returns_service.store.database import Database
 from returns_service.store.stripe_refusals import StripeRefusals
 from returns_service.stripe_gateway import Gateway
 from returns_service.web.health_views import ReadinessView
+from returns_service.web.live_feed import LiveFeed
 from returns_service.web.metrics import Metrics
 from returns_service.web.rate_limit import Limiter
 from returns_service.web.snapshot import Snapshot
@@ -37,11 +38,18 @@ class Context:
     figures: Snapshot[bytes] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))
     line: WebhookClient = field(init=False)  # to hosts that callers name
     keys: Limiter = field(init=False)  # how fast each API key may ask
+    live_feed: LiveFeed = field(init=False)
     failed_logins: Limiter = field(init=False)  # how fast an address may be refused
 
     def __post_init__(self) -> None:
         self.gateway.watch(StripeRefusals(self.database).note)
         self.line = WebhookClient(allow_private=self.settings.webhooks_allow_private)
+        self.live_feed = LiveFeed(
+            self.database,
+            self.closing,
+            most=self.settings.streams,
+            most_per_key=self.settings.streams_per_key,
+        )
         self.keys, self.failed_logins = Limiter(self.settings.rate_limit), Limiter(self.settings.rate_limit)
 
 

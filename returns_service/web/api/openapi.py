@@ -233,7 +233,8 @@ def _success(operation: Operation, answer: Schema) -> dict[str, Any]:
 
 def _problems(operation: Operation) -> dict[str, Any]:
     """Return the problems of an operation by status, with their codes."""
-    codes = [*operation.errors, *READ_ERRORS, *(WRITE_ERRORS if operation.writes else QUERY_ERRORS)]
+    streaming: list[ProblemCode] = ["too_many_streams"] if operation.streams else []
+    codes = [*operation.errors, *streaming, *READ_ERRORS, *(WRITE_ERRORS if operation.writes else QUERY_ERRORS)]
     if operation.key_rule is not KEY_OPTIONAL:
         codes.append("idempotency_key_required")
     return problems(codes)
