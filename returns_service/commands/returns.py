@@ -302,14 +302,10 @@ async def settle_outside(tx: Tx, by: Actor, policy: Policy, return_id: str, aske
     return case
 
 
-async def update(
-    tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Mapping[str, Any], if_version: int | None
-) -> ReturnCase:
+async def update(tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Mapping[str, Any]) -> ReturnCase:
     """Correct a return: metadata and note always; lines, reason, e-mail, shipping while requested. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
     row = case.row
-    if if_version is not None and if_version != row.version:
-        raise Problem("version_mismatch", version=row.version)
     early = sorted(changes.keys() - {"metadata", "internal_note"})
     if early and (row.state != "requested" or row.approvals):
         raise Problem(

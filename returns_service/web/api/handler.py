@@ -28,9 +28,11 @@ from returns_service.web.errors import request_id_of
 from returns_service.web.operations.bodies import LONGEST_BODY_BYTES, canonical_json, parse_object, validate
 from returns_service.web.operations.execute import execute
 from returns_service.web.operations.operation import Empty, Operation, OperationCall
+from returns_service.web.operations.preconditions import is_known
 from returns_service.web.operations.query_string import WINDOW, read_query, wrong
 
 LONGEST_KEY = 255  # of an Idempotency-Key, and of an id
+HTTP_NOT_MODIFIED = 304
 LONG_BODY_BYTES = 64 * 1024
 EVENT_STREAM = "text/event-stream"
 AnyRequest = Request[Any, Any, Any]
@@ -68,6 +70,10 @@ async def _read(operation: Operation, request: AnyRequest) -> Response[Any]:
 
     async def answer(tx: Tx, key: ApiKey, call: OperationCall[Any]) -> Response[bytes]:
         reply = await operation.work(call, tx)
+        known, tag = request.headers.get("if-none-match"), reply.headers.get("ETag")
+        # What `expand[]` adds has versions of its own, which the ETag doesn't tell.
+        if known is not None and tag is not None and not call.query.expand and is_known(known, tag):
+            return _answer(operation, request, key, Remembered(HTTP_NOT_MODIFIED, reply.headers, ""))
         return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encoded()))
 
     if not operation.streams:

@@ -155,6 +155,8 @@ def described(operation: Operation, links: Mapping[Any, Schema], schemas: dict[s
     if operation.body is not None:
         said["requestBody"] = _body(operation, schemas)
     said["responses"] = {str(operation.status): _success(operation, links[operation.answer]), **_problems(operation)}
+    if not operation.writes and "ETag" in operation.headers:
+        said["responses"]["304"] = {"description": "Nothing has changed."}
     return said
 
 
@@ -192,7 +194,9 @@ def _of_headers(operation: Operation) -> list[dict[str, Any]]:
         key = {"type": "string", "maxLength": 255, "minLength": 1}
         found.append(_header("Idempotency-Key", said, key, required=operation.key_rule.always))
     if operation.if_match:
-        found.append(_header("If-Match", "The ETag that was read; another one: 412.", TEXT))
+        found.append(_header("If-Match", "ETags of the return that were read, or `*`; another version: 412.", TEXT))
+    if not operation.writes and "ETag" in operation.headers:
+        found.append(_header("If-None-Match", "ETags that are known already: 304, without `expand[]`.", TEXT))
     if operation.streams:
         found.append(_header("Last-Event-ID", "Live only: the id of the last event that was seen.", TEXT))
     return found
@@ -233,8 +237,9 @@ def _success(operation: Operation, answer: Schema) -> dict[str, Any]:
 
 def _problems(operation: Operation) -> dict[str, Any]:
     """Return the problems of an operation by status, with their codes."""
-    streaming: list[ProblemCode] = ["too_many_streams"] if operation.streams else []
-    codes = [*operation.errors, *streaming, *READ_ERRORS, *(WRITE_ERRORS if operation.writes else QUERY_ERRORS)]
+    declared: list[ProblemCode] = ["too_many_streams"] if operation.streams else []
+    declared += ["version_mismatch"] if operation.if_match else []
+    codes = [*operation.errors, *declared, *READ_ERRORS, *(WRITE_ERRORS if operation.writes else QUERY_ERRORS)]
     if operation.key_rule is not KEY_OPTIONAL:
         codes.append("idempotency_key_required")
     return problems(codes)
