@@ -57,11 +57,21 @@ def database_of(settings: Settings) -> Database:
         file = Path(settings.database_url.removeprefix("sqlite:///").partition("?")[0])
         if not os.access(file if file.exists() else file.parent, os.W_OK):
             raise SettingsError(f"DATABASE_URL: {file} can't be written. Name a file in a folder that is yours")
+        keep_private(file)
     return Database(
         settings.database_url,
         pool_size=settings.database_pool,
         statement_timeout_seconds=settings.statement_timeout_seconds,
     )
+
+
+def keep_private(file: Path) -> None:
+    """Let nobody but its owner read the database's file: customers and secrets are in it; SQLite's others follow it."""
+    with contextlib.suppress(FileExistsError):
+        file.touch(mode=0o600, exist_ok=False)
+    for part in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
+        if part.exists() and part.stat().st_uid == os.geteuid():
+            part.chmod(0o600)
 
 
 def gateway_of(settings: Settings) -> StripeGateway:

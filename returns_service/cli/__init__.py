@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -154,16 +155,19 @@ def keys() -> None:
 @keys.command("create")
 @click.option("--name", required=True, help="Whose key it is, for people.")
 @click.option("--scope", "scopes", multiple=True, required=True, help="May be given several times; `admin` is all.")
+@click.option("--expires-in", callback=operator.life_of, metavar="SPAN", help="End it by itself: after 1h, 30d, 4w.")
 @json_option
-def keys_create(name: str, scopes: tuple[str, ...], as_json: bool) -> None:
+def keys_create(name: str, scopes: tuple[str, ...], expires_in: timedelta | None, as_json: bool) -> None:
     """Make a key; its secret is shown once.
 
-    Example: returns-service keys create --name shop --scope returns:read --scope returns:write
+    Example: returns-service keys create --name shop --scope returns:read --scope returns:write --expires-in 30d
     """
     from returns_service.commands.api_keys import create_key
+    from returns_service.return_case.views import rfc3339
 
-    row, secret = with_database(lambda tx: create_key(tx, name, scopes))
-    shown = {"id": row.id, "secret": secret, "name": row.name, "scopes": row.scopes}
+    row, secret = with_database(lambda tx: create_key(tx, name, scopes, tx.now + expires_in if expires_in else None))
+    expires_at = rfc3339(row.expires_at)
+    shown = {"id": row.id, "secret": secret, "name": row.name, "scopes": row.scopes, "expires_at": expires_at}
     click.echo(json.dumps(shown) if as_json else f"{row.id}  {secret}\nKeep the secret now: it is not shown again.")
 
 

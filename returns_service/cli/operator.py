@@ -33,10 +33,24 @@ WORDS = {
 }
 
 
+def life_of(_: click.Context, __: click.Parameter, value: str | None) -> timedelta | None:
+    """Return what `--expires-in` means: a span from now (`1h`, `30d`, `4w`)."""
+    if value is None:
+        return None
+    if span := _span(value):
+        return span
+    raise click.BadParameter(f"{value!r} is no span like 1h, 30d or 4w")
+
+
+def _span(value: str) -> timedelta | None:
+    found = re.fullmatch(r"([0-9]{1,5})([hdw])", value)
+    return timedelta(seconds=int(found[1]) * UNITS[found[2]]) if found else None
+
+
 def begin_of(_: click.Context, __: click.Parameter, value: str) -> timedelta | datetime:
     """Return what `--since` means: a span back from now (`12h`, `30d`, `4w`), or a day (`2026-11-01`)."""
-    if found := re.fullmatch(r"([0-9]{1,5})([hdw])", value):
-        return timedelta(seconds=int(found[1]) * UNITS[found[2]])
+    if (span := _span(value)) is not None:
+        return span
     try:
         day = datetime.fromisoformat(value)
     except ValueError:
