@@ -18,9 +18,10 @@ from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import OPEN
 from returns_service.domain.vocabulary import Condition
-from returns_service.return_case.case import ReturnCase, is_unsent, rows_of
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
+from returns_service.return_case.rows import is_unsent, rows_of
 from returns_service.return_case.transition import record_return, transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, Refund, UnmatchedReceipt
@@ -43,10 +44,10 @@ async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id:
     """Undo a miscount: an unsent refund is withdrawn, a failed one superseded, one that was sent bars it."""
     case = await lock_case(tx, by, policy, return_id)
     receipt = standing_receipt(case, receipt_id)
-    if not case.can_reverse(receipt):
+    if not any(reversible is receipt for reversible in case.reversible()):
         raise Problem("already_refunded", refunds=[r.id for r in case.refunds if not is_unsent(r)])
     return_machine.check("reverse", case.row.state, case.facts(units_reversible=True))
-    touched = {r.line_id for r in case.receipt_lines if r.receipt_id == receipt.id and r.accepted}
+    touched = {row.line_id for row in case.rows_in(receipt) if row.accepted}
     for refund in case.refunds:
         if refund.superseded_at is None and depends_on(refund, touched):
             await withdraw_or_supersede(case, refund, "receipt_reversed", REVERSED)
@@ -130,19 +131,21 @@ async def _tell_siblings(case: ReturnCase, before: Mapping[str, int]) -> None:
 
 def _rows_in(case: ReturnCase, receipt: Receipt, line_id: str, condition: Condition) -> list[ReceiptLine]:
     """Return a receipt's rows of a line in one condition, decided ones first."""
-    rows = [r for r in case.receipt_lines if (r.receipt_id, r.line_id, r.condition) == (receipt.id, line_id, condition)]
+    rows = [row for row in case.rows_on(line_id, (receipt.id,)) if row.condition == condition]
     return sorted(rows, key=lambda row: row.accepted is None)
 
 
 def _check_units(case: ReturnCase, receipt: Receipt, corrections: Sequence[Correction]) -> None:
     """Raise Problem where a correction is of a line that isn't there, or of more units than were counted so."""
+    lines = {line.id for line in case.lines}
     left: dict[tuple[str, Condition], int] = {}
     for number, one in enumerate(corrections):
-        if one.line not in {line.id for line in case.lines}:
+        if one.line not in lines:
             raise Problem("unknown_line", f"This return has no line {one.line}.", param=f"lines[{number}].line")
-        rows = _rows_in(case, receipt, one.line, one.from_condition)
         place = one.line, one.from_condition
-        units = left.setdefault(place, sum(row.quantity for row in rows))
+        if place not in left:
+            left[place] = sum(row.quantity for row in _rows_in(case, receipt, *place))
+        units = left[place]
         if one.quantity > units:
             detail = f"This receipt counts {units} units of the line as {one.from_condition}."
             raise Problem("units_not_counted", detail, param=f"lines[{number}].quantity", counted=units)

@@ -25,9 +25,10 @@ from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL
 from returns_service.domain.vocabulary import STRIPE_REASONS, find_word
-from returns_service.return_case.case import ReturnCase, open_amount, rows_of
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
+from returns_service.return_case.rows import open_amount, rows_of
 from returns_service.return_case.transition import transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund

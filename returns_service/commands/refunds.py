@@ -21,10 +21,11 @@ from returns_service.domain.vocabulary import (
     StripeReason,
 )
 from returns_service.return_case import order_shipping
-from returns_service.return_case.case import ReturnCase, is_unsent
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment_of_refund
+from returns_service.return_case.rows import is_unsent
 from returns_service.return_case.transition import record_transition, transition
 from returns_service.return_case.views import show_refund
 from returns_service.store.database import Tx

@@ -239,17 +239,13 @@ async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str)
     return case
 
 
-async def update(
-    tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Mapping[str, Any], if_version: int | None
-) -> ReturnCase:
+async def update(tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Mapping[str, Any]) -> ReturnCase:
     """Correct a return. Raises Problem.
 
     `CHANGES_ALWAYS` whatever its state; lines, reason, e-mail and shipping while nobody has approved.
     """
     case = await lock_case(tx, by, policy, return_id)
     row = case.row
-    if if_version is not None and if_version != row.version:
-        raise Problem("version_mismatch", version=row.version)
     early = sorted(changes.keys() - CHANGES_ALWAYS)
     if early and (row.state != "requested" or row.approvals):
         raise Problem(

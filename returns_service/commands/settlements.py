@@ -21,10 +21,11 @@ from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL
 from returns_service.domain.vocabulary import RefundSource, SettlementMethod
-from returns_service.return_case.case import ReturnCase, open_amount
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record, to_json_object
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import LockedPayment
+from returns_service.return_case.rows import open_amount
 from returns_service.return_case.transition import transition
 from returns_service.return_case.views import show_payment, show_refund
 from returns_service.store.database import Tx

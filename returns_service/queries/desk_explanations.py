@@ -22,7 +22,8 @@ from returns_service.queries.desk_explanations_dock import (
     describe_undeclared,
     describe_unmatched,
 )
-from returns_service.return_case.case import ReturnCase, is_unsent, open_amount
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.rows import is_unsent, open_amount
 from returns_service.return_case.views import show_failure
 from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
 from returns_service.store.database import Tx

@@ -13,8 +13,9 @@ from returns_service.domain.policy import Policy
 from returns_service.domain.scan import return_named_in
 from returns_service.domain.search_text import joined, words_in
 from returns_service.queries.returns import MOST_WORDS, return_ids
-from returns_service.return_case.case import ReturnCase, counted
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
+from returns_service.return_case.rows import counted
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReturnAuthorization, SearchWord, UnmatchedReceipt
 
@@ -114,7 +115,7 @@ def _parcel(case: ReturnCase, receipt: Receipt) -> Parcel:
     return Parcel(
         receipt.id, receipt.return_id, case.row.order_id, sum(row.quantity for row in lines),
         sum(item.quantity for item in aside), sorted({row.condition for row in lines} - {"new"}), receipt.created_at,
-        receipt.received_by, case.can_reverse(receipt),
+        receipt.received_by, any(one is receipt for one in case.reversible()),
     )  # fmt: skip
 
 

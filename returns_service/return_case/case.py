@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from returns_service.domain import money, refund_windows, return_machine
-from returns_service.domain.counts import PLACEHOLDERS, CountedUnits, LineCounts, count_line
+from returns_service.domain.counts import CountedUnits, LineCounts, LineTally, count_line, tally
 from returns_service.domain.money_open import limit_to_due, subtract
 from returns_service.domain.money_tax import TaxedAmount, add_taxes
 from returns_service.domain.money_ways import DueRows, split_by_way
 from returns_service.domain.policy import Policy, from_dict
-from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, RefundStatus
+from returns_service.domain.refund_status import OPEN, UNANSWERED, RefundStatus
 from returns_service.domain.refund_windows import RefundWarning
 from returns_service.domain.return_machine import Facts, PublicTrigger, State
 from returns_service.domain.stripe_objects import has_captured
@@ -22,6 +22,7 @@ from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case import order_shipping
 from returns_service.return_case.events import NOBODY, Actor
 from returns_service.return_case.locked_payment import LockedPayment, refundable
+from returns_service.return_case.rows import counted, has_failed, is_unsent, rows_of
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
     Payment,
@@ -57,6 +58,9 @@ class ReturnCase:
     locked: LockedPayment | None = None
     by: Actor = NOBODY
     now: datetime | None = None  # when it was loaded, UTC: what depends on the time is said for then
+    _rows_by_line: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)  # the first `_indexed` ones
+    _rows_by_receipt: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)
+    _indexed: int = 0
 
     @property
     def lock(self) -> LockedPayment:
@@ -112,11 +116,15 @@ class ReturnCase:
             return rows_of(refund)
         return self.remaining_rows(refund) if has_failed(refund) else []
 
-    def money_lines(self, receipts: Collection[str] | None = None) -> list[money.PricedLine]:
-        """Return the lines as money sees them: the units accepted now, or by these receipts alone."""
+    def money_lines(
+        self, receipts: Collection[str] | None = None, lines: Sequence[ReturnLine] | None = None
+    ) -> list[money.PricedLine]:
+        """Return the lines (None: all) as money sees them: the units accepted now, or by these receipts alone."""
         policy, common = self.policy, self.row.reason
+        lines = self.lines if lines is None else lines
         if receipts is None and self.row.closed_at is not None and any(r.unexpected for r in self.receipts):
             receipts = self.payable()
+        counts = None if receipts is None else self.count_lines(lines, receipts)
         return [
             money.PricedLine(
                 id=line.id,
@@ -124,10 +132,10 @@ class ReturnCase:
                 title=line.title or line.sku,
                 quantity=line.quantity,
                 total_amount=line.total_amount,
-                accepted=line.accepted if receipts is None else self.count(line, receipts).accepted,
+                accepted=line.accepted if counts is None else counts[line.id].accepted,
                 restocking=not policy.waives_restocking(line.reason or common),
             )
-            for line in self.lines
+            for line in lines
         ]
 
     @property
@@ -249,32 +257,72 @@ class ReturnCase:
         closed = self.row.closed_at is not None
         return {r.id for r in self.receipts if r.reversed_at is None and not (closed and r.unexpected)}
 
-    def rows_on(self, line: ReturnLine, receipts: Collection[str]) -> list[ReceiptLine]:
+    def _index_rows(self) -> None:
+        """Bring the indexes up to date: rows are only ever added, and none changes its line or receipt."""
+        for row in self.receipt_lines[self._indexed :]:
+            self._rows_by_line.setdefault(row.line_id, []).append(row)
+            self._rows_by_receipt.setdefault(row.receipt_id, []).append(row)
+        self._indexed = len(self.receipt_lines)
+
+    def rows_on(self, line_id: str, receipts: Collection[str]) -> list[ReceiptLine]:
         """Return what these receipts count on a line."""
-        return [row for row in self.receipt_lines if row.line_id == line.id and row.receipt_id in receipts]
+        self._index_rows()
+        return [row for row in self._rows_by_line.get(line_id, ()) if row.receipt_id in receipts]
 
-    def surplus_items(self, line: ReturnLine, receipts: Collection[str]) -> list[UndeclaredItem]:
-        """Return the undeclared items of these receipts that are the line's surplus."""
-        return [item for item in self.undeclared if item.surplus_of == line.id and item.receipt_id in receipts]
+    def rows_in(self, receipt: Receipt) -> list[ReceiptLine]:
+        """Return what a receipt counts."""
+        self._index_rows()
+        return list(self._rows_by_receipt.get(receipt.id, ()))
 
-    def count(self, line: ReturnLine, receipts: Collection[str]) -> LineCounts:
-        """Return a line's counts by these receipts."""
-        rows = [CountedUnits(row.condition, row.quantity, row.accepted) for row in self.rows_on(line, receipts)]
-        decided = sum(item.quantity for item in self.surplus_items(line, receipts) if item.decision is not None)
-        return count_line(line.quantity, rows, decided)
+    def surplus_items(self, receipts: Collection[str]) -> dict[str, list[UndeclaredItem]]:
+        """Return the undeclared items of these receipts that are surplus, by their line's id."""
+        found: dict[str, list[UndeclaredItem]] = {}
+        for item in self.undeclared:
+            if item.surplus_of is not None and item.receipt_id in receipts:
+                found.setdefault(item.surplus_of, []).append(item)
+        return found
 
-    def can_reverse(self, receipt: Receipt) -> bool:
-        """Return whether the receipt stands and what was sent is worth as much without it."""
-        if receipt.reversed_at is not None:
-            return False
+    def count_lines(self, lines: Iterable[ReturnLine], receipts: Collection[str]) -> dict[str, LineCounts]:
+        """Return the counts of lines by these receipts."""
+        surplus = self.surplus_items(receipts)
+        return {
+            line.id: count_line(line.quantity, *self._units_on(line, receipts, surplus.get(line.id, ())))
+            for line in lines
+        }
+
+    def tally_lines(self, lines: Iterable[ReturnLine]) -> dict[str, LineTally]:
+        """Return the tallies of lines by the standing receipts."""
+        receipts = self.standing()
+        surplus = self.surplus_items(receipts)
+        return {
+            line.id: tally(line.quantity, *self._units_on(line, receipts, surplus.get(line.id, ()))) for line in lines
+        }
+
+    def _units_on(
+        self, line: ReturnLine, receipts: Collection[str], surplus: Iterable[UndeclaredItem]
+    ) -> tuple[list[CountedUnits], int]:
+        rows = [CountedUnits(row.condition, row.quantity, row.accepted) for row in self.rows_on(line.id, receipts)]
+        return rows, sum(item.quantity for item in surplus if item.decision is not None)
+
+    def reversible(self) -> Iterator[Receipt]:
+        """Yield the receipts that stand and without which what was sent is worth as much."""
         sent = self.committed(refund for refund in self.refunds if not is_unsent(refund))
-        paid = {line.id: sum(r.amount for r in sent if r.line == line.id and not r.adjustment) for line in self.lines}
-        lines = self.money_lines(self.payable() - {receipt.id})
-        left = money.entitlement(lines, self.terms(lines))
-        worth = {line.id: sum(r.amount for r in left if r.line == line.id) for line in self.lines}
-        touched = {r.line_id for r in self.receipt_lines if r.receipt_id == receipt.id and r.accepted}
-        unknown = any(row.kind == "unallocated" for row in sent) and bool(touched)
-        return not unknown and all(paid[line] <= worth[line] for line in touched)
+        unknown = any(row.kind == "unallocated" for row in sent)
+        paid: dict[str | None, int] = {}
+        for row in sent:
+            paid[row.line] = paid.get(row.line, 0) + (0 if row.adjustment else row.amount)
+        payable, lines = self.payable(), {line.id: line for line in self.lines}
+        for receipt in self.receipts:
+            if receipt.reversed_at is not None:
+                continue
+            touched = {row.line_id for row in self.rows_in(receipt) if row.accepted}
+            others = self.money_lines(payable - {receipt.id}, [lines[line_id] for line_id in touched])
+            worth = dict.fromkeys(touched, 0)
+            for row in money.entitlement(others, self.terms(others)):
+                if row.line is not None:
+                    worth[row.line] += row.amount
+            if not (unknown and touched) and all(paid.get(line, 0) <= worth[line] for line in touched):
+                yield receipt
 
     def is_unpaid(self, line: ReturnLine, refunds: Iterable[Refund]) -> bool:
         """Return whether the line has units, counted or still to come, that none of `refunds` pays."""
@@ -333,7 +381,7 @@ class ReturnCase:
             paid=any(r.status in COUNTS_AS_PAID for r in refunds),
             units_expected=self.units_expected,
             units_received=any(counted(line) for line in self.lines),
-            units_reversible=any(self.can_reverse(receipt) for receipt in self.receipts),
+            units_reversible=any(True for _ in self.reversible()),
             units_to_inspect=any(line.inspecting for line in self.lines),
             units_unpaid=any(self.is_unpaid(line, sent) for line in self.lines),
             undeclared_open=bool(self.open_items()),
@@ -357,38 +405,3 @@ class ReturnCase:
         if self.row.state == "failed" and failed:
             facts = replace(facts, amount=min(failed), settleable=facts.due_outside or min(failed))
         return facts
-
-
-def rows_of(refund: Refund) -> list[money.Row]:
-    """Return a refund's breakdown, with the taxes kept beside it."""
-    rows = [money.Row.from_dict(row) for row in refund.breakdown]
-    if not refund.taxes or len(refund.taxes) != len(rows):
-        return rows
-    return [replace(row, tax_amount=tax) for row, tax in zip(rows, refund.taxes, strict=True)]
-
-
-def has_failed(refund: Refund) -> bool:
-    """Return whether a refund failed, or was withdrawn, and nothing has taken its place."""
-    return refund.status in (*FINAL, "withdrawn") and refund.superseded_at is None
-
-
-def open_amount(refund: Refund) -> int:
-    """Return what is open of a failed refund, minor units: all of it where no part was paid."""
-    if not has_failed(refund):
-        return 0
-    return refund.amount if refund.amount_open is None else refund.amount_open
-
-
-def is_unsent(refund: Refund) -> bool:
-    """Return whether Stripe certainly knows nothing of this refund yet."""
-    return refund.status == "queued" and not refund.ever_unknown
-
-
-def counted(line: ReturnLine) -> int:
-    """Return how many units of the line the dock has counted, in whatever condition."""
-    return sum(line.accepted.values()) + sum(line.rejected.values()) + line.inspecting
-
-
-def units_here(line: ReturnLine) -> int:
-    """Return how many units of the line have come: without those counted as missing or as another item."""
-    return counted(line) - sum(units for condition, units in line.rejected.items() if condition in PLACEHOLDERS)

@@ -13,9 +13,14 @@ from returns_service.settings import Settings
 from returns_service.store.database import Database
 from returns_service.store.stripe_refusals import StripeRefusals
 from returns_service.stripe_gateway import Gateway
+from returns_service.web.health_views import ReadinessView
+from returns_service.web.live_feed import LiveFeed
 from returns_service.web.metrics import Metrics
 from returns_service.web.rate_limit import REFUSALS_PER_SECOND, Limiter, RecentKeys
+from returns_service.web.snapshot import Snapshot
 from returns_service.webhook_client import WebhookClient
+
+SNAPSHOT_SECONDS = 1.0  # well below any interval at which readiness and figures are asked for
 
 
 @dataclass
@@ -29,16 +34,25 @@ class Context:
     metrics: Metrics = field(default_factory=Metrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set it to end live streams: a stop waits for them
     account: str | None = None  # ours at Stripe, once learnt
+    readiness: Snapshot[ReadinessView] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))
+    figures: Snapshot[bytes] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))
     line: WebhookClient = field(init=False)  # to hosts that callers name
     keys: Limiter = field(init=False)  # how fast each API key may ask
     failed_logins: Limiter = field(default_factory=lambda: Limiter(REFUSALS_PER_SECOND))  # of an address
     recent_keys: RecentKeys = field(default_factory=RecentKeys)
     # A password's hash takes 19 MiB and a core for a while: a crowd that signs in must not take all of both.
     password_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    live_feed: LiveFeed = field(init=False)
 
     def __post_init__(self) -> None:
         self.gateway.watch(StripeRefusals(self.database).note)
         self.line = WebhookClient(allow_private=self.settings.webhooks_allow_private)
+        self.live_feed = LiveFeed(
+            self.database,
+            self.closing,
+            most=self.settings.streams,
+            most_per_key=self.settings.streams_per_key,
+        )
         self.keys = Limiter(self.settings.rate_limit)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from returns_service.domain.money import Row
-from returns_service.return_case.case import open_amount, rows_of
+from returns_service.return_case.rows import open_amount, rows_of
 from returns_service.return_case.views.fields import rfc3339
 from returns_service.return_case.views.objects import (
     ArrivalView,

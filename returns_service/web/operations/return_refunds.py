@@ -150,7 +150,7 @@ async def preview_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/refund", TAG, RefundView,
-    scope="refunds:write", body=RefundReturn, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
+    if_match=True, scope="refunds:write", body=RefundReturn, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
     example={"amount": 3333, "reason": "too_small", "note": "Customer called."},
     errors=(
         "not_found", "invalid_transition", "nothing_due", "amount_exceeds_refundable", "amount_not_a_step",
@@ -171,7 +171,8 @@ async def refund_return(call: OperationCall[RefundReturn], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/retry", TAG, RefundView,
-    scope="refunds:write", body=RetryRefund, status=202, headers=("Location",), key_rule=KEY_REQUIRED, example={},
+    if_match=True, scope="refunds:write", body=RetryRefund, status=202, headers=("Location",),
+    key_rule=KEY_REQUIRED, example={},
     errors=(
         "not_found", "invalid_transition", "which_refund", "no_failed_refund", "refund_not_failed",
         "refund_superseded", "override_required", "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed",
@@ -193,7 +194,7 @@ async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/settle_outside", TAG, ReturnView,
-    scope="refunds:write", body=SettleOutside, headers=("ETag",), key_rule=KEY_REQUIRED,
+    if_match=True, scope="refunds:write", body=SettleOutside, headers=("ETag",), key_rule=KEY_REQUIRED,
     before_transaction=dashboard_refunds_at_stripe,
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from returns_service.domain.money import format_amount
 from returns_service.domain.vocabulary import DeskAction, Scope
-from returns_service.return_case.case import is_unsent, open_amount
+from returns_service.return_case.rows import is_unsent, open_amount
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.refunds import (
     acknowledge_refund,

@@ -17,7 +17,7 @@ from returns_service.queries.desk import DeskEntry, entries, system_health, tota
 from returns_service.queries.desk_items import DeskItemView, explain_entries
 from returns_service.queries.desk_solved import returns_on_payment, solved_refunds
 from returns_service.queries.home import last_comparison
-from returns_service.return_case.case import rows_of
+from returns_service.return_case.rows import rows_of
 from returns_service.store.database import Tx
 from returns_service.web.pages.desk_words import KINDS, KindWords
 from returns_service.web.pages.flashes import read_flashes

@@ -13,7 +13,8 @@ from returns_service.domain.return_machine import PublicTrigger
 from returns_service.domain.roles import allows, scopes_of
 from returns_service.domain.vocabulary import ROLES, Resolution, Scope
 from returns_service.queries.approvals import Waiting
-from returns_service.return_case.case import ReturnCase, open_amount
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.rows import open_amount
 from returns_service.store.tables import Refund
 from returns_service.web.operations.resolutions import resolve_return
 from returns_service.web.operations.return_refunds import refund_return, retry_return, settle_return_outside

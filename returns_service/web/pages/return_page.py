@@ -14,8 +14,9 @@ from returns_service.domain.money import Row, total
 from returns_service.domain.refund_status import OPEN, RefundStatus
 from returns_service.domain.return_machine import State
 from returns_service.queries.history import names_of, timeline_of
-from returns_service.return_case.case import ReturnCase, counted, open_amount, rows_of
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
+from returns_service.return_case.rows import counted, open_amount, rows_of
 from returns_service.return_case.waiting import describe_waiting
 from returns_service.store.tables import Event, Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 from returns_service.web.pages.flashes import read_flashes

@@ -28,8 +28,9 @@ from returns_service.queries.return_views import (
     page_of_ids,
 )
 from returns_service.queries.returns import MOST_WORDS
-from returns_service.return_case.case import ReturnCase, counted
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
+from returns_service.return_case.rows import counted
 from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Database
 from returns_service.web.pages.home import show_number
