@@ -25,7 +25,8 @@ ProblemCode = Literal[
     "unknown_reason",
     "override_required", "scan_id_reused", "unauthorized", "insufficient_scope", "form_out_of_date", "rate_limited",
     "invalid_signature", "payment_missing", "payment_not_succeeded", "payment_disputed", "currency_mismatch",
-    "amount_exceeds_payment", "amount_exceeds_refundable", "amount_not_a_step", "charge_already_refunded",
+    "amount_exceeds_payment", "tax_exceeds_total", "amount_exceeds_refundable", "amount_not_a_step",
+    "charge_already_refunded",
     "charge_mismatch", "connect_not_supported", "units_already_returned", "quantity_exceeds_ordered",
     "quantity_ordered_differs", "stripe_unavailable", "stripe_refuses_us",
     "invalid_transition", "policy_violation", "second_person_required", "nothing_due", "amount_exceeds_due",
@@ -34,8 +35,8 @@ ProblemCode = Literal[
     "undeclared_resolved", "line_required", "line_complete", "units_received", "units_not_counted",
     "undeclared_open", "already_attached", "nothing_overpaid", "refund_not_failed", "refund_superseded",
     "refund_not_cancelable", "refund_not_second", "refund_not_external", "payment_mismatch", "external_refund_open",
-    "not_closed", "refund_not_unknown", "too_early", "refund_found", "url_not_allowed", "too_many_endpoints",
-    "database_unavailable", "internal_error",
+    "refund_missing", "refund_claimed", "refund_amount_differs", "not_closed", "refund_not_unknown", "too_early",
+    "refund_found", "url_not_allowed", "too_many_endpoints", "database_unavailable", "internal_error",
 ]  # fmt: skip
 PROBLEMS: dict[ProblemCode, Kind] = {
     # the request
@@ -97,6 +98,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     "amount_exceeds_payment": Kind(
         "More than the payment's amount", 422, "Check the lines' `total_amount` in minor units."
     ),
+    "tax_exceeds_total": Kind("More tax than was paid", 422, "Send the tax as a part of the total, in minor units."),
     "amount_exceeds_refundable": Kind(
         "More than is left to refund", 422, "Ask for at most `refundable`, or settle the rest outside."
     ),
@@ -201,6 +203,15 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "A refund made outside waits for a person",
         409,
         "Assign it to its return or acknowledge it; or repeat with an `override_reason`.",
+    ),
+    "refund_missing": Kind(
+        "Stripe holds no such refund of this payment", 422, "Name a refund of this payment, `re_…`, in `reference`."
+    ),
+    "refund_claimed": Kind(
+        "This refund counts already", 409, "Name another refund; see `refund` and `return` for what it pays."
+    ),
+    "refund_amount_differs": Kind(
+        "The refund at Stripe is of another amount", 422, "Leave out `amount`: it is the refund's."
     ),
     "not_closed": Kind("The return is not closed", 409, "Nothing more needs to be done."),
     "refund_not_unknown": Kind(

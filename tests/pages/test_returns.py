@@ -5,16 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import re
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
 
+from returns_service.domain.return_machine import PUBLIC
 from returns_service.domain.vocabulary import Role
+from returns_service.web.pages.return_acts import barred_on
 from tests.harness.served_shop import ServedShop, expect
 from tests.pages.conftest import Desk, add_person
 from tests.pages.forms import follow, forms_in, send
 from tests.pages.world import HOSTILE, approved, ask, parcel, play_day
+
+if TYPE_CHECKING:
+    from returns_service.return_case.case import ReturnCase
 
 SHOWN = re.compile(r'class="go" href="/returns/(ret_\w{26})"')
 
@@ -193,3 +199,31 @@ async def test_the_timeline_names_who_did_what(shop: ServedShop, desk: Desk) -> 
     for told in ("1 unit received", "148.00 EUR did not arrive", "Approved: 148.00 EUR", "A regular.", "key test"):
         assert told in page.text, told
     assert (await desk.get("/returns/ret_01h455vb4pex5vsknk084sn02q")).status_code == 404
+
+
+async def test_a_return_the_customer_wants_store_credit_for_says_so_and_is_settled(
+    shop: ServedShop, desk: Desk
+) -> None:
+    """B2: chosen on the page, counted, owed outside Stripe, settled on the page with its method."""
+    made = await approved(shop, "NW-31", 9_000)
+    where = f"/returns/{made['id']}"
+    page = await open_as(shop, desk, "admin", where)
+    done = await send(desk, page, f"{where}/resolution", resolution="store_credit")
+    assert done.status_code == 303, done.text
+    await shop.receive_parcel(made["id"], quantity=made["lines"][0]["quantity"])
+    await shop.settle()
+    owed = await shop.read_return(made["id"])
+    assert (owed["amount_refunded"], owed["amount_due_outside"]) == (0, 9_000)
+    page = await desk.get(where)
+    assert "store credit" in page.text
+    done = await send(desk, page, f"{where}/settle_outside", reference="GIFT-77")
+    assert done.status_code == 303, done.text
+    settled = await shop.read_return(made["id"])
+    assert (settled["state"], settled["amount_settled_outside"]) == ("refunded", 9_000)
+    assert settled["refunds"][-1]["method"] == "store_credit"
+
+
+def test_each_act_of_the_machine_has_its_words() -> None:
+    """What the machine bars or offers is named on the page, whatever is added to it."""
+    case = SimpleNamespace(available=list, barred=lambda: dict.fromkeys(PUBLIC, "Not now."))
+    assert len(barred_on(cast("ReturnCase", case), lambda scope: True)) == len(PUBLIC)

@@ -7,8 +7,6 @@ from returns_service.store.tables.core import (
     Event,
     IdempotencyKey,
     Payment,
-    Receipt,
-    ReceiptLine,
     Refund,
     ReturnAuthorization,
     ReturnLine,
@@ -16,10 +14,8 @@ from returns_service.store.tables.core import (
     StripeEvent,
     StripePace,
     Sweep,
-    UndeclaredItem,
-    UnmatchedReceipt,
 )
-from returns_service.store.tables.dock import DockScan
+from returns_service.store.tables.dock import DockScan, Receipt, ReceiptLine, UndeclaredItem, UnmatchedReceipt
 from returns_service.store.tables.people import (
     ApiKey,
     Device,

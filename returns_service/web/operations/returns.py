@@ -14,6 +14,7 @@ from returns_service.commands.return_lines import NewLine
 from returns_service.commands.returns import NewReturn
 from returns_service.commands.stripe_fold import adopt_payment
 from returns_service.domain.return_machine import STATES
+from returns_service.domain.vocabulary import Resolution
 from returns_service.queries.returns import return_ids
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
@@ -58,6 +59,8 @@ class LineAsked(Body):
     order_line: Name | None = None
     quantity_ordered: Units | None = None
     barcodes: list[Name] = Field(default_factory=list, max_length=MOST_BARCODES)
+    resolution: Resolution | None = None
+    tax_amount: Amount | None = None
 
     def new_line(self) -> NewLine:
         """Return it as the command takes it."""
@@ -72,6 +75,9 @@ class CreateReturn(Target):
     reason: Words | None = None
     lines: list[LineAsked] = Field(min_length=1, max_length=MOST_LINES)
     shipping_amount: Amount = 0
+    shipping_tax_amount: Amount | None = None
+    order_units: Units | None = None
+    resolution: Resolution = "refund"
     customer_email: Email | None = None
     customer_name: Person | None = None
     tracking_numbers: TrackingNumbers = Field(default_factory=list)
@@ -87,6 +93,9 @@ class CreateReturn(Target):
             lines=[line.new_line() for line in self.lines],
             reason=self.reason,
             shipping_amount=self.shipping_amount,
+            shipping_tax_amount=self.shipping_tax_amount,
+            order_units=self.order_units,
+            resolution=self.resolution,
             customer_email=self.customer_email,
             customer_name=self.customer_name,
             tracking_numbers=self.tracking_numbers,
@@ -107,6 +116,7 @@ class UpdateReturn(Body):
     reason: Words | None = None
     customer_email: Email | None = None
     shipping_amount: Amount = 0
+    shipping_tax_amount: Amount | None = None
 
     def changes(self) -> dict[str, Any]:
         """Return only what was sent."""
@@ -158,7 +168,8 @@ async def read_payment_at_stripe(call: OperationCall[CreateReturn]) -> StripeRea
         "reason": "too_small", "lines": [LINE_EXAMPLE], "customer_email": "customer@example.com",
     },
     errors=(
-        "amount_exceeds_payment", "currency_mismatch", "payment_not_succeeded", "units_already_returned",
+        "amount_exceeds_payment", "tax_exceeds_total", "currency_mismatch", "payment_not_succeeded",
+        "units_already_returned",
         "payment_missing", "charge_mismatch", "connect_not_supported", "amount_not_a_step", "metadata_reserved",
         "metadata_invalid", "stripe_unavailable", "stripe_refuses_us", "quantity_exceeds_ordered",
         "quantity_ordered_differs",
@@ -243,7 +254,8 @@ async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
     scope="returns:write", body=UpdateReturn, headers=("ETag",), if_match=True,
     example={"internal_note": "Customer called.", "metadata": {"desk": "2"}},
     errors=(
-        "not_found", "version_mismatch", "invalid_transition", "amount_exceeds_payment", "amount_not_a_step",
+        "not_found", "version_mismatch", "invalid_transition", "amount_exceeds_payment", "tax_exceeds_total",
+        "amount_not_a_step",
         "units_already_returned", "units_received", "metadata_reserved", "metadata_invalid",
         "quantity_exceeds_ordered", "quantity_ordered_differs",
     ),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from returns_service.domain.money import format_amount
 from returns_service.domain.vocabulary import DeskAction, Scope
-from returns_service.return_case.case import is_unsent
+from returns_service.return_case.case import is_unsent, open_amount
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.refunds import (
     acknowledge_refund,
@@ -71,9 +71,10 @@ def act_on_refund(
     action: DeskAction, refund: Refund, payment: Payment, *, left: int, returns: list[tuple[str, str]]
 ) -> Act | None:
     """Return one act about a refund, with its consequence. `left` of the payment, minor units; `returns` on it."""
-    amount, target = format_amount(refund.amount, refund.currency), payment.method or "the payment"
-    retry = min(refund.amount, max(0, left))
-    typed = {"currency": refund.currency, "amount": type_amount(refund.amount, refund.currency)}
+    open_now = open_amount(refund) or refund.amount
+    amount, target = format_amount(open_now, refund.currency), payment.method or "the payment"
+    retry = min(open_now, max(0, left))
+    typed = {"currency": refund.currency, "amount": type_amount(open_now, refund.currency)}
     offers: dict[DeskAction, Callable[[], Act]] = {
         "check": lambda: check_act(refund),
         "retry": lambda: _act(

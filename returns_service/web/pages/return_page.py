@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from litestar import Response
 
-from returns_service.domain import return_machine
+from returns_service.domain import machine_diagram
 from returns_service.domain.money import Row, total
 from returns_service.domain.refund_status import OPEN, RefundStatus
 from returns_service.domain.return_machine import State
 from returns_service.queries.history import names_of, timeline_of
-from returns_service.return_case.case import ReturnCase, counted, rows_of
+from returns_service.return_case.case import ReturnCase, counted, open_amount, rows_of
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.waiting import describe_waiting
 from returns_service.store.tables import Event, Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
@@ -24,7 +24,7 @@ from returns_service.web.pages.page import Page, PageCall, shows
 from returns_service.web.pages.receipt_acts import acts_on_receipt, resolve_act
 from returns_service.web.pages.refund_acts import acts_on_refund
 from returns_service.web.pages.rendering import plural, render
-from returns_service.web.pages.return_acts import WRITE_NOTE, acts_on, barred_on, money_of, target_of, url_of
+from returns_service.web.pages.return_acts import WANTED, WRITE_NOTE, acts_on, barred_on, money_of, target_of, url_of
 from returns_service.web.pages.stories import CONDITIONS, is_told_beside, tell
 
 PLACES: Final[Mapping[str, str]] = {
@@ -125,7 +125,7 @@ def fact_of(case: ReturnCase) -> Fact:
     on_its_way = sum(amount for status, amount in by_status.items() if status in OPEN and status != "unknown")
     moved = by_status.get("succeeded", 0)
     outside = by_status.get("settled_outside", 0)
-    failed = sum(refund.amount for refund in case.unresolved())
+    failed = sum(open_amount(refund) for refund in case.unresolved())
     after = next_of(case)
     if by_status.get("unknown"):
         text = f"Nobody knows yet whether {money_of(case, by_status['unknown'])} moved"
@@ -150,6 +150,9 @@ def next_of(case: ReturnCase) -> str:
     row = case.row
     if row.follow_up_barred is not None:
         return str(row.follow_up_barred.get("reason", ""))
+    if case.due_outside:
+        wanted = " or ".join(sorted({WANTED[wants].lower() for wants in case.outside_lines.values()}))
+        return f"{money_of(case, case.due_outside)} is owed as {wanted}, outside Stripe: give it, then settle it here."
     to_come = sum(line.quantity - counted(line) for line in case.lines)
     comes = f"{plural(to_come, 'unit')} still to come." if case.units_expected and to_come else ""
     sentences: dict[State, str] = {
@@ -211,7 +214,7 @@ def _meter(case: ReturnCase) -> dict[str, Any]:
 
 def _edges(state: State) -> list[tuple[str, str]]:
     """Return where a return can go from a state: triggers and their destinations, as the machine declares them."""
-    rows = [row for row in return_machine.table() if state in row["from"]]
+    rows = [row for row in machine_diagram.table() if state in row["from"]]
     return [(str(row["trigger"]), ", ".join(dict.fromkeys(row["to"]))) for row in rows]
 
 

@@ -23,6 +23,7 @@ _TRIGGERS: Final[Mapping[str, str]] = {
     "forget": "Personal data erased", "assign": "A refund made outside was assigned",
     "adopt": "A refund made outside was assigned here",
     "acknowledge": "A refund made outside was set apart", "settle_outside": "Settled outside",
+    "resolution": "The customer wants something else",
 }  # fmt: skip
 _TOLD_BESIDE: Final = frozenset(
     "receive reverse correct inspect settle fail take_back withdraw refund retry settle_outside".split()
