@@ -62,8 +62,13 @@ def database_of(settings: Settings) -> Database:
 
 
 def gateway_of(settings: Settings) -> StripeGateway:
-    """Return the way to Stripe. Raises SettingsError."""
+    """Return the way to Stripe, everything set that `serve` and `worker` need. Raises SettingsError."""
     settings.require_stripe()
+    return open_gateway(settings)
+
+
+def open_gateway(settings: Settings) -> StripeGateway:
+    """Return the way to Stripe with the key that is set. Raises SettingsError."""
     key = settings.stripe_secret_key
     try:
         return StripeGateway(
@@ -216,6 +221,9 @@ async def serve(
             timeout_keep_alive=IDLE_SECONDS,
             server_header=False,
             date_header=True,
+            # uvicorn's own default would believe whoever calls from this machine: any process, any port forwarding.
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
         )
         server = Server(config, context, own_signals=own_signals)
         serving = asyncio.create_task(server.serve(sockets=[listener]))

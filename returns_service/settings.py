@@ -8,6 +8,7 @@ since a setting that silently isn't in force is worse than a service that doesn'
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from pathlib import Path
@@ -103,6 +104,12 @@ class Settings(BaseSettings):
         description="Where browsers reach the service, for links. Unset: the address it listens on.",
         examples=["https://returns.example.com"],
     )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses or networks of reverse proxies, by commas, whose `X-Forwarded-For` and "
+        "`X-Forwarded-Proto` are believed. None: nobody's, not even this machine's.",
+        examples=["10.0.0.5,172.16.0.0/12"],
+    )
     stripe_budget: float = Field(
         default=20,
         gt=0,
@@ -194,7 +201,7 @@ class Settings(BaseSettings):
             raise ValueError("must be a secret key: sk_test_…, sk_live_…, rk_test_… or rk_live_…")
         return key
 
-    @field_validator("stripe_webhook_secret", mode="before")
+    @field_validator("stripe_webhook_secret", "trusted_proxies", mode="before")
     @classmethod
     def _by_commas(cls, value: object) -> object:
         if not isinstance(value, str):
@@ -224,6 +231,16 @@ class Settings(BaseSettings):
         if not _is_address(url):
             raise ValueError("must be an address such as https://host or http://127.0.0.1:12111")
         return url.rstrip("/")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError:
+                raise ValueError(f"{proxy!r} is no address and no network such as 172.16.0.0/12") from None
+        return proxies
 
     @field_validator("policy")
     @classmethod

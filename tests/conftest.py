@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -144,12 +145,25 @@ def own_pg(session_root: Path) -> Iterator[Postgres]:
     server.destroy()
 
 
-@pytest.fixture
-def sqlite_url(session_root: Path) -> Iterator[str]:
-    """The address of a fresh migrated SQLite file."""
+@pytest.fixture(scope="session")
+def sqlite_template(session_root: Path) -> Path:
+    """A migrated SQLite file, to be copied."""
     template = session_root / "template.db"
     _once(session_root, "sqlite", lambda: _migrate(f"sqlite:///{template}"))
-    folder = Path(tempfile.mkdtemp(prefix="sqlite-", dir=session_root))
+    return template
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path) -> Iterator[str]:
+    """The address of a fresh migrated SQLite file."""
+    with fresh_sqlite(sqlite_template) as url:
+        yield url
+
+
+@contextmanager
+def fresh_sqlite(template: Path) -> Iterator[str]:
+    """Copy the migrated template; the copy goes with the context."""
+    folder = Path(tempfile.mkdtemp(prefix="sqlite-", dir=template.parent))
     shutil.copyfile(template, folder / "returns.db")
     yield f"sqlite:///{folder / 'returns.db'}"
     shutil.rmtree(folder, ignore_errors=True)

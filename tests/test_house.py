@@ -84,7 +84,9 @@ def test_the_demo_proves_itself(tmp_path: Path) -> None:
     words = ["demo", "--exit", "--json", "--port", "0", "--data", str(tmp_path / "data")]
     ended = run_to_end(words, clean_environment(HOME=str(tmp_path)), tmp_path)
     assert ended.code == 0, ended.err[-3000:]
-    proof = ended.json()["proof"]
+    shown = ended.json()
+    assert set(shown["sign_in"]) == {"warehouse", "approver", "finance", "admin"}
+    proof = shown["proof"]
     assert proof["holds"] is True
     assert {row["state"] for row in proof["returns"]} == {"refunded"}
 

@@ -12,9 +12,9 @@ from click.exceptions import Exit
 from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service import __version__, settings
-from returns_service.cli import operator
+from returns_service.cli import doctor, operator, people
 from returns_service.cli.journal import journal
-from returns_service.cli.output import json_option, print_rows, run, stop, with_database
+from returns_service.cli.output import json_option, print_rows, run, stop
 from returns_service.domain import machine_diagram, return_machine
 from returns_service.domain import policy as policies
 from returns_service.domain.problems import Problem
@@ -147,65 +147,6 @@ def simulator(host: str, port: int, webhook_url: str | None, webhook_secret: str
     run_simulator(host, port, webhook_url, webhook_secret, seed)
 
 
-@commands.group()
-def keys() -> None:
-    """API keys, each with its scopes."""
-
-
-@keys.command("create")
-@click.option("--name", required=True, help="Whose key it is, for people.")
-@click.option("--scope", "scopes", multiple=True, required=True, help="May be given several times; `admin` is all.")
-@json_option
-def keys_create(name: str, scopes: tuple[str, ...], as_json: bool) -> None:
-    """Make a key; its secret is shown once.
-
-    Example: returns-service keys create --name shop --scope returns:read --scope returns:write
-    """
-    from returns_service.commands.api_keys import create_key
-
-    row, secret = with_database(lambda tx: create_key(tx, name, scopes))
-    shown = {"id": row.id, "secret": secret, "name": row.name, "scopes": row.scopes}
-    click.echo(json.dumps(shown) if as_json else f"{row.id}  {secret}\nKeep the secret now: it is not shown again.")
-
-
-@keys.command("list")
-@json_option
-def keys_list(as_json: bool) -> None:
-    """List all keys.
-
-    Example: returns-service keys list --json
-    """
-    from returns_service.commands.api_keys import list_keys
-    from returns_service.return_case.views import rfc3339
-
-    rows = [
-        {
-            "id": row.id,
-            "name": row.name,
-            "scopes": row.scopes,
-            "created": rfc3339(row.created_at),
-            "last_used": rfc3339(row.last_used_at),
-            "expires": rfc3339(row.expires_at),
-            "revoked": rfc3339(row.revoked_at),
-        }
-        for row in with_database(list_keys)
-    ]
-    print_rows(rows, as_json, empty="No keys yet. Make one: returns-service keys create --name shop --scope admin")
-
-
-@keys.command("revoke")
-@click.argument("key_id")
-def keys_revoke(key_id: str) -> None:
-    """Put a key out of force, at once and for good.
-
-    Example: returns-service keys revoke key_01k…
-    """
-    from returns_service.commands.api_keys import revoke_key
-
-    row = with_database(lambda tx: revoke_key(tx, key_id))
-    click.echo(f"{row.id} ({row.name}) is revoked.")
-
-
 @commands.command()
 @click.option("--format", "form", type=click.Choice(["table", "mermaid"]), default="table", show_default=True)
 @json_option
@@ -279,6 +220,10 @@ def policy_check(file: Any, as_json: bool) -> None:
     click.echo(json.dumps(policies.to_dict(parsed)) if as_json else f"{file.name}: a complete policy, no mistakes.")
 
 
+commands.add_command(people.keys)
+commands.add_command(people.users)
+commands.add_command(people.devices)
+commands.add_command(doctor.doctor)
 commands.add_command(operator.desk)
 commands.add_command(operator.reconcile)
 commands.add_command(operator.forget)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel import col, select
 
+from returns_service.commands.staff_users import normalize_email
+from returns_service.commands.tokens import hash_token, new_token
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import SCOPES
 from returns_service.store.database import Tx
@@ -17,23 +17,22 @@ from returns_service.store.tables import ApiKey
 PREFIX = "rsk_"
 
 
-def hashed(secret: str) -> str:
-    """Return the form in which a secret is kept and looked up."""
-    return hashlib.sha256(secret.encode()).hexdigest()
-
-
 async def create_key(
-    tx: Tx, name: str, scopes: Sequence[str], expires_at: datetime | None = None
+    tx: Tx, name: str, scopes: Sequence[str], expires_at: datetime | None = None, *, owner: str | None = None
 ) -> tuple[ApiKey, str]:
-    """Return the new key's row and its secret. Raises Problem for an unknown scope."""
+    """Return the new key's row and its secret. `owner`: the e-mail address of its person, for second approvals.
+
+    Raises Problem invalid_request for an unknown scope, or an owner that is no e-mail address.
+    """
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
         raise Problem("invalid_request", f"Scopes are {', '.join(SCOPES)}.", param="scopes")
-    secret = PREFIX + secrets.token_urlsafe(32)
+    secret = new_token(PREFIX)
     row = ApiKey(
         id=tx.new_id("key"),
         name=name,
-        secret_hash=hashed(secret),
+        owner=normalize_email(owner) if owner is not None else None,
+        secret_hash=hash_token(secret),
         scopes=sorted(scope for scope in SCOPES if scope in scopes),
         created_at=tx.now,
         expires_at=expires_at,
@@ -57,9 +56,24 @@ async def revoke_key(tx: Tx, key_id: str) -> ApiKey:
     return row
 
 
+async def rotate_key(tx: Tx, key_id: str, overlap: timedelta) -> tuple[ApiKey, str]:
+    """Return a new key like an old one, and its secret; the old one stays in force for `overlap`, no longer.
+
+    The new one lives as long as the old one was made for. Raises Problem not_found for a key that is not in force.
+    """
+    old = await tx.get(ApiKey, key_id)
+    if old is None or not is_in_force(tx, old):
+        raise Problem("not_found", f"There is no key {key_id} in force.")
+    expires_at = tx.now + (old.expires_at - old.created_at) if old.expires_at is not None else None
+    row, secret = await create_key(tx, old.name, old.scopes, expires_at, owner=old.owner)
+    end = tx.now + overlap
+    old.expires_at = min(old.expires_at, end) if old.expires_at is not None else end
+    return row, secret
+
+
 async def key_in_force(tx: Tx, secret: str) -> ApiKey | None:
     """Return the key with this secret, None if there is none, or it is revoked or over."""
-    row = (await tx.exec(select(ApiKey).where(col(ApiKey.secret_hash) == hashed(secret)))).first()
+    row = (await tx.exec(select(ApiKey).where(col(ApiKey.secret_hash) == hash_token(secret)))).first()
     return row if row is not None and is_in_force(tx, row) else None
 
 

@@ -29,6 +29,7 @@ from returns_service.return_case.loader import lock_case
 from returns_service.return_case.transition import RecordedTrigger, record_transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
+    DockScan,
     Event,
     IdempotencyKey,
     Receipt,
@@ -141,6 +142,8 @@ async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done
         _count(done, "receipts", words.forget_row(receipt, ("reversed_reason",), ()))
     for item in (await tx.exec(select(UndeclaredItem).where(col(UndeclaredItem.return_id) == row.id))).all():
         _count(done, "undeclared", words.forget_row(item, ("note",), ()))
+    for scan in (await tx.exec(select(DockScan).where(col(DockScan.return_id) == row.id))).all():
+        _count(done, "scans", words.forget_row(scan, ("note",), ()))
     for refund in refunds:
         _forget_refund(words, refund, row, done)
     await tx.flush()

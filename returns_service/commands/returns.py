@@ -11,6 +11,7 @@ from returns_service.commands.counting import recount
 from returns_service.commands.refunds import check_metadata, follow_order, follow_up
 from returns_service.commands.return_lines import NewLine, as_requested_line, check_lines, check_tax, new_line
 from returns_service.commands.search_index import free_slip_code, index_return
+from returns_service.commands.staff_users import persons_of
 from returns_service.domain import return_machine
 from returns_service.domain.policy import Decision, Policy, decide, to_dict
 from returns_service.domain.problems import Problem
@@ -141,10 +142,15 @@ def decision_on(case: ReturnCase) -> Decision:
 async def approve(
     tx: Tx, by: Actor, policy: Policy, return_id: str, *, note: str | None, override_reason: str | None
 ) -> ReturnCase:
-    """Give one approval; the last one that the policy asks for approves. Raises Problem."""
+    """Give one approval; the last one that the policy asks for approves. A person counts once, with whatever key.
+
+    Raises Problem.
+    """
     case = await lock_case(tx, by, policy, return_id)
-    if case.row.state == "requested" and any(given["by"] == by.actor for given in case.row.approvals):
-        raise Problem("second_person_required", required=case.row.approvals_required)
+    if case.row.state == "requested" and case.row.approvals:
+        persons = await persons_of(tx, [by.actor, *(given["by"] for given in case.row.approvals)])
+        if any(persons[given["by"]] == persons[by.actor] for given in case.row.approvals):
+            raise Problem("second_person_required", required=case.row.approvals_required)
     await _record_approval(case, note=note, override_reason=override_reason)
     return case
 

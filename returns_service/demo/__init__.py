@@ -19,13 +19,21 @@ from rich.console import Console
 
 from returns_service import app, logs
 from returns_service.commands.api_keys import create_key
+from returns_service.commands.staff_users import add_user, make_link
 from returns_service.demo.proof import printed, prove
 from returns_service.demo.shop import Shop
 from returns_service.demo.story import STORY
-from returns_service.domain.vocabulary import SCOPES
+from returns_service.domain.vocabulary import SCOPES, Role
 from returns_service.settings import Settings, SettingsError
+from returns_service.store.database import Tx
 from returns_service.stripe_simulator import Ledger, running
 
+PEOPLE: dict[Role, str] = {
+    "warehouse": "Mara Kowalczyk",
+    "approver": "Ana Novak",
+    "finance": "Jide Okafor",
+    "admin": "Noor Haddad",
+}
 STRIPE_KEY = "sk_test_" + "demo"
 
 
@@ -84,7 +92,7 @@ async def _day(
     and_exit: bool,
     as_json: bool,
 ) -> int:
-    api_key = await _new_key(settings)
+    api_key, sign_in = await _let_in(settings)
     console.print(f"The service listens on {url}, the Stripe simulator on {stripe_url}.")
     gateway = app.gateway_of(settings)
     as_shop = {"Authorization": f"Bearer {api_key}"}
@@ -106,7 +114,8 @@ async def _day(
             await gateway.close()
     console.print()
     printed(console, proof)
-    where = {"url": url, "api_key": api_key, "stripe": {"url": stripe_url, "page": f"{stripe_url}/_control/"}}
+    stripe = {"url": stripe_url, "page": f"{stripe_url}/_control/"}
+    where = {"url": url, "api_key": api_key, "stripe": stripe, "sign_in": sign_in}
     result = {"holds": proof.holds, "line": proof.line(), "refunds_decided": proof.decided, "returns": proof.rows}
     if as_json:
         print(json.dumps({**where, "proof": result}), flush=True)
@@ -114,15 +123,27 @@ async def _day(
         return 0 if proof.holds else 1
     console.print(f"\nAPI documentation: {url}/docs     Stripe simulator: {stripe_url}/_control/")
     console.print(f"\ncurl -H 'Authorization: Bearer {api_key}' {url}/v1/returns?limit=3\n", soft_wrap=True)
+    for role, link in sign_in.items():
+        console.print(f"{role:<10} signs in at {link}")
     console.print("Ctrl-C ends it.")
     await service
     return 0 if proof.holds else 1
 
 
-async def _new_key(settings: Settings) -> str:
+async def _let_in(settings: Settings) -> tuple[str, dict[str, str]]:
+    """Return a key that may do everything, and for each role a link that signs in at once, as often as wanted."""
     database = app.database_of(settings)
+
+    async def work(tx: Tx) -> tuple[str, dict[str, str]]:
+        _, secret = await create_key(tx, "demo", SCOPES)
+        links: dict[str, str] = {}
+        for role, name in PEOPLE.items():
+            user = await add_user(tx, f"{role}@demo.example", role, name=name)
+            token = await make_link(tx, user, "demo", reusable=True)
+            links[role] = f"{settings.public_url}/sign-in/link/{token}"
+        return secret, links
+
     try:
-        _, secret = await database.run(lambda tx: create_key(tx, "demo", SCOPES))
-        return secret
+        return await database.run(work)
     finally:
         await database.close()

@@ -23,7 +23,7 @@ ProblemCode = Literal[
     "unsupported_media_type", "body_too_large", "version_mismatch", "idempotency_key_required",
     "idempotency_key_reused", "idempotency_key_in_use", "metadata_reserved", "metadata_invalid", "reason_required",
     "unknown_reason",
-    "override_required", "scan_id_reused", "unauthorized", "insufficient_scope", "rate_limited",
+    "override_required", "scan_id_reused", "unauthorized", "insufficient_scope", "form_out_of_date", "rate_limited",
     "invalid_signature", "payment_missing", "payment_not_succeeded", "payment_disputed", "currency_mismatch",
     "amount_exceeds_payment", "tax_exceeds_total", "amount_exceeds_refundable", "amount_not_a_step",
     "charge_already_refunded",
@@ -31,7 +31,7 @@ ProblemCode = Literal[
     "quantity_ordered_differs", "stripe_unavailable", "stripe_refuses_us",
     "invalid_transition", "policy_violation", "second_person_required", "nothing_due", "amount_exceeds_due",
     "refund_in_progress", "failed_refund_open", "money_moved", "still_due", "already_closed", "no_failed_refund",
-    "which_refund", "nothing_received", "nothing_to_inspect", "already_refunded", "receipt_reversed",
+    "which_refund", "nothing_received", "nothing_to_inspect", "already_refunded", "receipt_written", "receipt_reversed",
     "undeclared_resolved", "line_required", "line_complete", "units_received", "units_not_counted",
     "undeclared_open", "already_attached", "nothing_overpaid", "refund_not_failed", "refund_superseded",
     "refund_not_cancelable", "refund_not_second", "refund_not_external", "payment_mismatch", "external_refund_open",
@@ -79,6 +79,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     # the caller
     "unauthorized": Kind("Missing or unknown API key", 401, "Send `Authorization: Bearer rsk_…` with a key in force."),
     "insufficient_scope": Kind("This key may not do that", 403, "Use a key with the scope named in `required_scope`."),
+    "form_out_of_date": Kind("This form is out of date", 403, "Open the page again; nothing was changed."),
     "rate_limited": Kind("Too many requests", 429, "Wait as `Retry-After` says, then go on more slowly."),
     "invalid_signature": Kind(
         "The Stripe signature doesn't verify", 400, "Check STRIPE_WEBHOOK_SECRET against the endpoint's signing secret."
@@ -161,6 +162,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     "already_refunded": Kind(
         "These units are refunded already", 409, "The receipt stands: the money is on its way or there."
     ),
+    "receipt_written": Kind("This scan is in a receipt already", 409, "Take the receipt back, then count again."),
     "receipt_reversed": Kind("This receipt is reversed already", 409, "Nothing more needs to be done."),
     "undeclared_resolved": Kind("This item is resolved already", 409, "Nothing more needs to be done."),
     "line_required": Kind("Which line is it?", 422, "Name the return's line in `line`."),

@@ -1,17 +1,23 @@
-"""Which line a scan means: scanners add blanks and control characters, change case and pad article numbers.
+"""What a scanner or a person types means: a clean code, a return it names, or the line of a return.
 
-A GTIN of 8, 12 or 13 digits is the same number as its 14 digits with leading zeros (GS1 General Specifications, 3.3.2).
+Scanners add blanks and control characters, change case and pad article numbers. A GTIN of 8, 12 or 13 digits is the
+same number as its 14 digits with leading zeros (GS1 General Specifications, 3.3.2).
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
+LONGEST_CODE: Final = 200  # characters, as long as an SKU may be
 GTIN_DIGITS = (8, 12, 13, 14)
 UNSEEN = ("Cc", "Cf", "Zs", "Zl", "Zp")  # control and format characters, blanks and separators
+NO_TEXT = ("Cs", "Co", "Cn")  # halves of surrogate pairs, private and unassigned characters: no database text
 BLANK_LETTERS = "\u2800\u115f\u1160"  # Unicode files them under letters and symbols, and they show nothing
+_RETURN_ID: Final = re.compile(r"ret_[0-9a-z]{26}")
+_SLIP: Final = re.compile(r"[0-9]{10}")
 
 
 class Scannable(Protocol):
@@ -22,6 +28,14 @@ class Scannable(Protocol):
 
 
 Line = TypeVar("Line", bound=Scannable)
+
+
+def clean_code(text: str) -> str:
+    """Return a code as people see it: single blanks between words, no control characters, one form (NFKC)."""
+    plain = unicodedata.normalize("NFKC", text)
+    spaced = "".join(" " if character.isspace() else character for character in plain)
+    seen = (c for c in spaced if c == " " or unicodedata.category(c) not in (*UNSEEN, *NO_TEXT))
+    return " ".join("".join(seen).split())[:LONGEST_CODE]
 
 
 def clean_scan(scan: str) -> str:
@@ -56,3 +70,10 @@ def lines_for(scan: str, lines: Sequence[Line]) -> list[Line]:
         if matches:
             return matches if len({line.sku for line in matches}) == 1 else []
     return []
+
+
+def return_named_in(code: str) -> str | None:
+    """Return the return's id or the slip's ten digits in a clean code, which may be the address in a QR code."""
+    if match := _RETURN_ID.search(code.lower()):
+        return match[0]
+    return code if _SLIP.fullmatch(code) else None

@@ -10,6 +10,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+# The events that a webhook endpoint at Stripe has to send us.
+NEEDED_EVENTS = (
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.refunded",
+    "charge.captured",
+    "charge.updated",
+    "charge.refund.updated",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class RefundSnapshot:

@@ -99,6 +99,7 @@ DifferenceOutcome = Literal["found", "fixed", "left", "information"]
 
 Scope = Literal["returns:read", "returns:write", "returns:approve", "receipts:write", "refunds:write", "admin"]
 Role = Literal["warehouse", "approver", "finance", "admin"]
+Way = Literal["password", "link", "badge", "pin"]  # of signing in
 
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 SUBSCRIPTIONS: tuple[Subscription, ...] = get_args(Subscription)
@@ -120,6 +121,7 @@ DIFFERENCE_CODES: tuple[DifferenceCode, ...] = get_args(DifferenceCode)
 DIFFERENCE_OUTCOMES: tuple[DifferenceOutcome, ...] = get_args(DifferenceOutcome)
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 ROLES: tuple[Role, ...] = get_args(Role)
+WAYS: tuple[Way, ...] = get_args(Way)
 
 Word = TypeVar("Word", bound=str)
 

@@ -48,10 +48,10 @@ from returns_service.stripe_gateway.interface import (
     StripeChecked,
     StripeSilent,
     Watcher,
-    endpoint_of,
     is_loopback,
     livemode_of,
 )
+from returns_service.stripe_gateway.key_check import check_key
 from returns_service.stripe_gateway.parse import (
     Unreadable,
     demand,
@@ -109,6 +109,7 @@ class StripeGateway(Gateway):
             raise ValueError("Stripe's address must begin with https:// or http://")
         loopback = is_loopback(parts.hostname)
         self._livemode = livemode_of(secret_key)
+        self._restricted = secret_key.startswith("rk_")
         if self._livemode and parts.scheme == "http" and not loopback:
             raise ValueError("a live Stripe key is never sent over plain http")
         self._timeout_seconds = timeout_seconds
@@ -231,15 +232,10 @@ class StripeGateway(Gateway):
         return name if isinstance(name, str) else Unknown("unreadable_answer", "Stripe's account has no id")
 
     async def check(self) -> StripeChecked:
-        """Try the key and list the webhook endpoints; a restricted key may not be allowed to."""
-        account = None
-        try:
-            found = await self._read(self._stripe.accounts.retrieve_current_async)
-            account = str(found.get("id"))
-            endpoints = [endpoint_of(e) async for e in self._all(self._stripe.webhook_endpoints.list_async)]
-        except StripeSilent as silence:
-            return StripeChecked(account, self._livemode, problem=str(silence))
-        return StripeChecked(account, self._livemode, tuple(endpoints))
+        """Try the key, what a restricted one may do, and list the webhook endpoints."""
+        checked = StripeChecked(None, self._livemode, api_version=stripe.api_version)
+        endpoints = self._all(self._stripe.webhook_endpoints.list_async, watched=False)
+        return await check_key(self._stripe, self._ask, endpoints, checked, restricted=self._restricted)
 
     async def take_test_payment(self, amount: int, currency: str, method: str) -> str:
         """Pay `amount` minor units by a test method of Stripe's; return the PaymentIntent's id. Raises StripeSilent."""

@@ -51,6 +51,14 @@ class EndpointSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class MissingPermission:
+    """Something that a restricted key may not do, and Stripe's sentence about it."""
+
+    name: str  # "Refunds: write"
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class StripeChecked:
     """What a doctor wants to know. `problem` is None where account and endpoints could be read."""
 
@@ -58,6 +66,9 @@ class StripeChecked:
     livemode: bool | None  # as the key says
     endpoints: tuple[EndpointSnapshot, ...] = ()
     problem: str | None = None
+    api_version: str | None = None  # that we ask for
+    stripe_time: datetime | None = None  # Stripe's `Date`, carried on to the end of the check; None where it told none
+    missing: tuple[MissingPermission, ...] = ()
 
 
 class Gateway(Protocol):

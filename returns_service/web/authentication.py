@@ -12,6 +12,7 @@ from sqlalchemy import update
 from sqlmodel import col
 
 from returns_service.commands.api_keys import key_in_force
+from returns_service.commands.tokens import LONGEST_TOKEN, hash_token
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import Scope
 from returns_service.store.database import Database, Tx
@@ -19,25 +20,35 @@ from returns_service.store.tables import ApiKey
 from returns_service.web.context import Context, context_of
 
 USE_SHOWN_AFTER = timedelta(minutes=1)  # `last_used_at` tells people whether a key is still needed, not when exactly
-LONGEST_SECRET = 200
 log = structlog.get_logger("returns.http")
 
 
 async def authenticate(request: Request[Any, Any, Any], tx: Tx, scope: Scope) -> ApiKey:
-    """Return the key in force that this request brings. Raises Problem: unauthorized, rate_limited, …"""
-    context = context_of(request)
+    """Return the key in force that this request brings. Raises Problem: unauthorized, rate_limited, …
+
+    An address that collects refusals is refused before the look-up, so that guessing costs the database nothing.
+    """
+    context, address = context_of(request), address_of(request)
     kind, _, secret = request.headers.get("authorization", "").partition(" ")
     secret = secret.strip()
-    key = None
-    if kind.lower() == "bearer" and 0 < len(secret) <= LONGEST_SECRET:
-        key = await key_in_force(tx, secret)
+    bearer = kind.lower() == "bearer" and 0 < len(secret) <= LONGEST_TOKEN
+    mark = hash_token(secret) if bearer else ""
+    if context.failed_logins.is_exhausted(address) and mark not in context.recent_keys:
+        raise Problem("rate_limited", retry_after=1)
+    key = await key_in_force(tx, secret) if bearer else None
     if key is None:
-        slow_down(context.failed_logins.wait_seconds(request.client.host if request.client else ""))
+        context.failed_logins.wait_seconds(address)
         raise Problem("unauthorized")
+    context.recent_keys.add(mark)
     slow_down(context.keys.wait_seconds(key.id))
     if scope not in key.scopes and "admin" not in key.scopes:
         raise Problem("insufficient_scope", f"It needs {scope}.", required_scope=scope)
     return key
+
+
+def address_of(request: Request[Any, Any, Any]) -> str:
+    """Return the caller's address: the connection's, or what a trusted proxy says (`RETURNS_TRUSTED_PROXIES`)."""
+    return request.client.host if request.client else ""
 
 
 def slow_down(wait_seconds: float) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from returns_service.store.clock import elapsed
 
 BURST = 3  # seconds' worth of requests that may come at once
+REFUSALS_PER_SECOND = 20  # that one address may collect before it is refused unheard
 MOST_CALLERS = 10_000  # remembered at once; who was forgotten starts with a full bucket
 
 
@@ -33,7 +34,34 @@ class Limiter:
         self._buckets[caller] = left - 1, now
         return 0.0
 
+    def is_exhausted(self, caller: str) -> bool:
+        """Return whether there is no token left; none is taken."""
+        left, since = self._buckets.get(caller, (self._burst, self._now()))
+        return left + (self._now() - since) * self._rate < 1
+
     def _forget(self, now: float) -> None:
         full = [c for c, (left, since) in self._buckets.items() if left + (now - since) * self._rate >= self._burst]
         for caller in full or list(self._buckets)[: MOST_CALLERS // 2]:
             del self._buckets[caller]
+
+
+class RecentKeys:
+    """Keys that were good a moment ago, by their hashes: a flood of bad ones from their address doesn't stop them."""
+
+    GOOD_FOR_SECONDS = 60.0
+
+    def __init__(self, now: Callable[[], float] = elapsed) -> None:
+        self._now = now
+        self._good_at: dict[str, float] = {}
+
+    def add(self, key_hash: str) -> None:
+        """Remember a key that was let in."""
+        if len(self._good_at) >= MOST_CALLERS:
+            self._good_at = {known: at for known, at in self._good_at.items() if self._is_recent(at)}
+        self._good_at[key_hash] = self._now()
+
+    def __contains__(self, key_hash: str) -> bool:
+        return self._is_recent(self._good_at.get(key_hash, -self.GOOD_FOR_SECONDS))
+
+    def _is_recent(self, at: float) -> bool:
+        return self._now() - at < self.GOOD_FOR_SECONDS

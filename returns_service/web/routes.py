@@ -30,6 +30,8 @@ from returns_service.web.operations import (
     webhook_endpoints,
 )
 from returns_service.web.operations.operation import Operation
+from returns_service.web.pages.failures import with_pages
+from returns_service.web.pages.routes import PAGES, route_handlers
 
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]] | AbstractAsyncContextManager[None]
 OPERATIONS: tuple[Operation, ...] = (
@@ -61,10 +63,10 @@ def litestar_app(context: Context, lifespan: Sequence[Lifespan] = ()) -> Litesta
         health.healthz, health.readyz, health.metrics, stripe_webhook.stripe_webhook, explain_problem, *docs.HANDLERS,
     ]  # fmt: skip
     return Litestar(
-        route_handlers=[*(handler_of(operation) for operation in OPERATIONS), *open_to_all],
-        exception_handlers=HANDLERS,
+        route_handlers=[*(handler_of(operation) for operation in OPERATIONS), *open_to_all, *route_handlers()],
+        exception_handlers=with_pages(HANDLERS),
         before_send=[set_headers],
-        state=State({"context": context, "operations": OPERATIONS}),
+        state=State({"context": context, "operations": OPERATIONS, "pages": PAGES}),
         lifespan=list(lifespan),
         openapi_config=None,
         logging_config=None,

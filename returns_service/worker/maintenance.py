@@ -24,11 +24,21 @@ from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import lock_payment
 from returns_service.store.database import Database, Tx
-from returns_service.store.tables import Delivery, IdempotencyKey, Payment, ReturnAuthorization, StripeEvent
+from returns_service.store.tables import (
+    Delivery,
+    IdempotencyKey,
+    Payment,
+    ReturnAuthorization,
+    SignInLink,
+    SignInThrottle,
+    StaffSession,
+    StripeEvent,
+)
 from returns_service.stripe_gateway import Gateway, event_data_from_payload
 
 PAYMENT_REREAD_SECONDS = 60  # a read that got no answer
 BATCH = 500  # rows a cleaning transaction takes at once
+SESSION_KEPT_DAYS = 30  # after its end: people see where they were signed in, and late scans find their name
 STRIPE_KEEPS_DAYS = 35  # longer than Stripe lists its events or tries to deliver them
 log = structlog.get_logger("returns.chores")
 
@@ -104,7 +114,7 @@ async def complete_return(db: Database, by: Actor, policy: Policy) -> bool:
 
 
 async def delete_expired(db: Database, *, idempotency_hours: int, inbox_days: int) -> int:
-    """Delete stored answers, deliveries and events of Stripe's that nobody will ask for again; return how many rows.
+    """Delete answers, sessions, deliveries and events of Stripe's that nobody will ask for again; return how many rows.
 
     A folded event loses its body first and its row once Stripe can't tell it again (it keeps them for 30 days); one
     whose fold raised stays. A delivery that arrived goes with them; a delivery that was given up waits longer for a
@@ -115,10 +125,16 @@ async def delete_expired(db: Database, *, idempotency_hours: int, inbox_days: in
     gone_event = col(StripeEvent.processed_at) < now - timedelta(days=max(inbox_days, STRIPE_KEEPS_DAYS))
     arrived = and_(col(Delivery.status) == "delivered", col(Delivery.ended_at) < now - timedelta(days=inbox_days))
     given_up = and_(col(Delivery.status) == "dead", col(Delivery.ended_at) < now - timedelta(days=DEAD_KEPT_DAYS))
+    old_session = col(StaffSession.expires_at) < now - timedelta(days=SESSION_KEPT_DAYS)
+    old_link = col(SignInLink.expires_at) < now - timedelta(days=1)
+    old_try = col(SignInThrottle.tried_at) < now - timedelta(days=1)
     old_key = col(IdempotencyKey.created_at) < now - timedelta(hours=idempotency_hours)
     done = 0
     for kind, chosen, values in (
         (IdempotencyKey, old_key, None),
+        (StaffSession, old_session, None),
+        (SignInLink, old_link, None),
+        (SignInThrottle, old_try, None),
         (Delivery, arrived, None),
         (Delivery, given_up, None),
         (StripeEvent, gone_event, None),

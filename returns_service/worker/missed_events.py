@@ -17,26 +17,12 @@ from sqlmodel import col
 
 from returns_service.commands.stripe_inbox import receive
 from returns_service.domain.policy import Policy
-from returns_service.domain.stripe_objects import StripeEventData
+from returns_service.domain.stripe_objects import NEEDED_EVENTS, StripeEventData
 from returns_service.return_case.events import Actor
 from returns_service.store.database import Database, insert_ignore
 from returns_service.store.tables import StripeEvent, Sweep
 from returns_service.stripe_gateway import Gateway, StripeSilent
 
-EVENTS = (
-    "refund.created",
-    "refund.updated",
-    "refund.failed",
-    "charge.refunded",
-    "charge.captured",
-    "charge.updated",
-    "charge.refund.updated",
-    "charge.dispute.created",
-    "charge.dispute.updated",
-    "charge.dispute.closed",
-    "charge.dispute.funds_withdrawn",
-    "charge.dispute.funds_reinstated",
-)
 SWEEP_EVERY_SECONDS = 300
 OVERLAP_SECONDS = 900  # Stripe's list may lag, and an event may be older than its place in it
 FIRST_LOOK = timedelta(days=1)
@@ -55,7 +41,7 @@ async def pull_missed_events(
         return None
     newest, missed = LONG_AGO, list[StripeEventData]()
     try:
-        async for event in gateway.events_since(since - timedelta(seconds=OVERLAP_SECONDS), EVENTS):
+        async for event in gateway.events_since(since - timedelta(seconds=OVERLAP_SECONDS), NEEDED_EVENTS):
             newest = max(newest, event.created)
             if not await _is_known(db, event.id):
                 missed.append(event)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlmodel import col, select
 
-from returns_service.commands.api_keys import create_key, hashed, revoke_key
+from returns_service.commands.api_keys import create_key, revoke_key, rotate_key
+from returns_service.commands.tokens import hash_token
+from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import SCOPES
 from returns_service.store.tables import ApiKey
 from returns_service.web.operations.operation import Operation
+from returns_service.web.pages.rendering import static_version
+from returns_service.web.pages.routes import PAGES
 from returns_service.web.rate_limit import Limiter
 from returns_service.web.routes import OPERATIONS
 from tests.harness.served_shop import ServedShop, expect
@@ -34,7 +39,8 @@ EXPECTED = {
     "retry_one_delivery": "admin",
 }  # fmt: skip
 OPEN = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/{name:str}", "/openapi.yaml", "/errors/{code:str}",
-        "/webhooks/stripe"}  # fmt: skip
+        "/webhooks/stripe", "/sw.js", "/manifest.webmanifest", "/offline"}  # fmt: skip
+STATIC = {f"/static/{static_version()}/{{file_path:path}}", f"/static/{static_version()}/fonts/{{file_path:path}}"}
 
 
 def path_of(operation: Operation) -> str:
@@ -44,7 +50,8 @@ def path_of(operation: Operation) -> str:
 async def test_every_route_asks_for_a_key_or_is_known_to_be_open(shop: ServedShop) -> None:
     declared = {operation.path.replace("}", ":str}") for operation in OPERATIONS}
     served = {route.path for route in shop.app.routes}
-    assert served == declared | OPEN
+    pages = {page.path for page in PAGES}  # what they ask for: tests/pages/test_guards.py
+    assert served == declared | OPEN | STATIC | pages
     for operation in OPERATIONS:
         expected = EXPECTED.get(operation.name, "returns:read" if operation.method == "GET" else None)
         assert operation.scope == expected, operation.name
@@ -85,7 +92,7 @@ async def test_every_route_without_a_key_in_force(shop: ServedShop, kind: str) -
 async def test_the_last_use_is_kept_once_a_minute(shop: ServedShop) -> None:
     async def last_use() -> object:
         async with shop.db.reading() as tx:
-            chosen = select(ApiKey.last_used_at).where(col(ApiKey.secret_hash) == hashed(shop.secret))
+            chosen = select(ApiKey.last_used_at).where(col(ApiKey.secret_hash) == hash_token(shop.secret))
             return (await tx.exec(chosen)).one()
 
     assert await last_use() is None
@@ -116,9 +123,61 @@ async def test_who_asks_too_fast_is_told_when_to_come_back(shop: ServedShop) -> 
     assert (await shop.get("/healthz")).status_code == 200
 
 
-async def test_a_stranger_who_guesses_is_slowed_down(shop: ServedShop) -> None:
+async def test_a_stranger_who_guesses_is_slowed_down_before_the_look_up(shop: ServedShop) -> None:
     shop.context.failed_logins = Limiter(1)
     guess = {"Authorization": "Bearer rsk_" + "b" * 43}
+    assert (await shop.get("/v1/returns")).status_code == 200
     codes = [(await shop.get("/v1/returns", headers=guess)).status_code for _ in range(5)]
     assert codes == [401, 401, 401, 429, 429]
+    assert (await shop.get("/v1/returns")).status_code == 200, "a key that was good a moment ago goes on"
+    other = await shop.create_key("admin")
+    refused = await shop.get("/v1/returns", headers={"Authorization": f"Bearer {other}"})
+    expect(refused, 429, "rate_limited")
+    assert refused.headers["retry-after"] == "1"
+
+
+async def test_five_hundred_bad_keys_meet_a_limit_and_a_good_one_does_not(shop: ServedShop) -> None:
+    guess = {"Authorization": "Bearer rsk_" + "b" * 43}
+    codes = []
+    for _ in range(500):
+        codes.append((await shop.get("/v1/returns", headers=guess)).status_code)
+        if len(codes) % 50 == 1 and codes[-1] == 401:
+            assert (await shop.get("/v1/returns")).status_code == 200
+    assert 429 in codes
     assert (await shop.get("/v1/returns")).status_code == 200
+
+
+async def test_a_rotated_key_and_its_successor_are_in_force_together_for_a_while(shop: ServedShop) -> None:
+    async with shop.db.transaction() as tx:
+        old, secret = await create_key(
+            tx, "shop", ["returns:read"], tx.now + timedelta(days=30), owner="Mara@Shop.test"
+        )
+        assert old.owner == "mara@shop.test"
+    async with shop.db.transaction() as tx:
+        new, newer_secret = await rotate_key(tx, old.id, timedelta(hours=1))
+    assert (new.name, new.scopes, new.owner) == ("shop", ["returns:read"], "mara@shop.test")
+
+    async def status(word: str) -> int:
+        return (await shop.get("/v1/returns", headers={"Authorization": f"Bearer {word}"})).status_code
+
+    assert [await status(secret), await status(newer_secret)] == [200, 200]
+    shop.clock.advance(3601)
+    assert [await status(secret), await status(newer_secret)] == [401, 200]
+    shop.clock.advance(30 * 86_400)
+    assert await status(newer_secret) == 401
+    with pytest.raises(Problem):
+        async with shop.db.transaction() as tx:
+            await rotate_key(tx, old.id, timedelta(hours=1))
+
+
+async def test_two_keys_of_one_owner_are_one_approver(shop: ServedShop, with_policy: Any) -> None:
+    with_policy(second_person_above={"usd": 1})
+    made = await shop.create_return()
+    async with shop.db.transaction() as tx:
+        secrets = [(await create_key(tx, n, ["admin"], owner=o))[1] for n, o in
+                   (("a", "mara@shop.test"), ("b", "MARA@shop.test"), ("c", "jide@shop.test"))]  # fmt: skip
+    path, body = f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}
+    first, again, other = [await shop.post(path, body, Authorization=f"Bearer {secret}") for secret in secrets]
+    assert expect(first, 200)["state"] == "requested"
+    expect(again, 409, "second_person_required")
+    assert expect(other, 200)["state"] == "approved"

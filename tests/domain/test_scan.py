@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from returns_service.domain.scan import clean_scan, lines_for
+from returns_service.domain.scan import clean_code, clean_scan, lines_for, return_named_in
 
 
 @dataclass(eq=False)
@@ -68,3 +68,33 @@ def test_lines_of_one_sku_are_found_together() -> None:
 def test_what_was_normalized_stays_so(scan: str) -> None:
     """C2: a second reader finds the same."""
     assert clean_scan(clean_scan(scan)) == clean_scan(scan)
+
+
+@pytest.mark.parametrize(
+    "typed, clean",
+    [
+        (" SHIRT-M\u00a0", "SHIRT-M"),
+        ("\x02SHIRT-M\x03\r", "SHIRT-M"),
+        ("ＴＥＡ\u20035\u200b0\tG", "TEA 50 G"),
+        ("\u202etxet", "txet"),
+        ("\ud800", ""),
+        ("x" * 300, "x" * 200),
+    ],
+)
+def test_a_clean_code_is_what_people_see(typed: str, clean: str) -> None:
+    assert clean_code(typed) == clean
+
+
+@pytest.mark.parametrize(
+    "code, named",
+    [
+        ("ret_01k9x7d3m8f2aw01k9x7d3m8f2", "ret_01k9x7d3m8f2aw01k9x7d3m8f2"),
+        ("https://returns.test/returns/ret_01k9x7d3m8f2aw01k9x7d3m8f2?x=1", "ret_01k9x7d3m8f2aw01k9x7d3m8f2"),
+        ("RET_01K9X7D3M8F2AW01K9X7D3M8F2", "ret_01k9x7d3m8f2aw01k9x7d3m8f2"),
+        ("4821300017", "4821300017"),
+        ("482130001", None),
+        ("NW-48213", None),
+    ],
+)
+def test_a_return_is_named_by_id_address_or_slip(code: str, named: str | None) -> None:
+    assert return_named_in(code) == named

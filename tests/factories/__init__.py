@@ -19,7 +19,15 @@ from tests.factories.core import (
     create_undeclared_item,
     create_unmatched_receipt,
 )
-from tests.factories.people import create_api_key, create_staff_user
+from tests.factories.dock import create_dock_scan
+from tests.factories.people import (
+    create_api_key,
+    create_device,
+    create_sign_in_link,
+    create_sign_in_throttle,
+    create_staff_session,
+    create_staff_user,
+)
 from tests.factories.reconciliation import create_reconciliation_difference, create_reconciliation_run
 from tests.factories.stripe import create_stripe_account, create_stripe_refusal
 from tests.factories.webhooks import create_delivery, create_webhook_endpoint
@@ -27,6 +35,8 @@ from tests.factories.webhooks import create_delivery, create_webhook_endpoint
 __all__ = [
     "create_api_key",
     "create_delivery",
+    "create_device",
+    "create_dock_scan",
     "create_event",
     "create_idempotency_key",
     "create_payment",
@@ -38,6 +48,9 @@ __all__ = [
     "create_return",
     "create_return_line",
     "create_search_word",
+    "create_sign_in_link",
+    "create_sign_in_throttle",
+    "create_staff_session",
     "create_staff_user",
     "create_stripe_account",
     "create_stripe_event",

@@ -23,7 +23,7 @@ from sqlmodel import SQLModel
 
 from returns_service.commands import stripe_inbox
 from returns_service.domain.policy import Policy
-from returns_service.domain.stripe_objects import StripeEventData
+from returns_service.domain.stripe_objects import NEEDED_EVENTS, StripeEventData
 from returns_service.return_case.events import Actor
 from returns_service.settings import Settings
 from returns_service.store import schema
@@ -34,7 +34,6 @@ from returns_service.stripe_gateway import StripeGateway
 from returns_service.stripe_gateway import client as stripe_client
 from returns_service.stripe_simulator import Fault, Ledger, Request, answer_with_fault
 from returns_service.web.context import Context
-from returns_service.worker.missed_events import EVENTS
 from tests.world.kernel import ACTOR, START, Clock, Kernel
 from tests.world.listener import Listener
 
@@ -207,7 +206,7 @@ class Stage:
         self.poisoned: set[str] = set()  # events of Stripe's whose fold raises
         self.context = Context(self.db, self.gateway, Settings())
         self.listener = Listener(self.kernel)
-        self.ledger.add_endpoint("http://shop.test/webhooks/stripe", SECRET, EVENTS)
+        self.ledger.add_endpoint("http://shop.test/webhooks/stripe", SECRET, NEEDED_EVENTS)
         self.broken: list[str] = []  # laws broken where an exception would have been caught
         self.wire.begin()
 

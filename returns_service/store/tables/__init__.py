@@ -15,8 +15,16 @@ from returns_service.store.tables.core import (
     StripePace,
     Sweep,
 )
-from returns_service.store.tables.dock import Receipt, ReceiptLine, UndeclaredItem, UnmatchedReceipt
-from returns_service.store.tables.people import ApiKey, StaffUser
+from returns_service.store.tables.dock import DockScan
+from returns_service.store.tables.people import (
+    ApiKey,
+    Device,
+    SignInLink,
+    SignInThrottle,
+    StaffSession,
+    StaffUser,
+)
+from returns_service.store.tables.receipts import Receipt, ReceiptLine, UndeclaredItem, UnmatchedReceipt
 from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun
 from returns_service.store.tables.stripe import StripeAccount, StripeRefusal
 from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint
@@ -24,6 +32,8 @@ from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint
 __all__ = [
     "ApiKey",
     "Delivery",
+    "Device",
+    "DockScan",
     "Event",
     "IdempotencyKey",
     "Payment",
@@ -35,6 +45,9 @@ __all__ = [
     "ReturnAuthorization",
     "ReturnLine",
     "SearchWord",
+    "SignInLink",
+    "SignInThrottle",
+    "StaffSession",
     "StaffUser",
     "StripeAccount",
     "StripeEvent",

@@ -1,4 +1,7 @@
-"""Tables of the people and programs that act: API keys and staff."""
+"""Tables of the people and programs that act: API keys, staff, their sessions, devices and sign-in links.
+
+No table holds a secret: of each token only the SHA-256 of its 256 random bits, of each password its argon2 hash.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from datetime import datetime
 
 from sqlmodel import Field, SQLModel
 
-from returns_service.domain.vocabulary import ROLES, Role, Scope
+from returns_service.domain.vocabulary import ROLES, WAYS, Role, Scope, Way
 from returns_service.store.columns import json_object, one_of, utc, word
 
 
@@ -17,7 +20,8 @@ class ApiKey(SQLModel, table=True):
 
     id: str = Field(primary_key=True)
     name: str
-    secret_hash: str = Field(unique=True)  # SHA-256 of 256 random bits
+    owner: str | None = None  # the e-mail address of its person; a key without one is a person of its own
+    secret_hash: str = Field(unique=True)
     scopes: list[Scope] = json_object(list)
     created_at: datetime = utc()
     expires_at: datetime | None = utc(nullable=True)
@@ -32,8 +36,76 @@ class StaffUser(SQLModel, table=True):
     __table_args__ = (one_of("role", ROLES, "role"),)
 
     id: str = Field(primary_key=True)
-    email: str = Field(unique=True)
+    email: str = Field(unique=True)  # in lower case
+    name: str | None = None
     role: Role = word()
-    password_hash: str | None = None
+    password_hash: str | None = None  # argon2id; None: signs in by link
+    badge_hash: str | None = Field(default=None, unique=True, index=True)
+    pin_hash: str | None = Field(default=None, unique=True, index=True)
     created_at: datetime = utc()
     disabled_at: datetime | None = utc(nullable=True)
+
+
+class StaffSession(SQLModel, table=True):
+    """One sign-in, from its beginning to its end. The browser holds the token, this row its hash."""
+
+    __tablename__ = "staff_session"
+    __table_args__ = (one_of("way", WAYS, "way"),)
+
+    id: str = Field(primary_key=True)
+    user_id: str = Field(foreign_key="staff_user.id", index=True)
+    device_id: str | None = Field(default=None, foreign_key="device.id", index=True)
+    token_hash: str = Field(unique=True)
+    way: Way = word()  # how the person showed who they are
+    user_agent: str | None = None
+    address: str | None = None
+    created_at: datetime = utc()
+    seen_at: datetime = utc()
+    expires_at: datetime = utc(index=True)
+    ended_at: datetime | None = utc(nullable=True)
+
+    @property
+    def receiving_only(self) -> bool:
+        """Whether the person came by badge or PIN, which open the dock alone."""
+        return self.way in ("badge", "pin")
+
+
+class Device(SQLModel, table=True):
+    """A shared device of the dock. Once approved, badges and PINs open it for receiving."""
+
+    __tablename__ = "device"
+
+    id: str = Field(primary_key=True)
+    name: str
+    token_hash: str = Field(unique=True)
+    wrong_codes: int = 0  # since the last right one
+    created_at: datetime = utc()
+    seen_at: datetime | None = utc(nullable=True)
+    approved_at: datetime | None = utc(nullable=True)
+    approved_by: str | None = None
+    revoked_at: datetime | None = utc(nullable=True)
+
+
+class SignInLink(SQLModel, table=True):
+    """A link that signs its person in, once and within minutes."""
+
+    __tablename__ = "sign_in_link"
+
+    id: str = Field(primary_key=True)
+    user_id: str = Field(foreign_key="staff_user.id", index=True)
+    token_hash: str = Field(unique=True)
+    reusable: bool = False  # the demo's: it shows the pages to whoever started it
+    created_by: str
+    created_at: datetime = utc()
+    expires_at: datetime = utc(index=True)
+    used_at: datetime | None = utc(nullable=True)
+
+
+class SignInThrottle(SQLModel, table=True):
+    """How often an account, an address or a device was tried in vain, and when last."""
+
+    __tablename__ = "sign_in_throttle"
+
+    subject: str = Field(primary_key=True)  # a hash: people type passwords into the wrong field
+    tries: int
+    tried_at: datetime = utc(index=True)

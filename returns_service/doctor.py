@@ -1,0 +1,294 @@
+"""Check everything the service stands on, and say what to do: for the command line and for the page, the same lines.
+
+Nothing is changed, here or at Stripe. A line that fails stops money or its news; a warning will, or may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import httpx
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import col, func, select
+
+from returns_service.domain import policy as policies
+from returns_service.domain.refund_status import OPEN
+from returns_service.domain.stripe_objects import NEEDED_EVENTS
+from returns_service.queries.desk import system_health
+from returns_service.settings import Settings
+from returns_service.store import schema
+from returns_service.store.clock import elapsed
+from returns_service.store.database import Database, Tx
+from returns_service.store.tables import Refund, StripeEvent
+from returns_service.stripe_gateway import EndpointSnapshot, Gateway, StripeChecked
+
+Level = Literal["ok", "warn", "fail"]
+LEVELS: Final[tuple[Level, ...]] = ("ok", "warn", "fail")
+PATIENCE_SECONDS: Final = 10.0  # for one answer of the database or of our own address
+STRIPE_PATIENCE_SECONDS: Final = 30.0  # for all calls to Stripe together
+OPTIONAL: Final = ("Balance transactions: read", "Webhook endpoints: read")
+WEBHOOK_PATH: Final = "/webhooks/stripe"
+# A webhook is refused once it is 300 s old by our clock (https://docs.stripe.com/webhooks#replay-attacks).
+CLOCK_WARNS_SECONDS, CLOCK_FAILS_SECONDS = 5, 120
+DISK_WARNS_BYTES, DISK_FAILS_BYTES = 2 * 1024**3, 200 * 1024**2
+QUIET_FOR: Final = timedelta(hours=1)  # Stripe's list of events is read every five minutes
+OLD_REFUND: Final = timedelta(days=14)  # banks take 5 to 10 business days
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor: its subject, how that is, and what to do about it (empty where all is well)."""
+
+    name: str
+    level: Level
+    message: str
+    do: str = ""
+
+
+def worst(findings: Sequence[Finding]) -> Level:
+    """Return the level of the worst line."""
+    return max((finding.level for finding in findings), key=LEVELS.index, default="ok")
+
+
+def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return the lines as JSON."""
+    return {"object": "doctor", "level": worst(findings), "lines": [asdict(finding) for finding in findings]}
+
+
+async def examine(settings: Settings, database: Database, gateway: Gateway | None) -> list[Finding]:
+    """Return all lines. `gateway` None: no key is set. Raises nothing: what can't be looked at is a line that fails."""
+    stripe, data, address = await asyncio.gather(
+        _stripe_lines(settings, gateway, database), _database_lines(database), _address_lines(settings)
+    )
+    return [_policy_line(settings), *stripe, *data, *address]
+
+
+def _policy_line(settings: Settings) -> Finding:
+    if settings.policy is None:
+        return Finding("policy", "ok", "The default policy is in force.")
+    try:
+        policies.parse(settings.policy.read_bytes(), str(settings.policy))
+    except (policies.PolicyError, OSError) as error:
+        return Finding("policy", "fail", str(error), f"Correct it: returns-service policy check {settings.policy}")
+    return Finding("policy", "ok", f"{settings.policy} is complete.")
+
+
+# --- Stripe ----------------------------------------------------------------------------------------------------------
+
+
+async def _stripe_lines(settings: Settings, gateway: Gateway | None, database: Database) -> list[Finding]:
+    if gateway is None or settings.stripe_secret_key is None:
+        return [Finding("stripe_key", "fail", "No key is set.", "Set STRIPE_SECRET_KEY=sk_test_…")]
+    try:
+        async with asyncio.timeout(STRIPE_PATIENCE_SECONDS):
+            checked = await gateway.check()
+    except TimeoutError:
+        return [Finding("stripe_key", "fail", "Stripe doesn’t answer.", "Check the network; https://status.stripe.com")]
+    return [
+        _key_line(settings, checked),
+        *_permission_lines(checked),
+        Finding("stripe_api_version", "ok", f"Asked for: {checked.api_version or 'unknown'}."),
+        _clock_line(checked, database.now()),
+        *_endpoint_lines(settings, checked),
+        *_secret_lines(settings),
+    ]
+
+
+def _key_line(settings: Settings, checked: StripeChecked) -> Finding:
+    mode = "live" if settings.livemode else "test"
+    stand_in = f", at {settings.stripe_api_base}" if settings.stripe_api_base else ""
+    if checked.account is not None:
+        return Finding("stripe_key", "ok", f"A {mode} key of account {checked.account}{stand_in}.")
+    if checked.problem is not None and checked.problem.startswith("permission"):
+        return Finding("stripe_key", "ok", f"A restricted {mode} key{stand_in}; it may not see its account.")
+    todo = "Copy a key in force from Stripe’s Dashboard (Developers, API keys) to STRIPE_SECRET_KEY."
+    return Finding("stripe_key", "fail", f"{checked.problem or 'Stripe refuses the key.'}{stand_in}", todo)
+
+
+def _permission_lines(checked: StripeChecked) -> list[Finding]:
+    todo = "Give the restricted key this permission in Stripe’s Dashboard (Developers, API keys)."
+    lines = [
+        Finding("stripe_permissions", "warn" if one.name in OPTIONAL else "fail", f"{one.name}: {one.message}", todo)
+        for one in checked.missing
+    ]
+    return lines or [Finding("stripe_permissions", "ok", "The key may do all that is needed.")]
+
+
+def _clock_line(checked: StripeChecked, now: datetime) -> Finding:
+    if checked.stripe_time is None:
+        return Finding("clock", "ok", "Stripe told no time to compare with.")
+    ahead = (now - checked.stripe_time).total_seconds()
+    off = abs(ahead)
+    level: Level = "ok" if off <= CLOCK_WARNS_SECONDS else "warn" if off <= CLOCK_FAILS_SECONDS else "fail"
+    where = "ahead of" if ahead > 0 else "behind"
+    message = f"{off:.0f} s {where} Stripe’s." if off > CLOCK_WARNS_SECONDS else "Agrees with Stripe’s."
+    todo = "Let this machine take its time from a server (NTP): a webhook that looks older than 300 s is refused."
+    return Finding("clock", level, message, "" if level == "ok" else todo)
+
+
+def _endpoint_lines(settings: Settings, checked: StripeChecked) -> list[Finding]:
+    wanted = f"{settings.public_url or 'https://…'}{WEBHOOK_PATH}"
+    make = f"Add {wanted} in Stripe’s Dashboard (Developers, Webhooks) with the events {', '.join(NEEDED_EVENTS)}."
+    if checked.problem is not None:
+        if checked.account is None and not checked.problem.startswith("permission"):
+            return []  # the key's line says it
+        return [
+            Finding("stripe_webhook", "warn", "The endpoints can’t be listed with this key.", f"Look yourself: {make}")
+        ]
+    ours = [endpoint for endpoint in checked.endpoints if _is_ours(settings, endpoint)]
+    if not ours:
+        return [Finding("stripe_webhook", "fail", f"Stripe sends nothing to {wanted}.", make)]
+    return [_endpoint_line(endpoint, make) for endpoint in ours]
+
+
+def _is_ours(settings: Settings, endpoint: EndpointSnapshot) -> bool:
+    here = endpoint.url == f"{settings.public_url}{WEBHOOK_PATH}" if settings.public_url else (
+        endpoint.url.endswith(WEBHOOK_PATH)
+    )  # fmt: skip
+    return here and endpoint.livemode == settings.livemode
+
+
+def _endpoint_line(endpoint: EndpointSnapshot, make: str) -> Finding:
+    missing = [] if "*" in endpoint.events else [event for event in NEEDED_EVENTS if event not in endpoint.events]
+    if not endpoint.enabled:
+        return Finding("stripe_webhook", "fail", f"{endpoint.url} is disabled.", "Enable it in Stripe’s Dashboard.")
+    if missing:
+        return Finding("stripe_webhook", "fail", f"{endpoint.url} lacks {', '.join(missing)}.", make)
+    return Finding("stripe_webhook", "ok", f"{endpoint.url} gets every event that is needed.")
+
+
+def _secret_lines(settings: Settings) -> list[Finding]:
+    if settings.stripe_webhook_secret:
+        return []
+    todo = "Copy the endpoint’s signing secret to STRIPE_WEBHOOK_SECRET=whsec_…"
+    return [Finding("stripe_webhook_secret", "fail", "No signing secret is set: every webhook is refused.", todo)]
+
+
+# --- our own data ----------------------------------------------------------------------------------------------------
+
+
+async def _database_lines(database: Database) -> list[Finding]:
+    kind = "PostgreSQL" if database.postgresql else "SQLite"
+    if not database.postgresql and not _file_of(database).exists():  # to look would make an empty one
+        todo = "Nothing: `returns-service serve` makes it."
+        return [Finding("database", "warn", f"There is no file {_file_of(database)} yet.", todo)]
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            began = elapsed()
+            async with database.reading() as tx:
+                await tx.execute(text("SELECT 1"))
+            took = elapsed() - began
+            behind = await schema.is_behind(database)
+            lines = [
+                Finding("database", "ok", f"{kind} answers in {took * 1000:.0f} ms."),
+                _schema_line(database, behind),
+            ]
+            if not behind:
+                async with database.reading() as tx:
+                    lines += [line async for line in _queue_lines(tx)]
+            return [*lines, await _disk_line(database)]
+    except (SQLAlchemyError, OSError) as error:  # a timeout is an OSError
+        why = f"{type(error).__name__}: {getattr(error, 'orig', error)}".splitlines()[0]
+        todo = "Check that DATABASE_URL is right and that the database runs."
+        return [Finding("database", "fail", f"{kind} can’t be reached ({why}).", todo)]
+
+
+def _schema_line(database: Database, behind: bool) -> Finding:
+    if behind and not database.postgresql:
+        return Finding("schema", "warn", "Older than this release.", "Nothing: `returns-service serve` brings it up.")
+    if behind:
+        return Finding("schema", "fail", "Older than this release.", "Run: returns-service migrate")
+    return Finding("schema", "ok", f"At {schema.head()}.")
+
+
+async def _queue_lines(tx: Tx) -> AsyncIterator[Finding]:
+    health = await system_health(tx)
+    if health.calls_pause:
+        why = f"Calls to Stripe pause after {health.call_failures} failures in a row: {health.call_problem}"
+        yield Finding(
+            "calls", "fail", why, "They are tried again by themselves; look at the key and at Stripe’s status."
+        )
+    if health.overdue:
+        since = _age(tx, health.overdue_since)
+        todo = "Start a worker: returns-service worker, or serve without --no-worker; if one runs, look at its log."
+        yield Finding("queue", "fail", f"{health.overdue} refunds wait for a worker, the oldest for {since}.", todo)
+    else:
+        yield Finding("queue", "ok", "No refund waits for a worker.")
+    oldest = await _time(tx, select(func.min(Refund.created_at)).where(col(Refund.status).in_(OPEN)))
+    if oldest is not None and tx.now - oldest > OLD_REFUND:
+        todo = "See what it waits for: returns-service desk"
+        yield Finding("oldest_refund", "warn", f"The oldest open refund is {_age(tx, oldest)} old.", todo)
+    else:
+        age = f"The oldest open refund is {_age(tx, oldest)} old." if oldest is not None else "No refund is open."
+        yield Finding("oldest_refund", "ok", age)
+    newest = await _time(tx, select(func.max(StripeEvent.received_at)))
+    arrived = f"the last one {_age(tx, newest)} ago" if newest is not None else "none yet"
+    if health.events_read_at is not None and tx.now - health.events_read_at > QUIET_FOR:
+        message = f"Stripe’s list was read {_age(tx, health.events_read_at)} ago; events: {arrived}."
+        yield Finding("events", "warn", message, "Start a worker: it pulls what a webhook didn’t bring.")
+    else:
+        yield Finding("events", "ok", f"Events of Stripe’s: {arrived}.")
+
+
+async def _time(tx: Tx, chosen: Any) -> datetime | None:
+    at: datetime | None = (await tx.exec(chosen)).one()
+    return at
+
+
+def _age(tx: Tx, since: datetime | None) -> str:
+    seconds = int((tx.now - since).total_seconds()) if since is not None else 0
+    for name, size in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            number = seconds // size
+            return f"{number} {name}{'' if number == 1 else 's'}"
+    return f"{max(0, seconds)} seconds"
+
+
+def _file_of(database: Database) -> Path:
+    return Path(make_url(database.url).database or "").absolute()
+
+
+async def _disk_line(database: Database) -> Finding:
+    if database.postgresql:
+        async with database.reading() as tx:
+            size = (await tx.execute(text("SELECT pg_database_size(current_database())"))).scalar_one()
+        return Finding(
+            "disk", "ok", f"The database takes {size / 1024**2:,.0f} MiB; watch the room on its own machine."
+        )
+    folder = _file_of(database).parent
+    free = shutil.disk_usage(folder).free
+    level: Level = "ok" if free > DISK_WARNS_BYTES else "warn" if free > DISK_FAILS_BYTES else "fail"
+    todo = "" if level == "ok" else "Make room: a full disk stops every write."
+    return Finding("disk", level, f"{free / 1024**3:,.1f} GiB are free in {folder}.", todo)
+
+
+# --- our own address -------------------------------------------------------------------------------------------------
+
+
+async def _address_lines(settings: Settings) -> list[Finding]:
+    if settings.public_url is None:
+        level: Level = "warn" if settings.livemode else "ok"
+        todo = (
+            "Set RETURNS_PUBLIC_URL=https://… to the address that browsers and Stripe use." if settings.livemode else ""
+        )
+        return [Finding("public_url", level, "RETURNS_PUBLIC_URL is not set.", todo)]
+    if settings.livemode and not settings.public_url.startswith("https://"):
+        todo = "Put a proxy with TLS in front, and set RETURNS_PUBLIC_URL=https://…"
+        return [Finding("public_url", "fail", f"{settings.public_url} is not encrypted.", todo)]
+    try:
+        async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as client:
+            answer = await client.get(f"{settings.public_url}/healthz")
+    except (httpx.HTTPError, OSError) as error:
+        todo = "Check RETURNS_PUBLIC_URL, the proxy in front, and that `returns-service serve` runs."
+        return [Finding("public_url", "warn", f"{settings.public_url}: no answer ({type(error).__name__}).", todo)]
+    if answer.status_code != 200:
+        todo = "Something else answers there: check RETURNS_PUBLIC_URL and the proxy in front."
+        return [Finding("public_url", "warn", f"{settings.public_url} answers {answer.status_code}.", todo)]
+    return [Finding("public_url", "ok", f"{settings.public_url} answers.")]

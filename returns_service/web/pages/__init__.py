@@ -1,0 +1,1 @@
+"""HTML for people: server-rendered, usable without JavaScript, one file a page."""

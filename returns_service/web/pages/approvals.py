@@ -1,0 +1,192 @@
+"""Approvals: what waits, oldest first, with the policy's view; one by one, or several after a look at the list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from litestar import Response
+
+from returns_service.domain.money import format_amount
+from returns_service.domain.problems import Problem
+from returns_service.domain.roles import APPROVE
+from returns_service.domain.vocabulary import find_word
+from returns_service.queries.approvals import APPROVAL_VIEWS, MOST_WAITING, Waiting, count_waiting, waiting_returns
+from returns_service.queries.history import find_act, names_of
+from returns_service.store.database import Tx
+from returns_service.web.errors import request_id_of
+from returns_service.web.operations.returns import approve_return, decline_return
+from returns_service.web.pages.flashes import MOST_TOLD, read_flashes
+from returns_service.web.pages.forms import ONCE, Act, checked_once, new_once
+from returns_service.web.pages.handler import redirect
+from returns_service.web.pages.page import Page, PageCall, posts, shows
+from returns_service.web.pages.perform import perform
+from returns_service.web.pages.rendering import render
+from returns_service.web.pages.return_acts import FOR_THE_CUSTOMER, approvals_of
+
+LABELS: Final = {
+    "waiting": "Waiting", "inside": "Inside the policy", "outside": "Needs a reason", "second": "Second person",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """One thing the policy says of a request: `ok`, `warn` or `danger`."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One request as the page shows it: what can be done, or what bars it."""
+
+    waiting: Waiting
+    tags: Sequence[Tag]
+    approve: Act | None
+    decline: Act | None
+    why_not: str
+
+    @property
+    def id(self) -> str:
+        """The return's id."""
+        return self.waiting.case.row.id
+
+    @property
+    def can_be_chosen(self) -> bool:
+        """Whether it may be decided together with others: nothing has to be asked about it."""
+        return self.approve is not None and self.approve.direct
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one of several requests decided together; `refused` says why not."""
+
+    return_id: str
+    order_id: str
+    refused: str = ""
+
+
+def tags_of(waiting: Waiting) -> list[Tag]:
+    """Return what the policy says of a request."""
+    case, decision, policy = waiting.case, waiting.decision, waiting.case.policy_in_force
+    tags = [Tag("danger", violation.message) for violation in decision.violations]
+    outside = {violation.code for violation in decision.violations}
+    if case.row.purchased_at is None:
+        tags.append(Tag("warn", "No date of purchase: the window can’t be judged"))
+    elif case.now is not None and "outside_window" not in outside:
+        days = (case.now - case.row.purchased_at).days
+        tags.insert(0, Tag("ok", f"Day {max(0, days)} of {policy.window_days}"))
+    if decision.approvals_required > 1:
+        above = policy.second_person_above.get(case.row.currency)
+        limit = f"Above {format_amount(above, case.row.currency)}" if above is not None else "No limit for its currency"
+        tags.append(Tag("warn", f"{limit}: two people"))
+    tags.extend(Tag("warn", f"Free reason: {reason}") for reason in decision.unlisted_reasons)
+    if decision.warning is not None:
+        tags.append(Tag("warn", decision.warning.message))
+    return tags
+
+
+def row_of(call: PageCall, waiting: Waiting) -> Row:
+    """Return a request as this person sees it."""
+    approve, decline, why_not = approvals_of(waiting, call.by.actor)
+    return Row(waiting, tags_of(waiting), approve, decline, why_not)
+
+
+@shows("/approvals", scope=APPROVE, personal=True)
+async def show_approvals(call: PageCall) -> Response[Any]:
+    """Show what waits for a decision."""
+    view = find_word(APPROVAL_VIEWS, call.query("view")) or "waiting"
+    async with call.context.database.reading() as tx:
+        rows = [row_of(call, waiting) for waiting in await waiting_returns(tx, call.context.policy, call.by.actor)]
+        number = await count_waiting(tx)
+        flashes = await read_flashes(call, tx)
+        names = await _approvers(tx, rows)
+    numbers = {name: sum(row.waiting.view == name for row in rows) for name in APPROVAL_VIEWS} | {"waiting": number}
+    shown = [row for row in rows if view in ("waiting", row.waiting.view)]
+    return render(
+        call, "approvals.html", rows=shown, view=view, numbers=numbers, labels=LABELS, flashes=flashes, names=names,
+        most=MOST_WAITING, oldest=rows[0].waiting.case.row.created_at if rows else None, reasons=_reasons(call),
+    )  # fmt: skip
+
+
+def _reasons(call: PageCall) -> dict[str, str]:
+    return {name: reason.label for name, reason in call.context.policy.reasons.items()}
+
+
+async def _approvers(tx: Tx, rows: Sequence[Row]) -> dict[str, str]:
+    return await names_of(tx, sorted({given["by"] for row in rows for given in row.waiting.case.row.approvals}))
+
+
+@shows("/approvals/chosen", scope=APPROVE, personal=True)
+async def show_chosen(call: PageCall) -> Response[Any]:
+    """List what was chosen, with its sums, before anything is decided."""
+    wanted = set(call.request.query_params.getall("return", []))
+    async with call.context.database.reading() as tx:
+        rows = [row_of(call, waiting) for waiting in await waiting_returns(tx, call.context.policy, call.by.actor)]
+    chosen = [row for row in rows if row.id in wanted and row.can_be_chosen]
+    return _ask(call, chosen, declines=call.query("do") == "decline", left_out=len(wanted) - len(chosen))
+
+
+def _ask(
+    call: PageCall, chosen: Sequence[Row], *, declines: bool, left_out: int = 0, error: str = "", status: int = 200
+) -> Response[Any]:
+    return render(
+        call, "approvals_chosen.html", status=status, rows=chosen, declines=declines, left_out=left_out,
+        sums=sums_of(chosen), once=new_once(), field=FOR_THE_CUSTOMER, error=error, typed=call.field("reason"),
+    )  # fmt: skip
+
+
+def sums_of(rows: Sequence[Row]) -> str:
+    """Return the sums of several requests by currency: never added over currencies."""
+    sums: dict[str, int] = {}
+    for row in rows:
+        case = row.waiting.case
+        sums[case.row.currency] = sums.get(case.row.currency, 0) + case.estimate
+    return " and ".join(format_amount(amount, currency) for currency, amount in sorted(sums.items()))
+
+
+@posts("/approvals/chosen", scope=APPROVE, personal=True)
+async def decide_chosen(call: PageCall) -> Response[Any]:
+    """Decide several requests, each in a transaction of its own, each with its own result."""
+    once, reason = checked_once(call.field(ONCE)), call.field("reason")
+    declines = call.field("do") == "decline"
+    ids = list(dict.fromkeys(call.form.get("return", [])))[:MOST_WAITING]
+    async with call.context.database.reading() as tx:
+        rows = [row_of(call, waiting) for waiting in await waiting_returns(tx, call.context.policy, call.by.actor)]
+    orders = {row.id: row.waiting.case.row.order_id for row in rows}
+    if not ids:
+        raise Problem("invalid_request", "Choose at least one return.")
+    if declines and not reason:
+        chosen = [row for row in rows if row.id in ids]
+        return _ask(call, chosen, declines=True, error=FOR_THE_CUSTOMER.missing, status=422)
+    results = []
+    for return_id in ids:
+        operation, body = (decline_return, {"reason": reason}) if declines else (approve_return, {})
+        try:
+            answer = await perform(call, operation, {"return_id": return_id}, body, f"{once}-{return_id}")
+            results.append(Result(return_id, str(answer["order_id"])))
+        except Problem as problem:
+            if problem.kind.status not in (404, 409, 412, 422):
+                raise
+            results.append(Result(return_id, orders.get(return_id, return_id), problem.detail))
+    if all(not result.refused for result in results) and len(results) <= MOST_TOLD:
+        return redirect(f"/approvals?did={'.'.join(await _events_of(call, results))}")
+    return render(
+        call,
+        "approvals_results.html",
+        status=200 if all(not r.refused for r in results) else 409,
+        results=results,
+        declines=declines,
+    )
+
+
+async def _events_of(call: PageCall, results: Sequence[Result]) -> list[str]:
+    actor, request_id = call.by.actor, request_id_of(call.request)
+    async with call.context.database.reading() as tx:
+        found = [await find_act(tx, actor, request_id, return_id=result.return_id) for result in results]
+    return [event_id for event_id in found if event_id is not None]
+
+
+PAGES: Final[tuple[Page, ...]] = (show_approvals, show_chosen, decide_chosen)

@@ -1,0 +1,125 @@
+"""A failure as a page. It says that nothing is lost, what to do next, and the number to tell an admin.
+
+The API's answers stay as they are; a page is for a browser that asked for one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from litestar import Response
+
+from returns_service.domain.problems import Problem
+from returns_service.domain.roles import allows, scopes_of
+from returns_service.domain.vocabulary import ROLES
+from returns_service.web.pages.rendering import render_alone
+from returns_service.web.pages.visitor import AnyRequest
+
+_ID: Final = re.compile(r"(ret|rfd|pay|rcp)_[0-9a-z]*")
+_ID_LENGTH: Final = 26  # after the prefix; https://github.com/jetify-com/typeid
+Answer = Callable[[AnyRequest, Any], Response[Any]]
+
+
+class Explanation(NamedTuple):
+    """What a page says of a failure: its head, whether anything was changed, and what to do."""
+
+    title: str
+    safe: str
+    text: str
+
+
+NOTHING_CHANGED: Final = "No money moved, nothing was changed"
+EXPLAINED: Final[Mapping[int, Explanation]] = {
+    400: Explanation("This can’t be read", NOTHING_CHANGED, "The form came damaged. Go back and send it again."),
+    403: Explanation("This is not part of your role", NOTHING_CHANGED, "Ask an admin if you need it."),
+    405: Explanation("This address takes forms only", NOTHING_CHANGED, "Go back to the page with its form."),
+    413: Explanation("This is too large", NOTHING_CHANGED, "Send less at once, or a smaller file."),
+    415: Explanation("This can’t be read", NOTHING_CHANGED, "The form came in a form we don’t know. Send it again."),
+    429: Explanation("Too many tries", NOTHING_CHANGED, "Wait a little, then try again."),
+    503: Explanation(
+        "We can’t reach the database", NOTHING_CHANGED,
+        "What was counted or decided before is kept. Trying again is safe: nothing counts or pays twice.",
+    ),
+}  # fmt: skip
+OUT_OF_DATE: Final = Explanation(
+    "This form is out of date",
+    NOTHING_CHANGED,
+    "It was opened before somebody signed in or out here, or it came from another site. Open the page again.",
+)
+OURS: Final = Explanation(
+    "That didn’t work, and it’s our fault",
+    "Nothing is half done",
+    "Either all of it was written or nothing. Trying once more is safe: it can’t count or pay twice.",
+)
+
+
+def with_pages(handlers: Mapping[int | type[Exception], Answer]) -> dict[int | type[Exception], Answer]:
+    """Return handlers that answer a browser with a page, and everybody else as `handlers` do."""
+    return {kind: _for_both(handler) for kind, handler in handlers.items()}
+
+
+def _for_both(handler: Answer) -> Answer:
+    def answer(request: AnyRequest, error: Any) -> Response[Any]:
+        response = handler(request, error)
+        return _page(request, error, response) if wants_page(request) else response
+
+    return answer
+
+
+def wants_page(request: AnyRequest) -> bool:
+    """Return whether a browser asks for a page, and not for the API."""
+    return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(("/v1/", "/webhooks/"))
+
+
+def _page(request: AnyRequest, error: Exception, response: Response[Any]) -> Response[Any]:
+    status = response.status_code or 500
+    again = request.url.path if request.method == "GET" else _page_before(request)
+    if status == 404:
+        page = render_alone(request, "not_found.html", status=404, **_missing(request))
+    else:
+        explained = _explanation(error, status)
+        where = None if _is_barred(error) else again
+        page = render_alone(
+            request, "error.html", status=status, explained=explained, again=where, detail=_detail(error)
+        )
+    page.headers.update({name: value for name, value in response.headers.items() if name in ("Retry-After", "Allow")})
+    return page
+
+
+def _explanation(error: Exception, status: int) -> Explanation:
+    if isinstance(error, Problem):
+        if error.code == "form_out_of_date":
+            return OUT_OF_DATE
+        if status in (409, 412, 422):
+            return Explanation(error.kind.title, NOTHING_CHANGED, error.detail)
+    return EXPLAINED.get(status, OURS)
+
+
+def _is_barred(error: Exception) -> bool:
+    return isinstance(error, Problem) and error.code == "insufficient_scope"
+
+
+def _detail(error: Exception) -> str | None:
+    if not isinstance(error, Problem) or not _is_barred(error):
+        return None
+    scope = error.facts.get("required_scope")
+    if scope is None:
+        return error.detail
+    roles = [role for role in ROLES if allows(scopes_of(role), scope)]
+    return f"It belongs to these roles: {', '.join(roles)}."
+
+
+def _missing(request: AnyRequest) -> dict[str, Any]:
+    """Return what a page says of an address that is none: an id out of it, and what is wrong with it."""
+    last = request.url.path.rstrip("/").rpartition("/")[2]
+    match = _ID.fullmatch(last)
+    short = _ID_LENGTH - len(last.partition("_")[2]) if match else 0
+    return {"id": last if match else None, "short": max(0, short), "path": request.url.path}
+
+
+def _page_before(request: AnyRequest) -> str:
+    referer = urlsplit(request.headers.get("referer", ""))
+    return referer.path if referer.netloc == request.headers.get("host") and referer.path.startswith("/") else "/"

@@ -1,0 +1,35 @@
+"""What just happened, as the page after a form says it: read from the event that the address names."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from returns_service.queries.history import read_happening
+from returns_service.store.database import Tx
+from returns_service.web.pages.page import PageCall
+from returns_service.web.pages.stories import Story, tell
+
+MOST_TOLD: Final = 25
+_EVENT: Final = re.compile(r"evt_[0-9a-z]{26}")
+
+
+@dataclass(frozen=True, slots=True)
+class Flash:
+    """An event, and the return it is of."""
+
+    story: Story
+    return_id: str | None
+    order_id: str | None
+
+
+async def read_flashes(call: PageCall, tx: Tx) -> list[Flash]:
+    """Return what the events named by `did` say, with points between their ids."""
+    names = call.request.query_params.get("did", "").split(".")[:MOST_TOLD]
+    happenings = [await read_happening(tx, name) for name in names if _EVENT.fullmatch(name)]
+    return [
+        Flash(tell(happening.event), happening.event.return_id, happening.order_id)
+        for happening in happenings
+        if happening is not None
+    ]

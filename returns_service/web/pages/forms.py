@@ -1,0 +1,201 @@
+"""What people do by a form: declared once beside the operation it asks for, for its dialog, its page and its refusal.
+
+A form carries a one-time token, which is the idempotency key of its operation: a double click is one act.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from litestar import Response
+
+from returns_service.domain.money import exponent
+from returns_service.domain.problems import Problem
+from returns_service.domain.roles import RECEIVE
+from returns_service.queries.history import find_act
+from returns_service.web.errors import request_id_of
+from returns_service.web.operations.operation import Operation
+from returns_service.web.pages.handler import redirect, safe_path
+from returns_service.web.pages.page import Page, PageCall
+from returns_service.web.pages.perform import perform
+from returns_service.web.pages.rendering import render
+
+FieldKind = Literal["text", "area", "amount", "choice", "number", "hidden"]
+ONCE: Final = "once"  # the field with the one-time token
+NEXT: Final = "next"  # the field with the page that leads on
+_ONCE: Final = re.compile(r"[0-9A-Za-z_-]{8,64}")
+_AMOUNT: Final = re.compile(r"[0-9]{1,13}(\.[0-9]{1,3})?")
+_PATH_NAMES: Final = re.compile(r"\{(\w+):str\}")
+SHOWN_AGAIN: Final = (404, 409, 412, 422, 503)  # a refusal with these keeps what was typed
+
+
+def new_once() -> str:
+    """Return a one-time token for a form."""
+    return secrets.token_hex(16)
+
+
+@dataclass(frozen=True)
+class FormField:
+    """One field of a form. An empty one is not sent; a required one that is empty says `missing`."""
+
+    name: str
+    label: str = ""
+    kind: FieldKind = "text"
+    hint: str = ""
+    required: bool = False
+    missing: str = ""
+    choices: Sequence[tuple[str, str]] = ()
+    starters: Sequence[tuple[str, str]] = ()  # label, text: what a sentence may start from
+    only_if_required: bool = False  # asked for where the case needs it, or the operation said so
+
+
+@dataclass(frozen=True, eq=False)
+class FormAct:
+    """An operation that people ask for by a form at `path`, whose parts are named as the operation's are."""
+
+    name: str
+    path: str
+    label: str
+    operation: Operation
+    fields: Sequence[FormField] = ()
+    danger: bool = False
+    build: Callable[[PageCall], dict[str, Any]] | None = None  # the body, where it is not just the fields
+    home: str = "/"  # where it leads on to, unless the form says
+
+    @property
+    def page(self) -> Page:
+        """The page that takes the form; whoever may ask for the operation may send it."""
+
+        async def work(call: PageCall) -> Response[Any]:
+            return await do_act(self, call)
+
+        return Page("POST", self.path, f"page_{self.name}", work, self.operation.scope, self.operation.scope != RECEIVE)
+
+
+@dataclass(frozen=True)
+class Act:
+    """A form as one page offers it, with its consequence in words. `direct`: nothing is asked first."""
+
+    form: FormAct
+    url: str
+    question: str
+    text: str
+    button: str
+    label: str
+    values: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # of fields that depend on the case
+    primary: bool = False
+    direct: bool = False
+    required: frozenset[str] = frozenset()  # fields that this case needs
+    keep: str = "Keep as it is"
+    once: str = field(default_factory=new_once)
+
+    @property
+    def id(self) -> str:
+        """The dialog's id in the page."""
+        return f"{self.form.name}-{self.once[:8]}"
+
+    @property
+    def fields(self) -> Sequence[FormField]:
+        """The form's fields that this case asks for."""
+        return [one for one in self.form.fields if not one.only_if_required or one.name in self.required]
+
+
+async def do_act(act: FormAct, call: PageCall) -> Response[Any]:
+    """Do what a form asks, lead on, and say there what happened; refused, show the form again as it was typed."""
+    once = checked_once(call.field(ONCE))
+    names = _PATH_NAMES.findall(act.path)
+    path = {name: call.path(name) for name in names}
+    try:
+        body = act.build(call) if act.build is not None else body_of(act.fields, call)
+        await perform(call, act.operation, path, body, once, if_match=call.field("if_match") or None)
+    except Problem as problem:
+        if problem.kind.status not in SHOWN_AGAIN or (problem.kind.status == 404 and problem.code == "not_found"):
+            raise
+        return show_refused(call, act, problem)
+    async with call.context.database.reading() as tx:
+        did = await find_act(
+            tx, call.by.actor, request_id_of(call.request),
+            return_id=path.get("return_id"), refund_id=path.get("refund_id"),
+        )  # fmt: skip
+    return redirect(with_parameter(next_of(call, act.home), "did", did))
+
+
+def checked_once(text: str) -> str:
+    """Return a form's one-time token. Raises Problem invalid_request for a form that is none of ours."""
+    if not _ONCE.fullmatch(text):
+        raise Problem("invalid_request", "The form came without its one-time token: open the page again.")
+    return text
+
+
+def next_of(call: PageCall, otherwise: str) -> str:
+    """Return the page that a form leads on to, one of ours."""
+    return safe_path(call.field(NEXT)[:500], otherwise) if call.field(NEXT) else otherwise
+
+
+def with_parameter(path: str, name: str, value: str | None) -> str:
+    """Return an address with one parameter more; without one, as it is."""
+    if not value:
+        return path
+    return f"{path}{'&' if '?' in path else '?'}{name}={value}"
+
+
+def show_refused(call: PageCall, act: FormAct, problem: Problem) -> Response[Any]:
+    """Show a form again that was refused: why, and all that was typed."""
+    wrong = str(problem.facts.get("param") or "")
+    typed = {name: (values[0] if values else "") for name, values in call.form.items() if name != "token"}
+    return render(
+        call, "act_refused.html", status=problem.kind.status, act=act, problem=problem, typed=typed, wrong=wrong,
+        once=new_once(), back=next_of(call, act.home),
+    )  # fmt: skip
+
+
+def body_of(fields: Sequence[FormField], call: PageCall) -> dict[str, Any]:
+    """Return the body that fields make: what is empty is left out. Raises Problem invalid_request."""
+    body: dict[str, Any] = {}
+    for one in fields:
+        text = call.field(one.name)
+        if not text and one.required:
+            raise wrong_field(one.name, one.missing or f"{one.label}: this is needed.")
+        if not text or one.name == "currency":
+            continue
+        if one.kind == "amount":
+            body[one.name] = parse_amount(text, call.field("currency"), one.name)
+        elif one.kind == "number":
+            body[one.name] = parse_units(text, one.name)
+        else:
+            body[one.name] = text.replace("\r\n", "\n")
+    return body
+
+
+def wrong_field(name: str, message: str) -> Problem:
+    """Return the problem of one field, told at the field."""
+    return Problem("invalid_request", message, param=name, errors=[{"param": name, "code": "invalid"}])
+
+
+def parse_amount(text: str, currency: str, name: str) -> int:
+    """Return an amount typed as `22.35` in minor units. Raises Problem invalid_request."""
+    digits = exponent(currency) if re.fullmatch(r"[a-z]{3}", currency) else 2
+    typed = text.replace("\u202f", "").replace("\u00a0", "").replace(" ", "")
+    after_point = len(typed.partition(".")[2])
+    if not typed.isascii() or not _AMOUNT.fullmatch(typed) or after_point > digits:
+        example = "22" if digits == 0 else f"22.{'350'[:digits]}"
+        raise wrong_field(name, f"Write the amount like {example}, without a currency or other signs.")
+    return int(Decimal(typed).scaleb(digits))
+
+
+def parse_units(text: str, name: str) -> int:
+    """Return a whole number of units. Raises Problem invalid_request."""
+    if not text.isascii() or not text.isdecimal() or len(text) > 6 or int(text) == 0:
+        raise wrong_field(name, "Write a whole number of units, for example 2.")
+    return int(text)
+
+
+def type_amount(amount: int, currency: str) -> str:
+    """Return an amount (minor units) as a person would type it: `22.35`."""
+    return f"{Decimal(amount).scaleb(-exponent(currency)):f}"

@@ -1,0 +1,152 @@
+"""The one way a page is answered: find who looks, check their form, let them in or say why not, then do it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from litestar import HttpMethod, Response
+from litestar.background_tasks import BackgroundTask
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+
+from returns_service.commands.sessions import SEEN_SHOWN_AFTER, touch_session
+from returns_service.domain.problems import Problem
+from returns_service.domain.roles import APPROVE, PAY, RECEIVE
+from returns_service.queries.approvals import count_waiting
+from returns_service.queries.desk import system_health, totals
+from returns_service.store.database import Database, Tx
+from returns_service.web.context import context_of
+from returns_service.web.operations.bodies import parse_object
+from returns_service.web.pages.page import Page, PageCall
+from returns_service.web.pages.visitor import (
+    FORM_TOKEN,
+    AnyRequest,
+    Visitor,
+    check_form,
+    visitor_cookie,
+    visitor_of,
+)
+
+LONGEST_FORM_BYTES: Final = 1024 * 1024
+SEE_OTHER: Final = 303
+
+
+def handler_of(page: Page) -> HTTPRouteHandler:
+    """Return the route that serves a page."""
+
+    async def answer(request: AnyRequest) -> Response[Any]:
+        async with context_of(request).database.reading() as tx:
+            visitor = await visitor_of(request, tx)
+            waiting = await _count_waiting(tx, page, visitor)
+        call = PageCall(request, visitor, waiting=waiting)
+        if page.scope is not None and visitor.signed_in is None:
+            return _ask_to_sign_in(call)
+        if page.method == "POST":
+            call = await _with_form(call)
+        _let_in(page, visitor)
+        response = await page.work(call)
+        if visitor.is_new:
+            response.set_cookie(visitor_cookie(request, visitor))
+        response.background = response.background or _touch(request, visitor)
+        return response
+
+    route = HTTPRouteHandler(
+        page.path,
+        http_method=HttpMethod(page.method),
+        name=page.name,
+        status_code=200,
+        include_in_schema=False,
+        request_max_body_size=LONGEST_FORM_BYTES,
+        opt={"page": page},
+    )
+    return route(answer)
+
+
+def redirect(path: str) -> Response[Any]:
+    """Return the answer that leads on after a form: a reload then repeats the page, not the form."""
+    return Response(None, status_code=SEE_OTHER, headers={"Location": path, "Cache-Control": "no-store"})
+
+
+def wants_json(request: AnyRequest) -> bool:
+    """Return whether a script of ours asks, not a browser's own form."""
+    return "application/json" in request.headers.get("accept", "")
+
+
+def safe_path(path: str, otherwise: str = "/") -> str:
+    """Return an address of ours to lead on to; `otherwise` for one of another site."""
+    parts = urlsplit(path)
+    ours = path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
+    return path if ours and path.isascii() and path.isprintable() and "\\" not in path else otherwise
+
+
+def _ask_to_sign_in(call: PageCall) -> Response[Any]:
+    if wants_json(call.request):
+        raise Problem("unauthorized", "Sign in, then send it again: nothing was taken.")
+    path = call.request.url.path
+    if call.request.method == "GET":
+        query = call.request.url.query
+        path = f"{path}?{query}" if query else path
+    else:  # the form is lost; its page is where to begin again
+        referer = urlsplit(call.request.headers.get("referer", ""))
+        path = referer.path if referer.netloc == call.request.headers.get("host") else "/"
+    return redirect("/sign-in" if path == "/" else f"/sign-in?next={quote(safe_path(path), safe='/')}")
+
+
+def _let_in(page: Page, visitor: Visitor) -> None:
+    if page.scope is not None and not visitor.may(page.scope):
+        raise Problem("insufficient_scope", f"It needs {page.scope}.", required_scope=page.scope)
+    if page.personal and visitor.signed_in is not None and visitor.signed_in.session.receiving_only:
+        raise Problem("insufficient_scope", "Sign in with e-mail and password for this: a badge only receives.")
+
+
+async def _count_waiting(tx: Tx, page: Page, visitor: Visitor) -> Mapping[str, int]:
+    """Return what waits for this person, by place. The dock shows none of it: it stays quick."""
+    if page.scope in (None, RECEIVE) or visitor.signed_in is None:
+        return {}
+    waiting = {"/approvals": await count_waiting(tx)} if visitor.may(APPROVE) else {}
+    if visitor.may(PAY):
+        waiting["/refunds"] = sum(total.number for total in await totals(tx, await system_health(tx)))
+    return waiting
+
+
+async def _with_form(call: PageCall) -> PageCall:
+    request = call.request
+    content_type = request.headers.get("content-type", "")
+    if content_type.startswith("application/json"):
+        check_form(request, call.visitor, request.headers.get("x-csrf-token", ""))
+        return replace(call, json=parse_object(await request.body(), content_type))
+    form = await _read_form(request)
+    check_form(request, call.visitor, (form.get(FORM_TOKEN) or [""])[0])
+    return replace(call, form=form)
+
+
+async def _read_form(request: AnyRequest) -> Mapping[str, Sequence[str]]:
+    try:
+        sent = await request.form()
+    except HTTPException:
+        raise
+    except (ValueError, UnicodeError):  # a multipart body that is none
+        raise Problem("malformed_request", "The form can't be read.") from None
+    form: dict[str, list[str]] = {}
+    for name, value in sent.multi_items():
+        text = value if isinstance(value, str) else ""
+        if "\0" in text or "\0" in name:
+            raise Problem("malformed_request", "The form holds a character that no text may hold.")
+        form.setdefault(name, []).append(text)
+    return form
+
+
+def _touch(request: AnyRequest, visitor: Visitor) -> BackgroundTask | None:
+    """Return what keeps a session's last use current, done after the answer has gone; None where it is."""
+    database = context_of(request).database
+    if visitor.signed_in is None or database.now() - visitor.signed_in.session.seen_at < SEEN_SHOWN_AFTER:
+        return None
+    return BackgroundTask(_write_seen, database, visitor.signed_in.session.id)
+
+
+async def _write_seen(database: Database, session_id: str) -> None:
+    async with database.transaction() as tx:
+        await touch_session(tx, session_id)

@@ -1,0 +1,144 @@
+"""Home: what waits for this person, what happened last, how the whole is doing; at first, the first steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from litestar import Response
+
+from returns_service.domain.roles import ADMIN, APPROVE, PAY, RECEIVE
+from returns_service.domain.vocabulary import DeskKind
+from returns_service.queries.desk import DeskTotal, SystemHealth, system_health, totals
+from returns_service.queries.history import latest_happenings, names_of
+from returns_service.queries.home import (
+    Listeners,
+    any_return,
+    count_put_aside,
+    first_steps,
+    last_comparison,
+    listeners,
+)
+from returns_service.queries.return_views import COUNTED_TO, ListedBy, count_views, oldest_by_view
+from returns_service.store.database import Tx
+from returns_service.web.pages.desk_words import KINDS
+from returns_service.web.pages.page import Page, PageCall, shows
+from returns_service.web.pages.rendering import plural, render
+from returns_service.web.pages.stories import tell
+
+LATEST: Final = 8
+MOST_KINDS: Final = 3  # of the desk, named under its number
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number that is a link."""
+
+    path: str
+    label: str
+    number: str
+    text: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthLine:
+    """One line of how the whole is doing: `ok`, `warn` or `danger`."""
+
+    kind: str
+    text: str
+    at: datetime | None = None
+
+
+@shows("/")
+async def show_home(call: PageCall) -> Response[Any]:
+    """Show what waits for this person, and what happened last."""
+    async with call.context.database.reading() as tx:
+        if not await any_return(tx):
+            return render(call, "first_run.html", steps=await first_steps(tx), api=_api(call), is_admin=call.may(ADMIN))
+        health = await system_health(tx)
+        desk = await totals(tx, health)
+        figures = await _figures(call, tx, desk)
+        happenings = await latest_happenings(tx, limit=LATEST)
+        latest = [(happening, tell(happening.event)) for happening in happenings]
+        names = await names_of(tx, sorted({story.by for _, story in latest}))
+        lines = await _health(tx, health, desk)
+    return render(call, "home.html", figures=figures, latest=latest, names=names, health=lines)
+
+
+def _api(call: PageCall) -> str:
+    """Return where programs reach the service."""
+    return call.context.settings.public_url or str(call.request.base_url).rstrip("/")
+
+
+def shown_number(number: int) -> str:
+    """Return a view's number: exact up to COUNTED_TO."""
+    return f"{COUNTED_TO:,}+" if number > COUNTED_TO else f"{number:,}"
+
+
+async def _figures(call: PageCall, tx: Tx, desk: Sequence[DeskTotal]) -> list[Figure]:
+    views = await count_views(tx, ListedBy())
+    oldest = await oldest_by_view(tx, ("approval", "parcel-here"))
+    figures = []
+    if call.may(PAY):
+        waiting = [total for total in desk if total.number]
+        named = [f"{total.number:,} {KINDS[total.kind].short}" for total in waiting[:MOST_KINDS]]
+        more = len(waiting) - MOST_KINDS
+        text = ", ".join(named + ([f"{plural(more, 'kind')} more"] if more > 0 else [])) or "Nothing needs a person"
+        figures.append(Figure("/refunds", "Refund desk", f"{sum(t.number for t in waiting):,}", text))
+    if call.may(APPROVE):
+        figures.append(
+            Figure("/approvals", "Approvals", shown_number(views["approval"]), "longest wait", oldest["approval"])
+        )
+    here = shown_number(views["parcel-here"])
+    figures.append(
+        Figure("/returns?view=parcel-here", "Parcel here, not paid", here, "longest wait", oldest["parcel-here"])
+    )
+    if call.may(RECEIVE) or call.may(PAY):
+        aside = await count_put_aside(tx)
+        where = "/receive" if call.may(RECEIVE) else "/refunds?kind=undeclared_item"
+        text = f"{plural(aside.parcels, 'parcel')} without a return" if aside.parcels else "units nobody announced"
+        figures.append(Figure(where, "Put aside at the dock", f"{aside.items + aside.parcels:,}", text))
+    if len(figures) < 4:
+        parcel = shown_number(views["parcel"])
+        figures.append(Figure("/returns?view=parcel", "Waiting for the parcel", parcel, "approved, nothing received"))
+    return figures
+
+
+async def _health(tx: Tx, health: SystemHealth, desk: Sequence[DeskTotal]) -> list[HealthLine]:
+    """Return how the whole is doing, what is wrong first."""
+    numbers: dict[DeskKind, int] = {total.kind: total.number for total in desk}
+    lines = []
+    if numbers["stripe_refuses"]:
+        lines.append(HealthLine("danger", "Stripe refuses our key: see the refund desk"))
+    if health.calls_pause:
+        lines.append(HealthLine("danger", "Stripe gives no answer: calls pause, one is tried every few seconds"))
+    if health.overdue_since is not None:
+        text = f"{plural(health.overdue, 'refund')} overdue: does a worker run?"
+        lines.append(HealthLine("danger", text, health.overdue_since))
+    lines.extend(_listeners(await listeners(tx)))
+    run = await last_comparison(tx)
+    if run is None:
+        lines.append(HealthLine("ok", "Not compared with Stripe yet: it is done once a day"))
+    elif run.differing:
+        lines.append(HealthLine("danger", f"{plural(run.differing, 'difference')} from Stripe", run.finished_at))
+    else:
+        lines.append(HealthLine("ok", "Our books and Stripe’s agree to the cent", run.finished_at))
+    if health.overdue_since is None and not health.calls_pause:
+        lines.append(HealthLine("ok", "No refund is overdue"))
+    return lines
+
+
+def _listeners(told: Listeners) -> list[HealthLine]:
+    total = told.enabled + told.disabled
+    if told.disabled:
+        return [HealthLine("danger", f"{told.disabled} of {plural(total, 'webhook endpoint')} given up")]
+    if told.failing:
+        text = f"{told.failing} of {plural(total, 'webhook endpoint')} fails; {plural(told.waiting, 'call')} wait"
+        return [HealthLine("warn", text, told.failing_since)]
+    return [HealthLine("ok", f"{plural(told.enabled, 'webhook endpoint')} told of everything")] if told.enabled else []
+
+
+PAGES: Final[tuple[Page, ...]] = (show_home,)

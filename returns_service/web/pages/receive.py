@@ -1,0 +1,74 @@
+"""Receive, the start: find the return of a parcel; today's parcels, each of which can be taken back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from litestar import Response
+
+from returns_service.domain.problems import Problem
+from returns_service.domain.roles import RECEIVE
+from returns_service.domain.scan import clean_code
+from returns_service.queries.dock import find_parcels, parcel_of, parcels_since, return_for_code
+from returns_service.web.operations.receipts import reverse_receipt
+from returns_service.web.pages.handler import redirect
+from returns_service.web.pages.page import Page, PageCall, posts, shows
+from returns_service.web.pages.perform import perform
+from returns_service.web.pages.rendering import render, zone_of
+from returns_service.web.pages.visitor import AnyRequest
+
+TAKEN_BACK: Final = "Taken back at the dock."
+
+
+@shows("/receive", scope=RECEIVE)
+async def show_receive(call: PageCall) -> Response[Any]:
+    """Ask for a parcel's slip; show what was found, what just happened, and today's parcels."""
+    words = clean_code(call.query("q"))
+    async with call.context.database.reading() as tx:
+        matches = await find_parcels(tx, call.context.policy, words) if words else []
+        today = await parcels_since(tx, call.context.policy, _midnight(call.request, tx.now))
+        done = await parcel_of(tx, call.context.policy, call.query("did")) if call.query("did") else None
+    return render(
+        call, "receive.html", words=words, matches=matches, today=today, done=done, taken_back=call.query("back"),
+        units=sum(parcel.units for parcel in today), aside=sum(parcel.aside for parcel in today),
+    )  # fmt: skip
+
+
+def _midnight(request: AnyRequest, now: datetime) -> datetime:
+    there = now.astimezone(zone_of(request))
+    return there.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+
+
+@posts("/receive/open", scope=RECEIVE)
+async def open_return(call: PageCall) -> Response[Any]:
+    """Open the return that a code names; where it names none or several, look for it."""
+    return redirect(await address_for(call, clean_code(call.field("q"))))
+
+
+async def address_for(call: PageCall, code: str) -> str:
+    """Return the address of the return that a clean code names, else of the search for it."""
+    if not code:
+        return "/receive"
+    async with call.context.database.reading() as tx:
+        named = await return_for_code(tx, code)
+        matches = [] if named else await find_parcels(tx, call.context.policy, code)
+    if named is not None or len(matches) == 1:
+        return f"/receive/{named or matches[0].return_id}"
+    return f"/receive?{urlencode({'q': code})}"
+
+
+@posts("/receive/{return_id:str}/receipts/{receipt_id:str}/reverse", scope=RECEIVE)
+async def take_back(call: PageCall) -> Response[Any]:
+    """Undo a receipt, as long as nothing of it was paid."""
+    path = {"return_id": call.path("return_id"), "receipt_id": call.path("receipt_id")}
+    async with call.context.database.reading() as tx:
+        parcel = await parcel_of(tx, call.context.policy, path["receipt_id"])
+    if parcel is None or parcel.return_id != path["return_id"]:
+        raise Problem("not_found", "There is no such receipt, or it was taken back already.")
+    await perform(call, reverse_receipt, path, {"reason": TAKEN_BACK}, f"take back {path['receipt_id']}")
+    return redirect(f"/receive?back={path['return_id']}")
+
+
+PAGES: Final[tuple[Page, ...]] = (show_receive, open_return, take_back)

@@ -1,0 +1,136 @@
+"""The visitor of a page: the session and the device that a browser's cookies name, and the token its forms carry.
+
+The cookies are `HttpOnly` and `SameSite=Lax`; behind TLS they are `Secure` and bound to this host by their `__Host-`
+prefix. https://developer.mozilla.org/docs/Web/HTTP/Guides/Cookies#cookie_prefixes
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from litestar import Request
+from litestar.datastructures import Cookie
+
+from returns_service.commands.devices import device_of
+from returns_service.commands.sessions import SESSION_LIVES, SignedIn, session_in_force
+from returns_service.commands.tokens import new_token
+from returns_service.domain.problems import Problem
+from returns_service.domain.roles import allows, scopes_of
+from returns_service.domain.vocabulary import Scope
+from returns_service.store.database import Tx
+from returns_service.store.tables import Device
+from returns_service.web.context import context_of
+
+AnyRequest = Request[Any, Any, Any]
+SESSION: Final = "returns_session"
+VISITOR: Final = "returns_visitor"  # binds the sign-in's own form to one browser
+DEVICE: Final = "returns_device"
+FORM_TOKEN: Final = "token"  # noqa: S105 - the name of a field
+_YEAR_SECONDS: Final = 365 * 86_400
+_DAY_SECONDS: Final = 86_400
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """A browser: with or without a session in force, on an approved device or not."""
+
+    token: str  # the session's, or that of a browser nobody has signed in with
+    signed_in: SignedIn | None
+    device: Device | None
+    session_ended: bool  # it brought a session that is over
+    is_new: bool  # the cookie with the token has still to be set
+
+    @property
+    def scopes(self) -> frozenset[Scope]:
+        """What the person may do, as their role says now; nothing for a stranger."""
+        if self.signed_in is None:
+            return frozenset()
+        return scopes_of(self.signed_in.user.role, receiving_only=self.signed_in.session.receiving_only)
+
+    def may(self, scope: Scope) -> bool:
+        """Return whether the person may do that."""
+        return allows(self.scopes, scope)
+
+    @property
+    def form_token(self) -> str:
+        """What each form of this browser carries: another site can't know it."""
+        return hmac.new(self.token.encode(), b"form", hashlib.sha256).hexdigest()
+
+
+async def visitor_of(request: AnyRequest, tx: Tx) -> Visitor:
+    """Return who looks: what the cookies name, as far as it is in force."""
+    session, visitor, device = (_cookie(request, name) for name in (SESSION, VISITOR, DEVICE))
+    signed_in = await session_in_force(tx, session) if session else None
+    known_device = await device_of(tx, device) if device else None
+    token = session if signed_in else visitor
+    return Visitor(token or new_token(), signed_in, known_device, bool(session) and signed_in is None, not token)
+
+
+def check_form(request: AnyRequest, visitor: Visitor, form_token: str) -> None:
+    """Let only this browser's own forms through. Raises Problem form_out_of_date.
+
+    The browser itself says where a request comes from, where it is new enough; the token proves it everywhere.
+    https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Fetch-Site
+    """
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        foreign = site not in ("same-origin", "none")
+    else:
+        foreign = origin is not None and urlsplit(origin).netloc not in _own_hosts(request)
+    if foreign or not hmac.compare_digest(form_token.encode(), visitor.form_token.encode()):
+        raise Problem("form_out_of_date")
+
+
+def _own_hosts(request: AnyRequest) -> set[str]:
+    public = context_of(request).settings.public_url
+    return {request.headers.get("host", ""), urlsplit(public).netloc if public else ""} - {""}
+
+
+def session_cookie(request: AnyRequest, token: str) -> Cookie:
+    """Return the cookie of a session that begins."""
+    return _made(request, SESSION, token, int(SESSION_LIVES.total_seconds()))
+
+
+def device_cookie(request: AnyRequest, token: str) -> Cookie:
+    """Return the cookie of a device that asks for its approval."""
+    return _made(request, DEVICE, token, _YEAR_SECONDS)
+
+
+def visitor_cookie(request: AnyRequest, visitor: Visitor) -> Cookie:
+    """Return the cookie that binds the sign-in's form to this browser."""
+    return _made(request, VISITOR, visitor.token, _DAY_SECONDS)
+
+
+def no_session_cookie(request: AnyRequest) -> Cookie:
+    """Return the cookie that takes a session's away."""
+    return _made(request, SESSION, "", 0)
+
+
+def session_token(request: AnyRequest) -> str | None:
+    """Return the token of the session that a request brings, in force or not."""
+    return _cookie(request, SESSION)
+
+
+def is_secure(request: AnyRequest) -> bool:
+    """Return whether the browser speaks TLS, with us or with the proxy in front."""
+    public = context_of(request).settings.public_url or ""
+    return request.url.scheme == "https" or public.startswith("https://")
+
+
+def _cookie(request: AnyRequest, name: str) -> str | None:
+    return request.cookies.get(_name(request, name)) or None
+
+
+def _name(request: AnyRequest, name: str) -> str:
+    return f"__Host-{name}" if is_secure(request) else name
+
+
+def _made(request: AnyRequest, name: str, value: str, max_age: int) -> Cookie:
+    return Cookie(
+        _name(request, name), value=value, path="/", max_age=max_age, secure=is_secure(request), httponly=True,
+        samesite="lax",
+    )  # fmt: skip

@@ -1,0 +1,201 @@
+"""The pages as they are served: by an HTTP client that keeps cookies, and by a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from returns_service.app import listen
+from returns_service.commands import staff_users
+from returns_service.commands.passwords import hash_password
+from returns_service.domain.vocabulary import Role
+from returns_service.store.tables import StaffUser
+from tests.harness.served_shop import ServedShop, open_shop
+
+PASSWORD = "correct horse battery"
+PASSWORD_HASH = hash_password(PASSWORD)
+HTML = "text/html,application/xhtml+xml"
+INSTALL = "apt-get update && apt-get install -y --no-install-recommends chromium"
+MISSING = f"The page tests need a browser. Install one: {INSTALL}   (or name one in BROWSER_BIN)"
+
+
+@pytest.fixture
+async def shop(database_url: str) -> AsyncIterator[ServedShop]:
+    """The service over each of the two databases."""
+    async with open_shop(database_url) as shop:
+        yield shop
+
+
+async def add_person(shop: ServedShop, role: Role, email: str | None = None, name: str | None = None) -> StaffUser:
+    """Return a new person with the password of all these tests."""
+    async with shop.db.transaction() as tx:
+        email = email or f"{role}@shop.test"
+        known = await staff_users.user_by_email(tx, email)
+        return known or await staff_users.add_user(tx, email, role, name=name, password_hash=PASSWORD_HASH)
+
+
+@dataclass
+class Desk:
+    """A browser without scripts: it keeps cookies, and sends a page's own form."""
+
+    client: httpx.AsyncClient
+    page: httpx.Response | None = None
+    headers: dict[str, str] = field(default_factory=lambda: {"Accept": HTML})
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        """Open a page, without following where it leads."""
+        self.page = await self.client.get(path, headers=self.headers | headers)
+        return self.page
+
+    @property
+    def token(self) -> str:
+        """The form token of the page that is open."""
+        assert self.page is not None
+        match = re.search(r'<meta name="csrf" content="([0-9a-f]{64})">', self.page.text)
+        assert match is not None, self.page.text[:2000]
+        return match[1]
+
+    async def post(self, path: str, fields: dict[str, Any] | None = None, **headers: str) -> httpx.Response:
+        """Send a form with the token of the page that is open, unless `fields` bring another."""
+        sent = {"token": self.token, **(fields or {})} if "token" not in (fields or {}) else fields
+        return await self.client.post(path, data=sent, headers=self.headers | headers)
+
+    async def sign_in(self, email: str, password: str = PASSWORD, **fields: str) -> httpx.Response:
+        """Sign in by password."""
+        await self.get("/sign-in")
+        return await self.post("/sign-in", {"email": email, "password": password, **fields})
+
+
+@contextlib.asynccontextmanager
+async def open_desk(shop: ServedShop, address: str = "192.0.2.1") -> AsyncIterator[Desk]:
+    """Open a browser without scripts, at an address of its own."""
+    served: Any = shop.app
+    transport = httpx.ASGITransport(app=served, raise_app_exceptions=False, client=(address, 5000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as client:
+        yield Desk(client)
+
+
+@pytest.fixture
+async def desk(shop: ServedShop) -> AsyncIterator[Desk]:
+    """A browser without scripts, nobody signed in."""
+    async with open_desk(shop) as desk:
+        yield desk
+
+
+# --- a real browser --------------------------------------------------------------------------------------------------
+
+
+def find_browser() -> str | None:
+    """Return a browser's file: BROWSER_BIN, the path, Playwright's own cache."""
+    cache = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache" / "ms-playwright"))
+    cached = sorted(cache.glob("chromium-*/chrome-linux*/chrome")) if cache.is_dir() else []
+    names = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    return os.environ.get("BROWSER_BIN") or next(filter(None, names), None) or (str(cached[-1]) if cached else None)
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One real browser for all tests of a process; without one these tests skip, except under CI."""
+    file = find_browser()
+    if file is None:
+        if os.environ.get("CI"):
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=file, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass
+class Site:
+    """The service on a real port, and a browser to open it with."""
+
+    shop: ServedShop
+    browser: Browser
+    url: str
+    contexts: list[BrowserContext] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)  # that the browser complained of
+
+    async def context(self, **options: Any) -> BrowserContext:
+        """Open a browser profile of its own: cookies, storage, service worker."""
+        context = await self.browser.new_context(base_url=self.url, **options)
+        context.set_default_timeout(15_000)
+        self.contexts.append(context)
+        return context
+
+    async def page(self, context: BrowserContext | None = None, **options: Any) -> Page:
+        """Open a tab that tells of broken scripts, broken policies and requests to other hosts."""
+        page = await (context or await self.context(**options)).new_page()
+        page.on("pageerror", lambda error: self.failures.append(f"script: {error}"))
+        page.on("console", self._heard)
+        page.on("request", self._asked)
+        return page
+
+    def _heard(self, message: Any) -> None:
+        if "Content Security Policy" in message.text or "Content-Security-Policy" in message.text:
+            self.failures.append(message.text)
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self.url, "blob:", "data:")):
+            self.failures.append(f"request to another host: {request.url}")
+
+    async def sign_in(self, page: Page, email: str) -> None:
+        """Sign in by password, as a person does."""
+        await page.goto("/sign-in")
+        await page.get_by_label("E-mail", exact=True).fill(email)
+        await page.get_by_label("Password", exact=True).fill(PASSWORD)
+        await page.get_by_role("button", name="Sign in", exact=True).click()
+        await page.wait_for_url(lambda url: "/sign-in" not in url)
+
+
+@contextlib.asynccontextmanager
+async def serve(shop: ServedShop) -> AsyncIterator[str]:
+    """Serve the shop's application on a port of this machine; return its address."""
+    served: Any = shop.app
+    listener = listen("127.0.0.1", 0)
+    config = uvicorn.Config(served, log_config=None, access_log=False, lifespan="off", proxy_headers=False)
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = server.force_exit = True
+        await serving
+        listener.close()
+
+
+@pytest.fixture
+async def site(sqlite_url: str, browser: Browser) -> AsyncIterator[Site]:
+    """The service on a real port, over SQLite, in a real browser; nothing the browser complains of passes."""
+    async with open_site(sqlite_url, browser) as site:
+        yield site
+
+
+@contextlib.asynccontextmanager
+async def open_site(database_url: str, browser: Browser) -> AsyncIterator[Site]:
+    """Serve a database to a browser."""
+    async with open_shop(database_url) as shop, serve(shop) as url:
+        site = Site(shop, browser, url)
+        yield site
+        for context in site.contexts:
+            await context.close()
+        assert site.failures == []

@@ -1,0 +1,161 @@
+"""Approvals by forms: one by one, with a reason, by a second person, several at once; each decision is made once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlmodel import col, select
+
+from returns_service.store.tables import Event
+from tests.harness.served_shop import ServedShop, expect
+from tests.pages.conftest import Desk, add_person, open_desk
+from tests.pages.forms import follow, forms_in, send
+from tests.pages.world import ask
+
+
+@pytest.fixture
+async def approver(shop: ServedShop, desk: Desk) -> Desk:
+    """A browser without scripts, an approver signed in."""
+    await add_person(shop, "approver", name="Ana Novak")
+    await desk.sign_in("approver@shop.test")
+    return desk
+
+
+async def state_of(shop: ServedShop, made: dict[str, Any]) -> str:
+    return str((await shop.read_return(made["id"]))["state"])
+
+
+async def events_of(shop: ServedShop, made: dict[str, Any]) -> list[Event]:
+    async with shop.db.reading() as tx:
+        chosen = select(Event).where(col(Event.return_id) == made["id"]).order_by(col(Event.sequence))
+        return list((await tx.exec(chosen)).all())
+
+
+async def outside(shop: ServedShop, order: str = "NW-2") -> dict[str, Any]:
+    """Return a request whose window is over."""
+    return await ask(shop, order, purchased_at=(shop.time - timedelta(days=41)).isoformat())
+
+
+async def test_a_request_is_approved_under_the_persons_name_and_a_double_click_is_one_act(
+    shop: ServedShop, approver: Desk
+) -> None:
+    made = await ask(shop, "NW-1", 5900)
+    page = await approver.get("/approvals")
+    assert "59.00" in page.text
+    assert "Day 4 of 30" in page.text
+    address = f"/returns/{made['id']}/approve"
+    first = await send(approver, page, address)
+    again = await send(approver, page, address)
+    assert first.headers["location"] == again.headers["location"]
+    told = await follow(approver, first)
+    assert "Approved: 59.00 EUR" in told.text
+    assert "Nothing waits." in told.text
+    made = await shop.read_return(made["id"])
+    assert (made["state"], len(made["approvals"])) == ("approved", 1)
+    async with shop.db.reading() as tx:
+        events = (await tx.exec(select(Event).where(col(Event.actor) == made["approvals"][0]["by"]))).all()
+    assert len(events) == 1
+    assert events[0].actor.startswith("usr_")
+
+
+async def test_against_the_policy_a_reason_is_asked_for_and_kept(shop: ServedShop, approver: Desk) -> None:
+    made = await outside(shop)
+    page = await approver.get("/approvals?view=outside")
+    assert "Bought 41 days ago" in page.text
+    address = f"/returns/{made['id']}/approve"
+    refused = await send(approver, page, address)
+    assert refused.status_code == 422
+    assert "What you typed is kept" in refused.text
+    assert await state_of(shop, made) == "requested"
+    assert (await send(approver, refused, address, override_reason="Late parcel.")).status_code == 303
+    made = await shop.read_return(made["id"])
+    assert (made["state"], made["approvals"][0]["override_reason"]) == ("approved", "Late parcel.")
+
+
+async def test_a_decline_asks_for_the_customers_sentence(shop: ServedShop, approver: Desk) -> None:
+    made = await ask(shop, "NW-1")
+    page, address = await approver.get("/approvals"), f"/returns/{made['id']}/decline"
+    refused = await send(approver, page, address, reason="  ")
+    assert refused.status_code == 422
+    assert "a sentence the customer can act on" in refused.text
+    told = await follow(approver, await send(approver, refused, address, reason="<b>Worn</b>"))
+    assert "Declined" in told.text
+    assert await state_of(shop, made) == "declined"
+    assert (await events_of(shop, made))[-1].data["reason"] == "<b>Worn</b>"
+
+
+async def test_two_people_have_to_agree(shop: ServedShop, approver: Desk) -> None:
+    shop.policy = shop.context.policy = replace(shop.context.policy, second_person_above={"eur": 1})
+    made = await ask(shop, "NW-1")
+    address = f"/returns/{made['id']}/approve"
+    page = await approver.get("/approvals")
+    told = await follow(approver, await send(approver, page, address))
+    assert "a second person has to agree" in told.text
+    assert "You approved it already" in told.text
+    assert address not in forms_in(told)
+    once = {"once": "another-one-1", "next": "/approvals"}
+    refused = await approver.post(address, once)
+    assert refused.status_code == 409
+    assert "second person" in refused.text
+    async with open_desk(shop, "192.0.2.2") as other:
+        await add_person(shop, "admin")
+        await other.sign_in("admin@shop.test")
+        page = await other.get("/approvals?view=second")
+        assert "Ana Novak</bdi> approved it." in page.text
+        assert (await send(other, page, address)).status_code == 303
+    assert await state_of(shop, made) == "approved"
+
+
+async def test_several_are_decided_after_a_look_at_the_list(shop: ServedShop, approver: Desk) -> None:
+    euros = [await ask(shop, f"NW-{number}", 5000) for number in range(2)]
+    dollars = await ask(shop, "NW-9", 900, currency="usd")
+    late = await outside(shop)
+    chosen = "&".join(f"return={made['id']}" for made in (*euros, dollars, late))
+    page = await approver.get(f"/approvals/chosen?{chosen}&do=approve")
+    assert "Approve 3 returns for 100.00 EUR and 9.00 USD?" in page.text.replace("<bdi>", "").replace("</bdi>", "")
+    assert "1 chosen return is not in this list" in page.text
+    fields = forms_in(page)["/approvals/chosen"]
+    ids = [made["id"] for made in (*euros, dollars)]
+    sent = {**fields, "return": ids, "do": "approve"}
+    first, again = await approver.post("/approvals/chosen", sent), await approver.post("/approvals/chosen", sent)
+    assert first.headers["location"] == again.headers["location"]
+    told = await follow(approver, first)
+    assert told.text.count("Approved: 50.00 EUR") == 2
+    assert [await state_of(shop, made) for made in (*euros, dollars, late)] == ["approved"] * 3 + ["requested"]
+    assert [len(await events_of(shop, made)) for made in euros] == [2, 2]
+
+
+async def test_several_each_have_their_own_result(shop: ServedShop, approver: Desk) -> None:
+    first, second = await ask(shop, "NW-1"), await ask(shop, "NW-2")
+    page = await approver.get(f"/approvals/chosen?return={first['id']}&return={second['id']}&do=decline")
+    fields = {**forms_in(page)["/approvals/chosen"], "return": [first["id"], second["id"]], "do": "decline"}
+    asked = await approver.post("/approvals/chosen", {**fields, "reason": ""})
+    assert asked.status_code == 422
+    expect(await shop.post(f"/v1/returns/{second['id']}/approve", {}), 200)
+    answer = await approver.post("/approvals/chosen", {**fields, "reason": "Window closed."})
+    assert answer.status_code == 409
+    assert "1 of 2 declined" in answer.text
+    assert [await state_of(shop, made) for made in (first, second)] == ["declined", "approved"]
+
+
+async def test_what_bars_an_approval_stands_in_its_place(shop: ServedShop, approver: Desk) -> None:
+    payment = shop.pay(10_000, currency="eur")
+    taken = await ask(shop, "NW-1", 9000, payment=payment)
+    expect(await shop.post(f"/v1/returns/{taken['id']}/approve", {}), 200)
+    made = await ask(shop, "NW-2", 9000, payment=payment)
+    page = await approver.get("/approvals")
+    assert f"/returns/{made['id']}/approve" not in forms_in(page)
+    assert f"/returns/{made['id']}/decline" in forms_in(page)
+    assert "too little left" in page.text
+
+
+async def test_a_form_without_its_token_does_nothing(shop: ServedShop, approver: Desk) -> None:
+    made = await ask(shop, "NW-1")
+    await approver.get("/approvals")
+    answer = await approver.post(f"/returns/{made['id']}/approve", {"next": "//evil.test"})
+    assert answer.status_code == 422
+    answer = await approver.post(f"/returns/{made['id']}/approve", {"once": "12345678", "next": "//evil.test/x"})
+    assert answer.headers["location"].startswith("/?did=evt_")

@@ -1,0 +1,238 @@
+"""The doctor names what is wrong, says what to do, and changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import namedtuple
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from markupsafe import escape
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from returns_service.cli import commands
+from returns_service.doctor import Finding, as_json, examine, worst
+from returns_service.domain.stripe_objects import NEEDED_EVENTS
+from returns_service.settings import Settings
+from returns_service.store import schema
+from returns_service.store.database import Database
+from returns_service.stripe_gateway import StripeGateway
+from tests.gateway.shapes import error, listing, ok, routes
+from tests.harness.served_shop import open_shop
+from tests.pages.conftest import add_person, open_desk
+
+URL = "https://returns.example.com"
+KEY = "sk_" + "test_" + "doctor"
+RESTRICTED = "rk_" + "test_" + "doctor"
+ACCOUNT = {"id": "acct_1", "object": "account"}
+
+
+def endpoint(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": "we_1", "object": "webhook_endpoint", "url": f"{URL}/webhooks/stripe", "status": "enabled",
+        "livemode": False, "enabled_events": ["*"], "api_version": None, **changes,
+    }  # fmt: skip
+
+
+def settings(**changes: Any) -> Settings:
+    given: dict[str, Any] = {
+        "stripe_secret_key": SecretStr(KEY), "public_url": URL,
+        "stripe_webhook_secret": (SecretStr("whsec_" + "x" * 9),),
+    }  # fmt: skip
+    return Settings(**given | changes)
+
+
+@asynccontextmanager
+async def examined(url: str, answers: dict[str, Any], **changes: Any) -> AsyncIterator[dict[str, list[Finding]]]:
+    """Examine a database and a Stripe that answers like this; yield the findings by their names."""
+    chosen = settings(database_url=url, **changes)
+    assert chosen.stripe_secret_key is not None
+    transport = httpx.MockTransport(routes(**answers))
+    gateway = StripeGateway(chosen.stripe_secret_key.get_secret_value(), transport=transport)
+    database = Database(url)
+    try:
+        lines: dict[str, list[Finding]] = {}
+        for finding in await examine(chosen, database, gateway):
+            lines.setdefault(finding.name, []).append(finding)
+        yield lines
+    finally:
+        await gateway.close()
+        await database.close()
+
+
+async def line(url: str, name: str, answers: dict[str, Any], **changes: Any) -> Finding:
+    async with examined(url, answers, **changes) as lines:
+        return lines[name][0]
+
+
+WELL = {"account": ACCOUNT, "webhook_endpoints": listing(endpoint())}
+
+
+async def test_all_is_well(database_url: str) -> None:
+    async with examined(database_url, WELL, public_url=None) as lines:
+        found = [finding for group in lines.values() for finding in group]
+    assert {finding.name: finding.level for finding in found} == {
+        "policy": "ok", "stripe_key": "ok", "stripe_permissions": "ok", "stripe_api_version": "ok", "clock": "ok",
+        "stripe_webhook": "ok", "database": "ok", "schema": "ok", "queue": "ok", "oldest_refund": "ok", "events": "ok",
+        "disk": "ok", "public_url": "ok",
+    }  # fmt: skip
+    assert as_json(found)["level"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "answers, level, says",
+    [
+        ({"account": error(401, message="Invalid API Key provided")}, "fail", "Invalid API Key"),
+        ({"account": error(403, message="no"), "webhook_endpoints": listing(endpoint())}, "ok", "may not see"),
+        ({"account": httpx.Response(502, text="<html>")}, "fail", ""),
+    ],
+)
+async def test_the_key(sqlite_url: str, answers: dict[str, Any], level: str, says: str) -> None:
+    found = await line(sqlite_url, "stripe_key", answers)
+    assert (found.level, says in found.message) == (level, True)
+    assert bool(found.do) == (level != "ok")
+
+
+@pytest.mark.parametrize(
+    "changes, level, says",
+    [
+        ({}, "ok", "every event"),
+        ({"enabled_events": list(NEEDED_EVENTS)}, "ok", "every event"),
+        ({"enabled_events": list(NEEDED_EVENTS[1:])}, "fail", NEEDED_EVENTS[0]),
+        ({"status": "disabled"}, "fail", "disabled"),
+        ({"url": "https://elsewhere.example.com/webhooks/stripe"}, "fail", "sends nothing"),
+        ({"livemode": True}, "fail", "sends nothing"),
+    ],
+)
+async def test_the_webhook_endpoint(sqlite_url: str, changes: dict[str, Any], level: str, says: str) -> None:
+    answers = {"account": ACCOUNT, "webhook_endpoints": listing(endpoint(**changes))}
+    found = await line(sqlite_url, "stripe_webhook", answers)
+    assert (found.level, says in found.message) == (level, True), found
+    assert bool(found.do) == (level != "ok")
+
+
+async def test_a_restricted_key_is_told_each_permission_it_lacks(sqlite_url: str) -> None:
+    forbidden = error(403, message="The provided key does not have the required permissions")
+    answers = {
+        **WELL, "payment_intents": listing(), "charges": forbidden, "refunds": forbidden, "disputes": listing(),
+        "events": listing(), "balance_transactions": forbidden,
+    }  # fmt: skip
+    async with examined(sqlite_url, answers, stripe_secret_key=SecretStr(RESTRICTED)) as lines:
+        found = {finding.message.partition(":")[0]: finding.level for finding in lines["stripe_permissions"]}
+        said = {finding.message.partition(": ")[2].partition(":")[0] for finding in lines["stripe_permissions"]}
+    assert found == {"Charges": "fail", "Refunds": "fail", "Balance transactions": "warn"}
+    assert said == {"read", "write"}
+    allowed = {**answers, "charges": listing(), "refunds": error(404, code="resource_missing", message="No such pi")}
+    allowed["balance_transactions"] = error(404, message="Unrecognized request URL")
+    found_one = await line(sqlite_url, "stripe_permissions", allowed, stripe_secret_key=SecretStr(RESTRICTED))
+    assert found_one.level == "ok"
+
+
+@pytest.mark.parametrize("behind_seconds, level", [(0, "ok"), (3, "ok"), (60, "warn"), (-60, "warn"), (400, "fail")])
+async def test_the_clock_is_compared_with_stripes(sqlite_url: str, behind_seconds: int, level: str) -> None:
+    there = format_datetime(datetime.now(UTC) + timedelta(seconds=behind_seconds), usegmt=True)
+    found = await line(sqlite_url, "clock", {**WELL, "account": ok(ACCOUNT, Date=there)})
+    assert found.level == level
+    assert (found.do != "") == (level != "ok")
+
+
+async def test_a_database_that_is_gone_or_old(tmp_path: Path) -> None:
+    found = await line(f"sqlite:///{tmp_path}/none.db", "database", WELL)
+    assert (found.level, (tmp_path / "none.db").exists()) == ("warn", False)
+    gone = await line("postgresql://nobody@127.0.0.1:1/none", "database", WELL)
+    assert (gone.level, "DATABASE_URL" in gone.do) == ("fail", True)
+
+
+async def test_an_older_schema_says_what_to_run(postgresql_url: str) -> None:
+    database = Database(postgresql_url)
+    async with database.transaction() as tx:
+        await tx.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    await database.close()
+    found = await line(postgresql_url, "schema", WELL)
+    assert (found.level, found.do) == ("fail", "Run: returns-service migrate")
+
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.mark.parametrize("free, level", [(10**12, "ok"), (10**9, "warn"), (10**7, "fail")])
+async def test_room_on_the_disk(sqlite_url: str, monkeypatch: pytest.MonkeyPatch, free: int, level: str) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 0, free))
+    assert (await line(sqlite_url, "disk", WELL)).level == level
+
+
+async def test_what_waits_too_long(database_url: str) -> None:
+    async with open_shop(database_url) as shop:
+        made = await shop.create_approved_return()
+        await shop.receive_parcel(made["id"])
+        shop.clock.advance(15 * 86_400)
+        lines = {f.name: f for f in await examine(shop.context.settings, shop.db, shop.context.gateway)}
+        assert (lines["queue"].level, "1 refunds wait" in lines["queue"].message) == ("fail", True)
+        assert (lines["oldest_refund"].level, "15 days" in lines["oldest_refund"].message) == ("warn", True)
+
+
+async def test_a_wrong_policy_is_named_by_its_line(sqlite_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text("window_days = 30\n")
+    assert (await line(sqlite_url, "policy", WELL, policy=file)).level == "ok"
+    file.write_text("window_day = 30\n")
+    found = await line(sqlite_url, "policy", WELL, policy=file)
+    assert (found.level, "window_day" in found.message) == ("fail", True)
+
+
+@pytest.mark.parametrize("url, level", [("http://127.0.0.1:9", "warn"), (None, "ok")])
+async def test_our_own_address(sqlite_url: str, url: str | None, level: str) -> None:
+    assert (await line(sqlite_url, "public_url", WELL, public_url=url)).level == level
+
+
+async def test_the_simulator_is_well(database_url: str) -> None:
+    async with open_shop(database_url) as shop:
+        found = await examine(shop.context.settings, shop.db, shop.context.gateway)
+        assert {finding.name for finding in found if finding.level != "ok"} == set(), found
+
+
+def test_the_command_prints_lines_or_json_and_fails_where_one_does(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith(("STRIPE_", "RETURNS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("DATABASE_URL", sqlite_url)
+    done = CliRunner().invoke(commands, ["doctor"], standalone_mode=False)
+    assert done.exit_code == 1
+    assert "fail  stripe_key: No key is set." in done.stdout
+    assert f"ok    schema: At {schema.head()}." in done.stdout
+    told = json.loads(CliRunner().invoke(commands, ["doctor", "--json"], standalone_mode=False).stdout)
+    assert told["level"] == "fail"
+    assert {"name", "level", "message", "do"} == set(told["lines"][0])
+    monkeypatch.setenv("RETURNS_RATE_LIMIT", "many")
+    wrong = json.loads(CliRunner().invoke(commands, ["doctor", "--json"], standalone_mode=False).stdout)
+    assert [(finding["name"], finding["level"]) for finding in wrong["lines"]] == [("settings", "fail")]
+
+
+def test_the_worst_line_counts() -> None:
+    assert worst([Finding("a", "ok", ""), Finding("b", "warn", ""), Finding("c", "ok", "")]) == "warn"
+    assert worst([]) == "ok"
+
+
+async def test_admins_see_the_same_lines_as_a_page(sqlite_url: str) -> None:
+    async with open_shop(sqlite_url) as shop, open_desk(shop) as desk:
+        await add_person(shop, "admin")
+        await desk.sign_in("admin@shop.test")
+        page = await desk.get("/settings/health")
+        assert page.status_code == 200
+        assert "All is well" in page.text
+        found = await examine(shop.context.settings, shop.db, shop.context.gateway)
+        for finding in (one for one in found if one.name not in ("database", "disk")):  # their figures move
+            assert escape(finding.message) in page.text
