@@ -15,7 +15,7 @@ from returns_service.store.tables.core import (
     StripePace,
     Sweep,
 )
-from returns_service.store.tables.dock import DockScan, Receipt, ReceiptLine, UndeclaredItem, UnmatchedReceipt
+from returns_service.store.tables.dock import DockScan
 from returns_service.store.tables.people import (
     ApiKey,
     Device,
@@ -24,6 +24,7 @@ from returns_service.store.tables.people import (
     StaffSession,
     StaffUser,
 )
+from returns_service.store.tables.receipts import Receipt, ReceiptLine, UndeclaredItem, UnmatchedReceipt
 from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun
 from returns_service.store.tables.stripe import StripeAccount, StripeRefusal
 from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint

@@ -1,4 +1,4 @@
-"""Tables of returns, their money and their history; what the dock counts is in `dock.py`.
+"""Tables of returns, their money and their history; what the dock counts is in `receipts.py`.
 
 Amounts are minor units, times are UTC. `version` of a return counts its events: it is their sequence and the ETag.
 """

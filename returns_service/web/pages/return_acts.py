@@ -269,14 +269,10 @@ def _retry(case: ReturnCase) -> Act:
 
 
 def _settle(case: ReturnCase) -> Act:
-    outside = case.due_outside  # it comes first, and alone
-    failed = None if outside else failed_of(case)
-    amount = outside or (open_amount(failed) if failed else case.due)
-    methods = [line for line in case.outside_lines.values() if outside]
-    values = {
-        "currency": case.row.currency, "refund": failed.id if failed else "",
-        "method": methods[0] if methods else "bank_transfer",
-    }  # fmt: skip
+    failed = None if case.due_outside else failed_of(case)
+    amount = open_amount(failed) if failed else case.due_outside or case.due
+    method = next(iter(case.outside_lines.values()), "") if case.due_outside else "bank_transfer"
+    values = {"currency": case.row.currency, "refund": failed.id if failed else "", "method": method}
     return _act(
         case, SETTLE, f"Record {money_of(case, amount)} as paid another way?",
         "Stripe isn’t called: pay first, then record it here.", f"Record {money_of(case, amount)} as paid",

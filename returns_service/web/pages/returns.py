@@ -30,7 +30,7 @@ from returns_service.queries.return_views import (
 from returns_service.queries.returns import MOST_WORDS
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
-from returns_service.return_case.rows import counted
+from returns_service.return_case.rows import counted, open_amount
 from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Database
 from returns_service.web.pages.home import show_number
@@ -136,7 +136,7 @@ def note_of(case: ReturnCase) -> str:
     """Return the one thing to know of a return beside its state."""
     row, currency = case.row, case.row.currency
     if row.state == "failed" and case.unresolved():
-        failed = sum(refund.amount for refund in case.unresolved())
+        failed = sum(open_amount(refund) for refund in case.unresolved())
         return f"{format_amount(failed, currency)} did not arrive"
     if row.follow_up_barred is not None:
         return f"Held: {row.follow_up_barred.get('reason', '')}"
