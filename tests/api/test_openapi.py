@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from returns_service.domain.problems import PROBLEMS
 from returns_service.web.api.openapi import contract, document
 from returns_service.web.operations.bodies import validate
 from returns_service.web.routes import OPERATIONS
@@ -98,10 +99,17 @@ def test_a_body_has_bounds_and_no_default_that_a_client_would_send(name: str) ->
 
 def test_clients_have_one_class_for_all_problems() -> None:
     operations = [one for path in CONTRACT["paths"].values() for one in path.values()]
-    answers = [answer for one in operations for answer in one["responses"].values() if "x-problem-codes" in answer]
-    problems = [answer["content"]["application/problem+json"] for answer in answers]
+    answers = [(status, answer) for one in operations for status, answer in one["responses"].items()]
+    problems = [
+        (int(status), answer["content"]["application/problem+json"]["schema"])
+        for status, answer in answers
+        if "application/problem+json" in answer["content"]
+    ]
     assert len(problems) > 100
-    assert all(content == {"schema": {"$ref": "#/components/schemas/problem"}} for content in problems)
+    for status, schema in problems:
+        codes = schema["properties"]["code"]["enum"]
+        assert schema == {"$ref": "#/components/schemas/problem", "properties": {"code": {"enum": codes}}}
+        assert {PROBLEMS[code].status for code in codes} == {status}
 
 
 async def test_answers_are_as_the_contract_says(shop: ServedShop) -> None:
