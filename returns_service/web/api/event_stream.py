@@ -33,8 +33,8 @@ AT_ONCE = 100  # events of one look
 async def live(call: OperationCall[Any], key: ApiKey, last_event: str | None) -> Stream:
     """Return the stream of events that begins after `last_event`, or now. Raises Problem for an unknown one or type."""
     return_id = call.path.get("return_id") or call.query.get("return")
-    kind = call.query.one_of("type", EVENT_TYPES)  # a misspelt one would be waited for without end
-    narrow = {"return_id": return_id, "refund_id": call.query.get("refund"), "kind": kind}
+    kinds = call.query.several_of("type", EVENT_TYPES)  # a misspelt one would be waited for without end
+    narrow = {"return_id": return_id, "refund_id": call.query.get("refund"), "kinds": kinds}
     async with call.context.database.reading() as tx:
         if "return_id" in call.path:
             await check_exists(tx, call.id("return_id"))
@@ -47,9 +47,7 @@ async def live(call: OperationCall[Any], key: ApiKey, last_event: str | None) ->
     return Stream(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
-async def stream_events(
-    context: Context, key_id: str, position: int, narrow: dict[str, str | None]
-) -> AsyncIterator[str]:
+async def stream_events(context: Context, key_id: str, position: int, narrow: dict[str, Any]) -> AsyncIterator[str]:
     """Yield events after `position` as they come, and a comment now and then so that the line stays open."""
     yield ": the feed of events\n\n"
     silent = 0.0

@@ -26,7 +26,7 @@ log = structlog.get_logger("returns.stripe")
 
 
 def _given(name: str) -> dict[str, JsonValue]:
-    return {"properties": {name: {"type": "string"}}, "required": [name]}
+    return {"properties": {name: {"not": {"type": "null"}}}, "required": [name]}
 
 
 class Target(Body):

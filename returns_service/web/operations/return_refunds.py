@@ -13,7 +13,7 @@ from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import RefundView, ReturnView, show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
-from returns_service.web.operations.bodies import Body, Id, Money, Name, Reason, Words
+from returns_service.web.operations.bodies import Body, LineId, Money, Name, Reason, RefundId, Words
 from returns_service.web.operations.operation import KEY_REQUIRED, Empty, Operation, OperationCall, Reply, reads, writes
 from returns_service.web.operations.returns import reply_with
 
@@ -27,7 +27,7 @@ class AdjustmentAsked(Body):
     kind: AdjustmentKind
     amount: Money
     description: Reason
-    line: Id | None = None
+    line: LineId | None = None
 
 
 class RefundReturn(Body):
@@ -51,7 +51,7 @@ class RefundReturn(Body):
 class RetryRefund(Body):
     """Which failed refund to try again, and for how much; the only one, whole, where nothing is said."""
 
-    refund: Id | None = None
+    refund: RefundId | None = None
     amount: Money | None = None
     override_reason: Reason | None = None
     note: Words | None = None
@@ -60,7 +60,7 @@ class RetryRefund(Body):
 class SettleOutside(Body):
     """Money that reached the customer by other means. No `amount`: all that is due, or the failed refund's."""
 
-    refund: Id | None = None
+    refund: RefundId | None = None
     amount: Money | None = None
     method: SettlementMethod
     reference: Name
