@@ -15,6 +15,8 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from returns_service.domain.problems import PROBLEMS
+from returns_service.domain.vocabulary import EVENT_TYPES
+from returns_service.return_case.views.event_data import EVENT_KINDS
 from returns_service.web.api.openapi import contract, document
 from returns_service.web.operations.bodies import validate
 from returns_service.web.routes import OPERATIONS
@@ -134,8 +136,21 @@ def test_every_answered_number_and_time_says_what_it_is() -> None:
     times = {"created", "updated", "since"}
     for schema in answers:
         for name, part in schema.get("properties", {}).items():
-            if name in times or name.endswith(("_at", "_by_time")):
+            if "enum" not in part and (name in times or name.endswith("_at")):
                 assert part.get("format") == "date-time", name
+
+
+def test_every_type_of_event_is_a_webhook_with_its_payload() -> None:
+    assert list(CONTRACT["webhooks"]) == [*EVENT_TYPES, "ping"] == list(EVENT_KINDS)
+    schemas, names = CONTRACT["components"]["schemas"], set()
+    for kind, path in CONTRACT["webhooks"].items():
+        link = path["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        payload = schemas[link.rpartition("/")[2]]
+        names.add(link)
+        assert payload["properties"]["type"]["const"] == kind
+        assert schemas[payload["properties"]["data"]["$ref"].rpartition("/")[2]]["type"] == "object"
+    assert {one["$ref"] for one in schemas["event"]["oneOf"]} == names
+    assert schemas["event"]["discriminator"]["mapping"].keys() == CONTRACT["webhooks"].keys()
 
 
 def test_a_linter_finds_nothing(tmp_path: Path) -> None:

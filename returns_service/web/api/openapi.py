@@ -17,6 +17,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 from returns_service.commands.stripe_inbox import StripeEventReceiptView
 from returns_service.domain.problems import PROBLEMS, ProblemCode
 from returns_service.return_case.views.fields import ID_PATTERN
+from returns_service.web.api.openapi_events import DATA, event_schemas, webhooks
 from returns_service.web.errors import PROBLEM_JSON, ProblemView
 from returns_service.web.health import HealthView, ReadinessView
 from returns_service.web.operations.operation import KEY_OPTIONAL, AnswerHeader, Operation
@@ -36,7 +37,8 @@ A return's whole life: from the shop's request, over the receiving dock, to mone
 
 Amounts are whole numbers of minor units, times are RFC 3339 in UTC, ids tell their kind by prefix. Errors are
 `application/problem+json` with a stable `code`. A POST with an `Idempotency-Key` may be repeated: the same key gives
-the same answer, and the effect happens once. Every answer carries a `Request-Id`.
+the same answer, and the effect happens once. A key belongs to one API key and one path: sent to two paths it is two
+keys, and both requests are done. Every answer carries a `Request-Id`.
 """
 TAGS = {
     "Returns": "Return authorizations: asked for, decided, refunded, closed.",
@@ -94,6 +96,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
     links, schemas = answer_schemas(operations)
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = described(operation, links, schemas)
+    schemas |= event_schemas(schemas["event"], links)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -106,6 +109,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
         "tags": [{"name": name, "description": said} for name, said in TAGS.items()],
         "security": [{"api_key": []}],
         "paths": paths | service_paths(links),
+        "webhooks": webhooks(),
         "components": {
             "securitySchemes": {
                 "api_key": {"type": "http", "scheme": "bearer", "description": "A key, `rsk_…`, with its scopes."}
@@ -117,7 +121,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
 
 def answer_schemas(operations: Sequence[Operation]) -> tuple[dict[Any, Schema], dict[str, Schema]]:
     """Return a link to each kind of answer, and all schemas that these lead to by their names in the contract."""
-    views = list(dict.fromkeys([*(operation.answer for operation in operations), *SERVICE_VIEWS]))
+    views = list(dict.fromkeys([*(operation.answer for operation in operations), *SERVICE_VIEWS, *DATA]))
     links, schemas = msgspec.json.schema_components(views, ref_template=COMPONENTS + "{name}")
     named = {component_name(name): _tidied(schema) for name, schema in schemas.items()}
     return dict(zip(views, _tidied(list(links)), strict=True)), named
@@ -142,6 +146,8 @@ def _tidied(schema: Any) -> Any:
             return tidied | ref(component_name(link.removeprefix(COMPONENTS)))
         case {"anyOf": [{"type": str(kind), **rest}, {"type": "null"}], **more} if "enum" not in rest:
             return {**more, **rest, "type": [kind, "null"]}
+        case {"mapping": dict(mapping)}:
+            return tidied | {"mapping": {word: _tidied({"$ref": link})["$ref"] for word, link in mapping.items()}}
         case {"enum": _}:
             return {"type": "string", **tidied}
         case {"description": str(said)}:

@@ -227,10 +227,8 @@ async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
         row, payment = await found_refund(tx, refund_id)
     read: RefundSnapshot | PaymentSnapshot | Missing | Refused
     if row.stripe_refund is not None:
-        read, observations = (
-            usable_or_503(await call.context.gateway.retrieve_refund(row.stripe_refund)),
-            row.observations,
-        )
+        observations = row.observations
+        read = usable_or_503(await call.context.gateway.retrieve_refund(row.stripe_refund))
     else:
         target = Target(
             payment_intent=payment.payment_intent, charge=None if payment.payment_intent else payment.charge
