@@ -7,6 +7,7 @@ from pathlib import Path
 
 from returns_service.domain import machine_diagram, refund_attempt
 from returns_service.domain.problems import PROBLEMS
+from returns_service.return_case.views.event_data import EVENT_KINDS
 from returns_service.settings import described
 
 README = Path(__file__).parent.parent / "README.md"
@@ -18,13 +19,19 @@ def parts() -> dict[str, str]:
     problems = [f"| `{code}` | {kind.status} | {kind.title}. {kind.advice} |" for code, kind in PROBLEMS.items()]
     details = "<details><summary>All codes</summary>\n\n| code | status | what it means, what to do |\n|---|---|---|\n"
     attempts = [f"| {' | '.join(row)} |" for row in refund_attempt.table()]
+    events = [f"| `{kind}` | {one.meaning} | {_first_line(one.data)} |" for kind, one in EVENT_KINDS.items()]
     head = ["| Stripe's answer | the refund is then | next attempt | idempotency key |", "|---|---|---|---|"]
     return {
         "attempts": "\n".join([*head, *attempts]),
+        "events": "\n".join(["| type | what happened | `data` |", "|---|---|---|", *events]),
         "diagram": f"```mermaid\n{machine_diagram.diagram()}```",
         "settings": "\n".join(["| setting | default | what it does |", "|---|---|---|", *rows]),
         "problems": details + "\n".join(problems) + "\n\n</details>",
     }
+
+
+def _first_line(described: type) -> str:
+    return (described.__doc__ or "").partition("\n")[0]
 
 
 def current(text: str) -> str:

@@ -142,6 +142,18 @@ def test_the_readmes_lines_verify_an_outgoing_webhook() -> None:
                   (late, body, new)):  # fmt: skip
         with pytest.raises(ValueError, match="the "):
             event_of(*wrong)
+    for name in headers:
+        others = {other: value for other, value in headers.items() if other != name}
+        for odd in (others, {**headers, name: ""}, {**headers, name: "ä \ud800 ½"}, {**headers, name: "v1,"}):
+            with pytest.raises(ValueError, match=r"\S"):
+                event_of(odd, body, new)
+    for secret in ("", "whsec_", "whsec_a", "ünfug"):
+        with pytest.raises(ValueError, match=r"\S"):
+            event_of(headers, body, secret)
+    for broken in (b"", b"\xff", b"{", b"[" * 100_000):
+        signed = dict(signed_headers([new], "evt_1", now, broken))
+        with pytest.raises(ValueError, match=r"\S"):
+            event_of(signed, broken, new)
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def desk(kind: DeskKind | None, limit: int, as_json: bool) -> None:
 
     async def look(tx: Tx) -> dict[str, Any]:
         health = await desk.system_health(tx)
-        found = await desk.entries(tx, health, limit=limit + 1, kind=kind) or []
+        found = await desk.entries(tx, health, limit=limit + 1, kinds=[kind] if kind else None) or []
         totals = await desk.totals(tx, health)
         page = await show_page(tx, policy, found[:limit], health, totals, has_more=len(found) > limit)
         return to_json_object(page)

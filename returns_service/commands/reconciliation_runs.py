@@ -111,7 +111,7 @@ class ReconciliationView(Struct, kw_only=True, tag_field="object", tag="reconcil
     status: RunStatus
     fix: bool
     started_by: str
-    differing: Annotated[int | None, Meta(description="Rows that differ unrepaired; null until it is over.")]
+    differing: Annotated[Count | None, Meta(description="Rows that differ unrepaired; null until it is over.")]
     counts: dict[str, Count]
 
 
@@ -137,6 +137,7 @@ class ReconciliationDifferenceView(
     """What a comparison met, and what became of it."""
 
     id: Annotated[str, id_of("dif")]
+    created: Time
     code: DifferenceCode
     differs: bool
     outcome: DifferenceOutcome
@@ -158,6 +159,7 @@ def show_difference(row: ReconciliationDifference) -> ReconciliationDifferenceVi
     """Return one row of a report."""
     return ReconciliationDifferenceView(
         id=row.id,
+        created=rfc3339(row.created_at),
         code=row.code,
         differs=row.differs,
         outcome=row.outcome,

@@ -36,6 +36,7 @@ SEND_AGAIN_MINUTES = 15  # a call that hangs somewhere on the way has long ended
 RESERVED_METADATA = ("refund_id", "lines")
 ORDER_CHANGED = "Another return of the order changed what is due for shipping before it was sent; no money has moved."
 METADATA_KEYS = 46  # Stripe's 50 less our four
+LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 40, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,20 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
     if taken := [key for key in metadata if key in RESERVED_METADATA]:
         raise Problem("metadata_reserved", param=f"metadata.{taken[0]}")
     for key, value in metadata.items():
-        if not 0 < len(key) <= 40 or "[" in key or "]" in key or len(value) > 500:
+        fits = 0 < len(key) <= LONGEST_METADATA_KEY and len(value) <= LONGEST_METADATA_VALUE
+        if not fits or "[" in key or "]" in key:
             raise Problem("metadata_invalid", param=f"metadata.{key[:40]}")
     if len(metadata) > METADATA_KEYS:
         raise Problem("metadata_invalid", param="metadata")
+
+
+def merge_metadata(kept: Mapping[str, str], sent: Mapping[str, str]) -> dict[str, str]:
+    """Return metadata with what was sent laid over it; an empty value takes its key away. Raises Problem."""
+    check_metadata(sent)
+    merged = {key: value for key, value in {**kept, **sent}.items() if key not in sent or value}
+    if len(merged) > METADATA_KEYS:
+        raise Problem("metadata_invalid", param="metadata")
+    return merged
 
 
 def breakdown(case: ReturnCase, asked: RefundRequest) -> list[money.Row]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from returns_service.commands.counting import recount
-from returns_service.commands.refunds import check_metadata, follow_order, follow_up
+from returns_service.commands.refunds import follow_order, follow_up, merge_metadata
 from returns_service.commands.return_lines import NewLine, as_requested_line, check_lines, check_tax, new_line
 from returns_service.commands.search_index import free_slip_code, index_return
 from returns_service.commands.staff_users import persons_of
@@ -55,7 +55,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     """Open a return on a locked payment. Raises Problem, nothing written."""
     tx, payment = locked.tx, locked.row
     check_payment(payment, asked.currency)
-    check_metadata(asked.metadata)
+    metadata = merge_metadata({}, asked.metadata)
     check_not_ahead(tx, "purchased_at", asked.purchased_at)
     check_not_ahead(tx, "delivered_at", asked.delivered_at)
     lines = await check_lines(tx, payment, asked.order_id, asked.lines, asked.shipping_amount)
@@ -85,7 +85,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         shipping_tax_amount=asked.shipping_tax_amount,
         order_units=asked.order_units,
         resolution=asked.resolution,
-        details=dict(asked.metadata),
+        details=metadata,
         created_at=tx.now,
         updated_at=tx.now,
     )
@@ -257,15 +257,13 @@ async def update(tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Map
         )
     if "lines" in changes and case.receipt_lines:
         raise Problem("units_received", receipts=sorted({counts.receipt_id for counts in case.receipt_lines}))
-    if "metadata" in changes:
-        check_metadata(changes["metadata"])
+    metadata = merge_metadata(row.details, changes.get("metadata", {}))
     shipping_amount = changes.get("shipping_amount", row.shipping_amount)
     lines: Sequence[NewLine] = changes.get("lines") or [as_requested_line(line) for line in case.lines]
     check_tax(shipping_amount, changes.get("shipping_tax_amount", row.shipping_tax_amount), "shipping_tax_amount")
     if "lines" in changes or "shipping_amount" in changes:
         lines = await check_lines(tx, case.payment, row.order_id, lines, shipping_amount, besides=row.id)
-    if "metadata" in changes:
-        row.details = dict(changes["metadata"])
+    row.details = metadata
     for name in (*CHANGES_ALWAYS - {"metadata"}, "reason", "customer_email", "shipping_amount", "shipping_tax_amount"):
         if name in changes:
             setattr(row, name, changes[name])

@@ -19,7 +19,7 @@ from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import DeliveryStatus, DisabledBy
 from returns_service.domain.webhook_signature import GIVE_UP_AFTER, HTTP_GONE, Attempt, delay_after
 from returns_service.return_case.event_feed import last_position
-from returns_service.return_case.views.fields import EndpointId, EventId, Time, id_of, rfc3339
+from returns_service.return_case.views.fields import EndpointId, EventId, HttpStatus, Time, id_of, rfc3339
 from returns_service.return_case.waiting import describe_disabled
 from returns_service.store.database import Tx, insert_ignore_all, select_for_update
 from returns_service.store.delivery_claims import DeliveryClaim
@@ -209,7 +209,7 @@ class DeliveryAttemptView(Struct, kw_only=True):
     """One call."""
 
     at: Time
-    status: int | None
+    status: HttpStatus | None
     error: str | None
 
 

@@ -198,7 +198,12 @@ async def totals(tx: Tx, health: SystemHealth) -> list[DeskTotal]:
 
 
 async def entries(
-    tx: Tx, health: SystemHealth, *, limit: int, kind: DeskKind | None = None, cursor: tuple[str, bool] | None = None
+    tx: Tx,
+    health: SystemHealth,
+    *,
+    limit: int,
+    kinds: Sequence[DeskKind] | None = None,
+    cursor: tuple[str, bool] | None = None,
 ) -> list[DeskEntry] | None:
     """Return up to `limit` things, most urgent first, then oldest; None where the cursor's is no longer on the desk.
 
@@ -207,8 +212,8 @@ async def entries(
     entry = desk_statement(tx, health).subquery("entry")
     page: Any = select(entry)
     back = cursor is not None and cursor[1]
-    if kind is not None:
-        page = page.where(entry.c.kind == kind)
+    if kinds is not None:
+        page = page.where(entry.c.kind.in_(kinds))
     if cursor is not None:
         of, _, subject = cursor[0].partition(":")
         at = select(entry.c.urgency, entry.c.since).where(entry.c.kind == of, entry.c.subject == subject)

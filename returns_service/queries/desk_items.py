@@ -35,7 +35,7 @@ class DeskItemView(Struct, kw_only=True, tag_field="object", tag="desk_item", re
     An action is POSTed to `/v1/refunds/{refund}/{action}`, or without a refund to `/v1/returns/{return}/{action}`.
     """
 
-    id: str
+    id: Annotated[str, Meta(pattern="^[a-z_]+:.+$")]
     kind: DeskKind
     since: Time
     return_: str | None
@@ -58,6 +58,9 @@ class DeskItemView(Struct, kw_only=True, tag_field="object", tag="desk_item", re
     unmatched_receipt: UnmatchedReceiptId | None
 
 
+TOTALS = {"properties": {kind: {"type": "integer", "minimum": 0} for kind in DESK_KINDS}, "required": list(DESK_KINDS)}
+
+
 class DeskItemListView(Struct, kw_only=True, tag_field="object", tag="list"):
     """One page, most urgent first, then oldest."""
 
@@ -66,7 +69,7 @@ class DeskItemListView(Struct, kw_only=True, tag_field="object", tag="list"):
     data: list[DeskItemView]
     totals: Annotated[
         dict[DeskKind, Count],
-        Meta(description="How many there are in all, by kind.", extra_json_schema={"required": list(DESK_KINDS)}),
+        Meta(description="How many there are in all, by kind.", extra_json_schema=TOTALS),
     ]
 
 

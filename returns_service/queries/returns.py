@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy.orm import aliased
@@ -11,6 +12,7 @@ from sqlmodel import col, select, union
 from returns_service.domain.problems import Problem
 from returns_service.domain.return_machine import State
 from returns_service.domain.search_text import joined, normalise, prefix_range, words_in
+from returns_service.store.metadata_value import MetadataValue
 from returns_service.store.tables import Payment, ReturnAuthorization, SearchWord
 
 MOST_WORDS = 20  # each is a look into the index
@@ -18,12 +20,11 @@ MOST_WORDS = 20  # each is a look into the index
 
 def return_ids(
     *,
-    state: State | None = None,
+    states: Sequence[State] | None = None,
     order_id: str | None = None,
     customer_email: str | None = None,
     payment_intent: str | None = None,
-    created_from: datetime | None = None,
-    created_before: datetime | None = None,
+    metadata: Mapping[str, str] = MappingProxyType({}),
     words: str | None = None,
 ) -> Any:
     """Return the statement for the ids of returns that meet every filter given; the caller orders and limits it.
@@ -32,8 +33,8 @@ def return_ids(
     """
     row = ReturnAuthorization
     chosen: Any = select(row.id)
-    if state is not None:
-        chosen = chosen.where(col(row.state) == state)
+    if states is not None:
+        chosen = chosen.where(col(row.state).in_(states))
     if order_id is not None:
         chosen = chosen.where(col(row.order_id) == order_id.strip())
     if customer_email is not None:
@@ -41,10 +42,8 @@ def return_ids(
     if payment_intent is not None:
         chosen = chosen.join(Payment, col(Payment.id) == col(row.payment_id))
         chosen = chosen.where(col(Payment.payment_intent) == payment_intent)
-    if created_from is not None:
-        chosen = chosen.where(col(row.created_at) >= created_from)
-    if created_before is not None:
-        chosen = chosen.where(col(row.created_at) < created_before)
+    for key, value in metadata.items():
+        chosen = chosen.where(MetadataValue(row.details, key) == value)
     return chosen if words is None else chosen.where(*search_conditions(words))
 
 

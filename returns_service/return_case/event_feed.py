@@ -56,12 +56,12 @@ async def bring_up_to_date(database: Database) -> None:
         await database.run(place_events)
 
 
-def filtered(chosen: Any, *, return_id: str | None, refund_id: str | None, kind: EventType | None) -> Any:
+def filtered(chosen: Any, *, return_id: str | None, refund_id: str | None, kinds: Sequence[EventType] | None) -> Any:
     """Narrow a statement over events."""
-    for column, value in ((Event.return_id, return_id), (Event.refund_id, refund_id), (Event.type, kind)):
+    for column, value in ((Event.return_id, return_id), (Event.refund_id, refund_id)):
         if value is not None:
             chosen = chosen.where(col(column) == value)
-    return chosen
+    return chosen if kinds is None else chosen.where(col(Event.type).in_(kinds))
 
 
 async def position_of(tx: Tx, event_id: str, param: str) -> int:

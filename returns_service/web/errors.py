@@ -16,6 +16,7 @@ from litestar.types import Scope
 
 from returns_service.domain.problems import PROBLEMS, Problem, ProblemCode
 from returns_service.domain.vocabulary import find_word
+from returns_service.return_case.views.fields import HttpStatus
 from returns_service.store.database import is_unavailable, may_pass
 from returns_service.web.context import Context, context_of
 
@@ -75,7 +76,7 @@ class ProblemView(msgspec.Struct, kw_only=True):
 
     type: Annotated[str, msgspec.Meta(extra_json_schema={"format": "uri-reference"})]
     title: str
-    status: int
+    status: HttpStatus
     detail: str
     instance: str
     code: ProblemCode

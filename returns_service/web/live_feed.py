@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service.commands.api_keys import keys_in_force
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import EventType
 from returns_service.return_case import event_feed
 from returns_service.return_case.views import show_event
 from returns_service.store.clock import elapsed
@@ -39,14 +40,14 @@ class EventFilter:
 
     return_id: str | None = None
     refund_id: str | None = None
-    kind: str | None = None
+    kinds: tuple[EventType, ...] | None = None
 
     def wants(self, event: Event) -> bool:
         """Return whether the stream tells of an event."""
         return (
             self.return_id in (None, event.return_id)
             and self.refund_id in (None, event.refund_id)
-            and self.kind in (None, event.type)
+            and (self.kinds is None or event.type in self.kinds)
         )
 
 

@@ -111,5 +111,7 @@ def test_whatever_is_asked_is_answered_as_the_contract_says(case: Any, served: S
     checks = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
     case.validate_response(answer, checks=checks)
     asked = CONTRACT["paths"][case.operation.path].get(case.method.lower())  # now and then a method that isn't there
-    if asked is not None and "x-problem-codes" in (declared := asked["responses"][str(answer.status_code)]):
-        assert answer.json()["code"] in declared["x-problem-codes"]
+    declared = asked["responses"][str(answer.status_code)]["content"] if asked is not None else {}
+    if "application/problem+json" in declared:
+        codes = declared["application/problem+json"]["schema"]["properties"]["code"]["enum"]
+        assert answer.json()["code"] in codes

@@ -178,3 +178,16 @@ async def test_a_version_that_was_not_read_is_not_overwritten(shop: ServedShop) 
     for stale in (version, "nonsense", 'W/"1"', '"' + "9" * 400 + '"'):
         expect(await shop.post(where, {"internal_note": "2"}, If_Match=stale), 412, "version_mismatch")
     assert expect(await shop.post(where, {"internal_note": "3"}, If_Match="*"), 200)["internal_note"] == "3"
+
+
+async def test_metadata_is_merged_and_an_empty_value_deletes_its_key(shop: ServedShop) -> None:
+    made = await shop.create_return(metadata={"a": "1", "b": "2", "empty": ""})
+    assert made["metadata"] == {"a": "1", "b": "2"}
+    where = f"/v1/returns/{made['id']}"
+    changed = expect(await shop.post(where, {"metadata": {"b": "", "c": "3", "missing": ""}}), 200)
+    assert changed["metadata"] == {"a": "1", "c": "3"}
+    assert expect(await shop.post(where, {"internal_note": "x"}), 200)["metadata"] == {"a": "1", "c": "3"}
+    many = {f"k{number}": "v" for number in range(45)}
+    assert expect(await shop.post(where, {"metadata": many}), 422, "metadata_invalid")["param"] == "metadata"
+    fits = expect(await shop.post(where, {"metadata": many | {"a": ""}}), 200)
+    assert len(fits["metadata"]) == 46

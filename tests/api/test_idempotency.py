@@ -114,3 +114,11 @@ def test_a_key_is_asked_for_exactly_where_a_repeat_would_move_money_or_stock() -
         "create_receipt", "refund_return", "retry_return", "settle_return_outside", "create_refund", "retry_refund",
         "settle_refund_outside", "send_refund_again",
     }  # fmt: skip
+
+
+async def test_one_key_on_two_paths_is_two_keys(shop: ServedShop) -> None:
+    first, second = [await shop.create_return() for _ in range(2)]
+    for made in (first, second):
+        answer = await shop.post(f"/v1/returns/{made['id']}/decline", {"reason": "x"}, key="the same")
+        assert expect(answer, 200)["id"] == made["id"]
+        assert "idempotent-replayed" not in answer.headers

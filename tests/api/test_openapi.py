@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,13 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from returns_service.domain.problems import PROBLEMS
+from returns_service.domain.vocabulary import EVENT_TYPES
+from returns_service.return_case.views.event_data import EVENT_KINDS
 from returns_service.web.api.openapi import contract, document
 from returns_service.web.operations.bodies import validate
 from returns_service.web.routes import OPERATIONS
+from tests.harness.node import run_node_tool
 from tests.harness.served_shop import ServedShop, expect
 
 CONTRACT = contract(OPERATIONS)
@@ -96,12 +101,78 @@ def test_a_body_has_bounds_and_no_default_that_a_client_would_send(name: str) ->
     assert [part for part in parts if part.get("type") == "integer" and not part.keys() >= {"minimum", "maximum"}] == []
 
 
+def kinds_of(part: dict[str, Any]) -> list[str]:
+    """Return the types that a part of a schema may have."""
+    return [part["type"]] if isinstance(part["type"], str) else list(part["type"])
+
+
+def test_what_is_asked_is_bounded_in_every_part() -> None:
+    asked = [one["schema"] for path in CONTRACT["paths"].values() for method in path.values()
+             for one in method.get("parameters", ())]  # fmt: skip
+    asked += [CONTRACT["components"]["schemas"][operation.body.__name__] for operation in WRITES if operation.body]
+    bounds = {
+        "string": {"maxLength", "pattern", "enum", "format", "const"},
+        "array": {"maxItems", "enum"},
+        "integer": {"maximum"},
+    }
+    parts = [part for schema in asked for part in inside(schema) if part.get("type")]
+    kinds = [(part, kind) for part in parts for kind in kinds_of(part)]
+    assert len(kinds) > 200
+    assert [part for part, kind in kinds if kind in bounds and not bounds[kind] & part.keys()] == []
+
+
+def test_a_filter_by_a_closed_list_names_its_words() -> None:
+    for operation in OPERATIONS:
+        for name, one in operation.parameters.items():
+            if name in ("state", "status", "kind", "type", "code", "outcome"):
+                assert one.schema["items"]["enum"], (operation.name, name)
+
+
+def test_every_answered_number_and_time_says_what_it_is() -> None:
+    answers = [schema for name, schema in CONTRACT["components"]["schemas"].items() if name.islower()]
+    numbers = [part for part in inside(answers) if "integer" in str(part.get("type"))]
+    assert len(numbers) > 40
+    assert [part for part in numbers if not {"minimum", "format"} & part.keys()] == []
+    times = {"created", "updated", "since"}
+    for schema in answers:
+        for name, part in schema.get("properties", {}).items():
+            if "enum" not in part and (name in times or name.endswith("_at")):
+                assert part.get("format") == "date-time", name
+
+
+def test_every_type_of_event_is_a_webhook_with_its_payload() -> None:
+    assert list(CONTRACT["webhooks"]) == [*EVENT_TYPES, "ping"] == list(EVENT_KINDS)
+    schemas, names = CONTRACT["components"]["schemas"], set()
+    for kind, path in CONTRACT["webhooks"].items():
+        link = path["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        payload = schemas[link.rpartition("/")[2]]
+        names.add(link)
+        assert payload["properties"]["type"]["const"] == kind
+        assert schemas[payload["properties"]["data"]["$ref"].rpartition("/")[2]]["type"] == "object"
+    assert {one["$ref"] for one in schemas["event"]["oneOf"]} == names
+    assert schemas["event"]["discriminator"]["mapping"].keys() == CONTRACT["webhooks"].keys()
+
+
+def test_a_linter_finds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "openapi.yaml").write_text(document(OPERATIONS), encoding="utf-8")
+    printed = run_node_tool("redocly", "lint", "openapi.yaml", "--extends", "recommended", folder=tmp_path)
+    assert "valid" in printed
+    assert "warning" not in printed.replace("Deprecation warning", "")
+
+
 def test_clients_have_one_class_for_all_problems() -> None:
     operations = [one for path in CONTRACT["paths"].values() for one in path.values()]
-    answers = [answer for one in operations for answer in one["responses"].values() if "x-problem-codes" in answer]
-    problems = [answer["content"]["application/problem+json"] for answer in answers]
+    answers = [(status, answer) for one in operations for status, answer in one["responses"].items()]
+    problems = [
+        (int(status), answer["content"]["application/problem+json"]["schema"])
+        for status, answer in answers
+        if "application/problem+json" in answer["content"] and status != "4XX"
+    ]
     assert len(problems) > 100
-    assert all(content == {"schema": {"$ref": "#/components/schemas/problem"}} for content in problems)
+    for status, schema in problems:
+        codes = schema["properties"]["code"]["enum"]
+        assert schema == {"$ref": "#/components/schemas/problem", "properties": {"code": {"enum": codes}}}
+        assert {PROBLEMS[code].status for code in codes} == {status}
 
 
 async def test_answers_are_as_the_contract_says(shop: ServedShop) -> None:

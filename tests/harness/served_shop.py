@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import msgspec
 from litestar import Litestar
 from pydantic import SecretStr
 from sqlmodel import func, select
@@ -16,6 +17,7 @@ from sqlmodel import func, select
 from returns_service.commands.api_keys import create_key
 from returns_service.domain.policy import DEFAULT
 from returns_service.domain.vocabulary import SCOPES, Scope
+from returns_service.return_case.views.event_data import EVENT_KINDS
 from returns_service.settings import Settings
 from returns_service.store import tables
 from returns_service.web.context import Context
@@ -129,6 +131,15 @@ async def check_headers(response: httpx.Response) -> None:
             assert sent == set(operation.headers), operation.name
 
 
+async def check_events(shop: ServedShop) -> None:
+    """Assert that the data of every event is what its type declares: nothing less, nothing more."""
+    async with shop.db.reading() as tx:
+        events = (await tx.exec(select(tables.Event))).all()
+    for event in events:
+        data = msgspec.convert(event.data, EVENT_KINDS[event.type].data)
+        assert msgspec.to_builtins(data) == event.data, event.type
+
+
 async def resolve(host: str, _: int) -> list[str]:
     """Answer for the name server: a host called `inside…` is in a private network, `nowhere…` isn't there."""
     if host.startswith("nowhere"):
@@ -151,5 +162,6 @@ async def open_shop(url: str) -> AsyncIterator[ServedShop]:
         ) as shop.client,
     ):
         yield shop
+        await check_events(shop)
     await shop.close()
     IDLE_APPS.append(shop.app)

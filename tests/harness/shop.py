@@ -161,7 +161,7 @@ class Shop:
         """Return the desk as the API shows it."""
         async with self.db.reading() as tx:
             health = await desk.system_health(tx)
-            entries = await desk.entries(tx, health, limit=100, kind=kind)
+            entries = await desk.entries(tx, health, limit=100, kinds=[kind] if kind else None)
             assert entries is not None
             totals = await desk.totals(tx, health)
             return to_json_object(await show_page(tx, self.policy, entries, health, totals, has_more=False))

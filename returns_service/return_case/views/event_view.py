@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from returns_service.domain.vocabulary import RecordedEventType
-from returns_service.return_case.views.fields import EventId, PaymentId, RefundId, ReturnId, Time, rfc3339
+from returns_service.return_case.views.fields import Count, EventId, PaymentId, RefundId, ReturnId, Time, rfc3339
 from returns_service.store.tables import Event
 
 
@@ -22,7 +22,7 @@ class EventView(Struct, kw_only=True, tag_field="object", tag="event", rename={"
     payment: PaymentId | None
     actor: str
     request_id: str | None
-    sequence: Annotated[int | None, Meta(description="Counts the events of one return, from 1.")]
+    sequence: Annotated[Count | None, Meta(description="Counts the events of one return, from 1.")]
     data: dict[str, Any]
 
 

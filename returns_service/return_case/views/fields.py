@@ -9,19 +9,26 @@ from msgspec import Meta
 
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 Count = Annotated[int, Meta(ge=0)]
+HttpStatus = Annotated[int, Meta(ge=100, le=599)]
 Currency = Annotated[str, Meta(pattern="^[a-z]{3}$", examples=["usd"])]
 
 SlipCode = Annotated[str, Meta(pattern="^[0-9]{10}$", description="The last digit checks the others (Luhn).")]
 
 
+ID_PATTERN = "^{}_[0-9a-z]{{26}}$"
+PaymentIntentId = Annotated[str, Meta(pattern="^pi_[A-Za-z0-9_]+$")]
+ChargeId = Annotated[str, Meta(pattern="^(ch|py)_[A-Za-z0-9_]+$")]
+StripeRefundId = Annotated[str, Meta(pattern="^(re|pyr)_[A-Za-z0-9_]+$")]
+
+
 def id_of(prefix: str) -> Meta:
     """Return what the ids of one kind look like."""
-    return Meta(pattern=f"^{prefix}_[0-9a-z]{{26}}$")
+    return Meta(pattern=ID_PATTERN.format(prefix))
 
 
 def minor_units(said: str) -> Meta:
     """Return the description of an amount."""
-    return Meta(description=f"{said} Minor units.")
+    return Meta(description=f"{said} Minor units.", extra_json_schema={"format": "int64"})
 
 
 ReturnId = Annotated[str, id_of("ret")]

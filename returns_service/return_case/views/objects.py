@@ -13,13 +13,16 @@ from returns_service.domain.return_machine import PublicTrigger, State
 from returns_service.domain.vocabulary import BreakdownKind, RefundSource, Resolution, SettlementMethod
 from returns_service.return_case.views.event_view import EventView
 from returns_service.return_case.views.fields import (
+    ChargeId,
     Count,
     Currency,
     PaymentId,
+    PaymentIntentId,
     RefundId,
     ReturnId,
     ReturnLineId,
     SlipCode,
+    StripeRefundId,
     Time,
     minor_units,
 )
@@ -87,8 +90,8 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     ]
     tracking_numbers: list[str]
     payment: PaymentId | PaymentView
-    payment_intent: str | None
-    charge: str | None
+    payment_intent: PaymentIntentId | None
+    charge: ChargeId | None
     currency: Currency
     state: State
     reason: str | None
@@ -180,8 +183,8 @@ class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename=
     livemode: bool
     return_: ReturnId | ReturnView | None
     payment: PaymentId | PaymentView
-    payment_intent: str | None
-    charge: str | None
+    payment_intent: PaymentIntentId | None
+    charge: ChargeId | None
     amount: Annotated[int, minor_units("What is moved.")]
     tax_amount: Annotated[int, minor_units("The tax in it, as far as the return's lines tell theirs.")]
     currency: Currency
@@ -191,7 +194,7 @@ class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename=
     source: RefundSource
     method: SettlementMethod | None
     reference: str | None
-    stripe_refund: str | None
+    stripe_refund: StripeRefundId | None
     failure: RefundFailureView | None
     breakdown: list[BreakdownRowView]
     attempts: Count
@@ -216,8 +219,8 @@ class PaymentView(Struct, kw_only=True, tag_field="object", tag="payment"):
     id: PaymentId
     created: Time
     livemode: bool
-    payment_intent: str | None
-    charge: str | None
+    payment_intent: PaymentIntentId | None
+    charge: ChargeId | None
     currency: Currency
     status: str
     method: str | None

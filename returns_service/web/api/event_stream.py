@@ -21,8 +21,8 @@ async def live(call: OperationCall[Any], key: ApiKey, last_event: str | None) ->
     Raises Problem for an unknown one or type, or too_many_streams.
     """
     return_id = call.path.get("return_id") or call.query.get("return")
-    kind = call.query.one_of("type", EVENT_TYPES)  # a misspelt one would be waited for without end
-    wanted = EventFilter(return_id, call.query.get("refund"), kind)
+    kinds = call.query.several_of("type", EVENT_TYPES)  # a misspelt one would be waited for without end
+    wanted = EventFilter(return_id, call.query.get("refund"), kinds)
     async with call.context.database.reading() as tx:
         if "return_id" in call.path:
             await check_exists(tx, call.id("return_id"))

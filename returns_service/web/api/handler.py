@@ -29,7 +29,7 @@ from returns_service.web.operations.bodies import LONGEST_BODY_BYTES, canonical_
 from returns_service.web.operations.execute import execute
 from returns_service.web.operations.operation import Empty, Operation, OperationCall
 from returns_service.web.operations.preconditions import is_known
-from returns_service.web.operations.query_string import WINDOW, read_query, wrong
+from returns_service.web.operations.query_string import read_query, wrong
 
 LONGEST_KEY = 255  # of an Idempotency-Key, and of an id
 HTTP_NOT_MODIFIED = 304
@@ -111,12 +111,11 @@ async def _give_way(raw: bytes) -> None:
 
 
 def _call(operation: Operation, request: AnyRequest, key: ApiKey) -> OperationCall[Any]:
-    known = (*operation.parameters, *(WINDOW if operation.paged else ()))
     return OperationCall(
         context=context_of(request),
         by=Actor(key.id, request_id_of(request)),
         path={name: _checked_id(value) for name, value in request.path_params.items()},
-        query=read_query(request.scope["query_string"], known, operation.expandable),
+        query=read_query(request.scope["query_string"], operation.query_forms, operation.expandable),
         body=Empty(),
         if_match=request.headers.get("if-match") if operation.if_match else None,
     )

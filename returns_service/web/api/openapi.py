@@ -16,20 +16,29 @@ from pydantic_core.core_schema import WithDefaultSchema
 
 from returns_service.commands.stripe_inbox import StripeEventReceiptView
 from returns_service.domain.problems import PROBLEMS, ProblemCode
+from returns_service.return_case.views.fields import ID_PATTERN
+from returns_service.web.api.openapi_events import DATA, event_schemas, webhooks
 from returns_service.web.errors import PROBLEM_JSON, ProblemView
 from returns_service.web.health_views import HealthView, ReadinessView
 from returns_service.web.operations.operation import KEY_OPTIONAL, AnswerHeader, Operation
-from returns_service.web.operations.query_string import LIMIT, LONGEST_LIMIT
+from returns_service.web.operations.query_string import LIMIT, LONGEST_LIMIT, Form
 
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
+HEADER: Schema = {"type": "string", "maxLength": 4096}
 COMPONENTS = "#/components/schemas/"
+# How parameters are written that are not one value.
+FORMS: dict[Form, dict[str, Any]] = {
+    "listed": {"style": "form", "explode": False},
+    "keyed": {"style": "deepObject", "explode": True},
+}
 ABOUT = """\
 A return's whole life: from the shop's request, over the receiving dock, to money that is provably back.
 
 Amounts are whole numbers of minor units, times are RFC 3339 in UTC, ids tell their kind by prefix. Errors are
 `application/problem+json` with a stable `code`. A POST with an `Idempotency-Key` may be repeated: the same key gives
-the same answer, and the effect happens once. Every answer carries a `Request-Id`.
+the same answer, and the effect happens once. A key belongs to one API key and one path: sent to two paths it is two
+keys, and both requests are done. Every answer carries a `Request-Id`.
 """
 TAGS = {
     "Returns": "Return authorizations: asked for, decided, refunded, closed.",
@@ -57,7 +66,11 @@ WRITE_ERRORS: tuple[ProblemCode, ...] = (
     "idempotency_key_in_use", "unknown_filter",
 )  # fmt: skip
 HEADERS: dict[AnswerHeader, str] = {"ETag": "The return's version.", "Location": "Where it can be read."}
-ID_WORDS = {"payment_id": "`pay_…`, or Stripe's `pi_…` or `ch_…`."}
+ID_PREFIXES = {
+    "return_id": "ret", "receipt_id": "rcp", "undeclared_id": "und", "unmatched_id": "umr", "refund_id": "rfd",
+    "reconciliation_id": "rec", "endpoint_id": "whe", "delivery_id": "dlv",
+}  # fmt: skip
+PAYMENT_ID: Schema = TEXT | {"pattern": "^(pay_[0-9a-z]{26}|(pi|ch|py)_[A-Za-z0-9_]+)$", "maxLength": 255}
 
 
 def document(operations: Sequence[Operation]) -> str:
@@ -84,6 +97,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
     links, schemas = answer_schemas(operations)
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = described(operation, links, schemas)
+    schemas |= event_schemas(schemas["event"], links)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -96,6 +110,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
         "tags": [{"name": name, "description": said} for name, said in TAGS.items()],
         "security": [{"api_key": []}],
         "paths": paths | service_paths(links),
+        "webhooks": webhooks(),
         "components": {
             "securitySchemes": {
                 "api_key": {"type": "http", "scheme": "bearer", "description": "A key, `rsk_…`, with its scopes."}
@@ -107,7 +122,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
 
 def answer_schemas(operations: Sequence[Operation]) -> tuple[dict[Any, Schema], dict[str, Schema]]:
     """Return a link to each kind of answer, and all schemas that these lead to by their names in the contract."""
-    views = list(dict.fromkeys([*(operation.answer for operation in operations), *SERVICE_VIEWS]))
+    views = list(dict.fromkeys([*(operation.answer for operation in operations), *SERVICE_VIEWS, *DATA]))
     links, schemas = msgspec.json.schema_components(views, ref_template=COMPONENTS + "{name}")
     named = {component_name(name): _tidied(schema) for name, schema in schemas.items()}
     return dict(zip(views, _tidied(list(links)), strict=True)), named
@@ -126,12 +141,14 @@ def _tidied(schema: Any) -> Any:
         return [_tidied(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    tidied = {name: _tidied(part) for name, part in schema.items() if not (name == "title" and isinstance(part, str))}
+    tidied = {name: _tidied(part) for name, part in schema.items() if not _is_title(name, part)}
     match tidied:
         case {"$ref": link}:
             return tidied | ref(component_name(link.removeprefix(COMPONENTS)))
         case {"anyOf": [{"type": str(kind), **rest}, {"type": "null"}], **more} if "enum" not in rest:
             return {**more, **rest, "type": [kind, "null"]}
+        case {"mapping": dict(mapping)}:
+            return tidied | {"mapping": {word: _tidied({"$ref": link})["$ref"] for word, link in mapping.items()}}
         case {"enum": _}:
             return {"type": "string", **tidied}
         case {"description": str(said)}:
@@ -151,7 +168,7 @@ def described(operation: Operation, links: Mapping[Any, Schema], schemas: dict[s
         "summary": operation.summary,
         "description": f"{operation.description} Scope: `{operation.scope}`.".strip(),
         "tags": [operation.tag],
-        "parameters": [*_of_path(operation), *_of_query(operation), *_of_headers(operation)],
+        "parameters": [*_of_path(operation), *_of_query(operation, links, schemas), *_of_headers(operation)],
     }
     if operation.body is not None:
         said["requestBody"] = _body(operation, schemas)
@@ -163,43 +180,54 @@ def described(operation: Operation, links: Mapping[Any, Schema], schemas: dict[s
 
 def _of_path(operation: Operation) -> list[dict[str, Any]]:
     names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
-    return [
-        {"name": name, "in": "path", "required": True, "description": ID_WORDS.get(name, "An id."), "schema": TEXT}
-        for name in names
+    return [{"name": name, "in": "path", "required": True, **_id_of(name)} for name in names]
+
+
+def _id_of(name: str) -> dict[str, Any]:
+    if name == "payment_id":
+        return {"description": "`pay_…`, or Stripe's `pi_…`, `ch_…` or `py_…`.", "schema": PAYMENT_ID}
+    prefix = ID_PREFIXES[name]
+    return {"description": f"`{prefix}_…`.", "schema": TEXT | {"pattern": ID_PATTERN.format(prefix)}}
+
+
+def _of_query(operation: Operation, links: Mapping[Any, Schema], schemas: Mapping[str, Schema]) -> list[dict[str, Any]]:
+    found = [
+        _query(name, one.description, one.schema) | FORMS.get(one.form, {})
+        for name, one in operation.parameters.items()
     ]
-
-
-def _of_query(operation: Operation) -> list[dict[str, Any]]:
-    found = [_query(name, said, TEXT) for name, said in operation.parameters.items()]
     if operation.paged:
+        page = schemas[links[operation.answer]["$ref"].removeprefix(COMPONENTS)]
+        cursor = schemas[page["properties"]["data"]["items"]["$ref"].removeprefix(COMPONENTS)]["properties"]["id"]
         limit = {"type": "integer", "minimum": 1, "maximum": LONGEST_LIMIT, "default": LIMIT}
         found += [
             _query("limit", "How many a page holds.", limit),
-            _query("starting_after", "The page that follows this id.", TEXT),
-            _query("ending_before", "The page that leads up to this id.", TEXT),
+            _query("starting_after", "The page that follows this id.", cursor),
+            _query("ending_before", "The page that leads up to this id.", cursor),
         ]
     if operation.expandable:
-        words = {"type": "array", "items": {"type": "string", "enum": list(operation.expandable)}}
+        named = {"type": "string", "enum": list(operation.expandable)}
+        words = {"type": "array", "items": named, "maxItems": len(operation.expandable)}
         found.append(_query("expand[]", "What to answer whole instead of by id.", words))
     return found
 
 
-def _query(name: str, said: str, schema: Schema) -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": said, "schema": schema}
+def _query(name: str, said: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": said, "schema": dict(schema)}
 
 
 def _of_headers(operation: Operation) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if operation.writes:
         said = f"A new UUID; the same one on a retry.{operation.key_rule.note}"
-        key = {"type": "string", "maxLength": 255, "minLength": 1}
+        key = {"type": "string", "maxLength": 255, "minLength": 1, "pattern": "^[ -~]+$"}
         found.append(_header("Idempotency-Key", said, key, required=operation.key_rule.always))
     if operation.if_match:
-        found.append(_header("If-Match", "ETags of the return that were read, or `*`; another version: 412.", TEXT))
+        found.append(_header("If-Match", "ETags of the return that were read, or `*`; another version: 412.", HEADER))
     if not operation.writes and "ETag" in operation.headers:
-        found.append(_header("If-None-Match", "ETags that are known already: 304, without `expand[]`.", TEXT))
+        found.append(_header("If-None-Match", "ETags that are known already: 304, without `expand[]`.", HEADER))
     if operation.streams:
-        found.append(_header("Last-Event-ID", "Live only: the id of the last event that was seen.", TEXT))
+        event_id = TEXT | {"pattern": ID_PATTERN.format("evt")}
+        found.append(_header("Last-Event-ID", "Live only: the id of the last event that was seen.", event_id))
     return found
 
 
@@ -214,11 +242,28 @@ class _WithoutDefaults(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
 
+def _without_noise(schema: Any) -> Any:
+    """Return what pydantic wrote without titles, which only say a field's name again, and with short nulls."""
+    if isinstance(schema, list):
+        return [_without_noise(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {name: _without_noise(part) for name, part in schema.items() if not _is_title(name, part)}
+    match plain:
+        case {"anyOf": [{"type": str(kind), **rest}, {"type": "null"}], **more} if "enum" not in rest:
+            return {**more, **rest, "type": [kind, "null"]}
+    return plain
+
+
+def _is_title(name: str, part: Any) -> bool:
+    return name == "title" and isinstance(part, str)
+
+
 def _body(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
     assert operation.body is not None  # noqa: S101 - only writes come here
     schema = operation.body.model_json_schema(ref_template=COMPONENTS + "{model}", schema_generator=_WithoutDefaults)
-    schemas |= schema.pop("$defs", {})
-    schemas[operation.body.__name__] = schema
+    for name, part in {**schema.pop("$defs", {}), operation.body.__name__: schema}.items():
+        schemas[name] = _without_noise(part)
     content: dict[str, Any] = {"schema": ref(operation.body.__name__), "example": dict(operation.example or {})}
     required = any(field.is_required() for field in operation.body.model_fields.values())
     return {"required": required, "content": {"application/json": content}}
@@ -247,18 +292,26 @@ def _problems(operation: Operation) -> dict[str, Any]:
 
 
 def problems(codes: Sequence[ProblemCode]) -> dict[str, Any]:
-    """Return responses by status for these codes: one schema for all, so that clients have one class for it."""
+    """Return responses by status for these codes.
+
+    The codes stand beside the link to the one schema of problems: validators check both, and generated clients have
+    one class for all statuses.
+    """
     found: dict[str, Any] = {}
     for status in sorted({PROBLEMS[code].status for code in codes}):
         here = sorted({code for code in codes if PROBLEMS[code].status == status})
         lines = "\n".join(f"- `{code}`: {PROBLEMS[code].title}." for code in here)
-        content = {PROBLEM_JSON: {"schema": ref("problem")}}
-        found[str(status)] = {"description": lines, "content": content, "x-problem-codes": here}
+        schema = ref("problem") | {"properties": {"code": {"enum": here}}}
+        found[str(status)] = {"description": lines, "content": {PROBLEM_JSON: {"schema": schema}}}
     return found
 
 
 def _open(name: str, summary: str, content: dict[str, Any], **more: Any) -> dict[str, Any]:
-    answer = {"200": {"description": "Answered.", "content": content}}
+    problem = {PROBLEM_JSON: {"schema": ref("problem")}}
+    answer = {
+        "200": {"description": "Answered.", "content": content},
+        "4XX": {"description": "The request itself is wrong: its method, or its size.", "content": problem},
+    }
     said = {"operationId": name, "summary": summary, "tags": ["Service"], "security": [], **more}
     return said | {"responses": answer | more.get("responses", {})}
 
@@ -276,7 +329,7 @@ def service_paths(links: Mapping[Any, Schema]) -> dict[str, Any]:
                 "receive_stripe_event", "Take in a webhook from Stripe",
                 {"application/json": {"schema": links[StripeEventReceiptView]}},
                 description="The signature is checked over the raw body, of at most 256 KiB.",
-                parameters=[_header("Stripe-Signature", "Stripe's signature.", TEXT, required=True)],
+                parameters=[_header("Stripe-Signature", "Stripe's signature.", HEADER, required=True)],
                 requestBody={
                     "required": True,
                     "content": {"application/json": {"schema": _EVENT, "example": {"id": "evt_1", "object": "event"}}},

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from pydantic import ConfigDict
+from pydantic import ConfigDict, JsonValue
 
 from returns_service.commands.stripe_account import keep_account
 from returns_service.domain.problems import Problem
@@ -25,10 +25,15 @@ PATIENCE_SECONDS = 5  # where Stripe says nothing of its own: its troubles rarel
 log = structlog.get_logger("returns.stripe")
 
 
+def _given(name: str) -> dict[str, JsonValue]:
+    return {"properties": {name: {"not": {"type": "null"}}}, "required": [name]}
+
+
 class Target(Body):
     """The payment that is meant: by `payment_intent`, or by `charge`."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["payment_intent"]}, {"required": ["charge"]}]})
+    # Not `anyOf`: the generators of clients make of it a union with anything, and lose the body's class.
+    model_config = ConfigDict(json_schema_extra={"if": _given("payment_intent"), "else": _given("charge")})
 
     payment_intent: PaymentIntentId | None = None
     charge: ChargeId | None = None

@@ -24,7 +24,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from returns_service.commands.refunds import LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE, METADATA_KEYS
 from returns_service.domain.problems import Problem
+from returns_service.return_case.views.fields import ID_PATTERN
 
 LONGEST_BODY_BYTES = 1024 * 1024
 # Parsing and checking take time for each value, and a megabyte has room for half a million: these keep any body from
@@ -153,11 +155,23 @@ Id = Annotated[str, StringConstraints(min_length=1, max_length=255), Clean]
 # Stripe's ids by their prefix: a word such as `search` would be another path of Stripe's.
 PaymentIntentId = Annotated[str, StringConstraints(pattern=r"^pi_[A-Za-z0-9_]{1,250}$")]
 ChargeId = Annotated[str, StringConstraints(pattern=r"^(ch|py)_[A-Za-z0-9_]{1,250}$")]
+# Another id is none of ours, so an answer says that it isn't found; the contract says what ours look like.
+LineId = Annotated[Id, Field(json_schema_extra={"pattern": ID_PATTERN.format("rli")})]
+RefundId = Annotated[Id, Field(json_schema_extra={"pattern": ID_PATTERN.format("rfd")})]
+ReturnId = Annotated[Id, Field(json_schema_extra={"pattern": ID_PATTERN.format("ret")})]
+StripeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
 Email = Annotated[str, StringConstraints(max_length=320), Clean, AfterValidator(plausible_email)]
 Moment = Annotated[datetime, BeforeValidator(parse_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 Label = Annotated[str, Clean]
-Metadata = Annotated[dict[Label, Label], Field(max_length=1000)]
+METADATA_SCHEMA = {
+    "type": "object",
+    "additionalProperties": {"type": "string", "maxLength": LONGEST_METADATA_VALUE},
+    "propertyNames": {"pattern": rf"^[^\[\]]{{1,{LONGEST_METADATA_KEY}}}$"},
+    "maxProperties": METADATA_KEYS,
+}
+# Bounded here by what can be read at all; the command says which of Stripe's limits the caller's metadata is over.
+Metadata = Annotated[dict[Label, Label], Field(max_length=1000), WithJsonSchema(METADATA_SCHEMA)]
 
 
 def parse_object(raw: bytes, content_type: str) -> dict[str, Any]:

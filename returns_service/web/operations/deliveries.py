@@ -11,6 +11,7 @@ from returns_service.domain.vocabulary import DELIVERY_STATUSES
 from returns_service.store.database import Tx
 from returns_service.store.tables import Delivery
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads, writes
+from returns_service.web.operations.parameters import CREATED, id_of, several_of
 from returns_service.web.operations.query_string import ListView, show_list
 from returns_service.web.operations.webhook_endpoints import SCOPE, TAG
 
@@ -19,9 +20,10 @@ from returns_service.web.operations.webhook_endpoints import SCOPE, TAG
     "/v1/deliveries", TAG, ListView[DeliveryView], paged=True,
     scope=SCOPE, errors=("unknown_filter",),
     parameters={
-        "endpoint": "Only deliveries to this endpoint.",
-        "event": "Only deliveries of this event.",
-        "status": "Only deliveries with this status; `dead` are those given up.",
+        "endpoint": id_of("whe", "Only deliveries to this endpoint."),
+        "event": id_of("evt", "Only deliveries of this event."),
+        "status": several_of("Only deliveries with this status; `dead` are those given up.", DELIVERY_STATUSES),
+        **CREATED,
     },
 )  # fmt: skip
 async def list_deliveries(call: OperationCall[Empty], tx: Tx) -> Reply:
@@ -31,8 +33,9 @@ async def list_deliveries(call: OperationCall[Empty], tx: Tx) -> Reply:
     for name, column in (("endpoint", Delivery.endpoint_id), ("event", Delivery.event_id)):
         if (value := query.get(name)) is not None:
             chosen = chosen.where(col(column) == value)
-    if status := query.one_of("status", DELIVERY_STATUSES):
-        chosen = chosen.where(col(Delivery.status) == status)
+    if statuses := query.several_of("status", DELIVERY_STATUSES):
+        chosen = chosen.where(col(Delivery.status).in_(statuses))
+    chosen = query.within(chosen, created=Delivery.created_at)
     found = (await tx.execute(query.window(chosen, Delivery.id, "dlv"))).scalars().all()
     rows, has_more = query.page(found)
     return Reply(show_list("/v1/deliveries", rows, has_more, show_delivery))

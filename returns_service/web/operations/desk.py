@@ -7,12 +7,14 @@ from returns_service.queries import desk
 from returns_service.queries.desk_items import DeskItemListView, show_page
 from returns_service.store.database import Tx
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads
+from returns_service.web.operations.parameters import several_of
 from returns_service.web.operations.query_string import wrong
 
 
 @reads(
     "/v1/desk", "Desk", DeskItemListView, paged=True,
-    errors=("unknown_filter",), parameters={"kind": "Only things of this kind; `totals` count all kinds all the same."},
+    errors=("unknown_filter",),
+    parameters={"kind": several_of("Only things of this kind; `totals` count all kinds all the same.", DESK_KINDS)},
 )  # fmt: skip
 async def list_desk_items(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List what waits for a person, most urgent first, then oldest.
@@ -22,9 +24,9 @@ async def list_desk_items(call: OperationCall[Empty], tx: Tx) -> Reply:
     `refunds:write`.
     """
     query = call.query
-    kind, cursor = query.one_of("kind", DESK_KINDS), query.cursor
+    kinds, cursor = query.several_of("kind", DESK_KINDS), query.cursor
     health = await desk.system_health(tx)
-    found = await desk.entries(tx, health, limit=query.limit + 1, kind=kind, cursor=cursor)
+    found = await desk.entries(tx, health, limit=query.limit + 1, kinds=kinds, cursor=cursor)
     if found is None:
         name = "ending_before" if cursor and cursor[1] else "starting_after"
         raise wrong(name, "That thing is not on the desk, or not any more: begin again without it")

@@ -13,18 +13,20 @@ from returns_service.return_case.views import EventView, show_event
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads
+from returns_service.web.operations.parameters import CREATED, id_of, several_of
 from returns_service.web.operations.query_string import ListView, show_list
 
 TAG = "Events"
-TYPE = "Only events of this type."
+TYPE = several_of("Only events of this type.", EVENT_TYPES)
 
 
 async def listed(tx: Tx, call: OperationCall[Empty], url: str, return_id: str | None) -> Reply:
     """Answer one page of the feed, in the order in which readers may see it."""
     query = call.query
-    kind = query.one_of("type", EVENT_TYPES)
+    kinds = query.several_of("type", EVENT_TYPES)
     chosen: Any = select(Event).where(col(Event.position).is_not(None))
-    chosen = filtered(chosen, return_id=return_id, refund_id=query.get("refund"), kind=kind)
+    chosen = filtered(chosen, return_id=return_id, refund_id=query.get("refund"), kinds=kinds)
+    chosen = query.within(chosen, created=Event.created_at)
     cursor = query.checked_cursor("evt")
     back = cursor is not None and cursor[1]
     if cursor is not None:
@@ -38,7 +40,12 @@ async def listed(tx: Tx, call: OperationCall[Empty], url: str, return_id: str | 
 
 @reads(
     "/v1/events", TAG, ListView[EventView], paged=True, streams=True, errors=("unknown_filter",),
-    parameters={"type": TYPE, "return": "Only events of this return.", "refund": "Only events of this refund."},
+    parameters={
+        "type": TYPE,
+        "return": id_of("ret", "Only events of this return."),
+        "refund": id_of("rfd", "Only events of this refund."),
+        **CREATED,
+    },
 )  # fmt: skip
 async def list_events(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List what happened, newest first.
@@ -51,7 +58,7 @@ async def list_events(call: OperationCall[Empty], tx: Tx) -> Reply:
 @reads(
     "/v1/returns/{return_id}/events", TAG, ListView[EventView], paged=True, streams=True,
     errors=("not_found", "unknown_filter"),
-    parameters={"type": TYPE},
+    parameters={"type": TYPE, **CREATED},
 )  # fmt: skip
 async def list_return_events(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List what happened to a return, newest first.

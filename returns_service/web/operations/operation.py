@@ -16,7 +16,8 @@ from returns_service.return_case.events import Actor
 from returns_service.store.database import Tx
 from returns_service.web.context import Context
 from returns_service.web.operations.bodies import B, Body
-from returns_service.web.operations.query_string import Query
+from returns_service.web.operations.parameters import Parameter
+from returns_service.web.operations.query_string import WINDOW, Form, Query
 
 StripeRead = PaymentSnapshot | RefundSnapshot | None
 
@@ -97,7 +98,7 @@ class Operation:
     before_transaction: Callable[[OperationCall[Any]], Awaitable[StripeRead]] | None = None
     key_rule: KeyRule = KEY_OPTIONAL
     if_match: bool = False  # takes an `If-Match` with versions of the return in its path
-    parameters: Mapping[str, str] = field(default_factory=dict)  # of the query: name -> what it says
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)  # of the query, by name
     expandable: tuple[str, ...] = ()
     paged: bool = False  # a list: `limit`, `starting_after`, `ending_before`
     streams: bool = False  # can answer with live events
@@ -105,6 +106,11 @@ class Operation:
     def repeats_safely(self, body: Any) -> bool:
         """Return whether doing it twice is doing it once even without an Idempotency-Key: the body names itself."""
         return self.key_rule is not KEY_OPTIONAL and not self.key_rule.needs_key(body)
+
+    @property
+    def query_forms(self) -> dict[str, Form]:
+        """How each parameter of the query string is written, by name."""
+        return {**{name: one.form for name, one in self.parameters.items()}, **(WINDOW if self.paged else {})}
 
     @property
     def writes(self) -> bool:
@@ -120,7 +126,7 @@ class ReadOptions(TypedDict, total=False):
 
     headers: tuple[AnswerHeader, ...]
     errors: tuple[ProblemCode, ...]
-    parameters: Mapping[str, str]
+    parameters: Mapping[str, Parameter]
     expandable: tuple[str, ...]
     paged: bool
     streams: bool

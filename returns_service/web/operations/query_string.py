@@ -1,12 +1,13 @@
-"""Query strings: known names only, each at most once, and the window of a list."""
+"""Query strings: known names only, each at most once unless it takes several values, and the window of a list."""
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
@@ -28,16 +29,20 @@ class HasId(Protocol):
 Named = TypeVar("Named", bound=HasId)
 LONGEST_LIMIT, LIMIT = 100, 10
 MOST_PARAMETERS = 100
-WINDOW = ("limit", "starting_after", "ending_before")
+Form = Literal["single", "listed", "keyed"]
+WINDOW: Mapping[str, Form] = {"limit": "single", "starting_after": "single", "ending_before": "single"}
 EXPAND = re.compile(r"expand(\[\d*\])?")
+KEYED = re.compile(r"(\w+)\[(.+)\]", flags=re.DOTALL)
+COMPARISONS = {"gte": operator.ge, "gt": operator.gt, "lte": operator.le, "lt": operator.lt}
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A query string, read: single values by name, and what to expand."""
+    """A query string, read: single values by name, those with keys by name and key, and what to expand."""
 
     values: Mapping[str, str] = field(default_factory=dict)
     expand: frozenset[str] = frozenset()
+    keyed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def get(self, name: str) -> str | None:
         """Return a parameter's value, None where it was not sent."""
@@ -51,6 +56,34 @@ class Query:
         if (word := find_word(allowed, value)) is None:
             raise wrong(name, f"Must be one of {', '.join(allowed)}")
         return word
+
+    def several_of(self, name: str, allowed: Sequence[Word]) -> tuple[Word, ...] | None:
+        """Return values out of a closed list, separated by commas. Raises Problem invalid_request."""
+        value = self.get(name)
+        if value is None:
+            return None
+        words = [find_word(allowed, part.strip()) for part in value.split(",")]
+        found = tuple(dict.fromkeys(word for word in words if word is not None))
+        if None in words:
+            raise wrong(name, f"Must be among {', '.join(allowed)}, separated by commas")
+        return found
+
+    def within(self, chosen: Any, **columns: Any) -> Any:
+        """Narrow a statement to the times asked for: `created[gte]` of the column `created`. Raises Problem."""
+        for name, column in columns.items():
+            for comparison, compare in COMPARISONS.items():
+                if (moment := self.moment(f"{name}[{comparison}]")) is not None:
+                    chosen = chosen.where(compare(col(column), moment))
+        return chosen
+
+    def holds(self, **values: datetime) -> bool:
+        """Return whether an object's times are among those asked for; as `within`, of what is at hand already."""
+        return all(
+            compare(value, moment)
+            for name, value in values.items()
+            for comparison, compare in COMPARISONS.items()
+            if (moment := self.moment(f"{name}[{comparison}]")) is not None
+        )
 
     def moment(self, name: str) -> datetime | None:
         """Return a time given as Unix seconds or RFC 3339. Raises Problem invalid_request."""
@@ -125,13 +158,14 @@ def wrong(name: str, message: str) -> Problem:
     return Problem("invalid_request", f"{name}: {message}", param=name, errors=[said])
 
 
-def read_query(raw: bytes, known: Sequence[str], expandable: Sequence[str] = ()) -> Query:
+def read_query(raw: bytes, known: Mapping[str, Form], expandable: Sequence[str] = ()) -> Query:
     """Return the query string's parameters. Raises Problem for an unknown one, one sent twice, or bad characters."""
     try:
         pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
     except ValueError:
         raise Problem("malformed_request", "The query string can't be read.") from None
     values: dict[str, str] = {}
+    keyed: dict[str, dict[str, str]] = {}
     expand: set[str] = set()
     for name, value in pairs:
         if "\0" in value or len(value) > 1000:
@@ -140,14 +174,19 @@ def read_query(raw: bytes, known: Sequence[str], expandable: Sequence[str] = ())
             if value not in expandable:
                 raise wrong("expand", f"Can expand {', '.join(expandable)}")
             expand.add(value)
-        elif name not in known:
+        elif (part := KEYED.fullmatch(name)) and known.get(part[1]) == "keyed":
+            of = keyed.setdefault(part[1], {})
+            if part[2] in of or "\0" in part[2]:
+                raise wrong(name[:100], "Must be sent once, without NUL")
+            of[part[2]] = value
+        elif known.get(name, "keyed") == "keyed":
             hint = f"Known are {', '.join(known)}." if known else "None is known here."
             raise Problem("unknown_filter", f"There is no parameter {name[:100]!r}. {hint}", param=name[:100])
-        elif name in values:
+        elif name in values and known[name] == "single":
             raise wrong(name, "Must be sent once")
         else:
-            values[name] = value
-    return Query(values, frozenset(expand))
+            values[name] = f"{values[name]},{value}" if name in values else value
+    return Query(values, frozenset(expand), keyed)
 
 
 class ListView(Struct, Generic[V], kw_only=True, tag_field="object", tag="list"):

@@ -17,8 +17,9 @@ from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import ReceiptView, ReturnView, show_receipt
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt
-from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Scan, Units, Words, Wrong
+from returns_service.web.operations.bodies import MOST_LINES, Body, Id, LineId, Scan, Units, Words, Wrong
 from returns_service.web.operations.operation import Empty, KeyRule, Operation, OperationCall, Reply, reads, writes
+from returns_service.web.operations.parameters import CREATED
 from returns_service.web.operations.query_string import ListView, show_list
 from returns_service.web.operations.returns import WithReason, reply_with
 
@@ -28,7 +29,7 @@ TAG = "Receipts"
 class CountedLine(Body):
     """Units in one condition, by line id or by SKU."""
 
-    line: Id | None = None
+    line: LineId | None = None
     sku: Scan | None = None
     quantity: Units
     condition: Condition
@@ -70,7 +71,7 @@ class CreateReceipt(Body):
 class Finding(Body):
     """What an inspection found about units of one line. No `quantity`: all that wait in this receipt."""
 
-    line: Id
+    line: LineId
     condition: Condition
     disposition: FinalDisposition
     quantity: Units | None = None
@@ -85,7 +86,7 @@ class InspectReceipt(Body):
 class CorrectedUnits(Body):
     """Units of a line that were counted in the wrong condition."""
 
-    line: Id
+    line: LineId
     from_: Condition = Field(alias="from")
     to: Condition
     quantity: Units
@@ -115,7 +116,7 @@ class ResolveUndeclared(Body):
     """What happens to units that nobody announced; accepted as a line, they count as `condition`, else as new."""
 
     decision: UndeclaredDecision
-    line: Id | None = None
+    line: LineId | None = None
     condition: Condition = "new"
 
 
@@ -156,11 +157,19 @@ async def create_receipt(call: OperationCall[CreateReceipt], tx: Tx) -> Reply:
     )
 
 
-@reads("/v1/returns/{return_id}/receipts", TAG, ListView[ReceiptView], paged=True, errors=("not_found",))
+@reads(
+    "/v1/returns/{return_id}/receipts",
+    TAG,
+    ListView[ReceiptView],
+    paged=True,
+    parameters=CREATED,
+    errors=("not_found",),
+)
 async def list_receipts(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List a return's receipts, newest first."""
     case = await load_case(tx, call.policy, call.id("return_id"))
-    found, has_more = call.query.page_of(case.receipts, "rcp")
+    receipts_asked = [receipt for receipt in case.receipts if call.query.holds(created=receipt.created_at)]
+    found, has_more = call.query.page_of(receipts_asked, "rcp")
     url = f"/v1/returns/{case.row.id}/receipts"
     return Reply(show_list(url, found, has_more, lambda receipt: show_case_receipt(case, receipt)))
 

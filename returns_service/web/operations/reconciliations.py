@@ -17,15 +17,18 @@ from returns_service.domain.vocabulary import DIFFERENCE_CODES, DIFFERENCE_OUTCO
 from returns_service.store.database import Tx
 from returns_service.store.tables import ReconciliationDifference, ReconciliationRun
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads
+from returns_service.web.operations.parameters import CREATED, several_of
 from returns_service.web.operations.query_string import ListView, show_list
 
 TAG = "Reconciliations"
 
 
-@reads("/v1/reconciliations", TAG, ListView[ReconciliationView], paged=True, errors=("unknown_filter",))
+@reads(
+    "/v1/reconciliations", TAG, ListView[ReconciliationView], paged=True, parameters=CREATED, errors=("unknown_filter",)
+)
 async def list_reconciliations(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List the comparisons with Stripe's ledger, newest first."""
-    chosen: Any = select(ReconciliationRun)
+    chosen = call.query.within(select(ReconciliationRun), created=ReconciliationRun.created_at)
     found = (await tx.execute(call.query.window(chosen, ReconciliationRun.id, "rec"))).scalars().all()
     rows, has_more = call.query.page(found)
     return Reply(show_list("/v1/reconciliations", rows, has_more, lambda run: show_run(run, tx.now)))
@@ -40,17 +43,22 @@ async def read_reconciliation(call: OperationCall[Empty], tx: Tx) -> Reply:
 @reads(
     "/v1/reconciliations/{reconciliation_id}/differences", TAG, ListView[ReconciliationDifferenceView], paged=True,
     errors=("not_found", "unknown_filter"),
-    parameters={"code": "Only rows of this kind.", "outcome": "Only rows of which this became."},
+    parameters={
+        "code": several_of("Only rows of this kind.", DIFFERENCE_CODES),
+        "outcome": several_of("Only rows of which this became.", DIFFERENCE_OUTCOMES),
+        **CREATED,
+    },
 )  # fmt: skip
 async def list_reconciliation_differences(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List what a comparison met, newest first: each row with its cause in words and what became of it."""
     run = await get_run(tx, call.id("reconciliation_id"))
     query = call.query
     chosen: Any = select(ReconciliationDifference).where(col(ReconciliationDifference.run_id) == run.id)
-    if code := query.one_of("code", DIFFERENCE_CODES):
-        chosen = chosen.where(col(ReconciliationDifference.code) == code)
-    if outcome := query.one_of("outcome", DIFFERENCE_OUTCOMES):
-        chosen = chosen.where(col(ReconciliationDifference.outcome) == outcome)
+    if codes := query.several_of("code", DIFFERENCE_CODES):
+        chosen = chosen.where(col(ReconciliationDifference.code).in_(codes))
+    if outcomes := query.several_of("outcome", DIFFERENCE_OUTCOMES):
+        chosen = chosen.where(col(ReconciliationDifference.outcome).in_(outcomes))
+    chosen = query.within(chosen, created=ReconciliationDifference.created_at)
     found = (await tx.execute(query.window(chosen, ReconciliationDifference.id, "dif"))).scalars().all()
     rows, has_more = query.page(found)
     return Reply(show_list(f"/v1/reconciliations/{run.id}/differences", rows, has_more, show_difference))

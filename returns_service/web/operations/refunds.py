@@ -21,7 +21,18 @@ from returns_service.return_case.views import RefundView, ReturnView, show_payme
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, stripe_of, usable_or_503
-from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Metadata, Money, Name, Reason, Units, Words
+from returns_service.web.operations.bodies import (
+    MOST_LINES,
+    Body,
+    LineId,
+    Metadata,
+    Money,
+    Name,
+    Reason,
+    ReturnId,
+    Units,
+    Words,
+)
 from returns_service.web.operations.operation import (
     KEY_REQUIRED,
     Empty,
@@ -32,6 +43,7 @@ from returns_service.web.operations.operation import (
     reads,
     writes,
 )
+from returns_service.web.operations.parameters import CREATED_AND_UPDATED, METADATA, id_of, several_of, text
 from returns_service.web.operations.query_string import ListView
 from returns_service.web.operations.return_refunds import (
     DASHBOARD_REFUND_ERRORS,
@@ -67,14 +79,14 @@ class SendAgain(Body):
 class AssignedLine(Body):
     """Units of a line that the refund paid."""
 
-    line: Id
+    line: LineId
     units: Units
 
 
 class AssignRefund(Body):
     """The return that a refund made outside was for, and the units that it paid where somebody knows."""
 
-    return_id: Id = Field(alias="return")
+    return_id: ReturnId = Field(alias="return")
     lines: list[AssignedLine] = Field(default_factory=list, max_length=MOST_LINES)
 
 
@@ -133,10 +145,12 @@ async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
 @reads(
     "/v1/refunds", TAG, ListView[RefundView], paged=True,
     parameters={
-        "payment_intent": "Only refunds of this PaymentIntent.",
-        "charge": "Only refunds of this charge.",
-        "return": "Only refunds of this return.",
-        "status": "Only refunds with this status.",
+        "payment_intent": text("Only refunds of this PaymentIntent."),
+        "charge": text("Only refunds of this charge."),
+        "return": id_of("ret", "Only refunds of this return."),
+        "status": several_of("Only refunds with this status.", STATUSES),
+        "metadata": METADATA,
+        **CREATED_AND_UPDATED,
     },
     expandable=EXPANDABLE, errors=("unknown_filter",),
 )  # fmt: skip
@@ -147,8 +161,10 @@ async def list_refunds(call: OperationCall[Empty], tx: Tx) -> Reply:
         payment_intent=query.get("payment_intent"),
         charge=query.get("charge"),
         return_id=query.get("return"),
-        status=query.one_of("status", STATUSES),
+        statuses=query.several_of("status", STATUSES),
+        metadata=query.keyed.get("metadata", {}),
     )
+    chosen = query.within(chosen, created=Refund.created_at, updated=Refund.updated_at)
     found = (await tx.execute(query.window(chosen, Refund.id, "rfd"))).all()
     rows, has_more = query.page([(row[0], row[1]) for row in found])
     views = await expand_refunds(tx, call, rows)
@@ -198,10 +214,8 @@ async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
         row, payment = await found_refund(tx, refund_id)
     read: RefundSnapshot | PaymentSnapshot | Missing | Refused
     if row.stripe_refund is not None:
-        read, observations = (
-            usable_or_503(await call.context.gateway.retrieve_refund(row.stripe_refund)),
-            row.observations,
-        )
+        observations = row.observations
+        read = usable_or_503(await call.context.gateway.retrieve_refund(row.stripe_refund))
     else:
         target = Target(
             payment_intent=payment.payment_intent, charge=None if payment.payment_intent else payment.charge

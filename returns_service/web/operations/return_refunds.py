@@ -20,7 +20,7 @@ from returns_service.return_case.views import RefundView, ReturnView, show_refun
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 from returns_service.web.operations.ask_stripe import Target, payment_at_stripe
-from returns_service.web.operations.bodies import Body, Id, Money, Name, Reason, Words
+from returns_service.web.operations.bodies import Body, LineId, Money, Name, Reason, RefundId, Words
 from returns_service.web.operations.operation import (
     KEY_REQUIRED,
     Empty,
@@ -47,7 +47,7 @@ class AdjustmentAsked(Body):
     kind: AdjustmentKind
     amount: Money
     description: Reason
-    line: Id | None = None
+    line: LineId | None = None
 
 
 class RefundReturn(Body):
@@ -90,7 +90,7 @@ class RetryOne(PartAsked):
 class RetryRefund(RetryOne):
     """Which failed refund to try again, and for how much; the only one, whole, where nothing is said."""
 
-    refund: Id | None = None
+    refund: RefundId | None = None
 
 
 class SettleOneOutside(PartAsked):
@@ -108,7 +108,7 @@ class SettleOneOutside(PartAsked):
 class SettleOutside(SettleOneOutside):
     """Money that reached the customer by other means. No `amount`: all that is due, or open of the failed refund."""
 
-    refund: Id | None = None
+    refund: RefundId | None = None
 
 
 async def dashboard_refunds_at_stripe(call: OperationCall[Any]) -> StripeRead:

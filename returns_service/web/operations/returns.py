@@ -39,6 +39,7 @@ from returns_service.web.operations.bodies import (
     Words,
 )
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, StripeRead, reads, writes
+from returns_service.web.operations.parameters import CREATED_AND_UPDATED, METADATA, several_of, text
 from returns_service.web.operations.preconditions import etag
 from returns_service.web.operations.query_string import ListView
 
@@ -190,14 +191,16 @@ async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
 @reads(
     "/v1/returns", TAG, ListView[ReturnView], paged=True,
     parameters={
-        "state": "Only returns in this state.",
-        "order_id": "Only returns of this order.",
-        "payment_intent": "Only returns on this PaymentIntent.",
-        "customer_email": "Only returns of this customer.",
-        "created[gte]": "Only returns made at or after this time: Unix seconds or RFC 3339.",
-        "created[lt]": "Only returns made before this time: Unix seconds or RFC 3339.",
-        "q": "Search: words that all begin something of the return. Looked at are its ids, order, slip code, SKUs, "
-        "tracking numbers and the customer's name and e-mail address; capitals and width don't matter.",
+        "state": several_of("Only returns in this state.", STATES),
+        "order_id": text("Only returns of this order."),
+        "payment_intent": text("Only returns on this PaymentIntent."),
+        "customer_email": text("Only returns of this customer."),
+        "metadata": METADATA,
+        **CREATED_AND_UPDATED,
+        "q": text(
+            "Search: words that all begin something of the return. Looked at are its ids, order, slip code, SKUs, "
+            "tracking numbers and the customer's name and e-mail address; capitals and width don't matter."
+        ),
     },
     expandable=EXPANDABLE, errors=("unknown_filter",),
 )  # fmt: skip
@@ -205,14 +208,14 @@ async def list_returns(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List returns, newest first."""
     query = call.query
     chosen = return_ids(
-        state=query.one_of("state", STATES),
+        states=query.several_of("state", STATES),
         order_id=query.get("order_id"),
         customer_email=query.get("customer_email"),
         payment_intent=query.get("payment_intent"),
-        created_from=query.moment("created[gte]"),
-        created_before=query.moment("created[lt]"),
+        metadata=query.keyed.get("metadata", {}),
         words=query.get("q"),
     )
+    chosen = query.within(chosen, created=ReturnAuthorization.created_at, updated=ReturnAuthorization.updated_at)
     found = (await tx.execute(query.window(chosen, ReturnAuthorization.id, "ret"))).scalars().all()
     ids, has_more = query.page(found)
     cases = await load_cases(tx, call.policy, ids)
@@ -264,7 +267,8 @@ async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
 
     `metadata`, `internal_note`, `tracking_numbers` and `customer_name` always; `lines`, `reason`, `customer_email` and
     `shipping_amount` while nobody has approved, and `lines` only while no unit was counted. A field that is sent
-    replaces the one that was there. With `If-Match`, only the version that was read is changed.
+    replaces the one that was there; of `metadata`, a key that is sent replaces the same key, and an empty value deletes
+    it. With `If-Match`, only the version that was read is changed.
     """
     changes = call.body.changes()
     return reply_with(await returns.update(tx, call.by, call.policy, call.id("return_id"), changes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 from sqlmodel import col, select
@@ -13,11 +13,13 @@ from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.views import UnmatchedReceiptView, show_unmatched
 from returns_service.store.database import Tx
 from returns_service.store.tables import UnmatchedReceipt
-from returns_service.web.operations.bodies import MOST_LINES, Body, Id, Name, Scan, Units, Words
+from returns_service.web.operations.bodies import MOST_LINES, Body, Name, ReturnId, Scan, Units, Words
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads, writes
+from returns_service.web.operations.parameters import CREATED, one_of, text
 from returns_service.web.operations.query_string import ListView, show_list
 
 TAG = "Receipts"
+TRUE_OR_FALSE: tuple[Literal["true", "false"], ...] = ("true", "false")
 
 
 class UnmatchedUnits(Body):
@@ -45,7 +47,7 @@ class CreateUnmatchedReceipt(Body):
 class AttachReceipt(Body):
     """The return that the parcel belongs to."""
 
-    return_: Id = Field(alias="return")
+    return_: ReturnId = Field(alias="return")
 
 
 @writes(
@@ -69,9 +71,10 @@ async def create_unmatched_receipt(call: OperationCall[CreateUnmatchedReceipt], 
 @reads(
     "/v1/receipts", TAG, ListView[UnmatchedReceiptView], paged=True, errors=("unknown_filter",),
     parameters={
-        "attached": "`true`: only those that are counted on a return; `false`: only those that wait.",
-        "order_id": "Only parcels of this order.",
-        "tracking_number": "Only parcels with this tracking number; blanks and capitals don't matter.",
+        "attached": one_of("`true`: only those counted on a return; `false`: only those that wait.", TRUE_OR_FALSE),
+        "order_id": text("Only parcels of this order."),
+        "tracking_number": text("Only parcels with this tracking number; blanks and capitals don't matter."),
+        **CREATED,
     },
 )  # fmt: skip
 async def list_unmatched_receipts(call: OperationCall[Empty], tx: Tx) -> Reply:
@@ -82,9 +85,10 @@ async def list_unmatched_receipts(call: OperationCall[Empty], tx: Tx) -> Reply:
         chosen = chosen.where(col(UnmatchedReceipt.order_id) == order_id.strip())
     if (number := query.get("tracking_number")) is not None:
         chosen = chosen.where(of_tracking_numbers([number]))
-    if (attached := query.one_of("attached", ("true", "false"))) is not None:
+    if (attached := query.one_of("attached", TRUE_OR_FALSE)) is not None:
         waits = col(UnmatchedReceipt.receipt_id).is_(None)
         chosen = chosen.where(waits if attached == "false" else ~waits)
+    chosen = query.within(chosen, created=UnmatchedReceipt.created_at)
     rows = (await tx.execute(query.window(chosen, UnmatchedReceipt.id, "umr"))).scalars().all()
     page, has_more = query.page(rows)
     return Reply(show_list("/v1/receipts", page, has_more, show_unmatched))

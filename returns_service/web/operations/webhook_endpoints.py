@@ -34,6 +34,7 @@ from returns_service.web.operations.operation import (
     reads,
     writes,
 )
+from returns_service.web.operations.parameters import CREATED
 from returns_service.web.operations.query_string import ListView, show_list
 
 TAG = "Outgoing webhooks"
@@ -90,10 +91,12 @@ async def create_webhook_endpoint(call: OperationCall[CreateEndpoint], tx: Tx) -
     return Reply(show_endpoint(row, tx.now, secret), {"Location": f"{PATH}/{row.id}"})
 
 
-@reads(PATH, TAG, ListView[WebhookEndpointView], paged=True, scope=SCOPE, errors=("unknown_filter",))
+@reads(
+    PATH, TAG, ListView[WebhookEndpointView], paged=True, parameters=CREATED, scope=SCOPE, errors=("unknown_filter",)
+)
 async def list_webhook_endpoints(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List the webhook endpoints, newest first."""
-    chosen: Any = select(WebhookEndpoint)
+    chosen = call.query.within(select(WebhookEndpoint), created=WebhookEndpoint.created_at)
     found = (await tx.execute(call.query.window(chosen, WebhookEndpoint.id, "whe"))).scalars().all()
     rows, has_more = call.query.page(found)
     return Reply(show_list(PATH, rows, has_more, lambda row: show_endpoint(row, tx.now)))

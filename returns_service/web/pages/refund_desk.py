@@ -79,7 +79,7 @@ async def show_desk(call: PageCall) -> Response[Any]:
     async with call.context.database.reading() as tx:
         health = await system_health(tx)
         numbers = {total.kind: total.number for total in await totals(tx, health)}
-        found = await entries(tx, health, limit=MOST_SHOWN, kind=kind) or []
+        found = await entries(tx, health, limit=MOST_SHOWN, kinds=[kind] if kind else None) or []
         explained = await explain_entries(tx, call.context.policy, found, health)
         rows = [DeskRow(entry, item, KINDS[entry.kind]) for entry, item in explained]
         chosen = next((row for row in rows if row.entry.id == wanted), None)
@@ -147,7 +147,7 @@ async def export_desk(call: PageCall) -> Response[Any]:
     kind = find_word(DESK_KINDS, call.query("kind"))
     async with call.context.database.reading() as tx:
         health = await system_health(tx)
-        found = await entries(tx, health, limit=MOST_SHOWN, kind=kind) or []
+        found = await entries(tx, health, limit=MOST_SHOWN, kinds=[kind] if kind else None) or []
         items = [item for _, item in await explain_entries(tx, call.context.policy, found, health)]
     headers = {"Content-Disposition": 'attachment; filename="refund-desk.csv"', "Cache-Control": "no-store"}
     return Response(
