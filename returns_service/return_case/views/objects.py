@@ -101,7 +101,7 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     delivered_at: Time | None
     shipping_amount: Annotated[int, minor_units("What the customer paid for the order's shipping.")]
     shipping_tax_amount: Annotated[int | None, minor_units("The tax in it.")]
-    order_units: Annotated[int | None, Meta(description="How many units the whole order has, over all its returns.")]
+    order_units: Annotated[int, Meta(ge=0, description="Of the whole order, over all its returns.")] | None
     resolution: Annotated[Resolution, Meta(description="What the customer wants; a line may say otherwise.")]
     internal_note: str | None
     lines: list[ReturnLineView]
