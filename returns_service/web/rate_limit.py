@@ -5,12 +5,27 @@ Why in memory: it protects a process from one runaway client. A shared count wou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from returns_service.store.clock import elapsed
 
 BURST = 3  # seconds' worth of requests that may come at once
 MOST_CALLERS = 10_000  # remembered at once; who was forgotten starts with a full bucket
+
+
+STANDING = "rate_limit_standing"  # in a connection's state, for the answer's headers
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A caller's bucket: `quota` requests within `window_seconds`, `left` now, and all again in `full_in_seconds`."""
+
+    quota: int
+    window_seconds: int
+    left: int
+    full_in_seconds: int
 
 
 class Limiter:
@@ -32,6 +47,14 @@ class Limiter:
             self._forget(now)
         self._buckets[caller] = left - 1, now
         return 0.0
+
+    def standing(self, caller: str) -> Standing:
+        """Return how a caller's bucket is now."""
+        now = self._now()
+        left, since = self._buckets.get(caller, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._rate)
+        full_in_seconds = math.ceil((self._burst - left) / self._rate)
+        return Standing(int(self._burst), BURST, int(left), full_in_seconds)
 
     def _forget(self, now: float) -> None:
         full = [c for c, (left, since) in self._buckets.items() if left + (now - since) * self._rate >= self._burst]
