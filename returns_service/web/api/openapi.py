@@ -19,6 +19,7 @@ from returns_service.domain.problems import PROBLEMS, ProblemCode
 from returns_service.return_case.views.fields import ID_PATTERN
 from returns_service.web.api.export import CSV, JSON_LINES
 from returns_service.web.api.openapi_events import DATA, event_schemas, webhooks
+from returns_service.web.api.openapi_links import links_of
 from returns_service.web.errors import PROBLEM_JSON, ProblemView
 from returns_service.web.health import HealthView, ReadinessView
 from returns_service.web.operations.operation import KEY_OPTIONAL, AnswerHeader, Operation
@@ -111,6 +112,10 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
     links, schemas = answer_schemas(operations)
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = described(operation, links, schemas)
+    for operation in operations:
+        answer = links[operation.answer]["$ref"].removeprefix(COMPONENTS)
+        if following := links_of(operation, answer, operations):
+            paths[operation.path][operation.method.lower()]["responses"][str(operation.status)]["links"] = following
     schemas |= event_schemas(schemas["event"], links)
     return {
         "openapi": "3.1.0",
