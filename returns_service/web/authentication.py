@@ -18,6 +18,7 @@ from returns_service.domain.vocabulary import Scope
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import ApiKey
 from returns_service.web.context import Context, context_of
+from returns_service.web.rate_limit import STANDING, Limiter
 
 USE_SHOWN_AFTER = timedelta(minutes=1)  # `last_used_at` tells people whether a key is still needed, not when exactly
 log = structlog.get_logger("returns.http")
@@ -37,10 +38,10 @@ async def authenticate(request: Request[Any, Any, Any], tx: Tx, scope: Scope) ->
         raise Problem("rate_limited", retry_after=1)
     key = await key_in_force(tx, secret) if bearer else None
     if key is None:
-        context.failed_logins.wait_seconds(address)
+        count(request, context.failed_logins, address)
         raise Problem("unauthorized")
     context.recent_keys.add(mark)
-    slow_down(context.keys.wait_seconds(key.id))
+    count(request, context.keys, key.id)
     if scope not in key.scopes and "admin" not in key.scopes:
         raise Problem("insufficient_scope", f"It needs {scope}.", required_scope=scope)
     return key
@@ -51,8 +52,10 @@ def address_of(request: Request[Any, Any, Any]) -> str:
     return request.client.host if request.client else ""
 
 
-def slow_down(wait_seconds: float) -> None:
-    """Raise Problem rate_limited where there is something to wait for."""
+def count(request: Request[Any, Any, Any], limiter: Limiter, caller: str) -> None:
+    """Count a request, and keep the caller's standing for the answer. Raises Problem rate_limited."""
+    wait_seconds = limiter.wait_seconds(caller)
+    request.scope["state"][STANDING] = limiter.standing(caller)
     if wait_seconds > 0:
         raise Problem("rate_limited", retry_after=wait_seconds)
 

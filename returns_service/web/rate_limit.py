@@ -5,13 +5,28 @@ Why in memory: it protects a process from one runaway client. A shared count wou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from returns_service.store.clock import elapsed
 
 BURST = 3  # seconds' worth of requests that may come at once
 REFUSALS_PER_SECOND = 20  # that one address may collect before it is refused unheard
 MOST_CALLERS = 10_000  # remembered at once; who was forgotten starts with a full bucket
+
+
+STANDING = "rate_limit_standing"  # in a connection's state, for the answer's headers
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A caller's bucket: `quota` requests within `window_seconds`, `left` now, and all again in `full_in_seconds`."""
+
+    quota: int
+    window_seconds: int
+    left: int
+    full_in_seconds: int
 
 
 class Limiter:
@@ -38,6 +53,14 @@ class Limiter:
         """Return whether there is no token left; none is taken."""
         left, since = self._buckets.get(caller, (self._burst, self._now()))
         return left + (self._now() - since) * self._rate < 1
+
+    def standing(self, caller: str) -> Standing:
+        """Return how a caller's bucket is now."""
+        now = self._now()
+        left, since = self._buckets.get(caller, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._rate)
+        full_in_seconds = math.ceil((self._burst - left) / self._rate)
+        return Standing(int(self._burst), BURST, int(left), full_in_seconds)
 
     def _forget(self, now: float) -> None:
         full = [c for c, (left, since) in self._buckets.items() if left + (now - since) * self._rate >= self._burst]

@@ -22,7 +22,8 @@ from returns_service.web.routes import OPERATIONS
 from tests.harness.served_shop import ServedShop, expect
 
 EXPECTED = {
-    "create_return": "returns:write", "update_return": "returns:write", "cancel_return": "returns:write",
+    "create_return": "returns:write", "create_returns": "returns:write", "update_return": "returns:write",
+    "cancel_return": "returns:write",
     "close_return": "returns:write", "approve_return": "returns:approve", "decline_return": "returns:approve",
     "create_receipt": "receipts:write", "reverse_receipt": "receipts:write", "inspect_receipt": "receipts:write",
     "resolve_undeclared": "receipts:write", "refund_return": "refunds:write", "retry_return": "refunds:write",
@@ -38,8 +39,8 @@ EXPECTED = {
     "test_webhook_endpoint": "admin", "list_deliveries": "admin", "read_delivery": "admin",
     "retry_one_delivery": "admin",
 }  # fmt: skip
-OPEN = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/{name:str}", "/openapi.yaml", "/errors/{code:str}",
-        "/webhooks/stripe", "/sw.js", "/manifest.webmanifest", "/offline"}  # fmt: skip
+OPEN = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/{name:str}", "/openapi.yaml", "/openapi.json",
+        "/errors/{code:str}", "/webhooks/stripe", "/sw.js", "/manifest.webmanifest", "/offline"}  # fmt: skip
 STATIC = {f"/static/{static_version()}/{{file_path:path}}", f"/static/{static_version()}/fonts/{{file_path:path}}"}
 
 

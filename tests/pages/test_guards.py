@@ -23,6 +23,7 @@ _R, _RFD = "/returns/{return_id:str}", "/refunds/{refund_id:str}"
 FORMS_OF = {
     f"{_R}/approve": "returns:approve", f"{_R}/decline": "returns:approve", f"{_R}/reopen": "returns:approve",
     f"{_R}/cancel": "returns:write", f"{_R}/close": "returns:write", f"{_R}/note": "returns:write",
+    f"{_R}/resolution": "returns:write",
     f"{_R}/refund": "refunds:write", f"{_R}/retry": "refunds:write", f"{_R}/settle_outside": "refunds:write",
     f"{_R}/acknowledge": "refunds:write",
     f"{_R}/receipts/{{receipt_id:str}}/take_back": "receipts:write",

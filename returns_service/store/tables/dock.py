@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint
 from sqlmodel import Field, SQLModel
 
 from returns_service.domain.vocabulary import Condition
-from returns_service.store.columns import partial, utc, word
+from returns_service.store.columns import defer_foreign_keys, partial, utc, word
 
 
 class DockScan(SQLModel, table=True):
@@ -32,3 +32,6 @@ class DockScan(SQLModel, table=True):
     scanned_by: str
     scanned_at: datetime = utc()
     undone_at: datetime | None = utc(nullable=True)
+
+
+defer_foreign_keys("dock_scan")

@@ -8,7 +8,7 @@ from litestar import MediaType, Request, Response, get
 from litestar.exceptions import NotFoundException
 from swagger_ui_bundle import swagger_ui_path
 
-from returns_service.web.api.openapi import document
+from returns_service.web.api.openapi import document, json_document
 
 FILES = {
     "swagger-ui.css": "text/css",
@@ -41,9 +41,17 @@ def openapi_yaml(request: Request[Any, Any, Any]) -> Response[str]:
     return Response(document(request.app.state.operations), media_type="application/yaml")
 
 
+@get("/openapi.json", include_in_schema=False, sync_to_thread=False, name="openapi_json")
+def openapi_json(request: Request[Any, Any, Any]) -> Response[str]:
+    """Return the contract as JSON."""
+    return Response(json_document(request.app.state.operations), media_type="application/json")
+
+
 @get("/docs", include_in_schema=False, sync_to_thread=False, name="docs")
-def docs_page() -> Response[str]:
-    """Show the contract as a page."""
+def docs_page(request: Request[Any, Any, Any]) -> Response[str]:
+    """Show the contract as a page; `/docs/` leads there, since the page's links are beside it."""
+    if request.scope["raw_path"].endswith(b"/"):
+        return Response("", status_code=308, headers={"Location": "../docs"})
     return Response(PAGE, media_type=MediaType.HTML, headers={"Content-Security-Policy": POLICY})
 
 
@@ -59,4 +67,4 @@ def docs_file(request: Request[Any, Any, Any]) -> Response[bytes]:
     return Response(content, media_type=FILES[name], headers={"Cache-Control": "max-age=86400"})
 
 
-HANDLERS = [openapi_yaml, docs_page, docs_file]
+HANDLERS = [openapi_yaml, openapi_json, docs_page, docs_file]

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 from litestar import HttpMethod, Request, Response
 from litestar.handlers import HTTPRouteHandler
 
@@ -23,8 +24,11 @@ from returns_service.store.database import Tx
 from returns_service.store.tables import ApiKey
 from returns_service.web import authentication
 from returns_service.web.api.event_stream import live
+from returns_service.web.api.export import CSV, JSON, JSON_LINES, export
 from returns_service.web.context import context_of
 from returns_service.web.errors import request_id_of
+from returns_service.web.head import ASKED
+from returns_service.web.operations.batch import execute_batch
 from returns_service.web.operations.bodies import LONGEST_BODY_BYTES, canonical_json, parse_object, validate
 from returns_service.web.operations.execute import execute
 from returns_service.web.operations.operation import Empty, Operation, OperationCall
@@ -76,15 +80,19 @@ async def _read(operation: Operation, request: AnyRequest) -> Response[Any]:
             return _answer(operation, request, key, Remembered(HTTP_NOT_MODIFIED, reply.headers, ""))
         return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encoded()))
 
-    if not operation.streams and operation.before_transaction is None:
+    kind = request.accept.best_match([JSON, CSV, JSON_LINES]) if operation.paged else None
+    exported = kind if kind in (CSV, JSON_LINES) else None
+    if not operation.streams and operation.before_transaction is None and not exported:
         return await database.read(look)
     key, call = await database.read(admit)
     if operation.before_transaction is not None:
         call = replace(call, stripe_read=await operation.before_transaction(call))
-    if not operation.streams:
-        return await database.read(lambda tx: answer(tx, key, call))
-    await event_feed.bring_up_to_date(database)
-    if EVENT_STREAM in request.headers.get("accept", ""):
+    head = ASKED in request.scope["state"]
+    if operation.streams:
+        await event_feed.bring_up_to_date(database)
+    if exported:
+        return await export(operation, call, key, exported, head=head)
+    if operation.streams and EVENT_STREAM in request.headers.get("accept", "") and not head:
         return await live(call, key, request.headers.get("last-event-id"))
     return await database.read(lambda tx: answer(tx, key, call))
 
@@ -100,6 +108,10 @@ async def _written(operation: Operation, request: AnyRequest) -> Response[Any]:
     await _give_way(raw)
     call = replace(call, body=validate(operation.body or Empty, sent))
     word, scope = _idempotency_key(operation, request, call), f"{key.id} {request.url.path}"
+    if operation.each is not None and operation.show_batch is not None and word is not None:
+        results = await execute_batch(operation.each, call, call.body.items, scope, word)
+        body = msgspec.json.encode(operation.show_batch(results)).decode()
+        return _answer(operation, request, key, Remembered(operation.status, {}, body))
     answer, replayed = await execute(operation, call, scope, word, fingerprint)
     return _answer(operation, request, key, answer, replayed=replayed)
 

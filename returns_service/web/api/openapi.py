@@ -17,7 +17,9 @@ from pydantic_core.core_schema import WithDefaultSchema
 from returns_service.commands.stripe_inbox import StripeEventReceiptView
 from returns_service.domain.problems import PROBLEMS, ProblemCode
 from returns_service.return_case.views.fields import ID_PATTERN
+from returns_service.web.api.export import CSV, JSON_LINES
 from returns_service.web.api.openapi_events import DATA, event_schemas, webhooks
+from returns_service.web.api.openapi_links import links_of
 from returns_service.web.errors import PROBLEM_JSON, ProblemView
 from returns_service.web.health_views import HealthView, ReadinessView
 from returns_service.web.operations.operation import KEY_OPTIONAL, AnswerHeader, Operation
@@ -26,19 +28,21 @@ from returns_service.web.operations.query_string import LIMIT, LONGEST_LIMIT, Fo
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 HEADER: Schema = {"type": "string", "maxLength": 4096}
-COMPONENTS = "#/components/schemas/"
 # How parameters are written that are not one value.
 FORMS: dict[Form, dict[str, Any]] = {
     "listed": {"style": "form", "explode": False},
     "keyed": {"style": "deepObject", "explode": True},
 }
+COMPONENTS = "#/components/schemas/"
 ABOUT = """\
 A return's whole life: from the shop's request, over the receiving dock, to money that is provably back.
 
 Amounts are whole numbers of minor units, times are RFC 3339 in UTC, ids tell their kind by prefix. Errors are
 `application/problem+json` with a stable `code`. A POST with an `Idempotency-Key` may be repeated: the same key gives
 the same answer, and the effect happens once. A key belongs to one API key and one path: sent to two paths it is two
-keys, and both requests are done. Every answer carries a `Request-Id`.
+keys, and both requests are done. Every answer carries a `Request-Id`. HEAD is answered wherever GET is. A list is
+exported whole with `Accept: text/csv` or `Accept: application/jsonl`; in CSV, a text that a spreadsheet would compute
+has a `'` before it.
 """
 TAGS = {
     "Returns": "Return authorizations: asked for, decided, refunded, closed.",
@@ -65,6 +69,12 @@ WRITE_ERRORS: tuple[ProblemCode, ...] = (
     "idempotency_key_reused",
     "idempotency_key_in_use", "unknown_filter",
 )  # fmt: skip
+COMMON_HEADERS = {
+    "Request-Id": "Names this request in logs and events.",
+    "RateLimit": "`r`: the requests left now; `t`: the seconds until all are there again. With every counted request.",
+    "RateLimit-Policy": "`q`: the requests that may come within `w` seconds.",
+}
+HEADER_LINKS = {name: {"$ref": f"#/components/headers/{name}"} for name in COMMON_HEADERS}
 HEADERS: dict[AnswerHeader, str] = {"ETag": "The return's version.", "Location": "Where it can be read."}
 ID_PREFIXES = {
     "return_id": "ret", "receipt_id": "rcp", "undeclared_id": "und", "unmatched_id": "umr", "refund_id": "rfd",
@@ -76,6 +86,12 @@ PAYMENT_ID: Schema = TEXT | {"pattern": "^(pay_[0-9a-z]{26}|(pi|ch|py)_[A-Za-z0-
 def document(operations: Sequence[Operation]) -> str:
     """Return the contract as YAML, the same at each call."""
     return _written(tuple(operations))
+
+
+@cache
+def json_document(operations: tuple[Operation, ...]) -> str:
+    """Return the contract as JSON."""
+    return msgspec.json.encode(contract(operations)).decode()
 
 
 @cache
@@ -97,6 +113,10 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
     links, schemas = answer_schemas(operations)
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = described(operation, links, schemas)
+    for operation in operations:
+        answer = links[operation.answer]["$ref"].removeprefix(COMPONENTS)
+        if following := links_of(operation, answer, operations):
+            paths[operation.path][operation.method.lower()]["responses"][str(operation.status)]["links"] = following
     schemas |= event_schemas(schemas["event"], links)
     return {
         "openapi": "3.1.0",
@@ -115,6 +135,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
             "securitySchemes": {
                 "api_key": {"type": "http", "scheme": "bearer", "description": "A key, `rsk_…`, with its scopes."}
             },
+            "headers": {name: {"description": said, "schema": TEXT} for name, said in COMMON_HEADERS.items()},
             "schemas": dict(sorted(schemas.items())),
         },
     }
@@ -262,6 +283,9 @@ def _is_title(name: str, part: Any) -> bool:
 def _body(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
     assert operation.body is not None  # noqa: S101 - only writes come here
     schema = operation.body.model_json_schema(ref_template=COMPONENTS + "{model}", schema_generator=_WithoutDefaults)
+    if operation.each is not None and operation.each.body is not None:
+        (items,) = schema["properties"].values()
+        items["items"] = ref(operation.each.body.__name__)
     for name, part in {**schema.pop("$defs", {}), operation.body.__name__: schema}.items():
         schemas[name] = _without_noise(part)
     content: dict[str, Any] = {"schema": ref(operation.body.__name__), "example": dict(operation.example or {})}
@@ -270,12 +294,14 @@ def _body(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
 
 
 def _success(operation: Operation, answer: Schema) -> dict[str, Any]:
-    headers = {"Request-Id": {"description": "Names this request in logs and events.", "schema": TEXT}}
+    headers: dict[str, Any] = dict(HEADER_LINKS)
     if operation.writes:
         said = "`true` where this is the first request's answer again."
         headers["Idempotent-Replayed"] = {"description": said, "schema": TEXT}
     headers |= {name: {"description": HEADERS[name], "schema": TEXT} for name in operation.headers}
     content: dict[str, Any] = {"application/json": {"schema": answer}}
+    if operation.paged:
+        content |= {CSV: {"schema": TEXT}, JSON_LINES: {"schema": TEXT}}
     if operation.streams:
         content["text/event-stream"] = {"schema": TEXT}
     return {"description": "Done." if operation.writes else "Found.", "headers": headers, "content": content}
@@ -302,7 +328,8 @@ def problems(codes: Sequence[ProblemCode]) -> dict[str, Any]:
         here = sorted({code for code in codes if PROBLEMS[code].status == status})
         lines = "\n".join(f"- `{code}`: {PROBLEMS[code].title}." for code in here)
         schema = ref("problem") | {"properties": {"code": {"enum": here}}}
-        found[str(status)] = {"description": lines, "content": {PROBLEM_JSON: {"schema": schema}}}
+        content = {PROBLEM_JSON: {"schema": schema}}
+        found[str(status)] = {"description": lines, "headers": dict(HEADER_LINKS), "content": content}
     return found
 
 

@@ -98,6 +98,12 @@ class Body(BaseModel):
 B = TypeVar("B", bound=Body)
 
 
+class Batch(Body):
+    """Several bodies of another kind, each read by itself: a wrong one is a result, and stops no other."""
+
+    items: list[dict[str, Any]]
+
+
 def require_integer(value: Any) -> Any:
     """Let only a JSON integer through: not `true`, "5" or 1.0."""
     if type(value) is not int:

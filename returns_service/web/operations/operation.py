@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypedDict, Unpack
 
@@ -15,7 +15,7 @@ from returns_service.domain.vocabulary import Scope
 from returns_service.return_case.events import Actor
 from returns_service.store.database import Tx
 from returns_service.web.context import Context
-from returns_service.web.operations.bodies import B, Body
+from returns_service.web.operations.bodies import B, Batch, Body
 from returns_service.web.operations.parameters import Parameter
 from returns_service.web.operations.query_string import WINDOW, Form, Query
 
@@ -60,6 +60,16 @@ class Reply:
         return msgspec.json.encode(self.body).decode()
 
 
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of one item of a batch: its answer or its problem, as JSON's objects."""
+
+    status: int
+    answer: dict[str, Any] | None
+    problem: dict[str, Any] | None
+    replayed: bool
+
+
 Work = Callable[[OperationCall[B], Tx], Awaitable[Reply]]
 
 
@@ -102,6 +112,8 @@ class Operation:
     expandable: tuple[str, ...] = ()
     paged: bool = False  # a list: `limit`, `starting_after`, `ending_before`
     streams: bool = False  # can answer with live events
+    each: Operation | None = None  # of a batch: what is done with each item, which `work` is the work of
+    show_batch: Callable[[Sequence[BatchResult]], msgspec.Struct] | None = None
 
     def repeats_safely(self, body: Any) -> bool:
         """Return whether doing it twice is doing it once even without an Idempotency-Key: the body names itself."""
@@ -172,6 +184,16 @@ def writes(
     )
 
 
+def batches(
+    path: str, tag: str, answer: type[msgspec.Struct], *, each: Operation, body: type[Batch], example: Mapping[str, Any]
+) -> Callable[[Callable[[Sequence[BatchResult]], msgspec.Struct]], Operation]:
+    """Declare a batch: a POST of many bodies of `each`; the function shows the results."""
+    return lambda show: Operation(
+        "POST", path, *_said(show), tag, each.scope, each.work, answer, body=body, example=example,
+        key_rule=KEY_REQUIRED, each=each, show_batch=show,
+    )  # fmt: skip
+
+
 def deletes(
     path: str, tag: str, answer: type[msgspec.Struct], *, scope: Scope, errors: tuple[ProblemCode, ...] = ()
 ) -> Declared[Empty]:
@@ -179,7 +201,7 @@ def deletes(
     return lambda work: Operation("DELETE", path, *_said(work), tag, scope, work, answer, errors=errors)
 
 
-def _said(work: Work[Any]) -> tuple[str, str, str]:
+def _said(work: Callable[..., Any]) -> tuple[str, str, str]:
     """Return an operation's id, summary and description: its handler's name and docstring."""
     summary, _, rest = (work.__doc__ or "").strip().partition("\n")
     name: str = getattr(work, "__name__", "")

@@ -38,7 +38,15 @@ from returns_service.web.operations.bodies import (
     Units,
     Words,
 )
-from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, StripeRead, reads, writes
+from returns_service.web.operations.operation import (
+    Empty,
+    Operation,
+    OperationCall,
+    Reply,
+    StripeRead,
+    reads,
+    writes,
+)
 from returns_service.web.operations.parameters import CREATED_AND_UPDATED, METADATA, several_of, text
 from returns_service.web.operations.preconditions import etag
 from returns_service.web.operations.query_string import ListView
@@ -366,6 +374,6 @@ async def reopen_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
 
 
 OPERATIONS: tuple[Operation, ...] = (
-    create_return, list_returns, read_return, update_return, approve_return, decline_return, cancel_return,
-    close_return, reopen_return, acknowledge_overpaid_return,
+    create_return, list_returns, read_return, update_return, approve_return, decline_return,
+    cancel_return, close_return, reopen_return, acknowledge_overpaid_return,
 )  # fmt: skip

@@ -25,8 +25,16 @@ def upgrade() -> None:
         sa.Column("scanned_at", columns.Utc(), nullable=False),
         sa.Column("undone_at", columns.Utc(), nullable=True),
         sa.CheckConstraint("quantity <> 0", name=op.f("ck_dock_scan_quantity")),
-        sa.ForeignKeyConstraint(["receipt_id"], ["receipt.id"], name=op.f("fk_dock_scan_receipt_id")),
-        sa.ForeignKeyConstraint(["return_id"], ["return_authorization.id"], name=op.f("fk_dock_scan_return_id")),
+        sa.ForeignKeyConstraint(
+            ["receipt_id"], ["receipt.id"], name=op.f("fk_dock_scan_receipt_id"), initially="DEFERRED", deferrable=True
+        ),
+        sa.ForeignKeyConstraint(
+            ["return_id"],
+            ["return_authorization.id"],
+            name=op.f("fk_dock_scan_return_id"),
+            initially="DEFERRED",
+            deferrable=True,
+        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dock_scan")),
     )
     with op.batch_alter_table("dock_scan", schema=None) as batch_op:
