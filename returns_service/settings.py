@@ -19,17 +19,12 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
+
+from returns_service.addresses import for_the_driver, is_address
 
 PREFIX = "RETURNS_"
 ENV_FILE = ".env"
 _KEY = re.compile(r"(sk|rk)_(test|live)_\S+")
-# asyncpg's, as far as a text can say them; and one of SQLAlchemy's, for a pgbouncer in between.
-_DRIVER_WORDS = (
-    "host", "port", "user", "password", "passfile", "database", "ssl", "target_session_attrs",
-    "krbsrvname", "gsslib", "service", "servicefile", "prepared_statement_cache_size",
-)  # fmt: skip
 _OTHER_KINDS = (
     "sk_",
     "rk_",
@@ -244,7 +239,7 @@ class Settings(BaseSettings):
         url = re.sub(r"^sqlite\+aiosqlite://", "sqlite://", url)
         if url.startswith("postgresql+asyncpg://"):
             # libpq's word for it, as hosting providers print it; the driver calls it `ssl`
-            return _for_the_driver(re.sub(r"([?&])sslmode=", r"\1ssl=", url))
+            return for_the_driver(re.sub(r"([?&])sslmode=", r"\1ssl=", url))
         path = url.removeprefix("sqlite:///")
         if path in ("", url) or path.startswith((":memory:", "?")):
             raise ValueError("must be sqlite:/// with a file, or postgresql:// with a database")
@@ -284,7 +279,7 @@ class Settings(BaseSettings):
     def _address(cls, url: str | None) -> str | None:
         if url is None:
             return None
-        if not _is_address(url):
+        if not is_address(url):
             raise ValueError("must be an address such as https://host or http://127.0.0.1:12111")
         return url.rstrip("/")
 
@@ -369,26 +364,6 @@ def load(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         raise SettingsError("; ".join(_one_line(e) for e in error.errors(include_url=False))) from None
-
-
-def _for_the_driver(url: str) -> str:
-    """Return a PostgreSQL address, as it is. Raises ValueError for one that the driver would raise a TypeError for."""
-    try:
-        words = make_url(url).query
-    except (ArgumentError, ValueError):  # a port that is no number
-        raise ValueError("can't be read") from None
-    if unknown := sorted(set(words) - set(_DRIVER_WORDS)):
-        raise ValueError(f"holds {unknown[0]!r}, which the driver doesn't know; take it out")
-    return url
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, a broken IPv6 address
-        return False
-    return usable and not parts.query and not parts.fragment and parts.username is None
 
 
 def _refuse_misspelt() -> None:

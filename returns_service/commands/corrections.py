@@ -21,6 +21,7 @@ from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
+from returns_service.return_case.reversal import reversible
 from returns_service.return_case.rows import is_unsent, rows_of
 from returns_service.return_case.transition import record_return, transition
 from returns_service.store.database import Tx
@@ -44,7 +45,7 @@ async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id:
     """Undo a miscount: an unsent refund is withdrawn, a failed one superseded, one that was sent bars it."""
     case = await lock_case(tx, by, policy, return_id)
     receipt = standing_receipt(case, receipt_id)
-    if not any(reversible is receipt for reversible in case.reversible()):
+    if not any(one is receipt for one in reversible(case)):
         raise Problem("already_refunded", refunds=[r.id for r in case.refunds if not is_unsent(r)])
     return_machine.check("reverse", case.row.state, case.facts(units_reversible=True))
     touched = {row.line_id for row in case.rows_in(receipt) if row.accepted}

@@ -15,6 +15,7 @@ from returns_service.domain.search_text import joined, words_in
 from returns_service.queries.returns import MOST_WORDS, return_ids
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
+from returns_service.return_case.reversal import reversible
 from returns_service.return_case.rows import counted
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReturnAuthorization, SearchWord, UnmatchedReceipt
@@ -115,7 +116,7 @@ def _parcel(case: ReturnCase, receipt: Receipt) -> Parcel:
     return Parcel(
         receipt.id, receipt.return_id, case.row.order_id, sum(row.quantity for row in lines),
         sum(item.quantity for item in aside), sorted({row.condition for row in lines} - {"new"}), receipt.created_at,
-        receipt.received_by, any(one is receipt for one in case.reversible()),
+        receipt.received_by, any(one is receipt for one in reversible(case)),
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -22,6 +22,7 @@ from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case import order_shipping
 from returns_service.return_case.events import NOBODY, Actor
 from returns_service.return_case.locked_payment import LockedPayment, refundable
+from returns_service.return_case.reversal import reversible
 from returns_service.return_case.rows import counted, has_failed, is_unsent, rows_of
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
@@ -304,26 +305,6 @@ class ReturnCase:
         rows = [CountedUnits(row.condition, row.quantity, row.accepted) for row in self.rows_on(line.id, receipts)]
         return rows, sum(item.quantity for item in surplus if item.decision is not None)
 
-    def reversible(self) -> Iterator[Receipt]:
-        """Yield the receipts that stand and without which what was sent is worth as much."""
-        sent = self.committed(refund for refund in self.refunds if not is_unsent(refund))
-        unknown = any(row.kind == "unallocated" for row in sent)
-        paid: dict[str | None, int] = {}
-        for row in sent:
-            paid[row.line] = paid.get(row.line, 0) + (0 if row.adjustment else row.amount)
-        payable, lines = self.payable(), {line.id: line for line in self.lines}
-        for receipt in self.receipts:
-            if receipt.reversed_at is not None:
-                continue
-            touched = {row.line_id for row in self.rows_in(receipt) if row.accepted}
-            others = self.money_lines(payable - {receipt.id}, [lines[line_id] for line_id in touched])
-            worth = dict.fromkeys(touched, 0)
-            for row in money.entitlement(others, self.terms(others)):
-                if row.line is not None:
-                    worth[row.line] += row.amount
-            if not (unknown and touched) and all(paid.get(line, 0) <= worth[line] for line in touched):
-                yield receipt
-
     def is_unpaid(self, line: ReturnLine, refunds: Iterable[Refund]) -> bool:
         """Return whether the line has units, counted or still to come, that none of `refunds` pays."""
         units = sum(line.accepted.values()) if self.row.closed_at is not None else line.quantity
@@ -381,7 +362,7 @@ class ReturnCase:
             paid=any(r.status in COUNTS_AS_PAID for r in refunds),
             units_expected=self.units_expected,
             units_received=any(counted(line) for line in self.lines),
-            units_reversible=any(True for _ in self.reversible()),
+            units_reversible=any(True for _ in reversible(self)),
             units_to_inspect=any(line.inspecting for line in self.lines),
             units_unpaid=any(self.is_unpaid(line, sent) for line in self.lines),
             undeclared_open=bool(self.open_items()),

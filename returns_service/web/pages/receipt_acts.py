@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from returns_service.domain.counts import PLACEHOLDERS
 from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.reversal import reversible
 from returns_service.return_case.rows import counted
 from returns_service.store.tables import Receipt, ReceiptLine, UndeclaredItem
 from returns_service.web.operations.receipts import (
@@ -109,7 +110,7 @@ def acts_on_receipt(case: ReturnCase, receipt: Receipt) -> list[Act]:
         question, text = "Correct what was counted?", "What is unpaid follows; what was paid stays."
         units, rows = {"quantity": str(lines[0].quantity)}, {"which": [_counted_as(row) for row in lines]}
         acts.append(_act(CORRECT, names, question, text, "Correct it", choices=rows, values=units))
-    if any(one is receipt for one in case.reversible()) and "reverse" in able:
+    if any(one is receipt for one in reversible(case)) and "reverse" in able:
         question = f"Take the receipt of {plural(sum(row.quantity for row in lines), 'unit')} back?"
         text = "Its units are expected again. A refund that was not sent is withdrawn."
         acts.append(_act(REVERSE, names, question, text, "Take it back"))

@@ -1,0 +1,34 @@
+"""Which receipts can be reversed: the customer keeps what they got, so nothing that was sent may be worth less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from returns_service.domain import money
+from returns_service.return_case.rows import is_unsent
+from returns_service.store.tables import Receipt
+
+if TYPE_CHECKING:
+    from returns_service.return_case.case import ReturnCase
+
+
+def reversible(case: ReturnCase) -> Iterator[Receipt]:
+    """Yield the receipts that stand and without which what was sent is worth as much."""
+    sent = case.committed(refund for refund in case.refunds if not is_unsent(refund))
+    unknown = any(row.kind == "unallocated" for row in sent)
+    paid: dict[str | None, int] = {}
+    for row in sent:
+        paid[row.line] = paid.get(row.line, 0) + (0 if row.adjustment else row.amount)
+    payable, lines = case.payable(), {line.id: line for line in case.lines}
+    for receipt in case.receipts:
+        if receipt.reversed_at is not None:
+            continue
+        touched = {row.line_id for row in case.rows_in(receipt) if row.accepted}
+        others = case.money_lines(payable - {receipt.id}, [lines[line_id] for line_id in touched])
+        worth = dict.fromkeys(touched, 0)
+        for row in money.entitlement(others, case.terms(others)):
+            if row.line is not None:
+                worth[row.line] += row.amount
+        if not (unknown and touched) and all(paid.get(line, 0) <= worth[line] for line in touched):
+            yield receipt
