@@ -13,6 +13,7 @@ from returns_service.commands.corrections import withdraw_or_supersede
 from returns_service.commands.refunds import follow_up, lock_refund
 from returns_service.commands.stripe_fold import assigned_rows, release_hold
 from returns_service.domain import money, return_machine
+from returns_service.domain.plural import pluralize
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL
@@ -103,7 +104,7 @@ def _check_units(case: ReturnCase, lines: Sequence[AssignedUnits]) -> None:
         if named.line not in known:
             raise Problem("unknown_line", f"This return has no line {named.line}.", param=f"lines[{number}].line")
         if named.units > known[named.line]:
-            detail = f"lines[{number}].units: the line has {known[named.line]} units"
+            detail = f"lines[{number}].units: the line has {pluralize(known[named.line], 'unit')}"
             error = {"param": f"lines[{number}].units", "code": "too_large", "message": "More than the line has"}
             raise Problem("invalid_request", detail, param=error["param"], errors=[error])
 
