@@ -14,6 +14,7 @@ from returns_service.commands.counting import CountResult, is_accepted, recount,
 from returns_service.commands.refunds import follow_up, withdraw_or_supersede
 from returns_service.domain import return_machine
 from returns_service.domain.counts import PLACEHOLDERS, default_disposition
+from returns_service.domain.plural import pluralize
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import OPEN
@@ -148,7 +149,7 @@ def _check_units(case: ReturnCase, receipt: Receipt, corrections: Sequence[Corre
             left[place] = sum(row.quantity for row in _rows_in(case, receipt, *place))
         units = left[place]
         if one.quantity > units:
-            detail = f"This receipt counts {units} units of the line as {one.from_condition}."
+            detail = f"This receipt counts {pluralize(units, 'unit')} of the line as {one.from_condition}."
             raise Problem("units_not_counted", detail, param=f"lines[{number}].quantity", counted=units)
         left[place] -= one.quantity
 

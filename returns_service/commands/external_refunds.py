@@ -8,17 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from returns_service.commands.assignments import AssignedUnits, assigned_rows, make_room, named_rows
-from returns_service.commands.refunds import follow_up, lock_refund
+from returns_service.commands.assignments import ASSIGNED, AssignedUnits, assigned_rows, make_room, named_rows
+from returns_service.commands.refunds import follow_up, lock_refund, withdraw_or_supersede
 from returns_service.commands.stripe_fold import release_hold
 from returns_service.domain import money, return_machine
+from returns_service.domain.plural import pluralize
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.refund_status import FINAL
+from returns_service.domain.refund_status import FINAL, OPEN
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record, to_json_object
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment
+from returns_service.return_case.rows import is_unsent, rows_of
 from returns_service.return_case.transition import record_transition
 from returns_service.return_case.views import show_payment
 from returns_service.store.database import Tx
@@ -78,6 +80,23 @@ async def acknowledge(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason:
     return row, locked.row
 
 
+async def withdraw_if_paid_outside(locked: LockedPayment, by: Actor, policy: Policy, refund: Refund) -> None:
+    """Withdraw an unsent refund of what an assigned one has paid; what is still due becomes a new refund.
+
+    Its call was under way when the other was assigned, and came to nothing: tried again it would pay a second time.
+    """
+    if refund.return_id is None or not is_unsent(refund):
+        return
+    case = await case_under_lock(locked, by, policy, refund.return_id)
+    others = [other for other in case.refunds if other is not refund]
+    if not any(other.source == "external" and other.status in (*OPEN, "succeeded") for other in others):
+        return
+    asked = sum(row.amount for row in rows_of(refund) if not row.adjustment)
+    if asked > max(0, money.due(money.outstanding(case.entitled(), case.committed(others)))):
+        await withdraw_or_supersede(case, refund, "refund_assigned", ASSIGNED)
+        await _follow(case, "assign")
+
+
 async def _case_on_payment(locked: LockedPayment, by: Actor, policy: Policy, return_id: str) -> ReturnCase:
     case = await case_under_lock(locked, by, policy, return_id)
     if case.row.payment_id != locked.row.id:
@@ -92,7 +111,7 @@ def _check_units(case: ReturnCase, lines: Sequence[AssignedUnits]) -> None:
         if named.line not in known:
             raise Problem("unknown_line", f"This return has no line {named.line}.", param=f"lines[{number}].line")
         if named.units > known[named.line]:
-            detail = f"lines[{number}].units: the line has {known[named.line]} units"
+            detail = f"lines[{number}].units: the line has {pluralize(known[named.line], 'unit')}"
             error = {"param": f"lines[{number}].units", "code": "too_large", "message": "More than the line has"}
             raise Problem("invalid_request", detail, param=error["param"], errors=[error])
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from returns_service.demo.shop import Shop
 from returns_service.domain.money import format_amount
+from returns_service.domain.plural import pluralize
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Proof:
         """Return the proof in one line."""
         word = "holds" if self.holds else "DOES NOT HOLD"
         return (
-            f"Proof {word}: {len(self.ours)} refunds succeeded here, {summed(self.ours)}; "
+            f"Proof {word}: {pluralize(len(self.ours), 'refund')} succeeded here, {summed(self.ours)}; "
             f"{len(self.theirs)} in Stripe's ledger, {summed(self.theirs)}."
         )
 

@@ -91,6 +91,18 @@ class Shop:
         latest: dict[str, Any] = found["data"][0]
         return latest
 
+    async def made_outside(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Wait until the service knows of a refund that somebody made in the Dashboard; return it."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            listed = await self.get(f"/v1/refunds?payment_intent={row['payment_intent']}")
+            found: list[dict[str, Any]] = [refund for refund in listed["data"] if refund["source"] == "external"]
+            if found:
+                return found[-1]
+            if time.monotonic() > end:
+                raise TimeoutError(f"{row['order_id']}: the refund made in the Dashboard isn't known")
+            await asyncio.sleep(0.05)
+
     async def move(self, name: str, target: str, **more: Any) -> None:
         """Do by hand at Stripe what no API call of the service does."""
         (await self.control.post("/_control/moves", json={"move": name, "id": target, **more})).raise_for_status()

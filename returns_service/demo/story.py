@@ -7,6 +7,8 @@ import time
 import uuid
 
 from returns_service.demo.shop import PATIENCE_SECONDS, Shop, line
+from returns_service.domain.money import format_amount
+from returns_service.domain.plural import pluralize
 
 
 async def a_full_return(shop: Shop) -> None:
@@ -41,8 +43,8 @@ async def a_lost_answer(shop: Shop) -> None:
     await shop.fault("drop_after", method="POST", path="/v1/refunds")
     await shop.received(row, 1)
     await shop.becomes(row, "refunded")
-    refund = await shop.refund_of(row)
-    shop.tell(f"{row['order_id']}: Stripe's answer was lost; asked {refund['attempts']} times, paid once")
+    asked = pluralize((await shop.refund_of(row))["attempts"], "time")
+    shop.tell(f"{row['order_id']}: Stripe's answer was lost; asked {asked}, paid once")
 
 
 async def a_lost_webhook(shop: Shop) -> None:
@@ -101,6 +103,20 @@ async def a_dashboard_refund(shop: Shop) -> None:
     await shop.becomes(row, "refunded")
 
 
+async def a_dashboard_refund_assigned(shop: Shop) -> None:
+    """A colleague pays one unit in the Dashboard before the parcel comes: finance says what it was for."""
+    row = await shop.bought("Dashboard refund assigned", [line("CHAIR", 2, 12000)])
+    await shop.move("refund", row["payment_intent"], amount=6000)
+    shop.tell(f"{row['order_id']}: a colleague refunds {format_amount(6000, 'usd')} in the Stripe Dashboard")
+    made = await shop.made_outside(row)
+    await shop.received(row, 2)
+    found = await shop.until(row, lambda r: r["refund_barred"] is not None)
+    shop.tell(f"{row['order_id']}: {found['refund_barred']['reason']}")
+    await shop.post(f"/v1/refunds/{made['id']}/assign", {"return": row["id"]})
+    shop.tell(f"{row['order_id']}: finance assigns it to the return; only what is still due is paid")
+    await shop.becomes(row, "refunded")
+
+
 async def two_clicks(shop: Shop) -> None:
     """Two clicks at once: one refund."""
     row = await shop.bought("two clicks at once", [line("CAP", 2, 4000)])
@@ -124,5 +140,6 @@ STORY = (
     a_failing_refund,
     a_late_failure,
     a_dashboard_refund,
+    a_dashboard_refund_assigned,
     two_clicks,
 )

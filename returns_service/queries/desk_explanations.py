@@ -9,6 +9,7 @@ from typing import Any, Literal
 from returns_service.commands.refund_actions import sendable_again_at
 from returns_service.domain import return_machine
 from returns_service.domain.money import format_amount
+from returns_service.domain.plural import pluralize
 from returns_service.domain.refund_windows import refund_warning
 from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
@@ -73,11 +74,11 @@ def _stripe_silent(_: Tx, entry: DeskEntry, health: SystemHealth) -> Explanation
 
 def _work_overdue(_: Tx, __: DeskEntry, health: SystemHealth) -> Explanation:
     if health.calls_pause:  # a worker sends but a probe now and then
-        message = f"{health.overdue} refunds are due and not sent: Stripe gives no answer."
+        message = f"Due and not sent: {pluralize(health.overdue, 'refund')}. Stripe gives no answer."
         return Explanation(
             "refunds_overdue", message, "They are sent by themselves once it does, as long as a worker runs."
         )
-    message = f"{health.overdue} refunds are due, and nobody has looked at them."
+    message = f"Due, and nobody has looked at it: {pluralize(health.overdue, 'refund')}."
     return Explanation(
         "refunds_overdue", message, "Check that a worker runs: `returns-service worker`, and what it logs."
     )

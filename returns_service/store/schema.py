@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import SQLModel
 
 from returns_service.store import tables  # noqa: F401  (fills SQLModel.metadata)
@@ -70,12 +73,32 @@ async def upgrade(database: Database, revision: str = "head") -> None:
         present = MigrationContext.configure(connection).get_current_revision()
         if present is None or is_known(present):
             command.upgrade(config(connection), revision)
+            if not database.postgresql and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
+                raise RuntimeError(f"The migration to {revision} would break references: {broken[:5]}")
 
-    async with database.writer.begin() as connection:
+    async with database.writer.connect() as connection, _copying_tables(database, connection), connection.begin():
         if database.postgresql:
             await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         await connection.run_sync(migrate_over)
+
+
+@asynccontextmanager
+async def _copying_tables(database: Database, connection: AsyncConnection) -> AsyncIterator[None]:
+    """Let SQLite replace a table by its altered copy, which others refer to; `upgrade` checks the references itself.
+
+    Dropping the original would count as a deletion of all its rows. See https://www.sqlite.org/lang_altertable.html,
+    section 7: the switch works only outside a transaction.
+    """
+    if database.postgresql:
+        yield
+        return
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        await driver.execute("PRAGMA foreign_keys=ON")
 
 
 def migrate(url: str, revision: str = "head") -> None:

@@ -24,6 +24,7 @@ import httpx
 import stripe
 import structlog
 
+from returns_service.domain.plural import pluralize
 from returns_service.domain.stripe_objects import (
     Missing,
     PaymentSnapshot,
@@ -202,7 +203,9 @@ class StripeGateway(Gateway):
             except Unreadable as error:
                 unread.append(f"{thing.get('id')}: {error}")
         if unread:
-            raise StripeSilent(Unknown("unreadable_answer", f"{len(unread)} refunds couldn't be read: {unread[0]}"))
+            raise StripeSilent(
+                Unknown("unreadable_answer", f"{pluralize(len(unread), 'refund')} couldn't be read: {unread[0]}")
+            )
 
     async def events_since(
         self, since: datetime, types: Sequence[str], *, only_undelivered: bool = False

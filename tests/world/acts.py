@@ -22,6 +22,7 @@ from returns_service.web.operations.bodies import validate
 from returns_service.web.operations.execute import execute
 from returns_service.web.operations.operation import Empty, OperationCall
 from returns_service.web.operations.query_string import Query
+from returns_service.web.operations.unmatched_receipts import OPERATIONS as PARCELS
 from returns_service.worker import maintenance, missed_events
 from returns_service.worker.deliveries import WebhookDispatcher
 from returns_service.worker.refunds import RefundExecutor, ScheduledCall, renew_leases
@@ -29,7 +30,7 @@ from tests.world.kernel import ACTOR
 from tests.world.stage import KEY, SECRET, Stage
 
 PARTS = (returns.OPERATIONS, resolutions.OPERATIONS, receipts.OPERATIONS, return_refunds.OPERATIONS, refunds.OPERATIONS)
-OPERATIONS = {operation.name: operation for part in PARTS for operation in part}
+OPERATIONS = {operation.name: operation for part in (*PARTS, PARCELS) for operation in part}
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,10 @@ class Desk:
         return Answer(None, answer.body)
 
 
-def pay(stage: Stage, amount: int, currency: str, method: str) -> str:
+def pay(stage: Stage, amount: int, currency: str, method: str, capture_method: str) -> str:
     """Let a customer pay; return the PaymentIntent's id."""
     form = {"amount": amount, "currency": currency, "payment_method": method, "confirm": "true"}
+    form["capture_method"] = capture_method
     headers = {"authorization": f"Bearer {KEY}"}
     request = Request("POST", "/v1/payment_intents", headers=headers, body=urlencode(form).encode())
     answer = answer_with_fault(stage.ledger, request, None)

@@ -138,7 +138,10 @@ class Callers(Outside):
     @rule(which=WHICH, condition=st.sampled_from(["new", "opened", "missing"]), fate=FATES)
     def correct(self, which: int, condition: str, fate: str) -> None:
         """The dock looks again: a unit it counted is in another condition, or isn't there."""
-        count = pick(self.rows("receipt_line"), which)
+        self.correct_one(pick(self.rows("receipt_line"), which), condition, fate)
+
+    def correct_one(self, count: Any, condition: str, fate: str = "") -> None:
+        """The dock finds a counted unit in another condition."""
         receipt = next(receipt for receipt in self.rows("receipt") if receipt.id == count.receipt_id)
         change = {"line": count.line_id, "from": count.condition, "to": condition, "quantity": 1}
         path = {"return_id": receipt.return_id, "receipt_id": receipt.id}
@@ -285,14 +288,3 @@ class Callers(Outside):
         refund = pick([row for row in self.rows("refund") if row.status == "unknown"], which)
         self.time_passes(wait)
         self.ask(f"send {refund.id} again", "send_refund_again", {"refund_id": refund.id}, REASON, fate, "usr_ben")
-
-    @precondition(lambda self: self.open_externals)
-    @rule(which=WHICH, fate=FATES)
-    def acknowledge(self, which: int, fate: str) -> None:
-        """Finance says that a refund made in the Dashboard is of no return."""
-        self.acknowledge_one(pick(self.open_externals, which).id, fate)
-
-    def acknowledge_one(self, name: str, fate: str = "") -> None:
-        """Finance says that this refund is of no return."""
-        self.ask(f"acknowledge {name}", "acknowledge_refund", {"refund_id": name}, REASON, fate, "usr_ben")
-        self.kernel.meet("a refund of the Dashboard's acknowledged")

@@ -52,10 +52,11 @@ class Life(RuleBasedStateMachine):
         """Put a policy in force."""
         self.stage.context.policy = policy
 
-    def buy(self, amount: int, currency: str, method: str) -> None:
-        """A customer pays."""
+    def buy(self, amount: int, currency: str, method: str, *, capture_method: str = "automatic") -> None:
+        """A customer pays; with `capture_method` "manual" the money is authorized, and the shop captures it later."""
         hundreds = amount * 100
-        self.payments.append((acts.pay(self.stage, hundreds, currency, method), currency))
+        intent = acts.pay(self.stage, hundreds, currency, method, capture_method)
+        self.payments.append((intent, currency))
         self.tell(f"a customer pays {hundreds} {currency} by {method}: {self.payments[-1][0]}")
 
     # --- how it happens ----------------------------------------------------------------------------------------------
@@ -71,6 +72,11 @@ class Life(RuleBasedStateMachine):
             self.tell(f"at Stripe: {name} {' '.join(map(str, what))} -> {made(*what).get('id', 'done')}")
         except (Refusal, WrongMove) as error:
             self.tell(f"at Stripe: {name} {' '.join(map(str, what))} can't be done: {error}")
+
+    def judge(self) -> None:
+        """Check the laws."""
+        with self.kernel.judged():
+            self.laws.check()
 
     def tell(self, text: str) -> None:
         """Add a line to the story."""

@@ -58,6 +58,22 @@ HAPPENINGS = (
     "a dispute: lose",
     "an outgoing webhook lost on the way",
     "an outgoing webhook done, and answered 500",
+    "a refund of the Dashboard's assigned",
+    "a refund of the Dashboard's acknowledged",
+    "an assigned refund moved to another return",
+    "a refund assigned to another payment's return: refused",
+    "a refund made outside holds a return's refund",
+    "a refund of ours beside an assigned one",
+    "a partial capture that Stripe keeps a refund of",
+    "a dispute that was won turned",
+    "a dispute that was lost turned",
+    "a payment whose method can't be refunded any more",
+    "a refund in its window",
+    "a receipt before the approval",
+    "a missing unit came after all",
+    "a correction of paid units: told as overpaid",
+    "a parcel of nobody attached",
+    "a parcel attached a second time",
 )
 
 

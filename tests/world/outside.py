@@ -51,7 +51,7 @@ class Outside(Life):
 
     def _meet_news(self, mail: OutgoingWebhook) -> None:
         about = mail.event["data"]["object"].get("metadata", {}).get("refund_id")
-        if any(call.refund == about for call in self.wire.in_flight):
+        if any(call.refund == about and call.sent for call in self.wire.in_flight):
             self.kernel.meet("a webhook before the answer to our call")
         if mail is not self.ledger.outbox[0]:
             self.kernel.meet("webhooks out of order")

@@ -52,6 +52,7 @@ class GatedDatabase(Database):
     """The service's database with the world's seams at each transaction's edge."""
 
     kernel: Kernel
+    look: Callable[[], None]  # at what was just committed
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
@@ -59,6 +60,7 @@ class GatedDatabase(Database):
         async with super().transaction() as tx:
             yield tx
             self.kernel.last_breath()
+        self.look()
         await self.kernel.gate("committed")
 
     async def run(self, work: Callable[[Tx], Awaitable[T]], *, safe_to_repeat: bool = False) -> T:
@@ -67,13 +69,22 @@ class GatedDatabase(Database):
             return await work(tx)
 
 
+# Refunds that Stripe is being asked for from now on, and the refund made outside that nobody has said anything about.
+BEGUN = (
+    "SELECT r.id, r.lease_token, r.overrides_hold, x.id AS other FROM refund r LEFT JOIN refund x"
+    " ON x.payment_id = r.payment_id AND x.source = 'external' AND x.status NOT IN ('failed', 'canceled')"
+    " AND x.return_id IS NULL AND x.acknowledged_at IS NULL AND x.duplicate_of IS NULL WHERE r.status = 'submitted'"
+)
+
+
 @dataclass
 class Call:
-    """A refund asked of Stripe whose answer is still on its way: the lease it went out under."""
+    """What a worker asks of Stripe, its answer still on its way: about which refund, and under which lease."""
 
     refund: str
     token: int
     lease_until: str | None
+    sent: bool = True  # the refund itself, not a look-up
 
 
 class Wire(httpx.AsyncBaseTransport):
@@ -90,6 +101,7 @@ class Wire(httpx.AsyncBaseTransport):
         self.bodies: dict[str, bytes] = {}  # idempotency key -> what was sent under it
         self.keys: dict[tuple[str, str], str] = {}  # (refund, generation) -> its key
         self.refused: set[str] = set()  # refunds that Stripe said no to
+        self.begun: set[tuple[str, int]] = set()  # (refund, lease's token): first asked for under that lease
         self.down_until = 0.0  # Stripe's time: until then it can't be reached
         self.in_flight: list[Call] = []
 
@@ -104,15 +116,16 @@ class Wire(httpx.AsyncBaseTransport):
             fault = "no_connection"
         if fault:
             self.struck.append((fault, asked.method))
-        call = self._witness(asked) if (asked.method, asked.path) == ("POST", "/v1/refunds") else None
+        sent = (asked.method, asked.path) == ("POST", "/v1/refunds")
+        call = self._witness(asked) if sent else self._under_lease()
         unsent = fault == "no_connection"
         answer = None if unsent else answer_with_fault(stage.ledger, asked, Fault(fault) if fault else None)
-        if call is not None and answer is not None and answer.status in (400, 402, 404):
+        if call is not None and sent and answer is not None and answer.status in (400, 402, 404):
             self.refused.add(call.refund)
         if call is not None:
             self.in_flight.append(call)
         try:
-            shown = asked.path.removeprefix("/v1/") + (f" of {call.refund}" if call else "")
+            shown = asked.path.removeprefix("/v1/") + (f" of {call.refund}" if call and sent else "")
             await stage.kernel.gate(f"Stripe {asked.method} {shown} {fault}".rstrip())
         finally:
             if call is not None:
@@ -122,6 +135,24 @@ class Wire(httpx.AsyncBaseTransport):
         if answer is None:
             raise httpx.ReadError("cut")
         return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body)
+
+    def _under_lease(self) -> Call | None:
+        """Return a worker's question about the refund that it leased, None for anybody else's."""
+        scheduled = ACTOR.get().scheduled
+        if scheduled is None:
+            return None
+        lease_until = self.stage.one("SELECT lease_until FROM refund WHERE id = ?", scheduled.claim.refund_id)[0]
+        return Call(scheduled.claim.refund_id, scheduled.claim.token, lease_until, sent=False)
+
+    def look_at_begun(self) -> None:
+        """Hold each refund that was just begun against those that somebody made outside."""
+        for row in self.stage.eye.execute(BEGUN).fetchall():
+            begun = (row["id"], row["lease_token"])
+            if begun not in self.begun:
+                self.begun.add(begun)
+                free = row["other"] is None or row["overrides_hold"]
+                held = self.stage.context.policy.external_refunds == "hold"
+                self.stage.law(free or not held, f"{row['id']} began while nobody had said what {row['other']} was for")
 
     def _witness(self, asked: Request) -> Call:
         """Hold what leaves for Stripe against what is committed."""
@@ -173,6 +204,7 @@ class Stage:
         self.tables = [table.name for table in SQLModel.metadata.sorted_tables]
         self.wire = Wire(self)
         self.kernel = Kernel(self.loop)
+        self.db.look = self.wire.look_at_begun
         self.gateway = StripeGateway(
             KEY,
             api_base="http://127.0.0.1:1",

@@ -124,6 +124,19 @@ def test_a_refund_in_doubt_is_not_sent_again_on_a_lost_dispute(world: World) -> 
     assert [row.status for row in world.rows("refund")] == ["unknown"]
 
 
+def test_a_refund_refused_for_now_is_not_sent_after_another_was_assigned(world: World) -> None:
+    world.balance("short_refuses")
+    world.start_worker(steps=2, fault="")  # refused for now, and the worker has not written it down
+    world.balance("enough")
+    world.move("refund", world.payments[0][0], 500)
+    world.webhooks(9)
+    world.assign(world.open_externals[0], world.returns[0])
+    for actor in list(world.kernel.waiting):
+        world.let_go(actor, 9)
+    world.judge()
+    assert [row.status for row in world.rows("refund") if row.source == "return"] == ["withdrawn"]
+
+
 def test_the_older_of_two_reads_undoes_nothing(world: World) -> None:
     world.start_worker(steps=9, fault="503_html_done")
     refund = next(iter(world.ledger.refunds))["id"]

@@ -8,14 +8,14 @@ from hypothesis.stateful import initialize, invariant
 
 from returns_service.domain.policy import DEFAULT, Policy
 from tests.world import acts, dice
-from tests.world.callers import AMOUNTS, CURRENCIES, LINES, METHODS, Callers
+from tests.world.callers import AMOUNTS, CURRENCIES, LINES, METHODS
+from tests.world.others import Others
 from tests.world.outside import WHICH
 from tests.world.quiet import grow_quiet
-from tests.world.workers import Workers
 
 CI = settings(
-    max_examples=240,
-    stateful_step_count=30,
+    max_examples=140,
+    stateful_step_count=26,
     deadline=None,
     derandomize=True,
     database=None,
@@ -37,7 +37,7 @@ POLICIES = {
 }
 
 
-class World(Callers, Workers):
+class World(Others):
     """One life of the service: callers, dock, desk, workers, Stripe, banks and death."""
 
     @initialize(
@@ -77,8 +77,7 @@ class World(Callers, Workers):
     @invariant()
     def holds(self) -> None:
         """The laws hold after every rule."""
-        with self.kernel.judged():
-            self.laws.check()
+        self.judge()
 
     def teardown(self) -> None:
         """Let the world go quiet, judge it once more, tell its story."""

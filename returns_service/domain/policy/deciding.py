@@ -8,6 +8,7 @@ from datetime import date, datetime
 from fnmatch import fnmatchcase
 from zoneinfo import ZoneInfo
 
+from returns_service.domain.plural import pluralize
 from returns_service.domain.policy.shapes import Policy
 from returns_service.domain.refund_windows import RefundWarning
 from returns_service.domain.search_text import normalise
@@ -81,8 +82,9 @@ def _window(policy: Policy, begins_at: datetime | None, requested_at: datetime) 
     days = (local_day(requested_at, policy.time_zone) - local_day(begins_at, policy.time_zone)).days
     if policy.window_days > 0 and days <= policy.window_days:
         return []
+    bought, taken = pluralize(max(0, days), "day"), pluralize(policy.window_days, "day")
     event = "Delivered" if policy.window_from == "delivery" else "Bought"
-    message = f"{event} {max(0, days)} days before the request; returns are taken for {policy.window_days} days."
+    message = f"{event} {bought} before the request; returns are taken for {taken}."
     return [Violation("outside_window", message)]
 
 
