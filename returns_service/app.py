@@ -180,6 +180,13 @@ def listen(host: str, port: int) -> socket.socket:
         raise SettingsError(f"Can't listen on {host}:{port} ({error.strerror}). Choose another with --port") from None
 
 
+def address_of(listener: socket.socket) -> str:
+    """Return the address of a socket that listens, as a browser on this machine writes it."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{host}:{port}"
+
+
 async def serve(
     settings: Settings,
     listener: socket.socket,
@@ -195,6 +202,7 @@ async def serve(
         await prepare(database, settings)
         learning = asyncio.create_task(learn_account_once(database, gateway, settings))
         context = Context(database=database, gateway=gateway, settings=settings, policy=policy)
+        context.address = address_of(listener)
         worker = worker_of(settings, database, gateway, policy, context.line)
         if with_worker:
             context.metrics.follow(worker.executor.done)

@@ -28,6 +28,7 @@ from tests.factories.people import (
     create_staff_session,
     create_staff_user,
 )
+from tests.factories.portal import create_photo, create_portal_session
 from tests.factories.reconciliation import create_reconciliation_difference, create_reconciliation_run
 from tests.factories.stripe import create_stripe_account, create_stripe_refusal
 from tests.factories.webhooks import create_delivery, create_webhook_endpoint
@@ -40,6 +41,8 @@ __all__ = [
     "create_event",
     "create_idempotency_key",
     "create_payment",
+    "create_photo",
+    "create_portal_session",
     "create_receipt",
     "create_receipt_line",
     "create_reconciliation_difference",

@@ -28,6 +28,7 @@ from returns_service.store.tables.people import (
     StaffSession,
     StaffUser,
 )
+from returns_service.store.tables.portal import Photo, PortalSession
 from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun
 from returns_service.store.tables.stripe import StripeAccount, StripeRefusal
 from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint
@@ -40,6 +41,8 @@ __all__ = [
     "Event",
     "IdempotencyKey",
     "Payment",
+    "Photo",
+    "PortalSession",
     "Receipt",
     "ReceiptLine",
     "ReconciliationDifference",
