@@ -27,7 +27,7 @@ def readable_on(colour: str, background: str) -> str:
     """Return the colour, darkened or lightened no more than it takes to be read on the background."""
     target = "#000000" if _luminance(background) > _luminance("#777777") else "#ffffff"
     for step in range(_STEPS + 1):
-        mixed = _mix(colour, target, step / _STEPS)
+        mixed = mix(colour, target, step / _STEPS)
         if contrast(mixed, background) >= LEAST_CONTRAST:
             return mixed
     return target
@@ -51,6 +51,7 @@ def _linear(channel: float) -> float:
     return channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
 
 
-def _mix(colour: str, target: str, share: float) -> str:
+def mix(colour: str, target: str, share: float) -> str:
+    """Return the colour with a share (0 to 1) of the way gone to the target."""
     pairs = zip(_channels(colour), _channels(target), strict=True)
     return "#" + "".join(f"{round(one + (other - one) * share):02x}" for one, other in pairs)

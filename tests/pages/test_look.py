@@ -261,7 +261,8 @@ SIDEWAYS = """() => {
 }"""
 SMALL = """() => [...document.querySelectorAll("a, button, input, select, summary")].filter((e) => {
   if (e.closest(".sr, [hidden], .skip, p, dialog") || !e.checkVisibility() || e.type === "hidden") return false;
-  const box = (e.closest("label.chip, .hit") ?? (e.matches(".go") ? e.closest("tr") : e)).getBoundingClientRect();
+  const target = e.closest("label.chip, label.item-row, .hit");
+  const box = (target ?? (e.matches(".go") ? e.closest("tr") : e)).getBoundingClientRect();
   return box.height && (box.height < 43.5 || box.width < 43.5);
 }).map((e) => `${e.tagName} ${e.className} ${e.textContent.trim().slice(0, 30)}`)"""
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from litestar import Response, get
 
-from returns_service.domain.contrast import readable_on, text_on
+from returns_service.domain.contrast import mix, readable_on, text_on
 from returns_service.domain.problems import Problem
 from returns_service.settings import Settings
 from returns_service.shop_settings import LOGO_TYPES
@@ -31,9 +31,15 @@ def stylesheet(colour: str) -> str:
     return (
         f".shop {{ --accent: light-dark({light}, {dark}); --on-accent: light-dark({on_light}, {on_dark});"
         f" --link: light-dark({light}, {dark}); }}\n"
+        f".shop .btn.primary:hover {{ background: light-dark({_away(light, on_light)}, {_away(dark, on_dark)}); }}\n"
         "@supports not (color: light-dark(red, red)) {"
         f" .shop {{ --accent: {light}; --on-accent: {on_light}; --link: {light}; }} }}\n"
     )
+
+
+def _away(colour: str, text: str) -> str:
+    """Return the colour of a button under the pointer: a little further from its text, so that it is read as well."""
+    return mix(colour, "#000000" if text == "#ffffff" else "#ffffff", 0.15)
 
 
 @get("/portal/look.css", include_in_schema=False, name="portal_look", sync_to_thread=False)

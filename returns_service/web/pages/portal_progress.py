@@ -119,10 +119,11 @@ def path_of(case: ReturnCase, view: PortalView, words: Words) -> list[Step]:
         present = 3
     worth = sum(refund.amount for refund in case.refunds if refund.status in (*OPEN, *COUNTS_AS_PAID))
     amount = words.cash(worth if state == "refunded" else max(worth, case.estimate), case.row.currency)
-    labels = [
-        words("sent.step_told"), words("sent.step_yes"), words("sent.step_parcel"),
-        words("sent.step_paid", amount=amount),
+    keys = [
+        ("sent.step_told", "sent.step_told"), ("sent.step_yes", "sent.step_yes_soon"),
+        ("sent.step_parcel", "sent.step_parcel_soon"), ("sent.step_paid", "sent.step_paid_soon"),
     ]  # fmt: skip
+    labels = [words(done if place < present else soon, amount=amount) for place, (done, soon) in enumerate(keys)]
     times = [view.sent_at, None, None, view.refunded_at if state == "refunded" else None]
     return [
         Step(label, number < present, number == present, times[number], state) for number, label in enumerate(labels)

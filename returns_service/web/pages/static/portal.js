@@ -17,10 +17,10 @@
     if (e.submitter?.matches("[data-once]")) setTimeout(() => { for (const b of e.target.querySelectorAll("[data-once]")) b.disabled = true; });
   });
   addEventListener("pageshow", (e) => { if (e.persisted) location.reload(); });
-  const take = (page, ids) => {
-    for (const id of ids) {
-      const here = document.getElementById(id), there = page.getElementById(id);
-      if (here && there) here.replaceWith(document.adoptNode(there));
+  const takeFresh = (page) => {
+    for (const here of document.querySelectorAll("[data-fresh]")) {
+      const there = page.getElementById(here.id);
+      if (there) here.replaceWith(document.adoptNode(there));
     }
   };
   const parse = (text) => new DOMParser().parseFromString(text, "text/html");
@@ -34,8 +34,7 @@
       const answer = await fetch(form.action, { method: "POST", body, headers: { Accept: "text/html" } });
       const page = parse(await answer.text());
       if (mine !== newest || !page.getElementById("tally")) return;
-      const kept = [...document.querySelectorAll("[id^=kept]")].map((e) => e.id);
-      take(page, ["messages", "tally", "sheet", ...kept]);
+      takeFresh(page);
       for (const file of form.querySelectorAll("input[type=file]")) if (file.value) file.value = "";
     } catch { /* without a network the button still sends the form, and says so */ }
   });
