@@ -18,18 +18,21 @@ from sqlmodel import col, select
 
 from returns_service.domain import policy as policies
 from returns_service.domain.policy import Policy
+from returns_service.mail_client import SmtpClient
+from returns_service.mail_message import MailTextsError, load_texts
 from returns_service.settings import Settings, SettingsError
 from returns_service.store import schema
 from returns_service.store.clock import elapsed
 from returns_service.store.database import Database, is_unavailable
 from returns_service.store.tables import Payment
 from returns_service.stripe_gateway import Gateway, StripeGateway
-from returns_service.web.context import Context
+from returns_service.web.context import Context, link_keys_of
 from returns_service.web.operations.ask_stripe import learn_account
 from returns_service.web.routes import litestar_app
 from returns_service.webhook_client import WebhookClient
 from returns_service.worker.deliveries import WebhookDispatcher
 from returns_service.worker.loop import Worker
+from returns_service.worker.mail import MailSender
 from returns_service.worker.refunds import RefundExecutor
 
 DATABASE_WAIT_SECONDS, DATABASE_AGAIN_SECONDS = 30.0, 0.5  # at a start: who starts us may start it as well
@@ -58,6 +61,7 @@ def database_of(settings: Settings) -> Database:
         settings.database_url,
         pool_size=settings.database_pool,
         statement_timeout_seconds=settings.statement_timeout_seconds,
+        sends_mail=settings.smtp is not None,
     )
 
 
@@ -129,11 +133,23 @@ async def end(task: asyncio.Task[None] | None) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
+def mail_sender_of(settings: Settings, database: Database) -> MailSender | None:
+    """Return who sends mail to customers; None where it is off. Raises SettingsError for texts that are wrong."""
+    if settings.smtp is None:
+        return None
+    try:
+        texts = load_texts(settings.mail_texts)
+    except MailTextsError as error:
+        raise SettingsError(f"RETURNS_MAIL_TEXTS: {error}") from None
+    return MailSender(database, SmtpClient(settings.smtp), texts, settings, link_keys_of(settings))
+
+
 def worker_of(settings: Settings, database: Database, gateway: Gateway, policy: Policy, line: WebhookClient) -> Worker:
     """Return a worker over these parts."""
     return Worker(
         executor=RefundExecutor(database, gateway, budget=settings.stripe_budget, policy=policy),
         dispatcher=WebhookDispatcher(database, line),
+        mail=mail_sender_of(settings, database),
         policy=policy,
         livemode=settings.livemode,
         concurrency=settings.worker_concurrency,

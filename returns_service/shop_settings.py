@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 Language = Literal["en", "de", "ar"]
@@ -71,7 +72,52 @@ class ShopSettings(BaseSettings):
         examples=["1024"],
     )
 
-    @field_validator("shop_email")
+    smtp: SecretStr | None = Field(
+        default=None,
+        description="The mail server: `smtp://USER:PASSWORD@HOST:587` (STARTTLS where offered), `smtps://…:465`, "
+        "or `smtp://…?tls=required`. Unset: customers get no mail.",
+        examples=["smtps://returns:PASSWORD@mail.shop.example"],
+    )
+    mail_from: str | None = Field(
+        default=None,
+        description="The sender of mail to customers. Unset: RETURNS_SHOP_EMAIL.",
+        examples=["returns@shop.example"],
+    )
+    mail_texts: Path | None = Field(
+        default=None,
+        description="A folder with the shop's own texts of mail: `en.toml`, `de.toml`, `ar.toml`, each with the texts "
+        "that differ. Unset: ours.",
+        examples=["mail_texts"],
+    )
+
+    @field_validator("smtp")
+    @classmethod
+    def _mail_server(cls, address: SecretStr | None) -> SecretStr | None:
+        if address is not None:
+            parts = urlsplit(address.get_secret_value())
+            if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.query not in ("", "tls=required"):
+                raise ValueError("must be smtp://HOST:PORT or smtps://HOST:PORT, with USER:PASSWORD@ before the host")
+        return address
+
+    @field_validator("mail_texts")
+    @classmethod
+    def _folder(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_dir():
+            raise ValueError(f"there is no folder {str(path)!r}")
+        return path
+
+    @model_validator(mode="after")
+    def _somebody_sends_mail(self) -> ShopSettings:
+        if self.smtp is not None and self.sender is None:
+            raise ValueError("RETURNS_MAIL_FROM: missing. Mail needs a sender: RETURNS_MAIL_FROM=returns@shop.example")
+        return self
+
+    @property
+    def sender(self) -> str | None:
+        """The address that mail to customers comes from."""
+        return self.mail_from or self.shop_email
+
+    @field_validator("shop_email", "mail_from")
     @classmethod
     def _mail_address(cls, address: str | None) -> str | None:
         if address is not None and not _EMAIL.fullmatch(address):

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from returns_service.domain.vocabulary import RecordedEventType
+from returns_service.return_case.mail_outbox import queue_mail
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event, Payment, Refund, ReturnAuthorization
 
@@ -55,6 +56,7 @@ async def record(
         created_at=tx.now,
     )
     tx.add(event)
+    queue_mail(tx, event, data)
     return event
 
 

@@ -10,6 +10,7 @@ from returns_service.domain.return_machine import State, Trigger
 from returns_service.domain.vocabulary import EventType
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import record, to_json_object
+from returns_service.return_case.mail_outbox import queue_mail
 from returns_service.return_case.views import show_return
 
 # Those beside the machine's own lead back to the same state.
@@ -36,3 +37,4 @@ async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, An
         case.row.overpaid_since = None  # a later unit is worth it, or the refund failed
     event = await record(case.tx, case.by, kind, row=case.row, data={})
     event.data = to_json_object({**said, "object": show_return(case)})
+    queue_mail(case.tx, event, said)

@@ -53,9 +53,14 @@ class Context:
     @property
     def link_keys(self) -> list[bytes]:
         """The keys of signed links: the first signs, all are believed."""
-        given = [key.get_secret_value().encode() for key in self.settings.portal_key]
-        stripe_key = self.settings.stripe_secret_key
-        return given or ([derive_key(stripe_key.get_secret_value())] if stripe_key else [])
+        return link_keys_of(self.settings)
+
+
+def link_keys_of(settings: Settings) -> list[bytes]:
+    """Return the keys of signed links, as set or derived; none without a Stripe key."""
+    given = [key.get_secret_value().encode() for key in settings.portal_key]
+    stripe_key = settings.stripe_secret_key
+    return given or ([derive_key(stripe_key.get_secret_value())] if stripe_key else [])
 
 
 def context_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Context:

@@ -27,6 +27,7 @@ from returns_service.store.database import Database, Tx
 from returns_service.store.tables import (
     Delivery,
     IdempotencyKey,
+    Mail,
     Payment,
     Photo,
     PortalSession,
@@ -137,6 +138,7 @@ async def delete_expired(db: Database, *, idempotency_hours: int, inbox_days: in
     done = 0
     for kind, chosen, values in (
         (IdempotencyKey, old_key, None),
+        (Mail, col(Mail.ended_at) < now - timedelta(days=inbox_days), None),
         (Photo, old_photo, None),
         (PortalSession, old_portal, None),
         (StaffSession, old_session, None),

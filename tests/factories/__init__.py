@@ -20,6 +20,7 @@ from tests.factories.core import (
     create_unmatched_receipt,
 )
 from tests.factories.dock import create_dock_scan
+from tests.factories.mail import create_mail
 from tests.factories.people import (
     create_api_key,
     create_device,
@@ -40,6 +41,7 @@ __all__ = [
     "create_dock_scan",
     "create_event",
     "create_idempotency_key",
+    "create_mail",
     "create_payment",
     "create_photo",
     "create_portal_session",

@@ -20,6 +20,7 @@ from returns_service.store.tables.core import (
     UnmatchedReceipt,
 )
 from returns_service.store.tables.dock import DockScan
+from returns_service.store.tables.mail import Mail
 from returns_service.store.tables.people import (
     ApiKey,
     Device,
@@ -40,6 +41,7 @@ __all__ = [
     "DockScan",
     "Event",
     "IdempotencyKey",
+    "Mail",
     "Payment",
     "Photo",
     "PortalSession",

@@ -268,7 +268,7 @@ def _page(
         "can_keep": can_keep(case),
         "flash": words("sent.done") if call.query("sent") else None,
         "address": settings.shop_address,
-        "mails": False,
+        "mails": settings.smtp is not None,
     }
     return render_portal(call.request, "portal_sent.html", words, status=status, order=view.session.order_id, **common)
 

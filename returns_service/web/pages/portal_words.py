@@ -7,26 +7,21 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import cache
 from typing import Any, Final, get_args
 from zoneinfo import ZoneInfo
 
-from babel import Locale
 from babel.dates import format_date, format_time
-from babel.numbers import format_currency
 from markupsafe import Markup, escape
 
-from returns_service.domain.money import HUNDREDS_ONLY, exponent
 from returns_service.domain.policy import DEFAULT, Policy
+from returns_service.localize import LOCALES, write_amount
 from returns_service.shop_settings import Language
 from returns_service.web.pages.rendering import ROOM, bdi, zone_name, zone_of
 from returns_service.web.pages.visitor import AnyRequest
 
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 _RIGHT_TO_LEFT: Final = frozenset({"ar"})
-_LOCALES: Final[Mapping[Language, str]] = {"en": "en_GB", "de": "de", "ar": "ar"}
-_DECIMALS: Final = re.compile(r"\.0+")  # of a pattern such as `¤#,##0.00`
 _WISH: Final = re.compile(r"\s*([A-Za-z]{2,3})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?))?\s*")
 
 
@@ -67,30 +62,21 @@ class Words:
 
     def plain_cash(self, amount: int, currency: str) -> str:
         """Return an amount (minor units) as the language writes it. Never rounded: as many decimals as it has."""
-        locale = Locale.parse(_LOCALES[self.language])
-        value = Decimal(amount).scaleb(-exponent(currency))
-        places = 0 if currency in HUNDREDS_ONLY and value == int(value) else exponent(currency)
-        pattern = str(locale.currency_formats["standard"].pattern)
-        decimals = "." + "0" * places if places else ""
-        written = format_currency(
-            value, currency.upper(), _DECIMALS.sub(decimals, pattern), locale=locale, currency_digits=False,
-            decimal_quantization=False,
-        )  # fmt: skip
-        return written.replace("-", "−")
+        return write_amount(amount, currency, self.language)
 
     def day(self, at: datetime) -> Markup:
         """Return a day as the language writes it, in the reader's zone."""
         there = at.astimezone(self.zone)
-        return self._time(at, format_date(there, "long", locale=_LOCALES[self.language]))
+        return self._time(at, format_date(there, "long", locale=LOCALES[self.language]))
 
     def plain_day(self, at: datetime) -> str:
         """Return a day as text."""
-        return format_date(at.astimezone(self.zone), "long", locale=_LOCALES[self.language])
+        return format_date(at.astimezone(self.zone), "long", locale=LOCALES[self.language])
 
     def moment(self, at: datetime) -> Markup:
         """Return a time with its day and zone."""
         there = at.astimezone(self.zone)
-        locale = _LOCALES[self.language]
+        locale = LOCALES[self.language]
         text = f"{format_date(there, 'medium', locale=locale)}, {format_time(there, 'HH:mm', locale=locale)}"
         return self._time(at, f"{text} {zone_name(there)}")
 
