@@ -25,7 +25,7 @@ class MailOutcome:
 
 
 class MailClient(Protocol):
-    """Whoever takes mail."""
+    """A mail server, or what stands in for one."""
 
     async def send(self, message: EmailMessage, sender: str, recipient: str) -> MailOutcome:
         """Hand one message over."""
@@ -52,16 +52,16 @@ class SmtpClient:
                 start_tls=False if self._tls else self._start_tls, timeout=SEND_SECONDS,
             )  # fmt: skip
         except aiosmtplib.SMTPRecipientsRefused as error:
-            return _answered(error.recipients[0].code)
+            return _read_code(error.recipients[0].code)
         except aiosmtplib.SMTPAuthenticationError as error:
             return MailOutcome("try_later", f"smtp_{error.code}")  # of our settings, not of the recipient
         except aiosmtplib.SMTPResponseException as error:
-            return _answered(error.code)
+            return _read_code(error.code)
         except (aiosmtplib.SMTPException, OSError, ssl.SSLError, TimeoutError):
             return MailOutcome("try_later", "no_answer")
         return MailOutcome("taken")
 
 
-def _answered(code: int) -> MailOutcome:
+def _read_code(code: int) -> MailOutcome:
     """Return what a server's answer means: 5xx is final (RFC 5321, section 4.2.1)."""
     return MailOutcome("refused" if 500 <= code < 600 else "try_later", f"smtp_{code}")

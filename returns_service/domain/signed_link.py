@@ -1,4 +1,4 @@
-"""Links that name one thing until a time, signed: whoever holds one needs no account, and nobody can make one up.
+"""Links that name one thing until a time, signed: their holder needs no account, and nobody can make one up.
 
 `<id>.<Unix seconds>.<signature>`; the signature is HMAC-SHA256 in base64url without padding (RFC 4648, section 5).
 """

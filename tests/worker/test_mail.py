@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 from sqlmodel import col, select
 
+from returns_service.app import mail_sender_of, worker_of
 from returns_service.commands import erasure
 from returns_service.commands.mail import claim_mail, record_mail
 from returns_service.commands.portal import save_picks, send
@@ -23,10 +24,12 @@ from returns_service.domain.stripe_objects import PaymentSnapshot
 from returns_service.mail_client import SmtpClient
 from returns_service.mail_message import MailTextsError, NewMail, compose, load_texts
 from returns_service.return_case.events import Actor
+from returns_service.settings import SettingsError
 from returns_service.store.tables import Mail
 from returns_service.web.context import link_keys_of
 from returns_service.worker.mail import MailSender
 from tests.factories import create_mail, create_return
+from tests.harness.patience import wait_for
 from tests.harness.served_shop import ServedShop, expect, open_shop
 from tests.harness.shop import BY
 from tests.harness.smtp_listener import SmtpListener, listening
@@ -291,3 +294,22 @@ def test_all_languages_have_all_mails() -> None:
     texts = load_texts(None)
     kinds = {kind: set(parts) for kind, parts in texts["en"].items()}
     assert all({kind: set(parts) for kind, parts in mine.items()} == kinds for mine in texts.values())
+
+
+async def test_a_worker_sends_mail_only_where_it_is_set(mailing: MailingShop, tmp_path: Path) -> None:
+    settings = mailing.shop.context.settings
+    assert mail_sender_of(settings.model_copy(update={"smtp": None}), mailing.shop.db) is None
+    (tmp_path / "en.toml").write_text("[nothing]\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="RETURNS_MAIL_TEXTS"):
+        mail_sender_of(settings.model_copy(update={"mail_texts": tmp_path}), mailing.shop.db)
+    await mailing.shop.create_return(9000, 3, customer_email="mia@shop.test")
+    context = mailing.shop.context
+    worker = worker_of(settings, mailing.shop.db, context.gateway, context.policy, context.line)
+    stop = asyncio.Event()
+    running = asyncio.create_task(worker.run(stop))
+    try:
+        await wait_for(lambda: len(mailing.server.taken), "the mail")
+    finally:
+        stop.set()
+        await running
+    assert len(mailing.server.taken) == 1
