@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -26,6 +29,7 @@ from returns_service.store.clock import elapsed
 from returns_service.store.database import Database, is_unavailable
 from returns_service.store.tables import Payment
 from returns_service.stripe_gateway import Gateway, StripeGateway
+from returns_service.web.connections import bounded_protocol
 from returns_service.web.context import Context, link_keys_of
 from returns_service.web.operations.ask_stripe import learn_account
 from returns_service.web.routes import litestar_app
@@ -38,10 +42,9 @@ from returns_service.worker.refunds import RefundExecutor
 DATABASE_WAIT_SECONDS, DATABASE_AGAIN_SECONDS = 30.0, 0.5  # at a start: who starts us may start it as well
 log = structlog.get_logger("returns.start")
 CALL_SECONDS = 20.0  # a call's own limit: shorter than the lease, so its answer is written by its owner
-
-# Longer than proxies and HTTP clients keep an idle connection (nginx 60 s): the side that sends should close it, or a
-# request that is on its way meets a closed door.
-IDLE_SECONDS = 75
+TURN_SECONDS = 2.0  # that a request waits for its turn at Stripe: its caller does better to come back
+BESIDE_REFUNDS = 10  # connections to Stripe for a worker's chores, beside one for each piece of work under way
+FILES_BESIDE_CONNECTIONS = 256  # that a process has open: the database's, Stripe's, listeners', its own
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -57,6 +60,7 @@ def database_of(settings: Settings) -> Database:
         file = Path(settings.database_url.removeprefix("sqlite:///").partition("?")[0])
         if not os.access(file if file.exists() else file.parent, os.W_OK):
             raise SettingsError(f"DATABASE_URL: {file} can't be written. Name a file in a folder that is yours")
+        keep_private(file)
     return Database(
         settings.database_url,
         pool_size=settings.database_pool,
@@ -65,14 +69,32 @@ def database_of(settings: Settings) -> Database:
     )
 
 
+def keep_private(file: Path) -> None:
+    """Let nobody but its owner read the database's file: customers and secrets are in it; SQLite's others follow it."""
+    with contextlib.suppress(FileExistsError):
+        file.touch(mode=0o600, exist_ok=False)
+    for part in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm"))):
+        if part.exists() and part.stat().st_uid == os.geteuid():
+            part.chmod(0o600)
+
+
 def gateway_of(settings: Settings) -> StripeGateway:
-    """Return the way to Stripe, everything set that `serve` and `worker` need. Raises SettingsError."""
+    """Return a worker's way to Stripe, no request's, everything set that it needs. Raises SettingsError."""
     settings.require_stripe()
-    return open_gateway(settings)
+    return open_gateway(settings, connections=settings.worker_concurrency + BESIDE_REFUNDS)
 
 
-def open_gateway(settings: Settings) -> StripeGateway:
-    """Return the way to Stripe with the key that is set. Raises SettingsError."""
+def web_gateway_of(settings: Settings) -> StripeGateway:
+    """Return the way of requests to Stripe: however many there are, the workers' calls don't wait for them.
+
+    Raises SettingsError.
+    """
+    settings.require_stripe()
+    return open_gateway(settings, connections=settings.stripe_calls, wait_seconds=TURN_SECONDS)
+
+
+def open_gateway(settings: Settings, **options: Any) -> StripeGateway:
+    """Return a way to Stripe with the key that is set. Raises SettingsError."""
     key = settings.stripe_secret_key
     try:
         return StripeGateway(
@@ -80,6 +102,7 @@ def open_gateway(settings: Settings) -> StripeGateway:
             api_base=settings.stripe_api_base,
             timeout_seconds=CALL_SECONDS,
             monotonic=elapsed,
+            **options,
         )
     except ValueError as error:
         raise SettingsError(f"STRIPE_API_BASE: {error}") from None
@@ -203,6 +226,15 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{host}:{port}"
 
 
+def allow_files(number: int) -> None:
+    """Let this process have so many files open, if it may: a connection is one, and 1,024 a common limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        number = min(number, hard)
+    if soft not in (resource.RLIM_INFINITY, number) and soft < number:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+
+
 async def serve(
     settings: Settings,
     listener: socket.socket,
@@ -212,14 +244,15 @@ async def serve(
     on_ready: Callable[[Server], None] = lambda _: None,
 ) -> None:
     """Serve until told to stop: requests end, then the worker's calls, then the connections."""
-    database, gateway, policy = database_of(settings), gateway_of(settings), policy_of(settings)
+    database, gateway, policy = database_of(settings), web_gateway_of(settings), policy_of(settings)
+    workers_gateway = gateway_of(settings)
     learning: asyncio.Task[None] | None = None
     try:
         await prepare(database, settings)
         learning = asyncio.create_task(learn_account_once(database, gateway, settings))
         context = Context(database=database, gateway=gateway, settings=settings, policy=policy)
         context.address = address_of(listener)
-        worker = worker_of(settings, database, gateway, policy, context.line)
+        worker = worker_of(settings, database, workers_gateway, policy, context.line)
         if with_worker:
             context.metrics.follow(worker.executor.done)
 
@@ -234,6 +267,7 @@ async def serve(
                 await work
                 await context.line.close()
 
+        allow_files(settings.connections + FILES_BESIDE_CONNECTIONS)
         application = litestar_app(context, lifespan=[worker_inside] if with_worker else [])
         config = uvicorn.Config(
             application,
@@ -242,7 +276,8 @@ async def serve(
             lifespan="on",
             ws="none",
             timeout_graceful_shutdown=int(settings.shutdown_seconds),
-            timeout_keep_alive=IDLE_SECONDS,
+            http=bounded_protocol(context),
+            timeout_keep_alive=math.ceil(settings.idle_seconds),
             server_header=False,
             date_header=True,
             # uvicorn's own default would believe whoever calls from this machine: any process, any port forwarding.
@@ -266,6 +301,7 @@ async def serve(
     finally:
         await end(learning)
         await gateway.close()
+        await workers_gateway.close()
         await database.close()
         listener.close()
 

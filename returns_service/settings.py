@@ -119,11 +119,67 @@ class Settings(ShopSettings):
         description="Writes to Stripe per second, over all workers; Stripe's own limit is 25 an endpoint.",
         examples=["20"],
     )
+    stripe_calls: int = Field(
+        default=50,
+        ge=1,
+        le=1000,
+        description="Calls to Stripe that requests to one web may have under way at once; beyond it they get 503.",
+        examples=["50"],
+    )
     rate_limit: int = Field(
         default=100,
         ge=1,
         description="Requests per second one API key may make; bursts may be three times that.",
         examples=["100"],
+    )
+    connections: int = Field(
+        default=2000,
+        ge=1,
+        le=1_000_000,
+        description="Connections one web holds at once; another one gets 503.",
+        examples=["2000"],
+    )
+    streams: int = Field(
+        default=500,
+        ge=1,
+        le=100_000,
+        description="Live streams of events one web holds at once; another one gets 429.",
+        examples=["500"],
+    )
+    streams_per_key: int = Field(
+        default=20,
+        ge=1,
+        le=100_000,
+        description="Of these, those of one API key.",
+        examples=["20"],
+    )
+    header_bytes: int = Field(
+        default=65_536,
+        ge=1024,
+        le=1_048_576,
+        description="Bytes that a request's line and headers may have.",
+        examples=["65536"],
+    )
+    header_seconds: float = Field(
+        default=10,
+        gt=0,
+        le=3600,
+        description="Seconds within which a request's headers must have come.",
+        examples=["10"],
+    )
+    body_seconds: float = Field(
+        default=30,
+        gt=0,
+        le=3600,
+        description="Seconds within which a request's body must have come, and an answer must be taken on.",
+        examples=["30"],
+    )
+    idle_seconds: float = Field(
+        default=60,
+        gt=0,
+        le=3600,
+        description="Seconds a connection is kept without a request. A proxy in front should close its own sooner.",
+        examples=["60"],
     )
     webhooks_allow_private: bool = Field(
         default=False,

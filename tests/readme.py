@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from returns_service.domain import refund_attempt, return_machine
+from returns_service.domain import machine_diagram, refund_attempt
 from returns_service.domain.problems import PROBLEMS
 from returns_service.settings import described
 
@@ -21,7 +21,7 @@ def parts() -> dict[str, str]:
     head = ["| Stripe's answer | the refund is then | next attempt | idempotency key |", "|---|---|---|---|"]
     return {
         "attempts": "\n".join([*head, *attempts]),
-        "diagram": f"```mermaid\n{return_machine.diagram()}```",
+        "diagram": f"```mermaid\n{machine_diagram.diagram()}```",
         "settings": "\n".join(["| setting | default | what it does |", "|---|---|---|", *rows]),
         "problems": details + "\n".join(problems) + "\n\n</details>",
     }

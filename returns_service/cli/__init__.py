@@ -13,9 +13,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service import __version__, settings
 from returns_service.cli import doctor, operator, people
+from returns_service.cli.journal import journal
 from returns_service.cli.output import json_option, print_rows, run, stop
+from returns_service.domain import machine_diagram, return_machine
 from returns_service.domain import policy as policies
-from returns_service.domain import return_machine
 from returns_service.domain.problems import Problem
 from returns_service.settings import SettingsError
 
@@ -155,7 +156,7 @@ def states(form: str, as_json: bool) -> None:
     Example: returns-service states --format mermaid
     """
     if form == "mermaid":
-        click.echo(return_machine.diagram(), nl=False)
+        click.echo(machine_diagram.diagram(), nl=False)
         return
     rule = [dest for dest, _ in return_machine.RULE]
     rows = [
@@ -165,7 +166,7 @@ def states(form: str, as_json: bool) -> None:
             "to": "by the rule" if row["to"] == rule else ", ".join(row["to"]),
             "guards": ", ".join(row["guards"]),
         }
-        for row in return_machine.table()
+        for row in machine_diagram.table()
     ]
     print_rows(rows, as_json)
 
@@ -226,3 +227,4 @@ commands.add_command(doctor.doctor)
 commands.add_command(operator.desk)
 commands.add_command(operator.reconcile)
 commands.add_command(operator.forget)
+commands.add_command(journal)

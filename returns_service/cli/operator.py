@@ -33,10 +33,15 @@ WORDS = {
 }
 
 
+def _span(value: str) -> timedelta | None:
+    found = re.fullmatch(r"([0-9]{1,5})([hdw])", value)
+    return timedelta(seconds=int(found[1]) * UNITS[found[2]]) if found else None
+
+
 def begin_of(_: click.Context, __: click.Parameter, value: str) -> timedelta | datetime:
     """Return what `--since` means: a span back from now (`12h`, `30d`, `4w`), or a day (`2026-11-01`)."""
-    if found := re.fullmatch(r"([0-9]{1,5})([hdw])", value):
-        return timedelta(seconds=int(found[1]) * UNITS[found[2]])
+    if (span := _span(value)) is not None:
+        return span
     try:
         day = datetime.fromisoformat(value)
     except ValueError:

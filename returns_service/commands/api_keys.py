@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from sqlmodel import col, select
@@ -77,10 +77,10 @@ async def key_in_force(tx: Tx, secret: str) -> ApiKey | None:
     return row if row is not None and is_in_force(tx, row) else None
 
 
-async def still_in_force(tx: Tx, key_id: str) -> bool:
-    """Return whether a key that was let in may go on listening."""
-    row = await tx.get(ApiKey, key_id)
-    return row is not None and is_in_force(tx, row)
+async def keys_in_force(tx: Tx, key_ids: Collection[str]) -> frozenset[str]:
+    """Return which of the keys that were let in may go on listening."""
+    rows = (await tx.exec(select(ApiKey).where(col(ApiKey.id).in_(key_ids)))).all()
+    return frozenset(row.id for row in rows if is_in_force(tx, row))
 
 
 def is_in_force(tx: Tx, row: ApiKey) -> bool:

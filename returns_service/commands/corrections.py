@@ -5,24 +5,24 @@ A refund that is not sent yet follows the counts. The customer keeps what they g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlmodel import col, select
 
 from returns_service.commands.counting import CountResult, is_accepted, recount, split_row, standing_receipt
-from returns_service.commands.refunds import follow_up, supersede, withdraw_unsent
+from returns_service.commands.refunds import follow_up, withdraw_or_supersede
 from returns_service.domain import return_machine
 from returns_service.domain.counts import PLACEHOLDERS, default_disposition
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.refund_status import FINAL, OPEN
+from returns_service.domain.refund_status import OPEN
 from returns_service.domain.vocabulary import Condition
-from returns_service.return_case.case import ReturnCase, is_unsent, rows_of
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
-from returns_service.return_case.loader import lock_case
+from returns_service.return_case.loader import case_under_lock, lock_case
+from returns_service.return_case.rows import is_unsent, rows_of
 from returns_service.return_case.transition import record_return, transition
-from returns_service.return_case.views import show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, Refund, UnmatchedReceipt
 
@@ -44,20 +44,24 @@ async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id:
     """Undo a miscount: an unsent refund is withdrawn, a failed one superseded, one that was sent bars it."""
     case = await lock_case(tx, by, policy, return_id)
     receipt = standing_receipt(case, receipt_id)
-    if not case.can_reverse(receipt):
+    if not any(reversible is receipt for reversible in case.reversible()):
         raise Problem("already_refunded", refunds=[r.id for r in case.refunds if not is_unsent(r)])
     return_machine.check("reverse", case.row.state, case.facts(units_reversible=True))
-    touched = {r.line_id for r in case.receipt_lines if r.receipt_id == receipt.id and r.accepted}
+    touched = {row.line_id for row in case.rows_in(receipt) if row.accepted}
     for refund in case.refunds:
-        if refund.superseded_at is None and _depends_on(refund, touched):
+        if refund.superseded_at is None and depends_on(refund, touched):
             await withdraw_or_supersede(case, refund, "receipt_reversed", REVERSED)
+    before = _overpaid_amounts(case)
     receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
     await _free_parcel(tx, receipt)
     await recount(case)
+    if case.overpaid > before[case.row.id]:
+        case.row.overpaid_since = tx.now
     await transition(case, "reverse", why=reason, units_reversible=True)
     done = CountResult(case, receipt)
     await record(tx, by, "receipt.reversed", row=case.row, data={"object": done.shown(), "reason": reason})
     await follow_up(case)
+    await _tell_siblings(case, before)
     return done
 
 
@@ -68,24 +72,11 @@ async def _free_parcel(tx: Tx, receipt: Receipt) -> None:
         parcel.receipt_id = parcel.return_id = parcel.attached_by = parcel.attached_at = None
 
 
-def _depends_on(refund: Refund, touched: set[str]) -> bool:
+def depends_on(refund: Refund, touched: set[str]) -> bool:
     """Return whether a recount of these lines may change the refund; shipping hangs on all of them."""
     rows = rows_of(refund)
     shipping = is_unsent(refund) and any(row.kind == "shipping" and not row.adjustment for row in rows)
     return bool(touched & {row.line for row in rows}) or (shipping and bool(touched))
-
-
-async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, message: str) -> None:
-    """Take an unsent or failed refund out of the way of a recount; a new one pays the rest."""
-    tx, by = case.tx, case.by
-    if is_unsent(refund):
-        before = refund.status
-        withdraw_unsent(refund, tx, {"code": code, "message": message, "by": by.actor})
-        await supersede(tx, refund, None)
-        shown = {"from": before, "to": refund.status, "object": show_refund(refund, case.payment)}
-        await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=case.payment, data=shown)
-    elif refund.status in (*FINAL, "withdrawn"):
-        await supersede(tx, refund, None)
 
 
 async def correct(
@@ -102,7 +93,7 @@ async def correct(
     receipt = standing_receipt(case, receipt_id)
     _check_units(case, receipt, corrections)
     touched = {correction.line for correction in corrections}
-    standing = [refund for refund in case.refunds if refund.superseded_at is None and _depends_on(refund, touched)]
+    standing = [refund for refund in case.refunds if refund.superseded_at is None and depends_on(refund, touched)]
     on_the_way = [refund for refund in standing if refund.status in OPEN and not is_unsent(refund)]
     if on_the_way:
         raise Problem("refund_in_progress", refunds=[refund.id for refund in on_the_way])
@@ -111,33 +102,50 @@ async def correct(
         await withdraw_or_supersede(case, refund, "receipt_corrected", CORRECTED)
     for correction in corrections:
         _correct(case, receipt, correction)
-    overpaid_before = case.overpaid
+    before = _overpaid_amounts(case)
     await recount(case)
-    if case.overpaid > overpaid_before:
+    if case.overpaid > before[case.row.id]:
         case.row.overpaid_since = tx.now
     await transition(case, "correct", why=reason)
     done = CountResult(case, receipt)
     shown = {"object": done.shown(), "reason": reason, "overpaid_amount": case.overpaid}
     await record(tx, by, "receipt.corrected", row=case.row, data=shown)
     await follow_up(case)
+    await _tell_siblings(case, before)
     return done
+
+
+def _overpaid_amounts(case: ReturnCase) -> dict[str, int]:
+    """Return what each of the order's returns was paid beyond its worth, minor units."""
+    return {one.row.id: one.overpaid for one in (case, *case.siblings)}
+
+
+async def _tell_siblings(case: ReturnCase, before: Mapping[str, int]) -> None:
+    """Put the order's other returns on the desk that were paid shipping which this correction made undue."""
+    for other in case.siblings:
+        if other.overpaid > before[other.row.id]:
+            sibling = await case_under_lock(case.lock, case.by, case.policy_in_force, other.row.id)
+            sibling.row.overpaid_since = case.tx.now
+            await record_return(sibling, "return.updated", {"overpaid_amount": sibling.overpaid})
 
 
 def _rows_in(case: ReturnCase, receipt: Receipt, line_id: str, condition: Condition) -> list[ReceiptLine]:
     """Return a receipt's rows of a line in one condition, decided ones first."""
-    rows = [r for r in case.receipt_lines if (r.receipt_id, r.line_id, r.condition) == (receipt.id, line_id, condition)]
+    rows = [row for row in case.rows_on(line_id, (receipt.id,)) if row.condition == condition]
     return sorted(rows, key=lambda row: row.accepted is None)
 
 
 def _check_units(case: ReturnCase, receipt: Receipt, corrections: Sequence[Correction]) -> None:
     """Raise Problem where a correction is of a line that isn't there, or of more units than were counted so."""
+    lines = {line.id for line in case.lines}
     left: dict[tuple[str, Condition], int] = {}
     for number, one in enumerate(corrections):
-        if one.line not in {line.id for line in case.lines}:
+        if one.line not in lines:
             raise Problem("unknown_line", f"This return has no line {one.line}.", param=f"lines[{number}].line")
-        rows = _rows_in(case, receipt, one.line, one.from_condition)
         place = one.line, one.from_condition
-        units = left.setdefault(place, sum(row.quantity for row in rows))
+        if place not in left:
+            left[place] = sum(row.quantity for row in _rows_in(case, receipt, *place))
+        units = left[place]
         if one.quantity > units:
             detail = f"This receipt counts {units} units of the line as {one.from_condition}."
             raise Problem("units_not_counted", detail, param=f"lines[{number}].quantity", counted=units)

@@ -116,27 +116,31 @@ def add_undeclared(
 
 async def recount(case: ReturnCase, lines: Sequence[ReturnLine] | None = None) -> None:
     """Work out the counts of `lines` (None: all) from the standing receipts, and their surplus."""
-    for line in case.lines if lines is None else lines:
-        standing = case.standing()
-        rows = case.rows_on(line, standing)
+    standing, chosen = case.standing(), case.lines if lines is None else lines
+    rows_by_line = {line.id: case.rows_on(line.id, standing) for line in chosen}
+    for rows in rows_by_line.values():
         for row in rows:
             if row.accepted is not None:
                 row.accepted = is_accepted(case, row.condition)
-        counts = case.count(line, standing)
+    counts_by_line, surplus_items = case.count_lines(chosen, standing), case.surplus_items(standing)
+    for line in chosen:
+        counts, rows = counts_by_line[line.id], rows_by_line[line.id]
         line.accepted, line.rejected, line.inspecting = counts.accepted, counts.rejected, counts.inspecting
         for row, units in zip(rows, counts.counting, strict=True):
             row.uncounted = row.quantity - units
-        await _match_surplus(case, line, counts.surplus)
+        await _match_surplus(case, line, counts.surplus, rows, surplus_items.get(line.id, []))
 
 
-async def _match_surplus(case: ReturnCase, line: ReturnLine, surplus: int) -> None:
+async def _match_surplus(
+    case: ReturnCase, line: ReturnLine, surplus: int, rows: Sequence[ReceiptLine], items: Sequence[UndeclaredItem]
+) -> None:
     """Bring the line's open undeclared items to its surplus: the newest standing receipt takes and gives first."""
-    standing = case.standing()
-    items = [item for item in case.surplus_items(line, standing) if item.decision is None]
+    items = [item for item in items if item.decision is None]
     gap = surplus - sum(item.quantity for item in items)
     if gap > 0:
-        rows = [row for row in case.rows_on(line, standing) if row.condition not in PLACEHOLDERS]
-        receipt = next(r for r in reversed(case.receipts) if r.id in {row.receipt_id for row in rows})
+        rows = [row for row in rows if row.condition not in PLACEHOLDERS]
+        counting = {row.receipt_id for row in rows}
+        receipt = next(r for r in reversed(case.receipts) if r.id in counting)
         conditions = sorted({row.condition for row in rows if row.receipt_id == receipt.id})
         add_undeclared(case, receipt, Undeclared(line.sku, gap, f"Surplus, {', '.join(conditions)}"), surplus_of=line)
     for item in reversed(items):

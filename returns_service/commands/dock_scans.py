@@ -20,8 +20,8 @@ from returns_service.domain.policy import Policy, from_dict
 from returns_service.domain.problems import Problem
 from returns_service.domain.scan import clean_code, lines_for
 from returns_service.domain.vocabulary import Condition, Disposition, find_word
-from returns_service.return_case.case import units_here
 from returns_service.return_case.events import Actor
+from returns_service.return_case.rows import units_here
 from returns_service.store.database import Tx, select_for_update
 from returns_service.store.tables import DockScan, ReturnAuthorization, ReturnLine
 

@@ -44,7 +44,15 @@ from returns_service.store.tables import (
 REDACTED = "[forgotten]"
 METADATA_OF_OURS = ("refund_id", "lines", "return_id", "order_id")  # metadata that the money is found again by
 # Triggers whose reasons are this service's own words, or Stripe's.
-SAID_BY_US: tuple[RecordedTrigger, ...] = ("refund_barred", "settle", "fail", "adopt", "withdraw", "take_back")
+SAID_BY_US: tuple[RecordedTrigger, ...] = (
+    "refund_barred",
+    "settle",
+    "fail",
+    "adopt",
+    "withdraw",
+    "take_back",
+    "resolution",
+)
 FREE_TEXT = ("internal_note", "note", "override_reason", "reversed_reason")
 # The rest is found again by its order: the address is forgotten.
 NEW_METADATA_HOLDS = (

@@ -6,12 +6,11 @@ While nobody has said it, such a refund holds every refund of its payment that S
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
-from returns_service.commands.corrections import withdraw_or_supersede
+from returns_service.commands.assignments import AssignedUnits, assigned_rows, make_room, named_rows
 from returns_service.commands.refunds import follow_up, lock_refund
-from returns_service.commands.stripe_fold import assigned_rows, release_hold
+from returns_service.commands.stripe_fold import release_hold
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
@@ -24,16 +23,6 @@ from returns_service.return_case.transition import record_transition
 from returns_service.return_case.views import show_payment
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
-
-ASSIGNED = "A refund made outside was assigned to the return before this one was sent; no money has moved."
-
-
-@dataclass(frozen=True, slots=True)
-class AssignedUnits:
-    """Units of a line that the refund paid."""
-
-    line: str
-    units: int
 
 
 async def assign(
@@ -49,12 +38,11 @@ async def assign(
         raise Problem("invalid_transition", detail, state=case.row.state, trigger="assign", allowed=case.available())
     _check_units(case, lines)
     before = row.return_id
-    row.return_id, row.acknowledged_at = None, None
-    for refund in case.refunds:
-        if refund.superseded_at is None:
-            await withdraw_or_supersede(case, refund, "refund_assigned", ASSIGNED)
-    rows = _named_rows(case, lines, row.amount) if lines else assigned_rows(case, row.amount)
-    row.return_id, row.breakdown, row.updated_at = case.row.id, [r.to_dict() for r in rows], tx.now
+    row.return_id, row.acknowledged_at, row.supersedes = None, None, None
+    await make_room(case)
+    rows = named_rows(case, lines, row.amount) if lines else assigned_rows(case, row.amount)
+    row.return_id, row.updated_at = case.row.id, tx.now
+    case.write_breakdown(row, rows)
     await _follow(case, "assign")
     if before is not None and before != return_id:
         await _follow(await case_under_lock(locked, by, policy, before), "assign")
@@ -77,9 +65,10 @@ async def acknowledge(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason:
         row.superseded_at = tx.now
     else:
         row.acknowledged_at = row.acknowledged_at or tx.now
-        row.return_id = None
+        if row.return_id is not None:
+            row.return_id = row.supersedes = None
         unknown = money.Row("unallocated", row.amount, description="Refunded outside this service")
-        row.breakdown = [unknown.to_dict()]
+        row.breakdown, row.taxes = [unknown.to_dict()], None
     shown = show_payment(locked.row, locked.refunds)
     data = to_json_object({"acknowledged": row.id, "reason": reason, "object": shown})
     await record(tx, by, "payment.updated", refund=row, payment=locked.row, data=data)
@@ -106,23 +95,6 @@ def _check_units(case: ReturnCase, lines: Sequence[AssignedUnits]) -> None:
             detail = f"lines[{number}].units: the line has {known[named.line]} units"
             error = {"param": f"lines[{number}].units", "code": "too_large", "message": "More than the line has"}
             raise Problem("invalid_request", detail, param=error["param"], errors=[error])
-
-
-def _named_rows(case: ReturnCase, lines: Sequence[AssignedUnits], amount: int) -> list[money.Row]:
-    """Return rows of the named units that sum to the amount: what they are worth, and the rest as goodwill."""
-    of = {line.id: line for line in case.money_lines()}
-    rows: list[money.Row] = []
-    left = amount
-    for named in lines:
-        line = of[named.line]
-        worth = money.line_value(line.total_amount, line.quantity, named.units, money.step(case.row.currency))
-        value = min(left, worth)
-        if value > 0:
-            rows.append(money.Row("line", value, line.id, named.units, line.title))
-            left -= value
-    if left:
-        rows.append(money.Row("goodwill", left, description="Refunded outside beyond these units", adjustment=True))
-    return rows
 
 
 async def _follow(case: ReturnCase, trigger: Literal["assign", "acknowledge"]) -> None:

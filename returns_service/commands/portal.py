@@ -158,7 +158,7 @@ async def sent_return(tx: Tx, row: PortalSession) -> ReturnAuthorization | None:
 async def send(locked: LockedPayment, by: Actor, policy: Policy, session_id: str, amount: int) -> ReturnCase:
     """Make the return of what is ticked, with exactly the amount (minor units) that the customer was shown.
 
-    A link makes one return: sent again, it is the one that is there. Raises Problem, nothing written.
+    A link makes one return: sent again, it is the one that is there. Raises Problem; the transaction is then given up.
     """
     tx = locked.tx
     row = await lock_session(tx, session_id)
@@ -166,10 +166,9 @@ async def send(locked: LockedPayment, by: Actor, policy: Policy, session_id: str
         raise Problem("payment_mismatch")
     if (sent := await sent_return(tx, row)) is not None:
         return await case_under_lock(locked, by, policy, sent.id)
-    offer = offer_for(policy, row, locked.row, picks_of(row), tx.now)
-    if offer.amount != amount:
-        raise Problem("version_mismatch", "The amount is another by now.", amount=offer.amount)
     case = await returns.create(locked, by, policy, new_return_of(row))
+    if case.estimate != amount:  # the order's other returns count too: the transaction is given up
+        raise Problem("version_mismatch", "The amount is another by now.", amount=case.estimate)
     await tx.flush()
     row.return_id = case.row.id
     mine = (col(Photo.portal_session_id) == row.id) & col(Photo.line).in_([pick.line for pick in picks_of(row)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from returns_service.commands.counting import (
@@ -24,14 +24,15 @@ from returns_service.commands.counting import (
 )
 from returns_service.commands.refunds import follow_up
 from returns_service.domain import return_machine
-from returns_service.domain.counts import PLACEHOLDERS
+from returns_service.domain.counts import PLACEHOLDERS, LineTally
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.scan import lines_for
+from returns_service.domain.scan import LineFinder, lines_for
 from returns_service.domain.vocabulary import Condition, FinalDisposition, UndeclaredDecision
-from returns_service.return_case.case import ReturnCase, counted, units_here
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import lock_case
+from returns_service.return_case.rows import counted, units_here
 from returns_service.return_case.transition import transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, ReturnLine, UndeclaredItem
@@ -63,7 +64,7 @@ async def receive_on(
     """Write one receipt of a locked return and pay what is due for it. Raises Problem unknown_line."""
     tx, row = case.tx, case.row
     return_machine.check("receive", row.state, case.facts())
-    lines = [_lines_of_count(case, count, number) for number, count in enumerate(counts)]
+    lines = _lines_of_counts(case, counts)
     receipt = Receipt(
         id=tx.new_id("rcp"),
         return_id=row.id,
@@ -75,8 +76,15 @@ async def receive_on(
     )
     case.receipts.append(receipt)
     tx.add(receipt)
+    tallies = case.tally_lines({line.id: line for of in lines for line in of}.values())
     for count, of in zip(counts, lines, strict=True):
-        await _count(case, receipt, count, of)
+        if of:
+            _count(case, receipt, count, of, tallies)
+    await recount(case, [line for line in case.lines if line.id in tallies])
+    for count, of in zip(counts, lines, strict=True):
+        if not of:
+            note = f"Not on this return, {count.condition}"
+            add_undeclared(case, receipt, Undeclared(count.sku or "", count.quantity, note))
     for item in undeclared:
         add_undeclared(case, receipt, item)
     await transition(case, "receive")
@@ -92,34 +100,42 @@ def fingerprint(counts: Sequence[Count], undeclared: Sequence[Undeclared]) -> st
     return hashlib.sha256(words.encode()).hexdigest()
 
 
-async def _count(case: ReturnCase, receipt: Receipt, count: Count, lines: Sequence[ReturnLine]) -> None:
+def _count(
+    case: ReturnCase, receipt: Receipt, count: Count, lines: Sequence[ReturnLine], tallies: Mapping[str, LineTally]
+) -> None:
     """Count units on their lines: where nothing is counted yet, then in the place of missing ones, then as surplus."""
-    if not lines:
-        note = f"Not on this return, {count.condition}"
-        add_undeclared(case, receipt, Undeclared(count.sku or "", count.quantity, note))
-        return
     left, shares = count.quantity, dict.fromkeys((line.id for line in lines), 0)
-    for counting in (counted,) if count.condition in PLACEHOLDERS else (counted, units_here):
+    for in_place_of_missing in (False,) if count.condition in PLACEHOLDERS else (False, True):
         for line in lines:
-            units = min(left, max(0, line.quantity - counting(line) - shares[line.id]))
+            if not left:
+                break
+            tally = tallies[line.id]
+            taken = tally.units_here if in_place_of_missing else tally.counted
+            units = min(left, max(0, line.quantity - taken - shares[line.id]))
             shares[line.id] += units
             left -= units
     shares[lines[0].id] += left
     for line in lines:
         if shares[line.id]:
+            tallies[line.id].add(shares[line.id], count.condition)
             add_units(case, receipt, line, shares[line.id], count)
-    await recount(case, lines)
 
 
-def _lines_of_count(case: ReturnCase, count: Count, number: int) -> list[ReturnLine]:
-    if count.line is None:
-        return lines_for(count.sku or "", case.lines)
-    lines = [line for line in case.lines if line.id == count.line]
-    if not lines:
-        raise Problem("unknown_line", f"This return has no line {count.line}.", param=f"lines[{number}].line")
-    if count.sku is not None and not lines_for(count.sku, lines):
-        raise Problem("unknown_line", f"Line {count.line} is {lines[0].sku}.", param=f"lines[{number}].sku")
-    return lines
+def _lines_of_counts(case: ReturnCase, counts: Sequence[Count]) -> list[list[ReturnLine]]:
+    """Return the lines that each count means. Raises Problem unknown_line."""
+    finder, by_id = LineFinder(case.lines), {line.id: line for line in case.lines}
+    found = []
+    for number, count in enumerate(counts):
+        if count.line is None:
+            found.append(finder.find(count.sku or ""))
+            continue
+        line = by_id.get(count.line)
+        if line is None:
+            raise Problem("unknown_line", f"This return has no line {count.line}.", param=f"lines[{number}].line")
+        if count.sku is not None and not lines_for(count.sku, [line]):
+            raise Problem("unknown_line", f"Line {count.line} is {line.sku}.", param=f"lines[{number}].sku")
+        found.append([line])
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +167,7 @@ async def inspect(
 
 
 def _waiting_rows(case: ReturnCase, receipt: Receipt, line_id: str) -> list[ReceiptLine]:
-    return [r for r in case.receipt_lines if (r.receipt_id, r.line_id, r.accepted) == (receipt.id, line_id, None)]
+    return [row for row in case.rows_on(line_id, (receipt.id,)) if row.accepted is None]
 
 
 def _check_findings(case: ReturnCase, receipt: Receipt, findings: Sequence[InspectionFinding]) -> list[int]:
@@ -159,7 +175,9 @@ def _check_findings(case: ReturnCase, receipt: Receipt, findings: Sequence[Inspe
     left: dict[str, int] = {}
     units = []
     for number, finding in enumerate(findings):
-        waiting = left.setdefault(finding.line, sum(r.quantity for r in _waiting_rows(case, receipt, finding.line)))
+        if finding.line not in left:
+            left[finding.line] = sum(row.quantity for row in _waiting_rows(case, receipt, finding.line))
+        waiting = left[finding.line]
         quantity = waiting if finding.quantity is None else finding.quantity
         if not 0 < quantity <= waiting:
             raise Problem("nothing_to_inspect", param=f"lines[{number}].line")

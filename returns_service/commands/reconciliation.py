@@ -20,6 +20,7 @@ from returns_service.commands.stripe_fold import (
     apply_payment,
     apply_refund,
     find_owner,
+    is_dealt_with,
 )
 from returns_service.domain.policy import Policy
 from returns_service.domain.refund_status import FINAL, UNANSWERED
@@ -138,7 +139,7 @@ def _strange(refunds: list[Refund], seen: RefundSnapshot, elsewhere: Collection[
     """Return why a refund of Stripe's has no row."""
     word = seen.metadata.get("refund_id", "")
     named = next((row for row in refunds if row.id == word), None)
-    if named is not None and named.stripe_refund is None and named.superseded_at is None:
+    if named is not None and named.stripe_refund is None and not is_dealt_with(refunds, named):
         cause = f"Stripe's refund names {named.id}, but moved {seen.amount}; here {named.amount} was decided."
         return Found("other_amount", cause, seen, named, "It gets a row of its own; the intent itself stays open.")
     if named is not None:

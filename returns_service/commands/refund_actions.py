@@ -7,17 +7,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from returns_service.commands import returns
+from returns_service.commands.failed_refunds import Part, retry, retry_standalone
 from returns_service.commands.refund_attempts import start_generation_by_hand
-from returns_service.commands.refunds import (
-    SEND_AGAIN_MINUTES,
-    lock_refund,
-    retry,
-    retry_standalone,
-    settle_standalone_outside,
-    withdraw_unsent,
-)
-from returns_service.commands.returns import Outside
+from returns_service.commands.refunds import SEND_AGAIN_MINUTES, lock_refund, withdraw_unsent
+from returns_service.commands.settlements import Outside, settle_outside, settle_standalone_outside
 from returns_service.commands.stripe_fold import apply_payment, apply_refund, propagate_status
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy
@@ -25,6 +18,7 @@ from returns_service.domain.problems import Problem, ProblemCode
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
+from returns_service.return_case.locked_payment import lock_payment
 from returns_service.return_case.views import rfc3339, show_breakdown
 from returns_service.return_case.views.fields import Currency, ReturnId, Time, minor_units
 from returns_service.return_case.views.objects import BreakdownRowView, RefundWarningView
@@ -64,12 +58,12 @@ def preview(case: ReturnCase) -> RefundPreviewView:
         barred = RefundBarredView(code="invalid_transition", message=f"Not possible while the return is {state}.")
     elif barring:
         barred = RefundBarredView(code=barring[0].code, message=barring[0].reason)
-    rows = case.unpaid() if facts.due > 0 else []
+    rows = case.due_rows().refund if facts.amount > 0 else []
     return RefundPreviewView(
         return_=case.row.id,
         amount=money.total(rows),
         currency=case.row.currency,
-        breakdown=show_breakdown(rows),
+        breakdown=show_breakdown(case.with_taxes(rows)),
         refundable=max(0, case.refundable),
         barred=barred,
         refund_deadline=rfc3339(case.refund_deadline),
@@ -83,16 +77,16 @@ async def retry_refund(
     policy: Policy,
     refund_id: str,
     *,
-    amount: int | None,
+    part: Part,
     override_reason: str | None,
     note: str | None = None,
 ) -> tuple[Refund, Payment]:
     """Try a failed refund again, of a return or standalone. Raises Problem."""
     row = await get_refund(tx, refund_id)
     if row.return_id is None:
-        return await retry_standalone(tx, by, refund_id, amount=amount, override_reason=override_reason, note=note)
+        return await retry_standalone(tx, by, refund_id, part=part, override_reason=override_reason, note=note)
     return await retry(
-        tx, by, policy, row.return_id, refund_id=refund_id, amount=amount, override_reason=override_reason, note=note
+        tx, by, policy, row.return_id, refund_id=refund_id, part=part, override_reason=override_reason, note=note
     )
 
 
@@ -102,14 +96,9 @@ async def settle_refund_outside(
     """Record that a failed refund was paid by other means; return the row that says so. Raises Problem."""
     row = await get_refund(tx, refund_id)
     if row.return_id is None:
-        if asked.amount not in (None, row.amount):
-            raise Problem("amount_exceeds_due", "A refund of no return is settled whole.", due=row.amount)
-        return await settle_standalone_outside(
-            tx, by, refund_id, method=asked.method, reference=asked.reference, note=asked.note
-        )
-    case = await returns.settle_outside(tx, by, policy, row.return_id, asked)
-    failed = next(refund for refund in case.refunds if refund.id == refund_id)
-    return next(refund for refund in case.refunds if refund.id == failed.superseded_by), case.payment
+        return await settle_standalone_outside(tx, by, policy, refund_id, asked)
+    case, settled = await settle_outside(tx, by, policy, row.return_id, asked)
+    return settled, case.payment
 
 
 async def apply_read(
@@ -125,6 +114,17 @@ async def apply_read(
     else:
         await apply_payment(locked, by, policy, read, observations_at_start=observations)
     return row
+
+
+async def apply_payment_read(
+    tx: Tx, by: Actor, policy: Policy, payment_id: str, read: PaymentSnapshot, observations: int
+) -> None:
+    """Fold a payment that was read with all its refunds.
+
+    `observations`: how often Stripe had told of it when the read began.
+    """
+    locked = await lock_payment(tx, payment_id)
+    await apply_payment(locked, by, policy, read, observations_at_start=observations)
 
 
 async def cancel_unsent(tx: Tx, by: Actor, policy: Policy, refund_id: str) -> tuple[Refund, Payment]:

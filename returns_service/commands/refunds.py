@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from returns_service.domain import money, return_machine
+from returns_service.domain.money_open import subtract
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL, RefundStatus
@@ -17,14 +18,14 @@ from returns_service.domain.vocabulary import (
     STRIPE_REASONS,
     AdjustmentKind,
     RefundSource,
-    SettlementMethod,
     StripeReason,
-    find_word,
 )
-from returns_service.return_case.case import ReturnCase, is_unsent, rows_of
+from returns_service.return_case import order_shipping
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
-from returns_service.return_case.loader import lock_case
+from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment_of_refund
+from returns_service.return_case.rows import is_unsent
 from returns_service.return_case.transition import record_transition, transition
 from returns_service.return_case.views import show_refund
 from returns_service.store.database import Tx
@@ -33,6 +34,7 @@ from returns_service.store.tables import Payment, Refund
 BARRED_RETRY_SECONDS = 3600  # only a safety net: what frees a barred refund tries it again at once
 SEND_AGAIN_MINUTES = 15  # a call that hangs somewhere on the way has long ended by then
 RESERVED_METADATA = ("refund_id", "lines")
+ORDER_CHANGED = "Another return of the order changed what is due for shipping before it was sent; no money has moved."
 METADATA_KEYS = 46  # Stripe's 50 less our four
 
 
@@ -75,8 +77,11 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
 
 def breakdown(case: ReturnCase, asked: RefundRequest) -> list[money.Row]:
     """Return the rows that a refund with `asked` would pay; they sum to its amount."""
-    rows = case.unpaid()
+    rows = case.due_rows().refund
     base = rows if money.total(rows) > 0 else []
+    decided = sum(adjustment.amount for adjustment in asked.adjustments if adjustment.kind == "shipping")
+    if decided:  # shipping that a person decides is paid instead of what is due for it, not beside it
+        base = subtract(base, [money.Row("shipping", decided)])
     rows = [*base, *(adjustment.row() for adjustment in asked.adjustments)]
     if asked.amount is None:
         return rows
@@ -102,6 +107,7 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
     await transition(case, "refund", why=why, amount=amount, override=override)
     reason = stripe_reason(case, asked.reason)
     queued = await queue_refund(case, rows, reason=reason, note=asked.note, override=override)
+    await follow_order(case)
     return queued, case.payment
 
 
@@ -136,12 +142,17 @@ async def queue_refund(
     note: str | None = None,
     delay_seconds: int = 0,
     override: bool = False,
+    supersedes: str | None = None,
 ) -> Refund:
-    """Write the intent, with its key's exact parameters, and wake the workers."""
+    """Write the intent, with its key's exact parameters, and wake the workers.
+
+    `supersedes`: the failed refund that it takes the place of, whole or in part.
+    """
     positions = {line.id: line.position for line in case.lines}
     row = new_refund(case.tx, case.by, case.payment, money.total(rows), source="return")
     row.return_id, row.reason, row.note, row.overrides_hold = case.row.id, reason, note, override
-    row.breakdown = [r.to_dict() for r in rows]
+    case.write_breakdown(row, rows)
+    row.supersedes = supersedes
     row.details = dict(case.row.details)
     lines = money.encode_breakdown(rows, positions)
     ours = {"refund_id": row.id, "return_id": case.row.id, "order_id": case.row.order_id}
@@ -195,15 +206,43 @@ async def add_refund(locked: LockedPayment, by: Actor, row: Refund, case: Return
 
 
 async def follow_up(case: ReturnCase) -> None:
-    """Pay what is due now, unless the policy leaves it to people or a guard bars it; then the reason is kept."""
+    """Pay what is due now, then let the order's other returns follow: shipping is theirs together."""
+    await pay_what_is_due(case)
+    await follow_order(case)
+
+
+async def follow_order(case: ReturnCase) -> None:
+    """Let the order's other returns follow what changed here: shipping may be due there now, or no more."""
+    for other in case.siblings:
+        shares = other.row.shipping_amount and other.policy.shipping_refunded != "never"
+        if not shares or other.row.state not in return_machine.LIVE:
+            continue
+        sibling = await case_under_lock(case.lock, case.by, case.policy_in_force, other.row.id)
+        for refund in sibling.refunds:
+            if is_unsent(refund) and order_shipping.pays_undue_shipping(sibling, refund):
+                await withdraw_or_supersede(sibling, refund, "order_changed", ORDER_CHANGED)
+        before, facts = sibling.row.state, sibling.facts()
+        if return_machine.apply_rule(facts) != before:
+            return_machine.fire("adopt", sibling.row, facts)
+            await record_transition(sibling, "adopt", before, None)
+        await pay_what_is_due(sibling)
+
+
+async def pay_what_is_due(case: ReturnCase) -> None:
+    """Refund what is due now, unless the policy leaves it to people or a guard bars it; then the reason is kept."""
     row = case.row
     facts = case.facts()
     waits = facts.refund_unanswered or facts.refund_failed
-    if row.state not in ("approved", "refunding") or case.policy.refund_on == "manual" or not facts.due or waits:
+    if row.state not in ("approved", "refunding") or case.policy.refund_on == "manual" or not facts.amount or waits:
         row.follow_up_at = row.follow_up_barred = None
         return
     if barring := return_machine.unmet("refund", row.state, facts):
-        said = {"code": barring[0].code, "reason": barring[0].reason, "due": facts.due, "refundable": facts.refundable}
+        said = {
+            "code": barring[0].code,
+            "reason": barring[0].reason,
+            "due": facts.amount,
+            "refundable": facts.refundable,
+        }
         row.follow_up_at = case.tx.now + timedelta(seconds=BARRED_RETRY_SECONDS)
         if row.follow_up_barred != said:
             row.follow_up_barred = said
@@ -211,7 +250,7 @@ async def follow_up(case: ReturnCase) -> None:
         return
     await transition(case, "refund")
     reason = case.policy.stripe_reason(row.reason)
-    await queue_refund(case, case.unpaid(), reason=reason, delay_seconds=case.policy.refund_delay)
+    await queue_refund(case, case.due_rows().refund, reason=reason, delay_seconds=case.policy.refund_delay)
 
 
 async def refund_payment(
@@ -224,8 +263,12 @@ async def refund_payment(
     note: str | None = None,
     description: str | None = None,
     override_reason: str | None = None,
+    rows: Sequence[money.Row] = (),
 ) -> Refund:
-    """Decide a refund of no return; no amount: all that is left of the payment. Raises Problem."""
+    """Decide a refund of no return; no amount: all that is left of the payment. Raises Problem.
+
+    `rows`: what it pays of a failed refund, where it takes the place of one.
+    """
     check_metadata(metadata)
     payment, left = locked.row, locked.refundable
     if payment.connect:
@@ -246,113 +289,12 @@ async def refund_payment(
     row.reason, row.note = reason, note
     row.details, row.overrides_hold = dict(metadata), bool(override_reason)
     said = override_reason or note or description or "Refund"
-    row.breakdown = [money.Row("standalone", asked, description=said, adjustment=True).to_dict()]
+    whole = money.Row("standalone", asked, description=said, adjustment=True)
+    row.breakdown = [one.to_dict() for one in rows or [whole]]
     row.parameters = parameters(row, payment, {**metadata, "refund_id": row.id})
     row.next_attempt_at = locked.tx.now
     await add_refund(locked, by, row, None)
     return row
-
-
-def choose_failed(case: ReturnCase, refund_id: str | None) -> Refund:
-    """Return the failed refund that is meant. Raises Problem which_refund, no_failed_refund, …"""
-    failed = case.unresolved()
-    if refund_id is None:
-        if len(failed) > 1:
-            raise Problem("which_refund", refunds=[r.id for r in failed], param="refund")
-        if not failed:
-            raise Problem("no_failed_refund")
-        return failed[0]
-    found = next((r for r in case.refunds if r.id == refund_id), None)
-    if found is None:
-        raise Problem("not_found", f"This return has no refund {refund_id}.", param="refund")
-    if found.superseded_at is not None:
-        raise Problem("refund_superseded", superseded_by=found.superseded_by)
-    if found not in failed:
-        raise Problem("refund_not_failed", refund_status=found.status)
-    return found
-
-
-async def retry(
-    tx: Tx,
-    by: Actor,
-    policy: Policy,
-    return_id: str,
-    *,
-    refund_id: str | None,
-    amount: int | None,
-    override_reason: str | None,
-    note: str | None = None,
-) -> tuple[Refund, Payment]:
-    """Try a failed refund again: a new row with a new key, which supersedes the failed one. Raises Problem."""
-    case = await lock_case(tx, by, policy, return_id)
-    return_machine.check_edge("retry", case.row.state, case.facts())
-    failed = choose_failed(case, refund_id)
-    rows = rows_of(failed)
-    if amount is not None and amount != failed.amount:
-        if amount > failed.amount and not override_reason:
-            raise Problem("override_required", amount=amount, failed_amount=failed.amount)
-        check_step(amount, case.row.currency)
-        rows = money.adjust_to(rows, amount, override_reason or note or "Decided at the retry")
-    override, why = bool(override_reason), override_reason or note
-    await transition(case, "retry", why=why, amount=money.total(rows), override=override)
-    reason = failed.reason or stripe_reason(case, None)
-    made = await queue_refund(case, rows, reason=reason, note=note or failed.note, override=override)
-    await supersede(tx, failed, made)
-    return made, case.payment
-
-
-async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:
-    """Mark a refund as dealt with: it stays as history, and counts for nothing."""
-    await tx.flush()  # the new row must be there before anything points at it
-    old.superseded_at, old.superseded_by = tx.now, new.id if new else None
-    old.updated_at, old.next_attempt_at = tx.now, None
-
-
-async def retry_standalone(
-    tx: Tx,
-    by: Actor,
-    refund_id: str,
-    *,
-    amount: int | None = None,
-    override_reason: str | None = None,
-    note: str | None = None,
-) -> tuple[Refund, Payment]:
-    """Try a failed refund of no return again, whole or in part; more needs a reason. Raises Problem."""
-    locked, old = await lock_refund(tx, refund_id)
-    _check_failed(old)
-    if amount is not None and amount > old.amount and not override_reason:
-        raise Problem("override_required", amount=amount, failed_amount=old.amount)
-    reason = find_word(STRIPE_REASONS, old.reason)
-    metadata = {key: value for key, value in old.details.items() if key not in RESERVED_METADATA}
-    asked = old.amount if amount is None else amount
-    words = note or override_reason or old.note
-    made = await refund_payment(
-        locked, by, amount=asked, reason=reason, metadata=metadata, note=words, override_reason=override_reason
-    )
-    await supersede(tx, old, made)
-    return made, locked.row
-
-
-async def settle_standalone_outside(
-    tx: Tx, by: Actor, refund_id: str, *, method: SettlementMethod, reference: str, note: str | None = None
-) -> tuple[Refund, Payment]:
-    """Record that a failed refund of no return was paid by other means. Raises Problem."""
-    locked, old = await lock_refund(tx, refund_id)
-    _check_failed(old)
-    made = new_refund(tx, by, locked.row, old.amount, source="standalone", status="settled_outside")
-    made.method, made.reference, made.note = method, reference, note
-    made.breakdown, made.details = old.breakdown, old.details
-    await add_refund(locked, by, made, None)
-    await supersede(tx, old, made)
-    return made, locked.row
-
-
-def _check_failed(refund: Refund) -> None:
-    """Raise Problem unless the refund of no return has failed and nobody has dealt with it yet."""
-    if refund.superseded_at is not None:
-        raise Problem("refund_superseded", superseded_by=refund.superseded_by)
-    if refund.status not in (*FINAL, "withdrawn") or refund.source == "external":
-        raise Problem("refund_not_failed", refund_status=refund.status)
 
 
 async def lock_refund(tx: Tx, refund_id: str) -> tuple[LockedPayment, Refund]:
@@ -372,3 +314,23 @@ def withdraw_unsent(row: Refund, tx: Tx, failure: Mapping[str, Any]) -> None:
     if not is_unsent(row):
         raise Problem("refund_not_cancelable", refund_status=row.status)
     row.status, row.next_attempt_at, row.failure, row.updated_at = "withdrawn", None, dict(failure), tx.now
+
+
+async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:
+    """Mark a refund as dealt with: it stays as history, and counts for nothing."""
+    await tx.flush()  # the new row must be there before anything points at it
+    old.superseded_at, old.superseded_by = tx.now, new.id if new else None
+    old.updated_at, old.next_attempt_at, old.amount_open = tx.now, None, 0
+
+
+async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, message: str) -> None:
+    """Take an unsent or failed refund out of the way of what its units are due by now; a new one pays the rest."""
+    tx, by = case.tx, case.by
+    if is_unsent(refund):
+        before = refund.status
+        withdraw_unsent(refund, tx, {"code": code, "message": message, "by": by.actor})
+        await supersede(tx, refund, None)
+        shown = {"from": before, "to": refund.status, "object": show_refund(refund, case.payment)}
+        await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=case.payment, data=shown)
+    elif refund.status in (*FINAL, "withdrawn"):
+        await supersede(tx, refund, None)

@@ -10,6 +10,7 @@ from sqlmodel import col, select
 
 from returns_service.domain import money
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import Resolution
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, ReturnAuthorization, ReturnLine
 
@@ -26,6 +27,8 @@ class NewLine:
     order_line: str | None = None
     quantity_ordered: int | None = None
     barcodes: Sequence[str] = ()
+    resolution: Resolution | None = None  # None: the return's
+    tax_amount: int | None = None  # of `total_amount`
 
 
 async def check_lines(
@@ -42,6 +45,7 @@ async def check_lines(
     for number, line in enumerate(lines):
         if line.total_amount % smallest:
             raise Problem("amount_not_a_step", param=f"lines[{number}].total_amount", step=smallest)
+        check_tax(line.total_amount, line.tax_amount, f"lines[{number}].tax_amount")
         if line.quantity_ordered is not None and line.quantity > line.quantity_ordered:
             raise Problem(
                 "quantity_exceeds_ordered",
@@ -79,6 +83,12 @@ async def check_lines(
     return [replace(line, quantity_ordered=ordered.get(line.order_line or "", line.quantity_ordered)) for line in lines]
 
 
+def check_tax(total: int, tax: int | None, param: str) -> None:
+    """Raise Problem tax_exceeds_total where more tax than was paid is said to be in it."""
+    if tax is not None and tax > total:
+        raise Problem("tax_exceeds_total", param=param, tax_amount=tax, total_amount=total)
+
+
 def ordered_numbers(earlier: Sequence[ReturnLine], lines: Sequence[NewLine]) -> dict[str, int]:
     """Return how many units of each order line were ordered: the first number that was told holds.
 
@@ -98,11 +108,11 @@ def ordered_numbers(earlier: Sequence[ReturnLine], lines: Sequence[NewLine]) -> 
     return ordered
 
 
-def new_line(tx: Tx, return_id: str, position: int, line: NewLine) -> ReturnLine:
+def new_line(tx: Tx, row: ReturnAuthorization, position: int, line: NewLine) -> ReturnLine:
     """Return the row of a line."""
     return ReturnLine(
         id=tx.new_id("rli"),
-        return_id=return_id,
+        return_id=row.id,
         position=position,
         sku=line.sku,
         title=line.title,
@@ -112,6 +122,8 @@ def new_line(tx: Tx, return_id: str, position: int, line: NewLine) -> ReturnLine
         quantity=line.quantity,
         total_amount=line.total_amount,
         barcodes=list(line.barcodes) or None,
+        resolution=line.resolution or row.resolution,
+        tax_amount=line.tax_amount,
     )
 
 
@@ -119,5 +131,5 @@ def as_requested_line(line: ReturnLine) -> NewLine:
     """Return a stored line as it was asked for."""
     return NewLine(
         line.sku, line.quantity, line.total_amount, line.title, line.reason, line.order_line, line.quantity_ordered,
-        line.barcodes or (),
+        line.barcodes or (), line.resolution, line.tax_amount,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What people decide about a return: create, approve, decline, cancel, close, settle outside, correct."""
+"""What people decide about a return: create, approve, decline, cancel, close, reopen, correct."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from returns_service.commands.counting import recount
-from returns_service.commands.refunds import check_metadata, check_step, choose_failed, follow_up, new_refund, supersede
-from returns_service.commands.return_lines import NewLine, as_requested_line, check_lines, new_line
+from returns_service.commands.refunds import check_metadata, follow_order, follow_up
+from returns_service.commands.return_lines import NewLine, as_requested_line, check_lines, check_tax, new_line
 from returns_service.commands.search_index import free_slip_code, index_return
 from returns_service.commands.staff_users import persons_of
-from returns_service.domain import money, return_machine
+from returns_service.domain import return_machine
 from returns_service.domain.policy import Decision, Policy, decide, to_dict
 from returns_service.domain.problems import Problem
 from returns_service.domain.search_text import normalise
 from returns_service.domain.stripe_objects import describe_unpaid, has_captured
-from returns_service.domain.vocabulary import SettlementMethod
-from returns_service.return_case.case import ReturnCase, rows_of
-from returns_service.return_case.events import Actor, record
+from returns_service.domain.vocabulary import Resolution
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.transition import record_return, record_transition, transition
-from returns_service.return_case.views import rfc3339, show_refund
+from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Tx
-from returns_service.store.tables import Payment, Refund, ReturnAuthorization
+from returns_service.store.tables import Payment, ReturnAuthorization
 
 CHANGES_ALWAYS = frozenset(("metadata", "internal_note", "tracking_numbers", "customer_name"))
 SEARCHED = frozenset(("lines", "customer_email", "customer_name", "tracking_numbers"))
@@ -40,6 +40,9 @@ class NewReturn:
     lines: Sequence[NewLine]
     reason: str | None = None
     shipping_amount: int = 0
+    shipping_tax_amount: int | None = None  # of it
+    order_units: int | None = None  # of the whole order, over all its returns
+    resolution: Resolution = "refund"
     customer_email: str | None = None
     customer_name: str | None = None
     tracking_numbers: Sequence[str] = ()
@@ -56,6 +59,12 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     check_not_ahead(tx, "purchased_at", asked.purchased_at)
     check_not_ahead(tx, "delivered_at", asked.delivered_at)
     lines = await check_lines(tx, payment, asked.order_id, asked.lines, asked.shipping_amount)
+    check_tax(asked.shipping_amount, asked.shipping_tax_amount, "shipping_tax_amount")
+    units = sum(line.quantity for line in lines)
+    if asked.order_units is not None and units > asked.order_units:
+        raise Problem(
+            "quantity_exceeds_ordered", param="order_units", quantity=units, quantity_ordered=asked.order_units
+        )
     return_id = tx.new_id("ret")
     row = ReturnAuthorization(
         id=return_id,
@@ -73,11 +82,14 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         delivered_at=asked.delivered_at,
         purchased_at=asked.purchased_at,
         shipping_amount=asked.shipping_amount,
+        shipping_tax_amount=asked.shipping_tax_amount,
+        order_units=asked.order_units,
+        resolution=asked.resolution,
         details=dict(asked.metadata),
         created_at=tx.now,
         updated_at=tx.now,
     )
-    tx.add_all([row, *(new_line(tx, row.id, position, line) for position, line in enumerate(lines))])
+    tx.add_all([row, *(new_line(tx, row, position, line) for position, line in enumerate(lines))])
     case = await case_under_lock(locked, by, policy, row.id)
     await index_return(tx, row, case.lines, is_new=True)
     decision = decision_on(case)
@@ -89,6 +101,8 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         case.by = Actor("policy", by.request_id)
         await _record_approval(case, note="Below the policy's limit.", override_reason=None)
         case.by = by
+    if row.order_units is not None:  # the order's other returns may not have known it
+        await follow_order(case)
     return case
 
 
@@ -115,7 +129,7 @@ def decision_on(case: ReturnCase) -> Decision:
     return decide(
         case.policy_in_force,
         currency=case.row.currency,
-        estimate=case.estimate,
+        estimate=case.value,
         purchased_at=case.row.purchased_at,
         delivered_at=case.row.delivered_at,
         requested_at=case.row.created_at,
@@ -181,6 +195,7 @@ async def cancel(
     case = await lock_case(tx, by, policy, return_id)
     await transition(case, "cancel", why=override_reason or reason, override=bool(override_reason))
     case.row.follow_up_at = case.row.follow_up_barred = None  # a refund that a guard bars is wanted no more
+    await follow_order(case)
     return case
 
 
@@ -224,56 +239,13 @@ async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str)
     return case
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """Money that reached the customer by other means. `amount` in minor units, None: all of it."""
-
-    method: SettlementMethod
-    reference: str
-    refund: str | None = None
-    amount: int | None = None
-    note: str | None = None
-
-
-async def settle_outside(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Outside) -> ReturnCase:
-    """Record that what is due, or a failed refund's amount, was paid by other means. Raises Problem."""
-    case = await lock_case(tx, by, policy, return_id)
-    failed: Refund | None = None
-    if case.row.state == "failed" or asked.refund:
-        failed = choose_failed(case, asked.refund)
-    rows = rows_of(failed) if failed else case.unpaid()
-    limit = failed.amount if failed else case.due
-    amount = limit if asked.amount is None else asked.amount
-    check_step(amount, case.row.currency)
-    facts = {"amount": amount, "settleable": limit}
-    return_machine.check("settle_outside", case.row.state, case.facts(**facts))
-    if amount < limit:
-        why = asked.note or f"Settled outside: {asked.method}"
-        rows = money.adjust_to(rows, amount, why) if failed else money.take(rows, amount)
-    settled = new_refund(tx, by, case.payment, amount, source="return", status="settled_outside")
-    settled.return_id, settled.method, settled.reference = case.row.id, asked.method, asked.reference
-    settled.note, settled.breakdown = asked.note, [row.to_dict() for row in rows]
-    case.lock.add(settled)
-    if failed:
-        await supersede(tx, failed, settled)
-    await transition(case, "settle_outside", why=asked.note or asked.method, **facts)
-    shown = {"object": show_refund(settled, case.payment)}
-    await record(tx, by, "refund.created", row=case.row, refund=settled, payment=case.payment, data=shown)
-    await follow_up(case)
-    return case
-
-
-async def update(
-    tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Mapping[str, Any], if_version: int | None
-) -> ReturnCase:
+async def update(tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Mapping[str, Any]) -> ReturnCase:
     """Correct a return. Raises Problem.
 
     `CHANGES_ALWAYS` whatever its state; lines, reason, e-mail and shipping while nobody has approved.
     """
     case = await lock_case(tx, by, policy, return_id)
     row = case.row
-    if if_version is not None and if_version != row.version:
-        raise Problem("version_mismatch", version=row.version)
     early = sorted(changes.keys() - CHANGES_ALWAYS)
     if early and (row.state != "requested" or row.approvals):
         raise Problem(
@@ -289,11 +261,12 @@ async def update(
         check_metadata(changes["metadata"])
     shipping_amount = changes.get("shipping_amount", row.shipping_amount)
     lines: Sequence[NewLine] = changes.get("lines") or [as_requested_line(line) for line in case.lines]
+    check_tax(shipping_amount, changes.get("shipping_tax_amount", row.shipping_tax_amount), "shipping_tax_amount")
     if "lines" in changes or "shipping_amount" in changes:
         lines = await check_lines(tx, case.payment, row.order_id, lines, shipping_amount, besides=row.id)
     if "metadata" in changes:
         row.details = dict(changes["metadata"])
-    for name in (*CHANGES_ALWAYS - {"metadata"}, "reason", "customer_email", "shipping_amount"):
+    for name in (*CHANGES_ALWAYS - {"metadata"}, "reason", "customer_email", "shipping_amount", "shipping_tax_amount"):
         if name in changes:
             setattr(row, name, changes[name])
     if "customer_email" in changes:
@@ -312,5 +285,5 @@ async def _replace_lines(case: ReturnCase, lines: Sequence[NewLine]) -> None:
     for old in case.lines:
         await case.tx.delete(old)
     await case.tx.flush()
-    case.lines = [new_line(case.tx, case.row.id, position, line) for position, line in enumerate(lines)]
+    case.lines = [new_line(case.tx, case.row, position, line) for position, line in enumerate(lines)]
     case.tx.add_all(case.lines)

@@ -109,6 +109,14 @@ async def existing_user(tx: Tx, email: str) -> StaffUser:
     return row
 
 
+async def user_by_id(tx: Tx, user_id: str) -> StaffUser:
+    """Return a person, a disabled one too. Raises Problem not_found."""
+    row = await tx.get(StaffUser, user_id)
+    if row is None:
+        raise Problem("not_found", f"There is no user {user_id}.")
+    return row
+
+
 async def user_by_code(tx: Tx, *, badge: str | None = None, pin_hash: str | None = None) -> StaffUser | None:
     """Return the person who may work and has this badge or PIN."""
     chosen = (

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from returns_service.commands.assignments import assigned_rows, make_room
 from returns_service.commands.refunds import follow_up, new_refund
 from returns_service.domain import money, refund_explanations, return_machine
 from returns_service.domain.policy import Policy, to_dict
@@ -264,9 +265,14 @@ def find_owner(refunds: list[Refund], seen: RefundSnapshot) -> Refund | None:
     if owner is not None:
         return owner
     named = next((r for r in refunds if r.id == seen.metadata.get("refund_id")), None)
-    if named is None or named.stripe_refund is not None or named.superseded_at is not None:
+    if named is None or named.stripe_refund is not None or is_dealt_with(refunds, named):
         return None
     return named if named.amount == seen.amount and named.source != "external" else None
+
+
+def is_dealt_with(refunds: list[Refund], row: Refund) -> bool:
+    """Return whether another refund has taken a failed one's place, or a part of it: it is then paid no more."""
+    return row.superseded_at is not None or any(part.supersedes == row.id for part in refunds)
 
 
 async def _add_row(locked: LockedPayment, by: Actor, policy: Policy, seen: RefundSnapshot) -> Refund:
@@ -307,18 +313,10 @@ async def _assign_by_metadata(
     if found is None or found.payment_id != locked.row.id or found.state in ("declined", "canceled"):
         return None
     case = await case_under_lock(locked, by, policy, found.id)
-    row.return_id, row.breakdown = found.id, [r.to_dict() for r in assigned_rows(case, row.amount)]
+    await make_room(case)
+    row.return_id = found.id
+    case.write_breakdown(row, assigned_rows(case, row.amount))
     return case
-
-
-def assigned_rows(case: ReturnCase, amount: int) -> list[money.Row]:
-    """Return the rows that a refund made outside pays of a return: the due ones, then an `unallocated` rest."""
-    unpaid = case.unpaid()
-    due = money.due(unpaid)
-    rows = money.take(unpaid, min(amount, due)) if due else []
-    if rest := amount - money.total(rows):
-        rows.append(money.Row("unallocated", rest, description="Refunded outside this service"))
-    return rows
 
 
 async def _attach_to_return(
@@ -331,7 +329,8 @@ async def _attach_to_return(
     case = await case_under_lock(locked, by, policy, found.id)
     lines = {line.position: (line.id, line.title or line.sku) for line in case.lines}
     rows = money.decode_breakdown(seen.metadata.get("lines"), lines, seen.amount)
-    row.return_id, row.source, row.breakdown = found.id, "return", [r.to_dict() for r in rows]
+    row.return_id, row.source = found.id, "return"
+    case.write_breakdown(row, rows)
     return case
 
 

@@ -94,7 +94,9 @@ async def a_dashboard_refund(shop: Shop) -> None:
     found = await shop.until(row, lambda r: r["state"] == "failed" or r["refund_barred"] is not None)
     why = found["refund_barred"]["reason"] if found["refund_barred"] else found["failure"]["message"]
     shop.tell(f"{row['order_id']}: {why}")
-    paid = {"method": "dashboard_refund", "reference": "paid by a colleague in the Dashboard"}
+    listed = await shop.get(f"/v1/refunds?payment_intent={row['payment_intent']}")
+    made = next(refund for refund in listed["data"] if refund["source"] == "external")
+    paid = {"method": "dashboard_refund", "reference": made["stripe_refund"]}
     await shop.post(f"/v1/returns/{row['id']}/settle_outside", paid)
     await shop.becomes(row, "refunded")
 

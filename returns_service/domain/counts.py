@@ -29,6 +29,32 @@ class CountedUnits:
         return self.condition not in PLACEHOLDERS
 
 
+@dataclass(slots=True)
+class LineTally:
+    """How many units of a line have come, and how many are said to be missing: its counts before they are sorted."""
+
+    quantity: int
+    here: int
+    missing: int
+
+    @property
+    def units_here(self) -> int:
+        """How many units of the line have come, without its surplus."""
+        return min(self.quantity, self.here)
+
+    @property
+    def counted(self) -> int:
+        """How many units of the line are counted, in whatever condition."""
+        return min(self.quantity, self.units_here + self.missing)
+
+    def add(self, units: int, condition: Condition) -> None:
+        """Count units."""
+        if condition in PLACEHOLDERS:
+            self.missing += units
+        else:
+            self.here += units
+
+
 @dataclass(frozen=True, slots=True)
 class LineCounts:
     """A line's counts; `counting` is how many units of each row given count, in the rows' order."""
@@ -64,6 +90,12 @@ def count_line(quantity: int, rows: Sequence[CountedUnits], decided: int = 0) ->
             counts = accepted if row.accepted else rejected
             counts[row.condition] = counts.get(row.condition, 0) + units
     return LineCounts(accepted, rejected, inspecting, tuple(counting), max(0, here - quantity))
+
+
+def tally(quantity: int, rows: Sequence[CountedUnits], decided: int = 0) -> LineTally:
+    """Return a line's tally; its arguments are those of `count_line`."""
+    here = max(0, sum(row.quantity for row in rows if row.is_here) - decided)
+    return LineTally(quantity, here, sum(row.quantity for row in rows if not row.is_here))
 
 
 def _rank(row: CountedUnits) -> tuple[bool, int, int]:

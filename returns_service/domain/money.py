@@ -35,6 +35,13 @@ def format_amount(amount: int, currency: str) -> str:
     return f"{'−' if amount < 0 else ''}{digits} {currency.upper()}"
 
 
+def decimal_amount(amount: int, currency: str) -> str:
+    """Return `amount` (minor units) as a decimal number, for machines and spreadsheets: `1234.50`, `-1.50`."""
+    places = exponent(currency)
+    whole, part = divmod(abs(amount), 10**places)
+    return f"{'-' if amount < 0 else ''}{whole}" + (f".{part:0{places}d}" if places else "")
+
+
 def line_value(total: int, quantity: int, units: int, floor_to: int = 1) -> int:
     """Return what the first `units` of a line's `quantity` units are worth, in minor units.
 
@@ -71,8 +78,9 @@ class Terms:
     currency: str
     restocking: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     label_cost: int = 0
-    shipping_amount: int = 0
+    shipping_amount: int = 0  # what the order's other returns leave of it
     shipping_refunded: ShippingRefunded = "never"
+    order_complete: bool | None = None  # whether all of the order came back; None: this return's lines say
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +93,10 @@ class Row:
     units: int = 0
     description: str = ""
     adjustment: bool = False
+    tax_amount: int = 0  # of the amount; stored beside the rows
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the row as it is stored and answered."""
+        """Return the row as it is stored, without its tax."""
         row: dict[str, Any] = {"kind": self.kind, "line": self.line, "units": self.units, "amount": self.amount}
         return row | {"description": self.description, "adjustment": self.adjustment}
 
@@ -117,7 +126,9 @@ def entitlement(lines: Sequence[PricedLine], terms: Terms) -> list[Row]:
         return rows
     if terms.label_cost >= smallest:
         rows.append(Row("label", -(terms.label_cost // smallest * smallest), description="Return label"))
-    complete = all(line.units == line.quantity for line in lines)
+    complete = terms.order_complete
+    if complete is None:
+        complete = all(line.units == line.quantity for line in lines)
     if terms.shipping_amount >= smallest and (
         terms.shipping_refunded == "always" or (terms.shipping_refunded == "full_return" and complete)
     ):
@@ -169,7 +180,7 @@ def outstanding(entitled: Sequence[Row], committed: Sequence[Row]) -> list[Row]:
     rows += [replace(row, amount=-row.amount, units=0) for row in paid.values() if row.amount]
     if unallocated := sum(row.amount for row in committed if row.kind == "unallocated"):
         rows.append(Row("unallocated", -unallocated, description="Refunded before, units unknown"))
-    return [row for row in rows if _part(row) not in kept]
+    return [row for row in rows if part_of(row) not in kept]
 
 
 def overpaid(entitled: Sequence[Row], committed: Sequence[Row]) -> int:
@@ -177,7 +188,7 @@ def overpaid(entitled: Sequence[Row], committed: Sequence[Row]) -> int:
     return max(0, sum(_overpaid_parts(entitled, committed).values()))
 
 
-def _part(row: Row) -> str:
+def part_of(row: Row) -> str:
     """Return what a row is about: its line with its fee, or else its kind."""
     return row.line or row.kind
 
@@ -189,7 +200,7 @@ def _overpaid_parts(entitled: Sequence[Row], committed: Sequence[Row]) -> dict[s
     for sums, rows in ((worth, entitled), (paid, committed)):
         for row in rows:
             if not row.adjustment and row.kind != "unallocated":
-                sums[_part(row)] = sums.get(_part(row), 0) + row.amount
+                sums[part_of(row)] = sums.get(part_of(row), 0) + row.amount
     floor = {part: max(0, worth.get(part, 0)) for part in paid}
     beyond = {part: amount - floor[part] for part, amount in paid.items() if amount > floor[part]}
     if "label" in paid and paid["label"] < worth.get("label", 0):

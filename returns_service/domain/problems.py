@@ -20,12 +20,15 @@ class Kind:
 
 ProblemCode = Literal[
     "malformed_request", "invalid_request", "unknown_filter", "unknown_line", "not_found", "method_not_allowed",
-    "unsupported_media_type", "body_too_large", "version_mismatch", "idempotency_key_required",
+    "unsupported_media_type", "body_too_large", "headers_too_large", "request_timeout",
+    "version_mismatch", "idempotency_key_required",
     "idempotency_key_reused", "idempotency_key_in_use", "metadata_reserved", "metadata_invalid", "reason_required",
     "unknown_reason",
     "override_required", "scan_id_reused", "unauthorized", "insufficient_scope", "form_out_of_date", "rate_limited",
+    "too_many_streams",
     "invalid_signature", "payment_missing", "payment_not_succeeded", "payment_disputed", "currency_mismatch",
-    "amount_exceeds_payment", "amount_exceeds_refundable", "amount_not_a_step", "charge_already_refunded",
+    "amount_exceeds_payment", "tax_exceeds_total", "amount_exceeds_refundable", "amount_not_a_step",
+    "charge_already_refunded",
     "charge_mismatch", "connect_not_supported", "units_already_returned", "quantity_exceeds_ordered",
     "quantity_ordered_differs", "stripe_unavailable", "stripe_refuses_us",
     "invalid_transition", "policy_violation", "second_person_required", "nothing_due", "amount_exceeds_due",
@@ -34,8 +37,9 @@ ProblemCode = Literal[
     "undeclared_resolved", "line_required", "line_complete", "units_received", "units_not_counted",
     "undeclared_open", "already_attached", "nothing_overpaid", "refund_not_failed", "refund_superseded",
     "refund_not_cancelable", "refund_not_second", "refund_not_external", "payment_mismatch", "external_refund_open",
-    "not_closed", "refund_not_unknown", "too_early", "refund_found", "url_not_allowed", "too_many_endpoints",
-    "database_unavailable", "internal_error",
+    "refund_missing", "refund_claimed", "refund_amount_differs", "not_closed", "refund_not_unknown", "too_early",
+    "refund_found", "url_not_allowed", "too_many_endpoints", "database_unavailable", "too_many_connections",
+    "internal_error",
 ]  # fmt: skip
 PROBLEMS: dict[ProblemCode, Kind] = {
     # the request
@@ -49,6 +53,8 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     "method_not_allowed": Kind("Method not allowed", 405, "See the API's documentation for this path's methods."),
     "unsupported_media_type": Kind("Unsupported content type", 415, "Send `Content-Type: application/json`."),
     "body_too_large": Kind("The body is too large", 413, "Send a smaller body."),
+    "headers_too_large": Kind("The headers are too large", 431, "Send fewer or shorter headers, or a shorter address."),
+    "request_timeout": Kind("The request came too slowly", 408, "Send it again, headers and body without a pause."),
     "version_mismatch": Kind("Somebody changed it meanwhile", 412, "Read it again, then repeat with the new ETag."),
     "idempotency_key_required": Kind(
         "This request needs an Idempotency-Key", 400, "Send a new UUID as `Idempotency-Key`; repeat it on retries."
@@ -80,6 +86,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     "insufficient_scope": Kind("This key may not do that", 403, "Use a key with the scope named in `required_scope`."),
     "form_out_of_date": Kind("This form is out of date", 403, "Open the page again; nothing was changed."),
     "rate_limited": Kind("Too many requests", 429, "Wait as `Retry-After` says, then go on more slowly."),
+    "too_many_streams": Kind("Too many live streams", 429, "Close one that nobody reads; one stream tells all."),
     "invalid_signature": Kind(
         "The Stripe signature doesn't verify", 400, "Check STRIPE_WEBHOOK_SECRET against the endpoint's signing secret."
     ),
@@ -97,6 +104,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     "amount_exceeds_payment": Kind(
         "More than the payment's amount", 422, "Check the lines' `total_amount` in minor units."
     ),
+    "tax_exceeds_total": Kind("More tax than was paid", 422, "Send the tax as a part of the total, in minor units."),
     "amount_exceeds_refundable": Kind(
         "More than is left to refund", 422, "Ask for at most `refundable`, or settle the rest outside."
     ),
@@ -202,6 +210,15 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         409,
         "Assign it to its return or acknowledge it; or repeat with an `override_reason`.",
     ),
+    "refund_missing": Kind(
+        "Stripe holds no such refund of this payment", 422, "Name a refund of this payment, `re_…`, in `reference`."
+    ),
+    "refund_claimed": Kind(
+        "This refund counts already", 409, "Name another refund; see `refund` and `return` for what it pays."
+    ),
+    "refund_amount_differs": Kind(
+        "The refund at Stripe is of another amount", 422, "Leave out `amount`: it is the refund's."
+    ),
     "not_closed": Kind("The return is not closed", 409, "Nothing more needs to be done."),
     "refund_not_unknown": Kind(
         "Stripe's answer to this refund is known", 409, "Send again is only for status `unknown`."
@@ -215,6 +232,9 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     "too_many_endpoints": Kind("There are too many webhook endpoints", 422, "Delete one that nobody needs."),
     # us
     "database_unavailable": Kind("The database can't be reached", 503, "Repeat the same request in a moment."),
+    "too_many_connections": Kind(
+        "There are too many connections", 503, "Close those that idle, and send the same request again in a moment."
+    ),
     "internal_error": Kind(
         "Something went wrong on our side", 500, "Repeat later with the same key; report `request_id`."
     ),

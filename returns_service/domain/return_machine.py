@@ -1,13 +1,14 @@
 """The return's states: which trigger leads where, and what bars it.
 
 Declared once, as data. A trigger that leads "by the rule" ends where the return's refunds and counts say (RULE, in
-this order); the diagram in the documentation is drawn from the same data. No callbacks: effects are lines in commands.
+this order); `machine_diagram.py` draws the documentation's picture from the same data. No callbacks: effects are lines
+in commands.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 State = Literal["requested", "approved", "refunding", "refunded", "failed", "declined", "canceled"]
 PublicTrigger = Literal[
-    "approve", "decline", "cancel", "receive", "reverse", "inspect", "correct", "refund", "retry", "settle_outside",
-    "close", "reopen",
+    "approve", "decline", "cancel", "receive", "reverse", "inspect", "correct", "resolution", "refund", "retry",
+    "settle_outside", "close", "reopen",
 ]  # fmt: skip
 Trigger = Literal[PublicTrigger, "settle", "fail", "take_back", "withdraw", "adopt"]
 STATES: tuple[State, ...] = get_args(State)
@@ -35,8 +36,9 @@ logging.getLogger("transitions").setLevel(logging.WARNING)
 class Facts:
     """What guards may look at, read under the payment's lock. Amounts in minor units."""
 
-    due: int = 0
-    amount: int = 0  # what this trigger asks for; `due` where nothing is asked
+    due: int = 0  # in all, what is due outside Stripe included
+    due_outside: int = 0  # for units that the customer wants no refund for
+    amount: int = 0  # what this trigger asks for; what is due as refund where nothing is asked
     refundable: int = 0
     estimate: int = 0
     headroom: int = 0  # refundable less what the payment's other approved returns may still need
@@ -52,12 +54,13 @@ class Facts:
     units_received: bool = False
     units_reversible: bool = False
     units_to_inspect: bool = False
+    units_unpaid: bool = False  # some that are neither paid nor settled: what the customer wants for them may change
     undeclared_open: bool = False  # items nobody declared wait for a decision
     closed: bool = False
     closing: bool = False  # this trigger closes it: nothing more is expected then
     reopening: bool = False  # this trigger opens it again
     external_open: bool = False  # a refund made outside holds the payment until a person assigns or acknowledges it
-    settleable: int = 0  # what may be settled outside: what was due, or the failed refund's amount
+    settleable: int = 0  # what may be settled outside: what is due outside, else what is due, or the failed refund's
     why: str | None = None  # the reason given, where one is asked
     override: bool = False  # an override reason was given
 
@@ -141,6 +144,16 @@ def none_failed(f: Facts) -> bool:
 @guard("amount_exceeds_due", "The amount must be above zero and at most what is due.")
 def within_due(f: Facts) -> bool:
     return 0 < f.amount <= f.settleable
+
+
+@guard("refund_in_progress", "A refund is on its way, and nothing is due outside Stripe meanwhile.")
+def something_due_outside(f: Facts) -> bool:
+    return f.due_outside > 0
+
+
+@guard("already_refunded", "All units are paid, settled or on their way.")
+def something_unpaid(f: Facts) -> bool:
+    return f.units_unpaid
 
 
 @guard("already_closed", "The return is closed already.")
@@ -251,6 +264,8 @@ TRANSITIONS: list[TransitionConfigDict] = [
     *leading_back("inspect", something_to_inspect),
     *by_the_rule("correct", LIVE, something_counted),
     *leading_back("correct", something_counted),
+    *by_the_rule("resolution", LIVE, something_unpaid),
+    edge("resolution", ["requested"], "requested", something_unpaid),
     edge("refund", ["approved", "refunding", "refunded"], "refunding", *REFUNDABLE),
     *by_the_rule("settle", ["refunding", "failed"]),
     *by_the_rule("fail", LIVE),
@@ -259,6 +274,7 @@ TRANSITIONS: list[TransitionConfigDict] = [
     *by_the_rule("adopt", ["requested", *LIVE]),
     edge("retry", ["failed"], "refunding", undisputed, no_external_refund, within_refundable),
     *by_the_rule("settle_outside", ["approved", "failed"], within_due),
+    *by_the_rule("settle_outside", ["refunding"], something_due_outside, within_due),
     *by_the_rule("close", ["approved", "refunding"], not_closed, nothing_due, undeclared_resolved),
     edge("reopen", ["declined", "canceled"], "requested", reason_given),
     *by_the_rule("reopen", LIVE, is_closed),
@@ -304,10 +320,13 @@ def barred(state: State, facts: Facts) -> dict[PublicTrigger, str]:
 
 
 def _as_if_asked(facts: Facts) -> dict[PublicTrigger, Facts]:
-    """Facts for the question "could somebody do it?": required reasons will be given."""
+    """Facts for the question "could somebody do it?": required reasons will be given, all is settled that may be."""
     given = replace(facts, why="given")
-    overriding = replace(given, override=True, allowed_by_policy=True)
-    return {t: overriding if t in ("approve", "cancel", "close") else given for t in PUBLIC}
+    asked = dict.fromkeys(PUBLIC, given)
+    for trigger in ("approve", "cancel", "close"):
+        asked[trigger] = replace(given, override=True, allowed_by_policy=True)
+    asked["settle_outside"] = replace(given, amount=facts.settleable)
+    return asked
 
 
 def check_edge(trigger: Trigger, state: State, facts: Facts) -> None:
@@ -347,40 +366,3 @@ def _figures(barring: Guard, facts: Facts) -> dict[str, Any]:
 def apply_rule(facts: Facts) -> State:
     """Return the state that the RULE gives for `facts`."""
     return next(dest for dest, branch in RULE if branch(facts))
-
-
-def table() -> list[dict[str, Any]]:
-    """Return the machine as rows: trigger, from, to, guards."""
-    rows: list[dict[str, Any]] = []
-    for trigger, sources, dests, guards in _declared():
-        rows.append({"trigger": trigger, "from": sources, "to": dests, "guards": guards})
-    return rows
-
-
-def diagram() -> str:
-    """Return the machine as Mermaid; triggers that lead by the rule share one choice, the rule itself."""
-    lines = ["stateDiagram-v2", "    [*] --> requested", "    state rule <<choice>>"]
-    for trigger, sources, dests, guards in _declared():
-        if dests == [dest for dest, _ in RULE]:
-            continue
-        label = trigger + (f" [{', '.join(guards)}]" if guards else "")
-        lines += [f"    {source} --> {dest}: {label}" for dest in dests for source in sources]
-    for source in STATES:
-        ruled_here = [t for t, sources, dests, _ in _declared() if source in sources and len(dests) == len(RULE)]
-        if ruled_here:
-            lines.append(f"    {source} --> rule: {', '.join(ruled_here)}")
-    lines += [f"    rule --> {dest}: {n}. {branch.__name__}" for n, (dest, branch) in enumerate(RULE, 1)]
-    leaving = {source for _, sources, dests, _ in _declared() for source in sources if dests != [source]}
-    ends = [state for state in STATES if state not in leaving]
-    return "\n".join(lines + [f"    {state} --> [*]" for state in ends]) + "\n"
-
-
-def _declared() -> Iterable[tuple[str, list[str], list[str], list[str]]]:
-    """Yield (trigger, sources, destinations, guards' names), edges of one trigger from the same states together."""
-    groups: dict[tuple[str, tuple[str, ...]], list[Any]] = {}
-    for transition in TRANSITIONS:
-        declared: Any = transition
-        groups.setdefault((declared["trigger"], tuple(declared["source"])), []).append(declared)
-    for (trigger, sources), mine in groups.items():
-        guards = [c.__name__ for c in mine[0].get("conditions", []) if isinstance(c, Guard)]
-        yield trigger, list(sources), [t["dest"] for t in mine], guards

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 LONGEST_CODE: Final = 200  # characters, as long as an SKU may be
 GTIN_DIGITS = (8, 12, 13, 14)
@@ -55,21 +55,43 @@ def as_gtin(scan: str) -> str | None:
 READINGS: tuple[Callable[[str], str | None], ...] = (clean_scan, lambda text: clean_scan(text).casefold(), as_gtin)
 
 
-def lines_for(scan: str, lines: Sequence[Line]) -> list[Line]:
-    """Return the lines of the one SKU that a scan means, full ones too; none where it means none, or several.
+class LineFinder(Generic[Line]):
+    """The lines of a return, by all that a scan can name them by; each name is read once for any number of scans."""
 
-    An exact match comes first, then one without regard to case, then one of article numbers.
-    """
-    exact = [line for line in lines if line.sku == scan]  # whatever barcodes other lines carry
-    if exact:
-        return exact
-    for reading in READINGS:
-        wanted = reading(scan)
-        names = [(line, {reading(name) for name in (line.sku, *(line.barcodes or ()))}) for line in lines]
-        matches = [line for line, readings in names if wanted and wanted in readings]
-        if matches:
-            return matches if len({line.sku for line in matches}) == 1 else []
-    return []
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = lines
+        self._by_sku: dict[str, list[Line]] = {}
+        for line in lines:
+            self._by_sku.setdefault(line.sku, []).append(line)
+        self._by_reading: dict[Callable[[str], str | None], dict[str, list[Line]]] = {}
+
+    def find(self, scan: str) -> list[Line]:
+        """Return the lines of the one SKU that a scan means, full ones too; none where it means none, or several.
+
+        An exact match comes first, then one without regard to case, then one of article numbers.
+        """
+        if exact := self._by_sku.get(scan):  # before a barcode of another line that reads the same
+            return exact
+        for reading in READINGS:
+            wanted = reading(scan)
+            if wanted and (matches := self._read_by(reading).get(wanted)):
+                return matches if len({line.sku for line in matches}) == 1 else []
+        return []
+
+    def _read_by(self, reading: Callable[[str], str | None]) -> dict[str, list[Line]]:
+        if reading not in self._by_reading:
+            found: dict[str, list[Line]] = {}
+            for line in self._lines:
+                for name in {reading(name) for name in (line.sku, *(line.barcodes or ()))}:
+                    if name:
+                        found.setdefault(name, []).append(line)
+            self._by_reading[reading] = found
+        return self._by_reading[reading]
+
+
+def lines_for(scan: str, lines: Sequence[Line]) -> list[Line]:
+    """Return the lines that one scan means; see LineFinder."""
+    return LineFinder(lines).find(scan)
 
 
 def return_named_in(code: str) -> str | None:

@@ -13,6 +13,7 @@ EventType = Literal[
     "return.created",
     "return.state_changed",
     "return.updated",
+    "return.resolution_due",
     "receipt.created",
     "receipt.reversed",
     "receipt.corrected",
@@ -44,9 +45,10 @@ RefundSource = Literal["return", "standalone", "external"]
 SettlementMethod = Literal[
     "bank_transfer", "store_credit", "cash", "exchange", "dashboard_refund", "dispute", "waived"
 ]  # fmt: skip
+Resolution = Literal["refund", "store_credit", "exchange"]  # what the customer wants for their units
 AdjustmentKind = Literal["goodwill", "deduction", "shipping"]
 BreakdownKind = Literal[
-    "line", "restocking_fee", "label", "reduction", "unallocated", "standalone", AdjustmentKind
+    "line", "restocking_fee", "label", "reduction", "unallocated", "standalone", "exchange_difference", AdjustmentKind
 ]  # fmt: skip
 
 # Most urgent first: what stops everything, money that may be wrong, customers who wait for us, then for others.
@@ -62,6 +64,7 @@ DeskKind = Literal[
     "refund_failed",
     "dispute_lost",
     "refund_barred",
+    "resolution_due",
     "return_overpaid",
     "return_to_decide",
     "undeclared_item",
@@ -117,6 +120,7 @@ STRIPE_REASONS: tuple[StripeReason, ...] = get_args(StripeReason)
 REFUND_SOURCES: tuple[RefundSource, ...] = get_args(RefundSource)
 MAIL_KINDS: tuple[MailKind, ...] = get_args(MailKind)
 MAIL_STATUSES: tuple[MailStatus, ...] = get_args(MailStatus)
+RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
 DESK_KINDS: tuple[DeskKind, ...] = get_args(DeskKind)
 RUN_PHASES: tuple[RunPhase, ...] = get_args(RunPhase)
 DIFFERENCE_CODES: tuple[DifferenceCode, ...] = get_args(DifferenceCode)

@@ -141,7 +141,8 @@ MISSING_AT_STRIPE = WAITS_FOR.in_(("payment_missing", "refund_missing"))
 UNRESOLVED = and_(
     _status(*ENDED),
     col(Refund.superseded_at).is_(None),
-    or_(col(Refund.source) != "external", col(Refund.return_id).is_not(None)),  # else its maker is told there
+    # One made outside that pays nothing of ours is its maker's business.
+    or_(col(Refund.source) != "external", col(Refund.return_id).is_not(None), col(Refund.supersedes).is_not(None)),
     # A person who cancels a refund of no return before it is sent has decided all there is to decide.
     or_(
         col(Refund.return_id).is_not(None),
@@ -363,6 +364,7 @@ def _to_decide() -> Any:
     ).where(
         col(row.state) == "approved",
         col(row.follow_up_at).is_(None),
+        col(row.due_outside_since).is_(None),  # else it is on the desk for that
         # In this order: sums are worked out only for returns of which something came.
         case((counted.scalar_subquery() > 0, or_(complete, manual)), else_=literal(False)),
     )

@@ -14,7 +14,10 @@ from returns_service.store.tables import Receipt, ReceiptLine, ReturnAuthorizati
 
 
 def of_the_dock() -> Sequence[Any]:
-    """Return what the dock holds and nobody has decided about, and returns that were paid beyond their worth."""
+    """Return what the dock holds and nobody has decided about, and returns with money that no refund moves.
+
+    That is what was paid beyond its worth, and what is due outside Stripe.
+    """
     row, row_id, payment_id = ReturnAuthorization, col(ReturnAuthorization.id), col(ReturnAuthorization.payment_id)
     open_item = col(UndeclaredItem.decision).is_(None)
     undeclared = (
@@ -53,4 +56,7 @@ def of_the_dock() -> Sequence[Any]:
         )
         .where(col(UnmatchedReceipt.receipt_id).is_(None))
     )  # fmt: skip
-    return [undeclared, unexpected, overpaid, unmatched]
+    due_outside = entry_head(
+        "resolution_due", col(row.due_outside_since), row_id, return_id=row_id, payment_id=payment_id
+    ).where(col(row.due_outside_since).is_not(None))
+    return [undeclared, unexpected, overpaid, due_outside, unmatched]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from returns_service.commands.refund_actions import sendable_again_at
 from returns_service.domain import return_machine
+from returns_service.domain.money import format_amount
 from returns_service.domain.refund_windows import refund_warning
 from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
@@ -16,11 +17,13 @@ from returns_service.queries.desk import DeskEntry, SystemHealth
 from returns_service.queries.desk_explanation import Explanation
 from returns_service.queries.desk_explanations_dock import (
     describe_overpaid,
+    describe_resolution_due,
     describe_to_decide,
     describe_undeclared,
     describe_unmatched,
 )
-from returns_service.return_case.case import ReturnCase, is_unsent
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.rows import is_unsent, open_amount
 from returns_service.return_case.views import show_failure
 from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
 from returns_service.store.database import Tx
@@ -136,26 +139,37 @@ def _refund_failed(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
     warning = refund_warning(payment.method_type, payment.paid_at, tx.now)
     if warning is not None and warning.settle_outside:  # to retry it would fail again
         outside = [way for way in _out_of_failure(entry, refund, payment) if way == "settle_outside"]
-        return Explanation(warning.code, failure.message, f"{warning.message} Then settle it outside.", outside)
-    advice = failure.advice or "Retry it, or settle it outside."
-    return Explanation(failure.code, failure.message, advice, _out_of_failure(entry, refund, payment))
+        advice = f"{warning.message} Then settle it outside."
+        return Explanation(warning.code, failure.message, advice, outside, _open(refund))
+    message, advice = failure.message, failure.advice or "Retry it, or settle it outside."
+    if open_amount(refund) < refund.amount:
+        open_, whole = (format_amount(amount, refund.currency) for amount in (open_amount(refund), refund.amount))
+        message = f"{message} {open_} of {whole} are still open."
+        advice = "Retry the rest, settle it outside, or give it up with `waive` and a reason."
+    return Explanation(failure.code, message, advice, _out_of_failure(entry, refund, payment), _open(refund))
+
+
+def _open(refund: Refund) -> Mapping[str, Any]:
+    """Return the amount that a failed refund is about: what is open of it, minor units."""
+    return {"amount": open_amount(refund)}
 
 
 def _out_of_failure(entry: DeskEntry, refund: Refund, payment: Payment) -> list[DeskAction]:
     """Return what gets a failed refund on: the same guards as when it is asked."""
     if entry.whole is not None:
-        facts = replace(entry.whole.facts(), amount=refund.amount, settleable=refund.amount)
+        amount = open_amount(refund)
+        facts = replace(entry.whole.facts(), amount=amount, settleable=amount)
         able = return_machine.available(entry.whole.row.state, facts)
         return [t for t in able if t in ("retry", "settle_outside")]
     barred = payment.disputed or payment.connect or payment.external_open
     barred = barred or not has_captured(payment.status, payment.captured)
-    return ["settle_outside"] if barred or refund.amount > entry.left else ["retry", "settle_outside"]
+    return ["settle_outside"] if barred or open_amount(refund) > entry.left else ["retry", "settle_outside"]
 
 
 def _dispute_lost(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     """Say it of a refund, or of a return whose refund can't even be decided any more."""
     due = _due(entry)
-    facts: Mapping[str, Any] = {} if entry.refund else {"amount": due}
+    facts: Mapping[str, Any] = _open(entry.refund) if entry.refund else {"amount": due}
     if entry.refund:
         refund, payment = _of_refund(entry)
         actions = _out_of_failure(entry, refund, payment)
@@ -218,10 +232,11 @@ def _out_of_barred(entry: DeskEntry) -> list[DeskAction]:
     case = entry.whole
     if case is None:
         return []
-    less = replace(case.facts(), amount=max(0, min(case.due, case.refundable)))
-    ways: list[tuple[Literal["refund", "settle_outside"], Facts]] = [
-        ("refund", less), ("settle_outside", case.facts()),
-    ]  # fmt: skip
+    facts = case.facts()
+    less = replace(facts, amount=max(0, min(facts.amount, case.refundable)))
+    ways: list[tuple[Literal["refund", "settle_outside"], Facts]] = [("refund", less)]
+    if not facts.due_outside:  # else that is settled first
+        ways.append(("settle_outside", facts))
     return [way for way, facts in ways if way in return_machine.available(case.row.state, facts)]
 
 
@@ -332,6 +347,7 @@ EXPLANATIONS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Explanation
     "refund_failed": _refund_failed,
     "dispute_lost": _dispute_lost,
     "refund_barred": _refund_barred,
+    "resolution_due": _of_case(describe_resolution_due),
     "return_to_decide": _of_case(describe_to_decide),
     "return_overpaid": _of_case(describe_overpaid),
     "undeclared_item": describe_undeclared,

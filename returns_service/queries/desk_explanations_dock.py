@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from returns_service.domain.money import format_amount
 from returns_service.domain.return_machine import DORMANT
 from returns_service.queries.desk import DeskEntry, SystemHealth
 from returns_service.queries.desk_explanation import Explanation
@@ -69,6 +70,22 @@ def describe_overpaid(case: ReturnCase) -> Explanation:
         "The money stays with the customer: nothing is taken back by itself.",
         "Settle it with the customer, then acknowledge it with what was agreed; or correct the receipt again.",
         ["acknowledge"],
+        {"amount": amount},
+    )
+
+
+def describe_resolution_due(case: ReturnCase) -> Explanation:
+    """Return what to do for units that the customer wants no refund for."""
+    amount, can = case.due_outside, case.available()
+    wanted = " and ".join(sorted({word.replace("_", " ") for word in case.outside_lines.values()})) or "something else"
+    more = f" {format_amount(case.due, case.row.currency)} are due as refund besides." if case.due else ""
+    return Explanation(
+        "resolution_due",
+        f"{format_amount(amount, case.row.currency)} are due for units that came, and the customer wants {wanted} for "
+        f"them. Nothing of it is paid through Stripe.{more}",
+        "Give it to the customer, then settle it outside with method and reference. An exchange for less leaves the "
+        "rest due as refund.",
+        [action for action in can if action in ("settle_outside", "refund")],
         {"amount": amount},
     )
 

@@ -100,6 +100,16 @@ def show_entry(tx: Tx, entry: DeskEntry, health: SystemHealth) -> DeskItemView:
     return msgspec.structs.replace(view, **said.facts)
 
 
+async def explain_entries(
+    tx: Tx, policy: Policy, found: Sequence[DeskEntry], health: SystemHealth
+) -> list[tuple[DeskEntry, DeskItemView]]:
+    """Return things on the desk with their returns as a whole, each beside its explanation."""
+    named = sorted({entry.case.id for entry in found if entry.case})
+    cases = {case.row.id: case for case in await load_cases(tx, policy, named)}
+    entries = [replace(entry, whole=cases.get(entry.case.id)) if entry.case else entry for entry in found]
+    return [(entry, show_entry(tx, entry, health)) for entry in entries]
+
+
 async def show_page(
     tx: Tx,
     policy: Policy,
@@ -110,12 +120,9 @@ async def show_page(
     has_more: bool,
 ) -> DeskItemListView:
     """Return a page of the desk as it is answered, with how many things of each kind there are in all."""
-    named = sorted({entry.case.id for entry in found if entry.case})
-    cases = {case.row.id: case for case in await load_cases(tx, policy, named)}
-    entries = [replace(entry, whole=cases.get(entry.case.id)) if entry.case else entry for entry in found]
     return DeskItemListView(
         url="/v1/desk",
         has_more=has_more,
-        data=[show_entry(tx, entry, health) for entry in entries],
+        data=[view for _, view in await explain_entries(tx, policy, found, health)],
         totals={total.kind: total.number for total in sums},
     )

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy import or_
 from sqlmodel import col, select
 
 from returns_service.domain.policy import Policy
 from returns_service.domain.scan import return_named_in
-from returns_service.queries.returns import return_ids
-from returns_service.return_case.case import ReturnCase, counted
+from returns_service.domain.search_text import joined, words_in
+from returns_service.queries.returns import MOST_WORDS, return_ids
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
+from returns_service.return_case.rows import counted
 from returns_service.store.database import Tx
-from returns_service.store.tables import Receipt, ReturnAuthorization
+from returns_service.store.tables import Receipt, ReturnAuthorization, SearchWord, UnmatchedReceipt
 
 MOST_MATCHES = 20
 MOST_PARCELS = 50
@@ -26,7 +29,7 @@ class ParcelMatch:
 
     return_id: str
     order_id: str
-    customer_email: str | None
+    customer: str | None  # their name, else their address
     state: str
     units: int  # still expected
     what: str
@@ -49,17 +52,33 @@ class Parcel:
 
 
 async def return_for_code(tx: Tx, code: str) -> str | None:
-    """Return the id of the one return that a clean code names: by its id, an address of it, or its order."""
+    """Return the id of the one return that a clean code names.
+
+    By its id or an address of it, its slip's ten digits, its order, or a tracking number of its parcels.
+    """
     row = ReturnAuthorization
     named = return_named_in(code)
-    if named is not None and (await tx.exec(select(row.id).where(col(row.id) == named))).first() is not None:
-        return named
+    if named is not None:
+        of = or_(col(row.id) == named, col(row.slip_code) == named)
+        if (found := (await tx.exec(select(row.id).where(of))).first()) is not None:
+            return found
     by_order = (await tx.exec(select(row.id).where(col(row.order_id) == code).limit(2))).all()
-    return by_order[0] if len(by_order) == 1 else None
+    if by_order:
+        return by_order[0] if len(by_order) == 1 else None
+    return await _return_for_tracking_number(tx, joined(code))
+
+
+async def _return_for_tracking_number(tx: Tx, number: str) -> str | None:
+    row = ReturnAuthorization
+    chosen = select(row.id, row.tracking_numbers).join(SearchWord, col(SearchWord.return_id) == col(row.id))
+    found = (await tx.exec(chosen.where(col(SearchWord.word) == number).limit(MOST_MATCHES))).all()
+    ids = {return_id for return_id, numbers in found if number in map(joined, numbers)}
+    return ids.pop() if len(ids) == 1 else None
 
 
 async def find_parcels(tx: Tx, policy: Policy, words: str) -> list[ParcelMatch]:
     """Return the returns that people may mean by some words, newest first."""
+    words = " ".join(words_in(words)[:MOST_WORDS])
     chosen = return_ids(words=words).order_by(col(ReturnAuthorization.id).desc()).limit(MOST_MATCHES)
     return [_match(case) for case in await load_cases(tx, policy, (await tx.exec(chosen)).all())]
 
@@ -69,7 +88,7 @@ def _match(case: ReturnCase) -> ParcelMatch:
     names = [line.title or line.sku for line in open_lines]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ParcelMatch(
-        case.row.id, case.row.order_id, case.row.customer_email, case.row.state,
+        case.row.id, case.row.order_id, case.row.customer_name or case.row.customer_email, case.row.state,
         sum(line.quantity - counted(line) for line in open_lines), ", ".join(names[:3]) + more, case.row.created_at,
     )  # fmt: skip
 
@@ -96,5 +115,11 @@ def _parcel(case: ReturnCase, receipt: Receipt) -> Parcel:
     return Parcel(
         receipt.id, receipt.return_id, case.row.order_id, sum(row.quantity for row in lines),
         sum(item.quantity for item in aside), sorted({row.condition for row in lines} - {"new"}), receipt.created_at,
-        receipt.received_by, case.can_reverse(receipt),
+        receipt.received_by, any(one is receipt for one in case.reversible()),
     )  # fmt: skip
+
+
+async def parcels_of_nobody(tx: Tx) -> Sequence[UnmatchedReceipt]:
+    """Return the parcels that wait for their return, newest first."""
+    chosen = select(UnmatchedReceipt).where(col(UnmatchedReceipt.receipt_id).is_(None))
+    return (await tx.exec(chosen.order_by(col(UnmatchedReceipt.id).desc()).limit(MOST_PARCELS))).all()

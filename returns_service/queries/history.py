@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import or_
 from sqlmodel import col, select
 
 from returns_service.store.database import Tx
 from returns_service.store.tables import ApiKey, Event, ReturnAuthorization, StaffUser
 
+MOST_OF_REQUEST = 10
 MOST_SHOWN = 200  # events of one return on its page
 _NAMES = {"stripe": "Stripe", "worker": "the service", "policy": "the policy", "cli": "the command line"}
 
@@ -22,21 +24,22 @@ class Happening:
     order_id: str | None
 
 
-async def find_act(
-    tx: Tx, actor: str, request_id: str, *, return_id: str | None = None, refund_id: str | None = None
-) -> str | None:
-    """Return the id of the event that a person's request wrote first; sent again, of the newest by that person.
+async def events_of_request(tx: Tx, actor: str, request_id: str, subjects: Collection[str]) -> Sequence[Event]:
+    """Return the events that a person's request wrote about returns or refunds, in their order.
 
-    None where nothing was written: a look at Stripe that found nothing new, say.
+    A request that was sent again wrote nothing: then it is their last request about them that counts.
     """
-    if return_id is None and refund_id is None:
-        return None
-    of = col(Event.return_id) == return_id if return_id is not None else col(Event.refund_id) == refund_id
-    mine = select(Event.id).where(of, col(Event.actor) == actor)
-    first = mine.where(col(Event.request_id) == request_id).order_by(col(Event.sequence), col(Event.id)).limit(1)
-    if (event_id := (await tx.exec(first)).first()) is not None:
-        return event_id
-    return (await tx.exec(mine.order_by(col(Event.id).desc()).limit(1))).first()
+    mine = (
+        or_(col(Event.return_id).in_(subjects), col(Event.refund_id).in_(subjects)),
+        col(Event.actor) == actor,
+    )
+    last = select(Event.request_id).where(*mine).order_by(col(Event.id).desc()).limit(1)
+    for wanted in (request_id, (await tx.exec(last)).first()):
+        chosen = select(Event).where(*mine, col(Event.request_id) == wanted)
+        events = (await tx.exec(chosen.order_by(col(Event.sequence), col(Event.id)).limit(MOST_OF_REQUEST))).all()
+        if events:
+            return events
+    return []
 
 
 async def read_happening(tx: Tx, event_id: str) -> Happening | None:

@@ -17,6 +17,7 @@ from returns_service.domain.vocabulary import EventType
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Event
 
+BEFORE_ALL = "evt_0"  # stands for the place before the first event, where there is none yet
 LOCK = 7_263_845_002  # any number, the same for all: one transaction numbers events at a time
 # Events of one return keep their sequence, whatever their ids say of clocks; the rest go by id.
 PLACE = """
@@ -65,6 +66,8 @@ def filtered(chosen: Any, *, return_id: str | None, refund_id: str | None, kind:
 
 async def position_of(tx: Tx, event_id: str, param: str) -> int:
     """Return an event's place. Raises Problem invalid_request where there is no such event."""
+    if event_id == BEFORE_ALL:
+        return 0
     position = (await tx.exec(select(Event.position).where(col(Event.id) == event_id))).first()
     if position is None:
         said = {"param": param, "code": "invalid", "message": "Must be the id of an event"}
@@ -75,6 +78,13 @@ async def position_of(tx: Tx, event_id: str, param: str) -> int:
 async def last_position(tx: Tx) -> int:
     """Return the place of the newest event, 0 where there is none."""
     return (await tx.exec(select(func.max(Event.position)))).first() or 0
+
+
+async def last_place(tx: Tx) -> tuple[int, str]:
+    """Return the place and the id of the newest event."""
+    chosen = select(Event.position, Event.id).where(col(Event.position).is_not(None))
+    newest = (await tx.exec(chosen.order_by(col(Event.position).desc()).limit(1))).first()
+    return (newest[0] or 0, newest[1]) if newest else (0, BEFORE_ALL)
 
 
 async def events_after(tx: Tx, position: int, limit: int, **narrow: Any) -> Sequence[Event]:

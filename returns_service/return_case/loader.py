@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import and_, bindparam, literal_column, or_, true, union_all
+from sqlalchemy import and_, bindparam, literal_column, true, union_all
 from sqlalchemy.orm import aliased
 from sqlmodel import SQLModel, col, select
 
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.return_case.case import NEIGHBOUR_STATES, ReturnCase
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.locked_payment import LockedPayment, lock_row, payment_of_return
 from returns_service.store.database import Tx
@@ -37,11 +37,6 @@ def _statement(*parts: int) -> Any:
     """Return the statement for the returns named `return_ids`, with `parts` of what decides about them."""
     part = union_all(*(select(literal_column(str(number)).label("number")) for number in parts)).subquery("part")
     target: Any = aliased(ReturnAuthorization, name="target")
-    neighbour = and_(
-        target.state == "requested",
-        col(ReturnAuthorization.state).in_(NEIGHBOUR_STATES),
-        col(ReturnAuthorization.closed_at).is_(None),
-    )
     same_payment = col(ReturnAuthorization.payment_id) == target.payment_id
     entities: Any = (target.id, Payment, ReturnAuthorization, ReturnLine, Refund, Receipt, ReceiptLine, UndeclaredItem)
     chosen: Any = select(*entities)
@@ -51,11 +46,7 @@ def _statement(*parts: int) -> Any:
         .join(Payment, col(Payment.id) == target.payment_id)
         .outerjoin(
             ReturnAuthorization,
-            and_(
-                part.c.number == RETURNS,
-                same_payment,
-                or_(col(ReturnAuthorization.id) == target.id, neighbour),
-            ),
+            and_(part.c.number == RETURNS, same_payment),
         )
         .outerjoin(ReturnLine, col(ReturnLine.return_id) == col(ReturnAuthorization.id))
         .outerjoin(Refund, and_(part.c.number == REFUNDS, col(Refund.payment_id) == target.payment_id))
@@ -158,7 +149,9 @@ def _cases(rows: Sequence[Any], policy: Policy, return_ids: Sequence[str], now: 
         case.receipts = _by_id(receipts.get(return_id, {}))
         case.receipt_lines = _by_id(counts.get(return_id, {}))
         case.undeclared = _by_id(items.get(return_id, {}))
-        case.neighbours = [case_of(row, payment, case.payment_refunds) for row in _by_id(own) if row.id != return_id]
+        others = [case_of(row, payment, case.payment_refunds) for row in _by_id(own) if row.id != return_id]
+        for one in (case, *others):
+            one.payment_returns = [other for other in (case, *others) if other is not one]
         cases.append(case)
     return cases
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from returns_service.domain import return_machine
+from returns_service.domain import money, return_machine
 from returns_service.domain.return_machine import State, Trigger
 from returns_service.domain.vocabulary import EventType
 from returns_service.return_case.case import ReturnCase
@@ -33,8 +33,30 @@ async def record_transition(case: ReturnCase, trigger: RecordedTrigger, before: 
 
 async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, Any]) -> None:
     """Record what happened to a return, with the return as it is then: its version counts this event."""
+    _drop_what_is_not_due(case)
     if case.row.overpaid_since is not None and not case.overpaid:
         case.row.overpaid_since = None  # a later unit is worth it, or the refund failed
+    rose = _keep_due_outside(case)
     event = await record(case.tx, case.by, kind, row=case.row, data={})
     event.data = to_json_object({**said, "object": show_return(case)})
     queue_mail(case.tx, event, said)
+    if rose:
+        event = await record(case.tx, case.by, "return.resolution_due", row=case.row, data={})
+        event.data = to_json_object({"amount_due_outside": case.row.due_outside, "object": show_return(case)})
+
+
+def _keep_due_outside(case: ReturnCase) -> bool:
+    """Keep what is due outside Stripe, for the desk; return whether it is more than was told."""
+    row, before = case.row, case.row.due_outside
+    row.due_outside = case.due_outside
+    row.due_outside_since = (row.due_outside_since or case.tx.now) if row.due_outside else None
+    return row.due_outside > before
+
+
+def _drop_what_is_not_due(case: ReturnCase) -> None:
+    """Keep what is open of each failed refund as an amount; one of which nothing is due any more is superseded."""
+    for refund_id, rows in case.open_rows().items():
+        refund = next(refund for refund in case.refunds if refund.id == refund_id)
+        refund.amount_open = max(0, money.total(rows))
+        if refund.amount_open == 0:
+            refund.superseded_at = refund.updated_at = case.tx.now

@@ -60,9 +60,13 @@ def one_of(column: str, allowed: Sequence[str], name: str) -> CheckConstraint:
     return CheckConstraint(f"{column} IN ({', '.join(repr(word) for word in allowed)})", name=name)
 
 
-def word(default: Any = ..., *, index: bool = False) -> Any:
-    """Declare a word of a closed list: a `Literal`, which SQLModel has no column for. Default None: it may be null."""
-    return Field(default=default, sa_type=AutoString, index=index)
+def word(default: Any = ..., *, index: bool = False, server_default: bool = False) -> Any:
+    """Declare a word of a closed list: a `Literal`, which SQLModel has no column for. Default None: it may be null.
+
+    `server_default`: the column came later, and an older release leaves it out.
+    """
+    later = {"server_default": default} if server_default else {}
+    return Field(default=default, sa_type=AutoString, index=index, sa_column_kwargs=later)
 
 
 def utc(index: bool = False, nullable: bool = False) -> Any:

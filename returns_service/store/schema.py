@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,16 @@ def config(connection: Connection | None = None) -> Config:
     return made
 
 
+@cache
 def head() -> str:
     """Return the newest revision that this release knows."""
     return str(ScriptDirectory.from_config(config()).get_current_head())
+
+
+@cache
+def known_revisions() -> frozenset[str]:
+    """Return all revisions of this release's history; read from its files once."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(config()).walk_revisions())
 
 
 async def current(database: Database) -> str | None:
@@ -46,8 +54,7 @@ async def current(database: Database) -> str | None:
 
 def is_known(revision: str | None) -> bool:
     """Return whether this release has that revision in its history (a newer release's it has not)."""
-    scripts = ScriptDirectory.from_config(config())
-    return revision is not None and revision in {script.revision for script in scripts.walk_revisions()}
+    return revision is not None and revision in known_revisions()
 
 
 async def is_behind(database: Database) -> bool:

@@ -42,7 +42,7 @@ from returns_service.stripe_gateway.classify import (
     same,
     unreadable,
 )
-from returns_service.stripe_gateway.connection import RESPONSE, Connection, tls_check
+from returns_service.stripe_gateway.connection import NOT_SENT, RESPONSE, Connection, NoTurn, Turns, tls_check
 from returns_service.stripe_gateway.interface import (
     Gateway,
     StripeChecked,
@@ -69,16 +69,10 @@ CONNECT_SECONDS = 5.0  # a handshake that takes longer won't succeed; nothing ha
 # way gets no answer. The shortest that servers commonly wait is 5 s (uvicorn, Node).
 IDLE_SECONDS = 4.0
 READ_AGAIN_SECONDS = (0.2, 0.8)  # the longest pauses before the second and the third attempt of a read
+CONNECTIONS = 100
+WAIT_SECONDS = 5.0  # that a call waits for its turn
 PAGE = 100  # the most that Stripe lists at once (https://docs.stripe.com/api/pagination)
 EVENT_TYPES_AT_ONCE = 20  # `types[]` takes no more (https://docs.stripe.com/api/events/list)
-# Raised before the first byte of the request left: Stripe can't have acted.
-NOT_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
 
 stripe.enable_telemetry = False  # else the SDK writes an id file into the user's configuration folder
 logging.getLogger("stripe").setLevel(logging.WARNING)  # at DEBUG the SDK logs whole bodies, customers included
@@ -95,12 +89,15 @@ class StripeGateway(Gateway):
         *,
         api_base: str | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        connections: int = CONNECTIONS,
+        wait_seconds: float = WAIT_SECONDS,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """Prepare the client; nothing is sent. Raises ValueError for a live key over plain http.
 
+        `connections` is how many calls may be under way at once; another one waits `wait_seconds` for its turn.
         `jitter` draws from 0 to 1: the share of its longest pause that a read waits before it is repeated.
         """
         address = (api_base or stripe.DEFAULT_API_BASE).rstrip("/")
@@ -115,6 +112,7 @@ class StripeGateway(Gateway):
         self._timeout_seconds = timeout_seconds
         self._monotonic, self._jitter = monotonic, jitter
         self._watcher: Watcher | None = None
+        self._turns = Turns(connections, wait_seconds)
         # Proxies come from the environment, as everywhere; but what listens on this machine is asked directly.
         self._wire = Connection(
             httpx.AsyncClient(
@@ -122,7 +120,9 @@ class StripeGateway(Gateway):
                 trust_env=not loopback,
                 verify=tls_check(needed=transport is None and parts.scheme == "https"),
                 timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
-                limits=httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS),
+                limits=httpx.Limits(
+                    max_connections=connections, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS
+                ),
             )
         )
         client = stripe.StripeClient(
@@ -365,8 +365,14 @@ class StripeGateway(Gateway):
         response.status, response.headers = 0, {}
         token = RESPONSE.set(response)
         try:
-            async with asyncio.timeout(seconds if seconds is not None else self._timeout_seconds):
+            async with (
+                self._turns.take(seconds if seconds is not None else self._timeout_seconds) as left_seconds,
+                asyncio.timeout(left_seconds),
+            ):
                 return (await call()).to_dict(for_json=True)
+        except NoTurn:
+            # That we have many calls under way says nothing about Stripe: it isn't counted as Stripe's failure.
+            raise StripeSilent(TryLater("no_free_connection", "All our connections to Stripe are in use")) from None
         except NOT_SENT as error:
             why = f"No connection to Stripe: {type(error).__name__}"
             raise StripeSilent(TryLater("no_connection", why, everyone=True)) from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +17,14 @@ from returns_service.stripe_gateway.classify import WireResponse
 
 # The answer to the call in this task: the SDK forgets the headers of an answer whose body it can't read.
 RESPONSE: ContextVar[WireResponse] = ContextVar("response")
+# Raised before the first byte of the request left: Stripe can't have acted.
+NOT_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
 
 
 class Connection(stripe.HTTPClient):
@@ -41,6 +51,35 @@ class Connection(stripe.HTTPClient):
 
     async def close_async(self) -> None:
         await self._http.aclose()
+
+
+class NoTurn(Exception):
+    """As many calls as may be are under way, and none ended in time."""
+
+
+class Turns:
+    """How many calls may be under way at once; each waits for its turn, first come, first served.
+
+    Why not httpx's own pool: it starts a waiting call's time anew whenever another call takes a connection before it.
+    """
+
+    def __init__(self, calls: int, wait_seconds: float) -> None:
+        self._free, self._wait_seconds = asyncio.Semaphore(calls), wait_seconds
+
+    @asynccontextmanager
+    async def take(self, seconds: float) -> AsyncIterator[float]:
+        """Lend a turn to a call of at most `seconds`, and tell how many of them are left. Raises NoTurn."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(min(self._wait_seconds, seconds)):
+                await self._free.acquire()
+        except TimeoutError:
+            raise NoTurn from None
+        try:
+            yield seconds - (loop.time() - began)
+        finally:
+            self._free.release()
 
 
 def tls_check(*, needed: bool) -> ssl.SSLContext | bool:

@@ -14,9 +14,14 @@ from returns_service.settings import Settings
 from returns_service.store.database import Database
 from returns_service.store.stripe_refusals import StripeRefusals
 from returns_service.stripe_gateway import Gateway
+from returns_service.web.health_views import ReadinessView
+from returns_service.web.live_feed import LiveFeed
 from returns_service.web.metrics import Metrics
 from returns_service.web.rate_limit import REFUSALS_PER_SECOND, Limiter, RecentKeys
+from returns_service.web.snapshot import Snapshot
 from returns_service.webhook_client import WebhookClient
+
+SNAPSHOT_SECONDS = 1.0  # well below any interval at which readiness and figures are asked for
 
 
 @dataclass
@@ -31,6 +36,8 @@ class Context:
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set it to end live streams: a stop waits for them
     account: str | None = None  # ours at Stripe, once learnt
     address: str = "http://127.0.0.1:8000"  # where this process listens: of links, unless the public one is set
+    readiness: Snapshot[ReadinessView] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))
+    figures: Snapshot[bytes] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))
     line: WebhookClient = field(init=False)  # to hosts that callers name
     keys: Limiter = field(init=False)  # how fast each API key may ask
     failed_logins: Limiter = field(default_factory=lambda: Limiter(REFUSALS_PER_SECOND))  # of an address
@@ -39,10 +46,17 @@ class Context:
     password_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     # A photo is 200 MB while it is decoded.
     photo_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    live_feed: LiveFeed = field(init=False)
 
     def __post_init__(self) -> None:
         self.gateway.watch(StripeRefusals(self.database).note)
         self.line = WebhookClient(allow_private=self.settings.webhooks_allow_private)
+        self.live_feed = LiveFeed(
+            self.database,
+            self.closing,
+            most=self.settings.streams,
+            most_per_key=self.settings.streams_per_key,
+        )
         self.keys = Limiter(self.settings.rate_limit)
 
     @property

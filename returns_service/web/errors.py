@@ -17,7 +17,7 @@ from litestar.types import Scope
 from returns_service.domain.problems import PROBLEMS, Problem, ProblemCode
 from returns_service.domain.vocabulary import find_word
 from returns_service.store.database import is_unavailable, may_pass
-from returns_service.web.context import context_of
+from returns_service.web.context import Context, context_of
 
 PROBLEM_JSON = "application/problem+json"
 WAIT_SECONDS = 1  # the least that `Retry-After` can say: what is in the way passes within a second, or takes long
@@ -26,7 +26,9 @@ PASSING: tuple[ProblemCode, ...] = (
     "stripe_unavailable",
     "stripe_refuses_us",
     "idempotency_key_in_use",
+    "too_many_connections",
 )
+CLIENT_GONE = 499  # nginx's number for it: no standard has one
 CODES: dict[int, ProblemCode] = {
     400: "malformed_request",
     404: "not_found",
@@ -35,6 +37,15 @@ CODES: dict[int, ProblemCode] = {
     415: "unsupported_media_type",
 }
 log = structlog.get_logger("returns.http")
+
+
+class ClientGone(Exception):
+    """Whoever sent the request hung up before it was whole."""
+
+
+def new_request_id(context: Context) -> str:
+    """Return a new request id."""
+    return context.database.ids.new("req", context.database.now())
 
 
 def request_id_of(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
@@ -46,8 +57,7 @@ def request_id_in(scope: Scope) -> str:
     """Return the request id kept in a connection's scope."""
     state = scope["state"]
     if "request_id" not in state:
-        database = scope["litestar_app"].state.context.database
-        state["request_id"] = database.ids.new("req", database.now())
+        state["request_id"] = new_request_id(scope["litestar_app"].state.context)
     found: str = state["request_id"]
     return found
 
@@ -94,6 +104,8 @@ def headers_of(problem: Problem) -> dict[str, str]:
     """Return the headers that belong to a problem."""
     if problem.code == "unauthorized":
         return {"WWW-Authenticate": 'Bearer realm="returns"'}
+    if problem.code == "request_timeout":
+        return {"Connection": "close"}  # or the rest of what comes so slowly would be waited for
     after = problem.facts.get("retry_after", WAIT_SECONDS if problem.code in PASSING else None)
     return {"Retry-After": str(math.ceil(after))} if after is not None else {}
 
@@ -133,8 +145,14 @@ def answer_unforeseen(request: Request[Any, Any, Any], error: Exception) -> Resp
     return answer_problem(request, Problem("internal_error"))
 
 
+def answer_gone(_: Request[Any, Any, Any], __: ClientGone) -> Response[None]:
+    """Answer nobody: the status is for the figures alone."""
+    return Response(None, status_code=CLIENT_GONE)
+
+
 HANDLERS: dict[int | type[Exception], Any] = {
     Problem: answer_problem,
+    ClientGone: answer_gone,
     HTTPException: answer_refusal,
     Exception: answer_unforeseen,
 }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 from litestar import Request, Response, get
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col
@@ -15,30 +15,10 @@ from sqlmodel import col
 from returns_service.store import schema
 from returns_service.store.tables import StripeRefusal
 from returns_service.web.context import Context, context_of
+from returns_service.web.health_views import HealthView, MissingPartView, ReadinessView
 
 PATIENCE_SECONDS = 5  # a database that takes longer to say one word is not there for callers either
 log = structlog.get_logger("returns.health")
-
-
-class HealthView(Struct):
-    """It is alive."""
-
-    status: Literal["ok"]
-
-
-class MissingPartView(Struct):
-    """A part that is missing or in need of a person, with the remedy."""
-
-    what: str
-    do: str
-
-
-class ReadinessView(Struct):
-    """Whether it is ready."""
-
-    status: Literal["ready", "not_ready"]
-    missing: list[MissingPartView]
-    warnings: list[MissingPartView] | UnsetType = UNSET  # requests are served; a person has to act all the same
 
 
 @get("/healthz", include_in_schema=False, name="healthz")
@@ -51,10 +31,16 @@ async def healthz() -> HealthView:
 async def readyz(request: Request[Any, Any, Any]) -> Response[ReadinessView]:
     """Say whether requests can be served, and what is missing if not."""
     context = context_of(request)
+    view = await context.readiness.read(lambda: readiness_now(context))
+    return Response(view, status_code=200 if view.status == "ready" else 503)
+
+
+async def readiness_now(context: Context) -> ReadinessView:
+    """Return whether requests can be served, and what is missing if not."""
     missing = await missing_now(context)
     if missing:
-        return Response(ReadinessView("not_ready", missing), status_code=503)
-    return Response(ReadinessView("ready", [], await warnings_now(context) or UNSET))
+        return ReadinessView("not_ready", missing)
+    return ReadinessView("ready", [], await warnings_now(context) or UNSET)
 
 
 async def warnings_now(context: Context) -> list[MissingPartView]:
@@ -82,9 +68,15 @@ async def missing_now(context: Context) -> list[MissingPartView]:
 async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Return the figures for Prometheus; without the database, those of this process alone."""
     context = context_of(request)
+    text = await context.figures.read(lambda: figures_now(context))
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def figures_now(context: Context) -> bytes:
+    """Return the figures as text."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS), context.database.reading() as tx:
             await context.metrics.look(tx)
     except (SQLAlchemyError, OSError):
         context.metrics.database.set(0)
-    return Response(context.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return context.metrics.text()

@@ -12,6 +12,7 @@ from litestar.types import Message, Scope
 from returns_service.web import health, stripe_webhook
 from returns_service.web.api import docs
 from returns_service.web.api.handler import handler_of
+from returns_service.web.connections import bound_bodies
 from returns_service.web.context import Context
 from returns_service.web.errors import HANDLERS, explain_problem, request_id_in
 from returns_service.web.operations import (
@@ -24,6 +25,7 @@ from returns_service.web.operations import (
     receipts,
     reconciliations,
     refunds,
+    resolutions,
     return_refunds,
     returns,
     unmatched_receipts,
@@ -38,6 +40,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *returns.OPERATIONS,
     *receipts.OPERATIONS,
     *unmatched_receipts.OPERATIONS,
+    *resolutions.OPERATIONS,
     *return_refunds.OPERATIONS,
     *refunds.OPERATIONS,
     *payments.OPERATIONS,
@@ -66,6 +69,7 @@ def litestar_app(context: Context, lifespan: Sequence[Lifespan] = ()) -> Litesta
         route_handlers=[*(handler_of(operation) for operation in OPERATIONS), *open_to_all, *route_handlers()],
         exception_handlers=with_pages(HANDLERS),
         before_send=[set_headers],
+        middleware=[bound_bodies],
         state=State({"context": context, "operations": OPERATIONS, "pages": PAGES}),
         lifespan=list(lifespan),
         openapi_config=None,

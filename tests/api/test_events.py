@@ -6,13 +6,17 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
+import pytest
 import uvicorn
+from sqlalchemy import event
 
 from returns_service.commands.api_keys import create_key, revoke_key
 from returns_service.return_case.event_feed import place_events
 from returns_service.return_case.events import Actor, record
+from returns_service.web.live_feed import EventFilter
 from tests.harness.patience import SECONDS_WITHOUT_PROGRESS, complete, wait_for
 from tests.harness.served_shop import ServedShop, expect
 
@@ -104,8 +108,8 @@ async def next_events(lines: AsyncIterator[str], count: int) -> list[tuple[str, 
             line = await anext(lines)
             if line.startswith("id: "):
                 name = line[4:]
-            elif line.startswith("data: "):
-                events.append((name, json.loads(line[6:])["type"]))
+            elif line.startswith("data: ") and (data := json.loads(line[6:]))["object"] == "event":
+                events.append((name, data["type"]))
 
     await complete(read(), f"{count} events of a stream", progress=lambda: len(events))
     return events
@@ -157,3 +161,92 @@ async def test_a_revoked_key_stops_listening(shop: ServedShop) -> None:
             async with shop.db.transaction() as tx:
                 await revoke_key(tx, row.id)
             await complete(read_to_the_end(lines), "the end of the stream")
+
+
+async def read_greeting(lines: AsyncIterator[str]) -> str:
+    """Return the id that a stream opens with; it comes with data, or no client would keep it."""
+    seen: list[str] = []
+    while not seen or seen[-1] or not any(line.startswith("data: ") for line in seen):
+        seen.append(await anext(lines))
+    assert "event: ready" in seen
+    (name,) = [line[4:] for line in seen if line.startswith("id: ")]
+    return name
+
+
+@pytest.mark.parametrize("empty", [True, False])
+async def test_a8_a_stream_cut_before_its_first_event_is_resumed_without_a_gap(shop: ServedShop, empty: bool) -> None:
+    """A8: no id was known by then, and all that came meanwhile was missed; in a feed without any event too."""
+    if not empty:
+        await shop.create_return()
+    async with served(shop) as client:
+        async with client.stream("GET", "/v1/events") as stream:
+            name = await read_greeting(stream.aiter_lines())
+        made = await shop.create_return()
+        async with client.stream("GET", "/v1/events", headers={"Last-Event-ID": name}) as stream:
+            lines = stream.aiter_lines()
+            assert await read_greeting(lines) == name
+            ((_, kind),) = await next_events(lines, 1)
+    assert kind == "return.created"
+    newest = expect(await shop.get("/v1/events"), 200)["data"][0]
+    assert newest["return"] == made["id"]
+
+
+@pytest.mark.parametrize("setting", ["most", "most_per_key"])
+async def test_a5_streams_have_a_limit_and_give_their_place_back(shop: ServedShop, setting: str) -> None:
+    """A5: 500 streams of one key made the API 12 times as slow."""
+    feed = shop.context.live_feed
+    setattr(feed, setting, 2)
+    async with served(shop) as client:
+        async with client.stream("GET", "/v1/events") as first, client.stream("GET", "/v1/events") as second:
+            listening = [stream.aiter_lines() for stream in (first, second)]  # one that is dropped hangs up
+            for lines in listening:
+                await read_greeting(lines)
+            refused = expect(await client.get("/v1/events"), 429, "too_many_streams")
+            assert refused["retry_after"] > 0
+        await wait_for(feed.streams.total, "the places to be free", until=lambda seen: seen == 0)
+        async with client.stream("GET", "/v1/events") as stream:
+            await read_greeting(stream.aiter_lines())
+
+
+async def test_a5_a_stream_that_is_never_begun_gives_its_place_back(shop: ServedShop) -> None:
+    feed = shop.context.live_feed
+    stream = feed.stream(feed.take_seat("key_1"), 0, EventFilter(), "")
+    assert feed.streams.total() == 1
+    del stream
+    assert feed.streams.total() == 0
+
+
+async def test_a5_streams_share_one_look_at_the_database(shop: ServedShop) -> None:
+    """A5: each stream asked the database four questions a second."""
+    feed, statements = shop.context.live_feed, 0
+    async with shop.db.transaction() as tx:
+        key = (await create_key(tx, "listener", ["returns:read"]))[0].id
+
+    def count(*_: Any) -> None:
+        nonlocal statements
+        statements += 1
+
+    async def listen() -> str:
+        stream = feed.stream(feed.take_seat(key), 0, EventFilter(), "hello")
+        assert await anext(stream) == "hello"
+        return await anext(stream)
+
+    feed.most_per_key = 200
+    event.listen(shop.db.reader.sync_engine, "before_cursor_execute", count)
+    listening = [asyncio.create_task(listen()) for _ in range(200)]
+    await asyncio.sleep(0.1)
+    made = await shop.create_return()
+    texts = await asyncio.gather(*listening)
+    assert all(made["id"] in text for text in texts)
+    assert statements < 100
+
+
+async def test_a_stream_that_fell_far_behind_reads_the_rest_for_itself(shop: ServedShop) -> None:
+    made = [await shop.create_return() for _ in range(3)]
+    async with served(shop) as client:
+        first = expect(await shop.get("/v1/events"), 200)["data"][-1]
+        async with client.stream("GET", "/v1/events", headers={"Last-Event-ID": first["id"]}) as stream:
+            lines = stream.aiter_lines()
+            assert len(await next_events(lines, 2)) == 2
+            expect(await shop.post(f"/v1/returns/{made[0]['id']}/decline", {"reason": "x"}), 200)
+            assert [kind for _, kind in await next_events(lines, 1)] == ["return.state_changed"]

@@ -32,6 +32,7 @@ EXPECTED = {
     "send_refund_again": "refunds:write", "acknowledge_refund": "refunds:write",
     "assign_refund": "refunds:write", "acknowledge_overpaid_return": "refunds:write",
     "reopen_return": "returns:approve", "correct_receipt": "receipts:write",
+    "resolve_return": "returns:write",
     "create_unmatched_receipt": "receipts:write", "attach_receipt": "receipts:write",
     "create_webhook_endpoint": "admin", "list_webhook_endpoints": "admin", "read_webhook_endpoint": "admin",
     "update_webhook_endpoint": "admin", "delete_webhook_endpoint": "admin", "rotate_webhook_secret": "admin",

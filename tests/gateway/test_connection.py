@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ Writer = asyncio.StreamWriter
 
 
 @asynccontextmanager
-async def listening(answer: Callable[[Writer], Awaitable[None]]) -> AsyncIterator[StripeGateway]:
+async def listening(answer: Callable[[Writer], Awaitable[None]], **options: Any) -> AsyncIterator[StripeGateway]:
     """Read each request to its end, then do `answer` and hang up."""
 
     async def serve(reader: asyncio.StreamReader, writer: Writer) -> None:
@@ -29,7 +30,7 @@ async def listening(answer: Callable[[Writer], Awaitable[None]]) -> AsyncIterato
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    gateway = StripeGateway(KEY, api_base=f"http://127.0.0.1:{port}/", timeout_seconds=30)
+    gateway = StripeGateway(KEY, api_base=f"http://127.0.0.1:{port}/", timeout_seconds=30, **options)
     yield gateway
     await gateway.close()
     server.close()
@@ -83,3 +84,21 @@ async def test_a_closed_door_means_nothing_was_sent() -> None:
     await gateway.close()
     assert isinstance(seen, TryLater)
     assert (seen.code, seen.everyone) == ("no_connection", True)
+
+
+async def test_a3_a_wait_for_a_connection_of_our_own_is_no_failure_of_stripes() -> None:
+    """A3: it opened the breaker, and all refunds waited."""
+    asked, done = asyncio.Event(), asyncio.Event()
+
+    async def wait(writer: Writer) -> None:
+        asked.set()
+        await done.wait()
+
+    async with listening(wait, connections=1, wait_seconds=0.05) as gateway:
+        first = asyncio.create_task(gateway.create_refund(PARAMETERS, key="k", not_after=None))
+        await asked.wait()
+        seen = await gateway.create_refund(PARAMETERS, key="l", not_after=None)
+        done.set()
+        await first
+    assert isinstance(seen, TryLater), "nothing was sent"
+    assert (seen.code, seen.everyone) == ("no_free_connection", False)

@@ -119,7 +119,7 @@ class Shop:
         """Return the id of an approved return."""
         seen = await self.gateway.read_payment(payment_intent=intent)
         assert isinstance(seen, PaymentSnapshot)
-        lines = [return_lines.NewLine("SHIRT", units, amount)]
+        lines = more.pop("lines", None) or [return_lines.NewLine("SHIRT", units, amount)]
         new = returns.NewReturn(order_id, "usd", lines, **{"reason": "too_small", **more})
 
         async def work(tx: Any) -> str:

@@ -148,11 +148,16 @@ class Site:
         page.on("pageerror", lambda error: self.failures.append(f"script: {error}"))
         page.on("console", self._heard)
         page.on("request", self._asked)
+        page.on("response", self._answered)
         return page
 
     def _heard(self, message: Any) -> None:
         if "Content Security Policy" in message.text or "Content-Security-Policy" in message.text:
             self.failures.append(message.text)
+
+    def _answered(self, response: Any) -> None:
+        if response.status >= 500 and response.status != 503:
+            self.failures.append(f"{response.status}: {response.url}")
 
     def _asked(self, request: Any) -> None:
         if not request.url.startswith((self.url, "blob:", "data:")):

@@ -23,9 +23,17 @@ RECEIVING = "/receive"
 _R, _RFD = "/returns/{return_id:str}", "/refunds/{refund_id:str}"
 FORMS_OF = {
     f"{_R}/approve": "returns:approve", f"{_R}/decline": "returns:approve", f"{_R}/reopen": "returns:approve",
+    f"{_R}/resolution": "returns:write",
     f"{_R}/cancel": "returns:write", f"{_R}/close": "returns:write", f"{_R}/note": "returns:write",
     f"{_R}/refund": "refunds:write", f"{_R}/retry": "refunds:write", f"{_R}/settle_outside": "refunds:write",
     f"{_R}/acknowledge": "refunds:write",
+    f"{_R}/receipts/{{receipt_id:str}}/take_back": "receipts:write",
+    f"{_R}/receipts/{{receipt_id:str}}/correct": "receipts:write",
+    f"{_R}/receipts/{{receipt_id:str}}/inspect": "receipts:write",
+    f"{_R}/undeclared/{{undeclared_id:str}}/resolve": "receipts:write",
+    "/parcels/{unmatched_id:str}/attach": "receipts:write",
+    **{f"{_RFD}/{act}": "refunds:write" for act in
+       ("check", "retry", "settle_outside", "send_again", "cancel", "acknowledge", "assign")},
 }  # fmt: skip
 
 
@@ -46,6 +54,11 @@ def test_the_pages_open_to_whom_they_should() -> None:
         elif page.path.startswith("/settings"):
             assert who_may(page) == {"admin"}, page.path
             assert page.personal, page.path
+        elif page.path in ("/refunds", "/refunds/solved", "/refunds.csv"):
+            assert who_may(page) == {"finance", "admin"}, page.path
+            assert page.personal, page.path
+        elif page.path == "/parcels/{unmatched_id:str}":
+            assert who_may(page) == {"warehouse", "admin"}, page.path
         elif page.path.startswith("/approvals"):
             assert who_may(page) == {"approver", "admin"}, page.path
             assert page.personal, page.path
@@ -57,7 +70,8 @@ def test_the_pages_open_to_whom_they_should() -> None:
             assert who_may(page) == set(ROLES), page.path
             assert page.personal, page.path
         else:
-            assert page.path in ("/", "/sign-out", "/photos/{photo_id:str}"), f"say here who may open {page.path}"
+            plain = ("/", "/sign-out", "/returns", "/returns.csv", "/photos/{photo_id:str}", _R)
+            assert page.path in plain, f"say here who may open {page.path}"
             assert who_may(page) == set(ROLES)
 
 
@@ -184,7 +198,9 @@ async def test_the_api_answers_as_before_and_a_browser_gets_a_page(shop: ServedS
         assert answer.headers["content-type"].startswith(kind), (path, accept)
 
 
-async def test_an_id_that_was_cut_off_is_said_so(desk: Desk) -> None:
+async def test_an_id_that_was_cut_off_is_said_so(shop: ServedShop, desk: Desk) -> None:
+    await add_person(shop, "approver")
+    await desk.sign_in("approver@shop.test")
     answer = await desk.get("/returns/ret_01k9x7d3m8f2aw01k9x7d3m8")
     assert (answer.status_code, "2 characters short" in answer.text) == (404, True)
 

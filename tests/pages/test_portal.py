@@ -103,6 +103,24 @@ async def test_another_amount_than_the_one_shown_is_not_sent(shop: ServedShop, d
     assert (await tick(desk, path, "send", page=answer, pick=["0"], q0="3", r0="too_small")).status_code == 303
 
 
+async def test_shipping_that_another_return_was_paid_is_not_promised_again(shop: ServedShop, desk: Desk) -> None:
+    shop.policy = shop.context.policy = replace(DEFAULT, shipping_refunded="always")
+    payment = shop.pay(30_000, currency="eur")
+    first, second = [path_of(await offer(shop, payment=payment, shipping_amount=700)) for _ in range(2)]
+    await send_back(desk, first, pick=["0"], q0="3", r0="too_small")
+    (made,) = await returns_of(shop)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve"), 200)
+    count = {"sku": "CREW-L", "quantity": 3, "condition": "new"}
+    expect(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": [count]}), 201)
+    await shop.settle()
+    answer = await send_back(desk, second, pick=["1"], r1="damaged")
+    assert answer.status_code == 409
+    assert "€24.50" in answer.text
+    assert len(await returns_of(shop)) == 1
+    assert (await tick(desk, second, "send", page=answer, pick=["1"], r1="damaged")).status_code == 303
+    assert (await returns_of(shop))[0]["amount_estimated"] == 2450
+
+
 async def test_what_is_missing_is_said_at_its_item_and_the_rest_is_kept(shop: ServedShop, desk: Desk) -> None:
     path = path_of(await offer(shop))
     page = await desk.get(path)

@@ -335,3 +335,24 @@ async def test_the_dock_is_for_those_who_receive(shop: ServedShop) -> None:
         answer = await queue(finance, {"scan_id": "k" * 16, "return": made["id"], "code": "TOTE-NAT"})
         assert answer.status_code == 403
     assert await rows(shop, DockScan) == []
+
+
+@pytest.mark.parametrize("kind", ["slip", "slip in a QR code", "tracking", "tracking by a scanner", "id"])
+async def test_a_parcel_is_opened_by_whatever_is_on_it(shop: ServedShop, dock: Desk, kind: str) -> None:
+    await parcel(shop, "NW-2")
+    made = await parcel(shop, "NW-1", tracking_numbers=["1Z 999 AA1 01 2345 6784"], customer_name="Élodie Martin")
+    code = {
+        "slip": made["slip_code"], "slip in a QR code": f"{made['slip_code']}\r",
+        "tracking": "1Z 999 AA1 01 2345 6784", "tracking by a scanner": "1z999aa10123456784\r",
+        "id": made["id"].upper(),
+    }[kind]  # fmt: skip
+    answer = await dock.post("/receive/open", {"q": code})
+    assert answer.headers["location"] == f"/receive/{made['id']}"
+
+
+async def test_a_parcel_is_found_by_its_customers_name(shop: ServedShop, dock: Desk) -> None:
+    made = await parcel(shop, "NW-1", customer_name="Élodie Martin")
+    answer = await dock.post("/receive/open", {"q": "mart élo"})
+    assert answer.headers["location"] == f"/receive/{made['id']}"
+    page = await dock.get("/receive?q=" + "+".join(f"w{n}" for n in range(40)))
+    assert page.status_code == 200

@@ -60,7 +60,10 @@ async def play_day(shop: ServedShop) -> World:
     shop.policy = shop.context.policy = replace(
         shop.context.policy, second_person_above={"eur": 50_000, "jpy": 50_000, "usd": 10**6, "kwd": 10**6}
     )
-    inside = await ask(shop, "NW-48171", 5900, reason="not_as_described", customer_email="birgit@shop.test")
+    inside = await ask(
+        shop, "NW-48171", 5900, reason="not_as_described", customer_email="birgit@shop.test",
+        customer_name="Birgit Østergård", tracking_numbers=["1Z 999 AA1 01 2345 6784"],
+    )  # fmt: skip
     bought = (shop.time - timedelta(days=41)).isoformat()
     outside = await ask(
         shop,
@@ -72,7 +75,9 @@ async def play_day(shop: ServedShop) -> World:
         customer_email="x@shop.test",
     )
     await ask(shop, "NW-48185", 64_800, currency="jpy", reason="One cup is cracked", customer_email="misaki@a.test")
-    hostile = await ask(shop, HOSTILE, 30_250, currency="kwd", reason=HOSTILE, customer_email="birgit@shop.test")
+    hostile = await ask(shop, HOSTILE, 30_250, currency="kwd", reason=HOSTILE, customer_email="birgit@shop.test",
+        customer_name=HOSTILE,
+    )  # fmt: skip
     shop.advance(3600)
     await approved(shop, "NW-48166", 4210)
     await _declined(shop)

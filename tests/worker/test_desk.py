@@ -20,8 +20,9 @@ from returns_service.commands import (
     returns,
     stripe_inbox,
 )
+from returns_service.commands.failed_refunds import Part
 from returns_service.commands.refunds import RefundRequest
-from returns_service.commands.returns import Outside
+from returns_service.commands.settlements import Outside, settle_outside
 from returns_service.domain.policy import DEFAULT
 from returns_service.domain.refund_attempt import STUCK_AFTER
 from returns_service.domain.stripe_objects import StripeEventData
@@ -56,9 +57,9 @@ async def later(shop: Shop, seconds: float, times: int = 1) -> None:
         await shop.work()
 
 
-async def settle_outside(shop: Shop, return_id: str, method: SettlementMethod = "bank_transfer") -> None:
+async def settle(shop: Shop, return_id: str, method: SettlementMethod = "bank_transfer") -> None:
     asked = Outside(method=method, reference="transfer 1")
-    await shop.db.run(lambda tx: returns.settle_outside(tx, BY, DEFAULT, return_id, asked))
+    await shop.db.run(lambda tx: settle_outside(tx, BY, DEFAULT, return_id, asked))
 
 
 async def the_refund(shop: Shop) -> Refund:
@@ -84,7 +85,7 @@ async def test_a_failed_refund_waits_until_it_is_settled_outside(shop: Shop) -> 
     assert (item["amount"], item["currency"], item["order_id"]) == (3000, "usd", "order_1")
     assert "card is expired or canceled" in item["message"]
     assert item["actions"] == ["retry", "settle_outside"]
-    await settle_outside(shop, return_id)
+    await settle(shop, return_id)
     assert await shop.desk_items() == []
 
 
@@ -94,7 +95,7 @@ async def test_a_failed_refund_waits_until_it_is_retried(shop: Shop) -> None:
     await shop.deliver()
     assert await shop.desk_items() == [("refund_failed", "refund_failed", ["retry", "settle_outside"])]
     await shop.db.run(
-        lambda tx: refund_actions.retry_refund(tx, BY, DEFAULT, refund.id, amount=None, override_reason=None)
+        lambda tx: refund_actions.retry_refund(tx, BY, DEFAULT, refund.id, part=Part(), override_reason=None)
     )
     assert await shop.desk_items() == []
 
@@ -198,7 +199,7 @@ async def test_a_lost_dispute_waits_until_it_is_settled_as_one(shop: Shop) -> No
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["amount"], item["actions"]) == ("dispute_lost", 3000, ["settle_outside"])
     assert "`dispute`" in item["advice"]
-    await settle_outside(shop, return_id, "dispute")
+    await settle(shop, return_id, "dispute")
     assert await shop.desk_items() == []
 
 
@@ -216,7 +217,7 @@ async def test_a_parcel_that_comes_after_a_dispute_is_barred_and_then_lost(shop:
     await shop.deliver()
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["amount"], item["actions"]) == ("dispute_lost", 6000, ["settle_outside"])
-    await settle_outside(shop, return_id, "dispute")
+    await settle(shop, return_id, "dispute")
     assert await shop.desk_items() == []
 
 
@@ -412,7 +413,7 @@ async def test_what_a_policy_leaves_to_people_waits_for_them(shop: Shop) -> None
     shop.advance(60)
     await shop.count(return_id, 2)
     assert await shop.desk_items() == [("return_to_decide", "refund_on_manual", ["refund", "settle_outside"])]
-    await settle_outside(shop, return_id)
+    await settle(shop, return_id)
     assert await shop.desk_items() == []
 
 

@@ -58,7 +58,7 @@ async def a_persons_return(shop: Shop, *, order_id: str = "order_7") -> str:
         metadata={"phone": "Muster 0170"},
     )
     note = {"internal_note": "Muster is angry", "metadata": {"phone": "Muster 0170"}}
-    await shop.db.run(lambda tx: returns.update(tx, BY, DEFAULT, return_id, note, if_version=None))
+    await shop.db.run(lambda tx: returns.update(tx, BY, DEFAULT, return_id, note))
     await shop.count(return_id, scan_id="scan_1")
     await shop.work()
     await shop.deliver()

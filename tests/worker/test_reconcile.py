@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import delete, update
 from sqlmodel import col, select
 
+from returns_service.commands import failed_refunds, refund_actions, refunds
 from returns_service.commands import reconciliation_runs as runs
-from returns_service.commands import refunds
+from returns_service.commands.failed_refunds import Part
 from returns_service.domain.policy import DEFAULT
+from returns_service.domain.problems import Problem
 from returns_service.domain.stripe_objects import RefundSnapshot
 from returns_service.return_case.locked_payment import find_payment_id, lock_payment
 from returns_service.store.database import Tx
@@ -381,8 +383,8 @@ async def test_standalone_refunds_are_found_again_too(shop: Shop) -> None:
     assert (row.id, row.source, row.status) == (lost.id, "standalone", "succeeded")
 
 
-async def test_a_lost_retry_warns_of_retrying_again(shop: Shop) -> None:
-    """The restored row failed, its retry paid: who retries it once more would pay twice."""
+async def test_a_lost_retry_leaves_nothing_to_try_again(shop: Shop) -> None:
+    """The restored row failed and its retry paid: once that is found, nothing of the failed one is due any more."""
     failed = await shop.complete_refund()
     assert failed.return_id
     assert failed.stripe_refund
@@ -390,18 +392,22 @@ async def test_a_lost_retry_warns_of_retrying_again(shop: Shop) -> None:
     shop.dashboard.fail(failed.stripe_refund, "declined")
     await shop.deliver()
     retry, _ = await shop.db.run(
-        lambda tx: refunds.retry(tx, BY, DEFAULT, return_id, refund_id=None, amount=None, override_reason=None)
+        lambda tx: failed_refunds.retry(tx, BY, DEFAULT, return_id, refund_id=None, part=Part(), override_reason=None)
     )
     await shop.work()
     await shop.deliver()
-    as_it_was = {"superseded_at": None, "superseded_by": None}
+    as_it_was = {"superseded_at": None, "superseded_by": None, "amount_open": None}
     await shop.execute(update(Refund).where(col(Refund.id) == failed.id).values(**as_it_was))
     await forget_row(shop, retry)
     report = await compare(shop, fix=True)
-    warned = next(row for row in await shop.differences(report) if row.code == "not_rebuilt")
-    assert warned.advice
-    assert failed.id in warned.advice
-    assert retry.id in warned.advice
+    assert "not_rebuilt" in [row.code for row in await shop.differences(report)]
+    (again,) = [row for row in await shop.refunds() if row.id == failed.id]
+    assert (again.amount_open, again.superseded_at is None) == (0, False)
+    with pytest.raises(Problem) as raised:
+        await shop.db.run(
+            lambda tx: refund_actions.retry_refund(tx, BY, DEFAULT, failed.id, part=Part(), override_reason=None)
+        )
+    assert raised.value.code == "invalid_transition"
 
 
 async def test_a_killed_run_is_shown_as_interrupted_once_its_lease_is_over(shop: Shop) -> None:

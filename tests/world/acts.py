@@ -17,7 +17,7 @@ from returns_service.return_case.events import Actor
 from returns_service.store.tables import WebhookEndpoint
 from returns_service.stripe_gateway import read_webhook
 from returns_service.stripe_simulator import OutgoingWebhook, Request, answer_with_fault, signature_of
-from returns_service.web.operations import receipts, refunds, return_refunds, returns
+from returns_service.web.operations import receipts, refunds, resolutions, return_refunds, returns
 from returns_service.web.operations.bodies import validate
 from returns_service.web.operations.execute import execute
 from returns_service.web.operations.operation import Empty, OperationCall
@@ -28,7 +28,7 @@ from returns_service.worker.refunds import RefundExecutor, ScheduledCall, renew_
 from tests.world.kernel import ACTOR
 from tests.world.stage import KEY, SECRET, Stage
 
-PARTS = (returns.OPERATIONS, receipts.OPERATIONS, return_refunds.OPERATIONS, refunds.OPERATIONS)
+PARTS = (returns.OPERATIONS, resolutions.OPERATIONS, receipts.OPERATIONS, return_refunds.OPERATIONS, refunds.OPERATIONS)
 OPERATIONS = {operation.name: operation for part in PARTS for operation in part}
 
 

@@ -16,6 +16,8 @@ AMOUNTS = st.sampled_from([6, 10, 15, 30])  # hundreds of minor units
 CURRENCIES = st.sampled_from(["usd", "usd", "isk"])
 LINES = st.lists(st.tuples(st.integers(1, 3), st.sampled_from([1, 2, 5])), min_size=1, max_size=2)
 REASON = {"reason": "as agreed"}
+SHIPPING = 100  # minor units, of each order
+WAIVED = {**REASON, "waive": True}
 BODIES: dict[str, dict[str, Any]] = {
     "approve": {"override_reason": "as asked"},
     "cancel": {**REASON, "override_reason": "stock kept"},
@@ -31,7 +33,7 @@ WHERE = {  # the states in which it may work
     "decline": ("requested",),
     "cancel": ("requested", "approved"),
     "close": ("approved", "refunding"),
-    "settle_outside": ("approved", "failed"),
+    "settle_outside": ("approved", "refunding", "failed"),
 }
 UNDECIDED = ("failed", "canceled", "withdrawn")
 
@@ -63,7 +65,8 @@ class Callers(Outside):
             for n, (units, share) in enumerate(lines, 1)
         ]
         body = {
-            "order_id": f"order-{len(self.wishes)}", "payment_intent": intent, "currency": currency, "lines": wanted,
+            "order_id": f"order of {intent}", "payment_intent": intent, "currency": currency, "lines": wanted,
+            "shipping_amount": SHIPPING,
         }  # fmt: skip
         shown = ", ".join(f"{line['quantity']} for {line['total_amount']}" for line in wanted)
         answer = self.ask(f"a return on {intent} of {shown}", "create_return", {}, body, fate)
@@ -180,10 +183,11 @@ class Callers(Outside):
         self.decide_on(pick(able or self.returns, which), what, amount, fate)
 
     def decide_on(
-        self, name: str, what: str, amount: int | None = None, fate: str = "", actor: str = "usr_ben"
-    ) -> None:
-        """A person decides about this return."""
-        body = dict(BODIES[what])
+        self, name: str, what: str, amount: int | None = None, fate: str = "", actor: str = "usr_ben",
+        waive: bool = False,
+    ) -> None:  # fmt: skip
+        """A person decides about this return; with `waive` the rest of a failed refund is given up."""
+        body = BODIES[what] | (WAIVED if waive else {})
         if amount and what in ("refund", "retry", "settle_outside"):
             body["amount"] = amount * (2 if self.currency_of(name) == "isk" else 1)
             body |= {"override_reason": "goodwill"} if what != "settle_outside" else {}
@@ -193,19 +197,52 @@ class Callers(Outside):
         if answer is not None and answer.code == "refund_in_progress":
             self.kernel.meet("a second click while the first is unanswered")
 
+    @precondition(lambda self: self.returns)
+    @rule(which=WHICH, wanted=st.sampled_from(["refund", "store_credit", "exchange"]), line=WHICH, fate=FATES)
+    def resolution(self, which: int, wanted: str, line: int, fate: str) -> None:
+        """The customer wants something else for their units: of one line, or of all."""
+        name = pick(self.returns, which)
+        body: dict[str, Any] = {"resolution": wanted}
+        if line:
+            body["lines"] = [pick(self.lines_of(name), line)]
+        self.ask(f"{wanted} for {name}", "resolve_return", {"return_id": name}, body, fate)
+
+    @precondition(lambda self: any(row.due_outside for row in self.rows("return_authorization")))
+    @rule(which=WHICH, method=st.sampled_from(["store_credit", "exchange"]), less=st.booleans(), fate=FATES)
+    def settle_units(self, which: int, method: str, less: bool, fate: str) -> None:
+        """Somebody hands out the store credit, or sends the other article: a cheaper one at times."""
+        row = pick([row for row in self.rows("return_authorization") if row.due_outside], which)
+        body: dict[str, Any] = {"method": method, "reference": "voucher 7"}
+        if less:
+            body["amount"] = max(100, row.due_outside // 200 * 100)
+        words = f"{method} for {row.id}, {body.get('amount', 'all')}"
+        self.ask(words, "settle_return_outside", {"return_id": row.id}, body, fate, "usr_ben")
+        self.kernel.meet("units settled outside Stripe")
+
+    @precondition(lambda self: self.undecided)
+    @rule(which=WHICH, amount=st.sampled_from([100, 200]), fate=FATES)
+    def pay_a_part(self, which: int, amount: int, fate: str) -> None:
+        """A person settles a part of a failed refund outside; the rest stays failed."""
+        refund = pick(self.undecided, which)
+        body = {**BODIES["settle_outside"], "amount": amount}
+        self.ask(f"{amount} of {refund.id}", "settle_refund_outside", {"refund_id": refund.id}, body, fate, "usr_ben")
+
     @precondition(lambda self: self.undecided)
     @rule(
         which=WHICH, what=st.sampled_from(["retry", "retry", "settle_outside"]),
-        amount=st.sampled_from([None, None, 50]), of_refund=st.booleans(), fate=FATES,
+        amount=st.sampled_from([None, None, 50, 100]), of_refund=st.booleans(), waive=st.booleans(), fate=FATES,
     )  # fmt: skip
-    def decide_on_a_failed_refund(self, which: int, what: str, amount: int | None, of_refund: bool, fate: str) -> None:
-        """A person tries a failed refund again, or records that it was paid by other means."""
+    def decide_on_a_failed_refund(
+        self, which: int, what: str, amount: int | None, of_refund: bool, waive: bool, fate: str
+    ) -> None:
+        """A person tries a failed refund again, whole or in part, or records that it was paid by other means."""
         refund = pick(self.undecided, which)
         if refund.return_id is not None and not of_refund:
-            self.decide_on(refund.return_id, what, amount, fate)
+            self.decide_on(refund.return_id, what, amount, fate, waive=waive)
             return
         operation = "retry_refund" if what == "retry" else "settle_refund_outside"
-        self.ask(f"{what} {refund.id}", operation, {"refund_id": refund.id}, BODIES[what], fate, "usr_ben")
+        body = BODIES[what] | (WAIVED if waive else {}) | ({"amount": amount * 2} if amount else {})
+        self.ask(f"{what} {refund.id}", operation, {"refund_id": refund.id}, body, fate, "usr_ben")
 
     @property
     def undecided(self) -> list[Any]:

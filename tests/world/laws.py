@@ -11,7 +11,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-from returns_service.domain import return_machine
+from returns_service.domain import money, return_machine
 from returns_service.domain.refund_status import FINAL, OPEN, RANK, UNANSWERED, WAITING
 from returns_service.return_case.case import ReturnCase
 from tests.world.listener import check_told
@@ -77,6 +77,7 @@ class Laws:
                 ("return_id", "undeclared_item"),
             )
         )
+        cases: list[ReturnCase] = []
         for row in self.rows("return_authorization"):
             case = ReturnCase(
                 self.stage.context.policy, payments[row.payment_id], row,
@@ -85,7 +86,11 @@ class Laws:
             case.receipts = receipts[row.id]
             case.receipt_lines = [count for receipt in case.receipts for count in counts[receipt.id]]
             case.undeclared = undeclared[row.id]
-            yield case
+            cases.append(case)
+        for case in cases:
+            same = [one for one in cases if one.row.payment_id == case.row.payment_id]
+            case.payment_returns = [one for one in same if one is not case]
+        yield from cases
 
     # --- after every step --------------------------------------------------------------------------------------------
 
@@ -101,8 +106,10 @@ class Laws:
         self._once(refunds)
         self._never_too_much(refunds)
         self._nothing_silent(refunds)
-        for case in self.cases():
+        cases = list(self.cases())
+        for case in cases:
             self._return(case)
+        self._shipping(cases)
 
     def _history(self) -> None:
         """Events have no gaps, say who and when, and their fold is the state."""
@@ -226,10 +233,11 @@ class Laws:
         if row.state in return_machine.LIVE:
             ruled = return_machine.apply_rule(facts)
             assert row.state == ruled, f"{row.id} is {row.state}, by the rule it is {ruled}"
-        if row.state in ("approved", "refunding") and facts.due and case.policy.refund_on != "manual":
+        if row.state in ("approved", "refunding") and facts.amount and case.policy.refund_on != "manual":
             waits = facts.refund_unanswered or facts.refund_failed or row.follow_up_at is not None
-            assert waits, f"{row.id}: {facts.due} is due and nobody pays it"
+            assert waits, f"{row.id}: {facts.amount} is due and nobody pays it"
         self._counts(case)
+        self._sums(case)
         worth, paid = self.worth(case), self.paid(case)
         for line, amount in paid.items():
             told = row.overpaid_since is not None  # since a correction: what is paid is never taken
@@ -247,6 +255,46 @@ class Laws:
             surplus = sum(i.quantity for i in _surplus_items(case, line) if i.decision is None)
             beyond = max(0, here - line.quantity)
             assert surplus == beyond, f"{line.id}: {surplus} units wait as surplus, {beyond} have no place"
+
+    def _sums(self, case: ReturnCase) -> None:
+        """Paid, settled, waived and due come to what is owed; what is open of failed refunds is no more than is due."""
+        row, open_rows = case.row, case.open_rows()
+        for refund in case.refunds:
+            if refund.supersedes is not None and refund.superseded_at is None and refund.source == "return":
+                failed = next(r for r in case.refunds if r.id == refund.supersedes)
+                part = failed.superseded_at is None or failed.superseded_by != refund.id
+                self.stage.kernel.meet("part of a failed refund paid" if part else "a failed refund paid whole")
+            if refund.id in open_rows:
+                left = money.total(open_rows[refund.id])
+                assert left > 0, f"{refund.id}: nothing of it is open, and it waits"
+                assert refund.amount_open in (None, left), f"{refund.id}: {left} open, it says {refund.amount_open}"
+        if row.state not in return_machine.LIVE:
+            return
+        entitled, committed = case.entitled(), case.committed()
+        waived = -sum(part.amount for part in committed if part.kind == "reduction")
+        extra = sum(p.amount for p in committed if p.adjustment and p.kind != "reduction")
+        over = money.overpaid(entitled, committed)
+        told = money.total(committed) + waived - extra + money.total(case.unpaid()) - over
+        assert told == money.total(entitled), f"{row.id}: {told} paid, waived and due, {money.total(entitled)} owed"
+        undecided = sum(part.amount for rows in open_rows.values() for part in rows if not part.adjustment)
+        assert undecided <= case.due, f"{row.id}: {undecided} failed and open, {case.due} due"
+        ways = case.due_rows()
+        due = money.due(ways.refund), money.due(ways.outside)
+        assert sum(due) == money.due(case.unpaid()), f"{row.id}: {due} by their ways, {case.unpaid()} in all"
+        assert row.due_outside == due[1], f"{row.id}: {due[1]} due outside, it says {row.due_outside}"
+        assert (row.due_outside_since is None) == (due[1] == 0), f"{row.id}: {due[1]} due outside, and not on the desk"
+
+    def _shipping(self, cases: list[ReturnCase]) -> None:
+        """Shipping is paid once an order, whatever the number of its returns."""
+        paid: dict[str, list[int]] = defaultdict(list)
+        for case in cases:
+            shipping = sum(row.amount for row in case.committed() if row.kind == "shipping")
+            if shipping:
+                paid[case.row.order_id].append(shipping)
+                whole, sums = case.row.shipping_amount, paid[case.row.order_id]
+                assert sum(sums) <= whole, f"{case.row.order_id}: {sums} for shipping, it cost {whole}"
+                if case.siblings:
+                    self.stage.kernel.meet("shipping paid with one of an order's returns")
 
     def units_here(self, case: ReturnCase, line: Row) -> int:
         """Return how many units of a line came and were not sent elsewhere as surplus."""

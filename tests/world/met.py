@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING
 
-from returns_service.domain import return_machine
+from returns_service.domain import machine_diagram
 from tests.world.stage import FAULTS
 
 if TYPE_CHECKING:
     from tests.world.life import Life
 
 # `adopt` comes after a restore alone: the processes' tests play one.
-TRIGGERS = tuple(dict.fromkeys(row["trigger"] for row in return_machine.table() if row["trigger"] != "adopt"))
+TRIGGERS = tuple(dict.fromkeys(row["trigger"] for row in machine_diagram.table() if row["trigger"] != "adopt"))
 # The happenings that the fault table counts on; `tests/faults.md` names them.
 HAPPENINGS = (
     "a second click while the first is unanswered",

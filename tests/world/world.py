@@ -29,6 +29,8 @@ LARGE = {"usd": 400, "isk": 400}  # minor units
 POLICIES = {
     "on receipt": DEFAULT,
     "on approval": Policy(refund_on="approval"),
+    "with shipping": Policy(shipping_refunded="always"),
+    "with shipping, once all is back": Policy(shipping_refunded="full_return"),
     "by hand": Policy(refund_on="manual"),
     "later": Policy(refund_delay=600, auto_approve_below=LARGE),
     "two people": Policy(second_person_above=LARGE),

@@ -4,7 +4,7 @@ A file that is wrong anywhere is refused whole, with every mistake named by line
 the wrong people. The policy in force at approval is stored on the return as `to_dict` gives it.
 """
 
-from returns_service.domain.policy.deciding import Decision, Violation, decide
+from returns_service.domain.policy.deciding import Decision, Violation, decide, local_day
 from returns_service.domain.policy.example import example
 from returns_service.domain.policy.reading import PolicyError, from_dict, parse
 from returns_service.domain.policy.shapes import (
@@ -28,6 +28,7 @@ __all__ = [
     "decide",
     "example",
     "from_dict",
+    "local_day",
     "parse",
     "to_dict",
 ]

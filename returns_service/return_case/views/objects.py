@@ -10,7 +10,7 @@ from returns_service.domain.refund_attempt import WaitingCode
 from returns_service.domain.refund_status import RefundStatus
 from returns_service.domain.refund_windows import RefundWarningCode
 from returns_service.domain.return_machine import PublicTrigger, State
-from returns_service.domain.vocabulary import BreakdownKind, RefundSource, SettlementMethod
+from returns_service.domain.vocabulary import BreakdownKind, RefundSource, Resolution, SettlementMethod
 from returns_service.return_case.views.event_view import EventView
 from returns_service.return_case.views.fields import (
     Count,
@@ -38,11 +38,13 @@ class ReturnLineView(Struct, kw_only=True, tag_field="object", tag="return_line"
     barcodes: list[str]
     quantity: Count
     total_amount: Annotated[int, minor_units("What the customer paid for these units.")]
+    tax_amount: Annotated[int | None, minor_units("The tax in it.")]
     received_quantity: Count
     accepted_quantity: Count
     rejected_quantity: Count
     inspecting_quantity: Count
     refunded_amount: Annotated[int, minor_units("Refunded for this line.")]
+    resolution: Annotated[Resolution, Meta(description="What the customer wants for units that are not paid yet.")]
 
 
 class ApprovalView(Struct, kw_only=True):
@@ -94,16 +96,21 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     customer_name: str | None
     purchased_at: Time | None
     delivered_at: Time | None
-    shipping_amount: Annotated[int, minor_units("What the customer paid for shipping.")]
+    shipping_amount: Annotated[int, minor_units("What the customer paid for the order's shipping.")]
+    shipping_tax_amount: Annotated[int | None, minor_units("The tax in it.")]
+    order_units: Annotated[int | None, Meta(description="How many units the whole order has, over all its returns.")]
+    resolution: Annotated[Resolution, Meta(description="What the customer wants; a line may say otherwise.")]
     internal_note: str | None
     lines: list[ReturnLineView]
     undeclared: list[UndeclaredItemView]
     amount_authorized: Annotated[int, minor_units("What the lines and shipping cost.")]
     amount_estimated: Annotated[int, minor_units("What is refunded if all comes back as new.")]
     amount_due: Annotated[int, minor_units("What is still to be refunded for what was received.")]
+    amount_due_outside: Annotated[int, minor_units("What is still to be settled outside, for units not refunded.")]
     amount_open: Annotated[int, minor_units("On its way.")]
     amount_refunded: Annotated[int, minor_units("Refunded through Stripe.")]
     amount_settled_outside: Annotated[int, minor_units("Paid by other means.")]
+    amount_waived: Annotated[int, minor_units("Given up, by the reductions of what was paid.")]
     overpaid_amount: Annotated[int, minor_units("Paid, and worth less since a correction: told, never taken.")]
     approvals: list[ApprovalView]
     approvals_required: Count
@@ -143,6 +150,7 @@ class BreakdownRowView(Struct, kw_only=True):
     line: ReturnLineId | None
     units: Count
     amount: Annotated[int, minor_units("Negative where it is taken away.")]
+    tax_amount: Annotated[int, minor_units("The tax in it.")]
     description: str
     adjustment: bool
 
@@ -175,6 +183,7 @@ class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename=
     payment_intent: str | None
     charge: str | None
     amount: Annotated[int, minor_units("What is moved.")]
+    tax_amount: Annotated[int, minor_units("The tax in it, as far as the return's lines tell theirs.")]
     currency: Currency
     reason: str | None
     note: str | None
@@ -191,8 +200,10 @@ class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename=
     next_attempt_at: Time | None
     waiting_code: WaitingCode | None
     waits_for: str | None
+    amount_open: Annotated[int, minor_units("Of a failed one: what is neither paid otherwise nor given up.")]
     superseded_by: RefundId | None
     superseded_at: Time | None
+    supersedes: Annotated[RefundId | None, Meta(description="The failed refund whose place it takes, or a part.")]
     duplicate_of: RefundId | None
     arrival: ArrivalView | None
     next_action: NextActionView | None

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from returns_service.domain.money import Row
-from returns_service.return_case.case import rows_of
+from returns_service.return_case.rows import open_amount, rows_of
 from returns_service.return_case.views.fields import rfc3339
 from returns_service.return_case.views.objects import (
     ArrivalView,
@@ -32,6 +32,7 @@ def show_refund(refund: Refund, payment: Payment) -> RefundView:
         payment_intent=payment.payment_intent,
         charge=payment.charge,
         amount=refund.amount,
+        tax_amount=sum(refund.taxes or ()),
         currency=refund.currency,
         reason=refund.reason,
         note=refund.note,
@@ -48,8 +49,10 @@ def show_refund(refund: Refund, payment: Payment) -> RefundView:
         next_attempt_at=rfc3339(refund.next_attempt_at),
         waiting_code=waiting_code(refund),
         waits_for=describe_waiting(refund),
+        amount_open=open_amount(refund),
         superseded_by=refund.superseded_by,
         superseded_at=rfc3339(refund.superseded_at),
+        supersedes=refund.supersedes,
         duplicate_of=refund.duplicate_of,
         arrival=msgspec.convert(refund.arrival, ArrivalView | None),
         next_action=msgspec.convert(refund.next_action, NextActionView | None),
@@ -59,4 +62,4 @@ def show_refund(refund: Refund, payment: Payment) -> RefundView:
 
 def show_breakdown(rows: Iterable[Row]) -> list[BreakdownRowView]:
     """Return the parts of an amount, minor units."""
-    return [BreakdownRowView(**row.to_dict()) for row in rows]
+    return [BreakdownRowView(**row.to_dict(), tax_amount=row.tax_amount) for row in rows]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from returns_service.domain import return_machine
 from returns_service.domain.policy import to_dict
 from returns_service.domain.refund_status import OPEN
 from returns_service.domain.refund_windows import RefundWarning
-from returns_service.return_case.case import ReturnCase, counted
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.rows import counted
 from returns_service.return_case.views.fields import rfc3339
 from returns_service.return_case.views.objects import (
     ApprovalView,
@@ -17,13 +19,16 @@ from returns_service.return_case.views.objects import (
     ReturnView,
 )
 from returns_service.return_case.views.receipt_view import show_undeclared
-from returns_service.store.tables import Refund, ReturnLine, UndeclaredItem
+from returns_service.store.tables import Refund, ReturnLine
 
 
 def show_return(case: ReturnCase) -> ReturnView:
     """Return a return with what can be done next, what can't, and why."""
     row, refunds = case.row, case.refunds
-    failed = case.unresolved()
+    failed, standing, facts = case.unresolved(), case.standing(), case.facts_if_asked()
+    refunded: dict[str | None, int] = {}
+    for item in (item for refund in refunds if refund.status == "succeeded" for item in refund.breakdown):
+        refunded[item["line"]] = refunded.get(item["line"], 0) + item["amount"]
     return ReturnView(
         id=row.id,
         created=rfc3339(row.created_at),
@@ -43,15 +48,20 @@ def show_return(case: ReturnCase) -> ReturnView:
         purchased_at=rfc3339(row.purchased_at),
         delivered_at=rfc3339(row.delivered_at),
         shipping_amount=row.shipping_amount,
+        shipping_tax_amount=row.shipping_tax_amount,
+        order_units=row.order_units,
+        resolution=row.resolution,
         internal_note=row.internal_note,
-        lines=[_show_line(case, line) for line in case.lines],
-        undeclared=[show_undeclared(item) for item in case.undeclared if is_standing(case, item)],
+        lines=[_show_line(line, refunded.get(line.id, 0)) for line in case.lines],
+        undeclared=[show_undeclared(item) for item in case.undeclared if item.receipt_id in standing],
         amount_authorized=sum(line.total_amount for line in case.lines) + row.shipping_amount,
-        amount_estimated=case.estimate,
+        amount_estimated=facts.estimate,
         amount_due=case.due,
+        amount_due_outside=case.due_outside,
         amount_open=sum(r.amount for r in refunds if r.status in OPEN),
         amount_refunded=sum(r.amount for r in refunds if r.status == "succeeded"),
         amount_settled_outside=sum(r.amount for r in refunds if r.status == "settled_outside"),
+        amount_waived=-sum(part.amount for part in case.committed() if part.kind == "reduction"),
         overpaid_amount=case.overpaid if row.overpaid_since else 0,
         approvals=msgspec.convert(row.approvals, list[ApprovalView]),
         approvals_required=row.approvals_required,
@@ -60,8 +70,8 @@ def show_return(case: ReturnCase) -> ReturnView:
         refund_barred=row.follow_up_barred,
         refund_deadline=rfc3339(case.refund_deadline),
         refund_warning=show_refund_warning(case.refund_warning),
-        available_actions=case.available(),
-        barred_actions=case.barred(),
+        available_actions=return_machine.available(row.state, facts),
+        barred_actions=return_machine.barred(row.state, facts),
         policy=to_dict(case.policy),
         version=row.version,
         metadata=row.details,
@@ -73,8 +83,7 @@ def show_refund_warning(warning: RefundWarning | None) -> RefundWarningView | No
     return RefundWarningView(code=warning.code, message=warning.message) if warning else None
 
 
-def _show_line(case: ReturnCase, line: ReturnLine) -> ReturnLineView:
-    paid = [item for refund in case.refunds if refund.status == "succeeded" for item in refund.breakdown]
+def _show_line(line: ReturnLine, refunded_amount: int) -> ReturnLineView:
     return ReturnLineView(
         id=line.id,
         sku=line.sku,
@@ -85,17 +94,14 @@ def _show_line(case: ReturnCase, line: ReturnLine) -> ReturnLineView:
         barcodes=line.barcodes or [],
         quantity=line.quantity,
         total_amount=line.total_amount,
+        tax_amount=line.tax_amount,
         received_quantity=counted(line),
         accepted_quantity=sum(line.accepted.values()),
         rejected_quantity=sum(line.rejected.values()),
         inspecting_quantity=line.inspecting,
-        refunded_amount=sum(item["amount"] for item in paid if item["line"] == line.id),
+        resolution=line.resolution,
+        refunded_amount=refunded_amount,
     )
-
-
-def is_standing(case: ReturnCase, item: UndeclaredItem) -> bool:
-    """Return whether the receipt that counted the item has not been reversed."""
-    return any(r.id == item.receipt_id and r.reversed_at is None for r in case.receipts)
 
 
 def show_failure(refund: Refund) -> ReturnFailureView:

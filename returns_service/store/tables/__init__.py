@@ -7,8 +7,6 @@ from returns_service.store.tables.core import (
     Event,
     IdempotencyKey,
     Payment,
-    Receipt,
-    ReceiptLine,
     Refund,
     ReturnAuthorization,
     ReturnLine,
@@ -16,8 +14,6 @@ from returns_service.store.tables.core import (
     StripeEvent,
     StripePace,
     Sweep,
-    UndeclaredItem,
-    UnmatchedReceipt,
 )
 from returns_service.store.tables.dock import DockScan
 from returns_service.store.tables.mail import Mail
@@ -30,6 +26,7 @@ from returns_service.store.tables.people import (
     StaffUser,
 )
 from returns_service.store.tables.portal import Photo, PortalSession
+from returns_service.store.tables.receipts import Receipt, ReceiptLine, UndeclaredItem, UnmatchedReceipt
 from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun
 from returns_service.store.tables.stripe import StripeAccount, StripeRefusal
 from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint

@@ -1,6 +1,6 @@
-"""Tables of returns, their money and their history. Amounts are minor units, times are UTC.
+"""Tables of returns, their money and their history; what the dock counts is in `receipts.py`.
 
-`version` of a return counts its events: it is their sequence and the ETag.
+Amounts are minor units, times are UTC. `version` of a return counts its events: it is their sequence and the ETag.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from returns_service.domain.refund_status import STATUSES, UNANSWERED, RefundSta
 from returns_service.domain.return_machine import STATES, State
 from returns_service.domain.vocabulary import (
     REFUND_SOURCES,
-    Condition,
-    Disposition,
     FoldOutcome,
     RecordedEventType,
     RefundSource,
+    Resolution,
     SettlementMethod,
-    UndeclaredDecision,
 )
 from returns_service.store.columns import (
     DUE_SQL,
@@ -84,6 +82,7 @@ class ReturnAuthorization(SQLModel, table=True):
         Index("uq_return_slip_code", "slip_code", unique=True),
         partial("ix_return_follow_up", "follow_up_at", where="follow_up_at IS NOT NULL"),
         partial("ix_return_overpaid", "overpaid_since", where="overpaid_since IS NOT NULL"),
+        partial("ix_return_due_outside", "due_outside_since", where="due_outside_since IS NOT NULL"),
     )
 
     id: str = Field(primary_key=True)
@@ -103,12 +102,18 @@ class ReturnAuthorization(SQLModel, table=True):
     purchased_at: datetime | None = utc(nullable=True)
     delivered_at: datetime | None = utc(nullable=True)
     shipping_amount: int = minor_units(0)
+    shipping_tax_amount: int | None = Field(default=None, sa_type=BigInteger)  # of it
+    order_units: int | None = None  # of the whole order, over all its returns
+    resolution: Resolution = word("refund", server_default=True)  # of the lines that say nothing else
     policy: dict[str, Any] | None = json_or_null()  # the snapshot, from approval on
     approvals: list[dict[str, Any]] = json_object(list)  # [{by, at, note?, override_reason?}]
     approvals_required: int = 1
     follow_up_at: datetime | None = utc(nullable=True)  # when a refund that a guard barred is tried again
     follow_up_barred: dict[str, Any] | None = json_or_null()  # {code, reason}: on the desk
     overpaid_since: datetime | None = utc(nullable=True)  # a correction left paid units worth less: on the desk
+    # What is due for units that the customer wants no refund for, as last told, and since when: on the desk.
+    due_outside: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    due_outside_since: datetime | None = utc(nullable=True)
     closed_at: datetime | None = utc(nullable=True)
     details: dict[str, Any] = metadata_column()
     version: int = 0
@@ -141,6 +146,8 @@ class ReturnLine(SQLModel, table=True):
     rejected: dict[str, int] = json_object()  # condition -> units
     inspecting: int = 0
     barcodes: list[str] | None = json_or_null()  # what a scan may read instead of the SKU
+    resolution: Resolution = word("refund", server_default=True)
+    tax_amount: int | None = Field(default=None, sa_type=BigInteger)  # of `total_amount`
 
 
 class SearchWord(SQLModel, table=True):
@@ -151,88 +158,6 @@ class SearchWord(SQLModel, table=True):
 
     return_id: str = Field(primary_key=True, foreign_key="return_authorization.id")
     word: str = bytewise(primary_key=True)
-
-
-class Receipt(SQLModel, table=True):
-    """One count at the dock."""
-
-    __tablename__ = "receipt"
-    __table_args__ = (
-        Index("uq_receipt_scan", "return_id", "scan_id", unique=True),
-        partial("ix_receipt_unexpected", "return_id", where="unexpected AND reversed_at IS NULL"),
-    )
-
-    id: str = Field(primary_key=True)
-    return_id: str = Field(foreign_key="return_authorization.id", index=True)
-    received_by: str
-    scan_id: str | None = None
-    fingerprint: str  # of what was sent: the same scan_id with other counts is another count
-    reversed_at: datetime | None = utc(nullable=True)
-    reversed_by: str | None = None
-    reversed_reason: str | None = None
-    # Counted while the return was requested, declined, canceled or closed: until a decision takes it in.
-    unexpected: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
-    created_at: datetime = utc()
-
-
-class ReceiptLine(SQLModel, table=True):
-    """Units of one line in one condition, counted in one receipt."""
-
-    __tablename__ = "receipt_line"
-    __table_args__ = (CheckConstraint("quantity > 0", name="quantity"),)
-
-    id: str = Field(primary_key=True)
-    receipt_id: str = Field(foreign_key="receipt.id", index=True)
-    line_id: str = Field(foreign_key="return_line.id", index=True)
-    sku: str
-    quantity: int
-    condition: Condition = word()
-    disposition: Disposition = word()
-    accepted: bool | None = None  # None: waits for inspection
-    uncounted: int = Field(default=0, sa_column_kwargs={"server_default": "0"})  # of `quantity`: no place on the line
-    scanned: str | None = None  # as the scanner read it, where that isn't the SKU
-
-
-class UndeclaredItem(SQLModel, table=True):
-    """Units that nobody announced: a surplus or an unknown SKU."""
-
-    __tablename__ = "undeclared_item"
-    __table_args__ = (
-        CheckConstraint("quantity > 0", name="quantity"),
-        partial("ix_undeclared_open", "return_id", where="decision IS NULL"),
-    )
-
-    id: str = Field(primary_key=True)
-    receipt_id: str = Field(foreign_key="receipt.id", index=True)
-    return_id: str = Field(foreign_key="return_authorization.id", index=True)
-    sku: str
-    quantity: int
-    note: str | None = None
-    decision: UndeclaredDecision | None = word(None)
-    line_id: str | None = Field(default=None, foreign_key="return_line.id")
-    surplus_of: str | None = None  # the line that has no place for them
-    decided_by: str | None = None
-    decided_at: datetime | None = utc(nullable=True)
-
-
-class UnmatchedReceipt(SQLModel, table=True):
-    """A parcel without any authorization, as the dock counted it; attached to a return, it counts there."""
-
-    __tablename__ = "unmatched_receipt"
-    __table_args__ = (partial("ix_unmatched_open", "created_at", where="receipt_id IS NULL"),)
-
-    id: str = Field(primary_key=True)
-    order_id: str | None = Field(default=None, index=True)
-    tracking_number: str | None = Field(default=None, index=True)
-    tracking_text: str | None = Field(default=None, index=True)  # the number as it is compared (`search_text`)
-    note: str | None = None
-    items: list[dict[str, Any]] = json_object(list)  # [{sku, quantity, condition}]
-    received_by: str
-    created_at: datetime = utc()
-    receipt_id: str | None = Field(default=None, foreign_key="receipt.id", index=True)  # that counts it on a return
-    return_id: str | None = Field(default=None, foreign_key="return_authorization.id", index=True)
-    attached_by: str | None = None
-    attached_at: datetime | None = utc(nullable=True)
 
 
 UNANSWERED_SQL = f"status IN ({', '.join(repr(s) for s in UNANSWERED)})"
@@ -264,6 +189,7 @@ class Refund(SQLModel, table=True):
     reason: str | None = None  # Stripe's code
     note: str | None = None  # the caller's words
     breakdown: list[dict[str, Any]] = json_object(list)  # rows that sum to the amount
+    taxes: list[int] | None = json_or_null()  # the tax in each row; None: in none
     details: dict[str, Any] = metadata_column()
     created_by: str
     created_at: datetime = utc()
@@ -296,6 +222,9 @@ class Refund(SQLModel, table=True):
     # how it ended otherwise
     superseded_at: datetime | None = utc(nullable=True)
     superseded_by: str | None = Field(default=None, foreign_key="refund.id")
+    supersedes: str | None = Field(default=None, foreign_key="refund.id")  # a failed one, whole or in part
+    # Of a failed one: what no part has paid and is still due; None: nobody has worked it out, all of it.
+    amount_open: int | None = Field(default=None, sa_type=BigInteger)
     overrides_hold: bool = Field(default=False, sa_column_kwargs={"server_default": false()})  # decided in spite of one
     acknowledged_at: datetime | None = utc(nullable=True)  # of one made outside: it is of no return
     duplicate_of: str | None = Field(default=None, foreign_key="refund.id")
@@ -389,10 +318,6 @@ defer_foreign_keys(
     "return_authorization",
     "return_line",
     "search_word",
-    "receipt",
-    "receipt_line",
-    "undeclared_item",
-    "unmatched_receipt",
     "refund",
     "event",
 )

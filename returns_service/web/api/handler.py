@@ -6,6 +6,7 @@ request leaves nothing, and a repeated one gets the first one's answer, byte for
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -27,9 +28,12 @@ from returns_service.web.errors import request_id_of
 from returns_service.web.operations.bodies import LONGEST_BODY_BYTES, canonical_json, parse_object, validate
 from returns_service.web.operations.execute import execute
 from returns_service.web.operations.operation import Empty, Operation, OperationCall
+from returns_service.web.operations.preconditions import is_known
 from returns_service.web.operations.query_string import WINDOW, read_query, wrong
 
 LONGEST_KEY = 255  # of an Idempotency-Key, and of an id
+HTTP_NOT_MODIFIED = 304
+LONG_BODY_BYTES = 64 * 1024
 EVENT_STREAM = "text/event-stream"
 AnyRequest = Request[Any, Any, Any]
 Handler = Callable[[AnyRequest], Awaitable[Response[Any]]]
@@ -66,6 +70,10 @@ async def _read(operation: Operation, request: AnyRequest) -> Response[Any]:
 
     async def answer(tx: Tx, key: ApiKey, call: OperationCall[Any]) -> Response[bytes]:
         reply = await operation.work(call, tx)
+        known, tag = request.headers.get("if-none-match"), reply.headers.get("ETag")
+        # What `expand[]` adds has versions of its own, which the ETag doesn't tell.
+        if known is not None and tag is not None and not call.query.expand and is_known(known, tag):
+            return _answer(operation, request, key, Remembered(HTTP_NOT_MODIFIED, reply.headers, ""))
         return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encoded()))
 
     if not operation.streams and operation.before_transaction is None:
@@ -85,12 +93,21 @@ async def _written(operation: Operation, request: AnyRequest) -> Response[Any]:
     database = context_of(request).database
     key = await database.read(lambda tx: authentication.authenticate(request, tx, operation.scope))
     call = _call(operation, request, key)
-    sent = parse_object(await request.body(), request.headers.get("content-type", ""))
+    raw = await request.body()
+    sent = parse_object(raw, request.headers.get("content-type", ""))
+    await _give_way(raw)
     fingerprint = _fingerprint(request, canonical_json(sent))
+    await _give_way(raw)
     call = replace(call, body=validate(operation.body or Empty, sent))
     word, scope = _idempotency_key(operation, request, call), f"{key.id} {request.url.path}"
     answer, replayed = await execute(operation, call, scope, word, fingerprint)
     return _answer(operation, request, key, answer, replayed=replayed)
+
+
+async def _give_way(raw: bytes) -> None:
+    """Let other requests go first between two steps that take long for a long body."""
+    if len(raw) > LONG_BODY_BYTES:
+        await asyncio.sleep(0)
 
 
 def _call(operation: Operation, request: AnyRequest, key: ApiKey) -> OperationCall[Any]:

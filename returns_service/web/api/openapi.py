@@ -17,7 +17,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 from returns_service.commands.stripe_inbox import StripeEventReceiptView
 from returns_service.domain.problems import PROBLEMS, ProblemCode
 from returns_service.web.errors import PROBLEM_JSON, ProblemView
-from returns_service.web.health import HealthView, ReadinessView
+from returns_service.web.health_views import HealthView, ReadinessView
 from returns_service.web.operations.operation import KEY_OPTIONAL, AnswerHeader, Operation
 from returns_service.web.operations.query_string import LIMIT, LONGEST_LIMIT
 
@@ -53,7 +53,8 @@ READ_ERRORS: tuple[ProblemCode, ...] = (
 )
 QUERY_ERRORS: tuple[ProblemCode, ...] = ("malformed_request", "invalid_request", "unknown_filter")
 WRITE_ERRORS: tuple[ProblemCode, ...] = (
-    "malformed_request", "invalid_request", "unsupported_media_type", "body_too_large", "idempotency_key_reused",
+    "malformed_request", "invalid_request", "unsupported_media_type", "body_too_large", "request_timeout",
+    "idempotency_key_reused",
     "idempotency_key_in_use", "unknown_filter",
 )  # fmt: skip
 HEADERS: dict[AnswerHeader, str] = {"ETag": "The return's version.", "Location": "Where it can be read."}
@@ -156,6 +157,8 @@ def described(operation: Operation, links: Mapping[Any, Schema], schemas: dict[s
     if operation.body is not None:
         said["requestBody"] = _body(operation, schemas)
     said["responses"] = {str(operation.status): _success(operation, links[operation.answer]), **_problems(operation)}
+    if not operation.writes and "ETag" in operation.headers:
+        said["responses"]["304"] = {"description": "Nothing has changed."}
     return said
 
 
@@ -193,7 +196,9 @@ def _of_headers(operation: Operation) -> list[dict[str, Any]]:
         key = {"type": "string", "maxLength": 255, "minLength": 1}
         found.append(_header("Idempotency-Key", said, key, required=operation.key_rule.always))
     if operation.if_match:
-        found.append(_header("If-Match", "The ETag that was read; another one: 412.", TEXT))
+        found.append(_header("If-Match", "ETags of the return that were read, or `*`; another version: 412.", TEXT))
+    if not operation.writes and "ETag" in operation.headers:
+        found.append(_header("If-None-Match", "ETags that are known already: 304, without `expand[]`.", TEXT))
     if operation.streams:
         found.append(_header("Last-Event-ID", "Live only: the id of the last event that was seen.", TEXT))
     return found
@@ -234,7 +239,9 @@ def _success(operation: Operation, answer: Schema) -> dict[str, Any]:
 
 def _problems(operation: Operation) -> dict[str, Any]:
     """Return the problems of an operation by status, with their codes."""
-    codes = [*operation.errors, *READ_ERRORS, *(WRITE_ERRORS if operation.writes else QUERY_ERRORS)]
+    declared: list[ProblemCode] = ["too_many_streams"] if operation.streams else []
+    declared += ["version_mismatch"] if operation.if_match else []
+    codes = [*operation.errors, *declared, *READ_ERRORS, *(WRITE_ERRORS if operation.writes else QUERY_ERRORS)]
     if operation.key_rule is not KEY_OPTIONAL:
         codes.append("idempotency_key_required")
     return problems(codes)
@@ -275,7 +282,9 @@ def service_paths(links: Mapping[Any, Schema]) -> dict[str, Any]:
                     "required": True,
                     "content": {"application/json": {"schema": _EVENT, "example": {"id": "evt_1", "object": "event"}}},
                 },
-                responses=problems(["invalid_signature", "body_too_large", "database_unavailable", "internal_error"]),
+                responses=problems([
+                    "invalid_signature", "body_too_large", "request_timeout", "database_unavailable", "internal_error",
+                ]),
             )
         },
         "/healthz": {"get": _open(

@@ -17,7 +17,7 @@ from returns_service.return_case.events import Actor
 from returns_service.store.database import Database
 from returns_service.stripe_gateway import Gateway
 from returns_service.web.context import Context
-from returns_service.web.operations.bodies import Body, StripeId, Wrong
+from returns_service.web.operations.bodies import Body, ChargeId, PaymentIntentId, Wrong
 from returns_service.web.operations.operation import OperationCall, StripeRead
 
 PATIENCE_SECONDS = 5  # where Stripe says nothing of its own: its troubles rarely pass within a second
@@ -30,8 +30,8 @@ class Target(Body):
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["payment_intent"]}, {"required": ["charge"]}]})
 
-    payment_intent: StripeId | None = None
-    charge: StripeId | None = None
+    payment_intent: PaymentIntentId | None = None
+    charge: ChargeId | None = None
 
     @classmethod
     def also_wrong(cls, found: Mapping[str, Any]) -> list[Wrong]:
@@ -50,6 +50,10 @@ async def payment_at_stripe(context: Context, target: Target) -> PaymentSnapshot
     seen = usable_or_503(await context.gateway.read_payment(payment_intent=None if charge else intent, charge=charge))
     if not isinstance(seen, PaymentSnapshot):
         raise Problem("payment_missing", param="charge" if charge else "payment_intent")
+    if seen.livemode != context.settings.livemode:
+        theirs, ours = ("live", "test") if seen.livemode else ("test", "live")
+        detail = f"It is a {theirs} payment, and this service has a {ours} key: see STRIPE_API_BASE."
+        raise Problem("payment_missing", detail, param="charge" if charge else "payment_intent")
     if intent is not None and seen.payment_intent != intent:
         raise Problem("charge_mismatch", f"{charge} is not of {intent}.", param="charge")
     return seen

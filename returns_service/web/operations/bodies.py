@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar
+from typing import Annotated, Any, NamedTuple, NoReturn, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -14,16 +15,25 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from returns_service.domain.problems import Problem
 
 LONGEST_BODY_BYTES = 1024 * 1024
-MOST_ERRORS = 50  # named in one answer
+# Parsing and checking take time for each value, and a megabyte has room for half a million: these keep any body from
+# holding the process. A return of a thousand lines with all their fields and barcodes is well below.
+MOST_VALUES = 50_000  # in one body
+MOST_CONTAINERS = 12_000  # objects and arrays in one body
+MOST_FIELDS = 1000  # of one object
+LONGEST_NUMBER = 100  # digits: to write a long one back takes the square of its length
+MOST_ERRORS = 50  # named in one answer; what comes after so many isn't looked at any more
 MOST_AMOUNT = 10**12  # minor units; sums of a thousand lines still fit a 64-bit column
 MOST_UNITS = 1_000_000
 MOST_LINES = 1000
@@ -51,10 +61,31 @@ class Wrong(NamedTuple):
     message: str
 
 
+@dataclass
+class ErrorBudget:
+    """How many more errors of one body are worth finding."""
+
+    left: int = MOST_ERRORS
+
+
 class Body(BaseModel):
     """What all bodies have in common: unknown fields are refused by name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _within_budget(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        budget = info.context
+        if not isinstance(budget, ErrorBudget):
+            return handler(data)
+        if budget.left <= 0:
+            return cls.__new__(cls)  # nobody gets to see it: the body is refused for what was found before
+        try:
+            return handler(data)
+        except ValidationError as error:
+            budget.left -= error.error_count()
+            raise
 
     @classmethod
     def also_wrong(cls, found: Mapping[str, Any]) -> list[Wrong]:
@@ -119,7 +150,9 @@ Title = Annotated[str, StringConstraints(max_length=500), Clean]
 Words = Annotated[str, StringConstraints(max_length=1000), Clean]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=1000), Clean]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=255), Clean]
-StripeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+# Stripe's ids by their prefix: a word such as `search` would be another path of Stripe's.
+PaymentIntentId = Annotated[str, StringConstraints(pattern=r"^pi_[A-Za-z0-9_]{1,250}$")]
+ChargeId = Annotated[str, StringConstraints(pattern=r"^(ch|py)_[A-Za-z0-9_]{1,250}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
 Email = Annotated[str, StringConstraints(max_length=320), Clean, AfterValidator(plausible_email)]
 Moment = Annotated[datetime, BeforeValidator(parse_time), WithJsonSchema({"type": "string", "format": "date-time"})]
@@ -134,8 +167,11 @@ def parse_object(raw: bytes, content_type: str) -> dict[str, Any]:
         raise Problem("unsupported_media_type")
     if not raw.strip():
         return {}
+    _refuse_too_many_values(raw)
     try:
-        found = json.loads(raw.decode(), object_pairs_hook=_once_each, parse_constant=_no_number)
+        found = json.loads(
+            raw.decode(), object_pairs_hook=_once_each, parse_constant=_no_number, parse_int=_short_integer
+        )
     except UnicodeDecodeError:
         raise Problem("malformed_request", "The body is not UTF-8.") from None
     except RecursionError:
@@ -162,7 +198,7 @@ def validate(kind: type[B], found: dict[str, Any]) -> B:
     """Return the body as its class. Raises Problem invalid_request with all that is wrong."""
     wrong, body = kind.also_wrong(found), None
     try:
-        body = kind.model_validate(found)
+        body = kind.model_validate(found, context=ErrorBudget())
     except ValidationError as error:
         for one in error.errors(include_url=False, include_input=False, include_context=False):
             code = ERROR_CODES.get(one["type"], "invalid")
@@ -184,14 +220,48 @@ def param_of(where: tuple[int | str, ...]) -> str | None:
     return text.removeprefix(".")[:200] or None
 
 
+def _refuse_too_many_values(raw: bytes) -> None:
+    """Raise Problem malformed_request for JSON that would take long to read, before any of it is read."""
+    if raw.count(b",") <= MOST_VALUES and raw.count(b"[") + raw.count(b"{") <= MOST_CONTAINERS:
+        return
+    bare = raw.replace(rb"\\", b"").replace(rb"\"", b"")
+    if bare.count(b'"') > 4 * (MOST_VALUES + 1):  # the quotes of a name and a text for each value
+        raise _too_many(MOST_VALUES, "values")
+    outside = b"".join(bare.split(b'"')[::2])  # commas and brackets in texts are no values
+    if outside.count(b",") > MOST_VALUES:
+        raise _too_many(MOST_VALUES, "values")
+    if outside.count(b"[") + outside.count(b"{") > MOST_CONTAINERS:
+        raise _too_many(MOST_CONTAINERS, "objects and arrays")
+
+
+def _too_many(most: int, what: str) -> Problem:
+    return Problem("malformed_request", f"The body holds more than {most} {what}.")
+
+
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_FIELDS:
+        raise Problem("malformed_request", f"An object in the body has more than {MOST_FIELDS} fields.")
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = _first_repeated(name for name, _ in pairs)
         shown = twice.encode("ascii", "backslashreplace").decode()[:100]
         raise Problem("malformed_request", f"The field {shown} stands there twice.", param=shown)
     return found
+
+
+def _first_repeated(names: Iterable[str]) -> str:
+    before: set[str] = set()
+    for name in names:
+        if name in before:
+            return name
+        before.add(name)
+    raise ValueError("no name is repeated")
+
+
+def _short_integer(digits: str) -> int:
+    if len(digits) > LONGEST_NUMBER:
+        raise Problem("malformed_request", f"A number in the body has more than {LONGEST_NUMBER} digits.")
+    return int(digits)
 
 
 def _no_number(word: str) -> NoReturn:

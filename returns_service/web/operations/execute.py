@@ -13,6 +13,7 @@ from returns_service.commands import idempotency
 from returns_service.commands.idempotency import Remembered
 from returns_service.store.database import Tx
 from returns_service.web.operations.operation import Operation, OperationCall
+from returns_service.web.operations.preconditions import check_if_match
 
 
 async def execute(
@@ -33,6 +34,8 @@ async def execute(
     async def work(tx: Tx) -> tuple[Remembered, bool]:
         if word is not None and (stored := await idempotency.begin(tx, scope, word, fingerprint)):
             return stored, True
+        if call.if_match is not None:
+            await check_if_match(tx, call.id("return_id"), call.if_match)
         reply = await operation.work(call, tx)
         answer = Remembered(operation.status, dict(reply.headers), reply.encoded())
         if word is not None:

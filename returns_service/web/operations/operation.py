@@ -96,7 +96,7 @@ class Operation:
     errors: tuple[ProblemCode, ...] = ()
     before_transaction: Callable[[OperationCall[Any]], Awaitable[StripeRead]] | None = None
     key_rule: KeyRule = KEY_OPTIONAL
-    if_match: bool = False  # takes an `If-Match` with the version that was read
+    if_match: bool = False  # takes an `If-Match` with versions of the return in its path
     parameters: Mapping[str, str] = field(default_factory=dict)  # of the query: name -> what it says
     expandable: tuple[str, ...] = ()
     paged: bool = False  # a list: `limit`, `starting_after`, `ending_before`

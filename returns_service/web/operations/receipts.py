@@ -136,7 +136,8 @@ KEY_UNLESS_SCANNED = KeyRule(lambda body: body.scan_id is None, note=" Not neede
 
 @writes(
     "/v1/returns/{return_id}/receipts", TAG, ReceiptView,
-    scope="receipts:write", body=CreateReceipt, status=201, headers=("Location",), key_rule=KEY_UNLESS_SCANNED,
+    if_match=True, scope="receipts:write", body=CreateReceipt, status=201, headers=("Location",),
+    key_rule=KEY_UNLESS_SCANNED,
     example={"lines": [{"sku": "SHIRT", "quantity": 1, "condition": "opened"}], "scan_id": "dock-2-000417"},
     errors=("not_found", "unknown_line", "scan_id_reused"),
 )  # fmt: skip
@@ -173,7 +174,7 @@ async def read_receipt(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/receipts/{receipt_id}/reverse", TAG, ReceiptView,
-    scope="receipts:write", body=WithReason, example={"reason": "Counted the wrong parcel."},
+    if_match=True, scope="receipts:write", body=WithReason, example={"reason": "Counted the wrong parcel."},
     errors=("not_found", "invalid_transition", "already_refunded", "receipt_reversed"),
 )  # fmt: skip
 async def reverse_receipt(call: OperationCall[WithReason], tx: Tx) -> Reply:
@@ -187,7 +188,7 @@ async def reverse_receipt(call: OperationCall[WithReason], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/receipts/{receipt_id}/correct", TAG, ReceiptView,
-    scope="receipts:write", body=CorrectReceipt,
+    if_match=True, scope="receipts:write", body=CorrectReceipt,
     example={
         "lines": [{"line": "rli_01h455vb4pex5vsknk084sn02q", "from": "missing", "to": "new", "quantity": 1}],
         "reason": "It was under the packing paper.",
@@ -211,7 +212,7 @@ async def correct_receipt(call: OperationCall[CorrectReceipt], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/receipts/{receipt_id}/inspect", TAG, ReceiptView,
-    scope="receipts:write", body=InspectReceipt,
+    if_match=True, scope="receipts:write", body=InspectReceipt,
     example={"lines": [{"line": "rli_01h455vb4pex5vsknk084sn02q", "condition": "new", "disposition": "restock"}]},
     errors=("not_found", "invalid_transition", "receipt_reversed", "nothing_to_inspect"),
 )  # fmt: skip
@@ -225,7 +226,8 @@ async def inspect_receipt(call: OperationCall[InspectReceipt], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/undeclared/{undeclared_id}/resolve", TAG, ReturnView,
-    scope="receipts:write", headers=("ETag",), body=ResolveUndeclared, example={"decision": "return_to_customer"},
+    if_match=True, scope="receipts:write", headers=("ETag",), body=ResolveUndeclared,
+    example={"decision": "return_to_customer"},
     errors=(
         "not_found", "invalid_transition", "undeclared_resolved", "receipt_reversed", "unknown_line", "line_required",
         "line_complete",

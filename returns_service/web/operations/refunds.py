@@ -8,14 +8,12 @@ from pydantic import Field
 from sqlmodel import col, select
 
 from returns_service.commands import external_refunds, refund_actions
-from returns_service.commands.external_refunds import AssignedUnits
+from returns_service.commands.assignments import AssignedUnits
 from returns_service.commands.refunds import check_reason, refund_payment
-from returns_service.commands.returns import Outside
 from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import STATUSES
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused
-from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.queries.refunds import refunds_with_payment
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.locked_payment import find_payment_id, lock_payment_at_stripe
@@ -35,7 +33,13 @@ from returns_service.web.operations.operation import (
     writes,
 )
 from returns_service.web.operations.query_string import ListView
-from returns_service.web.operations.return_refunds import reply_with_refund
+from returns_service.web.operations.return_refunds import (
+    DASHBOARD_REFUND_ERRORS,
+    RetryOne,
+    SettleOneOutside,
+    dashboard_refunds_at_stripe,
+    reply_with_refund,
+)
 
 TAG = "Refunds"
 EXPANDABLE = ("return", "payment")
@@ -52,23 +56,6 @@ class CreateRefund(Target):
     note: Words | None = None
     metadata: Metadata | None = None
     override_reason: Reason | None = None
-
-
-class RetryOne(Body):
-    """For how much to try again; whole where nothing is said."""
-
-    amount: Money | None = None
-    override_reason: Reason | None = None
-    note: Words | None = None
-
-
-class SettleOneOutside(Body):
-    """How the failed refund's money reached the customer."""
-
-    amount: Money | None = None
-    method: SettlementMethod
-    reference: Name
-    note: Words | None = None
 
 
 class SendAgain(Body):
@@ -245,11 +232,14 @@ async def check_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "override_required",
         "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed", "charge_already_refunded",
-        "external_refund_open",
+        "external_refund_open", "reason_required",
     ),
 )  # fmt: skip
 async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
-    """Try a failed refund again, as a new refund with a new key, which supersedes it."""
+    """Try a failed refund again, as a new refund with a new key.
+
+    Less than is open of it leaves the rest failed, to be tried or settled later; `waive` gives it up.
+    """
     body = call.body
     refund_id = call.id("refund_id")
     return reply_with_refund(
@@ -258,7 +248,7 @@ async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
             call.by,
             call.policy,
             refund_id,
-            amount=body.amount,
+            part=body.part(),
             override_reason=body.override_reason,
             note=body.note,
         )
@@ -268,16 +258,20 @@ async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
 @writes(
     "/v1/refunds/{refund_id}/settle_outside", TAG, RefundView,
     scope="refunds:write", body=SettleOneOutside, headers=("Location",), key_rule=KEY_REQUIRED,
+    before_transaction=dashboard_refunds_at_stripe,
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "amount_exceeds_due",
-        "amount_not_a_step",
+        "amount_not_a_step", "reason_required", *DASHBOARD_REFUND_ERRORS,
     ),
 )  # fmt: skip
 async def settle_refund_outside(call: OperationCall[SettleOneOutside], tx: Tx) -> Reply:
-    """Record that a failed refund was paid by other means; answers the refund that says so."""
+    """Record that a failed refund was paid by other means; answers the refund that says so.
+
+    Less than is open of it leaves the rest failed; `waive` gives it up.
+    """
     refund_id = call.id("refund_id")
-    outside = Outside(refund=refund_id, **call.body.model_dump())
+    outside = call.body.outside(refund_id)
     return reply_with_refund(*await refund_actions.settle_refund_outside(tx, call.by, call.policy, refund_id, outside))
 
 

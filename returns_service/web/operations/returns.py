@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pydantic import Field
@@ -14,6 +13,7 @@ from returns_service.commands.return_lines import NewLine
 from returns_service.commands.returns import NewReturn
 from returns_service.commands.stripe_fold import adopt_payment
 from returns_service.domain.return_machine import STATES
+from returns_service.domain.vocabulary import Resolution
 from returns_service.queries.returns import return_ids
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
@@ -39,6 +39,7 @@ from returns_service.web.operations.bodies import (
     Words,
 )
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, StripeRead, reads, writes
+from returns_service.web.operations.preconditions import etag
 from returns_service.web.operations.query_string import ListView
 
 TAG = "Returns"
@@ -58,6 +59,8 @@ class LineAsked(Body):
     order_line: Name | None = None
     quantity_ordered: Units | None = None
     barcodes: list[Name] = Field(default_factory=list, max_length=MOST_BARCODES)
+    resolution: Resolution | None = None
+    tax_amount: Amount | None = None
 
     def new_line(self) -> NewLine:
         """Return it as the command takes it."""
@@ -72,6 +75,9 @@ class CreateReturn(Target):
     reason: Words | None = None
     lines: list[LineAsked] = Field(min_length=1, max_length=MOST_LINES)
     shipping_amount: Amount = 0
+    shipping_tax_amount: Amount | None = None
+    order_units: Units | None = None
+    resolution: Resolution = "refund"
     customer_email: Email | None = None
     customer_name: Person | None = None
     tracking_numbers: TrackingNumbers = Field(default_factory=list)
@@ -87,6 +93,9 @@ class CreateReturn(Target):
             lines=[line.new_line() for line in self.lines],
             reason=self.reason,
             shipping_amount=self.shipping_amount,
+            shipping_tax_amount=self.shipping_tax_amount,
+            order_units=self.order_units,
+            resolution=self.resolution,
             customer_email=self.customer_email,
             customer_name=self.customer_name,
             tracking_numbers=self.tracking_numbers,
@@ -107,6 +116,7 @@ class UpdateReturn(Body):
     reason: Words | None = None
     customer_email: Email | None = None
     shipping_amount: Amount = 0
+    shipping_tax_amount: Amount | None = None
 
     def changes(self) -> dict[str, Any]:
         """Return only what was sent."""
@@ -141,7 +151,7 @@ class Close(WithReason):
 
 def reply_with(case: ReturnCase, **more: str) -> Reply:
     """Answer with the return; its version is the ETag."""
-    return Reply(show_return(case), {"ETag": f'"{case.row.version}"', **more})
+    return Reply(show_return(case), {"ETag": etag(case.row.version), **more})
 
 
 async def read_payment_at_stripe(call: OperationCall[CreateReturn]) -> StripeRead:
@@ -158,7 +168,8 @@ async def read_payment_at_stripe(call: OperationCall[CreateReturn]) -> StripeRea
         "reason": "too_small", "lines": [LINE_EXAMPLE], "customer_email": "customer@example.com",
     },
     errors=(
-        "amount_exceeds_payment", "currency_mismatch", "payment_not_succeeded", "units_already_returned",
+        "amount_exceeds_payment", "tax_exceeds_total", "currency_mismatch", "payment_not_succeeded",
+        "units_already_returned",
         "payment_missing", "charge_mismatch", "connect_not_supported", "amount_not_a_step", "metadata_reserved",
         "metadata_invalid", "stripe_unavailable", "stripe_refuses_us", "quantity_exceeds_ordered",
         "quantity_ordered_differs",
@@ -235,15 +246,15 @@ async def read_return(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a return: its decisions, the actions possible now, and why the others are barred."""
     case = await load_case(tx, call.policy, call.id("return_id"))
     (view,) = await expand_returns(tx, call, [case])
-    return Reply(view, {"ETag": f'"{case.row.version}"'})
+    return Reply(view, {"ETag": etag(case.row.version)})
 
 
 @writes(
     "/v1/returns/{return_id}", TAG, ReturnView,
-    scope="returns:write", body=UpdateReturn, headers=("ETag",), if_match=True,
+    if_match=True, scope="returns:write", body=UpdateReturn, headers=("ETag",),
     example={"internal_note": "Customer called.", "metadata": {"desk": "2"}},
     errors=(
-        "not_found", "version_mismatch", "invalid_transition", "amount_exceeds_payment", "amount_not_a_step",
+        "not_found", "invalid_transition", "amount_exceeds_payment", "tax_exceeds_total", "amount_not_a_step",
         "units_already_returned", "units_received", "metadata_reserved", "metadata_invalid",
         "quantity_exceeds_ordered", "quantity_ordered_differs",
     ),
@@ -256,22 +267,12 @@ async def update_return(call: OperationCall[UpdateReturn], tx: Tx) -> Reply:
     replaces the one that was there. With `If-Match`, only the version that was read is changed.
     """
     changes = call.body.changes()
-    return reply_with(
-        await returns.update(tx, call.by, call.policy, call.id("return_id"), changes, version_of(call.if_match))
-    )
-
-
-def version_of(if_match: str | None) -> int | None:
-    """Return the version an `If-Match` header asks for; -1, which none has, where it can't be one of ours."""
-    if if_match is None or if_match.strip() == "*":
-        return None
-    found = re.fullmatch(r'"([0-9]{1,18})"', if_match.strip())
-    return int(found[1]) if found else -1
+    return reply_with(await returns.update(tx, call.by, call.policy, call.id("return_id"), changes))
 
 
 @writes(
     "/v1/returns/{return_id}/approve", TAG, ReturnView,
-    scope="returns:approve", body=Approve, headers=("ETag",), example={"note": "Within the window."},
+    if_match=True, scope="returns:approve", body=Approve, headers=("ETag",), example={"note": "Within the window."},
     errors=(
         "not_found", "invalid_transition", "policy_violation", "second_person_required", "payment_not_succeeded",
         "payment_disputed", "amount_exceeds_refundable",
@@ -292,7 +293,8 @@ async def approve_return(call: OperationCall[Approve], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/decline", TAG, ReturnView,
-    scope="returns:approve", body=WithReason, headers=("ETag",), example={"reason": "Out of the return window."},
+    if_match=True, scope="returns:approve", body=WithReason, headers=("ETag",),
+    example={"reason": "Out of the return window."},
     errors=("not_found", "invalid_transition"),
 )  # fmt: skip
 async def decline_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
@@ -302,7 +304,7 @@ async def decline_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/cancel", TAG, ReturnView,
-    scope="returns:write", body=Cancel, headers=("ETag",), example={"reason": "The customer keeps it."},
+    if_match=True, scope="returns:write", body=Cancel, headers=("ETag",), example={"reason": "The customer keeps it."},
     errors=("not_found", "invalid_transition", "money_moved", "override_required"),
 )  # fmt: skip
 async def cancel_return(call: OperationCall[Cancel], tx: Tx) -> Reply:
@@ -315,7 +317,7 @@ async def cancel_return(call: OperationCall[Cancel], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/close", TAG, ReturnView,
-    scope="returns:write", body=Close, headers=("ETag",), example={"reason": "The rest is not coming."},
+    if_match=True, scope="returns:write", body=Close, headers=("ETag",), example={"reason": "The rest is not coming."},
     errors=("not_found", "invalid_transition", "already_closed", "still_due", "undeclared_open"),
 )  # fmt: skip
 async def close_return(call: OperationCall[Close], tx: Tx) -> Reply:
@@ -328,7 +330,8 @@ async def close_return(call: OperationCall[Close], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/acknowledge", TAG, ReturnView,
-    scope="refunds:write", body=WithReason, headers=("ETag",), example={"reason": "The customer keeps it as goodwill."},
+    if_match=True, scope="refunds:write", body=WithReason, headers=("ETag",),
+    example={"reason": "The customer keeps it as goodwill."},
     errors=("not_found", "nothing_overpaid"),
 )  # fmt: skip
 async def acknowledge_overpaid_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
@@ -342,7 +345,8 @@ async def acknowledge_overpaid_return(call: OperationCall[WithReason], tx: Tx) -
 
 @writes(
     "/v1/returns/{return_id}/reopen", TAG, ReturnView,
-    scope="returns:approve", body=WithReason, headers=("ETag",), example={"reason": "Declined by mistake."},
+    if_match=True, scope="returns:approve", body=WithReason, headers=("ETag",),
+    example={"reason": "Declined by mistake."},
     errors=(
         "not_found", "invalid_transition", "not_closed", "units_already_returned", "amount_exceeds_payment",
         "quantity_exceeds_ordered", "quantity_ordered_differs",

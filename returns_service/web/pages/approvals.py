@@ -9,11 +9,12 @@ from typing import Any, Final
 from litestar import Response
 
 from returns_service.domain.money import format_amount
+from returns_service.domain.policy import local_day
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import APPROVE
 from returns_service.domain.vocabulary import find_word
 from returns_service.queries.approvals import APPROVAL_VIEWS, MOST_WAITING, Waiting, count_waiting, waiting_returns
-from returns_service.queries.history import find_act, names_of
+from returns_service.queries.history import events_of_request, names_of
 from returns_service.store.database import Tx
 from returns_service.web.errors import request_id_of
 from returns_service.web.operations.returns import approve_return, decline_return
@@ -24,6 +25,7 @@ from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.perform import perform
 from returns_service.web.pages.rendering import render
 from returns_service.web.pages.return_acts import FOR_THE_CUSTOMER, approvals_of
+from returns_service.web.pages.stories import told_first
 
 LABELS: Final = {
     "waiting": "Waiting", "inside": "Inside the policy", "outside": "Needs a reason", "second": "Second person",
@@ -73,10 +75,12 @@ def tags_of(waiting: Waiting) -> list[Tag]:
     case, decision, policy = waiting.case, waiting.decision, waiting.case.policy_in_force
     tags = [Tag("danger", violation.message) for violation in decision.violations]
     outside = {violation.code for violation in decision.violations}
-    if case.row.purchased_at is None:
-        tags.append(Tag("warn", "No date of purchase: the window can’t be judged"))
-    elif case.now is not None and "outside_window" not in outside:
-        days = (case.now - case.row.purchased_at).days
+    by_delivery = policy.window_from == "delivery"
+    begun = case.row.delivered_at if by_delivery else case.row.purchased_at
+    if begun is None:
+        tags.append(Tag("warn", f"No date of {policy.window_from}: the window can’t be judged"))
+    elif "outside_window" not in outside:
+        days = (local_day(case.row.created_at, policy.time_zone) - local_day(begun, policy.time_zone)).days
         tags.insert(0, Tag("ok", f"Day {max(0, days)} of {policy.window_days}"))
     if decision.approvals_required > 1:
         above = policy.second_person_above.get(case.row.currency)
@@ -185,8 +189,8 @@ async def decide_chosen(call: PageCall) -> Response[Any]:
 async def _events_of(call: PageCall, results: Sequence[Result]) -> list[str]:
     actor, request_id = call.by.actor, request_id_of(call.request)
     async with call.context.database.reading() as tx:
-        found = [await find_act(tx, actor, request_id, return_id=result.return_id) for result in results]
-    return [event_id for event_id in found if event_id is not None]
+        found = [await events_of_request(tx, actor, request_id, [result.return_id]) for result in results]
+    return [event_id for events in found if (event_id := told_first(events)) is not None]
 
 
 PAGES: Final[tuple[Page, ...]] = (show_approvals, show_chosen, decide_chosen)

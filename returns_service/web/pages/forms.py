@@ -17,13 +17,14 @@ from litestar import Response
 from returns_service.domain.money import exponent
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import RECEIVE
-from returns_service.queries.history import find_act
+from returns_service.queries.history import events_of_request
 from returns_service.web.errors import request_id_of
 from returns_service.web.operations.operation import Operation
 from returns_service.web.pages.handler import redirect, safe_path
 from returns_service.web.pages.page import Page, PageCall
 from returns_service.web.pages.perform import perform
 from returns_service.web.pages.rendering import render
+from returns_service.web.pages.stories import told_first
 
 FieldKind = Literal["text", "area", "amount", "choice", "number", "hidden"]
 ONCE: Final = "once"  # the field with the one-time token
@@ -66,6 +67,7 @@ class FormAct:
     danger: bool = False
     build: Callable[[PageCall], dict[str, Any]] | None = None  # the body, where it is not just the fields
     home: str = "/"  # where it leads on to, unless the form says
+    only_looks: bool = False  # nothing may have happened: what is known now is told instead
 
     @property
     def page(self) -> Page:
@@ -113,17 +115,18 @@ async def do_act(act: FormAct, call: PageCall) -> Response[Any]:
     path = {name: call.path(name) for name in names}
     try:
         body = act.build(call) if act.build is not None else body_of(act.fields, call)
-        await perform(call, act.operation, path, body, once, if_match=call.field("if_match") or None)
+        answer = await perform(call, act.operation, path, body, once, if_match=call.field("if_match") or None)
     except Problem as problem:
         if problem.kind.status not in SHOWN_AGAIN or (problem.kind.status == 404 and problem.code == "not_found"):
             raise
         return show_refused(call, act, problem)
+    if act.only_looks:
+        return redirect(with_parameter(next_of(call, act.home), "checked", path.get("refund_id")))
     async with call.context.database.reading() as tx:
-        did = await find_act(
-            tx, call.by.actor, request_id_of(call.request),
-            return_id=path.get("return_id"), refund_id=path.get("refund_id"),
-        )  # fmt: skip
-    return redirect(with_parameter(next_of(call, act.home), "did", did))
+        named = {*path.values(), *(answer.get(name) for name in ("id", "return"))}
+        subjects = sorted(name for name in named if isinstance(name, str))
+        events = await events_of_request(tx, call.by.actor, request_id_of(call.request), subjects)
+    return redirect(with_parameter(next_of(call, act.home), "did", told_first(events)))
 
 
 def checked_once(text: str) -> str:
@@ -149,6 +152,8 @@ def show_refused(call: PageCall, act: FormAct, problem: Problem) -> Response[Any
     """Show a form again that was refused: why, and all that was typed."""
     wrong = str(problem.facts.get("param") or "")
     typed = {name: (values[0] if values else "") for name, values in call.form.items() if name != "token"}
+    if problem.code == "version_mismatch":  # what changed was seen now: sent again, it is meant
+        typed["if_match"] = f'"{problem.facts.get("version")}"'
     return render(
         call, "act_refused.html", status=problem.kind.status, act=act, problem=problem, typed=typed, wrong=wrong,
         once=new_once(), back=next_of(call, act.home),

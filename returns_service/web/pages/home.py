@@ -73,7 +73,7 @@ def _api(call: PageCall) -> str:
     return call.context.settings.public_url or str(call.request.base_url).rstrip("/")
 
 
-def shown_number(number: int) -> str:
+def show_number(number: int) -> str:
     """Return a view's number: exact up to COUNTED_TO."""
     return f"{COUNTED_TO:,}+" if number > COUNTED_TO else f"{number:,}"
 
@@ -90,9 +90,9 @@ async def _figures(call: PageCall, tx: Tx, desk: Sequence[DeskTotal]) -> list[Fi
         figures.append(Figure("/refunds", "Refund desk", f"{sum(t.number for t in waiting):,}", text))
     if call.may(APPROVE):
         figures.append(
-            Figure("/approvals", "Approvals", shown_number(views["approval"]), "longest wait", oldest["approval"])
+            Figure("/approvals", "Approvals", show_number(views["approval"]), "longest wait", oldest["approval"])
         )
-    here = shown_number(views["parcel-here"])
+    here = show_number(views["parcel-here"])
     figures.append(
         Figure("/returns?view=parcel-here", "Parcel here, not paid", here, "longest wait", oldest["parcel-here"])
     )
@@ -102,7 +102,7 @@ async def _figures(call: PageCall, tx: Tx, desk: Sequence[DeskTotal]) -> list[Fi
         text = f"{plural(aside.parcels, 'parcel')} without a return" if aside.parcels else "units nobody announced"
         figures.append(Figure(where, "Put aside at the dock", f"{aside.items + aside.parcels:,}", text))
     if len(figures) < 4:
-        parcel = shown_number(views["parcel"])
+        parcel = show_number(views["parcel"])
         figures.append(Figure("/returns?view=parcel", "Waiting for the parcel", parcel, "approved, nothing received"))
     return figures
 

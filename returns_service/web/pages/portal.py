@@ -200,9 +200,11 @@ async def _send(call: PageCall, opened: OpenLink) -> Response[Any]:
         messages.whole.append(words("wrong.reasons"))
     if messages or view.offer is None:
         return _page(call, opened, messages, status=422)
-    if call.field("shown") != str(view.offer.amount):
-        return _page(call, opened, Messages([_say_new_amount(opened)]), status=409)
-    body = {"session": opened.link.id, "amount": view.offer.amount}
+    shown = call.field("shown")  # the command compares it with the amount that the return would have
+    amount = int(shown) if shown.isascii() and shown.isdecimal() and len(shown) <= 12 else -1
+    if amount < 0:
+        return _page(call, opened, Messages([_say_amount(opened, view.offer.amount)]), status=409)
+    body = {"session": opened.link.id, "amount": amount}
     by = Actor(opened.link.id, request_id_of(call.request))
     try:
         await perform(call, SEND_PICKS, {}, body, checked_once(call.field("once")), by=by)
@@ -211,10 +213,8 @@ async def _send(call: PageCall, opened: OpenLink) -> Response[Any]:
     return redirect(_address(call, opened, sent="1"))
 
 
-def _say_new_amount(opened: OpenLink) -> Markup:
-    view = opened.view
-    amount = view.offer.amount if view.offer else 0
-    return opened.words("wrong.changed", amount=opened.words.cash(amount, view.session.currency))
+def _say_amount(opened: OpenLink, amount: int) -> Markup:
+    return opened.words("wrong.changed", amount=opened.words.cash(amount, opened.view.session.currency))
 
 
 async def _refused(call: PageCall, opened: OpenLink, problem: Problem) -> Response[Any]:
@@ -223,21 +223,25 @@ async def _refused(call: PageCall, opened: OpenLink, problem: Problem) -> Respon
     opened = opened if isinstance(again, Response) else again
     if opened.view.case is not None:  # another tab has sent it
         return redirect(_address(call, opened))
+    exact: int | None = None
     if problem.code == "version_mismatch":
-        message = _say_new_amount(opened)
+        exact = int(problem.facts["amount"])
+        message = _say_amount(opened, exact)
     elif problem.code in BUSY:
         message = opened.words("wrong.busy")
     else:
         message = opened.words("wrong.units" if problem.code in UNITS else "wrong.payment")
         log.warning("portal.refused", session=opened.link.id, code=problem.code, request_id=request_id_of(call.request))
-    page = _page(call, opened, Messages([message]), status=problem.kind.status)
+    status = 409 if exact is not None else problem.kind.status
+    page = _page(call, opened, Messages([message]), status=status, exact=exact)
     page.headers.update(headers_of(problem))
     return page
 
 
 def _page(
-    call: PageCall, opened: OpenLink, messages: Messages | None = None, *, status: int = 200
-) -> Response[str]:  # fmt: skip
+    call: PageCall, opened: OpenLink, messages: Messages | None = None, *, status: int = 200, exact: int | None = None
+) -> Response[str]:
+    """Return a link's page; `exact` is the amount (minor units) that the order's other returns leave of the offer."""
     view, words, settings = opened.view, opened.words, call.context.settings
     case = view.case
     common: dict[str, Any] = {
@@ -254,7 +258,8 @@ def _page(
     if case is None:
         offer = view.offer
         common |= {
-            "rows": rows_of(offer.rows, view, words) if offer else [],
+            "rows": rows_of(offer, view, words, exact) if offer else [],
+            "total": exact if exact is not None else offer.amount if offer else 0,
             "ends": window_end(view, call.context.policy),
             "notes": offer_notes(offer, call.context.policy, words),
             "flash": words("sent.kept") if call.query("kept") else None,

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import segno
 from markupsafe import Markup
 
-from returns_service.domain.money import Row
 from returns_service.domain.policy import Policy
 from returns_service.domain.portal_offer import Offer
 from returns_service.domain.refund_status import OPEN
 from returns_service.domain.return_machine import State
 from returns_service.queries.portal import PortalView
-from returns_service.return_case.case import COUNTS_AS_PAID, ReturnCase, counted
+from returns_service.return_case.case import COUNTS_AS_PAID, ReturnCase
+from returns_service.return_case.rows import counted
 from returns_service.web.pages.portal_words import Words
 
 
@@ -47,10 +46,10 @@ class OfferRow:
     amount: int
 
 
-def rows_of(rows: Sequence[Row], view: PortalView, words: Words) -> list[OfferRow]:
-    """Return an offer's rows in the customer's words."""
+def rows_of(offer: Offer, view: PortalView, words: Words, exact: int | None) -> list[OfferRow]:
+    """Return an offer's rows in the customer's words; they sum to `exact` (minor units), where that is known."""
     shown = []
-    for row in rows:
+    for row in offer.rows:
         name = view.items[int(row.line)].line.name if row.line is not None else ""
         if row.kind == "line":
             label: Markup = Markup("<bdi>{}</bdi> × {}").format(name, row.units)
@@ -59,6 +58,8 @@ def rows_of(rows: Sequence[Row], view: PortalView, words: Words) -> list[OfferRo
         else:
             label = words(f"row.{row.kind}" if row.kind in ("label", "shipping") else "row.other")
         shown.append(OfferRow(label, row.amount))
+    if exact is not None and exact != offer.amount:
+        shown.append(OfferRow(words("row.other"), exact - offer.amount))
     return shown
 
 

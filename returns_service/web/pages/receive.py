@@ -11,7 +11,7 @@ from litestar import Response
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import RECEIVE
 from returns_service.domain.scan import clean_code
-from returns_service.queries.dock import find_parcels, parcel_of, parcels_since, return_for_code
+from returns_service.queries.dock import find_parcels, parcel_of, parcels_of_nobody, parcels_since, return_for_code
 from returns_service.web.operations.receipts import reverse_receipt
 from returns_service.web.pages.handler import redirect
 from returns_service.web.pages.page import Page, PageCall, posts, shows
@@ -30,8 +30,10 @@ async def show_receive(call: PageCall) -> Response[Any]:
         matches = await find_parcels(tx, call.context.policy, words) if words else []
         today = await parcels_since(tx, call.context.policy, _midnight(call.request, tx.now))
         done = await parcel_of(tx, call.context.policy, call.query("did")) if call.query("did") else None
+        nobodys = await parcels_of_nobody(tx)
     return render(
-        call, "receive.html", words=words, matches=matches, today=today, done=done, taken_back=call.query("back"),
+        call, "receive.html", nobodys=nobodys, words=words, matches=matches, today=today, done=done,
+        taken_back=call.query("back"),
         units=sum(parcel.units for parcel in today), aside=sum(parcel.aside for parcel in today),
     )  # fmt: skip
 

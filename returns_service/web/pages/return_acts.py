@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,10 +11,12 @@ from returns_service.domain.money import format_amount
 from returns_service.domain.policy import Decision
 from returns_service.domain.return_machine import PublicTrigger
 from returns_service.domain.roles import allows, scopes_of
-from returns_service.domain.vocabulary import ROLES, Scope
+from returns_service.domain.vocabulary import ROLES, Resolution, Scope
 from returns_service.queries.approvals import Waiting
 from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.rows import open_amount
 from returns_service.store.tables import Refund
+from returns_service.web.operations.resolutions import resolve_return
 from returns_service.web.operations.return_refunds import refund_return, retry_return, settle_return_outside
 from returns_service.web.operations.returns import (
     acknowledge_overpaid_return,
@@ -55,6 +57,9 @@ FOR_THE_CUSTOMER: Final = FormField(
         ("Opened item", "Opened items of this kind can’t be resold, so we can’t take it back."),
     ),
 )  # fmt: skip
+WANTED: Final[Mapping[Resolution, str]] = {
+    "refund": "A refund", "store_credit": "Store credit", "exchange": "An exchange",
+}  # fmt: skip
 _RETURN: Final = "/returns/{return_id:str}"
 
 
@@ -83,13 +88,18 @@ WRITE_NOTE: Final = FormAct(
      FormField("if_match", kind="hidden")),
     build=_note_body,
 )  # fmt: skip
+WANT: Final = FormAct(
+    "resolution", f"{_RETURN}/resolution", "Refund or exchange", resolve_return,
+    (FormField("resolution", "The customer wants", "choice", required=True, choices=tuple(WANTED.items())),),
+)  # fmt: skip
 FORMS: Final[tuple[FormAct, ...]] = (
-    APPROVE, DECLINE, CANCEL, CLOSE, REOPEN, PAY, RETRY, SETTLE, OVERPAID, WRITE_NOTE,
+    APPROVE, DECLINE, CANCEL, CLOSE, REOPEN, WANT, PAY, RETRY, SETTLE, OVERPAID, WRITE_NOTE,
 )  # fmt: skip
 _LABELS: Final[dict[PublicTrigger, tuple[str, Scope]]] = {
     "approve": ("Approve", "returns:approve"), "decline": ("Decline", "returns:approve"),
     "receive": ("Receive", "receipts:write"), "reverse": ("Take a receipt back", "receipts:write"),
     "inspect": ("Inspect", "receipts:write"), "correct": ("Correct a receipt", "receipts:write"),
+    "resolution": ("Refund or exchange", "returns:write"),
     "refund": ("Refund", "refunds:write"), "retry": ("Retry", "refunds:write"),
     "settle_outside": ("Settle outside", "refunds:write"), "close": ("Close", "returns:write"),
     "cancel": ("Cancel", "returns:write"), "reopen": ("Reopen", "returns:approve"),
@@ -110,7 +120,8 @@ def acts_on(case: ReturnCase, may: Callable[[Scope], bool]) -> list[Act]:
     offers: list[tuple[PublicTrigger, Callable[[], Act]]] = [
         ("approve", lambda: approve_act(case, decision_on(case))), ("decline", lambda: decline_act(case)),
         ("retry", lambda: _retry(case)), ("refund", lambda: _pay(case)), ("settle_outside", lambda: _settle(case)),
-        ("reopen", lambda: _reopen(case)), ("close", lambda: _close(case)), ("cancel", lambda: _cancel(case)),
+        ("resolution", lambda: _want(case)), ("reopen", lambda: _reopen(case)),
+        ("close", lambda: _close(case)), ("cancel", lambda: _cancel(case)),
     ]  # fmt: skip
     acts = [offer() for trigger, offer in offers if trigger in able and may(_LABELS[trigger][1])]
     if case.row.overpaid_since is not None and case.overpaid and may("refunds:write"):
@@ -217,6 +228,16 @@ def _reopen(case: ReturnCase) -> Act:
     return _act(case, REOPEN, f"Reopen {case.row.order_id}?", asks, f"Reopen {case.row.order_id}")
 
 
+def _want(case: ReturnCase) -> Act:
+    wanted = {line.resolution for line in case.lines}
+    return _act(
+        case, WANT, f"What does the customer of {case.row.order_id} want?",
+        "It holds for all units that are not paid yet. Store credit and exchanges are never paid through Stripe: the "
+        "desk asks to settle them outside.",
+        "Save", values={"resolution": wanted.pop() if len(wanted) == 1 else ""},
+    )  # fmt: skip
+
+
 def _pay(case: ReturnCase) -> Act:
     amount = max(0, min(case.due, case.refundable))
     due = money_of(case, case.due)
@@ -237,7 +258,7 @@ def failed_of(case: ReturnCase) -> Refund | None:
 
 def _retry(case: ReturnCase) -> Act:
     failed = failed_of(case)
-    amount = min(failed.amount, max(0, case.refundable)) if failed else 0
+    amount = min(open_amount(failed), max(0, case.refundable)) if failed else 0
     values = {"currency": case.row.currency, "refund": failed.id if failed else ""}
     return _act(
         case, RETRY, f"Refund {money_of(case, amount)} to {target_of(case)} again?",
@@ -248,9 +269,10 @@ def _retry(case: ReturnCase) -> Act:
 
 
 def _settle(case: ReturnCase) -> Act:
-    failed = failed_of(case)
-    amount = failed.amount if failed else case.due
-    values = {"currency": case.row.currency, "refund": failed.id if failed else "", "method": "bank_transfer"}
+    failed = None if case.due_outside else failed_of(case)
+    amount = open_amount(failed) if failed else case.due_outside or case.due
+    method = next(iter(case.outside_lines.values()), "") if case.due_outside else "bank_transfer"
+    values = {"currency": case.row.currency, "refund": failed.id if failed else "", "method": method}
     return _act(
         case, SETTLE, f"Record {money_of(case, amount)} as paid another way?",
         "Stripe isn’t called: pay first, then record it here.", f"Record {money_of(case, amount)} as paid",

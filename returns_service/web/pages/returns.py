@@ -15,6 +15,7 @@ from litestar import Response
 from litestar.response import Stream
 
 from returns_service.domain.money import format_amount
+from returns_service.domain.search_text import words_in
 from returns_service.domain.vocabulary import find_word
 from returns_service.queries.return_views import (
     COUNTED_TO,
@@ -26,11 +27,13 @@ from returns_service.queries.return_views import (
     currencies_in_use,
     page_of_ids,
 )
-from returns_service.return_case.case import ReturnCase, counted
+from returns_service.queries.returns import MOST_WORDS
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
+from returns_service.return_case.rows import counted, open_amount
 from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Database
-from returns_service.web.pages.home import shown_number
+from returns_service.web.pages.home import show_number
 from returns_service.web.pages.page import Page, PageCall, shows
 from returns_service.web.pages.rendering import plural, render, zone_of
 
@@ -39,7 +42,7 @@ LABELS: Final[Mapping[ListedView, str]] = {
     "refunding": "Refunding", "failed": "Failed", "done": "Done",
 }  # fmt: skip
 COLUMNS: Final = (
-    "return", "order", "customer", "state", "note", "units_received", "units", "authorized", "due", "refunded",
+    "return", "slip", "order", "customer", "state", "note", "units_received", "units", "authorized", "due", "refunded",
     "currency", "requested", "updated",
 )  # fmt: skip
 CSV_CHUNK: Final = 100  # returns read at a time
@@ -84,7 +87,7 @@ async def show_returns(call: PageCall) -> Response[Any]:
         currencies = await currencies_in_use(tx)
     return render(
         call, "returns.html", asked=asked, cases=[(case, note_of(case)) for case in cases], page=page, labels=LABELS,
-        numbers={view: shown_number(number) for view, number in numbers.items()}, applied=_applied(asked),
+        numbers={view: show_number(number) for view, number in numbers.items()}, applied=_applied(asked),
         currencies=currencies, number=numbers[asked.by.view], counted_to=COUNTED_TO, units=units_of, size=PAGE,
     )  # fmt: skip
 
@@ -95,7 +98,7 @@ def read_asked(call: PageCall) -> Asked:
     currency = call.query("currency").lower()
     day = _read_day(call, call.query("from"))
     chosen = currency if re.fullmatch(r"[a-z]{3}", currency) else None
-    by = ListedBy(view, " ".join(call.query("q").split())[:200], chosen, day)
+    by = ListedBy(view, " ".join(words_in(call.query("q"))[:MOST_WORDS]), chosen, day)
     return Asked(by, call.query("from") if day is not None else "")
 
 
@@ -133,7 +136,7 @@ def note_of(case: ReturnCase) -> str:
     """Return the one thing to know of a return beside its state."""
     row, currency = case.row, case.row.currency
     if row.state == "failed" and case.unresolved():
-        failed = sum(refund.amount for refund in case.unresolved())
+        failed = sum(open_amount(refund) for refund in case.unresolved())
         return f"{format_amount(failed, currency)} did not arrive"
     if row.follow_up_barred is not None:
         return f"Held: {row.follow_up_barred.get('reason', '')}"
@@ -164,7 +167,7 @@ async def export_returns(call: PageCall) -> Response[Any]:
 
 
 async def _csv_of(database: Database, call: PageCall, by: ListedBy) -> AsyncIterator[bytes]:
-    yield _lines([COLUMNS])
+    yield csv_lines([COLUMNS])
     after = ""
     while True:
         async with database.reading() as tx:
@@ -172,7 +175,7 @@ async def _csv_of(database: Database, call: PageCall, by: ListedBy) -> AsyncIter
             cases = await load_cases(tx, call.context.policy, page.ids)
             rows = [_row(case) for case in cases]
         if rows:
-            yield _lines(rows)
+            yield csv_lines(rows)
         if not page.older:
             return
         after = page.ids[-1]
@@ -185,12 +188,13 @@ def _row(case: ReturnCase) -> tuple[str, ...]:
     total = sum(line.total_amount for line in case.lines) + row.shipping_amount
     amounts = [format_amount(amount, row.currency).split()[0].replace(",", "") for amount in (total, case.due, paid)]
     return (
-        row.id, row.order_id, row.customer_email or "", row.state, note_of(case), str(received), str(authorized),
+        row.id, row.slip_code or "", row.order_id, row.customer_name or row.customer_email or "", row.state,
+        note_of(case), str(received), str(authorized),
         *amounts, row.currency.upper(), rfc3339(row.created_at), rfc3339(row.updated_at),
     )  # fmt: skip
 
 
-def _lines(rows: Sequence[Sequence[str]]) -> bytes:
+def csv_lines(rows: Sequence[Sequence[str]]) -> bytes:
     """Return rows as CSV. What a spreadsheet would run as a formula begins with an apostrophe."""
     text = io.StringIO()
     safe = ([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in row] for row in rows)

@@ -10,11 +10,18 @@ from returns_service.web.pages import (
     count,
     health,
     home,
+    parcels,
     photos,
     portal,
     portal_look,
+    receipt_acts,
     receive,
+    refund_acts,
+    refund_desk,
     return_acts,
+    return_page,
+    returns,
+    settings,
     sign_in,
     you,
 )
@@ -22,10 +29,11 @@ from returns_service.web.pages.forms import FormAct
 from returns_service.web.pages.handler import handler_of
 from returns_service.web.pages.page import Page
 
-FORMS: Final[tuple[FormAct, ...]] = (*return_acts.FORMS,)
+FORMS: Final[tuple[FormAct, ...]] = (*return_acts.FORMS, *receipt_acts.FORMS, *refund_acts.FORMS)
 PAGES: Final[tuple[Page, ...]] = (
-    *sign_in.PAGES, *home.PAGES, *approvals.PAGES, *(form.page for form in FORMS), *receive.PAGES, *count.PAGES,
-    *health.PAGES, *you.PAGES, *portal.PAGES, *photos.PAGES,
+    *sign_in.PAGES, *home.PAGES, *approvals.PAGES, *returns.PAGES, *return_page.PAGES, *refund_desk.PAGES,
+    *parcels.PAGES, *(form.page for form in FORMS), *receive.PAGES, *count.PAGES, *health.PAGES, *settings.PAGES,
+    *you.PAGES, *portal.PAGES, *photos.PAGES,
 )  # fmt: skip
 
 

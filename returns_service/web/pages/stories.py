@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -21,8 +21,13 @@ CONDITIONS: Final[Mapping[str, str]] = {
 _TRIGGERS: Final[Mapping[str, str]] = {
     "approve": "Approved", "decline": "Declined", "cancel": "Canceled", "close": "Closed", "reopen": "Reopened",
     "forget": "Personal data erased", "assign": "A refund made outside was assigned",
+    "adopt": "A refund made outside was assigned here",
     "acknowledge": "A refund made outside was set apart", "settle_outside": "Settled outside",
+    "resolution": "The customer wants something else",
 }  # fmt: skip
+_TOLD_BESIDE: Final = frozenset(
+    "receive reverse correct inspect settle fail take_back withdraw refund retry settle_outside".split()
+)
 _LED_TO: Final[Mapping[str, str]] = {
     "requested": "Waits for a decision", "approved": "Approved, waits for the parcel", "refunding": "Refund on its way",
     "refunded": "Refunded", "failed": "A refund failed", "declined": "Declined", "canceled": "Canceled",
@@ -30,7 +35,7 @@ _LED_TO: Final[Mapping[str, str]] = {
 _FIGURE_OF: Final[Mapping[str, str]] = {  # the amount that says most of a state
     "approved": "amount_estimated", "refunding": "amount_open", "refunded": "amount_refunded",
 }  # fmt: skip
-_BECAME: Final[Mapping[str, tuple[str, str, str]]] = {  # a refund's status -> icon, state, what it says of its amount
+STATUSES: Final[Mapping[str, tuple[str, str, str]]] = {  # a refund's status -> icon, state, what it says of its amount
     "queued": ("refunding", "refunding", "waits to be sent to Stripe"),
     "submitted": ("refunding", "refunding", "sent to Stripe"),
     "pending": ("refunding", "refunding", "is on its way at the bank"),
@@ -64,6 +69,17 @@ class Story:
         if self.state == "failed":
             return "danger"
         return "warn" if self.icon in ("unknown", "clock", "desk") else "ok"
+
+
+def is_told_beside(event: Event) -> bool:
+    """Return whether an event only says where another one led, which a return's history tells in its own words."""
+    return event.type.startswith("return.") and event.data.get("trigger") in _TOLD_BESIDE
+
+
+def told_first(events: Sequence[Event]) -> str | None:
+    """Return the id of the event that says best what a request did; None where it wrote none."""
+    best = next((event for event in events if not is_told_beside(event)), events[0] if events else None)
+    return best.id if best is not None else None
 
 
 def tell(event: Event) -> Story:
@@ -104,7 +120,7 @@ def _created(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _changed(data: Mapping[str, Any]) -> dict[str, Any]:
+def _state_changed(data: Mapping[str, Any]) -> dict[str, Any]:
     to, trigger = str(data.get("to")), str(data.get("trigger"))
     led_to, figure = _LED_TO.get(to, to), _figure(data, _FIGURE_OF.get(to, ""))
     led_to = f"{led_to}: {figure}" if figure else led_to
@@ -136,6 +152,11 @@ def _updated(data: Mapping[str, Any]) -> dict[str, Any]:
         words = ", ".join(str(name).replace("_", " ") for name in data["changed"])
         return {"title": f"Changed: {words}" if words else "Nothing was changed", "icon": "note"}
     return {"title": "Counted" if trigger == "receive" else "Updated", "icon": "box"}
+
+
+def _resolution_due(data: Mapping[str, Any]) -> dict[str, Any]:
+    amount = _figure(data, "amount_due_outside")
+    return {"title": f"{amount} is due as store credit or in an exchange".strip(), "icon": "desk"}
 
 
 def _received(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +192,7 @@ def _refund_created(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refund_changed(data: Mapping[str, Any]) -> dict[str, Any]:
     shown = _object(data)
-    icon, state, words = _BECAME.get(str(data.get("to") or shown.get("status")), ("info", None, "changed"))
+    icon, state, words = STATUSES.get(str(data.get("to") or shown.get("status")), ("info", None, "changed"))
     failure = shown.get("failure")
     detail = str(failure.get("message") or "") if isinstance(failure, Mapping) else ""
     if state not in ("failed", "canceled"):
@@ -204,7 +225,8 @@ def _other(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _TELLERS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
-    "return.created": _created, "return.state_changed": _changed, "return.updated": _updated,
+    "return.created": _created, "return.state_changed": _state_changed, "return.updated": _updated,
+    "return.resolution_due": _resolution_due,
     "receipt.created": _received, "receipt.reversed": _taken_back, "receipt.corrected": _corrected,
     "refund.created": _refund_created, "refund.status_changed": _refund_changed,
     "refund.attempt_failed": _attempt_failed, "refund.stuck": _stuck, "payment.updated": _payment,

@@ -5,8 +5,8 @@ from alembic import op
 
 from returns_service.store import columns
 
-revision = "0012"
-down_revision = "0011"
+revision = "0016"
+down_revision = "0015"
 
 
 def upgrade() -> None:

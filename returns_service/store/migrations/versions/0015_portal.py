@@ -5,8 +5,8 @@ from alembic import op
 
 from returns_service.store import columns
 
-revision = "0011"
-down_revision = "0010"
+revision = "0015"
+down_revision = "0014"
 
 
 def upgrade() -> None:

@@ -1,0 +1,167 @@
+"""What is done about a failed refund: it is paid again, whole or in parts, or given up.
+
+A part takes rows out of the failed refund, and the rest waits for a person as before. The failed refund is superseded
+once nothing of it is left; it stays as history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from returns_service.commands.refunds import (
+    RESERVED_METADATA,
+    check_step,
+    follow_order,
+    lock_refund,
+    queue_refund,
+    refund_payment,
+    stripe_reason,
+    supersede,
+)
+from returns_service.domain import money, return_machine
+from returns_service.domain.money_open import subtract
+from returns_service.domain.policy import Policy
+from returns_service.domain.problems import Problem
+from returns_service.domain.refund_status import FINAL
+from returns_service.domain.vocabulary import STRIPE_REASONS, find_word
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.events import Actor
+from returns_service.return_case.loader import lock_case
+from returns_service.return_case.rows import open_amount, rows_of
+from returns_service.return_case.transition import transition
+from returns_service.store.database import Tx
+from returns_service.store.tables import Payment, Refund
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """How much of what is open is paid. `amount` in minor units, None: all of it.
+
+    `waive` gives up the rest, for which a `reason` is named; without it the rest stays open.
+    """
+
+    amount: int | None = None
+    waive: bool = False
+    reason: str | None = None
+
+    def check(self) -> None:
+        """Raise Problem reason_required where something is given up without a reason."""
+        if self.waive and not self.reason:
+            raise Problem("reason_required", param="reason")
+
+    def rows(self, rows: Sequence[money.Row]) -> list[money.Row]:
+        """Return the rows that pay this part of `rows`, which come to more than that."""
+        if self.amount is None or self.amount >= money.total(rows):
+            return list(rows)
+        if self.waive:
+            return money.adjust_to(rows, self.amount, self.reason or "")
+        return money.take(rows, self.amount)
+
+
+def choose_failed(case: ReturnCase, refund_id: str | None) -> Refund:
+    """Return the failed refund that is meant. Raises Problem which_refund, no_failed_refund, …"""
+    failed = case.unresolved()
+    if refund_id is None:
+        if len(failed) > 1:
+            raise Problem("which_refund", refunds=[r.id for r in failed], param="refund")
+        if not failed:
+            raise Problem("no_failed_refund")
+        return failed[0]
+    found = next((r for r in case.refunds if r.id == refund_id), None)
+    if found is None:
+        raise Problem("not_found", f"This return has no refund {refund_id}.", param="refund")
+    if found.superseded_at is not None:
+        raise Problem("refund_superseded", superseded_by=found.superseded_by)
+    if found not in failed:
+        raise Problem("refund_not_failed", refund_status=found.status)
+    return found
+
+
+async def retry(
+    tx: Tx,
+    by: Actor,
+    policy: Policy,
+    return_id: str,
+    *,
+    refund_id: str | None,
+    part: Part,
+    override_reason: str | None,
+    note: str | None = None,
+) -> tuple[Refund, Payment]:
+    """Try a failed refund again, whole or in part: a new row with a new key. Raises Problem."""
+    part.check()
+    case = await lock_case(tx, by, policy, return_id)
+    return_machine.check_edge("retry", case.row.state, case.facts())
+    failed = choose_failed(case, refund_id)
+    open_rows = case.open_rows()[failed.id]
+    limit, amount = money.total(open_rows), part.amount
+    rows = part.rows(open_rows)
+    if amount is not None and amount != limit:
+        if amount > limit and not override_reason:
+            raise Problem("override_required", amount=amount, failed_amount=limit)
+        check_step(amount, case.row.currency)
+    if amount is not None and amount > limit:
+        rows = money.adjust_to(rows, amount, override_reason or "")
+    why = (part.reason if part.waive else None) or override_reason or note
+    await transition(case, "retry", why=why, amount=money.total(rows), override=bool(override_reason))
+    reason = failed.reason or stripe_reason(case, None)
+    made = await queue_refund(
+        case, rows, reason=reason, note=note or failed.note, override=bool(override_reason), supersedes=failed.id
+    )
+    await take_over(tx, failed, made, left=0 if part.waive else money.total(subtract(open_rows, rows)))
+    await follow_order(case)
+    return made, case.payment
+
+
+async def take_over(tx: Tx, failed: Refund, made: Refund, *, left: int) -> None:
+    """Let a refund take the place of a failed one, of which `left` (minor units) stays open."""
+    made.supersedes, failed.amount_open, failed.updated_at = failed.id, max(0, left), tx.now
+    if failed.amount_open == 0:
+        await supersede(tx, failed, made)
+
+
+async def retry_standalone(
+    tx: Tx,
+    by: Actor,
+    refund_id: str,
+    *,
+    part: Part,
+    override_reason: str | None = None,
+    note: str | None = None,
+) -> tuple[Refund, Payment]:
+    """Try a failed refund of no return again, whole or in part; more needs a reason. Raises Problem."""
+    part.check()
+    locked, old = await lock_refund(tx, refund_id)
+    check_standalone_failed(old)
+    limit = open_amount(old)
+    amount = limit if part.amount is None else part.amount
+    if amount > limit and not override_reason:
+        raise Problem("override_required", amount=amount, failed_amount=limit)
+    reason = find_word(STRIPE_REASONS, old.reason)
+    metadata = {key: value for key, value in old.details.items() if key not in RESERVED_METADATA}
+    rows = part.rows(standalone_open_rows(old))
+    if amount > limit:
+        rows = money.adjust_to(rows, amount, override_reason or "")
+    words = note or override_reason or old.note
+    made = await refund_payment(
+        locked, by, amount=amount, reason=reason, metadata=metadata, note=words, override_reason=override_reason,
+        rows=rows,
+    )  # fmt: skip
+    await take_over(tx, old, made, left=0 if part.waive else limit - amount)
+    return made, locked.row
+
+
+def standalone_open_rows(refund: Refund) -> list[money.Row]:
+    """Return what is open of a failed refund of no return, as the one row that it is."""
+    description = rows_of(refund)[0].description if refund.breakdown else "Refund"
+    return [money.Row("standalone", open_amount(refund), description=description, adjustment=True)]
+
+
+def check_standalone_failed(refund: Refund) -> None:
+    """Raise Problem unless the refund of no return has failed and nobody has dealt with it yet."""
+    if refund.superseded_at is not None:
+        raise Problem("refund_superseded", superseded_by=refund.superseded_by)
+    of_others = refund.source == "external" and refund.supersedes is None  # its maker is told at Stripe
+    if refund.status not in (*FINAL, "withdrawn") or of_others:
+        raise Problem("refund_not_failed", refund_status=refund.status)

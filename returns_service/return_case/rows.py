@@ -1,0 +1,45 @@
+"""What rows tell by themselves: a refund's breakdown and what is open of it, the units that a line has counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from returns_service.domain import money
+from returns_service.domain.counts import PLACEHOLDERS
+from returns_service.domain.refund_status import FINAL
+from returns_service.store.tables import Refund, ReturnLine
+
+
+def rows_of(refund: Refund) -> list[money.Row]:
+    """Return a refund's breakdown, with the taxes kept beside it."""
+    rows = [money.Row.from_dict(row) for row in refund.breakdown]
+    if not refund.taxes or len(refund.taxes) != len(rows):
+        return rows
+    return [replace(row, tax_amount=tax) for row, tax in zip(rows, refund.taxes, strict=True)]
+
+
+def has_failed(refund: Refund) -> bool:
+    """Return whether a refund failed, or was withdrawn, and nothing has taken its place."""
+    return refund.status in (*FINAL, "withdrawn") and refund.superseded_at is None
+
+
+def open_amount(refund: Refund) -> int:
+    """Return what is open of a failed refund, minor units: all of it where no part was paid."""
+    if not has_failed(refund):
+        return 0
+    return refund.amount if refund.amount_open is None else refund.amount_open
+
+
+def is_unsent(refund: Refund) -> bool:
+    """Return whether Stripe certainly knows nothing of this refund yet."""
+    return refund.status == "queued" and not refund.ever_unknown
+
+
+def counted(line: ReturnLine) -> int:
+    """Return how many units of the line the dock has counted, in whatever condition."""
+    return sum(line.accepted.values()) + sum(line.rejected.values()) + line.inspecting
+
+
+def units_here(line: ReturnLine) -> int:
+    """Return how many units of the line have come: without those counted as missing or as another item."""
+    return counted(line) - sum(units for condition, units in line.rejected.items() if condition in PLACEHOLDERS)

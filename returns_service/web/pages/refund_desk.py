@@ -1,0 +1,167 @@
+"""The refund desk: what needs a person, beside one open case; did the money move, why, and what is safe now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from litestar import Response
+
+from returns_service.domain.money import format_amount
+from returns_service.domain.roles import PAY
+from returns_service.domain.vocabulary import DESK_KINDS, DeskAction, Scope, find_word
+from returns_service.queries.desk import DeskEntry, entries, system_health, totals
+from returns_service.queries.desk_items import DeskItemView, explain_entries
+from returns_service.queries.desk_solved import returns_on_payment, solved_refunds
+from returns_service.queries.home import last_comparison
+from returns_service.return_case.rows import rows_of
+from returns_service.store.database import Tx
+from returns_service.web.pages.desk_words import KINDS, KindWords
+from returns_service.web.pages.flashes import read_flashes
+from returns_service.web.pages.forms import Act
+from returns_service.web.pages.page import Page, PageCall, shows
+from returns_service.web.pages.receipt_acts import resolve_act
+from returns_service.web.pages.refund_acts import act_on_refund
+from returns_service.web.pages.rendering import render, zone_of
+from returns_service.web.pages.return_acts import acts_on, roles_with
+from returns_service.web.pages.returns import csv_lines
+from returns_service.web.pages.stories import STATUSES
+
+MOST_SHOWN: Final = 100
+COLUMNS: Final = ("kind", "since", "amount", "currency", "order", "return", "refund", "what", "advice")
+_SCOPES: Final[Mapping[DeskAction, Scope]] = {
+    "approve": "returns:approve", "decline": "returns:approve", "reopen": "returns:approve", "close": "returns:write",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DeskRow:
+    """One thing that waits, as the list shows it."""
+
+    entry: DeskEntry
+    item: DeskItemView
+    words: KindWords
+
+    @property
+    def amount(self) -> str:
+        """The money it is about, in words; empty where it is about none."""
+        amount, currency = self.item.amount, self.item.currency
+        return format_amount(amount, currency) if amount is not None and currency is not None else ""
+
+    @property
+    def fact(self) -> str:
+        """What is true about the money."""
+        return self.words.fact.format(amount=self.amount or "The amount")
+
+    @property
+    def path(self) -> str:
+        """The address of the desk with this case open."""
+        return f"/refunds?case={quote(self.entry.id)}"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCase:
+    """One thing that waits, opened: what can be done, where else, and by whom."""
+
+    row: DeskRow
+    acts: Sequence[Act]
+    links: Sequence[tuple[str, str]]  # address, words
+    others: str  # whose work it is, where it isn't this person's
+
+
+@shows("/refunds", scope=PAY, personal=True)
+async def show_desk(call: PageCall) -> Response[Any]:
+    """Show what waits, most urgent first, and one case."""
+    kind, wanted = find_word(DESK_KINDS, call.query("kind")), call.query("case")
+    async with call.context.database.reading() as tx:
+        health = await system_health(tx)
+        numbers = {total.kind: total.number for total in await totals(tx, health)}
+        found = await entries(tx, health, limit=MOST_SHOWN, kind=kind) or []
+        explained = await explain_entries(tx, call.context.policy, found, health)
+        rows = [DeskRow(entry, item, KINDS[entry.kind]) for entry, item in explained]
+        chosen = next((row for row in rows if row.entry.id == wanted), None)
+        first = chosen or (rows[0] if rows and not wanted else None)
+        opened = await _open(call, tx, first) if first else None
+        flashes = await read_flashes(call, tx)
+        solved = await solved_refunds(tx, _midnight(call))
+        run = await last_comparison(tx)
+    return render(
+        call, "refund_desk.html", rows=rows, kinds=KINDS, numbers=numbers, kind=kind, opened=opened, flashes=flashes,
+        is_open=chosen is not None, gone=bool(wanted) and chosen is None, solved=len(solved), run=run,
+        here_to=f"/refunds?kind={kind}" if kind else "/refunds", number=sum(numbers.values()), rows_of=rows_of,
+    )  # fmt: skip
+
+
+def _midnight(call: PageCall) -> datetime:
+    there = call.context.database.now().astimezone(zone_of(call.request))
+    return there.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+
+
+async def _open(call: PageCall, tx: Tx, row: DeskRow) -> OpenCase:
+    """Return one thing with what this person can do about it."""
+    entry, item = row.entry, row.item
+    acts, missing = await _acts(call, tx, entry, item)
+    links = []
+    if entry.kind == "unmatched_receipt" and entry.unmatched is not None and call.may("receipts:write"):
+        links.append((f"/parcels/{entry.unmatched.id}", "Open the parcel"))
+    if entry.kind in ("unmatched_receipt", "undeclared_item") and not call.may("receipts:write"):
+        missing = "receipts:write"
+    if entry.kind == "webhook_disabled" and call.may("admin"):
+        links.append(("/settings#hooks", "Open the webhook endpoints"))
+    if entry.kind in ("stripe_refuses", "stripe_silent", "work_overdue") and call.may("admin"):
+        links.append(("/settings/health", "See all checks"))
+    return OpenCase(row, acts, links, f"This is for {roles_with(missing)}." if missing else "")
+
+
+async def _acts(call: PageCall, tx: Tx, entry: DeskEntry, item: DeskItemView) -> tuple[list[Act], Scope | None]:
+    """Return the acts that this person may do, and the scope that others need for the rest."""
+    wanted = [(action, _SCOPES.get(action, PAY)) for action in item.actions]
+    missing = next((scope for _, scope in wanted if not call.may(scope)), None)
+    able = [action for action, scope in wanted if call.may(scope)]
+    if entry.refund is not None and entry.payment is not None:
+        returns = await returns_on_payment(tx, entry.payment.id) if "assign" in able else []
+        made = [act_on_refund(a, entry.refund, entry.payment, left=entry.left, returns=returns) for a in able]
+        return [act for act in made if act is not None], missing
+    if entry.whole is None:
+        return [], missing
+    if entry.undeclared is not None:
+        return ([resolve_act(entry.whole, entry.undeclared)] if call.may("receipts:write") else []), missing
+    names = {"acknowledge_return" if action == "acknowledge" else action for action in able}
+    return [act for act in acts_on(entry.whole, call.may) if act.form.name in names], missing
+
+
+@shows("/refunds/solved", scope=PAY, personal=True)
+async def show_solved(call: PageCall) -> Response[Any]:
+    """Show what was dealt with today."""
+    async with call.context.database.reading() as tx:
+        solved = await solved_refunds(tx, _midnight(call))
+    return render(call, "refund_desk_solved.html", solved=solved, statuses=STATUSES)
+
+
+@shows("/refunds.csv", scope=PAY, personal=True)
+async def export_desk(call: PageCall) -> Response[Any]:
+    """Answer what waits as CSV, as the list shows it."""
+    kind = find_word(DESK_KINDS, call.query("kind"))
+    async with call.context.database.reading() as tx:
+        health = await system_health(tx)
+        found = await entries(tx, health, limit=MOST_SHOWN, kind=kind) or []
+        items = [item for _, item in await explain_entries(tx, call.context.policy, found, health)]
+    headers = {"Content-Disposition": 'attachment; filename="refund-desk.csv"', "Cache-Control": "no-store"}
+    return Response(
+        csv_lines([COLUMNS, *(_csv_row(item) for item in items)]), media_type="text/csv; charset=utf-8", headers=headers
+    )
+
+
+def _csv_row(item: DeskItemView) -> tuple[str, ...]:
+    known = item.amount is not None and item.currency is not None
+    amount = format_amount(item.amount or 0, item.currency or "usd").split()[0].replace(",", "") if known else ""
+    return (
+        item.kind, item.since, amount, (item.currency or "").upper(), item.order_id or "", item.return_ or "",
+        item.refund or "", item.message, item.advice,
+    )  # fmt: skip
+
+
+PAGES: Final[tuple[Page, ...]] = (show_desk, show_solved, export_desk)

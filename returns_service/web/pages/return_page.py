@@ -1,0 +1,222 @@
+"""A return: the truth about its money first, then what can be done, its items, its money, its history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from litestar import Response
+
+from returns_service.domain import machine_diagram
+from returns_service.domain.money import Row, total
+from returns_service.domain.refund_status import OPEN, RefundStatus
+from returns_service.domain.return_machine import State
+from returns_service.queries.history import names_of, timeline_of
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.loader import load_case
+from returns_service.return_case.rows import counted, open_amount, rows_of
+from returns_service.return_case.waiting import describe_waiting
+from returns_service.store.tables import Event, Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
+from returns_service.web.pages.flashes import read_flashes
+from returns_service.web.pages.forms import Act
+from returns_service.web.pages.page import Page, PageCall, shows
+from returns_service.web.pages.receipt_acts import acts_on_receipt, resolve_act
+from returns_service.web.pages.refund_acts import acts_on_refund
+from returns_service.web.pages.rendering import plural, render
+from returns_service.web.pages.return_acts import WANTED, WRITE_NOTE, acts_on, barred_on, money_of, target_of, url_of
+from returns_service.web.pages.stories import CONDITIONS, is_told_beside, tell
+
+PLACES: Final[Mapping[str, str]] = {
+    "restock": "restock", "scrap": "scrap", "return_to_customer": "back to the customer", "inspect": "inspection",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is true about the money: how it is shown, in words, and what comes next."""
+
+    money: str
+    icon: str
+    text: str
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One state on the way, and when the return came there first."""
+
+    state: State
+    at: datetime | None
+    is_now: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LineShown:
+    """One item with its counts; amounts in minor units."""
+
+    line: ReturnLine
+    received: int
+    accepted: int
+    refunded: int
+    on_its_way: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefundShown:
+    """One refund with its parts, what it waits for, and what can be done."""
+
+    refund: Refund
+    rows: Sequence[Row]
+    waits_for: str
+    acts: Sequence[Act]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptShown:
+    """One receipt with what it counted, and what can be done."""
+
+    receipt: Receipt
+    lines: Sequence[ReceiptLine]
+    undeclared: Sequence[tuple[UndeclaredItem, Act | None]]
+    acts: Sequence[Act]
+
+
+@shows("/returns/{return_id:str}")
+async def show_return(call: PageCall) -> Response[Any]:
+    """Show one return."""
+    return_id = call.path("return_id")
+    async with call.context.database.reading() as tx:
+        case = await load_case(tx, call.context.policy, return_id)
+        events = await timeline_of(tx, return_id)
+        flashes = await read_flashes(call, tx)
+        stories = [tell(event) for event in events if not is_told_beside(event)]
+        actors = {story.by for story in stories} | {receipt.received_by for receipt in case.receipts}
+        actors |= {given["by"] for given in case.row.approvals}
+        names = await names_of(tx, sorted(actors))
+    acts = acts_on(case, call.may)
+    primary = next((act for act in acts if act.primary), None)
+    dock = call.may("receipts:write")
+    refunds = [
+        RefundShown(one, rows_of(one), describe_waiting(one) or "", acts_on_refund(one, case.payment, call.may))
+        for one in reversed(case.refunds)
+    ]
+    receipts = [_receipt(case, receipt, acts=dock) for receipt in reversed(case.receipts)]
+    return render(
+        call, "return.html", case=case, row=case.row, fact=fact_of(case), steps=steps_of(case, events),
+        lines=[_line(case, line) for line in case.lines], refunds=refunds, receipts=receipts, stories=stories,
+        names=names, flashes=flashes, acts=acts, primary=primary, others=[act for act in acts if act is not primary],
+        barred=barred_on(case, call.may), unpaid=case.unpaid(), due=case.due, reasons=_reasons(case), goes_to=PLACES,
+        conditions=CONDITIONS, target=target_of(case), meter=_meter(case), total=total, edges=_edges(case.row.state),
+        can_receive=dock, can_note=call.may("returns:write"), note=WRITE_NOTE.fields[0],
+        note_url=url_of(WRITE_NOTE, return_id=case.row.id), more_events=len(events) >= 200,
+    )  # fmt: skip
+
+
+def _reasons(case: ReturnCase) -> dict[str, str]:
+    return {name: reason.label for name, reason in case.policy.reasons.items()}
+
+
+def fact_of(case: ReturnCase) -> Fact:
+    """Return what is true about a return's money, the worst first."""
+    by_status: dict[RefundStatus, int] = {}
+    for refund in case.refunds:
+        by_status[refund.status] = by_status.get(refund.status, 0) + refund.amount
+    on_its_way = sum(amount for status, amount in by_status.items() if status in OPEN and status != "unknown")
+    moved = by_status.get("succeeded", 0)
+    outside = by_status.get("settled_outside", 0)
+    failed = sum(open_amount(refund) for refund in case.unresolved())
+    after = next_of(case)
+    if by_status.get("unknown"):
+        text = f"Nobody knows yet whether {money_of(case, by_status['unknown'])} moved"
+        return Fact("unknown", "unknown", text, after)
+    if failed:
+        return Fact("not-moved", "stop", f"{money_of(case, failed)} did not reach the customer", after)
+    if on_its_way:
+        return Fact(
+            "on-its-way", "refunding", f"{money_of(case, on_its_way)} is on its way to {target_of(case)}", after
+        )
+    if case.due:
+        return Fact("not-moved", "clock", f"{money_of(case, case.due)} is due and has not moved", after)
+    if moved or outside:
+        parts = [f"{money_of(case, moved)} moved to {target_of(case)}"] if moved else []
+        parts += [f"{money_of(case, outside)} was settled outside Stripe"] if outside else []
+        return Fact("moved", "refunded", ", ".join(parts), after)
+    return Fact("none", "info", "No money has moved", after)
+
+
+def next_of(case: ReturnCase) -> str:
+    """Return what comes next, and who has to move."""
+    row = case.row
+    if row.follow_up_barred is not None:
+        return str(row.follow_up_barred.get("reason", ""))
+    if case.due_outside:
+        wanted = " or ".join(sorted({WANTED[wants].lower() for wants in case.outside_lines.values()}))
+        return f"{money_of(case, case.due_outside)} is owed as {wanted}, outside Stripe: give it, then settle it here."
+    to_come = sum(line.quantity - counted(line) for line in case.lines)
+    comes = f"{plural(to_come, 'unit')} still to come." if case.units_expected and to_come else ""
+    sentences: dict[State, str] = {
+        "requested": f"An approver decides; approved, it pays up to {money_of(case, case.estimate)}.",
+        "approved": comes or "All units are here.",
+        "refunding": f"Stripe and the bank have it. {comes}".strip(),
+        "refunded": f"Nothing more is due. {comes}".strip(),
+        "failed": "Retry it, or settle it outside.",
+        "declined": "It ended here. It can be reopened.",
+        "canceled": "It ended here. It can be reopened.",
+    }
+    return "It is closed: nothing more is expected." if row.closed_at is not None else sentences[row.state]
+
+
+def steps_of(case: ReturnCase, events: Sequence[Event]) -> list[Step]:
+    """Return the states on the way of a return, its own end in place of the usual one."""
+    now = case.row.state
+    usual: list[State] = ["requested", "approved", "refunding", "refunded"]
+    ends: dict[State, list[State]] = {
+        "failed": ["requested", "approved", "refunding", "failed"], "declined": ["requested", "declined"],
+        "canceled": ["requested", "canceled"],
+    }  # fmt: skip
+    reached: dict[str, datetime] = {"requested": case.row.created_at}
+    for event in events:  # newest first: the first time stands at last
+        if event.type == "return.state_changed":
+            reached[str(event.data.get("to"))] = event.created_at
+    return [Step(state, reached.get(state), state == now) for state in ends.get(now, usual)]
+
+
+def _line(case: ReturnCase, line: ReturnLine) -> LineShown:
+    def paid(*statuses: RefundStatus) -> int:
+        rows = [row for refund in case.refunds if refund.status in statuses for row in rows_of(refund)]
+        return sum(row.amount for row in rows if row.line == line.id)
+
+    return LineShown(line, counted(line), sum(line.accepted.values()), paid("succeeded"), paid(*OPEN))
+
+
+def _receipt(case: ReturnCase, receipt: Receipt, *, acts: bool) -> ReceiptShown:
+    items = [item for item in case.undeclared if item.receipt_id == receipt.id]
+    stands = receipt.reversed_at is None
+    undeclared = [
+        (item, resolve_act(case, item) if acts and stands and item.decision is None else None) for item in items
+    ]
+    lines = [row for row in case.receipt_lines if row.receipt_id == receipt.id]
+    return ReceiptShown(receipt, lines, undeclared, acts_on_receipt(case, receipt) if acts else [])
+
+
+def _meter(case: ReturnCase) -> dict[str, Any]:
+    """Return the payment's figures, minor units, and their shares of what was captured, in percent."""
+    captured = case.payment.captured
+    refunded = sum(refund.amount for refund in case.payment_refunds if refund.status == "succeeded")
+    on_its_way = sum(refund.amount for refund in case.payment_refunds if refund.status in OPEN)
+    share = 100 / captured if captured else 0
+    return {
+        "captured": captured, "refunded": refunded, "on_its_way": on_its_way, "left": max(0, case.refundable),
+        "a": round(min(100.0, refunded * share), 1), "b": round(min(100.0, (refunded + on_its_way) * share), 1),
+    }  # fmt: skip
+
+
+def _edges(state: State) -> list[tuple[str, str]]:
+    """Return where a return can go from a state: triggers and their destinations, as the machine declares them."""
+    rows = [row for row in machine_diagram.table() if state in row["from"]]
+    return [(str(row["trigger"]), ", ".join(dict.fromkeys(row["to"]))) for row in rows]
+
+
+PAGES: Final[tuple[Page, ...]] = (show_return,)

@@ -1,0 +1,87 @@
+"""B2: an action with `If-Match` holds only for a version that was read; a read with `If-None-Match` may be spared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from returns_service.web.routes import OPERATIONS
+from tests.harness.served_shop import ServedShop, expect
+
+ACTIONS: dict[str, dict[str, Any]] = {
+    "": {"internal_note": "x"},
+    "/approve": {"override_reason": "x"},
+    "/decline": {"reason": "x"},
+    "/cancel": {"reason": "x"},
+    "/close": {"reason": "x"},
+    "/reopen": {"reason": "x"},
+    "/acknowledge": {"reason": "x"},
+    "/receipts": {"lines": [{"sku": "SHIRT", "quantity": 1, "condition": "new"}]},
+    "/receipts/rcp_x/reverse": {"reason": "x"},
+    "/receipts/rcp_x/correct": {
+        "lines": [{"line": "rli_x", "from": "new", "to": "opened", "quantity": 1}],
+        "reason": "x",
+    },
+    "/receipts/rcp_x/inspect": {"lines": [{"line": "rli_x", "condition": "new", "disposition": "restock"}]},
+    "/undeclared/und_x/resolve": {"decision": "scrap"},
+    "/refund": {},
+    "/retry": {},
+    "/settle_outside": {"method": "cash", "reference": "1"},
+}
+
+
+def test_every_write_under_a_return_takes_if_match() -> None:
+    under = [operation for operation in OPERATIONS if operation.path.startswith("/v1/returns/{return_id}")]
+    writes = [operation for operation in under if operation.writes]
+    assert len(writes) == len(ACTIONS)
+    assert all(operation.if_match for operation in writes)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+async def test_b2_no_action_on_a_version_that_the_shop_has_changed(shop: ServedShop, action: str) -> None:
+    """B2: version 1 was approved with `If-Match: "1"` after it had become version 2."""
+    made = await shop.create_return()
+    where = f"/v1/returns/{made['id']}"
+    changed = expect(await shop.post(where, {"internal_note": "2"}), 200)
+    before = await shop.count_rows()
+    answer = await shop.post(where + action, ACTIONS[action], If_Match=f'"{made["version"]}"')
+    assert expect(answer, 412, "version_mismatch")["version"] == changed["version"]
+    assert await shop.count_rows() == before, "nothing was written, the key neither"
+    assert (await shop.read_return(made["id"]))["version"] == changed["version"]
+
+
+@pytest.mark.parametrize("given,status", [
+    ('"{v}"', 200), ('"0", "{v}"', 200), ('"{v}","0"', 200), ("*", 200), ('W/"{v}"', 412), ("{v}", 412),
+    ('"0", "99"', 412), ("", 412), ('"{v}', 412), ('"' + "9" * 400 + '"', 412),
+])  # fmt: skip
+async def test_b2_lists_of_etags_are_understood(shop: ServedShop, given: str, status: int) -> None:
+    made = await shop.create_return()
+    header = given.replace("{v}", str(made["version"]))
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "x"}, If_Match=header), status)
+
+
+async def test_b2_a_repeated_action_gets_its_answer_whatever_came_after_it(shop: ServedShop) -> None:
+    made = await shop.create_return()
+    where, version = f"/v1/returns/{made['id']}", f'"{made["version"]}"'
+    first = await shop.post(f"{where}/decline", {"reason": "x"}, key="once", If_Match=version)
+    again = await shop.post(f"{where}/decline", {"reason": "x"}, key="once", If_Match=version)
+    assert (first.status_code, again.status_code, again.content) == (200, 200, first.content)
+
+
+async def test_b2_an_action_on_no_return_is_not_found(shop: ServedShop) -> None:
+    expect(await shop.post("/v1/returns/ret_x/approve", {}, If_Match='"1"'), 404, "not_found")
+
+
+async def test_b2_a_read_of_what_is_known_is_spared(shop: ServedShop) -> None:
+    made = await shop.create_return()
+    where, tag = f"/v1/returns/{made['id']}", f'"{made["version"]}"'
+    for known in (tag, f'"0", {tag}', f"W/{tag}", "*"):
+        answer = await shop.get(where, headers={"If-None-Match": known})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+    for other in ('"0"', "nonsense", ""):
+        assert expect(await shop.get(where, headers={"If-None-Match": other}), 200) == made
+    whole = await shop.get(f"{where}?expand[]=payment", headers={"If-None-Match": tag})
+    assert whole.status_code == 200, "what is expanded may have changed"
+    expect(await shop.post(where, {"internal_note": "x"}), 200)
+    assert (await shop.get(where, headers={"If-None-Match": tag})).status_code == 200

@@ -1,0 +1,47 @@
+"""A4: readiness and figures are looked up at most once in a moment, however many ask."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import event
+
+from returns_service.web.snapshot import Snapshot
+from tests.harness.served_shop import ServedShop, expect
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/metrics"])
+async def test_a4_many_who_ask_at_once_cost_one_look(shop: ServedShop, path: str) -> None:
+    shop.context.readiness.seconds = shop.context.figures.seconds = 60.0
+    statements: list[str] = []
+    engine = shop.db.reader.sync_engine
+    event.listen(engine, "before_cursor_execute", lambda *seen: statements.append(seen[2]))
+    assert (await shop.get(path)).status_code == 200
+    first = len(statements)
+    assert first > 0
+    answers = await asyncio.gather(*(shop.get(path) for _ in range(50)))
+    assert len(statements) == first
+    assert len({answer.content for answer in answers}) == 1
+
+
+async def test_a4_a_look_is_made_again_once_it_is_old(shop: ServedShop) -> None:
+    made = await shop.create_return()
+    assert "returns_http_requests_total" in (await shop.get("/metrics")).text
+    expect(await shop.post(f"/v1/returns/{made['id']}/decline", {"reason": "A test."}), 200)
+    assert '/decline",status="200"} 1.0' in (await shop.get("/metrics")).text
+
+
+async def test_a_look_that_fails_is_made_again_by_the_next(shop: ServedShop) -> None:
+    snapshot: Snapshot[int] = Snapshot(60.0)
+
+    async def fail() -> int:
+        raise ConnectionResetError
+
+    async def see() -> int:
+        return 7
+
+    with pytest.raises(ConnectionResetError):
+        await snapshot.read(fail)
+    assert await snapshot.read(see) == 7
+    assert await snapshot.read(fail) == 7

@@ -1,0 +1,324 @@
+"""The situations that every page is looked at in: whose page it is, in which shop, and the way there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.async_api import Page
+
+from returns_service.commands import staff_users
+from returns_service.domain.vocabulary import Role
+from tests.pages.conftest import Site, add_person
+from tests.pages.world import HOSTILE, World, parcel
+
+NAMES: dict[Role, str] = {"warehouse": "Mara Kowalczyk", "approver": "Ana Novak", "finance": "Jide Okafor",
+                          "admin": "Noor Haddad"}  # fmt: skip
+
+
+@dataclass
+class Look:
+    """A shop, and a tab for each role that has signed in."""
+
+    site: Site
+    world: World | None = None
+    tabs: dict[Role, Page] = field(default_factory=dict)
+
+    @property
+    def day(self) -> World:
+        """What the day left."""
+        assert self.world is not None
+        return self.world
+
+    async def tab(self, role: Role | None) -> Page:
+        """Return the role's tab; a stranger gets a new one."""
+        options: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
+        if role is None:
+            return await self.site.page(**options)
+        if role not in self.tabs:
+            await add_person(self.site.shop, role, name=NAMES[role])
+            self.tabs[role] = await self.site.page(**options)
+            await self.site.sign_in(self.tabs[role], f"{role}@shop.test")
+        return self.tabs[role]
+
+
+Open = Callable[[Look, Page], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class View:
+    """One page in one situation: whose it is, in which shop, and the way there."""
+
+    role: Role | None
+    shop: str
+    open: Open
+
+
+VIEWS: dict[str, View] = {}
+
+
+def view(role: Role | None, shop: str = "busy_shop") -> Callable[[Open], Open]:
+    """Declare a situation to look at."""
+
+    def declare(function: Open) -> Open:
+        VIEWS[function.__name__] = View(role, shop, function)
+        return function
+
+    return declare
+
+
+def at(path: str, role: Role | None, name: str, shop: str = "busy_shop") -> None:
+    """Declare a page that only has to be opened."""
+
+    async def open_page(_: Look, page: Page) -> None:
+        await page.goto(path)
+
+    VIEWS[name] = View(role, shop, open_page)
+
+
+async def scan(page: Page, *codes: str) -> None:
+    """Scan codes as a hand scanner does: keys, then Enter."""
+    for code in codes:
+        await page.get_by_label("Scan or search").fill(code)
+        await page.keyboard.press("Enter")
+
+
+async def sent(page: Page) -> None:
+    """Wait until the server has answered for everything."""
+    await page.get_by_text("All scans sent").wait_for()
+
+
+# --- strangers -------------------------------------------------------------------------------------------------------
+
+at("/sign-in", None, "sign_in_page")
+at("/sign-in/link/nothing", None, "link_over")
+at("/sign-in/device", None, "new_device")
+at("/offline", None, "offline")
+at("/returns/ret_01k9x7d3m8f2aw01k9x7d3m8", "approver", "not_found")
+
+
+@view(None)
+async def wrong_password(look: Look, page: Page) -> None:
+    await page.goto("/sign-in")
+    await page.get_by_label("E-mail", exact=True).fill("nobody@shop.test")
+    await page.get_by_label("Password", exact=True).fill("wrong password")
+    await page.get_by_role("button", name="Sign in").click()
+    await page.get_by_text("tries left").wait_for()
+
+
+@view(None)
+async def link_page(look: Look, page: Page) -> None:
+    user = await add_person(look.site.shop, "approver", "link@shop.test", HOSTILE[:90].replace("\u202e", ""))
+    async with look.site.shop.db.transaction() as tx:
+        token = await staff_users.make_link(tx, user, "cli")
+    await page.goto(f"/sign-in/link/{token}")
+
+
+@view(None)
+async def device_waits(look: Look, page: Page) -> None:
+    await page.goto("/sign-in/device")
+    await page.get_by_label("Name of this device").fill("Dock 2")
+    await page.get_by_role("button", name="Ask").click()
+
+
+@view(None)
+async def device(look: Look, page: Page) -> None:
+    from returns_service.commands.devices import approve_device
+
+    await device_waits(look, page)
+    match = re.search(r"dev_\w{26}", await page.content())
+    assert match is not None
+    async with look.site.shop.db.transaction() as tx:
+        await approve_device(tx, match[0], "cli")
+    await page.get_by_role("link", name="Look again").click()
+
+
+# --- home, you, health, what goes wrong ------------------------------------------------------------------------------
+
+at("/", "admin", "first_run", "new_shop")
+at("/", "approver", "home_empty", "new_shop")
+at("/", "admin", "home_of_admin")
+at("/", "warehouse", "home_of_warehouse")
+at("/you?did=password", "admin", "you")
+at("/settings/health", "admin", "health")
+at("/receive", "finance", "forbidden")
+
+# --- approvals -------------------------------------------------------------------------------------------------------
+
+at("/approvals", "approver", "approvals_empty", "new_shop")
+at("/approvals", "approver", "approvals")
+at("/approvals?view=second", "approver", "approvals_second")
+at("/approvals/chosen?return=x&do=approve", "approver", "approvals_nothing_chosen")
+
+
+@view("approver")
+async def approvals_chosen(look: Look, page: Page) -> None:
+    await page.goto("/approvals")
+    await page.get_by_label("Choose NW-48171").check()
+    await page.get_by_role("button", name="Decline them").click()
+
+
+@view("approver")
+async def approval_against_the_policy(look: Look, page: Page) -> None:
+    await page.goto("/approvals")
+    await page.get_by_role("link", name="NW-48177 in spite").click()
+
+
+@view("approver")
+async def approval_declined(look: Look, page: Page) -> None:
+    await page.goto("/approvals")
+    await page.get_by_role("link", name="Decline NW-48177").click()
+
+
+@view("approver")
+async def approval_refused(look: Look, page: Page) -> None:
+    await page.goto("/approvals")
+    await page.get_by_role("link", name="Decline NW-48177").click()
+    await page.get_by_label("Why?").last.evaluate("e => { e.required = false }")
+    for box in await page.locator("dialog[open] textarea").all():
+        await box.evaluate("e => { e.required = false }")
+    await page.locator("dialog[open] button.primary").click()
+    await page.get_by_text("What you typed is kept").wait_for()
+
+
+# --- returns ---------------------------------------------------------------------------------------------------------
+
+at("/returns", "finance", "returns_empty", "new_shop")
+at("/returns", "finance", "returns")
+at("/returns?view=parcel-here&currency=eur&from=2026-11-01", "finance", "returns_narrowed")
+at("/returns?q=nothing", "finance", "returns_nothing")
+
+
+def of_return(name: str, role: Role) -> None:
+    """Declare the page of one return."""
+
+    async def open_page(look: Look, page: Page) -> None:
+        await page.goto(f"/returns/{getattr(look.day, name)['id']}")
+        for summary in await page.locator("details.menu > summary").all():
+            await summary.click()
+
+    VIEWS[f"return_{name}_for_{role}"] = View(role, "busy_shop", open_page)
+
+
+of_return("requested", "approver")
+of_return("hostile", "admin")
+of_return("outside", "warehouse")
+of_return("parcel_here", "finance")
+of_return("failed", "finance")
+of_return("undeclared", "admin")
+
+
+@view("finance")
+async def return_settled_outside(look: Look, page: Page) -> None:
+    await page.goto(f"/returns/{look.day.failed['id']}")
+    await page.locator("details.menu > summary").click()
+    await page.get_by_role("link", name="Settle outside").click()
+
+
+@view("admin")
+async def return_corrected(look: Look, page: Page) -> None:
+    await page.goto(f"/returns/{look.day.parcel_here['id']}")
+    await page.get_by_role("link", name="Correct").first.click()
+
+
+# --- the refund desk -------------------------------------------------------------------------------------------------
+
+at("/refunds", "finance", "desk_empty", "new_shop")
+at("/refunds/solved", "finance", "desk_solved_nothing", "new_shop")
+at("/refunds", "finance", "desk")
+at("/refunds?case=refund_failed:gone", "finance", "desk_case_gone")
+
+
+def of_kind(kind: str, role: Role = "finance") -> None:
+    """Declare the desk with the first case of a kind open."""
+
+    async def open_page(_: Look, page: Page) -> None:
+        await page.goto(f"/refunds?kind={kind}")
+        await page.goto(await page.locator(".inbox a").first.get_attribute("href") or "")
+        await page.locator(".case details summary").click()
+
+    VIEWS[f"desk_{kind}_for_{role}"] = View(role, "busy_shop", open_page)
+
+
+for kind in ("refund_failed", "refund_unknown", "external_refund", "refund_barred", "unmatched_receipt"):
+    of_kind(kind)
+of_kind("undeclared_item", "admin")
+
+
+@view("finance")
+async def desk_retry(look: Look, page: Page) -> None:
+    await page.goto("/refunds?kind=refund_failed")
+    await page.get_by_role("link", name="Retry").click()
+
+
+@view("warehouse")
+async def parcel_of_nobody(look: Look, page: Page) -> None:
+    await page.goto(f"/parcels/{look.day.unmatched['id']}?q=nw-48")
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+at("/settings", "admin", "settings_new", "new_shop")
+
+
+@view("admin")
+async def settings(look: Look, page: Page) -> None:
+    for role in ("finance", "approver"):
+        await add_person(look.site.shop, role, f"{role}2@shop.test", HOSTILE[:60].replace("\u202e", ""))
+    await page.goto("/settings")
+    for summary in await page.locator("section details > summary").all():
+        await summary.click()
+
+
+@view("admin")
+async def settings_key_made(look: Look, page: Page) -> None:
+    await page.goto("/settings")
+    await page.get_by_text("New key").click()
+    await page.get_by_label("Name", exact=True).first.fill("shop-backend")
+    await page.get_by_role("button", name="Make the key").click()
+    await page.get_by_text("Copy this key now").wait_for()
+
+
+@view("admin")
+async def settings_person(look: Look, page: Page) -> None:
+    await add_person(look.site.shop, "finance", "jide2@shop.test", "Jide")
+    await page.goto("/settings")
+    await page.get_by_role("link", name="Change").first.click()
+
+
+# --- the dock --------------------------------------------------------------------------------------------------------
+
+at("/receive", "warehouse", "receive_empty", "new_shop")
+at("/receive?q=nobody", "warehouse", "receive_nothing")
+at("/receive?q=nw", "warehouse", "receive")
+
+
+@view("warehouse")
+async def count_begun(look: Look, page: Page) -> None:
+    made = await parcel(look.site.shop, "NW-1")
+    await page.goto(f"/receive/{made['id']}")
+
+
+@view("warehouse")
+async def count(look: Look, page: Page) -> None:
+    await count_begun(look, page)
+    await scan(page, "TOTE-NAT", "MUG-COBALT-11", "CREW-MER-UND-L")
+    await page.get_by_text("Opened", exact=True).first.click()
+    await sent(page)
+    for summary in await page.locator(".item summary").all():
+        await summary.click()
+
+
+@view("warehouse")
+async def count_too_many(look: Look, page: Page) -> None:
+    await count_begun(look, page)
+    await scan(page, "TOTE-NAT", "TOTE-NAT")
+    await sent(page)
+
+
+@view("warehouse")
+async def count_dialog(look: Look, page: Page) -> None:
+    await count_begun(look, page)
+    await page.get_by_role("link", name="Item without a barcode").click()

@@ -1,0 +1,229 @@
+"""The list of returns and one return: what is shown is what is exported; each act is done once, by whom it is for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import httpx
+import pytest
+
+from returns_service.domain.return_machine import PUBLIC
+from returns_service.domain.vocabulary import Role
+from returns_service.web.pages.return_acts import barred_on
+from tests.harness.served_shop import ServedShop, expect
+from tests.pages.conftest import Desk, add_person
+from tests.pages.forms import follow, forms_in, send
+from tests.pages.world import HOSTILE, approved, ask, parcel, play_day
+
+if TYPE_CHECKING:
+    from returns_service.return_case.case import ReturnCase
+
+SHOWN = re.compile(r'class="go" href="/returns/(ret_\w{26})"')
+
+
+async def open_as(shop: ServedShop, desk: Desk, role: Role, path: str = "/returns") -> httpx.Response:
+    await add_person(shop, role)
+    await desk.sign_in(f"{role}@shop.test")
+    return await desk.get(path)
+
+
+def exported(answer: httpx.Response) -> list[dict[str, str]]:
+    assert answer.headers["content-type"].startswith("text/csv")
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+async def refused_once(shop: ServedShop, order: str = "NW-9") -> dict[str, Any]:
+    """Return a return whose refund came back from the bank."""
+    made = await approved(shop, order, 14_800, card="pm_card_refundFail")
+    await shop.receive_parcel(made["id"])
+    await shop.settle()
+    return await shop.read_return(made["id"])
+
+
+async def test_each_view_holds_what_it_says_and_exports_exactly_that(shop: ServedShop, desk: Desk) -> None:
+    await play_day(shop)
+    page = await open_as(shop, desk, "warehouse")
+    views = re.findall(r'<a href="(/returns[^"]*)"[^>]*>[^<]+<span class="n">([\d,]+)</span>', page.text)
+    assert len(views) == 7
+    for path, number in ((path.replace("&amp;", "&"), number) for path, number in views):
+        shown = SHOWN.findall((await desk.get(path)).text)
+        assert len(shown) == int(number), path
+        rows = exported(await desk.get(path.replace("/returns", "/returns.csv")))
+        assert [row["return"] for row in rows] == shown, path
+
+
+async def test_filters_narrow_list_numbers_and_export_alike(shop: ServedShop, desk: Desk) -> None:
+    await play_day(shop)
+    await open_as(shop, desk, "finance")
+    for query, number in (
+        ("q=nw-4820", 2), ("q=birgit@shop", 2), ("currency=jpy", 2), ("view=failed&currency=eur", 1), ("q=no-such", 0),
+        ("from=2026-11-24", 14), ("from=2027-01-01", 0), ("view=nonsense&currency=x&from=never&after=x", 14),
+    ):  # fmt: skip
+        page = await desk.get(f"/returns?{query}")
+        shown = SHOWN.findall(page.text)
+        assert len(shown) == number, query
+        assert [row["return"] for row in exported(await desk.get(f"/returns.csv?{query}"))] == shown, query
+    page = await desk.get("/returns?view=parcel-here&currency=eur&q=nw")
+    assert 'href="/returns?view=parcel-here&amp;q=nw"' in page.text, "the currency can be taken off alone"
+
+
+async def test_pages_follow_each_other_without_a_gap(shop: ServedShop, desk: Desk) -> None:
+    made = [(await ask(shop, f"NW-{number}"))["id"] for number in range(27)][::-1]
+    page = await open_as(shop, desk, "approver")
+    first = SHOWN.findall(page.text)
+    older = re.search(r'href="(/returns\?after=[^"]+)">Older', page.text)
+    assert older is not None
+    page = await desk.get(older[1])
+    assert first + SHOWN.findall(page.text) == made
+    newer = re.search(r'href="(/returns\?before=[^"]+)">Newer', page.text)
+    assert newer is not None
+    assert SHOWN.findall((await desk.get(newer[1])).text) == first
+    assert len(exported(await desk.get("/returns.csv"))) == 27
+
+
+async def test_nothing_a_stranger_typed_is_run_by_a_browser_or_a_spreadsheet(shop: ServedShop, desk: Desk) -> None:
+    formula = await ask(shop, "=cmd|' /C calc'!A0")
+    hostile = await ask(shop, HOSTILE, reason=HOSTILE)
+    page = await open_as(shop, desk, "approver")
+    assert "<img" not in page.text
+    assert "<img" not in (await desk.get(f"/returns/{hostile['id']}")).text
+    rows = {row["return"]: row["order"] for row in exported(await desk.get("/returns.csv"))}
+    assert rows[formula["id"]] == "'=cmd|' /C calc'!A0"
+    assert rows[hostile["id"]] == HOSTILE
+
+
+async def test_what_can_be_done_is_offered_to_whom_it_belongs_and_else_says_why(shop: ServedShop, desk: Desk) -> None:
+    made = await refused_once(shop)
+    page = await open_as(shop, desk, "finance", f"/returns/{made['id']}")
+    path = f"/returns/{made['id']}"
+    offered = {address for address in forms_in(page) if address.startswith(path)}
+    assert offered == {f"{path}/retry", f"{path}/settle_outside"}
+    assert "148.00 EUR did not reach the customer" in page.text
+    assert "For warehouse and admin." in page.text
+    assert "Not possible while the return is failed." in page.text
+
+
+async def test_a_failed_refund_is_retried_once_by_two_clicks(shop: ServedShop, desk: Desk) -> None:
+    made = await refused_once(shop)
+    page = await open_as(shop, desk, "finance", f"/returns/{made['id']}")
+    address = f"/returns/{made['id']}/retry"
+    answers = [await send(desk, page, address) for _ in range(2)]
+    assert answers[0].headers["location"] == answers[1].headers["location"]
+    told = await follow(desk, answers[0])
+    assert "148.00 EUR" in told.text
+    assert len((await shop.read_return(made["id"]))["refunds"]) == 2
+    stale = await send(desk, page, address, once="another-click-1")
+    assert stale.status_code == 409
+    assert "No money moved, nothing was changed." in stale.text
+
+
+async def test_settling_outside_asks_for_the_reference_and_keeps_what_was_typed(shop: ServedShop, desk: Desk) -> None:
+    made = await refused_once(shop)
+    page = await open_as(shop, desk, "finance", f"/returns/{made['id']}")
+    address = f"/returns/{made['id']}/settle_outside"
+    refused = await send(desk, page, address, method="cash", amount="100.5", note="At the shop.")
+    assert refused.status_code == 422
+    assert "Enter the reference, for example SEPA-2026-11-0071." in refused.text
+    assert forms_in(refused)[address]["note"] == "At the shop."
+    wrong = await send(desk, refused, address, reference="B-7", amount="1,000.00")
+    assert "Write the amount like 22.35" in wrong.text
+    done = await send(desk, refused, address, reference="B-7", amount="148.00")
+    told = await follow(desk, done)
+    assert "148.00 EUR settled outside: cash" in told.text
+    made = await shop.read_return(made["id"])
+    assert (made["state"], made["amount_settled_outside"]) == ("refunded", 14_800)
+
+
+async def test_goodwill_beyond_what_is_due_needs_its_reason(shop: ServedShop, desk: Desk) -> None:
+    made = await approved(shop, "NW-1", 10_000, quantity=2, payment=shop.pay(12_000, currency="eur"))
+    await shop.receive_parcel(made["id"])
+    await shop.settle()
+    page = await open_as(shop, desk, "finance", f"/returns/{made['id']}")
+    assert "Nothing received is unpaid." in page.text
+    assert f"/returns/{made['id']}/refund" not in forms_in(page)
+
+
+@pytest.mark.parametrize("act, state", [("cancel", "canceled"), ("close", "canceled")])
+async def test_an_approver_ends_a_return_and_reopens_it(shop: ServedShop, desk: Desk, act: str, state: str) -> None:
+    made = await approved(shop, "NW-1")
+    page = await open_as(shop, desk, "approver", f"/returns/{made['id']}")
+    path = f"/returns/{made['id']}"
+    told = await follow(desk, await send(desk, page, f"{path}/{act}", reason="Kept."))
+    assert (await shop.read_return(made["id"]))["state"] == state
+    assert "Kept." in told.text
+    assert (await send(desk, told, f"{path}/reopen", reason="By mistake.")).status_code == 303
+    assert (await shop.read_return(made["id"]))["state"] in ("requested", "approved")
+
+
+async def test_a_note_says_when_a_colleague_was_faster(shop: ServedShop, desk: Desk) -> None:
+    made = await approved(shop, "NW-1")
+    page = await open_as(shop, desk, "approver", f"/returns/{made['id']}")
+    address = f"/returns/{made['id']}/note"
+    expect(await shop.post(f"/v1/returns/{made['id']}", {"internal_note": "Hers."}), 200)
+    refused = await send(desk, page, address, internal_note="Mine.")
+    assert refused.status_code == 412
+    assert forms_in(refused)[address]["internal_note"] == "Mine."
+    assert (await shop.read_return(made["id"]))["internal_note"] == "Hers."
+    assert (await send(desk, refused, address)).status_code == 303
+    assert (await shop.read_return(made["id"]))["internal_note"] == "Mine."
+
+
+async def test_the_dock_corrects_takes_back_and_decides_on_the_returns_page(shop: ServedShop, desk: Desk) -> None:
+    made = await parcel(shop, "NW-1")
+    line = made["lines"][0]["id"]
+    counts = [{"line": line, "quantity": 2, "condition": "missing"}]
+    body = {"lines": counts, "undeclared": [{"sku": "X", "quantity": 1}]}
+    receipt = expect(await shop.post(f"/v1/returns/{made['id']}/receipts", body), 201)
+    page = await open_as(shop, desk, "warehouse", f"/returns/{made['id']}")
+    path = f"/returns/{made['id']}/receipts/{receipt['id']}"
+    corrected = await send(desk, page, f"{path}/correct", to="new", quantity="1", reason="Under the paper.")
+    told = await follow(desk, corrected)
+    assert "A receipt was corrected" in told.text
+    undeclared = f"/returns/{made['id']}/undeclared/{receipt['undeclared'][0]['id']}/resolve"
+    assert (await send(desk, told, undeclared, decision="scrap")).status_code == 303
+    of_line = (await shop.read_return(made["id"]))["lines"][0]
+    assert (of_line["received_quantity"], of_line["accepted_quantity"]) == (2, 1)
+    assert (await shop.read_return(made["id"]))["undeclared"][0]["decision"] == "scrap"
+    page = await desk.get(f"/returns/{made['id']}")
+    assert (await send(desk, page, f"{path}/take_back", reason="Another parcel.")).status_code == 303
+    assert (await shop.read_return(made["id"]))["lines"][0]["received_quantity"] == 0
+
+
+async def test_the_timeline_names_who_did_what(shop: ServedShop, desk: Desk) -> None:
+    made = await refused_once(shop)
+    page = await open_as(shop, desk, "approver", f"/returns/{made['id']}")
+    for told in ("1 unit received", "148.00 EUR did not arrive", "Approved: 148.00 EUR", "A regular.", "key test"):
+        assert told in page.text, told
+    assert (await desk.get("/returns/ret_01h455vb4pex5vsknk084sn02q")).status_code == 404
+
+
+async def test_a_return_the_customer_wants_store_credit_for_says_so_and_is_settled(
+    shop: ServedShop, desk: Desk
+) -> None:
+    """B2: chosen on the page, counted, owed outside Stripe, settled on the page with its method."""
+    made = await approved(shop, "NW-31", 9_000)
+    where = f"/returns/{made['id']}"
+    page = await open_as(shop, desk, "admin", where)
+    done = await send(desk, page, f"{where}/resolution", resolution="store_credit")
+    assert done.status_code == 303, done.text
+    await shop.receive_parcel(made["id"], quantity=made["lines"][0]["quantity"])
+    await shop.settle()
+    owed = await shop.read_return(made["id"])
+    assert (owed["amount_refunded"], owed["amount_due_outside"]) == (0, 9_000)
+    page = await desk.get(where)
+    assert "store credit" in page.text
+    done = await send(desk, page, f"{where}/settle_outside", reference="GIFT-77")
+    assert done.status_code == 303, done.text
+    settled = await shop.read_return(made["id"])
+    assert (settled["state"], settled["amount_settled_outside"]) == ("refunded", 9_000)
+    assert settled["refunds"][-1]["method"] == "store_credit"
+
+
+def test_each_act_of_the_machine_has_its_words() -> None:
+    """What the machine bars or offers is named on the page, whatever is added to it."""
+    case = SimpleNamespace(available=list, barred=lambda: dict.fromkeys(PUBLIC, "Not now."))
+    assert len(barred_on(cast("ReturnCase", case), lambda scope: True)) == len(PUBLIC)

@@ -1,0 +1,145 @@
+"""Settings by forms: secrets are shown once, each act is done once, and nobody locks themselves out."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+from sqlmodel import col, select
+
+from returns_service.commands import devices
+from returns_service.store.tables import ApiKey, StaffUser, WebhookEndpoint
+from tests.harness.served_shop import ServedShop, expect
+from tests.pages.conftest import Desk, add_person, open_desk
+from tests.pages.forms import follow, forms_in, send
+
+SECRET = re.compile(r'class="secret" id="secret">([^<]+)<')
+
+
+@pytest.fixture
+async def admin(shop: ServedShop, desk: Desk) -> Desk:
+    """A browser without scripts, an admin signed in."""
+    await add_person(shop, "admin", name="Noor Haddad")
+    await desk.sign_in("admin@shop.test")
+    return desk
+
+
+def secret_in(page: httpx.Response) -> str:
+    match = SECRET.search(page.text)
+    assert match is not None, page.text[:3000]
+    return match[1]
+
+
+async def test_a_key_is_shown_once_works_and_is_revoked(shop: ServedShop, admin: Desk) -> None:
+    page = await admin.get("/settings")
+    fields = {**forms_in(page)["/settings/keys"], "name": "shop-backend", "scope": ["returns:read"]}
+    made = await admin.post("/settings/keys", fields)
+    secret = secret_in(made)
+    assert (await shop.get("/v1/returns", headers={"Authorization": f"Bearer {secret}"})).status_code == 200
+    again = await admin.post("/settings/keys", fields)
+    assert "made and shown before" in again.text
+    assert secret not in again.text
+    async with shop.db.reading() as tx:
+        (key,) = (await tx.exec(select(ApiKey).where(col(ApiKey.name) == "shop-backend"))).all()
+    assert key.scopes == ["returns:read"]
+    page = await admin.get("/settings")
+    assert secret not in page.text
+    told = await follow(admin, await send(admin, page, f"/settings/keys/{key.id}/revoke"))
+    assert "The key is revoked" in told.text
+    assert (await shop.get("/v1/returns", headers={"Authorization": f"Bearer {secret}"})).status_code == 401
+
+
+@pytest.mark.parametrize("changed, says", [({"name": ""}, "Name who uses it"), ({"scope": []}, "Choose at least one")])
+async def test_a_key_without_name_or_scope_is_none(
+    shop: ServedShop, admin: Desk, changed: dict[str, object], says: str
+) -> None:
+    fields = {**forms_in(await admin.get("/settings"))["/settings/keys"], "name": "x", "scope": ["admin"]}
+    refused = await admin.post("/settings/keys", {**fields, **changed})
+    assert refused.status_code == 422
+    assert says in refused.text
+    assert (await admin.post("/settings/keys", fields)).status_code == 200, "its token was not used up"
+
+
+async def test_an_invitation_signs_in_once_and_a_role_changes_at_once(shop: ServedShop, admin: Desk) -> None:
+    page = await admin.get("/settings")
+    sent = {"email": "Jide@Shop.test", "name": "Jide <b>", "role": "finance"}
+    made = await send(admin, page, "/settings/people", **sent)
+    link = secret_in(made)
+    assert link.startswith("http://shop.test/sign-in/link/")
+    assert "<b>" not in made.text.replace("<b>Test mode.</b>", "")
+    taken = await send(admin, await admin.get("/settings"), "/settings/people", **sent)
+    assert taken.status_code == 422
+    assert "There is a user jide@shop.test already." in taken.text
+    async with shop.db.reading() as tx:
+        user = (await tx.exec(select(StaffUser).where(col(StaffUser.email) == "jide@shop.test"))).one()
+    async with open_desk(shop, "192.0.2.2") as jide:
+        await jide.get(link.removeprefix("http://shop.test"))
+        answer = await jide.post(link.removeprefix("http://shop.test"), {})
+        assert answer.status_code == 303
+        assert (await jide.get("/refunds")).status_code == 200
+        change = f"/settings/people/{user.id}/change"
+        page = await admin.get("/settings")
+        assert (
+            "role is changed"
+            in (await follow(admin, await send(admin, page, change, do="role", role="warehouse"))).text
+        )
+        assert (await jide.get("/refunds")).status_code == 403
+        page = await admin.get("/settings")
+        assert "signed out everywhere" in (await follow(admin, await send(admin, page, change, do="disable"))).text
+        assert (await jide.get("/returns")).status_code == 303
+        refused = await send(admin, page, f"/settings/people/{user.id}/link")
+        assert refused.status_code == 422
+        page = await admin.get("/settings")
+        assert "can sign in again" in (await follow(admin, await send(admin, page, change, do="enable"))).text
+        assert secret_in(await send(admin, await admin.get("/settings"), f"/settings/people/{user.id}/link"))
+
+
+async def test_nobody_changes_their_own_role(shop: ServedShop, admin: Desk) -> None:
+    async with shop.db.reading() as tx:
+        user = (await tx.exec(select(StaffUser))).one()
+    page = await admin.get("/settings")
+    assert f"/settings/people/{user.id}/change" not in forms_in(page)
+    refused = await admin.post(f"/settings/people/{user.id}/change", {"once": "12345678", "do": "disable"})
+    assert refused.status_code == 422
+    assert (await admin.get("/settings")).status_code == 200
+
+
+async def test_a_device_is_approved_and_put_out_of_use(shop: ServedShop, admin: Desk) -> None:
+    async with shop.db.transaction() as tx:
+        device, _ = await devices.ask_for_device(tx, "Dock 2")
+    address = f"/settings/devices/{device.id}"
+    page = await admin.get("/settings")
+    told = await follow(admin, await send(admin, page, address, do="approve"))
+    assert "The device is approved" in told.text
+    told = await follow(admin, await send(admin, told, address, do="revoke"))
+    assert "Dock 2" not in told.text
+
+
+async def test_an_endpoint_is_told_pinged_redelivered_and_turned_off(shop: ServedShop, admin: Desk) -> None:
+    page = await admin.get("/settings")
+    refused = await send(admin, page, "/settings/webhooks", url="http://inside.test/hook")
+    assert refused.status_code == 422
+    made = await send(admin, page, "/settings/webhooks", url="https://shop.example.com/hooks", description="Shop")
+    assert secret_in(made).startswith("whsec_")
+    async with shop.db.reading() as tx:
+        endpoint = (await tx.exec(select(WebhookEndpoint))).one()
+    address = f"/settings/webhooks/{endpoint.id}"
+    page = await admin.get("/settings")
+    assert endpoint.secret not in page.text
+    told = await follow(admin, await send(admin, page, address, do="ping"))
+    assert "A ping is on its way" in told.text
+    (delivery,) = expect(await shop.get("/v1/deliveries"), 200)["data"]
+    again = await follow(admin, await send(admin, told, f"/settings/deliveries/{delivery['id']}/redeliver"))
+    assert "It is sent again now" in again.text
+    for wanted, status in (("disable", "disabled"), ("enable", "enabled")):
+        page = await admin.get("/settings")
+        assert (await send(admin, page, address, do=wanted)).status_code == 303
+        assert expect(await shop.get(f"/v1/webhook_endpoints/{endpoint.id}"), 200)["status"] == status
+
+
+async def test_the_policy_in_force_is_told_in_words(shop: ServedShop, admin: Desk) -> None:
+    shop.context.policy = shop.policy = type(shop.policy)(window_days=14, second_person_above={"jpy": 50_000})
+    page = await admin.get("/settings")
+    assert "14 days from purchase" in page.text
+    assert "50,000 JPY" in page.text

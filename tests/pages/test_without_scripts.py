@@ -1,0 +1,68 @@
+"""A real browser with JavaScript off: dialogs open as links to themselves, and forms do the rest."""
+
+from __future__ import annotations
+
+from playwright.async_api import Page, expect
+
+from returns_service.domain.vocabulary import Role
+from tests.pages.conftest import Site, add_person
+from tests.pages.world import approved, ask
+
+
+async def open_as(site: Site, role: Role, path: str) -> Page:
+    """Sign in with JavaScript off, and open a page."""
+    await add_person(site.shop, role)
+    page = await site.page(await site.context(java_script_enabled=False))
+    await site.sign_in(page, f"{role}@shop.test")
+    await page.goto(path)
+    return page
+
+
+async def test_an_approver_approves_and_declines(site: Site) -> None:
+    first, second = await ask(site.shop, "NW-1", 5900), await ask(site.shop, "NW-2")
+    page = await open_as(site, "approver", "/approvals")
+    await page.get_by_role("button", name="Approve NW-1").click()
+    await expect(page.get_by_role("status")).to_contain_text("Approved: 59.00 EUR")
+    await page.get_by_role("link", name="Decline NW-2").click()
+    dialog = page.locator("dialog:target")
+    await expect(dialog).to_be_visible()
+    await dialog.get_by_label("Why?").fill("Worn.")
+    await dialog.get_by_role("button", name="Decline NW-2").click()
+    await expect(page.get_by_role("status")).to_contain_text("Declined")
+    states = [(await site.shop.read_return(made["id"]))["state"] for made in (first, second)]
+    assert states == ["approved", "declined"]
+
+
+async def test_an_approver_decides_several_at_once(site: Site) -> None:
+    made = [await ask(site.shop, f"NW-{number}") for number in range(2)]
+    page = await open_as(site, "approver", "/approvals")
+    for number in range(2):
+        await page.get_by_label(f"Choose NW-{number}").check()
+    await page.get_by_role("button", name="Approve them").click()
+    await page.get_by_role("button", name="Approve 2 returns").click()
+    await expect(page.get_by_role("status")).to_have_count(2)
+    assert [(await site.shop.read_return(one["id"]))["state"] for one in made] == ["approved", "approved"]
+
+
+async def test_finance_settles_a_failed_refund_from_the_desk(site: Site) -> None:
+    made = await approved(site.shop, "NW-1", 14_800, card="pm_card_refundFail")
+    await site.shop.receive_parcel(made["id"])
+    await site.shop.settle()
+    page = await open_as(site, "finance", "/refunds")
+    await page.get_by_role("link", name="Settle outside").click()
+    dialog = page.locator("dialog:target")
+    await dialog.get_by_label("Reference").fill("SEPA-2026-11-0071")
+    await dialog.get_by_role("button", name="Record 148.00 EUR as paid").click()
+    await expect(page.get_by_role("status")).to_contain_text("148.00 EUR settled outside: bank transfer")
+    assert (await site.shop.read_return(made["id"]))["state"] == "refunded"
+
+
+async def test_a_double_click_in_a_browser_with_scripts_is_one_act(site: Site) -> None:
+    made = await ask(site.shop, "NW-1", 5900)
+    await add_person(site.shop, "approver")
+    page = await site.page()
+    await site.sign_in(page, "approver@shop.test")
+    await page.goto("/approvals")
+    await page.get_by_role("button", name="Approve NW-1").dblclick()
+    await expect(page.get_by_role("status")).to_contain_text("Approved: 59.00 EUR")
+    assert len((await site.shop.read_return(made["id"]))["approvals"]) == 1
