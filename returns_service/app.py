@@ -21,6 +21,8 @@ from sqlmodel import col, select
 
 from returns_service.domain import policy as policies
 from returns_service.domain.policy import Policy
+from returns_service.mail_client import SmtpClient
+from returns_service.mail_message import MailTextsError, load_texts
 from returns_service.settings import Settings, SettingsError
 from returns_service.store import schema
 from returns_service.store.clock import elapsed
@@ -28,12 +30,13 @@ from returns_service.store.database import Database, is_unavailable
 from returns_service.store.tables import Payment
 from returns_service.stripe_gateway import Gateway, StripeGateway
 from returns_service.web.connections import bounded_protocol
-from returns_service.web.context import Context
+from returns_service.web.context import Context, link_keys_of
 from returns_service.web.operations.ask_stripe import learn_account
 from returns_service.web.routes import litestar_app
 from returns_service.webhook_client import WebhookClient
 from returns_service.worker.deliveries import WebhookDispatcher
 from returns_service.worker.loop import Worker
+from returns_service.worker.mail import MailSender
 from returns_service.worker.refunds import RefundExecutor
 
 DATABASE_WAIT_SECONDS, DATABASE_AGAIN_SECONDS = 30.0, 0.5  # at a start: who starts us may start it as well
@@ -62,6 +65,7 @@ def database_of(settings: Settings) -> Database:
         settings.database_url,
         pool_size=settings.database_pool,
         statement_timeout_seconds=settings.statement_timeout_seconds,
+        sends_mail=settings.smtp is not None,
     )
 
 
@@ -152,11 +156,23 @@ async def end(task: asyncio.Task[None] | None) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
+def mail_sender_of(settings: Settings, database: Database) -> MailSender | None:
+    """Return who sends mail to customers; None where it is off. Raises SettingsError for texts that are wrong."""
+    if settings.smtp is None:
+        return None
+    try:
+        texts = load_texts(settings.mail_texts)
+    except MailTextsError as error:
+        raise SettingsError(f"RETURNS_MAIL_TEXTS: {error}") from None
+    return MailSender(database, SmtpClient(settings.smtp), texts, settings, link_keys_of(settings))
+
+
 def worker_of(settings: Settings, database: Database, gateway: Gateway, policy: Policy, line: WebhookClient) -> Worker:
     """Return a worker over these parts."""
     return Worker(
         executor=RefundExecutor(database, gateway, budget=settings.stripe_budget, policy=policy),
         dispatcher=WebhookDispatcher(database, line),
+        mail=mail_sender_of(settings, database),
         policy=policy,
         livemode=settings.livemode,
         concurrency=settings.worker_concurrency,
@@ -203,6 +219,13 @@ def listen(host: str, port: int) -> socket.socket:
         raise SettingsError(f"Can't listen on {host}:{port} ({error.strerror}). Choose another with --port") from None
 
 
+def address_of(listener: socket.socket) -> str:
+    """Return the address of a socket that listens, as a browser on this machine writes it."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{host}:{port}"
+
+
 def allow_files(number: int) -> None:
     """Let this process have so many files open, if it may: a connection is one, and 1,024 a common limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -228,6 +251,7 @@ async def serve(
         await prepare(database, settings)
         learning = asyncio.create_task(learn_account_once(database, gateway, settings))
         context = Context(database=database, gateway=gateway, settings=settings, policy=policy)
+        context.address = address_of(listener)
         worker = worker_of(settings, database, workers_gateway, policy, context.line)
         if with_worker:
             context.metrics.follow(worker.executor.done)

@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from returns_service.addresses import for_the_driver, is_address
+from returns_service.shop_settings import ShopSettings
 
 PREFIX = "RETURNS_"
 ENV_FILE = ".env"
@@ -45,7 +46,7 @@ class Described(NamedTuple):
     description: str
 
 
-class Settings(BaseSettings):
+class Settings(ShopSettings):
     """All settings, checked. Secrets don't show in `repr()`."""
 
     model_config = SettingsConfigDict(
@@ -346,7 +347,9 @@ def variable(field: str) -> str:
 def described() -> list[Described]:
     """Return what the documentation's table says of every setting, in its order."""
     lines = []
-    for name, field in Settings.model_fields.items():
+    # A class's own fields come behind those it inherits; a reader looks for the database before the shop's colour.
+    own_first = sorted(Settings.model_fields.items(), key=lambda item: item[0] in ShopSettings.model_fields)
+    for name, field in own_first:
         default = "" if field.default in (None, ()) else str(field.default).removesuffix(".0")
         if isinstance(field.default, bool):
             default = str(int(field.default))

@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlmodel import col, func, or_, select
 
+from returns_service.commands.portal_erasure import delete_photos, forget_sessions
 from returns_service.commands.search_index import index_return
 from returns_service.commands.unmatched_receipts import of_tracking_numbers
 from returns_service.domain.policy import Policy
@@ -102,6 +103,10 @@ async def forget(
         done.left.append(NO_RETURN.format(named="order" if email is None else "address"))
     for return_id, _ in returns:
         addresses |= await _forget_return(tx, by, policy, return_id, done)
+    order, address = (order_id.strip() if order_id is not None else None), normalise(email) if email else None
+    sessions, photos = await forget_sessions(tx, order_id=order, email_text=address)
+    photos += await delete_photos(tx, [], [return_id for return_id, _ in returns])
+    done.counts += Counter({"portal_sessions": sessions, "photos": photos})
     await _name_other_orders(tx, addresses, done)
     return done
 

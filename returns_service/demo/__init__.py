@@ -60,6 +60,9 @@ async def play(*, port: int, and_exit: bool, as_json: bool, data: Path | None) -
                 policy=None,
                 stripe_api_base=stripe_url,
                 public_url=url,
+                shop_name="Nordwind",
+                shop_email="service@nordwind.example",
+                shop_address=("Nordwind Returns", "Am Güterbahnhof 12", "28195 Bremen", "Germany"),
                 rate_limit=1000,
                 log_level="error",
             )
@@ -110,12 +113,13 @@ async def _day(
                 console.print(f"\n{number}/{len(STORY)}  {(chapter.__doc__ or '').strip()}", style="bold")
                 await chapter(shop)
             proof = await prove(shop)
+            portal = await shop.portal_link()
         finally:
             await gateway.close()
     console.print()
     printed(console, proof)
     stripe = {"url": stripe_url, "page": f"{stripe_url}/_control/"}
-    where = {"url": url, "api_key": api_key, "stripe": stripe, "sign_in": sign_in}
+    where = {"url": url, "api_key": api_key, "stripe": stripe, "sign_in": sign_in, "portal": portal}
     result = {"holds": proof.holds, "line": proof.line(), "refunds_decided": proof.decided, "returns": proof.rows}
     if as_json:
         print(json.dumps({**where, "proof": result}), flush=True)
@@ -125,6 +129,7 @@ async def _day(
     console.print(f"\ncurl -H 'Authorization: Bearer {api_key}' {url}/v1/returns?limit=3\n", soft_wrap=True)
     for role, link in sign_in.items():
         console.print(f"{role:<10} signs in at {link}")
+    console.print(f"customer   sends something back at {portal}")
     console.print("Ctrl-C ends it.")
     await service
     return 0 if proof.holds else 1

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -56,6 +57,19 @@ class Shop:
         self.returns.append((shows, asked["id"]))
         self.tell(f"{asked['order_id']}: a return over {format_amount(amount, currency)} is requested, and approved")
         return await self.post(f"/v1/returns/{asked['id']}/approve")
+
+    async def portal_link(self) -> str:
+        """Return a customer's link to an order of theirs, of which nothing came back yet."""
+        items = [("CREW-L", "Merino crew sweater, undyed, size L", 3, 10000), ("TOTE", "Canvas tote, natural", 1, 2450)]
+        lines = [
+            {"sku": sku, "title": title, "quantity": units, "total_amount": amount, "order_line": sku}
+            for sku, title, units, amount in items
+        ]
+        payment = await self.gateway.take_test_payment(12450, "eur", "pm_card_visa")
+        bought_at = (datetime.now(UTC) - timedelta(days=6)).isoformat()
+        order = {"order_id": "NW-48213", "payment_intent": payment, "currency": "eur", "purchased_at": bought_at}
+        session = await self.post("/v1/portal_sessions", {**order, "lines": lines}, expect=201)
+        return str(session["url"])
 
     async def received(self, row: dict[str, Any], units: int, condition: str = "new") -> None:
         """Count units of the first line at the dock."""

@@ -73,6 +73,7 @@ DeskKind = Literal[
     "refund_held",
     "stripe_event",
     "webhook_disabled",
+    "mail_failed",
     "refund_requires_action",
     "refund_pending",
 ]
@@ -80,6 +81,9 @@ DeskAction = Literal[
     "approve", "decline", "refund", "retry", "settle_outside", "close", "check", "send_again", "cancel", "acknowledge",
     "assign", "reopen",
 ]  # fmt: skip
+
+MailKind = Literal["requested", "approved", "declined", "received", "refunded", "failed"]
+MailStatus = Literal["pending", "sent", "dropped", "dead"]
 
 FoldOutcome = Literal["folded", "ignored", "other_mode", "unknown_payment", "failed"]  # of one of Stripe's events
 
@@ -114,6 +118,8 @@ SHIPPING_REFUNDED: tuple[ShippingRefunded, ...] = get_args(ShippingRefunded)
 BREAKDOWN_KINDS: tuple[BreakdownKind, ...] = get_args(BreakdownKind)
 STRIPE_REASONS: tuple[StripeReason, ...] = get_args(StripeReason)
 REFUND_SOURCES: tuple[RefundSource, ...] = get_args(RefundSource)
+MAIL_KINDS: tuple[MailKind, ...] = get_args(MailKind)
+MAIL_STATUSES: tuple[MailStatus, ...] = get_args(MailStatus)
 RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
 DESK_KINDS: tuple[DeskKind, ...] = get_args(DeskKind)
 RUN_PHASES: tuple[RunPhase, ...] = get_args(RunPhase)

@@ -13,22 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    and_,
-    case,
-    cast,
-    func,
-    literal,
-    literal_column,
-    or_,
-    select,
-    tuple_,
-    union_all,
-)
+from sqlalchemy import BigInteger, and_, case, cast, func, literal, literal_column, or_, select, tuple_, union_all
 from sqlalchemy.orm import defer
 from sqlmodel import col
 
+from returns_service.commands.mail import TOLD_AT
 from returns_service.commands.stripe_inbox import ON_THE_DESK_AFTER
 from returns_service.domain.refund_attempt import STUCK_AFTER
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, WAITING, RefundStatus
@@ -41,6 +30,7 @@ from returns_service.store.database import Tx
 from returns_service.store.stripe_throttle import BREAK_AFTER
 from returns_service.store.tables import (
     Event,
+    Mail,
     Payment,
     Receipt,
     ReceiptLine,
@@ -66,6 +56,7 @@ UNCOMPARED_FOR = timedelta(days=1)  # a comparison that is interrupted is tried 
 OVERDUE_FOR = timedelta(minutes=10)  # a worker looks at what is due within seconds
 ENDED: tuple[RefundStatus, ...] = (*FINAL, "withdrawn")
 FAR_BACK = timedelta(days=29)  # each day's comparison looks back 30 days
+MAIL_SHOWN = timedelta(days=14)  # then the return's own page has told the customer, or nobody will
 BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -255,7 +246,7 @@ def _with_rows(page: Any, *, back: bool) -> Any:
 def desk_statement(tx: Tx, health: SystemHealth) -> Any:
     """Return the statement for all that is on the desk, by ENTRY's columns."""
     return union_all(
-        *_standing_still(tx, health), *_of_refunds(tx), *_of_returns(), *of_the_dock(), *_of_others(health)
+        *_standing_still(tx, health), *_of_refunds(tx), *_of_returns(), *of_the_dock(), *_of_others(tx, health)
     )
 
 
@@ -372,7 +363,7 @@ def _to_decide() -> Any:
     )
 
 
-def _of_others(health: SystemHealth) -> Sequence[Any]:
+def _of_others(tx: Tx, health: SystemHealth) -> Sequence[Any]:
     event_id, row_id, endpoint_id = col(StripeEvent.id), col(ReconciliationDifference.id), col(WebhookEndpoint.id)
     subject = col(StripeRefusal.subject)
     found = [
@@ -382,6 +373,9 @@ def _of_others(health: SystemHealth) -> Sequence[Any]:
         ),
         entry_head("webhook_disabled", col(WebhookEndpoint.disabled_at), endpoint_id, endpoint_id=endpoint_id).where(
             col(WebhookEndpoint.status) == "disabled", func.coalesce(col(WebhookEndpoint.disabled_by), "") != "person"
+        ),
+        entry_head("mail_failed", col(Mail.created_at), col(Mail.id), return_id=col(Mail.return_id)).where(
+            col(Mail.status) != "sent", col(Mail.failures) >= TOLD_AT, col(Mail.created_at) > tx.now - MAIL_SHOWN
         ),
     ]
     if health.last_run is not None:

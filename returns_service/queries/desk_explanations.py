@@ -290,6 +290,15 @@ def _webhook_disabled(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     )
 
 
+def _mail_failed(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    return Explanation(
+        "mail_not_sent",
+        f"The customer was not told what happened: the mail server did not take {entry.subject}.",
+        "Check the customer's address and RETURNS_SMTP, or tell them yourself. It is tried again for three days, and "
+        "leaves this list after two weeks.",
+    )
+
+
 def _refund_requires_action(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     refund, _payment = _of_refund(entry)
     expires_at = (refund.next_action or {}).get("expires_at")
@@ -348,6 +357,7 @@ EXPLANATIONS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Explanation
     "refund_held": _refund_held,
     "stripe_event": _stripe_event,
     "webhook_disabled": _webhook_disabled,
+    "mail_failed": _mail_failed,
     "refund_requires_action": _refund_requires_action,
     "refund_pending": _refund_pending,
 }

@@ -75,4 +75,5 @@ async def names_of(tx: Tx, actors: Sequence[str]) -> dict[str, str]:
     keys = select(ApiKey).where(col(ApiKey.id).in_([a for a in actors if a.startswith("key_")]))
     names = {user.id: user.name or user.email for user in (await tx.exec(users)).all()}
     names |= {key.id: f"key {key.name}" for key in (await tx.exec(keys)).all()}
+    names |= {actor: "the customer" for actor in actors if actor.startswith("pts_")}
     return {actor: names.get(actor) or _NAMES.get(actor, actor) for actor in actors}

@@ -13,13 +13,14 @@ from typing import Any
 import msgspec
 
 from returns_service.domain.vocabulary import RecordedEventType
+from returns_service.return_case.mail_outbox import queue_mail
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event, Payment, Refund, ReturnAuthorization
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The actor of an event (`key_…`, `usr_…`, `stripe`, `worker`, `policy`), and the request it acted in."""
+    """The actor of an event (`key_…`, `usr_…`, a customer's `pts_…`, `stripe`, `worker`, `policy`), and its request."""
 
     actor: str
     request_id: str | None = None
@@ -55,6 +56,7 @@ async def record(
         created_at=tx.now,
     )
     tx.add(event)
+    queue_mail(tx, event, data)
     return event
 
 

@@ -80,9 +80,11 @@ class Database:
         source: random.Random | None = None,
         pool_size: int = 10,
         statement_timeout_seconds: float = 30.0,
+        sends_mail: bool = False,
     ) -> None:
         self.url = async_url(url)
         self.postgresql = self.url.startswith("postgresql")
+        self.sends_mail = sends_mail  # commands then write what customers are to be told into the outbox
         self.random = source or random.SystemRandom()
         self.ids = Ids(self.random)
         self.wakes = 0  # counts reasons to look for work; who saw the same number may sleep

@@ -9,6 +9,7 @@ from typing import Any
 from litestar.connection import ASGIConnection
 
 from returns_service.domain.policy import DEFAULT, Policy
+from returns_service.domain.signed_link import derive_key
 from returns_service.settings import Settings
 from returns_service.store.database import Database
 from returns_service.store.stripe_refusals import StripeRefusals
@@ -34,6 +35,7 @@ class Context:
     metrics: Metrics = field(default_factory=Metrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set it to end live streams: a stop waits for them
     account: str | None = None  # ours at Stripe, once learnt
+    address: str = "http://127.0.0.1:8000"  # where this process listens: of links, unless the public one is set
     readiness: Snapshot[ReadinessView] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))
     figures: Snapshot[bytes] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))
     line: WebhookClient = field(init=False)  # to hosts that callers name
@@ -42,6 +44,8 @@ class Context:
     recent_keys: RecentKeys = field(default_factory=RecentKeys)
     # A password's hash takes 19 MiB and a core for a while: a crowd that signs in must not take all of both.
     password_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    # A photo is 200 MB while it is decoded.
+    photo_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     live_feed: LiveFeed = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,6 +58,23 @@ class Context:
             most_per_key=self.settings.streams_per_key,
         )
         self.keys = Limiter(self.settings.rate_limit)
+
+    @property
+    def public_url(self) -> str:
+        """Where browsers reach the service, without a slash at the end."""
+        return self.settings.public_url or self.address
+
+    @property
+    def link_keys(self) -> list[bytes]:
+        """The keys of signed links: the first signs, all are believed."""
+        return link_keys_of(self.settings)
+
+
+def link_keys_of(settings: Settings) -> list[bytes]:
+    """Return the keys of signed links, as set or derived; none without a Stripe key."""
+    given = [key.get_secret_value().encode() for key in settings.portal_key]
+    stripe_key = settings.stripe_secret_key
+    return given or ([derive_key(stripe_key.get_secret_value())] if stripe_key else [])
 
 
 def context_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Context:

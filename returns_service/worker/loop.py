@@ -14,6 +14,7 @@ from returns_service.store import claims
 from returns_service.store.database import is_unavailable, may_pass
 from returns_service.worker import maintenance, missed_events
 from returns_service.worker.deliveries import WebhookDispatcher
+from returns_service.worker.mail import MailSender
 from returns_service.worker.notifications import listen
 from returns_service.worker.reconcile import reconcile_daily
 from returns_service.worker.refunds import RefundExecutor, ScheduledCall, renew_leases
@@ -39,6 +40,7 @@ class Worker:
     shutdown_seconds: float = 25.0
     idempotency_hours: int = 24
     inbox_days: int = 30
+    mail: MailSender | None = None  # None: mail is off
     in_flight: dict[asyncio.Task[None], ScheduledCall] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)  # refunds whose call may have left
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -52,6 +54,7 @@ class Worker:
             asyncio.create_task(self._forever(lambda: self._do_chores(by)), name="chores"),
             asyncio.create_task(self._forever(self.dispatcher.once), name="deliveries"),
             asyncio.create_task(self._renew(), name="renew"),
+            *([asyncio.create_task(self._forever(self.mail.once), name="mail")] if self.mail else []),
             asyncio.create_task(self._forget(), name="forget"),
             asyncio.create_task(self._reconcile(by), name="reconcile"),
         ]

@@ -27,7 +27,10 @@ from returns_service.store.database import Database, Tx
 from returns_service.store.tables import (
     Delivery,
     IdempotencyKey,
+    Mail,
     Payment,
+    Photo,
+    PortalSession,
     ReturnAuthorization,
     SignInLink,
     SignInThrottle,
@@ -39,6 +42,7 @@ from returns_service.stripe_gateway import Gateway, event_data_from_payload
 PAYMENT_REREAD_SECONDS = 60  # a read that got no answer
 BATCH = 500  # rows a cleaning transaction takes at once
 SESSION_KEPT_DAYS = 30  # after its end: people see where they were signed in, and late scans find their name
+PORTAL_KEPT = timedelta(days=30)  # after its link's end, where nothing was sent by it
 STRIPE_KEEPS_DAYS = 35  # longer than Stripe lists its events or tries to deliver them
 log = structlog.get_logger("returns.chores")
 
@@ -128,10 +132,15 @@ async def delete_expired(db: Database, *, idempotency_hours: int, inbox_days: in
     old_session = col(StaffSession.expires_at) < now - timedelta(days=SESSION_KEPT_DAYS)
     old_link = col(SignInLink.expires_at) < now - timedelta(days=1)
     old_try = col(SignInThrottle.tried_at) < now - timedelta(days=1)
+    old_portal = and_(col(PortalSession.expires_at) < now - PORTAL_KEPT, col(PortalSession.return_id).is_(None))
+    old_photo = col(Photo.portal_session_id).in_(select(col(PortalSession.id)).where(old_portal))
     old_key = col(IdempotencyKey.created_at) < now - timedelta(hours=idempotency_hours)
     done = 0
     for kind, chosen, values in (
         (IdempotencyKey, old_key, None),
+        (Mail, col(Mail.ended_at) < now - timedelta(days=inbox_days), None),
+        (Photo, old_photo, None),
+        (PortalSession, old_portal, None),
         (StaffSession, old_session, None),
         (SignInLink, old_link, None),
         (SignInThrottle, old_try, None),

@@ -22,6 +22,7 @@ from returns_service.web.routes import OPERATIONS
 from tests.harness.served_shop import ServedShop, expect
 
 EXPECTED = {
+    "create_portal_session": "returns:write",
     "create_return": "returns:write", "create_returns": "returns:write", "update_return": "returns:write",
     "cancel_return": "returns:write",
     "close_return": "returns:write", "approve_return": "returns:approve", "decline_return": "returns:approve",
@@ -40,7 +41,8 @@ EXPECTED = {
     "retry_one_delivery": "admin",
 }  # fmt: skip
 OPEN = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/{name:str}", "/openapi.yaml", "/openapi.json",
-        "/errors/{code:str}", "/webhooks/stripe", "/sw.js", "/manifest.webmanifest", "/offline"}  # fmt: skip
+        "/errors/{code:str}", "/webhooks/stripe", "/sw.js", "/manifest.webmanifest", "/offline",
+        "/portal/look.css", "/portal/logo"}  # fmt: skip
 STATIC = {f"/static/{static_version()}/{{file_path:path}}", f"/static/{static_version()}/fonts/{{file_path:path}}"}
 
 

@@ -20,6 +20,7 @@ from tests.factories.core import (
     create_unmatched_receipt,
 )
 from tests.factories.dock import create_dock_scan
+from tests.factories.mail import create_mail
 from tests.factories.people import (
     create_api_key,
     create_device,
@@ -28,6 +29,7 @@ from tests.factories.people import (
     create_staff_session,
     create_staff_user,
 )
+from tests.factories.portal import create_photo, create_portal_session
 from tests.factories.reconciliation import create_reconciliation_difference, create_reconciliation_run
 from tests.factories.stripe import create_stripe_account, create_stripe_refusal
 from tests.factories.webhooks import create_delivery, create_webhook_endpoint
@@ -39,7 +41,10 @@ __all__ = [
     "create_dock_scan",
     "create_event",
     "create_idempotency_key",
+    "create_mail",
     "create_payment",
+    "create_photo",
+    "create_portal_session",
     "create_receipt",
     "create_receipt_line",
     "create_reconciliation_difference",

@@ -55,7 +55,7 @@ SIDEWAYS = """() => {
 }"""
 SMALL = """() => [...document.querySelectorAll("a, button, input, select, summary")].filter((e) => {
   if (e.closest(".sr, [hidden], .skip, p, dialog") || !e.checkVisibility() || e.type === "hidden") return false;
-  const hit = e.closest("label.chip, label.check, .hit") ?? (e.matches(".go") ? e.closest("tr") : e);
+  const hit = e.closest("label.chip, label.check, label.item-row, .hit") ?? (e.matches(".go") ? e.closest("tr") : e);
   const box = hit.getBoundingClientRect();
   return box.height && (box.height < 43.5 || box.width < 43.5);
 }).map((e) => `${e.tagName} ${e.className} ${e.textContent.trim().slice(0, 30)}`)"""

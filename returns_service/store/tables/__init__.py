@@ -16,6 +16,7 @@ from returns_service.store.tables.core import (
     Sweep,
 )
 from returns_service.store.tables.dock import DockScan
+from returns_service.store.tables.mail import Mail
 from returns_service.store.tables.people import (
     ApiKey,
     Device,
@@ -24,6 +25,7 @@ from returns_service.store.tables.people import (
     StaffSession,
     StaffUser,
 )
+from returns_service.store.tables.portal import Photo, PortalSession
 from returns_service.store.tables.receipts import Receipt, ReceiptLine, UndeclaredItem, UnmatchedReceipt
 from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun
 from returns_service.store.tables.stripe import StripeAccount, StripeRefusal
@@ -36,7 +38,10 @@ __all__ = [
     "DockScan",
     "Event",
     "IdempotencyKey",
+    "Mail",
     "Payment",
+    "Photo",
+    "PortalSession",
     "Receipt",
     "ReceiptLine",
     "ReconciliationDifference",

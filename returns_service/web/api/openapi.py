@@ -49,6 +49,7 @@ TAGS = {
     "Receipts": "What the dock counted.",
     "Refunds": "Money on its way back, and what became of it.",
     "Payments": "Stripe payments and what is left of them.",
+    "Portal": "Links by which a customer sends items back, without an account.",
     "Policy": "The rules in force: the window, what is paid by itself, fees, and the catalogue of reasons.",
     "Events": "The history, as a list or live.",
     "Reconciliations": "Each comparison with Stripe's ledger, and what differed.",

@@ -60,6 +60,7 @@ KINDS: Final[Mapping[DeskKind, KindWords]] = {
                              waits=True),
     "stripe_event": KindWords("unread events", "Unread event", "unknown", "warn", waits=True),
     "webhook_disabled": KindWords("listeners", "A listener was given up", "desk", "warn"),
+    "mail_failed": KindWords("mails", "A customer was not told", "desk", "warn"),
     "refund_requires_action": KindWords("at the customer", "Customer must act", "clock", "busy",
                                         "{amount} waits for the customer and has not moved.", "not-moved", waits=True),
     "refund_pending": KindWords("at the bank", "At the bank", "clock", "busy", "{amount} is on its way at the bank.",

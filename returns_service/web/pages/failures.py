@@ -15,6 +15,7 @@ from litestar import Response
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import allows, scopes_of
 from returns_service.domain.vocabulary import ROLES
+from returns_service.web.pages.portal_failures import is_portal, portal_failure
 from returns_service.web.pages.rendering import render_alone
 from returns_service.web.pages.visitor import AnyRequest
 
@@ -76,6 +77,8 @@ def wants_page(request: AnyRequest) -> bool:
 
 def _page(request: AnyRequest, error: Exception, response: Response[Any]) -> Response[Any]:
     status = response.status_code or 500
+    if is_portal(request):
+        return portal_failure(request, error, response)
     again = request.url.path if request.method == "GET" else _page_before(request)
     if status == 404:
         page = render_alone(request, "not_found.html", status=404, **_missing(request))

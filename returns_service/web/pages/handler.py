@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from litestar import HttpMethod, Response
 from litestar.background_tasks import BackgroundTask
+from litestar.datastructures import UploadFile
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
@@ -30,7 +31,6 @@ from returns_service.web.pages.visitor import (
     visitor_of,
 )
 
-LONGEST_FORM_BYTES: Final = 1024 * 1024
 SEE_OTHER: Final = 303
 
 
@@ -59,7 +59,7 @@ def handler_of(page: Page) -> HTTPRouteHandler:
         name=page.name,
         status_code=200,
         include_in_schema=False,
-        request_max_body_size=LONGEST_FORM_BYTES,
+        request_max_body_size=page.longest_bytes,
         opt={"page": page},
     )
     return route(answer)
@@ -118,12 +118,12 @@ async def _with_form(call: PageCall) -> PageCall:
     if content_type.startswith("application/json"):
         check_form(request, call.visitor, request.headers.get("x-csrf-token", ""))
         return replace(call, json=parse_object(await request.body(), content_type))
-    form = await _read_form(request)
+    form, files = await _read_form(request)
     check_form(request, call.visitor, (form.get(FORM_TOKEN) or [""])[0])
-    return replace(call, form=form)
+    return replace(call, form=form, files=files)
 
 
-async def _read_form(request: AnyRequest) -> Mapping[str, Sequence[str]]:
+async def _read_form(request: AnyRequest) -> tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[UploadFile]]]:
     try:
         sent = await request.form()
     except HTTPException:
@@ -131,12 +131,15 @@ async def _read_form(request: AnyRequest) -> Mapping[str, Sequence[str]]:
     except (ValueError, UnicodeError):  # a multipart body that is none
         raise Problem("malformed_request", "The form can't be read.") from None
     form: dict[str, list[str]] = {}
+    files: dict[str, list[UploadFile]] = {}
     for name, value in sent.multi_items():
+        if isinstance(value, UploadFile) and value.filename:  # a file field left empty sends one without a name
+            files.setdefault(name, []).append(value)
         text = value if isinstance(value, str) else ""
         if "\0" in text or "\0" in name:
             raise Problem("malformed_request", "The form holds a character that no text may hold.")
         form.setdefault(name, []).append(text)
-    return form
+    return form, files
 
 
 def _touch(request: AnyRequest, visitor: Visitor) -> BackgroundTask | None:

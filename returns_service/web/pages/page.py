@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from litestar import Response
+from litestar.datastructures import UploadFile
 
 from returns_service.commands.sessions import SignedIn
 from returns_service.domain.problems import Problem
@@ -17,6 +18,8 @@ from returns_service.web.context import Context, context_of
 from returns_service.web.errors import request_id_of
 from returns_service.web.pages.visitor import AnyRequest, Visitor
 
+LONGEST_FORM_BYTES: Final = 1024 * 1024
+
 
 @dataclass(frozen=True)
 class PageCall:
@@ -25,6 +28,7 @@ class PageCall:
     request: AnyRequest
     visitor: Visitor
     form: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    files: Mapping[str, Sequence[UploadFile]] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None  # sent by a script of ours instead of a form
     waiting: Mapping[str, int] = field(default_factory=dict)  # place -> what waits there for this person
 
@@ -89,6 +93,7 @@ class Page:
     work: PageWork
     scope: Scope | None
     personal: bool = False
+    longest_bytes: int = LONGEST_FORM_BYTES
 
 
 def shows(path: str, *, scope: Scope | None = READ, personal: bool = False) -> Callable[[PageWork], Page]:
@@ -96,9 +101,11 @@ def shows(path: str, *, scope: Scope | None = READ, personal: bool = False) -> C
     return lambda work: Page("GET", path, _name(work), work, scope, personal)
 
 
-def posts(path: str, *, scope: Scope | None = READ, personal: bool = False) -> Callable[[PageWork], Page]:
+def posts(
+    path: str, *, scope: Scope | None = READ, personal: bool = False, longest_bytes: int = LONGEST_FORM_BYTES
+) -> Callable[[PageWork], Page]:
     """Declare what a form does: it answers with a redirect, so that a reload repeats nothing."""
-    return lambda work: Page("POST", path, _name(work), work, scope, personal)
+    return lambda work: Page("POST", path, _name(work), work, scope, personal, longest_bytes)
 
 
 def _name(work: PageWork) -> str:

@@ -190,7 +190,7 @@ def render(call: PageCall, template: str, *, status: int = 200, **values: Any) -
     """Return a page. `values` are the template's own; visitor, place and time come with every page."""
     signed_in = call.visitor.signed_in
     common = {
-        **_everywhere(call.request),
+        **everywhere(call.request),
         "form_token": call.visitor.form_token,
         "user": signed_in.user if signed_in else None,
         "session": signed_in.session if signed_in else None,
@@ -204,10 +204,11 @@ def render(call: PageCall, template: str, *, status: int = 200, **values: Any) -
 
 def render_alone(request: AnyRequest, template: str, *, status: int, **values: Any) -> Response[str]:
     """Return a page that needs neither session nor database: for when something went wrong."""
-    return answer(ENVIRONMENT.get_template(template).render(_everywhere(request) | values), status)
+    return answer(ENVIRONMENT.get_template(template).render(everywhere(request) | values), status)
 
 
-def _everywhere(request: AnyRequest) -> dict[str, Any]:
+def everywhere(request: AnyRequest) -> dict[str, Any]:
+    """Return what every page knows, whoever looks at it."""
     context = request.app.state.context
     return {
         "here": request.url.path,

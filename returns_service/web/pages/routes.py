@@ -11,6 +11,9 @@ from returns_service.web.pages import (
     health,
     home,
     parcels,
+    photos,
+    portal,
+    portal_look,
     receipt_acts,
     receive,
     refund_acts,
@@ -30,10 +33,10 @@ FORMS: Final[tuple[FormAct, ...]] = (*return_acts.FORMS, *receipt_acts.FORMS, *r
 PAGES: Final[tuple[Page, ...]] = (
     *sign_in.PAGES, *home.PAGES, *approvals.PAGES, *returns.PAGES, *return_page.PAGES, *refund_desk.PAGES,
     *parcels.PAGES, *(form.page for form in FORMS), *receive.PAGES, *count.PAGES, *health.PAGES, *settings.PAGES,
-    *you.PAGES,
+    *you.PAGES, *portal.PAGES, *photos.PAGES,
 )  # fmt: skip
 
 
 def route_handlers() -> list[Any]:
     """Return the handlers of all pages and of what they load."""
-    return [*(handler_of(page) for page in PAGES), *assets.HANDLERS, *assets.static_routers()]
+    return [*(handler_of(page) for page in PAGES), *assets.HANDLERS, *portal_look.HANDLERS, *assets.static_routers()]

@@ -1,0 +1,77 @@
+"""The outbox: which mail goes next and whose it is, what it says, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlmodel import col, select
+
+from returns_service.domain.vocabulary import MailKind
+from returns_service.store.database import Tx, select_for_update
+from returns_service.store.tables import Event, Mail, PortalSession, ReturnAuthorization
+
+MAIL_LEASE_SECONDS = 180.0  # longer than the longest conversation with a mail server
+DELAYS = (60, 300, 1800, 7200)  # seconds after a failure, then every six hours
+LATER_DELAY_SECONDS = 6 * 3600
+TOLD_AT = 3  # failures from which the desk tells of a mail; one that was refused for good is told at once
+GIVE_UP_AFTER = timedelta(days=3)  # older news than that confuses
+
+
+@dataclass(frozen=True, slots=True)
+class MailClaim:
+    """A mail as it was claimed. `row` holds its return, `said` the event's data, `session` the link it came by."""
+
+    mail_id: str
+    token: int
+    kind: MailKind
+    row: ReturnAuthorization
+    said: Mapping[str, Any]
+    session: PortalSession | None
+
+
+async def claim_mail(tx: Tx, limit: int) -> list[MailClaim]:
+    """Lease mail that is due, the oldest first. One that is never written back is due again by itself."""
+    due = select(Mail).where(col(Mail.next_attempt_at) <= tx.now).order_by(col(Mail.next_attempt_at), col(Mail.id))
+    mails = (await tx.exec(due.limit(limit).with_for_update(skip_locked=True))).all()
+    claims = []
+    for mail in mails:
+        mail.lease_token += 1
+        mail.next_attempt_at = tx.now + timedelta(seconds=MAIL_LEASE_SECONDS)
+        row = await tx.get_one(ReturnAuthorization, mail.return_id)
+        event = await tx.get_one(Event, mail.event_id)
+        session = select(PortalSession).where(col(PortalSession.return_id) == row.id)
+        found = (await tx.exec(session)).first()
+        claims.append(MailClaim(mail.id, mail.lease_token, mail.kind, row, dict(event.data), found))
+    return claims
+
+
+async def record_mail(tx: Tx, claim: MailClaim, result: str, code: str | None) -> bool:
+    """Write down what became of a mail: `taken`, `refused`, `try_later` or `dropped`; return whether it was ours still.
+
+    A claim that another worker has taken over changes nothing.
+    """
+    found = await select_for_update(tx, select(Mail).where(col(Mail.id) == claim.mail_id), Mail)
+    if not found or found[0].lease_token != claim.token or found[0].status != "pending":
+        return False
+    mail = found[0]
+    mail.reason = code
+    if result == "taken":
+        mail.status = "sent"
+    elif result == "dropped":
+        mail.status = "dropped"
+    else:
+        mail.failures += 1
+        if result == "try_later" and tx.now - mail.created_at < GIVE_UP_AFTER:
+            mail.next_attempt_at = tx.now + timedelta(seconds=delay_after(mail.failures))
+            return True
+        mail.status, mail.failures = "dead", max(mail.failures, TOLD_AT)
+    mail.next_attempt_at, mail.ended_at = None, tx.now
+    return True
+
+
+def delay_after(failures: int) -> int:
+    """Return how many seconds to wait after so many failures in a row."""
+    return DELAYS[failures - 1] if failures <= len(DELAYS) else LATER_DELAY_SECONDS

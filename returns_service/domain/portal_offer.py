@@ -1,0 +1,111 @@
+"""What a customer would get back for the items they tick: the same rules as the return's own estimate, before it is.
+
+Amounts are minor units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from returns_service.domain import money
+from returns_service.domain.policy import Decision, Policy, decide
+from returns_service.domain.refund_windows import RefundWarning
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedLine:
+    """Units of one SKU that a link offers to send back. `total_amount`: what the customer paid for all of them."""
+
+    sku: str
+    quantity: int
+    total_amount: int
+    title: str | None = None
+    order_line: str | None = None
+    quantity_ordered: int | None = None
+    barcodes: Sequence[str] = ()
+
+    @property
+    def name(self) -> str:
+        """What the customer knows it by."""
+        return self.title or self.sku
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> OfferedLine:
+        """Return the line that a portal session stores."""
+        return cls(**stored)
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Units of one offered line (its place in the list) that the customer ticked, and why; no reason yet: empty."""
+
+    line: int
+    quantity: int
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the pick as it is stored."""
+        return {"line": self.line, "quantity": self.quantity, "reason": self.reason}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Pick:
+        """Return the pick that `to_dict` stored."""
+        return cls(stored["line"], stored["quantity"], stored["reason"])
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the policy in force says of the picks, and the rows that sum to the amount."""
+
+    rows: tuple[money.Row, ...]
+    amount: int
+    decision: Decision
+
+
+def amount_of(line: OfferedLine, units: int, currency: str) -> int:
+    """Return what the customer paid for some units of a line, floored to the currency's step."""
+    return money.line_value(line.total_amount, line.quantity, units, money.step(currency))
+
+
+def make_offer(
+    policy: Policy,
+    lines: Sequence[OfferedLine],
+    picks: Sequence[Pick],
+    *,
+    currency: str,
+    shipping_amount: int,
+    purchased_at: datetime | None,
+    delivered_at: datetime | None,
+    now: datetime,
+    warning: RefundWarning | None,
+) -> Offer:
+    """Return the offer for the picks, made at `now` (UTC): every unit counted as new, fees and shipping in."""
+    priced = [
+        money.PricedLine(
+            id=str(pick.line),
+            position=number,
+            title=lines[pick.line].name,
+            quantity=pick.quantity,
+            total_amount=amount_of(lines[pick.line], pick.quantity, currency),
+            accepted={},
+            restocking=not policy.waives_restocking(pick.reason or None),
+        )
+        for number, pick in enumerate(picks)
+    ]
+    rows = money.entitlement(money.authorized(priced), policy.terms(currency, shipping_amount=shipping_amount))
+    amount = money.due(rows)
+    decision = decide(
+        policy,
+        currency=currency,
+        estimate=amount,
+        purchased_at=purchased_at,
+        delivered_at=delivered_at,
+        requested_at=now,
+        skus=[lines[pick.line].sku for pick in picks],
+        reasons=[pick.reason or None for pick in picks],
+        warning=warning,
+    )
+    return Offer(tuple(rows), amount, decision)

@@ -1,0 +1,143 @@
+"""What the customer's portal shows: the items with what is left of each, the offer, and how far the return is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import col, func, select
+
+from returns_service.commands.portal import offer_for, picks_of, sent_return
+from returns_service.domain.policy import Policy, decide
+from returns_service.domain.portal_offer import Offer, OfferedLine, Pick
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.loader import load_case
+from returns_service.store.database import Tx
+from returns_service.store.tables import Event, Payment, Photo, PortalSession, ReturnAuthorization, ReturnLine
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One offered line as the customer may pick it."""
+
+    place: int
+    line: OfferedLine
+    units_left: int  # that are on no return of the order yet
+    excluded: bool  # the policy takes none of these back
+    pick: Pick | None
+    photos: int
+
+    @property
+    def can_be_picked(self) -> bool:
+        """Whether the customer may send some of it back."""
+        return self.units_left > 0 and not self.excluded
+
+
+@dataclass(frozen=True, slots=True)
+class PortalView:
+    """Everything that one link's page shows. `case`: the return that was sent by it."""
+
+    session: PortalSession
+    payment: Payment
+    items: list[Item]
+    offer: Offer | None  # None: nothing is ticked
+    case: ReturnCase | None = None
+    sent_at: datetime | None = None
+    decline_reason: str | None = None
+    refunded_at: datetime | None = None
+    photos: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def reasons_missing(self) -> list[int]:
+        """The places of ticked items that say no reason yet."""
+        return [item.place for item in self.items if item.pick is not None and not item.pick.reason]
+
+
+async def view_session(tx: Tx, policy: Policy, session_id: str) -> PortalView | None:
+    """Return what a link's page shows; None where there is no such session (any more)."""
+    row = await tx.get(PortalSession, session_id)
+    if row is None:
+        return None
+    payment = await tx.get_one(Payment, row.payment_id)
+    sent = await sent_return(tx, row)
+    if sent is not None:
+        return await _sent(tx, policy, row, payment, sent)
+    lines = [OfferedLine.from_dict(line) for line in row.lines]
+    taken = await _units_taken(tx, row, lines)
+    photos = await _photos_by_line(tx, row)
+    picks = {pick.line: pick for pick in picks_of(row)}
+    items = [_item(policy, row, place, line, taken, picks.get(place), photos) for place, line in enumerate(lines)]
+    chosen = [item.pick for item in items if item.pick is not None]
+    offer = offer_for(policy, row, payment, chosen, tx.now) if chosen else None
+    return PortalView(row, payment, items, offer, photos=photos)
+
+
+def _item(
+    policy: Policy, row: PortalSession, place: int, line: OfferedLine, taken: Counter[str], pick: Pick | None,
+    photos: dict[int, int],
+) -> Item:  # fmt: skip
+    left = line.quantity
+    if line.order_line is not None:
+        left = min(left, (line.quantity_ordered or line.quantity) - taken[line.order_line])
+    rules = decide(
+        policy, currency=row.currency, estimate=0, purchased_at=None, requested_at=row.created_at, skus=[line.sku]
+    )
+    item = Item(place, line, max(0, left), not rules.allowed, pick, photos.get(place, 0))
+    return item if pick is None or (item.can_be_picked and pick.quantity <= left) else _without_pick(item)
+
+
+def _without_pick(item: Item) -> Item:
+    return Item(item.place, item.line, item.units_left, item.excluded, None, item.photos)
+
+
+async def _units_taken(tx: Tx, row: PortalSession, lines: Sequence[OfferedLine]) -> Counter[str]:
+    """Return how many units of each order line are on returns of the order that were neither declined nor canceled."""
+    names = [line.order_line for line in lines if line.order_line is not None]
+    if not names:
+        return Counter()
+    chosen: Any = (
+        select(ReturnLine.order_line, func.sum(col(ReturnLine.quantity)))
+        .join(ReturnAuthorization, col(ReturnAuthorization.id) == col(ReturnLine.return_id))
+        .where(
+            col(ReturnAuthorization.order_id) == row.order_id,
+            col(ReturnAuthorization.state).not_in(("declined", "canceled")),
+            col(ReturnLine.order_line).in_(names),
+        )
+        .group_by(col(ReturnLine.order_line))
+    )
+    return Counter({name: int(units) for name, units in (await tx.execute(chosen)).all()})
+
+
+async def _photos_by_line(tx: Tx, row: PortalSession) -> dict[int, int]:
+    chosen: Any = (
+        select(Photo.line, func.count()).where(col(Photo.portal_session_id) == row.id).group_by(col(Photo.line))
+    )
+    return {line: number for line, number in (await tx.execute(chosen)).all() if line is not None}
+
+
+async def _sent(
+    tx: Tx, policy: Policy, row: PortalSession, payment: Payment, sent: ReturnAuthorization
+) -> PortalView:  # fmt: skip
+    case = await load_case(tx, policy, sent.id)
+    reason = await _decline_reason(tx, sent.id) if sent.state == "declined" else None
+    paid = [refund.updated_at for refund in case.refunds if refund.status == "succeeded"]
+    return PortalView(row, payment, [], None, case, sent.created_at, reason, max(paid, default=None))
+
+
+async def _decline_reason(tx: Tx, return_id: str) -> str | None:
+    """Return the sentence that a person wrote for the customer when they declined."""
+    changed = select(Event).where(col(Event.return_id) == return_id, col(Event.type) == "return.state_changed")
+    for event in (await tx.exec(changed.order_by(col(Event.sequence).desc()))).all():
+        if event.data.get("trigger") == "decline":
+            reason = event.data.get("reason")
+            return reason if isinstance(reason, str) else None
+    return None
+
+
+async def photos_of(tx: Tx, return_id: str) -> list[str]:
+    """Return the ids of a return's photos, oldest first."""
+    chosen = select(Photo.id).where(col(Photo.return_id) == return_id).order_by(col(Photo.id))
+    return list((await tx.exec(chosen)).all())

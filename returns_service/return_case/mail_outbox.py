@@ -1,0 +1,44 @@
+"""Mail to customers, written into the outbox in the transaction of what happened: never lost, never of what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from returns_service.domain.vocabulary import MailKind
+from returns_service.store.database import Tx
+from returns_service.store.tables import Event, Mail
+
+
+def queue_mail(tx: Tx, event: Event, said: Mapping[str, Any]) -> None:
+    """Write the mail that an event is worth, where mail is on; `said` is the event's data."""
+    kind = mail_kind(event.type, said)
+    if tx.database.sends_mail and kind is not None and event.return_id is not None:
+        tx.add(
+            Mail(
+                id=tx.new_id("eml"),
+                event_id=event.id,
+                return_id=event.return_id,
+                kind=kind,
+                next_attempt_at=tx.now,
+                created_at=tx.now,
+            )
+        )
+
+
+def mail_kind(event_type: str, said: Mapping[str, Any]) -> MailKind | None:
+    """Return which mail an event is worth; None for most."""
+    trigger, to = said.get("trigger"), said.get("to")
+    if event_type == "return.created" and trigger == "create":
+        return "requested"
+    if event_type == "receipt.created":
+        return "received"
+    if event_type == "refund.status_changed" and to == "succeeded":
+        return "refunded"
+    if event_type != "return.state_changed":
+        return None
+    if trigger == "approve":
+        return "approved"
+    if to == "declined":
+        return "declined"
+    return "failed" if to == "failed" else None

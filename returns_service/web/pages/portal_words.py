@@ -1,0 +1,113 @@
+"""What customers read, in their language: texts, amounts and times; every value from outside escaped and isolated."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final, get_args
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_date, format_time
+from markupsafe import Markup, escape
+
+from returns_service.domain.policy import DEFAULT, Policy
+from returns_service.localize import LOCALES, write_amount
+from returns_service.shop_settings import Language
+from returns_service.web.pages.rendering import ROOM, bdi, zone_name, zone_of
+from returns_service.web.pages.visitor import AnyRequest
+
+LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
+_RIGHT_TO_LEFT: Final = frozenset({"ar"})
+_WISH: Final = re.compile(r"\s*([A-Za-z]{2,3})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?))?\s*")
+
+
+@cache
+def texts_of(language: Language) -> Mapping[str, str]:
+    """Return a language's texts by their keys: `ask.head`."""
+    found = tomllib.loads((ROOM / "texts" / f"{language}.toml").read_text(encoding="utf-8"))
+    flat: dict[str, str] = {}
+    for name, value in found.items():
+        flat |= {f"{name}.{key}": text for key, text in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One customer's language and time zone."""
+
+    language: Language
+    zone: ZoneInfo
+
+    @property
+    def direction(self) -> str:
+        """Which way the language is written."""
+        return "rtl" if self.language in _RIGHT_TO_LEFT else "ltr"
+
+    def __call__(self, key: str, **values: Any) -> Markup:
+        """Return a text as HTML; values that are no HTML yet are escaped and isolated."""
+        shown = {name: value if isinstance(value, Markup) else bdi(value) for name, value in values.items()}
+        return escape(texts_of(self.language)[key]).format(**shown)
+
+    def plain(self, key: str, **values: Any) -> str:
+        """Return a text for a title or an attribute, which hold no HTML."""
+        return texts_of(self.language)[key].format(**values)
+
+    def cash(self, amount: int, currency: str) -> Markup:
+        """Return an amount (minor units) as the language writes it, isolated."""
+        return Markup('<bdi class="num">{}</bdi>').format(self.plain_cash(amount, currency))
+
+    def plain_cash(self, amount: int, currency: str) -> str:
+        """Return an amount (minor units) as the language writes it. Never rounded: as many decimals as it has."""
+        return write_amount(amount, currency, self.language)
+
+    def day(self, at: datetime) -> Markup:
+        """Return a day as the language writes it, in the reader's zone."""
+        there = at.astimezone(self.zone)
+        return self._time(at, format_date(there, "long", locale=LOCALES[self.language]))
+
+    def plain_day(self, at: datetime) -> str:
+        """Return a day as text."""
+        return format_date(at.astimezone(self.zone), "long", locale=LOCALES[self.language])
+
+    def moment(self, at: datetime) -> Markup:
+        """Return a time with its day and zone."""
+        there = at.astimezone(self.zone)
+        locale = LOCALES[self.language]
+        text = f"{format_date(there, 'medium', locale=locale)}, {format_time(there, 'HH:mm', locale=locale)}"
+        return self._time(at, f"{text} {zone_name(there)}")
+
+    def reason(self, code: str, policy: Policy) -> str:
+        """Return a reason as customers read it: a shop's own label as it is, one of ours in their language."""
+        entry = policy.reasons.get(code)
+        if entry is None:
+            return code
+        ours = DEFAULT.reasons.get(code)
+        translated = texts_of(self.language).get(f"reason.{code}")
+        return translated if translated and ours is not None and ours.label == entry.label else entry.label
+
+    @staticmethod
+    def _time(at: datetime, text: str) -> Markup:
+        written = at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+        return Markup('<time datetime="{}">{}</time>').format(written, text)
+
+
+def words_for(request: AnyRequest, locale: str | None, default: Language) -> Words:
+    """Return the words for a reader: the language they chose, the session's, the browser's, else the shop's."""
+    return Words(_language(request, locale, default), zone_of(request))
+
+
+def _language(request: AnyRequest, locale: str | None, default: Language) -> Language:
+    for wanted in (request.query_params.get("lang"), locale):
+        for language in LANGUAGES:
+            if wanted == language:
+                return language
+    wishes: list[tuple[float, Language]] = []
+    for part in request.headers.get("accept-language", "")[:500].split(","):
+        match = _WISH.fullmatch(part)
+        wishes += [(float(match[2] or 1), known) for known in LANGUAGES if match and match[1].lower() == known]
+    best = max(wishes, key=lambda wish: wish[0], default=(0.0, default))
+    return best[1] if best[0] > 0 else default

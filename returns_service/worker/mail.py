@@ -1,0 +1,96 @@
+"""Mail to customers: claim in one transaction, send in none, write what became of it in another.
+
+Mail servers know no idempotency key: where an answer is lost a mail is sent again, under the same Message-ID, by which
+receiving servers tell that it is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from returns_service.commands.mail import MailClaim, claim_mail, record_mail
+from returns_service.domain.signed_link import sign_link
+from returns_service.localize import write_amount
+from returns_service.mail_client import MailClient, MailOutcome
+from returns_service.mail_message import LANGUAGES, NewMail, Texts, compose
+from returns_service.settings import Settings
+from returns_service.shop_settings import Language
+from returns_service.store.database import Database
+
+AT_ONCE = 5  # a mail server's own limit on connections is rarely lower
+LOOK_SECONDS = 2.0  # not woken: a mail is not that urgent
+log = structlog.get_logger("returns.mail")
+
+
+@dataclass
+class MailSender:
+    """Sends the outbox; one a process."""
+
+    db: Database
+    client: MailClient
+    texts: Texts
+    settings: Settings
+    link_keys: Sequence[bytes]
+
+    async def once(self) -> None:
+        """Send what is due; without any, wait until it is time to look again."""
+        if not await self.send_due():
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def send_due(self) -> int:
+        """Send the mails that are due now, up to AT_ONCE; return how many there were."""
+        claims = await self.db.run(lambda tx: claim_mail(tx, AT_ONCE))
+        await asyncio.gather(*(self._send(claim) for claim in claims))
+        return len(claims)
+
+    async def _send(self, claim: MailClaim) -> None:
+        recipient, sender = claim.row.customer_email, self.settings.sender
+        message = None
+        if recipient and sender:
+            message = compose(self.texts, self._mail(claim), sender, self.settings.shop_name)
+        if message is None or not recipient or not sender:
+            gone = MailOutcome("refused", "address_unusable") if recipient else None
+            if gone is not None:
+                await self._record(claim, gone)
+            else:
+                await self.db.run(lambda tx: record_mail(tx, claim, "dropped", "no_address"), safe_to_repeat=True)
+            return
+        outcome = await self.client.send(message, sender, recipient)
+        await self._record(claim, outcome)
+
+    async def _record(self, claim: MailClaim, outcome: MailOutcome) -> None:
+        await self.db.run(lambda tx: record_mail(tx, claim, outcome.result, outcome.code), safe_to_repeat=True)
+        if outcome.result != "taken":
+            log.warning("mail.not_taken", mail=claim.mail_id, result=outcome.result, code=outcome.code)
+
+    def _mail(self, claim: MailClaim) -> NewMail:
+        language = self._language(claim)
+        shown = claim.said.get("object") or {}
+        amount = shown.get("amount") if claim.kind == "refunded" else shown.get("amount_estimated")
+        reason = claim.said.get("reason") if claim.kind == "declined" else None
+        host = (self.settings.sender or "").rpartition("@")[2]
+        values = {
+            "shop": self.settings.shop_name,
+            "order": claim.row.order_id,
+            "amount": write_amount(amount, claim.row.currency, language) if isinstance(amount, int) else "",
+            "code": claim.row.slip_code or "",
+            "reason": reason if isinstance(reason, str) else "",
+            "link": self._link(claim),
+        }
+        return NewMail(claim.kind, language, claim.row.customer_email or "", f"<{claim.mail_id}@{host}>", values)
+
+    def _language(self, claim: MailClaim) -> Language:
+        wanted = claim.session.locale if claim.session else None
+        return next((one for one in LANGUAGES if one == wanted), self.settings.shop_language)
+
+    def _link(self, claim: MailClaim) -> str:
+        """Return a new link to the customer's page; empty where there is none, or RETURNS_PUBLIC_URL is unset."""
+        if claim.session is None or self.settings.public_url is None or not self.link_keys:
+            return ""
+        until = self.db.now() + timedelta(days=self.settings.portal_days)
+        return f"{self.settings.public_url}/portal/{sign_link(self.link_keys[0], claim.session.id, until)}"

@@ -1,0 +1,25 @@
+"""The factory of the outbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from returns_service.store.database import Tx
+from returns_service.store.tables import Mail, ReturnAuthorization
+from tests.factories.core import create_event, create_return
+from tests.factories.insert import insert
+
+
+async def create_mail(tx: Tx, row: ReturnAuthorization | None = None, **values: Any) -> Mail:
+    """Insert a mail about a request that is due."""
+    row = row or await create_return(tx)
+    event = await create_event(tx, return_id=row.id)
+    defaults = {
+        "id": tx.new_id("eml"),
+        "event_id": event.id,
+        "return_id": row.id,
+        "kind": "requested",
+        "next_attempt_at": tx.now,
+        "created_at": tx.now,
+    }
+    return await insert(tx, Mail, defaults, values)

@@ -1,0 +1,418 @@
+"""The customer's portal without a script: the amount before it is sent, one return however often, and what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from pydantic import SecretStr
+from sqlmodel import select
+
+from returns_service.domain.policy import DEFAULT, Restocking
+from returns_service.domain.signed_link import sign_link
+from returns_service.store.tables import Photo, PortalSession
+from tests.harness.served_shop import ServedShop, expect
+from tests.pages.conftest import Desk, add_person, open_desk
+from tests.pages.forms import forms_in
+from tests.pages.portal import LINES, offer, path_of, picture, returns_of, send_back, tick
+from tests.pages.world import HOSTILE
+
+
+async def test_a_customer_sends_items_back_and_watches_the_money_return(shop: ServedShop, desk: Desk) -> None:
+    session = await offer(shop)
+    path = path_of(session)
+    page = await desk.get(path)
+    assert page.status_code == 200
+    assert "What would you like to send back?" in page.text
+    assert "9 days" not in page.text
+    answer = await tick(desk, path, page=page, pick=["0", "1"], q0="2", r0="too_small", r1="damaged")
+    assert answer.status_code == 303
+    page = await desk.get(path)
+    assert "€91.16" in page.text, "6666 of the sweaters and 2450, shown before anything is sent"
+    assert await returns_of(shop) == []
+    answer = await tick(desk, path, "send", page=page, pick=["0", "1"], q0="2", r0="too_small", r1="damaged")
+    assert answer.status_code == 303
+    (made,) = await returns_of(shop)
+    assert (made["state"], made["amount_estimated"]) == ("requested", 9116)
+    assert [(line["sku"], line["quantity"], line["reason"]) for line in made["lines"]] == [
+        ("CREW-L", 2, "too_small"), ("TOTE", 1, "damaged"),
+    ]  # fmt: skip
+    page = await desk.get(answer.headers["location"])
+    assert "We look at your request" in page.text
+    code = made["slip_code"]
+    assert f"{code[:4]} {code[4:8]} {code[8:]}" in page.text
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve"), 200)
+    assert "We wait for your parcel" in (await desk.get(path)).text
+    counts = [{"sku": "CREW-L", "quantity": 2, "condition": "new"}, {"sku": "TOTE", "quantity": 1, "condition": "new"}]
+    expect(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": counts}), 201)
+    assert "Your money is on its way" in (await desk.get(path)).text
+    await shop.settle()
+    page = await desk.get(path)
+    assert "Your money is back" in page.text
+    assert "€91.16" in page.text
+
+
+async def test_the_amount_shown_is_the_returns_own_estimate(shop: ServedShop, desk: Desk) -> None:
+    shop.context.policy = replace(
+        DEFAULT, label_cost={"eur": 490}, restocking={"new": Restocking(basis_points=1000)}, shipping_refunded="always"
+    )
+    for number, units in enumerate(("1", "2", "3")):
+        order = f"NW-{number}"
+        path = path_of(await offer(shop, order, shipping_amount=700))
+        fields: dict[str, Any] = {"pick": ["0", "2"], "q0": units, "q2": "1", "r0": "changed_mind", "r2": "damaged"}
+        await tick(desk, path, **fields)
+        page = await desk.get(path)
+        shown = int(re.findall(r'name="shown" value="(\d+)"', page.text)[0])
+        assert (await send_back(desk, path, **fields)).status_code == 303
+        (made,) = await returns_of(shop, order)
+        assert made["amount_estimated"] == shown
+
+
+async def test_pressed_twice_in_two_tabs_it_is_one_return(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop))
+    fields: dict[str, Any] = {"pick": ["1"], "r1": "damaged"}
+    await tick(desk, path, **fields)
+    tabs = [await desk.get(path) for _ in range(3)]
+    answers = await asyncio.gather(*(tick(desk, path, "send", page=tab, **fields) for tab in (*tabs, tabs[0])))
+    assert {answer.status_code for answer in answers} == {303}
+    assert len(await returns_of(shop)) == 1
+    assert (await tick(desk, path, "send", page=tabs[0], **fields)).status_code == 303
+    assert len(await returns_of(shop)) == 1
+
+
+async def test_another_amount_than_the_one_shown_is_not_sent(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop))
+    await tick(desk, path, pick=["0"], q0="1", r0="too_small")
+    page = await desk.get(path)
+    answer = await tick(desk, path, "send", page=page, pick=["0"], q0="3", r0="too_small")
+    assert answer.status_code == 409
+    assert "The amount is <bdi" in answer.text
+    assert "€100.00" in answer.text
+    assert await returns_of(shop) == []
+    shop.context.policy = replace(DEFAULT, label_cost={"eur": 100})
+    page = await desk.get(path)
+    shop.context.policy = replace(DEFAULT, label_cost={"eur": 490})
+    answer = await tick(desk, path, "send", page=page, pick=["0"], q0="3", r0="too_small")
+    assert (answer.status_code, await returns_of(shop)) == (409, [])
+    assert (await tick(desk, path, "send", page=answer, pick=["0"], q0="3", r0="too_small")).status_code == 303
+
+
+async def test_shipping_that_another_return_was_paid_is_not_promised_again(shop: ServedShop, desk: Desk) -> None:
+    shop.policy = shop.context.policy = replace(DEFAULT, shipping_refunded="always")
+    payment = shop.pay(30_000, currency="eur")
+    first, second = [path_of(await offer(shop, payment=payment, shipping_amount=700)) for _ in range(2)]
+    await send_back(desk, first, pick=["0"], q0="3", r0="too_small")
+    (made,) = await returns_of(shop)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve"), 200)
+    count = {"sku": "CREW-L", "quantity": 3, "condition": "new"}
+    expect(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": [count]}), 201)
+    await shop.settle()
+    answer = await send_back(desk, second, pick=["1"], r1="damaged")
+    assert answer.status_code == 409
+    assert "€24.50" in answer.text
+    assert len(await returns_of(shop)) == 1
+    assert (await tick(desk, second, "send", page=answer, pick=["1"], r1="damaged")).status_code == 303
+    assert (await returns_of(shop))[0]["amount_estimated"] == 2450
+
+
+async def test_what_is_missing_is_said_at_its_item_and_the_rest_is_kept(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop))
+    page = await desk.get(path)
+    answer = await tick(desk, path, "send", page=page)
+    assert answer.status_code == 422
+    assert "Tick at least one item." in answer.text
+    answer = await tick(desk, path, "send", page=answer, pick=["0", "1"], q0="2", r1="damaged")
+    assert answer.status_code == 422
+    assert "Choose a reason." in answer.text
+    fields = forms_in(answer)[path]
+    assert (fields["quantity:0"], fields["reason:1"]) == ("2", "damaged")
+    assert await returns_of(shop) == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [{"pick": ["3"], "r3": "damaged"}, {"pick": ["99", "-1", "x", "²"]}, {"pick": ["1"], "q1": "99", "r1": "damaged"}],
+)
+async def test_a_form_made_up_gets_no_more_than_is_offered(shop: ServedShop, desk: Desk, sent: dict[str, str]) -> None:
+    shop.context.policy = replace(DEFAULT, excluded_skus=("GIFT-CARD*",))
+    path = path_of(await offer(shop))
+    assert "This can’t be sent back." in (await desk.get(path)).text
+    page = await desk.get(path)
+    await tick(desk, path, page=page, **sent)
+    async with shop.db.reading() as tx:
+        (row,) = (await tx.exec(select(PortalSession))).all()
+    assert row.picks == ([{"line": 1, "quantity": 1, "reason": "damaged"}] if "q1" in sent else [])
+
+
+async def test_units_on_another_return_cant_be_sent_again(shop: ServedShop, desk: Desk) -> None:
+    payment = shop.pay(30_000, currency="eur")
+    first, second = [path_of(await offer(shop, payment=payment)) for _ in range(2)]
+    await tick(desk, second, pick=["0"], q0="3", r0="too_small")
+    page = await desk.get(second)
+    assert (await send_back(desk, first, pick=["0"], q0="2", r0="too_small")).status_code == 303
+    answer = await tick(desk, second, "send", page=page, pick=["0"], q0="3", r0="too_small")
+    assert answer.status_code in (409, 422)
+    assert "1 not yet sent back" in re.sub(r"</?bdi>", "", (await desk.get(second)).text)
+    assert len(await returns_of(shop)) == 1
+    assert (await send_back(desk, second, pick=["0"], q0="1", r0="too_small")).status_code == 303
+    third = path_of(await offer(shop, payment=payment))
+    assert "All of this is on a return already." in (await desk.get(third)).text
+
+
+async def test_a_customer_keeps_it_and_asks_again(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop))
+    answer = await send_back(desk, path)
+    page = await desk.get(answer.headers["location"])
+    answer = await desk.post(f"{path}/cancel", forms_in(page)[f"{path}/cancel"])
+    assert answer.status_code == 303
+    assert "You keep everything. No money moves." in (await desk.get(answer.headers["location"])).text
+    (made,) = await returns_of(shop)
+    assert made["state"] == "canceled"
+    assert (await send_back(desk, path)).status_code == 303
+    assert [one["state"] for one in await returns_of(shop)] == ["requested", "canceled"]
+
+
+async def test_a_parcel_at_the_dock_cant_be_kept_by_the_page(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop))
+    await send_back(desk, path)
+    page = await desk.get(path)
+    (made,) = await returns_of(shop)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve"), 200)
+    count = {"sku": "TOTE", "quantity": 1, "condition": "new"}
+    expect(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": [count]}), 201)
+    answer = await desk.post(f"{path}/cancel", forms_in(page)[f"{path}/cancel"])
+    assert answer.status_code == 409
+    assert "can’t be taken back here" in answer.text
+
+
+async def test_a_declined_request_tells_the_shops_own_sentence(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop))
+    await send_back(desk, path)
+    (made,) = await returns_of(shop)
+    expect(await shop.post(f"/v1/returns/{made['id']}/decline", {"reason": "Worn <b>outside</b>."}), 200)
+    page = await desk.get(path)
+    assert "We can’t take this back" in page.text
+    assert "Worn &lt;b&gt;outside&lt;/b&gt;." in page.text
+
+
+async def test_the_customer_is_who_did_it(shop: ServedShop, desk: Desk) -> None:
+    session = await offer(shop)
+    await send_back(desk, path_of(session))
+    (made,) = await returns_of(shop)
+    events = expect(await shop.get(f"/v1/returns/{made['id']}/events"), 200)["data"]
+    assert {event["actor"] for event in events} == {session["id"]}
+
+
+@pytest.mark.parametrize("how", ["cut", "other key", "other id", "no such session", "later", "nonsense", "odd"])
+async def test_a_wrong_link_says_what_is_safe_and_shows_nothing(shop: ServedShop, desk: Desk, how: str) -> None:
+    session = await offer(shop)
+    other = await offer(shop, "NW-2")
+    token = path_of(session).rpartition("/")[2]
+    name, at, signature = token.split(".")
+    wrong = {
+        "cut": token[:-1], "other key": sign_link(b"k" * 32, session["id"], shop.time + timedelta(days=1)),
+        "other id": f"{other['id']}.{at}.{signature}", "later": f"{name}.{int(at) + 1}.{signature}",
+        "no such session": sign_link(shop.context.link_keys[0], "pts_" + "0" * 26, shop.time + timedelta(days=1)),
+        "nonsense": "x", "odd": "%00",
+    }[how]  # fmt: skip
+    page = await desk.get(f"/portal/{wrong}")
+    assert page.status_code == 404
+    assert "This link is not complete" in page.text
+    assert "no money moved" in page.text
+    assert "NW-48213" not in page.text
+
+
+async def test_an_expired_link_says_until_when_it_worked(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop))
+    page = await desk.get(path)
+    shop.advance(61 * 86_400)
+    answer = await tick(desk, path, "send", page=page, pick=["1"], r1="damaged")
+    for refused in (answer, await desk.get(path)):
+        assert refused.status_code == 410
+        assert "This link is over" in refused.text
+        assert 'until <time datetime="' in refused.text
+    assert await returns_of(shop) == []
+
+
+async def test_a_link_of_a_key_that_is_rotated_out_still_works(shop: ServedShop, desk: Desk) -> None:
+    old, new = SecretStr("o" * 32), SecretStr("n" * 32)
+    before = shop.context.settings
+    shop.context.settings = before.model_copy(update={"portal_key": (old,)})
+    path = path_of(await offer(shop))
+    shop.context.settings = before.model_copy(update={"portal_key": (new, old)})
+    assert (await desk.get(path)).status_code == 200
+    shop.context.settings = before.model_copy(update={"portal_key": (new,)})
+    assert (await desk.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "locale, browser, query, language, direction",
+    [
+        (None, "", "", "en", "ltr"), ("de", "ar", "", "de", "ltr"), (None, "fr, de;q=0.5, ar;q=0.8", "", "ar", "rtl"),
+        (None, "de-CH", "", "de", "ltr"), ("de", "", "ar", "ar", "rtl"), (None, "xx;q=zz,,;", "", "en", "ltr"),
+    ],
+)  # fmt: skip
+async def test_the_language_is_the_readers(
+    shop: ServedShop, desk: Desk, locale: str | None, browser: str, query: str, language: str, direction: str
+) -> None:
+    session = await offer(shop, **({"locale": locale} if locale else {}))
+    page = await desk.get(path_of(session) + (f"?lang={query}" if query else ""), **{"Accept-Language": browser})
+    assert f'<html lang="{language}" dir="{direction}">' in page.text
+
+
+async def test_hostile_text_is_text(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop, HOSTILE[:150], customer_name=HOSTILE[:150]))
+    before = await desk.get(path)
+    await send_back(desk, path, pick=["2"], q2="1", r2="damaged")
+    for page in (before, await desk.get(path)):
+        assert "<img src=x" not in page.text
+        assert "&lt;img src=x" in page.text
+        assert "onerror=alert(1)&gt;" in page.text
+
+
+async def test_photos_are_kept_clean_and_shown_to_staff_alone(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop))
+    exif = Image.Exif()
+    exif[0x010F] = "SECRET-CAMERA"
+    files = [
+        ("photo:1", ("damage.jpg", picture(exif=exif), "image/jpeg")),
+        ("photo:1", ("two.png", picture("PNG"), "image/png")),
+    ]
+    answer = await tick(desk, path, files=files, pick=["1"], r1="damaged")
+    assert answer.status_code == 303
+    page = await desk.get(path)
+    assert "Photos kept: <bdi>2</bdi>" in page.text
+    assert (await send_back(desk, path, pick=["1"], r1="damaged")).status_code == 303
+    (made,) = await returns_of(shop)
+    async with shop.db.reading() as tx:
+        photos = (await tx.exec(select(Photo))).all()
+    assert [(photo.return_id, photo.line, photo.media_type) for photo in photos] == [(made["id"], 1, "image/webp")] * 2
+    assert not any(b"SECRET-CAMERA" in photo.content for photo in photos)
+    address = f"/photos/{photos[0].id}"
+    assert (await desk.get(address)).status_code == 303, "not the customer, who has no account"
+    async with open_desk(shop) as staff:
+        await add_person(shop, "approver")
+        await staff.sign_in("approver@shop.test")
+        shown = await staff.get(address)
+    assert (shown.status_code, shown.headers["content-type"], shown.content) == (200, "image/webp", photos[0].content)
+    assert "sandbox" in shown.headers["content-security-policy"]
+
+
+FILES = {
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "is no photo"),
+    "text": (b"GIF89a" + b"x" * 50, "is no photo"),
+    "cut": (picture(size=(800, 800))[:300], "is damaged"),
+    "too large": (picture() + b"\0" * 8 * 1024 * 1024, "8 MB"),
+    "gif": (picture("GIF"), "is no photo"),
+    "bomb": (picture("PNG", (9000, 9000)), "8 MB"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+async def test_a_file_that_is_no_photo_is_said_at_its_item_and_the_rest_is_kept(
+    shop: ServedShop, desk: Desk, kind: str
+) -> None:
+    content, says = FILES[kind]
+    path = path_of(await offer(shop))
+    files = {"photo:1": ("<b>damage.jpg", content, "image/jpeg")}
+    answer = await tick(desk, path, "send", files=files, pick=["1"], r1="damaged")
+    assert answer.status_code == 422
+    assert says in answer.text
+    assert "&lt;b&gt;damage.jpg" in answer.text
+    async with shop.db.reading() as tx:
+        assert (await tx.exec(select(Photo))).all() == []
+        (row,) = (await tx.exec(select(PortalSession))).all()
+    assert row.picks == [{"line": 1, "quantity": 1, "reason": "damaged"}]
+
+
+async def test_forty_megabytes_are_refused_with_a_page_that_says_what_to_do(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop, locale="de"))
+    await tick(desk, path, pick=["1"], r1="damaged")
+    files = {"photo:1": ("big.jpg", b"\0" * 40 * 1024 * 1024, "image/jpeg")}
+    answer = await tick(desk, path, files=files, pick=["1"], r1="damaged")
+    assert answer.status_code == 413
+    assert "8 MB" in answer.text
+    page = await desk.get(path)
+    assert forms_in(page)[path]["reason:1"] == "damaged", "what was ticked before is kept"
+
+
+async def test_photos_take_no_more_room_than_is_set(shop: ServedShop, desk: Desk) -> None:
+    shop.context.settings = shop.context.settings.model_copy(update={"photo_storage_mb": 0})
+    path = path_of(await offer(shop))
+    assert 'type="file"' not in (await desk.get(path)).text
+    files = {"photo:1": ("a.png", picture("PNG"), "image/png")}
+    answer = await tick(desk, path, files=files, pick=["1"], r1="damaged")
+    assert answer.status_code == 422
+    assert "can’t keep more photos" in answer.text
+    shop.context.settings = shop.context.settings.model_copy(update={"photo_storage_mb": 1})
+    many = [("photo:1", (f"{n}.png", picture("PNG"), "image/png")) for n in range(14)]
+    assert (await tick(desk, path, files=many, pick=["1"], r1="damaged")).status_code == 422
+    async with shop.db.reading() as tx:
+        assert len((await tx.exec(select(Photo))).all()) == 12
+    page = await desk.get(path)
+    assert (await tick(desk, path, page=page, pick=["1"], r1="damaged", remove="1")).status_code == 303
+    async with shop.db.reading() as tx:
+        assert (await tx.exec(select(Photo))).all() == []
+
+
+async def test_stripe_away_says_that_nothing_is_lost(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop))
+    fields: dict[str, Any] = {"pick": ["1"], "r1": "damaged"}
+    await tick(desk, path, **fields)
+    page = await desk.get(path)
+    shop.faults.arm("drop_before", count=20)
+    answer = await tick(desk, path, "send", page=page, **fields)
+    assert answer.status_code == 503
+    assert "What you ticked is kept" in answer.text
+    assert await returns_of(shop) == []
+
+
+async def test_the_shop_is_told_at_once_what_no_customer_could_send(shop: ServedShop) -> None:
+    payment = shop.pay(1000, currency="eur")
+    body = {"order_id": "NW-1", "payment_intent": payment, "currency": "eur", "lines": LINES}
+    expect(await shop.post("/v1/portal_sessions", body), 422, "amount_exceeds_payment")
+    small = LINES[0] | {"total_amount": 9}
+    line = {"sku": "A", "quantity": 3, "total_amount": 100, "quantity_ordered": 2}
+    expect(await shop.post("/v1/portal_sessions", body | {"lines": [line]}), 422, "quantity_exceeds_ordered")
+    expect(
+        await shop.post("/v1/portal_sessions", body | {"currency": "usd", "lines": [small]}),
+        422,
+        "currency_mismatch",
+    )
+    expect(await shop.post("/v1/portal_sessions", body | {"locale": "fr"}), 422, "invalid_request")
+    expect(await shop.post("/v1/portal_sessions", body | {"payment_intent": "pi_none"}), 404, "payment_missing")
+    async with shop.db.reading() as tx:
+        assert (await tx.exec(select(PortalSession))).all() == []
+
+
+async def test_without_a_link_the_portal_says_where_it_is(shop: ServedShop, desk: Desk) -> None:
+    page = await desk.get("/portal", **{"Accept-Language": "de"})
+    assert page.status_code == 200
+    assert "Öffnen Sie den Link" in page.text
+
+
+async def test_the_shops_look_is_its_own(shop: ServedShop, desk: Desk, tmp_path: Path) -> None:
+    logo = tmp_path / "logo.png"
+    logo.write_bytes(picture("PNG"))
+    changed = {"shop_name": "Nord<wind>", "shop_colour": "#ffee00", "shop_logo": logo, "shop_email": "a@shop.test",
+               "shop_address": ("Nordwind", "Bremen")}  # fmt: skip
+    shop.context.settings = shop.context.settings.model_copy(update=changed)
+    path = path_of(await offer(shop))
+    page = await desk.get(path)
+    assert "Nord&lt;wind&gt;" in page.text
+    assert 'href="mailto:a@shop.test"' in page.text
+    (address,) = re.findall(r'href="(/portal/look\.css\?\w+)"', page.text)
+    sheet = await desk.client.get(address)
+    assert (sheet.status_code, sheet.headers["content-type"].partition(";")[0]) == (200, "text/css")
+    assert "#ffee00" not in sheet.text.partition(",")[0], "yellow on white can't be read"
+    shown = await desk.client.get("/portal/logo")
+    assert shown.headers["content-type"] == "image/png"
+    assert "default-src 'none'" in shown.headers["content-security-policy"]
+    await send_back(desk, path)
+    assert "Bremen" in (await desk.get(path)).text

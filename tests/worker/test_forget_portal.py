@@ -1,0 +1,56 @@
+"""A person is forgotten at the portal too: their link's session, what they bought, their photos."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlmodel import select
+
+from returns_service.commands import erasure
+from returns_service.domain.search_text import normalise
+from returns_service.store.tables import Photo, PortalSession
+from returns_service.worker.maintenance import delete_expired
+from tests.factories import create_payment, create_photo, create_portal_session, create_return
+from tests.harness.shop import BY, Shop
+
+EMAIL = "Anna.Muster@example.com"
+
+
+@pytest.mark.parametrize("named", [{"order_id": "order_7"}, {"email": EMAIL.upper()}])
+async def test_sessions_lose_their_names_and_photos_go(shop: Shop, named: dict[str, str]) -> None:
+    async with shop.db.transaction() as tx:
+        payment = await create_payment(tx)
+        address = {"customer_email": EMAIL, "email_text": normalise(EMAIL)}
+        made = await create_return(tx, payment, order_id="order_7", **address)
+        line = {"sku": "SHIRT", "title": "Shirt for Anna Muster", "quantity": 1, "total_amount": 1000}
+        more = {"order_id": "order_7", "customer_name": "Anna Muster", "lines": [line], **address}
+        session = await create_portal_session(tx, payment, return_id=made.id, **more)
+        await create_photo(tx, portal_session_id=session.id, return_id=made.id)
+        other = await create_portal_session(tx, payment, order_id="order_8", customer_email="b@b.test")
+        kept = await create_photo(tx, portal_session_id=other.id)
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, shop.policy, **named))
+    assert (done.counts["portal_sessions"], done.counts["photos"]) == (1, 1)
+    async with shop.db.reading() as tx:
+        row = await tx.get_one(PortalSession, session.id)
+        assert "Muster" not in repr(row.model_dump())
+        assert row.lines == [line | {"title": None}]
+        assert (await tx.exec(select(Photo.id))).all() == [kept.id]
+        assert (await tx.get_one(PortalSession, other.id)).customer_email == "b@b.test"
+    again = await shop.db.run(lambda tx: erasure.forget(tx, BY, shop.policy, **named))
+    assert (again.counts["portal_sessions"], again.counts["photos"]) == (0, 0)
+
+
+async def test_links_that_nothing_was_sent_by_are_deleted_a_while_after_their_end(shop: Shop) -> None:
+    async with shop.db.transaction() as tx:
+        payment = await create_payment(tx)
+        made = await create_return(tx, payment)
+        over = tx.now - timedelta(days=31)
+        unused = await create_portal_session(tx, payment, expires_at=over)
+        await create_photo(tx, portal_session_id=unused.id)
+        sent = await create_portal_session(tx, payment, expires_at=over, return_id=made.id)
+        fresh = await create_portal_session(tx, payment, expires_at=tx.now - timedelta(days=1))
+    assert await delete_expired(shop.db, idempotency_hours=24, inbox_days=30) == 2
+    async with shop.db.reading() as tx:
+        assert set((await tx.exec(select(PortalSession.id))).all()) == {sent.id, fresh.id}
+        assert (await tx.exec(select(Photo.id))).all() == []
