@@ -30,6 +30,7 @@ RETURN_CHANGES: dict[str, Any] = {
     "reason": "too_large",
     "customer_email": "other@example.com",
     "shipping_amount": 200,
+    "shipping_tax_amount": 20,
 }
 ENDPOINT_CHANGES: dict[str, Any] = {
     "url": "https://shop.test/other",

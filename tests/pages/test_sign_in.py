@@ -30,7 +30,7 @@ async def link_of(shop: ServedShop, email: str, **more: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "role, lands", [("warehouse", "/receive"), ("approver", "/"), ("finance", "/"), ("admin", "/")]
+    "role, lands", [("warehouse", "/receive"), ("approver", "/approvals"), ("finance", "/refunds"), ("admin", "/")]
 )
 async def test_each_role_lands_on_its_own_work(shop: ServedShop, desk: Desk, role: Any, lands: str) -> None:
     await add_person(shop, role)
@@ -103,7 +103,7 @@ async def test_a_stranger_is_sent_to_the_sign_in_and_back(shop: ServedShop, desk
 async def test_nobody_is_led_to_another_site(shop: ServedShop, desk: Desk, address: str) -> None:
     await add_person(shop, "finance")
     answer = await desk.sign_in("finance@shop.test", next=address)
-    assert answer.headers["location"] == "/"
+    assert answer.headers["location"] == "/refunds"
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ async def test_a_session_by_badge_is_over_after_half_an_hour_of_nobody(shop: Ser
 
 async def test_a_password_is_set_after_a_link_and_asks_for_the_old_one_later(shop: ServedShop, desk: Desk) -> None:
     async with shop.db.transaction() as tx:
-        await staff_users.add_user(tx, "new@shop.test", "finance")
+        await staff_users.add_user(tx, "new@shop.test", "admin")
     await desk.get(path := await link_of(shop, "new@shop.test"))
     await desk.post(path)
     assert "Set a password" in (await desk.get("/")).text

@@ -288,3 +288,9 @@ class Callers(Outside):
         refund = pick([row for row in self.rows("refund") if row.status == "unknown"], which)
         self.time_passes(wait)
         self.ask(f"send {refund.id} again", "send_refund_again", {"refund_id": refund.id}, REASON, fate, "usr_ben")
+
+    def acknowledge_one(self, name: str, fate: str = "") -> None:
+        """Finance says that this refund is of no return."""
+        answer = self.ask(f"acknowledge {name}", "acknowledge_refund", {"refund_id": name}, REASON, fate, "usr_ben")
+        if answer is not None and answer.done:
+            self.kernel.meet("a refund of the Dashboard's acknowledged")

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from tests.world.stage import Stage
-from tests.world.world import World
+from tests.world.world import OwnWorld
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def stage(world_stage: Stage) -> Iterator[Stage]:
     before = structlog.get_config()
     silent()
     world_stage.set()
-    World.stage = world_stage
+    OwnWorld.stage = world_stage
     yield world_stage
     world_stage.strike()
     structlog.configure(**before)

@@ -99,12 +99,6 @@ class Others(Callers, Workers):
         """Return the PaymentIntent of a return's payment."""
         return str(self.stage.one("SELECT payment_intent FROM payment WHERE id = ?", self.payment_of(name))[0])
 
-    def acknowledge_one(self, name: str, fate: str = "") -> None:
-        """Finance says that this refund is of no return."""
-        answer = self.ask(f"acknowledge {name}", "acknowledge_refund", {"refund_id": name}, REASON, fate, "usr_ben")
-        if answer is not None and answer.done:
-            self.kernel.meet("a refund of the Dashboard's acknowledged")
-
     # --- captures, disputes, windows ---------------------------------------------------------------------------------
 
     @rule(

@@ -19,14 +19,14 @@ from tests.world.listener import due_at
 
 if TYPE_CHECKING:
     from tests.world.life import Life
-    from tests.world.world import World
+    from tests.world.world import OwnWorld
 
 ROUNDS = 400
 TICK = 1e-3  # seconds
 DAY = 24 * 3600
 
 
-def grow_quiet(world: World) -> None:
+def grow_quiet(world: OwnWorld) -> None:
     """Let everything come to its end."""
     world.wire.fault, world.wire.down_until = ("", ""), 0.0
     world.stage.poisoned.clear()
@@ -48,7 +48,7 @@ def grow_quiet(world: World) -> None:
     _tell_the_listener(world)
 
 
-def _tell_the_listener(world: World) -> None:
+def _tell_the_listener(world: OwnWorld) -> None:
     """Let every event go out."""
     world.stage.listener.fault = ""
     for _ in range(ROUNDS):
@@ -60,7 +60,7 @@ def _tell_the_listener(world: World) -> None:
     raise AssertionError("the listener is never told all")
 
 
-def _let_stripe_end(world: World) -> None:
+def _let_stripe_end(world: OwnWorld) -> None:
     """Disputes end, pending refunds settle; who must act may never do so."""
     for number, dispute in enumerate(list(world.ledger.disputes)):
         moves = world.moves(dispute)
@@ -75,7 +75,7 @@ def _let_stripe_end(world: World) -> None:
         world.ledger.make_due_moves()
 
 
-def _drain(world: World, *, workers_only: bool) -> None:
+def _drain(world: OwnWorld, *, workers_only: bool) -> None:
     """Do what is due next, and advance the clock to it, until nothing is."""
     for _ in range(ROUNDS):
         world.laws.check()
@@ -116,7 +116,7 @@ def _due_at(refund: Row, payment: Row) -> datetime:
     return max(datetime.fromisoformat(t) for t in (refund.next_attempt_at, refund.lease_until, payment.busy_until) if t)
 
 
-def _next_chore(world: World) -> datetime | None:
+def _next_chore(world: OwnWorld) -> datetime | None:
     moments = [row.read_at for row in world.rows("payment")]
     moments += [row.next_attempt_at for row in world.rows("stripe_event")]
     for case in world.laws.cases():

@@ -36,6 +36,7 @@ from returns_service.store.tables import Delivery, Event, Payment, Refund, Strip
 from returns_service.worker import refunds as executor
 from tests.world.planting import Bugs, Patch, find, listed_in
 from tests.world.stage import GatedDatabase
+from tests.world.world import OwnWorld
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 BUGS: Bugs = {}
@@ -258,4 +259,4 @@ def _(patch: Patch) -> None:
 
 @pytest.mark.parametrize("name", BUGS)
 def test_the_world_finds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    find(BUGS[name], monkeypatch)
+    find(BUGS[name], monkeypatch, OwnWorld)

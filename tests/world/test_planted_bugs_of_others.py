@@ -119,8 +119,9 @@ def _(patch: Patch) -> None:
 
 @bug("a surplus that stays with a reversed receipt", "wait as surplus")
 def _(patch: Patch) -> None:
-    def of_any_receipt(self: case.ReturnCase, line: Any, _: Any) -> list[UndeclaredItem]:
-        return [item for item in self.undeclared if item.surplus_of == line.id]
+    def of_any_receipt(self: case.ReturnCase, _: Any) -> dict[str, list[UndeclaredItem]]:
+        lines = {item.surplus_of for item in self.undeclared if item.surplus_of}
+        return {line: [item for item in self.undeclared if item.surplus_of == line] for line in lines}
 
     patch.setattr(case.ReturnCase, "surplus_items", of_any_receipt)
 

@@ -8,10 +8,11 @@ from hypothesis.stateful import initialize, invariant
 
 from returns_service.domain.policy import DEFAULT, Policy
 from tests.world import acts, dice
-from tests.world.callers import AMOUNTS, CURRENCIES, LINES, METHODS
+from tests.world.callers import AMOUNTS, CURRENCIES, LINES, METHODS, Callers
 from tests.world.others import Others
 from tests.world.outside import WHICH
 from tests.world.quiet import grow_quiet
+from tests.world.workers import Workers
 
 CI = settings(
     max_examples=140,
@@ -37,7 +38,7 @@ POLICIES = {
 }
 
 
-class World(Others):
+class OwnWorld(Callers, Workers):
     """One life of the service: callers, dock, desk, workers, Stripe, banks and death."""
 
     @initialize(
@@ -89,3 +90,7 @@ class World(Others):
         finally:
             self.kernel.bury_all()
             note("\n".join(self.kernel.story))
+
+
+class World(Others, OwnWorld):
+    """One life of the service among others, who move money and parcels as they like."""

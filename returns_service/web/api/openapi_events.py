@@ -34,6 +34,7 @@ def event_schemas(event: Schema, data: dict[Any, Schema]) -> dict[str, Schema]:
             "description": one.meaning,
             "properties": {
                 **event["properties"],
+                "object": {"type": "string", "const": "event"},
                 "type": {"type": "string", "const": kind},
                 "data": data[one.data],
             },

@@ -32,7 +32,7 @@ class SetResolution(Body):
 
 @writes(
     "/v1/returns/{return_id}/resolution", TAG, ReturnView,
-    scope="returns:write", body=SetResolution, headers=("ETag",), example={"resolution": "exchange"},
+    if_match=True, scope="returns:write", body=SetResolution, headers=("ETag",), example={"resolution": "exchange"},
     errors=("not_found", "invalid_transition", "unknown_line", "already_refunded", "refund_in_progress"),
 )  # fmt: skip
 async def resolve_return(call: OperationCall[SetResolution], tx: Tx) -> Reply:
