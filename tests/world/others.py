@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from returns_service.domain.refund_status import FINAL
-from tests.world.callers import AMOUNTS, FATES, LINES, REASON, Callers
+from tests.world.callers import AMOUNTS, FATES, LINES, Callers
 from tests.world.life import pick
 from tests.world.outside import DAY, WHICH
 from tests.world.stage import SETTLE_SECONDS
