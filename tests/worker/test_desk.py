@@ -378,7 +378,7 @@ async def test_refunds_that_nobody_looks_at_wait_once_for_all(shop: Shop) -> Non
     shop.advance(2 * 60)
     (item,) = (await shop.desk())["data"]
     assert (item["kind"], item["code"]) == ("work_overdue", "refunds_overdue")
-    assert item["message"].startswith("3 refunds")
+    assert item["message"].endswith(" 3 refunds.")
     await shop.work()
     assert await shop.desk_items() == []
 
