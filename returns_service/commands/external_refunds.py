@@ -15,8 +15,8 @@ from returns_service.commands.stripe_fold import assigned_rows, release_hold
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.refund_status import FINAL
-from returns_service.return_case.case import ReturnCase
+from returns_service.domain.refund_status import FINAL, OPEN
+from returns_service.return_case.case import ReturnCase, is_unsent, rows_of
 from returns_service.return_case.events import Actor, record, to_json_object
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment
@@ -87,6 +87,23 @@ async def acknowledge(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason:
         await _follow(await case_under_lock(locked, by, policy, before), "acknowledge")
     await _end_hold(locked, by, policy)
     return row, locked.row
+
+
+async def withdraw_if_paid_outside(locked: LockedPayment, by: Actor, policy: Policy, refund: Refund) -> None:
+    """Withdraw an unsent refund of what an assigned one has paid; what is still due becomes a new refund.
+
+    Its call was under way when the other was assigned, and came to nothing: tried again it would pay a second time.
+    """
+    if refund.return_id is None or not is_unsent(refund):
+        return
+    case = await case_under_lock(locked, by, policy, refund.return_id)
+    others = [other for other in case.refunds if other is not refund]
+    if not any(other.source == "external" and other.status in (*OPEN, "succeeded") for other in others):
+        return
+    asked = sum(row.amount for row in rows_of(refund) if not row.adjustment)
+    if asked > max(0, money.due(money.outstanding(case.entitled(), case.committed(others)))):
+        await withdraw_or_supersede(case, refund, "refund_assigned", ASSIGNED)
+        await _follow(case, "assign")
 
 
 async def _case_on_payment(locked: LockedPayment, by: Actor, policy: Policy, return_id: str) -> ReturnCase:

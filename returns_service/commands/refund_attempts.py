@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from returns_service.commands.external_refunds import withdraw_if_paid_outside
 from returns_service.commands.stripe_fold import apply_payment, apply_refund, propagate_status, withdraw_lost
 from returns_service.domain.policy import Policy
 from returns_service.domain.refund_attempt import (
@@ -70,6 +71,7 @@ async def record_attempt(tx: Tx, by: Actor, policy: Policy, claim: Claim, outcom
         row.next_attempt_at = tx.now  # a webhook overtook the answer: look again
     if row.status == "queued":
         await withdraw_lost(locked, by, policy)  # the dispute was lost while the call was under way
+        await withdraw_if_paid_outside(locked, by, policy, row)
     return row
 
 
