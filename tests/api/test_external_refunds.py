@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from returns_service.domain.stripe_objects import TryLater
 from tests.harness.served_shop import ServedShop, expect, return_body
 
 
@@ -211,3 +212,30 @@ async def test_b4_goodwill_after_all_is_refunded(shop: ServedShop) -> None:
     await shop.settle()
     done = await shop.read_return(made["id"])
     assert (done["state"], done["amount_refunded"]) == ("refunded", 6500)
+
+
+async def test_a_refund_refused_for_now_is_not_sent_after_another_was_assigned(
+    shop: ServedShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A4: somebody refunds and assigns while our call is under way; refused for now, ours must not be tried again."""
+    payment = shop.pay(10_000)
+    made = expect(await shop.post("/v1/returns", return_body(payment, 5000, 1)), 201)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
+    await shop.receive_parcel(made["id"], 1)
+
+    async def refuse_while_others_act(*_: Any, **__: Any) -> TryLater:
+        monkeypatch.undo()
+        shop.dashboard.refund(payment, 5000)
+        await shop.deliver()
+        found = expect(await shop.get("/v1/refunds?limit=10"), 200)["data"]
+        outside = next(refund["id"] for refund in found if refund["source"] == "external")
+        expect(await shop.post(f"/v1/refunds/{outside}/assign", {"return": made["id"]}), 200)
+        return TryLater("lock_timeout", "Refused for now.")
+
+    monkeypatch.setattr(shop.gateway, "create_refund", refuse_while_others_act)
+    await shop.settle()
+    shop.clock.advance(3600)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"]) == ("refunded", 5000)
+    assert sum(refund["amount"] for refund in shop.ledger.refunds) == 5000
