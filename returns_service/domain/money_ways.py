@@ -5,7 +5,7 @@ Pure; amounts are minor units.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from returns_service.domain.money import Row, take, total
@@ -20,18 +20,20 @@ class DueRows:
     outside: list[Row]
 
 
-def split_by_way(rows: Sequence[Row], outside_lines: Collection[str], held: Mapping[str, int]) -> DueRows:
+def split_by_way(rows: Sequence[Row], outside_lines: Collection[str], failed: Sequence[Row]) -> DueRows:
     """Return the due rows by the way they are paid.
 
-    Units of `outside_lines` are settled outside, but for what failed refunds hold of a line (`held`): that stays with
-    them. Deductions that the refunds can't bear alone lower what is settled outside, so that both come to the sum.
+    Units of `outside_lines` are settled outside, but for what is open of failed refunds (`failed`): that stays with
+    them, also where nobody knows the units it was for. Deductions that the refunds can't bear alone lower what is
+    settled outside, so that both come to the sum.
     """
+    held = _sum_by_line(failed)
     refund = [row for row in rows if not _is_of(row, outside_lines)]
     outside: list[Row] = []
     for line in dict.fromkeys(row.line for row in rows if _is_of(row, outside_lines)):
         mine = [row for row in rows if row.line == line and _is_of(row, outside_lines)]
         worth = total(mine)
-        kept = max(0, min(held.get(line or "", 0), worth))
+        kept = max(0, min(held.get(line, 0), worth))
         if worth <= kept:
             refund += mine
         elif kept:
@@ -40,9 +42,20 @@ def split_by_way(rows: Sequence[Row], outside_lines: Collection[str], held: Mapp
             outside += subtract(mine, staying)
         else:
             outside += mine
+    missing = min(total(failed), total(rows)) - total(refund)
+    if failed and outside and missing > 0:
+        staying = take(outside, min(missing, total(outside)))
+        refund, outside = [*refund, *staying], subtract(outside, staying)
     if outside and total(refund) < 0:
         return DueRows([], [*outside, *refund])
     return DueRows(refund, outside)
+
+
+def _sum_by_line(rows: Sequence[Row]) -> dict[str | None, int]:
+    sums: dict[str | None, int] = {}
+    for row in rows:
+        sums[row.line] = sums.get(row.line, 0) + row.amount
+    return sums
 
 
 def _is_of(row: Row, lines: Collection[str]) -> bool:

@@ -142,7 +142,7 @@ class ReturnCase:
     @property
     def estimate(self) -> int:
         """What is refunded if every authorized unit is accepted as new, minor units; not what is settled outside."""
-        return money.due(split_by_way(self.rows_if_all_comes(), self.outside_lines, {}).refund)
+        return money.due(split_by_way(self.rows_if_all_comes(), self.outside_lines, []).refund)
 
     @property
     def value(self) -> int:
@@ -200,10 +200,8 @@ class ReturnCase:
 
     def due_rows(self) -> DueRows:
         """Return the rows that are still to be paid, by the way they are paid."""
-        held: dict[str, int] = {}
-        for row in (row for rows in self.open_rows().values() for row in rows if row.line and not row.adjustment):
-            held[row.line or ""] = held.get(row.line or "", 0) + row.amount
-        return split_by_way(self.unpaid(), self.outside_lines, held)
+        failed = [row for rows in self.open_rows().values() for row in rows if not row.adjustment]
+        return split_by_way(self.unpaid(), self.outside_lines, failed)
 
     @property
     def due(self) -> int:

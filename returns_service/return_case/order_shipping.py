@@ -76,7 +76,7 @@ def headroom(case: ReturnCase) -> int:
     for other in case.neighbours:
         unpaid = money.outstanding(other.authorized_rows(), other.committed())
         needed, counted = shipping_in(unpaid), shipping.get(other.row.order_id, 0)
-        refund = money.due(split_by_way(unpaid, other.outside_lines, {}).refund)
+        refund = money.due(split_by_way(unpaid, other.outside_lines, []).refund)
         left -= max(0, refund - min(needed, counted))
         shipping[other.row.order_id] = max(needed, counted)
     return left

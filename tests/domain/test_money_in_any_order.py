@@ -49,10 +49,7 @@ class Books:
 
     @property
     def ways(self) -> DueRows:
-        held: dict[str, int] = {}
-        for row in (row for rows in self.open for row in rows if row.line and not row.adjustment):
-            held[row.line or ""] = held.get(row.line or "", 0) + row.amount
-        return split_by_way(self.outstanding, self.wanted, held)
+        return split_by_way(self.outstanding, self.wanted, [r for rows in self.open for r in rows if not r.adjustment])
 
     def check(self) -> None:
         """Paid, settled, waived and due come to what is owed, whichever way each part goes."""
@@ -140,19 +137,27 @@ def test_b2_an_exchange_for_less_leaves_the_rest_due_as_refund() -> None:
         ("line", 10_000, 1),
         ("exchange_difference", -3000, 0),
     ]
-    rest = split_by_way(money.outstanding(due, rows), ["a"], {})
+    rest = split_by_way(money.outstanding(due, rows), ["a"], [])
     assert [(row.kind, row.amount) for row in rest.refund] == [("exchange_difference", 3000)]
     assert rest.outside == []
 
 
 def test_b2_a_label_that_refunds_cannot_bear_lowers_what_is_settled_outside() -> None:
     rows = [Row("line", 10_000, "a", 1), Row("line", 300, "b", 1), Row("label", -500)]
-    ways = split_by_way(rows, ["a"], {})
+    ways = split_by_way(rows, ["a"], [])
     assert (money.total(ways.refund), money.total(ways.outside)) == (0, 9800)
-    ways = split_by_way([*rows, Row("shipping", 1000)], ["a"], {})
+    ways = split_by_way([*rows, Row("shipping", 1000)], ["a"], [])
     assert (money.total(ways.refund), money.total(ways.outside)) == (800, 10_000)
 
 
 def test_b2_what_a_failed_refund_holds_of_a_line_stays_with_it() -> None:
-    ways = split_by_way([Row("line", 9000, "a", 3)], ["a"], {"a": 3000})
+    ways = split_by_way([Row("line", 9000, "a", 3)], ["a"], [Row("line", 3000, "a", 1)])
     assert (money.total(ways.refund), money.total(ways.outside)) == (3000, 6000)
+
+
+def test_b2_what_a_failed_refund_of_unknown_units_holds_stays_with_it() -> None:
+    rows, failed = [Row("line", 501, "a", 3), Row("shipping", 100)], [Row("shipping", 100), Row("unallocated", 167)]
+    ways = split_by_way(rows, ["a"], [*failed, Row("line", 334, "a", 2)])
+    assert (money.total(ways.refund), money.total(ways.outside)) == (601, 0)
+    ways = split_by_way([*rows, Row("line", 900, "b", 1)], ["a"], failed)
+    assert (money.total(ways.refund), money.total(ways.outside)) == (1000, 501)

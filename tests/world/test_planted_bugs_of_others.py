@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Integer, bindparam, or_, select
 from sqlmodel import col
 
-from returns_service.commands import corrections, external_refunds, receipts, stripe_fold, unmatched_receipts
+from returns_service.commands import corrections, counting, external_refunds, receipts, stripe_fold, unmatched_receipts
 from returns_service.commands.counting import Count
 from returns_service.domain import counts
 from returns_service.domain.policy import Policy
@@ -87,7 +87,8 @@ def _(patch: Patch) -> None:
 
 @bug("a missing unit keeps its place", "wait as surplus|by its receipts")
 def _(patch: Patch) -> None:
-    patch.setattr(counts, "PLACEHOLDERS", ())
+    for module in (counts, counting):
+        patch.setattr(module, "PLACEHOLDERS", ())
 
 
 @bug("units fill a line in the order in which they came", "accepted, .* by its receipts")
