@@ -259,4 +259,4 @@ def _(patch: Patch) -> None:
 
 @pytest.mark.parametrize("name", BUGS)
 def test_the_world_finds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    find(BUGS[name], monkeypatch, OwnWorld)
+    find(name, BUGS, monkeypatch, OwnWorld)

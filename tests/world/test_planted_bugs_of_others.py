@@ -20,6 +20,7 @@ from returns_service.store.columns import Utc
 from returns_service.store.tables import Payment, Refund, UndeclaredItem, UnmatchedReceipt
 from returns_service.stripe_gateway import client
 from tests.world.planting import Bugs, Patch, find, listed_in
+from tests.world.world import World
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 BUGS: Bugs = {}
@@ -129,4 +130,4 @@ def _(patch: Patch) -> None:
 
 @pytest.mark.parametrize("name", BUGS)
 def test_the_world_finds(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    find(BUGS[name], monkeypatch)
+    find(name, BUGS, monkeypatch, World)
