@@ -31,9 +31,26 @@ INSTALL = "apt-get update && apt-get install -y --no-install-recommends chromium
 MISSING = f"The page tests need a browser. Install one: {INSTALL}   (or name one in BROWSER_BIN)"
 
 
+# Pages do what the API's operations do, and those are shown on both databases; these modules read in ways of their own.
+ON_BOTH = ("test_approvals", "test_guards", "test_home", "test_receive", "test_refund_desk", "test_returns")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the pages' tests on SQLite, some on both databases."""
+    if "database_url" in metafunc.fixturenames:
+        both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH
+        metafunc.parametrize("database_url", ["sqlite", *(["postgresql"] if both else [])], indirect=True)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The address of a fresh migrated database."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
 @pytest.fixture
 async def shop(database_url: str) -> AsyncIterator[ServedShop]:
-    """The service over each of the two databases."""
+    """The service with its pages."""
     async with open_shop(database_url) as shop:
         yield shop
 
