@@ -132,13 +132,23 @@ async def _prepared(database: Database, settings: Settings) -> None:
     elif await schema.is_behind(database):
         raise SettingsError("The database's schema is older than this release. Run: returns-service migrate")
     async with database.reading() as tx:
-        other = select(Payment.id).where(col(Payment.livemode) != settings.livemode).limit(1)
-        if (await tx.exec(other)).first() is not None:
+        # One of them tells for all: no process starts on payments of the other mode, and none of it is ever adopted.
+        livemode = (await tx.exec(select(Payment.livemode).order_by(col(Payment.id)).limit(1))).first()
+        if livemode not in (None, settings.livemode):
             mine, theirs = ("live", "test") if settings.livemode else ("test", "live")
             raise SettingsError(
                 f"STRIPE_SECRET_KEY: a {mine} key, but the database holds {theirs} payments. "
                 "Use the other key, or another DATABASE_URL"
             )
+
+
+async def check_database(settings: Settings) -> None:
+    """Raise SettingsError where no process could start on the database."""
+    database = database_of(settings)
+    try:
+        await prepare(database, settings)
+    finally:
+        await database.close()
 
 
 async def learn_account_once(database: Database, gateway: Gateway, settings: Settings) -> None:
@@ -242,8 +252,12 @@ async def serve(
     with_worker: bool,
     own_signals: bool = True,
     on_ready: Callable[[Server], None] = lambda _: None,
+    lifeline: int | None = None,
 ) -> None:
-    """Serve until told to stop: requests end, then the worker's calls, then the connections."""
+    """Serve until told to stop: requests end, then the worker's calls, then the connections.
+
+    `lifeline`: a file that ends with the process that started this one; then it is time to stop as well.
+    """
     database, gateway, policy = database_of(settings), web_gateway_of(settings), policy_of(settings)
     workers_gateway = gateway_of(settings)
     learning: asyncio.Task[None] | None = None
@@ -285,6 +299,7 @@ async def serve(
             forwarded_allow_ips=list(settings.trusted_proxies),
         )
         server = Server(config, context, own_signals=own_signals)
+        stop_with_parent(lifeline, server.stop)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         ready = asyncio.create_task(server.ready.wait())
         await asyncio.wait([serving, ready], return_when=asyncio.FIRST_COMPLETED)
@@ -306,8 +321,21 @@ async def serve(
         listener.close()
 
 
-async def work(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:
-    """Work until SIGTERM or Ctrl-C."""
+def stop_with_parent(lifeline: int | None, stop: Callable[[], object]) -> None:
+    """Stop once a file that the parent alone holds open comes to its end."""
+    if lifeline is None:
+        return
+    loop, end = asyncio.get_running_loop(), lifeline
+
+    def stop_once() -> None:
+        loop.remove_reader(end)
+        stop()
+
+    loop.add_reader(end, stop_once)
+
+
+async def work(settings: Settings, on_ready: Callable[[], None] = lambda: None, *, lifeline: int | None = None) -> None:
+    """Work until SIGTERM or Ctrl-C, or until the `lifeline` of `serve` ends."""
     database, gateway, policy = database_of(settings), gateway_of(settings), policy_of(settings)
     line = WebhookClient(allow_private=settings.webhooks_allow_private)
     learning: asyncio.Task[None] | None = None
@@ -316,6 +344,7 @@ async def work(settings: Settings, on_ready: Callable[[], None] = lambda: None) 
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        stop_with_parent(lifeline, stop.set)
         learning = asyncio.create_task(learn_account_once(database, gateway, settings))
         on_ready()
         gc.freeze()  # modules loaded at the start live on: no collection has to walk through them while calls wait

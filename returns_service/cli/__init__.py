@@ -9,16 +9,13 @@ from typing import Any
 
 import rich_click as click
 from click.exceptions import Exit
-from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service import __version__, settings
 from returns_service.cli import doctor, operator, people
 from returns_service.cli.journal import journal
-from returns_service.cli.output import json_option, print_rows, run, stop
+from returns_service.cli.output import explained_errors, json_option, print_rows, run, stop
 from returns_service.domain import machine_diagram, return_machine
 from returns_service.domain import policy as policies
-from returns_service.domain.problems import Problem
-from returns_service.settings import SettingsError
 
 OPENAPI = Path("openapi/openapi.yaml")
 port_option = click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
@@ -28,7 +25,8 @@ host_option = click.option("--host", default="127.0.0.1", show_default=True, hel
 def main() -> None:
     """Run the command line."""
     try:
-        commands(standalone_mode=False)
+        with explained_errors():
+            commands(standalone_mode=False)
     except Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as wrong:
@@ -36,10 +34,6 @@ def main() -> None:
         sys.exit(wrong.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except (SettingsError, policies.PolicyError, Problem, OSError) as error:
-        stop(str(error))
-    except SQLAlchemyError as error:
-        stop(f"DATABASE_URL: the database can't be used: {getattr(error, 'orig', None) or error}")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -67,16 +61,29 @@ def demo(port: int, and_exit: bool, as_json: bool, data: Path | None) -> None:
 @host_option
 @port_option
 @click.option("--no-worker", is_flag=True, help="Web only; workers run elsewhere.")
-def serve(host: str, port: int, no_worker: bool) -> None:
+@click.option(
+    "--webs", type=click.IntRange(1, 64), default=1, show_default=True,
+    help="Web processes on the port, and a worker in one of its own; PostgreSQL only.",
+)  # fmt: skip
+def serve(host: str, port: int, no_worker: bool, webs: int) -> None:
     """Serve the API, with a worker inside.
 
-    Example: returns-service serve --port 8000
+    Example: returns-service serve --port 8000 --webs 4
     """
-    from returns_service import app, logs
+    from returns_service import logs
 
     loaded = settings.load()
     logs.set_up_logs(loaded)
     loaded.require_stripe()
+    if webs > 1 and not loaded.database_url.startswith("postgres"):
+        click.echo("SQLite has one writer at a time, so one process serves: --webs needs PostgreSQL.", err=True)
+        webs = 1
+    if webs > 1:
+        from returns_service.cli.serve_many import serve_many
+
+        sys.exit(serve_many(loaded, host, port, webs=webs, with_worker=not no_worker))
+    from returns_service import app
+
     app.policy_of(loaded)
     listener = app.listen(host, port)
     address = f"http://{host}:{listener.getsockname()[1]}"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import rich_click as click
+from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service import settings
+from returns_service.domain.policy import PolicyError
+from returns_service.domain.problems import Problem
 from returns_service.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -25,6 +28,17 @@ def stop(reason: str) -> NoReturn:
     """End with one line on stderr."""
     click.echo(f"returns-service: {reason}", err=True)
     sys.exit(1)
+
+
+@contextmanager
+def explained_errors() -> Iterator[None]:
+    """End with one line on stderr where something is wrong that a person can mend."""
+    try:
+        yield
+    except (SettingsError, PolicyError, Problem, OSError) as error:
+        stop(str(error))
+    except SQLAlchemyError as error:
+        stop(f"DATABASE_URL: the database can't be used: {getattr(error, 'orig', None) or error}")
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

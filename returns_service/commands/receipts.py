@@ -74,6 +74,7 @@ async def receive_on(
         unexpected=row.state in return_machine.DORMANT or row.closed_at is not None,
         created_at=tx.now,
     )
+    row.arrived_at = row.arrived_at or tx.now
     case.receipts.append(receipt)
     tx.add(receipt)
     tallies = case.tally_lines({line.id: line for of in lines for line in of}.values())

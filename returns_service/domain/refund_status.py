@@ -32,6 +32,7 @@ UNANSWERED: tuple[RefundStatus, ...] = ("queued", "submitted", "unknown")
 WAITING: tuple[RefundStatus, ...] = ("pending", "requires_action")
 OPEN = UNANSWERED + WAITING
 FINAL: tuple[RefundStatus, ...] = ("failed", "canceled")
+ENDED: tuple[RefundStatus, ...] = (*FINAL, "withdrawn")  # without moving money
 
 
 @dataclass(frozen=True, slots=True)

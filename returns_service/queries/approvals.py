@@ -11,6 +11,7 @@ from sqlmodel import col, func, select
 from returns_service.commands.returns import decision_on
 from returns_service.commands.staff_users import persons_of
 from returns_service.domain.policy import Decision, Policy
+from returns_service.queries.return_views import COUNTED_TO
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
 from returns_service.store.database import Tx
@@ -51,27 +52,19 @@ async def waiting_returns(tx: Tx, policy: Policy, actor: str) -> list[Waiting]:
     actors = {given["by"] for case in cases for given in case.row.approvals}
     persons = await persons_of(tx, [actor, *sorted(actors)])
     numbers = await _returns_by_customer(tx, cases)
-    return [
-        Waiting(case, decision_on(case), numbers.get((case.row.customer_email or "").lower(), 1) - 1, persons)
-        for case in cases
-    ]
+    return [Waiting(case, decision_on(case), numbers.get(case.row.email_text or "", 1) - 1, persons) for case in cases]
 
 
 async def _returns_by_customer(tx: Tx, cases: Sequence[ReturnCase]) -> dict[str, int]:
-    emails = {case.row.customer_email for case in cases if case.row.customer_email}
+    emails = {case.row.email_text for case in cases if case.row.email_text}
     if not emails:
         return {}
-    row = ReturnAuthorization
-    chosen = select(row.customer_email, func.count()).where(col(row.customer_email).in_(sorted(emails)))
-    found = (await tx.exec(chosen.group_by(col(row.customer_email)))).all()
-    numbers: dict[str, int] = {}
-    for email, number in found:
-        key = (email or "").lower()
-        numbers[key] = numbers.get(key, 0) + number
-    return numbers
+    email = col(ReturnAuthorization.email_text)
+    chosen = select(email, func.count()).where(email.in_(sorted(emails))).group_by(email)
+    return {text or "": number for text, number in (await tx.exec(chosen)).all()}
 
 
 async def count_waiting(tx: Tx) -> int:
-    """Return how many requests wait."""
-    chosen = select(func.count()).where(col(ReturnAuthorization.state) == "requested")
-    return (await tx.exec(chosen)).one()
+    """Return how many requests wait: exactly up to COUNTED_TO, one more where there are more."""
+    some = select(ReturnAuthorization.id).where(col(ReturnAuthorization.state) == "requested").limit(COUNTED_TO + 1)
+    return (await tx.exec(select(func.count()).select_from(some.subquery()))).one()

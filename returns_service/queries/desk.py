@@ -20,12 +20,12 @@ from sqlmodel import col
 from returns_service.commands.mail import TOLD_AT
 from returns_service.commands.stripe_inbox import ON_THE_DESK_AFTER
 from returns_service.domain.refund_attempt import STUCK_AFTER
-from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, WAITING, RefundStatus
+from returns_service.domain.refund_status import ENDED, OPEN, UNANSWERED, WAITING, RefundStatus
 from returns_service.domain.vocabulary import DESK_KINDS, DeskKind
 from returns_service.queries.desk_columns import entry_head
 from returns_service.queries.desk_dock import of_the_dock
 from returns_service.return_case.case import ReturnCase
-from returns_service.store.columns import Utc
+from returns_service.store.columns import Utc, among
 from returns_service.store.database import Tx
 from returns_service.store.stripe_throttle import BREAK_AFTER
 from returns_service.store.tables import (
@@ -47,6 +47,7 @@ from returns_service.store.tables import (
     UnmatchedReceipt,
     WebhookEndpoint,
 )
+from returns_service.store.tables.core import PARCEL_HERE_STATES
 
 PENDING_FOR = timedelta(days=14)  # banks take 5 to 10 business days
 ACTION_FOR = timedelta(days=7)  # the customer has 45 days to answer Stripe's e-mail; a reminder helps before that
@@ -54,7 +55,6 @@ UNSENT_FOR = timedelta(hours=1)  # an outage of minutes is the worker's own busi
 SILENT_FOR = timedelta(hours=1)  # the sweep reads Stripe's list every five minutes
 UNCOMPARED_FOR = timedelta(days=1)  # a comparison that is interrupted is tried again every ten minutes
 OVERDUE_FOR = timedelta(minutes=10)  # a worker looks at what is due within seconds
-ENDED: tuple[RefundStatus, ...] = (*FINAL, "withdrawn")
 FAR_BACK = timedelta(days=29)  # each day's comparison looks back 30 days
 MAIL_SHOWN = timedelta(days=14)  # then the return's own page has told the customer, or nobody will
 BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
@@ -118,8 +118,8 @@ def _status(*words: RefundStatus) -> Any:
 
 
 # By a dispute, or by a refund made outside that waits for a person: due, and not to be sent.
-HELD_BY_EXTERNAL = and_(col(Payment.external_open), ~col(Refund.overrides_hold), col(Refund.status) == "queued")
-HELD = or_(and_(col(Payment.disputed), col(Refund.status) == "queued"), HELD_BY_EXTERNAL)
+HELD_BY_EXTERNAL = and_(col(Payment.external_open), ~col(Refund.overrides_hold))
+HELD = and_(col(Refund.status) == "queued", or_(col(Payment.disputed), HELD_BY_EXTERNAL))
 LOST = func.coalesce(col(Payment.dispute)["status"].as_string(), "") == "lost"
 # A sentence that an older release wrote stands for no code of ours.
 WAITS_FOR = case(
@@ -127,7 +127,7 @@ WAITS_FOR = case(
 )
 MISSING_AT_STRIPE = WAITS_FOR.in_(("payment_missing", "refund_missing"))
 UNRESOLVED = and_(
-    _status(*ENDED),
+    among(Refund.status, ENDED),
     col(Refund.superseded_at).is_(None),
     # One made outside that pays nothing of ours is its maker's business.
     or_(col(Refund.source) != "external", col(Refund.return_id).is_not(None), col(Refund.supersedes).is_not(None)),
@@ -277,7 +277,8 @@ def _of_refunds(tx: Tx) -> Sequence[Any]:
         _refund("refund_missing", changed)
         .where(col(Refund.next_attempt_at).is_not(None), col(Refund.stripe_refund).is_not(None), MISSING_AT_STRIPE),
         _refund("external_refund", decided).where(
-            col(Payment.external_open), col(Refund.source) == "external", _status(*OPEN, "succeeded"),
+            literal_column("payment.external_open"),  # as the index has it: SQLite's would be `external_open = 1`
+            col(Refund.source) == "external", _status(*OPEN, "succeeded"),
             col(Refund.return_id).is_(None), col(Refund.acknowledged_at).is_(None), col(Refund.duplicate_of).is_(None),
         ),
         _refund("refund_failed", changed).where(UNRESOLVED, ~LOST),
@@ -355,6 +356,9 @@ def _to_decide() -> Any:
     return entry_head(
         "return_to_decide", col(row.updated_at), row_id, return_id=row_id, payment_id=col(row.payment_id)
     ).where(
+        # Of the few whose parcel is here; in both conditions' words, so that the index of these serves.
+        among(row.state, PARCEL_HERE_STATES),
+        col(row.arrived_at).is_not(None),
         col(row.state) == "approved",
         col(row.follow_up_at).is_(None),
         col(row.due_outside_since).is_(None),  # else it is on the desk for that

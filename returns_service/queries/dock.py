@@ -18,6 +18,7 @@ from returns_service.return_case.loader import load_cases
 from returns_service.return_case.reversal import reversible
 from returns_service.return_case.rows import counted
 from returns_service.store.database import Tx
+from returns_service.store.ids import first_id
 from returns_service.store.tables import Receipt, ReturnAuthorization, SearchWord, UnmatchedReceipt
 
 MOST_MATCHES = 20
@@ -96,7 +97,8 @@ def _match(case: ReturnCase) -> ParcelMatch:
 
 async def parcels_since(tx: Tx, policy: Policy, since: datetime) -> list[Parcel]:
     """Return the standing receipts since a moment, newest first."""
-    chosen = select(Receipt).where(col(Receipt.created_at) >= since, col(Receipt.reversed_at).is_(None))
+    chosen = select(Receipt).where(col(Receipt.id) >= first_id("rcp", since), col(Receipt.created_at) >= since)
+    chosen = chosen.where(col(Receipt.reversed_at).is_(None))
     receipts = (await tx.exec(chosen.order_by(col(Receipt.id).desc()).limit(MOST_PARCELS))).all()
     cases = {case.row.id: case for case in await load_cases(tx, policy, sorted({r.return_id for r in receipts}))}
     return [_parcel(cases[receipt.return_id], receipt) for receipt in receipts]

@@ -12,6 +12,7 @@ from returns_service.store.database import Tx
 from returns_service.store.tables import ApiKey, Event, ReturnAuthorization, StaffUser
 
 MOST_OF_REQUEST = 10
+LOOKED_AT = 500  # events, for the few that are told
 MOST_SHOWN = 200  # events of one return on its page
 _NAMES = {"stripe": "Stripe", "worker": "the service", "policy": "the policy", "cli": "the command line"}
 
@@ -58,11 +59,13 @@ async def timeline_of(tx: Tx, return_id: str) -> Sequence[Event]:
 
 
 async def latest_happenings(tx: Tx, *, limit: int) -> list[Happening]:
-    """Return what happened last to returns, newest first: each change of state."""
+    """Return what happened last to returns, newest first: each change of state among the last LOOKED_AT events."""
+    last = select(Event.id, Event.type).order_by(col(Event.id).desc()).limit(LOOKED_AT).subquery("last")
+    told = select(last.c.id).where(last.c.type.in_(("return.state_changed", "return.created")))
     chosen = (
         select(Event, ReturnAuthorization.order_id)
         .join(ReturnAuthorization, col(ReturnAuthorization.id) == col(Event.return_id))
-        .where(col(Event.type).in_(("return.state_changed", "return.created")))
+        .where(col(Event.id).in_(told))
         .order_by(col(Event.id).desc())
         .limit(limit)
     )

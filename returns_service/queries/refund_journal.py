@@ -13,6 +13,7 @@ from sqlmodel import col, select
 from returns_service.domain.money import decimal_amount
 from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Tx
+from returns_service.store.ids import first_id, last_id
 from returns_service.store.tables import Refund, ReturnAuthorization
 
 COLUMNS = ("date", "order", "return", "gross", "net", "tax", "currency", "status", "stripe_refund", "reason")
@@ -31,12 +32,12 @@ async def journal_after(tx: Tx, *, begin: datetime, end: datetime | None, after:
     chosen = (
         select(Refund, ReturnAuthorization.order_id)
         .outerjoin(ReturnAuthorization, col(ReturnAuthorization.id) == col(Refund.return_id))
-        .where(col(Refund.created_at) >= begin, col(Refund.id) > after)
+        .where(col(Refund.created_at) >= begin, col(Refund.id) > max(after, first_id("rfd", begin)))
         .order_by(col(Refund.id))
         .limit(limit)
     )
     if end is not None:
-        chosen = chosen.where(col(Refund.created_at) < end)
+        chosen = chosen.where(col(Refund.created_at) < end, col(Refund.id) < last_id("rfd", end))
     return [JournalEntry(refund, order_id) for refund, order_id in (await tx.exec(chosen)).all()]
 
 

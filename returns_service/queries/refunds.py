@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from sqlmodel import col, select
 
-from returns_service.domain.refund_status import RefundStatus
 from returns_service.store.metadata_value import MetadataValue
 from returns_service.store.tables import Payment, Refund
 
 
-def refunds_with_payment(
+def refund_ids(
     *,
     payment_intent: str | None = None,
     charge: str | None = None,
     return_id: str | None = None,
-    statuses: Sequence[RefundStatus] | None = None,
     metadata: Mapping[str, str] = MappingProxyType({}),
 ) -> Any:
-    """Return the statement for (refund, payment) pairs that meet every filter given; the caller orders and limits."""
-    chosen: Any = select(Refund, Payment).join(Payment, col(Payment.id) == col(Refund.payment_id))
-    wanted = (
-        (Payment.payment_intent, payment_intent),
-        (Payment.charge, charge),
-        (Refund.return_id, return_id),
-    )
-    for column, value in wanted:
+    """Return the statement for the ids of refunds that meet every filter given; the caller orders and limits it."""
+    chosen: Any = select(Refund.id)
+    for column, value in ((Payment.payment_intent, payment_intent), (Payment.charge, charge)):
         if value is not None:
-            chosen = chosen.where(col(column) == value)
-    if statuses is not None:
-        chosen = chosen.where(col(Refund.status).in_(statuses))
+            payment = select(Payment.id).where(col(column) == value).scalar_subquery()  # its name is unique
+            chosen = chosen.where(col(Refund.payment_id) == payment)
+    if return_id is not None:
+        chosen = chosen.where(col(Refund.return_id) == return_id)
     for key, text in metadata.items():
         chosen = chosen.where(MetadataValue(Refund.details, key) == text)
     return chosen
+
+
+def with_payments(ids: Any) -> Any:
+    """Return the statement for the (refund, payment) pairs of the refunds that a statement for ids chooses."""
+    pairs: Any = select(Refund, Payment).join(Payment, col(Payment.id) == col(Refund.payment_id))
+    return pairs.where(col(Refund.id).in_(ids.subquery().select()))

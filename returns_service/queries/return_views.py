@@ -7,17 +7,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import and_, exists, func, not_, select
+from sqlalchemy import and_, exists, func, not_, select, union_all
 from sqlmodel import col
 
+from returns_service.domain.return_machine import State
 from returns_service.queries.returns import search_conditions
+from returns_service.store.columns import among
 from returns_service.store.database import Tx
+from returns_service.store.ids import first_id
 from returns_service.store.tables import Receipt, ReturnAuthorization
+from returns_service.store.tables.core import PARCEL_HERE_STATES
 
 ListedView = Literal["all", "approval", "parcel", "parcel-here", "refunding", "failed", "done"]
 LISTED_VIEWS: Final[tuple[ListedView, ...]] = get_args(ListedView)
 COUNTED_TO: Final = 1000  # a view's number is exact up to here: more is `1,000+`
 PAGE: Final = 25
+DONE: Final[tuple[State, ...]] = ("refunded", "declined", "canceled")
+MOST_CURRENCIES: Final = 50
 
 _ROW = ReturnAuthorization
 _HAS_PARCEL = exists().where(col(Receipt.return_id) == col(_ROW.id), col(Receipt.reversed_at).is_(None))
@@ -48,19 +54,25 @@ def view_condition(view: ListedView) -> Any:
     conditions: dict[ListedView, Any] = {
         "approval": state == "requested",
         "parcel": and_(state == "approved", col(_ROW.closed_at).is_(None), not_(_HAS_PARCEL)),
-        "parcel-here": and_(state.in_(("approved", "refunding", "failed")), _HAS_PARCEL),
+        # Both conditions are those of an index over the few returns that may be meant.
+        "parcel-here": and_(among(_ROW.state, PARCEL_HERE_STATES), col(_ROW.arrived_at).is_not(None), _HAS_PARCEL),
         "refunding": state == "refunding",
         "failed": state == "failed",
-        "done": state.in_(("refunded", "declined", "canceled")),
+        "done": state.in_(DONE),
     }
     return conditions.get(view)
 
 
-def chosen_ids(by: ListedBy) -> Any:
-    """Return the statement for the ids that a list is narrowed to; the caller orders and limits it."""
+def chosen_ids(by: ListedBy, state: State | None = None) -> Any:
+    """Return the statement for the ids that a list is narrowed to, of one state if that is given.
+
+    The caller orders and limits it.
+    """
     conditions = [view_condition(by.view), *search_conditions(by.words)]
     conditions.append(col(_ROW.currency) == by.currency if by.currency else None)
-    conditions.append(col(_ROW.created_at) >= by.asked_from if by.asked_from else None)
+    conditions.append(col(_ROW.state) == state if state else None)
+    if by.asked_from:
+        conditions += [col(_ROW.created_at) >= by.asked_from, col(_ROW.id) >= first_id("ret", by.asked_from)]
     return select(col(_ROW.id)).where(*(condition for condition in conditions if condition is not None))
 
 
@@ -76,12 +88,19 @@ async def count_views(tx: Tx, by: ListedBy) -> dict[ListedView, int]:
 
 async def page_of_ids(tx: Tx, by: ListedBy, *, after: str = "", before: str = "", limit: int = PAGE) -> ListedPage:
     """Return one page of ids, older than `after` or newer than `before`."""
-    of, row_id = chosen_ids(by), col(_ROW.id)
-    if before:
-        of = of.where(row_id > before).order_by(row_id.asc())
+    row_id = col(_ROW.id)
+    order = row_id.asc() if before else row_id.desc()
+
+    def page_of(of: Any) -> Any:
+        place = row_id > before if before else row_id < after if after else None
+        return (of if place is None else of.where(place)).order_by(order).limit(limit + 1)
+
+    if by.view == "done":  # each state's newest by their own index: to find all and sort them takes longer each year
+        pages = (page_of(chosen_ids(by, state)).subquery().select() for state in DONE)
+        statement = page_of(select(row_id).where(row_id.in_(union_all(*pages))))
     else:
-        of = (of.where(row_id < after) if after else of).order_by(row_id.desc())
-    found = list((await tx.execute(of.limit(limit + 1))).scalars().all())
+        statement = page_of(chosen_ids(by))
+    found = list((await tx.execute(statement)).scalars().all())
     more, ids = len(found) > limit, found[:limit]
     if before:
         return ListedPage(ids[::-1], newer=more, older=bool(ids))
@@ -90,14 +109,19 @@ async def page_of_ids(tx: Tx, by: ListedBy, *, after: str = "", before: str = ""
 
 async def currencies_in_use(tx: Tx) -> Sequence[str]:
     """Return the currencies that returns are in."""
-    return sorted((await tx.execute(select(col(_ROW.currency)).distinct().limit(50))).scalars().all())
+    currency = col(_ROW.currency)
+    used = select(func.min(currency).label("currency")).cte("used", recursive=True)
+    following = select(func.min(currency)).where(currency > used.c.currency).correlate(used).scalar_subquery()
+    used = used.union_all(select(following).where(used.c.currency.is_not(None)))  # one look into the index for each
+    chosen = select(used.c.currency).where(used.c.currency.is_not(None)).limit(MOST_CURRENCIES)
+    return (await tx.execute(chosen)).scalars().all()
 
 
 async def oldest_by_view(tx: Tx, views: Sequence[ListedView]) -> Mapping[ListedView, datetime | None]:
-    """Return since when the oldest return of each view is there."""
+    """Return when the oldest return of each view was asked for."""
     chosen = []
     for view in views:
         condition = view_condition(view)
-        oldest = select(func.min(col(_ROW.created_at)))
+        oldest = select(col(_ROW.created_at)).order_by(col(_ROW.id)).limit(1)
         chosen.append((oldest if condition is None else oldest.where(condition)).scalar_subquery())
     return dict(zip(views, (await tx.execute(select(*chosen))).one(), strict=True))

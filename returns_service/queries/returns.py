@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +10,6 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select, union
 
 from returns_service.domain.problems import Problem
-from returns_service.domain.return_machine import State
 from returns_service.domain.search_text import joined, normalise, prefix_range, words_in
 from returns_service.store.metadata_value import MetadataValue
 from returns_service.store.tables import Payment, ReturnAuthorization, SearchWord
@@ -20,7 +19,6 @@ MOST_WORDS = 20  # each is a look into the index
 
 def return_ids(
     *,
-    states: Sequence[State] | None = None,
     order_id: str | None = None,
     customer_email: str | None = None,
     payment_intent: str | None = None,
@@ -33,8 +31,6 @@ def return_ids(
     """
     row = ReturnAuthorization
     chosen: Any = select(row.id)
-    if states is not None:
-        chosen = chosen.where(col(row.state).in_(states))
     if order_id is not None:
         chosen = chosen.where(col(row.order_id) == order_id.strip())
     if customer_email is not None:

@@ -7,6 +7,7 @@ was read already. So readers number what is committed, one reader at a time; a l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -15,9 +16,11 @@ from sqlmodel import col, func, select
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import EventType
 from returns_service.store.database import Database, Tx
+from returns_service.store.ids import first_id, last_id
 from returns_service.store.tables import Event
 
 BEFORE_ALL = "evt_0"  # stands for the place before the first event, where there is none yet
+PLACED_WITHIN = timedelta(hours=1)
 LOCK = 7_263_845_002  # any number, the same for all: one transaction numbers events at a time
 # Events of one return keep their sequence, whatever their ids say of clocks; the rest go by id.
 PLACE = """
@@ -56,12 +59,31 @@ async def bring_up_to_date(database: Database) -> None:
         await database.run(place_events)
 
 
-def filtered(chosen: Any, *, return_id: str | None, refund_id: str | None, kinds: Sequence[EventType] | None) -> Any:
+def filtered(
+    chosen: Any, *, return_id: str | None, refund_id: str | None, kinds: Sequence[EventType] | None = None
+) -> Any:
     """Narrow a statement over events."""
     for column, value in ((Event.return_id, return_id), (Event.refund_id, refund_id)):
         if value is not None:
             chosen = chosen.where(col(column) == value)
     return chosen if kinds is None else chosen.where(col(Event.type).in_(kinds))
+
+
+def placed_from(moment: datetime) -> Any:
+    """Return the condition that the feed's place meets for all events from `moment` on, and for few before it.
+
+    Events are placed within seconds of their time (a transaction lasts no longer), so an hour earlier none is missed.
+    """
+    first = select(Event.position).where(col(Event.id) >= first_id("evt", moment, earlier=PLACED_WITHIN))
+    first = first.where(col(Event.position).is_not(None)).order_by(col(Event.id)).limit(1)
+    return col(Event.position) >= first.scalar_subquery()
+
+
+def placed_until(moment: datetime) -> Any:
+    """Return the condition that the feed's place meets for all events up to `moment`, and for few after it."""
+    last = select(Event.position).where(col(Event.id) < last_id("evt", moment, later=PLACED_WITHIN))
+    last = last.where(col(Event.position).is_not(None)).order_by(col(Event.id).desc()).limit(1)
+    return col(Event.position) <= last.scalar_subquery()
 
 
 async def position_of(tx: Tx, event_id: str, param: str) -> int:

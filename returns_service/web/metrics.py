@@ -2,28 +2,33 @@
 
 A `worker` process answers no HTTP, so what a worker must not get away with (work that stands still, a sweep that reads
 nothing, a desk that grows) is read from rows at each scrape: any web tells it, whichever process does the work. Only
-where `serve` has its worker inside does it count that worker's calls and chores as well. The statements go by partial
-indexes or read one row, but for three sums that scan: refunds and deliveries by status, and disputes.
+where `serve` has its worker inside does it count that worker's calls and chores as well. The statements go by indexes
+over what is open, whose size follows the work and not the history; what is settled is counted whole, but seldom
+(`SettledCount`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import case
+from sqlalchemy import case, literal_column
 from sqlmodel import col, func, select
 
-from returns_service.domain.refund_status import OPEN, UNANSWERED
+from returns_service.domain.refund_status import OPEN, STATUSES, UNANSWERED
 from returns_service.queries import desk
 from returns_service.queries.desk import HELD, LOST
+from returns_service.store.clock import elapsed
+from returns_service.store.columns import among
 from returns_service.store.database import Tx
 from returns_service.store.tables import Delivery, Payment, ReconciliationRun, Refund, ReturnAuthorization, StripeEvent
 
+COUNTED_ALWAYS = 10_000
+ROWS_A_SECOND = 10_000  # counting them takes about a millisecond
 LATE_SECONDS = 60  # a worker looks at due work within seconds, and a claim moves its moment ahead
 CHORES = {
     "fold_event": col(StripeEvent.next_attempt_at),
@@ -63,6 +68,8 @@ class Metrics:
         self.desk = self._gauge("desk_items", "What waits for a person.", "kind")
         self.desk_oldest = self._gauge("desk_oldest_seconds", "How long the oldest of them waits; 0: none.", "kind")
         self.sweep = self._gauge("sweep_age_seconds", "Time since a sweep last got through.", "sweep")
+        self.settled_refunds = SettledCount(Refund.status, [word for word in STATUSES if word not in OPEN])
+        self.settled_deliveries = SettledCount(Delivery.status, ["delivered", "dead"])
         self.differing = self._gauge("reconciliation_differences", "Unrepaired ones of the last finished comparison.")
 
     def _gauge(self, name: str, said: str, *labels: str) -> Gauge:
@@ -74,9 +81,11 @@ class Metrics:
 
     async def look(self, tx: Tx) -> None:
         """Read the figures that the database knows."""
-        by_status = select(Refund.status, func.count()).group_by(col(Refund.status))
+        by_status = _count_by(Refund.status, OPEN)
         self.refunds.clear()
-        for status, number in (await tx.exec(by_status)).all():
+        for status, number in await self.settled_refunds.read(tx):
+            self.refunds.labels(status).set(number)
+        for status, number in (await tx.execute(by_status)).all():
             self.refunds.labels(status).set(number)
         oldest = select(func.min(Refund.created_at)).where(col(Refund.status).in_(UNANSWERED))
         since = (await tx.exec(oldest)).first()
@@ -107,7 +116,7 @@ class Metrics:
     async def _look_at_stripe(self, tx: Tx) -> None:
         failed = select(func.count()).where(col(StripeEvent.next_attempt_at).is_not(None))
         self.unfolded.set((await tx.exec(failed)).one())
-        disputed = select(func.count()).where(col(Payment.disputed), ~LOST)
+        disputed = select(func.count()).select_from(Payment).where(literal_column("payment.disputed"), ~LOST)
         self.disputes.set((await tx.exec(disputed)).one())
         runs = select(ReconciliationRun).where(col(ReconciliationRun.finished_at).is_not(None))
         last = (await tx.exec(runs.order_by(col(ReconciliationRun.id).desc()).limit(1))).first()
@@ -118,11 +127,13 @@ class Metrics:
 
     async def _look_at_deliveries(self, tx: Tx) -> None:
         self.deliveries.clear()
-        by_status = select(Delivery.status, func.count()).group_by(col(Delivery.status))
-        for status, number in (await tx.exec(by_status)).all():
+        for status, number in await self.settled_deliveries.read(tx):
             self.deliveries.labels(status).set(number)
-        waiting = select(func.min(Delivery.created_at)).where(col(Delivery.status) == "pending")
-        self.oldest_delivery.set(_age(tx, (await tx.exec(waiting)).first()))
+        pending = select(func.count(), func.min(Delivery.created_at)).where(among(Delivery.status, ["pending"]))
+        number, since = (await tx.execute(pending)).one()
+        if number:
+            self.deliveries.labels("pending").set(number)
+        self.oldest_delivery.set(_age(tx, since))
 
     async def _look_at_the_desk(self, tx: Tx) -> None:
         health = await desk.system_health(tx)
@@ -151,6 +162,32 @@ class WorkDone(Collector):
         for (kind, name), number in sorted(self.done.items()):
             (asked if kind == "asked" else chores).add_metric([name], number)
         yield from (asked, chores)
+
+
+class SettledCount:
+    """How many rows have each of the statuses that hardly ever change: all of a shop's history.
+
+    Up to COUNTED_ALWAYS rows are counted at each scrape. Of more, a count is made again only after a second for each
+    ROWS_A_SECOND of them: a large history's numbers are some minutes old, and its scrapes as quick as a small one's.
+    """
+
+    def __init__(self, status: Any, words: Sequence[str]) -> None:
+        self._statement = _count_by(status, words)
+        self._counted: Sequence[tuple[str, int]] = ()
+        self._again_at = 0.0  # seconds, as `elapsed` counts them
+
+    async def read(self, tx: Tx) -> Sequence[tuple[str, int]]:
+        """Return each status with its number, 0 left out."""
+        if elapsed() >= self._again_at:
+            self._counted = [(status, number) for status, number in (await tx.execute(self._statement)).all()]
+            rows = sum(number for _, number in self._counted)
+            self._again_at = elapsed() + (rows / ROWS_A_SECOND if rows > COUNTED_ALWAYS else 0.0)
+        return self._counted
+
+
+def _count_by(status: Any, words: Sequence[str]) -> Any:
+    """Return the statement that counts the rows of each of these statuses."""
+    return select(col(status), func.count()).where(among(status, words)).group_by(col(status))
 
 
 def _age(tx: Tx, since: datetime | None) -> float:

@@ -135,6 +135,7 @@ class Worker:
     async def _forget(self) -> None:
         hours, days = self.idempotency_hours, self.inbox_days
         while True:
+            await self._guarded(lambda: maintenance.note_arrivals(self.executor.db))
             await self._guarded(
                 lambda: maintenance.delete_expired(self.executor.db, idempotency_hours=hours, inbox_days=days)
             )

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import and_, delete, inspect, select, tuple_, update
+from sqlalchemy import and_, delete, func, inspect, select, tuple_, update
 from sqlmodel import SQLModel, col
 
 from returns_service.commands.refunds import follow_up
@@ -24,6 +24,7 @@ from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import lock_payment
 from returns_service.store.database import Database, Tx
+from returns_service.store.ids import first_id
 from returns_service.store.tables import (
     Delivery,
     IdempotencyKey,
@@ -31,6 +32,7 @@ from returns_service.store.tables import (
     Payment,
     Photo,
     PortalSession,
+    Receipt,
     ReturnAuthorization,
     SignInLink,
     SignInThrottle,
@@ -43,6 +45,7 @@ PAYMENT_REREAD_SECONDS = 60  # a read that got no answer
 BATCH = 500  # rows a cleaning transaction takes at once
 SESSION_KEPT_DAYS = 30  # after its end: people see where they were signed in, and late scans find their name
 PORTAL_KEPT = timedelta(days=30)  # after its link's end, where nothing was sent by it
+ROLLOUT = timedelta(days=2)  # processes of two releases run side by side for less
 STRIPE_KEEPS_DAYS = 35  # longer than Stripe lists its events or tries to deliver them
 log = structlog.get_logger("returns.chores")
 
@@ -115,6 +118,24 @@ async def complete_return(db: Database, by: Actor, policy: Policy) -> bool:
         return False
     await db.run(lambda tx: complete(tx, by, policy, return_id))
     return True
+
+
+async def note_arrivals(db: Database) -> int:
+    """Note on returns that the dock counted something of them, where a release before did so during a rollout.
+
+    Returns how many returns that were. The desk and the lists find by this note what has a parcel here.
+    """
+    async with db.reading() as tx:
+        lately = col(Receipt.id) >= first_id("rcp", tx.now - ROLLOUT)
+        missed = select(col(ReturnAuthorization.id)).distinct()
+        missed = missed.join(Receipt, col(Receipt.return_id) == col(ReturnAuthorization.id))
+        ids = (await tx.execute(missed.where(lately, col(ReturnAuthorization.arrived_at).is_(None)))).scalars().all()
+    first = select(func.min(col(Receipt.created_at))).where(col(Receipt.return_id) == col(ReturnAuthorization.id))
+    if ids:
+        noted = update(ReturnAuthorization).where(col(ReturnAuthorization.id).in_(ids))
+        noted = noted.values(arrived_at=first.scalar_subquery()).execution_options(synchronize_session=False)
+        await db.run(lambda tx: tx.execute(noted))
+    return len(ids)
 
 
 async def delete_expired(db: Database, *, idempotency_hours: int, inbox_days: int) -> int:

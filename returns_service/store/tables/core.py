@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import BigInteger, CheckConstraint, Index, Text, false
 from sqlmodel import Field, SQLModel
 
-from returns_service.domain.refund_status import STATUSES, UNANSWERED, RefundStatus
+from returns_service.domain.refund_status import ENDED, STATUSES, UNANSWERED, RefundStatus
 from returns_service.domain.return_machine import STATES, State
 from returns_service.domain.vocabulary import (
     REFUND_SOURCES,
@@ -44,6 +44,8 @@ class Payment(SQLModel, table=True):
         CheckConstraint("captured >= 0", name="captured"),
         CheckConstraint("payment_intent IS NOT NULL OR charge IS NOT NULL", name="named"),
         partial("ix_payment_read_due", "read_at", where="read_at IS NOT NULL"),
+        partial("ix_payment_disputed", "id", where="disputed"),
+        partial("ix_payment_external_open", "id", where="external_open"),
     )
 
     id: str = Field(primary_key=True)
@@ -72,6 +74,11 @@ class Payment(SQLModel, table=True):
     created_at: datetime = utc()
 
 
+# Returns that may wait with their parcel here: few beside all there are.
+PARCEL_HERE_STATES: tuple[State, ...] = ("approved", "refunding", "failed")
+PARCEL_HERE_SQL = f"arrived_at IS NOT NULL AND state IN ({', '.join(map(repr, PARCEL_HERE_STATES))})"
+
+
 class ReturnAuthorization(SQLModel, table=True):
     """A return, from the shop's request to the customer's money."""
 
@@ -80,6 +87,10 @@ class ReturnAuthorization(SQLModel, table=True):
         one_of("state", STATES, "state"),
         CheckConstraint("shipping_amount >= 0", name="shipping_amount"),
         Index("uq_return_slip_code", "slip_code", unique=True),
+        Index("ix_return_state", "state", "id"),
+        Index("ix_return_currency", "currency", "id"),
+        Index("ix_return_updated", "updated_at", "id"),
+        partial("ix_return_parcel_here", "id", where=PARCEL_HERE_SQL),
         partial("ix_return_follow_up", "follow_up_at", where="follow_up_at IS NOT NULL"),
         partial("ix_return_overpaid", "overpaid_since", where="overpaid_since IS NOT NULL"),
         partial("ix_return_due_outside", "due_outside_since", where="due_outside_since IS NOT NULL"),
@@ -90,7 +101,7 @@ class ReturnAuthorization(SQLModel, table=True):
     payment_id: str = Field(foreign_key="payment.id", index=True)
     currency: str
     livemode: bool
-    state: State = word("requested", index=True)
+    state: State = word("requested")
     reason: str | None = None
     internal_note: str | None = None
     customer_email: str | None = None
@@ -114,6 +125,7 @@ class ReturnAuthorization(SQLModel, table=True):
     # What is due for units that the customer wants no refund for, as last told, and since when: on the desk.
     due_outside: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     due_outside_since: datetime | None = utc(nullable=True)
+    arrived_at: datetime | None = utc(nullable=True)  # when the dock first counted something of it, reversed or not
     closed_at: datetime | None = utc(nullable=True)
     details: dict[str, Any] = metadata_column()
     version: int = 0
@@ -161,6 +173,7 @@ class SearchWord(SQLModel, table=True):
 
 
 UNANSWERED_SQL = f"status IN ({', '.join(repr(s) for s in UNANSWERED)})"
+UNRESOLVED_SQL = f"status IN ({', '.join(repr(s) for s in ENDED)}) AND superseded_at IS NULL"
 
 
 class Refund(SQLModel, table=True):
@@ -175,6 +188,11 @@ class Refund(SQLModel, table=True):
         # Two clicks can't both queue a refund of one return. Never a bar to what Stripe says: it has no such statuses.
         partial("uq_refund_unanswered", "return_id", where=f"return_id IS NOT NULL AND {UNANSWERED_SQL}", unique=True),
         partial("ix_refund_due", "next_attempt_at", "id", where=DUE_SQL),
+        Index("ix_refund_status", "status", "id"),
+        Index("ix_refund_updated", "updated_at", "id"),
+        partial("ix_refund_unresolved", "id", where=UNRESOLVED_SQL),
+        partial("ix_refund_superseded", "superseded_at", where="superseded_at IS NOT NULL"),
+        partial("ix_refund_acknowledged", "acknowledged_at", where="acknowledged_at IS NOT NULL"),
         partial("ix_refund_at_stripe", "stripe_created_at", "id", where="stripe_created_at IS NOT NULL"),
     )
 
@@ -182,7 +200,7 @@ class Refund(SQLModel, table=True):
     payment_id: str = Field(foreign_key="payment.id", index=True)
     return_id: str | None = Field(default=None, foreign_key="return_authorization.id", index=True)
     source: RefundSource = word()
-    status: RefundStatus = word(index=True)
+    status: RefundStatus = word()
     amount: int = minor_units()
     currency: str
     livemode: bool
@@ -238,6 +256,7 @@ class Event(SQLModel, table=True):
     __tablename__ = "event"
     __table_args__ = (
         Index("uq_event_sequence", "return_id", "sequence", unique=True),
+        Index("ix_event_type", "type", "position"),
         partial("ix_event_unplaced", "id", where="position IS NULL"),
     )
 
@@ -245,7 +264,7 @@ class Event(SQLModel, table=True):
     # Given after commit, by who reads the feed: a number drawn inside a transaction could become visible after a
     # higher one, and a reader would skip it for ever.
     position: int | None = Field(default=None, sa_type=BigInteger, unique=True)
-    type: RecordedEventType = word(index=True)
+    type: RecordedEventType = word()
     return_id: str | None = Field(default=None, foreign_key="return_authorization.id")
     refund_id: str | None = Field(default=None, foreign_key="refund.id", index=True)
     payment_id: str | None = Field(default=None, foreign_key="payment.id", index=True)
@@ -260,7 +279,10 @@ class StripeEvent(SQLModel, table=True):
     """The inbox: each Stripe event once, raw."""
 
     __tablename__ = "stripe_event"
-    __table_args__ = (partial("ix_stripe_event_due", "next_attempt_at", where=DUE_SQL),)
+    __table_args__ = (
+        partial("ix_stripe_event_due", "next_attempt_at", where=DUE_SQL),
+        partial("ix_stripe_event_processed", "processed_at", where="processed_at IS NOT NULL"),
+    )
 
     id: str = Field(primary_key=True)
     type: str

@@ -21,6 +21,7 @@ class Mail(SQLModel, table=True):
         one_of("kind", MAIL_KINDS, "kind"),
         one_of("status", MAIL_STATUSES, "status"),
         partial("ix_mail_due", "next_attempt_at", where=DUE_SQL),
+        partial("ix_mail_ended", "ended_at", where="ended_at IS NOT NULL"),
         partial("ix_mail_failing", "created_at", where="failures > 0 AND status <> 'sent'"),
     )
 

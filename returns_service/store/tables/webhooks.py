@@ -57,12 +57,14 @@ class Delivery(SQLModel, table=True):
         partial("ix_delivery_turn", "endpoint_id", "next_attempt_at", "position", where=DUE_SQL),
         partial("ix_delivery_stream", "endpoint_id", "stream", "position", where=PENDING_SQL),
         partial("ix_delivery_ended", "ended_at", where="ended_at IS NOT NULL"),
+        Index("ix_delivery_endpoint", "endpoint_id", "id"),
+        Index("ix_delivery_status", "status", "id"),
         Index("uq_delivery_event", "endpoint_id", "event_id", unique=True),  # told twice only on purpose
     )
 
     id: str = Field(primary_key=True)
     event_id: str = Field(foreign_key="event.id", index=True)
-    endpoint_id: str = Field(foreign_key="webhook_endpoint.id", index=True)
+    endpoint_id: str = Field(foreign_key="webhook_endpoint.id")
     stream: str = Field(default="", sa_column_kwargs={"server_default": ""})
     position: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     status: DeliveryStatus = word("pending")

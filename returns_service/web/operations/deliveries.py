@@ -29,16 +29,17 @@ from returns_service.web.operations.webhook_endpoints import SCOPE, TAG
 async def list_deliveries(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List deliveries, newest first."""
     query = call.query
-    chosen: Any = select(Delivery)
+    chosen: Any = select(Delivery.id)
     for name, column in (("endpoint", Delivery.endpoint_id), ("event", Delivery.event_id)):
         if (value := query.get(name)) is not None:
             chosen = chosen.where(col(column) == value)
-    if statuses := query.several_of("status", DELIVERY_STATUSES):
-        chosen = chosen.where(col(Delivery.status).in_(statuses))
-    chosen = query.within(chosen, created=Delivery.created_at)
-    found = (await tx.execute(query.window(chosen, Delivery.id, "dlv"))).scalars().all()
-    rows, has_more = query.page(found)
-    return Reply(show_list("/v1/deliveries", rows, has_more, show_delivery))
+    chosen = query.within(chosen, Delivery.id, "dlv", created=Delivery.created_at)
+    statuses = query.several_of("status", DELIVERY_STATUSES)
+    ids = query.window_among(chosen, Delivery.id, "dlv", Delivery.status, statuses)
+    rows: Any = select(Delivery).where(col(Delivery.id).in_(ids.subquery().select()))
+    found = (await tx.execute(query.window(rows, Delivery.id, "dlv"))).scalars().all()
+    page, has_more = query.page(found)
+    return Reply(show_list("/v1/deliveries", page, has_more, show_delivery))
 
 
 @reads("/v1/deliveries/{delivery_id}", TAG, DeliveryView, scope=SCOPE, errors=("not_found",))

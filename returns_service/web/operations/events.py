@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import union_all
 from sqlmodel import col, select
 
 from returns_service.domain.vocabulary import EVENT_TYPES
-from returns_service.return_case.event_feed import filtered, position_of
+from returns_service.return_case.event_feed import filtered, placed_from, placed_until, position_of
 from returns_service.return_case.loader import check_exists
 from returns_service.return_case.views import EventView, show_event
 from returns_service.store.database import Tx
@@ -23,19 +24,26 @@ TYPE = several_of("Only events of this type.", EVENT_TYPES)
 async def listed(tx: Tx, call: OperationCall[Empty], url: str, return_id: str | None) -> Reply:
     """Answer one page of the feed, in the order in which readers may see it."""
     query = call.query
-    kinds = query.several_of("type", EVENT_TYPES)
-    chosen: Any = select(Event).where(col(Event.position).is_not(None))
-    chosen = filtered(chosen, return_id=return_id, refund_id=query.get("refund"), kinds=kinds)
-    chosen = query.within(chosen, created=Event.created_at)
+    chosen: Any = select(Event.id).where(col(Event.position).is_not(None))
+    chosen = filtered(chosen, return_id=return_id, refund_id=query.get("refund"))
+    chosen = query.within(chosen, Event.id, "evt", created=Event.created_at)
+    for comparison in ("gte", "gt", "lte", "lt"):
+        if (moment := query.moment(f"created[{comparison}]")) is not None:
+            chosen = chosen.where(placed_from(moment) if comparison in ("gte", "gt") else placed_until(moment))
     cursor = query.checked_cursor("evt")
     back = cursor is not None and cursor[1]
     if cursor is not None:
         position = await position_of(tx, cursor[0], "ending_before" if back else "starting_after")
         chosen = chosen.where(col(Event.position) > position if back else col(Event.position) < position)
-    chosen = chosen.order_by(col(Event.position).asc() if back else col(Event.position).desc())
-    found = (await tx.execute(chosen.limit(query.limit + 1))).scalars().all()
-    rows, has_more = query.page(found)
-    return Reply(show_list(url, rows, has_more, show_event))
+    order = col(Event.position).asc() if back else col(Event.position).desc()
+    kinds = query.several_of("type", EVENT_TYPES)
+    # Each type's events are read by their own index, as many as the page holds.
+    pages = [chosen] if kinds is None else [chosen.where(col(Event.type) == kind) for kind in kinds]
+    parts = (page.order_by(order).limit(query.limit + 1).subquery().select() for page in pages)
+    rows: Any = select(Event).where(col(Event.id).in_(union_all(*parts)))
+    found = (await tx.execute(rows.order_by(order).limit(query.limit + 1))).scalars().all()
+    page, has_more = query.page(found)
+    return Reply(show_list(url, page, has_more, show_event))
 
 
 @reads(

@@ -11,10 +11,12 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
+from sqlalchemy import select, union_all
 from sqlmodel import col
 
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import Word, find_word
+from returns_service.store.ids import first_id, last_id
 
 T = TypeVar("T")
 V = TypeVar("V", bound=Struct)
@@ -68,12 +70,21 @@ class Query:
             raise wrong(name, f"Must be among {', '.join(allowed)}, separated by commas")
         return found
 
-    def within(self, chosen: Any, **columns: Any) -> Any:
-        """Narrow a statement to the times asked for: `created[gte]` of the column `created`. Raises Problem."""
+    def within(self, chosen: Any, row_id: Any, prefix: str, **columns: Any) -> Any:
+        """Narrow a statement to the times asked for: `created[gte]` of the column `created`. Raises Problem.
+
+        Ids sort by the time their rows were made, so they are bounded too: a list in their order then reads no more
+        than it shows. Nothing is updated before it is made.
+        """
         for name, column in columns.items():
             for comparison, compare in COMPARISONS.items():
-                if (moment := self.moment(f"{name}[{comparison}]")) is not None:
-                    chosen = chosen.where(compare(col(column), moment))
+                if (moment := self.moment(f"{name}[{comparison}]")) is None:
+                    continue
+                chosen = chosen.where(compare(col(column), moment))
+                if comparison in ("lt", "lte"):
+                    chosen = chosen.where(col(row_id) < last_id(prefix, moment))
+                elif name == "created":
+                    chosen = chosen.where(col(row_id) >= first_id(prefix, moment))
         return chosen
 
     def holds(self, **values: datetime) -> bool:
@@ -134,6 +145,20 @@ class Query:
         if cursor is not None:
             chosen = chosen.where(col(column) > cursor[0] if back else col(column) < cursor[0])
         return chosen.order_by(col(column).asc() if back else col(column).desc()).limit(self.limit + 1)
+
+    def window_among(self, chosen: Any, row_id: Any, prefix: str, column: Any, values: Sequence[str] | None) -> Any:
+        """Return the statement for the ids of a page of rows whose `column` is one of `values` (None: any).
+
+        Each value's rows are read in order from the index over (column, id), as many as the page holds; to find them
+        all and sort them would take longer with each year.
+        """
+        if values is None:
+            return self.window(chosen, row_id, prefix)
+        if len(values) == 1:
+            return self.window(chosen.where(col(column) == values[0]), row_id, prefix)
+        pages = (self.window(chosen.where(col(column) == value), row_id, prefix).subquery() for value in values)
+        ids = union_all(*(select(page.c.id) for page in pages)).subquery("among")
+        return self.window(select(ids.c.id), ids.c.id, prefix)
 
     def page_of(self, rows: Sequence[Named], prefix: str) -> tuple[list[Named], bool]:
         """Return the page of rows that are all at hand already."""

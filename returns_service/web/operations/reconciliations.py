@@ -28,7 +28,8 @@ TAG = "Reconciliations"
 )
 async def list_reconciliations(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List the comparisons with Stripe's ledger, newest first."""
-    chosen = call.query.within(select(ReconciliationRun), created=ReconciliationRun.created_at)
+    run_id, made_at = ReconciliationRun.id, ReconciliationRun.created_at
+    chosen = call.query.within(select(ReconciliationRun), run_id, "rec", created=made_at)
     found = (await tx.execute(call.query.window(chosen, ReconciliationRun.id, "rec"))).scalars().all()
     rows, has_more = call.query.page(found)
     return Reply(show_list("/v1/reconciliations", rows, has_more, lambda run: show_run(run, tx.now)))
@@ -58,7 +59,8 @@ async def list_reconciliation_differences(call: OperationCall[Empty], tx: Tx) ->
         chosen = chosen.where(col(ReconciliationDifference.code).in_(codes))
     if outcomes := query.several_of("outcome", DIFFERENCE_OUTCOMES):
         chosen = chosen.where(col(ReconciliationDifference.outcome).in_(outcomes))
-    chosen = query.within(chosen, created=ReconciliationDifference.created_at)
+    made_at = ReconciliationDifference.created_at
+    chosen = query.within(chosen, ReconciliationDifference.id, "dif", created=made_at)
     found = (await tx.execute(query.window(chosen, ReconciliationDifference.id, "dif"))).scalars().all()
     rows, has_more = query.page(found)
     return Reply(show_list(f"/v1/reconciliations/{run.id}/differences", rows, has_more, show_difference))

@@ -14,7 +14,7 @@ from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import STATUSES
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused
-from returns_service.queries.refunds import refunds_with_payment
+from returns_service.queries.refunds import refund_ids, with_payments
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.locked_payment import find_payment_id, lock_payment_at_stripe
 from returns_service.return_case.views import RefundView, ReturnView, show_payment, show_refund, show_return
@@ -157,15 +157,16 @@ async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
 async def list_refunds(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List refunds, newest first, those made in the Stripe Dashboard too."""
     query = call.query
-    chosen = refunds_with_payment(
+    chosen = refund_ids(
         payment_intent=query.get("payment_intent"),
         charge=query.get("charge"),
         return_id=query.get("return"),
-        statuses=query.several_of("status", STATUSES),
         metadata=query.keyed.get("metadata", {}),
     )
-    chosen = query.within(chosen, created=Refund.created_at, updated=Refund.updated_at)
-    found = (await tx.execute(query.window(chosen, Refund.id, "rfd"))).all()
+    chosen = query.within(chosen, Refund.id, "rfd", created=Refund.created_at, updated=Refund.updated_at)
+    statuses = query.several_of("status", STATUSES)
+    ids = query.window_among(chosen, Refund.id, "rfd", Refund.status, statuses)
+    found = (await tx.execute(query.window(with_payments(ids), Refund.id, "rfd"))).all()
     rows, has_more = query.page([(row[0], row[1]) for row in found])
     views = await expand_refunds(tx, call, rows)
     return Reply(ListView(url="/v1/refunds", has_more=has_more, data=views))

@@ -216,15 +216,17 @@ async def list_returns(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List returns, newest first."""
     query = call.query
     chosen = return_ids(
-        states=query.several_of("state", STATES),
         order_id=query.get("order_id"),
         customer_email=query.get("customer_email"),
         payment_intent=query.get("payment_intent"),
         metadata=query.keyed.get("metadata", {}),
         words=query.get("q"),
     )
-    chosen = query.within(chosen, created=ReturnAuthorization.created_at, updated=ReturnAuthorization.updated_at)
-    found = (await tx.execute(query.window(chosen, ReturnAuthorization.id, "ret"))).scalars().all()
+    row = ReturnAuthorization
+    chosen = query.within(chosen, row.id, "ret", created=row.created_at, updated=row.updated_at)
+    states = query.several_of("state", STATES)
+    page = query.window_among(chosen, row.id, "ret", row.state, states)
+    found = (await tx.execute(page)).scalars().all()
     ids, has_more = query.page(found)
     cases = await load_cases(tx, call.policy, ids)
     views = await expand_returns(tx, call, cases)

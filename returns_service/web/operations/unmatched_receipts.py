@@ -88,7 +88,7 @@ async def list_unmatched_receipts(call: OperationCall[Empty], tx: Tx) -> Reply:
     if (attached := query.one_of("attached", TRUE_OR_FALSE)) is not None:
         waits = col(UnmatchedReceipt.receipt_id).is_(None)
         chosen = chosen.where(waits if attached == "false" else ~waits)
-    chosen = query.within(chosen, created=UnmatchedReceipt.created_at)
+    chosen = query.within(chosen, UnmatchedReceipt.id, "umr", created=UnmatchedReceipt.created_at)
     rows = (await tx.execute(query.window(chosen, UnmatchedReceipt.id, "umr"))).scalars().all()
     page, has_more = query.page(rows)
     return Reply(show_list("/v1/receipts", page, has_more, show_unmatched))

@@ -96,7 +96,8 @@ async def create_webhook_endpoint(call: OperationCall[CreateEndpoint], tx: Tx) -
 )
 async def list_webhook_endpoints(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List the webhook endpoints, newest first."""
-    chosen = call.query.within(select(WebhookEndpoint), created=WebhookEndpoint.created_at)
+    endpoint_id, made_at = WebhookEndpoint.id, WebhookEndpoint.created_at
+    chosen = call.query.within(select(WebhookEndpoint), endpoint_id, "whe", created=made_at)
     found = (await tx.execute(call.query.window(chosen, WebhookEndpoint.id, "whe"))).scalars().all()
     rows, has_more = call.query.page(found)
     return Reply(show_list(PATH, rows, has_more, lambda row: show_endpoint(row, tx.now)))

@@ -21,11 +21,11 @@ from returns_service.queries.home import (
     last_comparison,
     listeners,
 )
-from returns_service.queries.return_views import COUNTED_TO, ListedBy, count_views, oldest_by_view
+from returns_service.queries.return_views import ListedBy, count_views, oldest_by_view
 from returns_service.store.database import Tx
 from returns_service.web.pages.desk_words import KINDS
 from returns_service.web.pages.page import Page, PageCall, shows
-from returns_service.web.pages.rendering import plural, render
+from returns_service.web.pages.rendering import plural, render, show_number
 from returns_service.web.pages.stories import tell
 
 LATEST: Final = 8
@@ -71,11 +71,6 @@ async def show_home(call: PageCall) -> Response[Any]:
 def _api(call: PageCall) -> str:
     """Return where programs reach the service."""
     return call.context.settings.public_url or str(call.request.base_url).rstrip("/")
-
-
-def show_number(number: int) -> str:
-    """Return a view's number: exact up to COUNTED_TO."""
-    return f"{COUNTED_TO:,}+" if number > COUNTED_TO else f"{number:,}"
 
 
 async def _figures(call: PageCall, tx: Tx, desk: Sequence[DeskTotal]) -> list[Figure]:

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from returns_service.commands.sessions import scan_token
 from returns_service.domain.money import format_amount
+from returns_service.queries.return_views import COUNTED_TO
 from returns_service.web.errors import request_id_of
 from returns_service.web.pages.navigation import places_for
 from returns_service.web.pages.page import PageCall
@@ -146,6 +147,11 @@ def plural(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def show_number(number: int) -> str:
+    """Return how many there are as people read it: `1,000+` where the count went no further than COUNTED_TO."""
+    return f"{COUNTED_TO:,}+" if number == COUNTED_TO + 1 else f"{number:,}"
+
+
 def browser_name(user_agent: str | None) -> str:
     """Return what people call a browser: `Firefox on Windows`. The order matters: most of them name each other."""
     text = user_agent or ""
@@ -182,7 +188,15 @@ ENVIRONMENT: Final = Environment(
 )
 ENVIRONMENT.globals.update(i=icon, need=need, drawings=drawings, static=static, icons=ICON_OF_STATE, money=money)
 ENVIRONMENT.filters.update(
-    money=money, moment=moment, clock=clock, day=day, ago=ago, bdi=bdi, plural=plural, browser=browser_name
+    money=money,
+    moment=moment,
+    clock=clock,
+    day=day,
+    ago=ago,
+    bdi=bdi,
+    plural=plural,
+    browser=browser_name,
+    number=show_number,
 )
 
 

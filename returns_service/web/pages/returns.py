@@ -33,9 +33,8 @@ from returns_service.return_case.loader import load_cases
 from returns_service.return_case.rows import counted, open_amount
 from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Database
-from returns_service.web.pages.home import show_number
 from returns_service.web.pages.page import Page, PageCall, shows
-from returns_service.web.pages.rendering import plural, render, zone_of
+from returns_service.web.pages.rendering import plural, render, show_number, zone_of
 
 LABELS: Final[Mapping[ListedView, str]] = {
     "all": "All", "approval": "To approve", "parcel": "Waiting for the parcel", "parcel-here": "Parcel here, not paid",
