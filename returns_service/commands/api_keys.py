@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 
 from returns_service.commands.staff_users import normalize_email
@@ -15,6 +16,8 @@ from returns_service.store.database import Tx
 from returns_service.store.tables import ApiKey
 
 PREFIX = "rsk_"
+# Built once: every request runs it.
+OF_SECRET = select(ApiKey).where(col(ApiKey.secret_hash) == bindparam("secret_hash"))
 
 
 async def create_key(
@@ -73,7 +76,7 @@ async def rotate_key(tx: Tx, key_id: str, overlap: timedelta) -> tuple[ApiKey, s
 
 async def key_in_force(tx: Tx, secret: str) -> ApiKey | None:
     """Return the key with this secret, None if there is none, or it is revoked or over."""
-    row = (await tx.exec(select(ApiKey).where(col(ApiKey.secret_hash) == hash_token(secret)))).first()
+    row: ApiKey | None = (await tx.execute(OF_SECRET, {"secret_hash": hash_token(secret)})).scalars().first()
     return row if row is not None and is_in_force(tx, row) else None
 
 

@@ -9,13 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 from sqlalchemy.exc import DBAPIError
-from sqlmodel import col, select
+from sqlmodel import SQLModel, select
 
 from returns_service.domain.problems import Problem
 from returns_service.store.database import LOCK_NOT_AVAILABLE, Tx, insert_ignore
 from returns_service.store.tables import IdempotencyKey
+
+KEYS = SQLModel.metadata.tables["idempotency_key"]
+NAMED = (KEYS.c.scope == bindparam("of_scope"), KEYS.c.key == bindparam("of_key"))
+# Built once: nearly every request runs them.
+KEPT = select(IdempotencyKey).where(*NAMED)
+KEEP = (
+    update(KEYS)
+    .where(*NAMED)
+    .values(status=bindparam("new_status"), headers=bindparam("new_headers"), body=bindparam("new_body"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +39,7 @@ class Remembered:
 
 async def recall(tx: Tx, scope: str, key: str, fingerprint: str) -> Remembered | None:
     """Return the answer stored under the key, None if there is none. Raises Problem idempotency_key_reused."""
-    chosen = select(IdempotencyKey).where(col(IdempotencyKey.scope) == scope, col(IdempotencyKey.key) == key)
-    row = (await tx.exec(chosen)).first()
+    row = (await tx.execute(KEPT, {"of_scope": scope, "of_key": key})).scalars().first()
     if row is None:
         return None
     if row.fingerprint != fingerprint:
@@ -55,5 +64,5 @@ async def begin(tx: Tx, scope: str, key: str, fingerprint: str) -> Remembered | 
 
 async def remember(tx: Tx, scope: str, key: str, answer: Remembered) -> None:
     """Store the answer under a key that `begin` took."""
-    row = update(IdempotencyKey).where(col(IdempotencyKey.scope) == scope, col(IdempotencyKey.key) == key)
-    await tx.execute(row.values(status=answer.status, headers=dict(answer.headers), body=answer.body))
+    said = {"new_status": answer.status, "new_headers": dict(answer.headers), "new_body": answer.body}
+    await tx.execute(KEEP, {"of_scope": scope, "of_key": key, **said})

@@ -20,7 +20,7 @@ from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
-from returns_service.return_case.loader import case_under_lock, lock_case
+from returns_service.return_case.loader import case_of_new_return, lock_case
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.transition import record_return, record_transition, transition
 from returns_service.return_case.views import rfc3339
@@ -89,8 +89,9 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         created_at=tx.now,
         updated_at=tx.now,
     )
-    tx.add_all([row, *(new_line(tx, row, position, line) for position, line in enumerate(lines))])
-    case = await case_under_lock(locked, by, policy, row.id)
+    new_lines = [new_line(tx, row, position, line) for position, line in enumerate(lines)]
+    tx.add_all([row, *new_lines])
+    case = await case_of_new_return(locked, by, policy, row, new_lines)
     await index_return(tx, row, case.lines, is_new=True)
     decision = decision_on(case)
     row.approvals_required = decision.approvals_required

@@ -24,11 +24,11 @@ from returns_service.domain.vocabulary import find_word
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock
-from returns_service.return_case.locked_payment import LockedPayment, lock_payment_at_stripe
+from returns_service.return_case.locked_payment import LockedPayment, insert_payment, lock_payment_at_stripe
 from returns_service.return_case.transition import record_transition
 from returns_service.return_case.views import rfc3339, show_payment, show_refund
 from returns_service.return_case.waiting import set_waiting
-from returns_service.store.database import Tx, insert_ignore
+from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
 REFUND_ID = re.compile(r"rfd_[0-7][0-9a-hjkmnp-tv-z]{25}\Z")
@@ -44,8 +44,7 @@ async def adopt_payment(tx: Tx, by: Actor, policy: Policy, seen: PaymentSnapshot
     locked = await lock_payment_at_stripe(tx, **names)
     observations = NO_OBSERVATIONS
     if locked is None:
-        await insert_ignore(tx, Payment, _new_payment(tx, seen).model_dump(by_alias=True))
-        locked = await lock_payment_at_stripe(tx, **names)
+        locked = await insert_payment(tx, _new_payment(tx, seen)) or await lock_payment_at_stripe(tx, **names)
         observations = 0
     if locked is None:
         raise LookupError(f"The payment {seen.payment_intent or seen.charge} was neither found nor made.")

@@ -47,11 +47,14 @@ class StripeEventReceiptView(Struct):
 
 async def receive(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, livemode: bool) -> InboxOutcome:
     """Store and fold one verified event; return its outcome. Safe to be told twice."""
-    row = StripeEvent(id=event.id, type=event.type, payload=event.raw, received_at=tx.now)
-    if not await insert_ignore(tx, StripeEvent, row.model_dump()):
+    # Written as it will most likely end: then one statement does.
+    expected = Folded("ignored" if event.object is None else "folded", attempts=1, processed_at=tx.now)
+    row = {"id": event.id, "type": event.type, "payload": event.raw, "received_at": tx.now, **asdict(expected)}
+    if not await insert_ignore(tx, StripeEvent, row):
         return "known"
     folded = await process(tx, by, policy, event, attempts=1, livemode=livemode)
-    await tx.execute(update(StripeEvent).where(col(StripeEvent.id) == event.id).values(**asdict(folded)))
+    if folded != expected:
+        await tx.execute(update(StripeEvent).where(col(StripeEvent.id) == event.id).values(**asdict(folded)))
     return folded.outcome
 
 

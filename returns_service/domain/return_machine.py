@@ -8,10 +8,12 @@ in commands.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
+from msgspec import Struct
+from msgspec.structs import replace
 from transitions import Machine
 
 from returns_service.domain.problems import Problem, ProblemCode
@@ -32,8 +34,7 @@ DORMANT: tuple[State, ...] = ("requested", "declined", "canceled")  # nothing is
 logging.getLogger("transitions").setLevel(logging.WARNING)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What guards may look at, read under the payment's lock. Amounts in minor units."""
 
     due: int = 0  # in all, what is due outside Stripe included
@@ -289,22 +290,39 @@ class HasState(Protocol):
     state: State
 
 
+def _collect_guards() -> dict[tuple[Trigger, State], tuple[Guard, ...]]:
+    """Return what may bar each trigger in each state that an edge of it leaves, in the order it is declared."""
+    declared: list[Any] = TRANSITIONS
+    found: dict[tuple[Trigger, State], tuple[Guard, ...]] = {}
+    for one in declared:
+        for source in one["source"]:
+            known = found.get((one["trigger"], source), ())
+            more = (c for c in one["conditions"] if isinstance(c, Guard) and c not in known)
+            found[one["trigger"], source] = (*known, *more)
+    return found
+
+
+GUARDS = _collect_guards()  # collected once: every answer with a return asks for all of them
+
+
 def edges(trigger: Trigger, state: State) -> bool:
     """Return whether any edge of `trigger` leaves `state`."""
-    return bool(MACHINE.get_transitions(trigger, state))
+    return (trigger, state) in GUARDS
 
 
 def unmet(trigger: Trigger, state: State, facts: Facts) -> list[Guard]:
     """Return the guards that bar `trigger` in `state`, in the order they were declared."""
-    conditions = (c.func for t in MACHINE.get_transitions(trigger, state) for c in t.conditions)
-    barring = (c for c in conditions if isinstance(c, Guard) and not c(facts))
-    return list(dict.fromkeys(barring))
+    return [guard_ for guard_ in GUARDS.get((trigger, state), ()) if not guard_.holds(facts)]
 
 
 def available(state: State, facts: Facts) -> list[PublicTrigger]:
     """Return the public triggers that would work now."""
-    asked = _as_if_asked(facts)
-    return [t for t in PUBLIC if edges(t, state) and not unmet(t, state, asked[t])]
+    return others_than(barred(state, facts))
+
+
+def others_than(barred_triggers: Container[PublicTrigger]) -> list[PublicTrigger]:
+    """Return the public triggers that are not barred."""
+    return [trigger for trigger in PUBLIC if trigger not in barred_triggers]
 
 
 def barred(state: State, facts: Facts) -> dict[PublicTrigger, str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
+
+from msgspec.structs import replace
 
 from returns_service.domain import money, refund_windows, return_machine
 from returns_service.domain.counts import CountedUnits, LineCounts, LineTally, count_line, tally

@@ -17,7 +17,7 @@ from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
-from returns_service.return_case.locked_payment import LockedPayment, lock_row, payment_of_return
+from returns_service.return_case.locked_payment import OF_RETURN, LockedPayment, lock_row
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
     Payment,
@@ -86,7 +86,7 @@ async def load_cases(tx: Tx, policy: Policy, return_ids: Sequence[str]) -> list[
 
 async def lock_case(tx: Tx, by: Actor, policy: Policy, return_id: str) -> ReturnCase:
     """Lock a return's payment, then read the return with all that decides about it. Raises Problem not_found."""
-    row = await lock_row(tx, payment_of_return(return_id))
+    row = await lock_row(tx, OF_RETURN, name=return_id)
     if row is None:
         raise Problem("not_found", f"There is no return {return_id}.")
     rows = (await tx.execute(WHOLE, {"return_ids": [return_id]})).all()
@@ -106,6 +106,15 @@ async def case_under_lock(locked: LockedPayment, by: Actor, policy: Policy, retu
         raise Problem("not_found", f"There is no return {return_id}.")
     cases[0].share_refunds(locked.refunds)
     return _under(locked, cases[0], by)
+
+
+async def case_of_new_return(
+    locked: LockedPayment, by: Actor, policy: Policy, row: ReturnAuthorization, lines: list[ReturnLine]
+) -> ReturnCase:
+    """Return a return that is being made; on a payment that is new, too, there is nothing to read beside it."""
+    if not locked.is_new or locked.cases:
+        return await case_under_lock(locked, by, policy, row.id)
+    return _under(locked, ReturnCase(policy, locked.row, row, lines, locked.refunds, now=locked.tx.now), by)
 
 
 def _under(locked: LockedPayment, case: ReturnCase, by: Actor) -> ReturnCase:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import false
-from sqlmodel import col, or_, select
+from sqlalchemy import bindparam, false
+from sqlmodel import SQLModel, col, or_, select
 
 from returns_service.domain.policy import Policy
 from returns_service.domain.refund_status import FINAL, OPEN
-from returns_service.store.database import Tx, select_for_update
+from returns_service.store.database import Tx, for_update, insert_or_none, select_locked
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class LockedPayment:
     row: Payment
     refunds: list[Refund]
     cases: dict[str, ReturnCase] = field(default_factory=dict)  # returns loaded under this lock
+    is_new: bool = False  # made by `tx`: nobody else has seen it yet, and no return is on it
 
     def add(self, refund: Refund) -> None:
         """Add a new refund to the payment and to the transaction."""
@@ -64,58 +66,89 @@ def refundable(payment: Payment, refunds: Iterable[Refund]) -> int:
     return payment.captured - sum(r.amount for r in refunds if r.status in (*OPEN, "succeeded"))
 
 
+# Chosen by what never changes, so that the statement that locks may join it. Built once: each command runs one.
+BY_ID = for_update(select(Payment).where(col(Payment.id) == bindparam("name")), Payment)
+OF_RETURN = for_update(
+    select(Payment)
+    .join(ReturnAuthorization, col(ReturnAuthorization.payment_id) == col(Payment.id))
+    .where(col(ReturnAuthorization.id) == bindparam("name")),
+    Payment,
+)
+OF_REFUND = for_update(
+    select(Payment).join(Refund, col(Refund.payment_id) == col(Payment.id)).where(col(Refund.id) == bindparam("name")),
+    Payment,
+)
+REFUNDS = (
+    select(Refund)
+    .where(col(Refund.payment_id) == bindparam("payment_id"))
+    .order_by(col(Refund.id))
+    .execution_options(populate_existing=True)
+)
+
+
 async def lock_payment(tx: Tx, payment_id: str) -> LockedPayment:
     """Lock a payment, then read its refunds. Raises LookupError where there is no such payment."""
-    return await _lock_and_read(tx, select(Payment).where(col(Payment.id) == payment_id), payment_id)
+    return await _lock_and_read(tx, BY_ID, payment_id)
 
 
 async def lock_payment_at_stripe(tx: Tx, *, payment_intent: str | None, charge: str | None) -> LockedPayment | None:
     """Lock a payment by Stripe's ids, then read its refunds; None where we have no such payment."""
-    row = await lock_row(
-        tx, select(Payment).where(*_name_conditions(payment_intent, charge)).order_by(col(Payment.id)).limit(1)
-    )
+    names = _names(payment_intent, charge)
+    row = await lock_row(tx, _at_stripe(*names), **names)
     return LockedPayment(tx, row, await _refunds(tx, row.id)) if row else None
+
+
+async def insert_payment(tx: Tx, payment: Payment) -> LockedPayment | None:
+    """Insert a payment, which locks it; None where one with its ids is there already. Waits for who is making it."""
+    row = await insert_or_none(tx, payment)
+    if row is None:
+        return None
+    tx.locked_payments.add(row.id)
+    return LockedPayment(tx, row, [], is_new=True)
 
 
 async def lock_payment_of_refund(tx: Tx, refund_id: str) -> LockedPayment:
     """Lock a refund's payment (which never changes), then read its refunds. Raises LookupError."""
-    chosen = select(Payment).join(Refund, col(Refund.payment_id) == col(Payment.id)).where(col(Refund.id) == refund_id)
-    return await _lock_and_read(tx, chosen, refund_id)
+    return await _lock_and_read(tx, OF_REFUND, refund_id)
 
 
-async def lock_row(tx: Tx, chosen: Any) -> Payment | None:
-    """Lock the payment that a statement chooses, and nothing else of what it reads."""
-    rows = await select_for_update(tx, chosen, Payment)
+async def lock_row(tx: Tx, statement: Any, **names: str) -> Payment | None:
+    """Lock the payment that a `for_update` statement chooses by `names`, and nothing else of what it reads."""
+    rows = await select_locked(tx, statement, names)
     if rows:
         tx.locked_payments.add(rows[0].id)
     return rows[0] if rows else None
 
 
-def payment_of_return(return_id: str) -> Any:
-    """Return the statement for a return's payment: it never changes, so it may be chosen in the locking statement."""
-    of_return = col(ReturnAuthorization.payment_id) == col(Payment.id)
-    return select(Payment).join(ReturnAuthorization, of_return).where(col(ReturnAuthorization.id) == return_id)
-
-
 async def find_payment_id(tx: Tx, *, payment_intent: str | None, charge: str | None) -> str | None:
     """Return our id of a payment by Stripe's ids; a charge that has a PaymentIntent is that PaymentIntent's row."""
-    chosen = select(Payment.id).where(*_name_conditions(payment_intent, charge)).order_by(col(Payment.id)).limit(1)
-    return (await tx.exec(chosen)).first()
+    names = _names(payment_intent, charge)
+    chosen = select(Payment.id).where(_named(*names)).order_by(col(Payment.id)).limit(1)
+    found: str | None = (await tx.execute(chosen, names)).scalars().first()
+    return found
 
 
-def _name_conditions(payment_intent: str | None, charge: str | None) -> list[Any]:
-    names = [col(Payment.payment_intent) == payment_intent] if payment_intent else []
-    names += [col(Payment.charge) == charge] if charge else []
-    return [or_(false(), *names)]
+def _names(payment_intent: str | None, charge: str | None) -> dict[str, str]:
+    return {column: name for column, name in (("payment_intent", payment_intent), ("charge", charge)) if name}
 
 
-async def _lock_and_read(tx: Tx, chosen: Any, name: str) -> LockedPayment:
-    row = await lock_row(tx, chosen)
+def _named(*columns: str) -> Any:
+    table = SQLModel.metadata.tables["payment"]
+    return or_(false(), *(table.c[column] == bindparam(column) for column in columns))
+
+
+@cache
+def _at_stripe(*columns: str) -> Any:
+    """Return the statement that locks the payment with these of Stripe's ids."""
+    return for_update(select(Payment).where(_named(*columns)).order_by(col(Payment.id)).limit(1), Payment)
+
+
+async def _lock_and_read(tx: Tx, statement: Any, name: str) -> LockedPayment:
+    row = await lock_row(tx, statement, name=name)
     if row is None:
         raise LookupError(f"There is no payment for {name}.")
     return LockedPayment(tx, row, await _refunds(tx, row.id))
 
 
 async def _refunds(tx: Tx, payment_id: str) -> list[Refund]:
-    chosen = select(Refund).where(col(Refund.payment_id) == payment_id).order_by(col(Refund.id))
-    return list((await tx.exec(chosen.execution_options(populate_existing=True))).all())
+    return list((await tx.execute(REFUNDS, {"payment_id": payment_id})).scalars().all())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Integer, and_, bindparam, case, exists, func, literal, or_, select, update
+from sqlalchemy import Integer, and_, bindparam, exists, or_, select, update
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
@@ -86,7 +86,7 @@ def _candidates() -> Any:
         not_held(older),
     )
     return (
-        select(col(Refund.id), col(Payment.id))
+        select(Refund, Payment)
         .join(Payment, col(Payment.id) == col(Refund.payment_id))
         .where(
             col(Refund.next_attempt_at) <= now,
@@ -98,41 +98,41 @@ def _candidates() -> Any:
         .order_by(col(Refund.next_attempt_at), col(Refund.id))
         .limit(bindparam("most", type_=Integer()))
         .with_for_update(key_share=True, skip_locked=True, of=[Refund, Payment])
+        .execution_options(populate_existing=True)
     )
 
 
-CANDIDATES = _candidates()  # built once: a worker runs it several times a second
+CANDIDATES = _candidates()  # built once: a worker runs them several times a second
+SOONEST = (
+    select(col(Refund.next_attempt_at))
+    .where(col(Refund.next_attempt_at).is_not(None))
+    .order_by(col(Refund.next_attempt_at))
+    .limit(1)
+)
 
 
 async def claim_refunds(tx: Tx, limit: int, lease_seconds: float = REFUND_LEASE_SECONDS) -> list[Claim]:
     """Lease up to `limit` due refunds to the caller."""
     picked = (await tx.execute(CANDIDATES, {"now": tx.now, "most": limit})).all()
-    if not picked:
-        return []
     until = tx.now + timedelta(seconds=lease_seconds)
-    refund_ids, payment_ids = [row[0] for row in picked], [row[1] for row in picked]
-    await tx.execute(update(Payment).where(col(Payment.id).in_(payment_ids)).values(busy_until=until))
-    # `submitted` whose lease ran out: its owner died, nobody knows what it was told.
-    died = col(Refund.status) == "submitted"
-    # Of a mere look-up too: one that is counted from nowhere would never come to an end.
-    first = func.coalesce(col(Refund.first_attempt_at), literal(tx.now, Utc()))
-    await tx.execute(
-        update(Refund)
-        .where(col(Refund.id).in_(refund_ids))
-        .values(
-            lease_until=until,
-            next_attempt_at=until,
-            lease_token=col(Refund.lease_token) + 1,
-            attempts=col(Refund.attempts) + 1,
-            first_attempt_at=case((col(Refund.stripe_refund).is_(None), first), else_=col(Refund.first_attempt_at)),
-            ever_unknown=or_(col(Refund.ever_unknown), died),
-            status=case((col(Refund.status) == "queued", "submitted"), (died, "unknown"), else_=col(Refund.status)),
-        )
-    )
-    taken = select(Refund, Payment).join(Payment, col(Payment.id) == col(Refund.payment_id))
-    taken = taken.where(col(Refund.id).in_(refund_ids)).execution_options(populate_existing=True)
-    claims = {row.id: claim_of(row, payment) for row, payment in (await tx.execute(taken)).all()}
-    return [claims[refund_id] for refund_id in refund_ids]
+    for row, payment in picked:
+        payment.busy_until = until
+        _lease(row, tx.now, until)
+    await tx.flush()
+    return [claim_of(row, payment) for row, payment in picked]
+
+
+def _lease(row: Refund, now: datetime, until: datetime) -> None:
+    row.lease_until = row.next_attempt_at = until
+    row.lease_token += 1
+    row.attempts += 1
+    if row.stripe_refund is None and row.first_attempt_at is None:
+        # Of a mere look-up too: one that is counted from nowhere would never come to an end.
+        row.first_attempt_at = now
+    if row.status == "submitted":  # its lease ran out: its owner died, nobody knows what it was told
+        row.status, row.ever_unknown = "unknown", True
+    elif row.status == "queued":
+        row.status = "submitted"
 
 
 def claim_of(row: Refund, payment: Payment) -> Claim:
@@ -195,5 +195,4 @@ def release(row: Refund, payment: Payment) -> None:
 
 async def next_due_at(tx: Tx) -> datetime | None:
     """Return when the next refund is due, None if none is."""
-    soonest = select(col(Refund.next_attempt_at)).where(col(Refund.next_attempt_at).is_not(None))
-    return (await tx.execute(soonest.order_by(col(Refund.next_attempt_at)).limit(1))).scalars().first()
+    return (await tx.execute(SOONEST)).scalars().first()

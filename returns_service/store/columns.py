@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,10 @@ SQLModel.metadata.naming_convention = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+def _read_text(value: str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if value is not None else None
 
 
 class Utc(TypeDecorator[datetime]):
@@ -43,10 +47,9 @@ class Utc(TypeDecorator[datetime]):
         # strftime's %Y would not pad the year 999.
         return value.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        if isinstance(value, str):
-            return datetime.fromisoformat(value)
-        return value.astimezone(UTC) if isinstance(value, datetime) else None
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """Return what reads a value; None on PostgreSQL, whose driver reads aware UTC times already."""
+        return _read_text if dialect.name == "sqlite" else None
 
 
 DUE_SQL = "next_attempt_at IS NOT NULL"  # the condition of every partial index that serves as a queue

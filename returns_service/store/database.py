@@ -13,9 +13,11 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
-from sqlalchemy import event, make_url, text
+import msgspec
+from sqlalchemy import event, inspect, make_url, text
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -25,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncSession as SessionOfSqlalchemy
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from returns_service.store import sqlite_driver
 from returns_service.store.clock import Now, SharedClock, elapsed, machine_time
 from returns_service.store.ids import Ids
 
@@ -36,6 +39,7 @@ PASSING = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 LOCK_NOT_AVAILABLE = "55P03"
 LOCK_TIMEOUT = "15s"  # of any wait for a lock; a request answers 409 or 503 then
 BUSY_SECONDS = 10.0
+NOTIFY, CLOCK = text("SELECT pg_notify(:channel, '')"), text("SELECT clock_timestamp()")
 
 
 class CommitLost(ConnectionError):
@@ -111,7 +115,7 @@ class Database:
             yield tx
             await tx.flush()
             if tx.info.get("wake") and self.postgresql:
-                await tx.exec(text("SELECT pg_notify(:channel, '')"), params={"channel": WAKE_CHANNEL})  # type: ignore[call-overload]
+                await tx.execute(NOTIFY, {"channel": WAKE_CHANNEL})
             try:
                 await tx.commit()
             except Exception as error:
@@ -172,7 +176,7 @@ class Database:
             if self.shared_clock and self.shared_clock.is_stale:
                 _ = await tx.connection()  # opened first: it may take long, and the clock is asked in between
                 asked_at = elapsed()
-                self.shared_clock.set((await tx.execute(text("SELECT clock_timestamp()"))).scalar_one(), asked_at)
+                self.shared_clock.set((await tx.execute(CLOCK)).scalar_one(), asked_at)
             tx.now = self.now()
             yield tx
 
@@ -212,6 +216,11 @@ def async_url(url: str) -> str:
     return parsed.set(drivername="sqlite+aiosqlite").render_as_string(hide_password=False)
 
 
+def write_json(value: object) -> str:
+    """Return a value of a JSON column as it is sent."""
+    return msgspec.json.encode(value).decode()
+
+
 def postgresql_engine(url: str, pool_size: int, statement_timeout_seconds: float) -> AsyncEngine:
     """Return a pool that never waits for ever. The newest connection goes first, so that idle ones may be closed.
 
@@ -225,6 +234,8 @@ def postgresql_engine(url: str, pool_size: int, statement_timeout_seconds: float
         pool_timeout=statement_timeout_seconds,
         pool_use_lifo=True,
         hide_parameters=True,  # an error message would quote customers
+        json_serializer=write_json,
+        json_deserializer=msgspec.json.decode,
         connect_args={
             "timeout": 10,
             "server_settings": {
@@ -242,7 +253,15 @@ def postgresql_engine(url: str, pool_size: int, statement_timeout_seconds: float
 def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
     """Return an engine on the file: one connection that writes, or several that read."""
     options: dict[str, Any] = {"pool_size": 1, "max_overflow": 0} if writes else {"pool_size": 4, "max_overflow": 4}
-    engine = create_async_engine(url, pool_timeout=BUSY_SECONDS, hide_parameters=True, **options)
+    engine = create_async_engine(
+        url,
+        connect_args={"async_creator_fn": sqlite_driver.connect},
+        pool_timeout=BUSY_SECONDS,
+        hide_parameters=True,
+        json_serializer=write_json,
+        json_deserializer=msgspec.json.decode,
+        **options,
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def settle_connection(connection: Any, _: object) -> None:
@@ -293,19 +312,41 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, OSError)  # a stopped PostgreSQL takes its socket's file away: FileNotFoundError too
 
 
+def for_update(chosen: Any, kind: type[Row]) -> Any:
+    """Return the statement that locks the chosen rows of `kind`, and nothing joined, for `select_locked`."""
+    return chosen.with_for_update(key_share=True, of=kind).execution_options(populate_existing=True)
+
+
+async def select_locked(tx: Tx, statement: Any, values: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the rows of a `for_update` statement as they are now, locked to the end of `tx`."""
+    await tx.flush()  # or a row changed in here would be read back as it was
+    rows: Sequence[Any] = (await tx.execute(statement, values)).scalars().all()
+    return rows
+
+
 async def select_for_update(tx: Tx, chosen: Any, kind: type[Row]) -> Sequence[Row]:
     """Return the chosen rows of `kind` as they are now, locked to the end of `tx`; nothing joined is locked."""
-    await tx.flush()  # or a row changed in here would be read back as it was
-    statement = chosen.with_for_update(key_share=True, of=kind).execution_options(populate_existing=True)
-    rows: Sequence[Row] = (await tx.execute(statement)).scalars().all()
-    return rows
+    return await select_locked(tx, for_update(chosen, kind), {})
 
 
 async def insert_ignore(tx: Tx, kind: type[SQLModel], values: Mapping[str, Any]) -> bool:
     """Insert a row unless one of its unique keys is taken; return whether it was. Waits for who is just taking it."""
-    insert = insert_postgresql if tx.postgresql else insert_sqlite
-    done: Any = await tx.execute(insert(kind).values(**values).on_conflict_do_nothing())
+    done: Any = await tx.execute(_insert_ignore(kind, tx.postgresql), dict(values))
     return bool(done.rowcount)
+
+
+@cache
+def _insert_ignore(kind: type[SQLModel], postgresql: bool) -> Any:
+    insert = insert_postgresql if postgresql else insert_sqlite
+    return insert(inspect(kind).local_table).on_conflict_do_nothing()
+
+
+async def insert_or_none(tx: Tx, row: Row) -> Row | None:
+    """Insert a row, which is then in `tx`, unless one of its unique keys is taken; return it as it was inserted."""
+    insert = insert_postgresql if tx.postgresql else insert_sqlite
+    kind = type(row)
+    statement = insert(kind).values(**row.model_dump()).on_conflict_do_nothing().returning(kind)
+    return (await tx.execute(statement)).scalars().one_or_none()
 
 
 async def insert_ignore_all(tx: Tx, kind: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlmodel import col
 
-from returns_service.store.database import Tx, insert_ignore
+from returns_service.store.database import CLOCK, Tx, insert_ignore
 from returns_service.store.tables import StripePace
 
 HEADROOM = 0.97  # of the budget: clocks and sockets jitter, and a limit is a limit
@@ -22,6 +22,10 @@ AHEAD_SECONDS = 0.25  # no claim waits longer than this for its moment: a lease 
 BREAK_AFTER, PROBE_SECONDS = 10, 5.0  # failures in a row without a success; then one probe each 5 s
 LONGEST_AHEAD_SECONDS = 60.0  # no moment is given out further ahead: one that is was by a clock since set back
 SLOWEST, SLOWER, FASTER, FASTER_AFTER_SECONDS = 1.0, 0.5, 1.1, 10.0  # a 429 halves the rate, calm raises it again
+
+PACE: Any = (  # built once: a worker runs it several times a second
+    select(StripePace).where(col(StripePace.id) == 1).with_for_update().execution_options(populate_existing=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ async def request_slots(
     `overran_seconds`: by how much it missed them, into those of others: as long is nobody's moment now.
     """
     row = await _row(tx, budget)
-    now = (await tx.execute(text("SELECT clock_timestamp()"))).scalar_one() if tx.database.shared_clock else tx.now
+    now = (await tx.execute(CLOCK)).scalar_one() if tx.database.shared_clock else tx.now
     failing = row.failures > 0
     if row.open_until is not None and now < row.open_until <= now + timedelta(seconds=PROBE_SECONDS):
         return SlotGrant(row, now, 0, failing)
@@ -113,11 +117,10 @@ def _recover(row: StripePace, now: datetime, budget: float) -> None:
 
 
 async def _row(tx: Tx, budget: float) -> StripePace:
-    chosen: Any = select(StripePace).where(col(StripePace.id) == 1).with_for_update()
-    row: StripePace | None = (await tx.execute(chosen.execution_options(populate_existing=True))).scalars().first()
+    row: StripePace | None = (await tx.execute(PACE)).scalars().first()
     if row is not None:
         return row
     values = {"id": 1, "writes_a_second": budget, "next_slot_at": tx.now, "failures": 0}
     await insert_ignore(tx, StripePace, values)
-    made: StripePace = (await tx.execute(chosen)).scalars().one()
+    made: StripePace = (await tx.execute(PACE)).scalars().one()
     return made

@@ -61,6 +61,7 @@ from returns_service.stripe_gateway.parse import (
     is_asked_for,
     payment_of,
     refund_of,
+    refunds_within,
 )
 from returns_service.stripe_gateway.releases import may_hold_release, releases_in
 
@@ -261,7 +262,7 @@ class StripeGateway(Gateway):
         if payment_intent:
             asked = payment_intent
             intent = await self._read(
-                lambda: self._stripe.payment_intents.retrieve_async(asked, {"expand": ["latest_charge"]})
+                lambda: self._stripe.payment_intents.retrieve_async(asked, {"expand": ["latest_charge.refunds"]})
             )
             demand(intent, "payment_intent", asked)
             paid = intent.get("latest_charge")
@@ -272,7 +273,7 @@ class StripeGateway(Gateway):
         if may_hold_release(intent, paid if isinstance(paid, dict) else None):
             things = await self._refunds_with_balance(by)
             released = releases_in(paid, things)
-        else:
+        elif (things := refunds_within(paid)) is None:  # more than Stripe keeps in the charge
             things = [thing async for thing in self._all(self._stripe.refunds.list_async, **by)]
         refunds = [refund_of(thing) for thing in things]
         disputes = []
@@ -294,7 +295,7 @@ class StripeGateway(Gateway):
         return [thing async for thing in self._all(listing, **by)]
 
     async def _charge(self, charge: str) -> dict[str, Any]:
-        found = await self._read(lambda: self._stripe.charges.retrieve_async(charge))
+        found = await self._read(lambda: self._stripe.charges.retrieve_async(charge, {"expand": ["refunds"]}))
         demand(found, "charge", charge)
         return found
 

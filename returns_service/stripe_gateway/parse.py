@@ -63,6 +63,16 @@ def refund_of(thing: Any, *, replayed: bool = False) -> RefundSnapshot:
     )
 
 
+def refunds_within(charge: Any) -> list[Any] | None:
+    """Return all refunds of a charge that came with them, newest first; None where some, or all, didn't.
+
+    Stripe puts the ten newest in (https://docs.stripe.com/api/charges/object#charge_object-refunds).
+    """
+    inside = _mapping(_mapping(charge).get("refunds"))
+    things = inside.get("data")
+    return things if isinstance(things, list) and inside.get("has_more") is False else None
+
+
 def charge_of(thing: Any) -> ChargeSnapshot:
     """Return the Charge in `thing`, without its refunds. Raises Unreadable."""
     charge = _object(thing, "charge")

@@ -21,6 +21,7 @@ from returns_service.worker.refunds import RefundExecutor, ScheduledCall, renew_
 
 BATCH = 50  # refunds a claim: few enough to be fair to other workers, many enough to cost little each
 LONGEST_SLEEP_SECONDS = 30.0  # without news; a safety net, since work wakes us
+HELD_LOOK_SECONDS = 1.0
 AFTER_ERROR_SECONDS = 1.0
 CHORES_EVERY_SECONDS = 0.5  # not woken: each refund wakes everybody, and no chore is that urgent
 OLD_THINGS_EVERY_SECONDS = 3600.0
@@ -73,15 +74,20 @@ class Worker:
         db = self.executor.db
         seen = db.wakes
         free = self.concurrency - len(self.in_flight)
-        scheduled_calls = await self.executor.claim(min(free, BATCH)) if free > 0 else []
+        # Each refund wakes everybody several times: a look costs a tenth of a claim.
+        until_due = await self._until_due() if free > 0 else LONGEST_SLEEP_SECONDS
+        if until_due > 0:
+            await db.sleep(until_due, seen)
+            return
+        scheduled_calls = await self.executor.claim(min(free, BATCH))
         for scheduled in scheduled_calls:
             task = asyncio.create_task(self._execute_at_its_time(scheduled), name=scheduled.claim.refund_id)
             self.in_flight[task] = scheduled
             task.add_done_callback(self._ended)
-        if free > 0 and self.executor.ask_again_seconds > 0:  # no wake-up helps: there is no moment to be had yet
+        if self.executor.ask_again_seconds > 0:  # no wake-up helps: there is no moment to be had yet
             await self._pause(self.executor.ask_again_seconds)
-        elif not scheduled_calls:
-            await db.sleep(await self._until_due() if free > 0 else LONGEST_SLEEP_SECONDS, seen)
+        elif not scheduled_calls:  # what is due is held, by a dispute or by another worker
+            await db.sleep(HELD_LOOK_SECONDS, seen)
 
     async def _pause(self, seconds: float) -> None:
         stopped = asyncio.ensure_future(self.stop.wait())
@@ -104,8 +110,7 @@ class Worker:
         async with self.executor.db.reading() as tx:
             due = await claims.next_due_at(tx)
             seconds = (due - tx.now).total_seconds() if due else LONGEST_SLEEP_SECONDS
-        # A due refund that was not claimed is held, by a dispute or by another worker.
-        return min(LONGEST_SLEEP_SECONDS, seconds) if seconds > 0 else 1.0
+        return min(LONGEST_SLEEP_SECONDS, seconds)
 
     async def _do_chores(self, by: Actor) -> None:
         db, gateway = self.executor.db, self.executor.gateway

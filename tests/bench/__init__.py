@@ -1,1 +1,1 @@
-"""Figures, not tests: `python -m tests.bench executor scaleout --refunds 1500`."""
+"""Figures, not tests: `python -m tests.bench [NAME…]`. Speed is a ratio of two things measured in the same run."""

@@ -1,11 +1,12 @@
 """The return's machine: every trigger leads where the rule says, and what bars it has a name."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from returns_service.domain import machine_diagram
 from returns_service.domain import return_machine as machine

@@ -35,7 +35,7 @@ async def payment(**answers: Any) -> Any:
 async def test_a_payment_is_its_intent_its_charge_and_all_its_refunds() -> None:
     def pages(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/v1/payment_intents/pi_1":
-            assert request.url.params["expand[0]"] == "latest_charge"
+            assert request.url.params["expand[0]"] == "latest_charge.refunds"
             return ok(intent())
         assert (request.url.params["payment_intent"], request.url.params["limit"]) == ("pi_1", "100")
         after = request.url.params.get("starting_after")
@@ -50,6 +50,17 @@ async def test_a_payment_is_its_intent_its_charge_and_all_its_refunds() -> None:
     assert (seen.captured, seen.amount_refunded) == (5000, 1250)
     assert (seen.livemode, seen.disputed, seen.connect) == (False, False, False)
     assert seen.method == "Visa ending 4242"
+
+
+@pytest.mark.parametrize("more,requests", [(False, 1), (True, 2)])
+async def test_a_payment_with_all_its_refunds_is_one_call(more: bool, requests: int) -> None:
+    inside = listing(refund(id="re_2"), more=more)
+    whole = {"payment_intents__pi_1": intent(latest_charge=charge(refunds=inside))}
+    line = Line(routes(**whole, refunds=listing(refund(id="re_2"), refund())))
+    seen = await line.gateway.read_payment(payment_intent="pi_1")
+    assert isinstance(seen, PaymentSnapshot)
+    assert [one.id for one in seen.refunds] == (["re_2", "re_1"] if more else ["re_2"])
+    assert len(line.requests) == requests
 
 
 async def test_a_refund_of_nothing_is_none() -> None:

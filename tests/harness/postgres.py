@@ -102,7 +102,12 @@ class Postgres:
 
     def __init__(self, root: Path) -> None:
         self.root, self.data, self.binaries = root, root / "data", root / "bin"
-        self._pid_file = root / "pid"
+        self.log, self._pid_file = root / "log", root / "pid"
+
+    @property
+    def pid(self) -> int:
+        """The process id of the server, whose children are its backends."""
+        return int(self._pid_file.read_text())
 
     def create(self) -> None:
         """Make the server's files and start it. Raises FileNotFoundError without PostgreSQL's programs."""
@@ -138,7 +143,7 @@ class Postgres:
         """
         arguments = [part for setting in SERVER_SETTINGS for part in ("-c", setting)]
         for _ in range(STARTS):
-            with (self.root / "log").open("ab") as log:
+            with self.log.open("ab") as log:
                 server = subprocess.Popen(
                     [str(self.binaries / "postgres"), "-D", str(self.data), "-k", str(self.data), *arguments],
                     stdin=subprocess.DEVNULL,
@@ -152,10 +157,10 @@ class Postgres:
             while server.poll() is None:
                 if self._is_ready(server.pid):
                     return
-                patience.spend((self.root / "log").stat().st_size)
+                patience.spend(self.log.stat().st_size)
                 time.sleep(0.01)
             time.sleep(0.1)
-        raise RuntimeError((self.root / "log").read_text()[-2000:])
+        raise RuntimeError(self.log.read_text()[-2000:])
 
     def _is_ready(self, pid: int) -> bool:
         try:
@@ -166,7 +171,7 @@ class Postgres:
 
     def kill(self, sig: signal.Signals = signal.SIGKILL) -> None:
         """End the server and wait until it is gone: SIGKILL is a crash, SIGQUIT an immediate shutdown."""
-        pid = int(self._pid_file.read_text())
+        pid = self.pid
         if not _is_running(pid, self.data):
             return
         os.kill(pid, sig)

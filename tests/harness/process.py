@@ -99,6 +99,13 @@ class Process:
         return self._running.exitcode
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._running is not None, "never started"
+        assert self._running.pid is not None
+        return self._running.pid
+
+    @property
     def is_alive(self) -> bool:
         """Whether it runs."""
         return self._running is not None and self.exit_status is None
@@ -106,9 +113,7 @@ class Process:
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; return the exit status."""
         if self.exit_status is None:
-            assert self._running is not None
-            assert self._running.pid is not None
-            os.kill(self._running.pid, number)
+            os.kill(self.pid, number)
         return self.wait()
 
     def wait(self) -> int:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from msgspec import structs
 from sqlalchemy import select, update
 from sqlmodel import col
 
@@ -45,8 +46,8 @@ bug = listed_in(BUGS)
 
 @bug("no payment lock", "its payment not locked")
 def _(patch: Patch) -> None:
-    async def not_locked(tx: database.Tx, chosen: Any) -> Payment | None:
-        found: Payment | None = (await tx.execute(chosen)).scalars().first()
+    async def not_locked(tx: database.Tx, statement: Any, **names: str) -> Payment | None:
+        found: Payment | None = (await tx.execute(statement, names)).scalars().first()
         return found
 
     for module in (loader, locked_payment):
@@ -228,7 +229,7 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     facts = case.ReturnCase.facts
     patch.setattr(
-        case.ReturnCase, "facts", lambda self, **asked: replace(facts(self, **asked), refund_unanswered=False)
+        case.ReturnCase, "facts", lambda self, **asked: structs.replace(facts(self, **asked), refund_unanswered=False)
     )
 
 

@@ -26,6 +26,7 @@ def show_return(case: ReturnCase) -> ReturnView:
     """Return a return with what can be done next, what can't, and why."""
     row, refunds = case.row, case.refunds
     failed, standing, facts = case.unresolved(), case.standing(), case.facts_if_asked()
+    barred = return_machine.barred(row.state, facts)
     refunded: dict[str | None, int] = {}
     for item in (item for refund in refunds if refund.status == "succeeded" for item in refund.breakdown):
         refunded[item["line"]] = refunded.get(item["line"], 0) + item["amount"]
@@ -56,8 +57,8 @@ def show_return(case: ReturnCase) -> ReturnView:
         undeclared=[show_undeclared(item) for item in case.undeclared if item.receipt_id in standing],
         amount_authorized=sum(line.total_amount for line in case.lines) + row.shipping_amount,
         amount_estimated=facts.estimate,
-        amount_due=case.due,
-        amount_due_outside=case.due_outside,
+        amount_due=facts.due - facts.due_outside,
+        amount_due_outside=facts.due_outside,
         amount_open=sum(r.amount for r in refunds if r.status in OPEN),
         amount_refunded=sum(r.amount for r in refunds if r.status == "succeeded"),
         amount_settled_outside=sum(r.amount for r in refunds if r.status == "settled_outside"),
@@ -70,8 +71,8 @@ def show_return(case: ReturnCase) -> ReturnView:
         refund_barred=row.follow_up_barred,
         refund_deadline=rfc3339(case.refund_deadline),
         refund_warning=show_refund_warning(case.refund_warning),
-        available_actions=return_machine.available(row.state, facts),
-        barred_actions=return_machine.barred(row.state, facts),
+        available_actions=return_machine.others_than(barred),
+        barred_actions=barred,
         policy=to_dict(case.policy),
         version=row.version,
         metadata=row.details,

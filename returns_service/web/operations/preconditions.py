@@ -7,7 +7,7 @@ import re
 from sqlmodel import col, select
 
 from returns_service.domain.problems import Problem
-from returns_service.return_case.locked_payment import lock_row, payment_of_return
+from returns_service.return_case.locked_payment import OF_RETURN, lock_row
 from returns_service.store.database import Tx
 from returns_service.store.tables import ReturnAuthorization
 
@@ -33,7 +33,7 @@ async def check_if_match(tx: Tx, return_id: str, header: str) -> None:
     A weak ETag matches nothing: only the very same version may be changed.
     """
     tags = tags_in(header)
-    if tags is None or await lock_row(tx, payment_of_return(return_id)) is None:
+    if tags is None or await lock_row(tx, OF_RETURN, name=return_id) is None:
         return  # whether there is such a return, the action itself says
     chosen = select(ReturnAuthorization.version).where(col(ReturnAuthorization.id) == return_id)
     version = (await tx.exec(chosen)).one()

@@ -1,0 +1,79 @@
+"""SQLite's driver, with one change of threads a statement.
+
+aiosqlite keeps each connection in a thread of its own, and SQLAlchemy goes there four times a statement: to make a
+cursor, to execute, to fetch and to close. Each way costs more than most statements do.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import aiosqlite
+
+
+class Cursor:
+    """What SQLAlchemy asks of a cursor: one statement at a time, whose rows are all fetched with it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._rows: list[Any] = []
+        self.description: Any = None
+        self.rowcount, self.lastrowid, self.arraysize = -1, None, 1
+
+    async def __aenter__(self) -> Cursor:
+        """Begin; nothing is made before there is a statement."""
+        return self
+
+    async def execute(self, sql: str, parameters: Any = ()) -> Cursor:
+        """Execute a statement and fetch its rows."""
+        return await self._finish("execute", sql, parameters)
+
+    async def executemany(self, sql: str, parameters: Sequence[Any]) -> Cursor:
+        """Execute a statement for each set of parameters."""
+        return await self._finish("executemany", sql, parameters)
+
+    async def fetchall(self) -> list[Any]:
+        """Return the rows, once."""
+        rows, self._rows = self._rows, []
+        return rows
+
+    async def close(self) -> None:
+        """Drop the rows."""
+        self._rows = []
+
+    async def _finish(self, method: str, sql: str, parameters: Any) -> Cursor:
+        finished = await self._connection.finish(method, sql, parameters)
+        self.description, self.rowcount, self.lastrowid, self._rows = finished
+        return self
+
+
+class Connection(aiosqlite.Connection):
+    """A connection in a thread of its own."""
+
+    def cursor(self) -> Cursor:  # type: ignore[override]  # all that SQLAlchemy calls of it
+        """Return a cursor."""
+        return Cursor(self)
+
+    async def finish(self, method: str, sql: str, parameters: Any) -> tuple[Any, int, Any, list[Any]]:
+        """Execute a statement to its end; return its columns, the number of rows changed, its last id and its rows."""
+        return await self._execute(_finish, self._conn, method, sql, parameters)  # type: ignore[no-any-return]
+
+
+def _finish(connection: sqlite3.Connection, method: str, sql: str, parameters: Any) -> tuple[Any, int, Any, list[Any]]:
+    cursor = connection.cursor()
+    try:
+        getattr(cursor, method)(sql, parameters)
+        rows = cursor.fetchall() if cursor.description else []  # the last of them brings `rowcount` up to date
+        return cursor.description, cursor.rowcount, cursor.lastrowid, rows
+    finally:
+        cursor.close()
+
+
+def connect(file: str, **options: Any) -> Connection:
+    """Return a connection, to be awaited; a process that ends doesn't wait for its thread."""
+    connection = Connection(partial(sqlite3.connect, file, **options), iter_chunk_size=64)
+    connection._thread.daemon = True
+    return connection
