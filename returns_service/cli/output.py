@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import rich_click as click
@@ -92,3 +92,18 @@ def word(value: object) -> str:
     """Return a cell's text, on one line; a stranger's control characters move no cursor."""
     text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
     return "".join(c if c.isprintable() else " " for c in text)
+
+
+@contextmanager
+def progress_bar(title: str, things: str) -> Iterator[Callable[[float, int], None]]:
+    """Lend a bar on stderr that takes the share done and the number of things; off a terminal nobody watches."""
+    if not sys.stderr.isatty():
+        yield lambda share, number: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(title), BarColumn(), TextColumn(f"{{task.fields[number]:,}} {things}"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0, number=0)
+        yield lambda share, number: bar.update(task, completed=share, number=number)

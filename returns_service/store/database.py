@@ -81,8 +81,11 @@ class Database:
         pool_size: int = 10,
         statement_timeout_seconds: float = 30.0,
         sends_mail: bool = False,
+        listen_url: str | None = None,
     ) -> None:
+        """Prepare the connections; nothing is opened. `listen_url`: the server's own address, past a pooler."""
         self.url = async_url(url)
+        self.listen_url = async_url(listen_url or url)
         self.postgresql = self.url.startswith("postgresql")
         self.sends_mail = sends_mail  # commands then write what customers are to be told into the outbox
         self.random = source or random.SystemRandom()

@@ -23,6 +23,7 @@ from returns_service.queries import desk
 from returns_service.queries.desk import HELD, LOST
 from returns_service.store.database import Tx
 from returns_service.store.tables import Delivery, Payment, ReconciliationRun, Refund, ReturnAuthorization, StripeEvent
+from returns_service.timings import HISTOGRAMS
 
 LATE_SECONDS = 60  # a worker looks at due work within seconds, and a claim moves its moment ahead
 CHORES = {
@@ -43,6 +44,8 @@ class Metrics:
         self.webhooks = Counter(
             "returns_stripe_webhooks", "Webhooks from Stripe by outcome.", ["outcome"], registry=self.registry
         )
+        for histogram in HISTOGRAMS:
+            self.registry.register(histogram)
         self.database = self._gauge("database_up", "Whether the database answered.")
         self.refunds = self._gauge("refunds", "Refunds by status.", "status")
         self.oldest = self._gauge(
@@ -136,6 +139,15 @@ class Metrics:
     def text(self) -> bytes:
         """Return all figures in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def worker_registry(done: Mapping[tuple[str, str], int]) -> CollectorRegistry:
+    """Return the figures of a process that only works: its own, none of those that every web reads from the rows."""
+    registry = CollectorRegistry()
+    for histogram in HISTOGRAMS:
+        registry.register(histogram)
+    registry.register(WorkDone(done))
+    return registry
 
 
 class WorkDone(Collector):

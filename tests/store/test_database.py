@@ -127,9 +127,20 @@ async def test_the_listener_takes_the_words_that_the_pool_takes(postgresql_url: 
         await database.close()
 
 
+async def test_the_listener_goes_past_a_pooler(postgresql_url: str) -> None:
+    database = Database("postgresql://nobody@127.0.0.1:1/pooler", listen_url=postgresql_url)
+    listening = asyncio.create_task(listen(database))
+    try:
+        await woken(database)
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await database.close()
+
+
 async def woken(database: Database) -> None:
     """Commit an intent elsewhere, and wait until the listener has heard of it."""
-    elsewhere = Database(database.url)
+    elsewhere = Database(database.listen_url)
 
     async def work(tx: Tx) -> None:
         tx.wake_workers()

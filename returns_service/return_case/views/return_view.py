@@ -73,6 +73,7 @@ def show_return(case: ReturnCase) -> ReturnView:
         available_actions=return_machine.available(row.state, facts),
         barred_actions=return_machine.barred(row.state, facts),
         policy=to_dict(case.policy),
+        policy_version=row.policy_version,
         version=row.version,
         metadata=row.details,
     )
