@@ -149,7 +149,7 @@ def test_kubernetes_gets_a_job_webs_and_workers_that_may_do_little() -> None:
 
 @pytest.mark.parametrize("name", ["returns-service.conf", "nginx.conf"])
 def test_the_proxy_tells_who_calls_and_keeps_the_figures_to_itself(name: str) -> None:
-    text = "\n".join(line for line in FILES[name].splitlines() if not line.strip().startswith("#"))
+    text = "\n".join(line.partition("#")[0] for line in FILES[name].splitlines())
     assert text.count("{") == text.count("}")
     assert all(line.rstrip().endswith((";", "{", "}")) for line in text.splitlines() if line.strip())
     directives = [line.strip().rstrip(";") for line in text.splitlines()]

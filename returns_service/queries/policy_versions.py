@@ -17,7 +17,7 @@ async def policy_versions(tx: Tx) -> list[dict[str, Any]]:
     shown: list[dict[str, Any]] = []
     for row in (await tx.exec(chosen)).all():
         before = shown[-1]["policy"] if shown else row.policy
-        changed = [name for name in row.policy if row.policy[name] != before.get(name)]
+        changed = [name for name in sorted(row.policy) if row.policy[name] != before.get(name)]
         first = rfc3339(row.first_in_force_at)
         shown.append({"id": row.id, "first_in_force": first, "changed": changed, "policy": row.policy})
     return shown

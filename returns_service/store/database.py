@@ -27,6 +27,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from returns_service.store.clock import Now, SharedClock, elapsed, machine_time
 from returns_service.store.ids import Ids
+from returns_service.store.pooler import POOLER_OPTIONS, set_in_each_transaction
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=SQLModel)
@@ -97,9 +98,10 @@ class Database:
         self.writer: AsyncEngine
         self.reader: AsyncEngine
         if self.postgresql:
-            self.writer = postgresql_engine(self.url, pool_size, statement_timeout_seconds)
+            pooled = listen_url is not None
+            self.writer = postgresql_engine(self.url, pool_size, statement_timeout_seconds, pooled=pooled)
             # The same pool without BEGIN: under READ COMMITTED each statement has a snapshot of its own anyway.
-            self.reader = self.writer.execution_options(isolation_level="AUTOCOMMIT")
+            self.reader = self.writer if pooled else self.writer.execution_options(isolation_level="AUTOCOMMIT")
         else:
             self.writer, self.reader = sqlite_engine(self.url, writes=True), sqlite_engine(self.url, writes=False)
 
@@ -215,13 +217,25 @@ def async_url(url: str) -> str:
     return parsed.set(drivername="sqlite+aiosqlite").render_as_string(hide_password=False)
 
 
-def postgresql_engine(url: str, pool_size: int, statement_timeout_seconds: float) -> AsyncEngine:
+def postgresql_engine(
+    url: str, pool_size: int, statement_timeout_seconds: float, *, pooled: bool = False
+) -> AsyncEngine:
     """Return a pool that never waits for ever. The newest connection goes first, so that idle ones may be closed.
+
+    `pooled`: a pooler in transaction mode is in between.
 
     No `pool_pre_ping`: it costs three round trips a checkout. `Database.run` repeats what a lost connection left.
     """
     milliseconds = str(int(statement_timeout_seconds * 1000))
-    return create_async_engine(
+    settings = {
+        "timezone": "UTC",
+        "statement_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": milliseconds,
+        "lock_timeout": LOCK_TIMEOUT,
+        "jit": "off",  # compiling the desk's statement took seconds
+    }
+    at_start = {} if pooled else settings  # a pooler refuses to connect with settings that it doesn't know
+    engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
@@ -230,16 +244,13 @@ def postgresql_engine(url: str, pool_size: int, statement_timeout_seconds: float
         hide_parameters=True,  # an error message would quote customers
         connect_args={
             "timeout": 10,
-            "server_settings": {
-                "application_name": "returns-service",
-                "timezone": "UTC",
-                "statement_timeout": milliseconds,
-                "idle_in_transaction_session_timeout": milliseconds,
-                "lock_timeout": LOCK_TIMEOUT,
-                "jit": "off",  # compiling the desk's statement took seconds
-            },
+            "server_settings": {"application_name": "returns-service", **at_start},
+            **(POOLER_OPTIONS if pooled else {}),
         },
     )
+    if pooled:
+        set_in_each_transaction(engine, settings)
+    return engine
 
 
 def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:

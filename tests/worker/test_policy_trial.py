@@ -77,7 +77,7 @@ async def test_a_return_names_the_version_that_decided(shop: Shop) -> None:
         shown = await policy_versions(tx)
         told = explanation(await load_case(tx, STRICT, return_id))
     assert [row["id"] for row in shown] == [version, newer]
-    assert [row["changed"] for row in shown] == [[], told["differs_in"]]
+    assert [row["changed"] for row in shown] == [[], sorted(told["differs_in"])]
     assert told["differs_in"] == ["accepted_conditions", "second_person_above", "label_cost", "restocking"]
     assert (told["policy_version"], told["from"], told["outcome"]) == (version, "approval", "one_person")
     assert "No restocking fee for units that come back as damaged." in [rule["message"] for rule in told["rules"]]
