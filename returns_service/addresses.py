@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+POSTGRESQL = "postgresql+asyncpg://"
 # asyncpg's, as far as a text can say them; and one of SQLAlchemy's, for a pgbouncer in between.
 _DRIVER_WORDS = (
     "host", "port", "user", "password", "passfile", "database", "ssl", "target_session_attrs",
@@ -14,8 +16,15 @@ _DRIVER_WORDS = (
 )  # fmt: skip
 
 
-def for_the_driver(url: str) -> str:
-    """Return a PostgreSQL address, as it is. Raises ValueError for one that the driver would raise a TypeError for."""
+def postgresql_address(url: str) -> str:
+    """Return an address as the driver takes it, where it is one of PostgreSQL; else as it is.
+
+    Raises ValueError for words that the driver would raise a TypeError for.
+    """
+    url = re.sub(r"^postgres(ql)?(\+asyncpg)?://", POSTGRESQL, url)
+    if not url.startswith(POSTGRESQL):
+        return url
+    url = re.sub(r"([?&])sslmode=", r"\1ssl=", url)  # libpq's word, as hosting providers print it
     try:
         words = make_url(url).query
     except (ArgumentError, ValueError):  # a port that is no number

@@ -16,9 +16,12 @@ from typing import Any
 
 import structlog
 import uvicorn
+from prometheus_client import start_http_server
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
+from returns_service import tracing
+from returns_service.commands.policy_versions import keep_policy_version
 from returns_service.domain import policy as policies
 from returns_service.domain.policy import Policy
 from returns_service.mail_client import SmtpClient
@@ -31,6 +34,7 @@ from returns_service.store.tables import Payment
 from returns_service.stripe_gateway import Gateway, StripeGateway
 from returns_service.web.connections import bounded_protocol
 from returns_service.web.context import Context, link_keys_of
+from returns_service.web.metrics import worker_registry
 from returns_service.web.operations.ask_stripe import learn_account
 from returns_service.web.routes import litestar_app
 from returns_service.webhook_client import WebhookClient
@@ -66,6 +70,7 @@ def database_of(settings: Settings) -> Database:
         pool_size=settings.database_pool,
         statement_timeout_seconds=settings.statement_timeout_seconds,
         sends_mail=settings.smtp is not None,
+        listen_url=settings.database_listen_url,
     )
 
 
@@ -149,6 +154,11 @@ async def check_database(settings: Settings) -> None:
         await prepare(database, settings)
     finally:
         await database.close()
+
+
+async def keep_policy(database: Database, policy: Policy) -> None:
+    """Keep the rules in force: a return names the version that decided about it."""
+    await database.run(lambda tx: keep_policy_version(tx, policy), safe_to_repeat=True)
 
 
 async def learn_account_once(database: Database, gateway: Gateway, settings: Settings) -> None:
@@ -258,11 +268,13 @@ async def serve(
 
     `lifeline`: a file that ends with the process that started this one; then it is time to stop as well.
     """
+    start_traces(settings)
     database, gateway, policy = database_of(settings), web_gateway_of(settings), policy_of(settings)
     workers_gateway = gateway_of(settings)
     learning: asyncio.Task[None] | None = None
     try:
         await prepare(database, settings)
+        await keep_policy(database, policy)
         learning = asyncio.create_task(learn_account_once(database, gateway, settings))
         context = Context(database=database, gateway=gateway, settings=settings, policy=policy)
         context.address = address_of(listener)
@@ -319,6 +331,7 @@ async def serve(
         await workers_gateway.close()
         await database.close()
         listener.close()
+        await asyncio.to_thread(tracing.stop_tracing)
 
 
 def stop_with_parent(lifeline: int | None, stop: Callable[[], object]) -> None:
@@ -334,23 +347,64 @@ def stop_with_parent(lifeline: int | None, stop: Callable[[], object]) -> None:
     loop.add_reader(end, stop_once)
 
 
-async def work(settings: Settings, on_ready: Callable[[], None] = lambda: None, *, lifeline: int | None = None) -> None:
-    """Work until SIGTERM or Ctrl-C, or until the `lifeline` of `serve` ends."""
+def start_traces(settings: Settings) -> None:
+    """Send traces where the settings say. Raises SettingsError."""
+    try:
+        tracing.start_tracing(settings.otel_endpoint)
+    except tracing.TracingMissing as error:
+        raise SettingsError(str(error)) from None
+
+
+@contextlib.contextmanager
+def figures_shown(worker: Worker, host: str, port: int) -> Iterator[None]:
+    """Answer Prometheus with a worker's own figures meanwhile, in a thread. Raises SettingsError."""
+    try:
+        server, thread = start_http_server(port, host, worker_registry(worker.executor.done))
+    except OSError as error:
+        why = f"Can't listen on {host}:{port} ({error.strerror}). Choose another with --metrics-port"
+        raise SettingsError(why) from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+async def work(
+    settings: Settings,
+    on_ready: Callable[[], None] = lambda: None,
+    figures_at: tuple[str, int] | None = None,
+    *,
+    lifeline: int | None = None,
+) -> None:
+    """Work until SIGTERM or Ctrl-C, or until the `lifeline` of `serve` ends.
+
+    `figures_at`: a host and a port for Prometheus; without them nothing listens.
+    """
+    start_traces(settings)
+    end_figures = contextlib.ExitStack()
     database, gateway, policy = database_of(settings), gateway_of(settings), policy_of(settings)
     line = WebhookClient(allow_private=settings.webhooks_allow_private)
     learning: asyncio.Task[None] | None = None
     try:
         await prepare(database, settings)
+        await keep_policy(database, policy)
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         stop_with_parent(lifeline, stop.set)
         learning = asyncio.create_task(learn_account_once(database, gateway, settings))
+        worker = worker_of(settings, database, gateway, policy, line)
+        if figures_at is not None:
+            end_figures.enter_context(figures_shown(worker, *figures_at))
         on_ready()
         gc.freeze()  # modules loaded at the start live on: no collection has to walk through them while calls wait
-        await worker_of(settings, database, gateway, policy, line).run(stop)
+        await worker.run(stop)
     finally:
+        end_figures.close()
         await line.close()
         await end(learning)
         await gateway.close()
         await database.close()
+        await asyncio.to_thread(tracing.stop_tracing)

@@ -19,15 +19,16 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, func, select
 
 from returns_service.domain import policy as policies
+from returns_service.domain.plural import pluralize
 from returns_service.domain.refund_status import OPEN
-from returns_service.domain.stripe_objects import NEEDED_EVENTS
+from returns_service.domain.stripe_objects import NEEDED_EVENTS, StripeEventData
 from returns_service.queries.desk import system_health
 from returns_service.settings import Settings
 from returns_service.store import schema
 from returns_service.store.clock import elapsed
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Refund, StripeEvent
-from returns_service.stripe_gateway import EndpointSnapshot, Gateway, StripeChecked
+from returns_service.stripe_gateway import EndpointSnapshot, Gateway, StripeChecked, StripeSilent
 
 Level = Literal["ok", "warn", "fail"]
 LEVELS: Final[tuple[Level, ...]] = ("ok", "warn", "fail")
@@ -38,6 +39,8 @@ WEBHOOK_PATH: Final = "/webhooks/stripe"
 # A webhook is refused once it is 300 s old by our clock (https://docs.stripe.com/webhooks#replay-attacks).
 CLOCK_WARNS_SECONDS, CLOCK_FAILS_SECONDS = 5, 120
 DISK_WARNS_BYTES, DISK_FAILS_BYTES = 2 * 1024**3, 200 * 1024**2
+DELIVERED_SINCE: Final = timedelta(hours=1)
+DELIVERY_TAKES: Final = timedelta(minutes=1)
 QUIET_FOR: Final = timedelta(hours=1)  # Stripe's list of events is read every five minutes
 OLD_REFUND: Final = timedelta(days=14)  # banks take 5 to 10 business days
 
@@ -89,6 +92,7 @@ async def _stripe_lines(settings: Settings, gateway: Gateway | None, database: D
     try:
         async with asyncio.timeout(STRIPE_PATIENCE_SECONDS):
             checked = await gateway.check()
+            undelivered = await _undelivered(settings, gateway, checked, database.now())
     except TimeoutError:
         return [Finding("stripe_key", "fail", "Stripe doesn’t answer.", "Check the network; https://status.stripe.com")]
     return [
@@ -97,6 +101,7 @@ async def _stripe_lines(settings: Settings, gateway: Gateway | None, database: D
         Finding("stripe_api_version", "ok", f"Asked for: {checked.api_version or 'unknown'}."),
         _clock_line(checked, database.now()),
         *_endpoint_lines(settings, checked),
+        *_delivery_lines(settings, checked, undelivered),
         *_secret_lines(settings),
     ]
 
@@ -162,6 +167,40 @@ def _endpoint_line(endpoint: EndpointSnapshot, make: str) -> Finding:
     if missing:
         return Finding("stripe_webhook", "fail", f"{endpoint.url} lacks {', '.join(missing)}.", make)
     return Finding("stripe_webhook", "ok", f"{endpoint.url} gets every event that is needed.")
+
+
+async def _undelivered(
+    settings: Settings, gateway: Gateway, checked: StripeChecked, now: datetime
+) -> list[StripeEventData] | None:
+    """Return the events of late that Stripe couldn't deliver, newest first; None where it tells none of that.
+
+    What Stripe sends right now isn't delivered yet either.
+    """
+    if not any(_is_ours(settings, endpoint) and endpoint.enabled for endpoint in checked.endpoints):
+        return None  # the endpoint's line says it
+    try:
+        events = gateway.events_since(now - DELIVERED_SINCE, NEEDED_EVENTS, only_undelivered=True)
+        return [event async for event in events if now - event.created > DELIVERY_TAKES]
+    except StripeSilent:
+        return None  # the line about permissions says it
+
+
+def _delivery_lines(
+    settings: Settings, checked: StripeChecked, undelivered: list[StripeEventData] | None
+) -> list[Finding]:
+    if undelivered is None:
+        return []
+    if not undelivered:
+        return [Finding("stripe_deliveries", "ok", "Stripe could deliver the events of the last hour.")]
+    # Where Stripe calls others as well, it doesn't tell who of them takes nothing.
+    others = [one for one in checked.endpoints if one.enabled and not _is_ours(settings, one)]
+    first = min(event.created for event in undelivered)
+    message = f"Stripe could not deliver {pluralize(len(undelivered), 'event')} since {first:%H:%M} UTC."
+    todo = (
+        "Copy the endpoint’s signing secret to STRIPE_WEBHOOK_SECRET, see that its address leads here, and read its "
+        "attempts in Stripe’s Dashboard (Developers, Webhooks). A worker pulls the events meanwhile."
+    )
+    return [Finding("stripe_deliveries", "warn" if others else "fail", message, todo)]
 
 
 def _secret_lines(settings: Settings) -> list[Finding]:

@@ -12,7 +12,7 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -20,7 +20,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_core import ErrorDetails
 from pydantic_settings import NoDecode, SettingsConfigDict
 
-from returns_service.addresses import for_the_driver, is_address
+from returns_service.addresses import POSTGRESQL, is_address, postgresql_address
+from returns_service.process_settings import ProcessSettings
 from returns_service.shop_settings import ShopSettings
 
 PREFIX = "RETURNS_"
@@ -46,7 +47,7 @@ class Described(NamedTuple):
     description: str
 
 
-class Settings(ShopSettings):
+class Settings(ProcessSettings):
     """All settings, checked. Secrets don't show in `repr()`."""
 
     model_config = SettingsConfigDict(
@@ -208,16 +209,6 @@ class Settings(ShopSettings):
         description="Seconds after which PostgreSQL ends a statement.",
         examples=["30"],
     )
-    log: Literal["auto", "json", "console"] = Field(
-        default="auto",
-        description="Form of the log: `json`, `console`, or `auto`: `console` on a terminal, else `json`.",
-        examples=["json"],
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info",
-        description="The least that is logged: `debug`, `info`, `warning` or `error`.",
-        examples=["info"],
-    )
     idempotency_hours: int = Field(
         default=24,
         ge=24,  # what the API promises
@@ -236,11 +227,9 @@ class Settings(ShopSettings):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, url: str) -> str:
-        url = re.sub(r"^postgres(ql)?(\+asyncpg)?://", "postgresql+asyncpg://", url)
-        url = re.sub(r"^sqlite\+aiosqlite://", "sqlite://", url)
-        if url.startswith("postgresql+asyncpg://"):
-            # libpq's word for it, as hosting providers print it; the driver calls it `ssl`
-            return for_the_driver(re.sub(r"([?&])sslmode=", r"\1ssl=", url))
+        url = re.sub(r"^sqlite\+aiosqlite://", "sqlite://", postgresql_address(url))
+        if url.startswith(POSTGRESQL):
+            return url
         path = url.removeprefix("sqlite:///")
         if path in ("", url) or path.startswith((":memory:", "?")):
             raise ValueError("must be sqlite:/// with a file, or postgresql:// with a database")
@@ -301,11 +290,6 @@ class Settings(ShopSettings):
             raise ValueError(f"there is no file {str(path)!r}")
         return path
 
-    @field_validator("log", "log_level", mode="before")
-    @classmethod
-    def _any_case(cls, word: object) -> object:
-        return word.lower() if isinstance(word, str) else word
-
     @model_validator(mode="after")
     def _live_key_for_stripe_alone(self) -> Settings:
         if self.livemode and self.stripe_api_base is not None:
@@ -348,7 +332,8 @@ def described() -> list[Described]:
     """Return what the documentation's table says of every setting, in its order."""
     lines = []
     # A class's own fields come behind those it inherits; a reader looks for the database before the shop's colour.
-    own_first = sorted(Settings.model_fields.items(), key=lambda item: item[0] in ShopSettings.model_fields)
+    inherited = (ShopSettings.model_fields, ProcessSettings.model_fields)
+    own_first = sorted(Settings.model_fields.items(), key=lambda item: [item[0] in fields for fields in inherited])
     for name, field in own_first:
         default = "" if field.default in (None, ()) else str(field.default).removesuffix(".0")
         if isinstance(field.default, bool):

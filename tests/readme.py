@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from returns_service.deploy.alerts import ALERTS
 from returns_service.domain import machine_diagram, refund_attempt
 from returns_service.domain.problems import PROBLEMS
 from returns_service.return_case.views.event_data import EVENT_KINDS
@@ -21,7 +22,9 @@ def parts() -> dict[str, str]:
     attempts = [f"| {' | '.join(row)} |" for row in refund_attempt.table()]
     events = [f"| `{kind}` | {one.meaning} | {_first_line(one.data)} |" for kind, one in EVENT_KINDS.items()]
     head = ["| Stripe's answer | the refund is then | next attempt | idempotency key |", "|---|---|---|---|"]
+    alerts = [f"| `{alert.figure}` | {alert.when} | {alert.meaning} |" for alert in ALERTS]
     return {
+        "alerts": "\n".join(["| figure | when | what it means |", "|---|---|---|", *alerts]),
         "attempts": "\n".join([*head, *attempts]),
         "events": "\n".join(["| type | what happened | `data` |", "|---|---|---|", *events]),
         "diagram": f"```mermaid\n{machine_diagram.diagram()}```",

@@ -27,7 +27,7 @@ from returns_service.settings import Settings
 from returns_service.store import schema
 from returns_service.store.database import Database
 from returns_service.stripe_gateway import StripeGateway
-from tests.gateway.shapes import error, listing, ok, routes
+from tests.gateway.shapes import error, event, listing, ok, routes
 from tests.harness.served_shop import open_shop
 from tests.pages.conftest import add_person, open_desk
 
@@ -136,6 +136,39 @@ async def test_a_restricted_key_is_told_each_permission_it_lacks(sqlite_url: str
     allowed["balance_transactions"] = error(404, message="Unrecognized request URL")
     found_one = await line(sqlite_url, "stripe_permissions", allowed, stripe_secret_key=SecretStr(RESTRICTED))
     assert found_one.level == "ok"
+
+
+async def test_a_restricted_key_that_may_not_read_disputes_is_told_so(sqlite_url: str) -> None:
+    forbidden = error(403, message="The provided key does not have the required permissions")
+    well = {name: listing() for name in ("payment_intents", "charges", "events", "balance_transactions")}
+    answers = {**WELL, **well, "refunds": error(404, code="resource_missing", message="No such pi")}
+    restricted = SecretStr(RESTRICTED)
+    assert (await line(sqlite_url, "stripe_permissions", answers, stripe_secret_key=restricted)).level == "ok"
+    answers["disputes"] = forbidden
+    found = await line(sqlite_url, "stripe_permissions", answers, stripe_secret_key=restricted)
+    assert (found.level, found.message.partition(":")[0]) == ("fail", "Disputes")
+    assert "Give the restricted key this permission" in found.do
+
+
+@pytest.mark.parametrize(
+    "minutes_ago, endpoints, level",
+    [
+        ((), [endpoint()], "ok"),
+        ((0,), [endpoint()], "ok"),  # just being sent
+        ((5, 50), [endpoint()], "fail"),
+        ((5,), [endpoint(), endpoint(id="we_2", url="https://other.example.com")], "warn"),
+        ((5,), [endpoint(), endpoint(id="we_2", url="https://other.example.com", status="disabled")], "fail"),
+    ],
+)
+async def test_a_wrong_signing_secret_shows_in_what_stripe_cannot_deliver(
+    sqlite_url: str, minutes_ago: tuple[int, ...], endpoints: list[dict[str, Any]], level: str
+) -> None:
+    now = datetime.now(UTC).timestamp()
+    events = [event(id=f"evt_{minutes}", created=int(now - 60 * minutes)) for minutes in minutes_ago]
+    answers = {**WELL, "webhook_endpoints": listing(*endpoints), "events": listing(*events)}
+    found = await line(sqlite_url, "stripe_deliveries", answers)
+    assert found.level == level
+    assert ("STRIPE_WEBHOOK_SECRET" in found.do) == (level != "ok")
 
 
 @pytest.mark.parametrize("behind_seconds, level", [(0, "ok"), (3, "ok"), (60, "warn"), (-60, "warn"), (400, "fail")])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -12,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
+import click
 import pytest
 
 from returns_service.domain.problems import PROBLEMS, ProblemCode
@@ -62,9 +65,22 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert commands[0] in (ROOT / ".ci/run").read_text()
 
 
-def test_every_command_has_help_with_an_example() -> None:
-    import click
+def test_every_command_in_the_readme_exists() -> None:
+    from returns_service.cli import commands
 
+    text = re.sub(r"```mermaid.*?```", "", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    lines = re.findall(r"(?<![\w\[/'-])returns-service ([a-z][^`|&>#;)\n]*)", re.sub(r"\n\s+", " ", text))
+    assert len(lines) > 30
+    for line in lines:
+        words = shlex.split(line)
+        found: click.Command = commands
+        while words and isinstance(found, click.Group):
+            found = found.commands[words.pop(0)]
+        known = {option for parameter in found.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def test_every_command_has_help_with_an_example() -> None:
     from returns_service.cli import commands
 
     def leaves(group: click.Group, path: list[str]) -> list[tuple[list[str], click.Command]]:
@@ -101,9 +117,11 @@ def test_the_demo_takes_no_ledger_of_an_earlier_day(tmp_path: Path) -> None:
     assert len(ended.err.strip().splitlines()) == 1, ended.err
 
 
-def test_the_readmes_curl_lines_run(tmp_path: Path) -> None:
-    script = "".join(block for block in blocks() if "curl" in block)
-    for port in ("8000", "12111"):
+def test_the_readmes_shell_lines_run(tmp_path: Path) -> None:
+    script = "".join(block for block in blocks() if "pytest" not in block and "demo" not in block.split())
+    (listener,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (tmp_path / "listener.py").write_text(listener)
+    for port in ("8000", "9000", "12111"):
         script = script.replace(port, str(free_port()))
     script = script.replace('export PATH="$PWD/.venv/bin:$PATH" ', "export ")
     out, errors = tmp_path / "out", tmp_path / "err"
@@ -122,11 +140,18 @@ def test_the_readmes_curl_lines_run(tmp_path: Path) -> None:
     try:
         code, _, _ = block_until(look, "the end of the README's lines", until=lambda seen: seen[0] is not None)
     finally:
-        os.killpg(shell.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # the lines end what they began, unless one of them failed
+            os.killpg(shell.pid, signal.SIGTERM)
     printed = out.read_text()
     assert code == 0, printed + errors.read_text()
     said = [line for line in printed.splitlines() if not line.startswith("ready")]
-    assert said == ["approved", "receipt", "3333", "receipt", "refunded"]
+    assert said == [
+        "approved", "receipt", "3333", "receipt", "refunded",
+        "pending", "ping",
+        "return", "event: return.updated",
+        "once", "idempotency_key_reused", "nothing_due",
+        "failed", "stopped", "ok",
+    ]  # fmt: skip
 
 
 def test_the_readmes_lines_verify_an_outgoing_webhook() -> None:

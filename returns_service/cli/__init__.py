@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import rich_click as click
 from click.exceptions import Exit
 
 from returns_service import __version__, settings
 from returns_service.cli import doctor, operator, people
+from returns_service.cli.deploy import deploy
 from returns_service.cli.journal import journal
 from returns_service.cli.output import explained_errors, json_option, print_rows, run, stop
+from returns_service.cli.policy import policy
 from returns_service.domain import machine_diagram, return_machine
-from returns_service.domain import policy as policies
 
 OPENAPI = Path("openapi/openapi.yaml")
 port_option = click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
@@ -101,7 +100,11 @@ def serve(host: str, port: int, no_worker: bool, webs: int) -> None:
 @click.option(
     "--concurrency", type=click.IntRange(1, 1000), help="Calls to Stripe at once; RETURNS_WORKER_CONCURRENCY."
 )
-def worker(concurrency: int | None) -> None:
+@click.option(
+    "--metrics-port", type=click.IntRange(1, 65535), help="Answer Prometheus at this port; without it nothing listens."
+)
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="The address of that port.")
+def worker(concurrency: int | None, metrics_port: int | None, metrics_host: str) -> None:
     """Send refunds, read news again, sweep. Any number of workers may run.
 
     Example: returns-service worker --concurrency 64
@@ -110,7 +113,8 @@ def worker(concurrency: int | None) -> None:
 
     loaded = settings.load(**({"worker_concurrency": concurrency} if concurrency else {}))
     logs.set_up_logs(loaded)
-    run(app.work(loaded, on_ready=lambda: click.echo("ready")))
+    figures_at = (metrics_host, metrics_port) if metrics_port else None
+    run(app.work(loaded, on_ready=lambda: click.echo("ready"), figures_at=figures_at))
 
 
 @commands.command()
@@ -201,32 +205,6 @@ def openapi(check: bool, write: bool) -> None:
         click.echo(served, nl=False)
 
 
-@commands.group()
-def policy() -> None:
-    """The shop's return policy, a TOML file."""
-
-
-@policy.command("example")
-def policy_example() -> None:
-    """Print a policy with every setting, commented.
-
-    Example: returns-service policy example > policy.toml
-    """
-    click.echo(policies.example(), nl=False)
-
-
-@policy.command("check")
-@click.argument("file", type=click.File("rb"))
-@json_option
-def policy_check(file: Any, as_json: bool) -> None:
-    """Check a policy file; `-` reads stdin. Every mistake is named by its line.
-
-    Example: returns-service policy check policy.toml
-    """
-    parsed = policies.parse(file.read(), file.name)
-    click.echo(json.dumps(policies.to_dict(parsed)) if as_json else f"{file.name}: a complete policy, no mistakes.")
-
-
 commands.add_command(people.keys)
 commands.add_command(people.users)
 commands.add_command(people.devices)
@@ -235,3 +213,5 @@ commands.add_command(operator.desk)
 commands.add_command(operator.reconcile)
 commands.add_command(operator.forget)
 commands.add_command(journal)
+commands.add_command(policy)
+commands.add_command(deploy)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
 from returns_service import settings
-from returns_service.cli.output import json_option, open_database, print_rows, run, stop, with_database
+from returns_service.cli.output import json_option, open_database, print_rows, progress_bar, run, stop, with_database
 from returns_service.domain.vocabulary import DESK_KINDS, DeskKind, find_word
 from returns_service.settings import Settings
 
@@ -88,27 +87,12 @@ async def _reconciled(loaded: Settings, since: timedelta | datetime, fix: bool, 
         async with open_database(loaded) as database:
             await prepare(database, loaded)
             begin = database.now() - since if isinstance(since, timedelta) else since
-            with progress_bar() as progress:
+            with progress_bar("Comparing with Stripe", "refunds") as progress:
                 report = await compare(database, gateway, begin, fix=fix, progress=progress, policy=policy)
             await (print_json if as_json else print_report)(database, report)
             return report.differs
     finally:
         await gateway.close()
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[float, int], None]]:
-    """Lend a bar on stderr where that is a terminal; elsewhere nobody watches."""
-    if not sys.stderr.isatty():
-        yield lambda share, compared: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("Comparing with Stripe"), BarColumn(), TextColumn("{task.fields[refunds]:,} refunds"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0, refunds=0)
-        yield lambda share, compared: bar.update(task, completed=share, refunds=compared)
 
 
 async def rows_of(database: Database, report: Report) -> AsyncIterator[dict[str, Any]]:

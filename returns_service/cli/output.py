@@ -106,3 +106,18 @@ def word(value: object) -> str:
     """Return a cell's text, on one line; a stranger's control characters move no cursor."""
     text = ", ".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
     return "".join(c if c.isprintable() else " " for c in text)
+
+
+@contextmanager
+def progress_bar(title: str, things: str) -> Iterator[Callable[[float, int], None]]:
+    """Lend a bar on stderr that takes the share done and the number of things; off a terminal nobody watches."""
+    if not sys.stderr.isatty():
+        yield lambda share, number: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(title), BarColumn(), TextColumn(f"{{task.fields[number]:,}} {things}"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0, number=0)
+        yield lambda share, number: bar.update(task, completed=share, number=number)

@@ -13,7 +13,7 @@ from returns_service.commands.return_lines import NewLine, as_requested_line, ch
 from returns_service.commands.search_index import free_slip_code, index_return
 from returns_service.commands.staff_users import persons_of
 from returns_service.domain import return_machine
-from returns_service.domain.policy import Decision, Policy, decide, to_dict
+from returns_service.domain.policy import Decision, Policy, decide, to_dict, version_of
 from returns_service.domain.problems import Problem
 from returns_service.domain.search_text import normalise
 from returns_service.domain.stripe_objects import describe_unpaid, has_captured
@@ -169,6 +169,7 @@ async def _record_approval(case: ReturnCase, *, note: str | None, override_reaso
     row.approvals, row.approvals_required = approvals, decision.approvals_required
     if not missing:
         row.policy = to_dict(case.policy_in_force)
+        row.policy_version = version_of(row.policy)
         await _take_in(case)
     await transition(case, "approve", why=override_reason or note, approvals_missing=missing)
     await follow_up(case)
@@ -229,7 +230,7 @@ async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str)
         lines = await check_lines(tx, case.payment, row.order_id, asked, row.shipping_amount, besides=row.id)
         for line, told in zip(case.lines, lines, strict=True):
             line.quantity_ordered = told.quantity_ordered  # other returns of the order may have told it meanwhile
-        row.approvals, row.policy = [], None
+        row.approvals, row.policy, row.policy_version = [], None, None
     return_machine.fire("reopen", row, facts)
     row.closed_at = None
     case.forget_policy()

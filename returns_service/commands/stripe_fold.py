@@ -16,7 +16,7 @@ from sqlmodel import col, select
 from returns_service.commands.assignments import assigned_rows, make_room
 from returns_service.commands.refunds import follow_up, new_refund
 from returns_service.domain import money, refund_explanations, return_machine
-from returns_service.domain.policy import Policy, to_dict
+from returns_service.domain.policy import Policy, to_dict, version_of
 from returns_service.domain.refund_status import FINAL, OPEN, STRIPE_STATUSES, WAITING, RefundStatus, join
 from returns_service.domain.return_machine import Trigger
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, PaymentSnapshot, RefundSnapshot
@@ -379,6 +379,7 @@ async def _let_return_follow(case: ReturnCase, refund: Refund, before: RefundSta
         return_machine.fire(trigger, case.row, case.facts())
         if state == "requested":  # its approval is lost, and the policy with it: the one in force now is kept
             case.row.policy = to_dict(case.policy)
+            case.row.policy_version = version_of(case.row.policy)
         await record_transition(case, trigger, state, (refund.failure or {}).get("message"))
     await follow_up(case)
 

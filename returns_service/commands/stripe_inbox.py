@@ -15,12 +15,14 @@ from msgspec import Struct
 from sqlalchemy import update
 from sqlmodel import col
 
+from returns_service import tracing
 from returns_service.commands.stripe_account import is_of_another_account
 from returns_service.commands.stripe_fold import (
     apply_charge,
     apply_dispute,
     apply_refund,
     ask_for_read,
+    find_owner,
     may_be_release,
 )
 from returns_service.domain.policy import Policy
@@ -30,6 +32,7 @@ from returns_service.return_case.events import Actor
 from returns_service.return_case.locked_payment import find_payment_id, lock_payment_at_stripe
 from returns_service.store.database import Tx, insert_ignore, is_unavailable, may_pass
 from returns_service.store.tables import StripeEvent
+from returns_service.timings import FOLDS, timed
 
 # A fold that raised is tried again after a minute, then ever more slowly, at least every six hours.
 FIRST_REFOLD_SECONDS, SLOWEST_REFOLD_SECONDS = 60, 21_600
@@ -74,9 +77,10 @@ async def process(
 ) -> Folded:
     """Fold a stored event, for the `attempts`-th time; an exception of the fold is returned, not raised."""
     try:
-        async with tx.begin_nested():
-            outcome = await fold(tx, by, policy, event, livemode=livemode)
-            await tx.flush()
+        with timed(FOLDS):
+            async with tx.begin_nested():
+                outcome = await fold(tx, by, policy, event, livemode=livemode)
+                await tx.flush()
     except Exception as error:  # the event must stay whatever the fold raises; a lost database is not its fault
         if is_unavailable(error) or may_pass(error):
             raise
@@ -112,5 +116,7 @@ async def fold(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, liv
     elif may_be_release(locked, told):
         ask_for_read(locked)
     else:
-        await apply_refund(locked, by, policy, told)
+        owner = find_owner(locked.refunds, told)
+        with tracing.span(event.type, kind="CONSUMER", parent=owner.traceparent if owner else None):
+            await apply_refund(locked, by, policy, told)
     return "folded"

@@ -43,6 +43,7 @@ class Claim:
     payment_observations: int
     token: int
     lease_until: datetime
+    traceparent: str | None
 
     @property
     def key(self) -> str:
@@ -157,6 +158,7 @@ def claim_of(row: Refund, payment: Payment) -> Claim:
         payment_observations=payment.observations,
         token=row.lease_token,
         lease_until=row.lease_until or row.created_at,
+        traceparent=row.traceparent,
     )
 
 

@@ -30,6 +30,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from returns_service.store import sqlite_driver
 from returns_service.store.clock import Now, SharedClock, elapsed, machine_time
 from returns_service.store.ids import Ids
+from returns_service.store.pooler import POOLER_OPTIONS, set_in_each_transaction
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=SQLModel)
@@ -85,8 +86,11 @@ class Database:
         pool_size: int = 10,
         statement_timeout_seconds: float = 30.0,
         sends_mail: bool = False,
+        listen_url: str | None = None,
     ) -> None:
+        """Prepare the connections; nothing is opened. `listen_url`: the server's own address, past a pooler."""
         self.url = async_url(url)
+        self.listen_url = async_url(listen_url or url)
         self.postgresql = self.url.startswith("postgresql")
         self.sends_mail = sends_mail  # commands then write what customers are to be told into the outbox
         self.random = source or random.SystemRandom()
@@ -98,9 +102,10 @@ class Database:
         self.writer: AsyncEngine
         self.reader: AsyncEngine
         if self.postgresql:
-            self.writer = postgresql_engine(self.url, pool_size, statement_timeout_seconds)
+            pooled = listen_url is not None
+            self.writer = postgresql_engine(self.url, pool_size, statement_timeout_seconds, pooled=pooled)
             # The same pool without BEGIN: under READ COMMITTED each statement has a snapshot of its own anyway.
-            self.reader = self.writer.execution_options(isolation_level="AUTOCOMMIT")
+            self.reader = self.writer if pooled else self.writer.execution_options(isolation_level="AUTOCOMMIT")
         else:
             self.writer, self.reader = sqlite_engine(self.url, writes=True), sqlite_engine(self.url, writes=False)
 
@@ -221,13 +226,25 @@ def write_json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def postgresql_engine(url: str, pool_size: int, statement_timeout_seconds: float) -> AsyncEngine:
+def postgresql_engine(
+    url: str, pool_size: int, statement_timeout_seconds: float, *, pooled: bool = False
+) -> AsyncEngine:
     """Return a pool that never waits for ever. The newest connection goes first, so that idle ones may be closed.
+
+    `pooled`: a pooler in transaction mode is in between.
 
     No `pool_pre_ping`: it costs three round trips a checkout. `Database.run` repeats what a lost connection left.
     """
     milliseconds = str(int(statement_timeout_seconds * 1000))
-    return create_async_engine(
+    settings = {
+        "timezone": "UTC",
+        "statement_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": milliseconds,
+        "lock_timeout": LOCK_TIMEOUT,
+        "jit": "off",  # compiling the desk's statement took seconds
+    }
+    at_start = {} if pooled else settings  # a pooler refuses to connect with settings that it doesn't know
+    engine = create_async_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
@@ -238,16 +255,13 @@ def postgresql_engine(url: str, pool_size: int, statement_timeout_seconds: float
         json_deserializer=msgspec.json.decode,
         connect_args={
             "timeout": 10,
-            "server_settings": {
-                "application_name": "returns-service",
-                "timezone": "UTC",
-                "statement_timeout": milliseconds,
-                "idle_in_transaction_session_timeout": milliseconds,
-                "lock_timeout": LOCK_TIMEOUT,
-                "jit": "off",  # compiling the desk's statement took seconds
-            },
+            "server_settings": {"application_name": "returns-service", **at_start},
+            **(POOLER_OPTIONS if pooled else {}),
         },
     )
+    if pooled:
+        set_in_each_transaction(engine, settings)
+    return engine
 
 
 def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 import httpx
 import stripe
 
+from returns_service import tracing
 from returns_service.stripe_gateway.classify import WireResponse
+from returns_service.timings import STRIPE_CALLS, timed
 
 # The answer to the call in this task: the SDK forgets the headers of an answer whose body it can't read.
 RESPONSE: ContextVar[WireResponse] = ContextVar("response")
@@ -45,7 +47,12 @@ class Connection(stripe.HTTPClient):
     ) -> tuple[bytes, int, Mapping[str, str]]:
         response = RESPONSE.get(WireResponse())
         response.subject = urlsplit(url).path.removeprefix("/v1/").partition("/")[0]
-        answer = await self._http.request(method, url, headers=headers, content=post_data)
+        with (
+            timed(STRIPE_CALLS, method.upper(), response.subject),
+            tracing.span(f"Stripe {method.upper()} {response.subject}", kind="CLIENT") as span,
+        ):
+            answer = await self._http.request(method, url, headers=headers, content=post_data)
+            span.tell({"http.response.status_code": answer.status_code})
         response.status, response.headers = answer.status_code, answer.headers
         return answer.content, answer.status_code, answer.headers
 

@@ -18,6 +18,7 @@ from returns_service.domain.vocabulary import Scope
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import ApiKey
 from returns_service.web.context import Context, context_of
+from returns_service.web.errors import ACTOR
 from returns_service.web.rate_limit import STANDING, Limiter
 
 USE_SHOWN_AFTER = timedelta(minutes=1)  # `last_used_at` tells people whether a key is still needed, not when exactly
@@ -41,6 +42,7 @@ async def authenticate(request: Request[Any, Any, Any], tx: Tx, scope: Scope) ->
         count(request, context.failed_logins, address)
         raise Problem("unauthorized")
     context.recent_keys.add(mark)
+    request.scope["state"][ACTOR] = key.id
     count(request, context.keys, key.id)
     if scope not in key.scopes and "admin" not in key.scopes:
         raise Problem("insufficient_scope", f"It needs {scope}.", required_scope=scope)

@@ -37,6 +37,7 @@ CODES: dict[int, ProblemCode] = {
     413: "body_too_large",
     415: "unsupported_media_type",
 }
+ACTOR = "actor"  # in a connection's state: the API key, or the person who is signed in; for the access log
 log = structlog.get_logger("returns.http")
 
 

@@ -26,6 +26,7 @@ from returns_service.store.clock import elapsed
 from returns_service.store.columns import among
 from returns_service.store.database import Tx
 from returns_service.store.tables import Delivery, Payment, ReconciliationRun, Refund, ReturnAuthorization, StripeEvent
+from returns_service.timings import HISTOGRAMS
 
 COUNTED_ALWAYS = 10_000
 ROWS_A_SECOND = 10_000  # counting them takes about a millisecond
@@ -48,6 +49,8 @@ class Metrics:
         self.webhooks = Counter(
             "returns_stripe_webhooks", "Webhooks from Stripe by outcome.", ["outcome"], registry=self.registry
         )
+        for histogram in HISTOGRAMS:
+            self.registry.register(histogram)
         self.database = self._gauge("database_up", "Whether the database answered.")
         self.refunds = self._gauge("refunds", "Refunds by status.", "status")
         self.oldest = self._gauge(
@@ -147,6 +150,15 @@ class Metrics:
     def text(self) -> bytes:
         """Return all figures in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def worker_registry(done: Mapping[tuple[str, str], int]) -> CollectorRegistry:
+    """Return the figures of a process that only works: its own, none of those that every web reads from the rows."""
+    registry = CollectorRegistry()
+    for histogram in HISTOGRAMS:
+        registry.register(histogram)
+    registry.register(WorkDone(done))
+    return registry
 
 
 class WorkDone(Collector):

@@ -11,6 +11,7 @@ from litestar.datastructures import MutableScopeHeaders, State
 from litestar.types import Message, Scope
 
 from returns_service.web import health, stripe_webhook
+from returns_service.web.access_log import with_access_log
 from returns_service.web.api import docs
 from returns_service.web.api.handler import handler_of
 from returns_service.web.connections import bound_bodies
@@ -85,7 +86,7 @@ def litestar_app(context: Context, lifespan: Sequence[Lifespan] = ()) -> Litesta
             backend="gzip", minimum_size=COMPRESSED_FROM_BYTES, gzip_compress_level=COMPRESSION_LEVEL
         ),
     )
-    app.asgi_handler = with_head(app.asgi_handler)
+    app.asgi_handler = with_access_log(with_head(app.asgi_handler))
     return app
 
 

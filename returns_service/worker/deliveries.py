@@ -10,6 +10,7 @@ import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from time import perf_counter
 
 import msgspec
 import structlog
@@ -21,6 +22,7 @@ from returns_service.return_case.views import show_event
 from returns_service.store.clock import elapsed
 from returns_service.store.database import Database
 from returns_service.store.delivery_claims import DELIVERY_LEASE_SECONDS, DeliveryClaim, claim_deliveries, waiting
+from returns_service.timings import DELIVERIES
 from returns_service.webhook_client import WebhookClient
 
 ENDPOINT_CALLS = 8  # under way to one endpoint from one process: a burst goes fast, a small shop's server copes
@@ -80,7 +82,9 @@ class WebhookDispatcher:
         body = msgspec.json.encode(show_event(claim.event))
         signed = signed_headers(claim.secrets, claim.event.id, self.db.now(), body)
         headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **signed}
+        began = perf_counter()
         attempt = await self.line.post(claim.url, headers, body)
+        DELIVERIES.labels("arrived" if attempt.arrived else "failed").observe(perf_counter() - began)
         async with self.writing:
             disabled = await self.db.run(lambda tx: record_delivery(tx, claim, attempt))
         if disabled is not None:

@@ -45,6 +45,6 @@ async def listen(db: Database) -> None:
 
 async def _connect(db: Database) -> Any:
     # As the pool connects: in a DSN the driver would take `ssl` for a setting of the server's, which refuses it.
-    _, options = db.writer.dialect.create_connect_args(make_url(db.url))
+    _, options = db.writer.dialect.create_connect_args(make_url(db.listen_url))
     options.pop("prepared_statement_cache_size", None)  # the pool's own
     return await asyncpg_.connect(**options, timeout=10)

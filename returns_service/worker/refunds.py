@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from returns_service import tracing
 from returns_service.commands.refund_attempts import AttemptOutcome, record_attempt
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.refund_attempt import REFUND_LEASE_SECONDS
@@ -20,6 +21,7 @@ from returns_service.store.database import Database, Tx
 from returns_service.store.stripe_refusals import StripeRefusals
 from returns_service.store.tables import Refund
 from returns_service.stripe_gateway import Gateway
+from returns_service.timings import CLAIMS, timed
 
 BY = Actor("worker")
 EARLY_SECONDS = 0.5  # by our clock a lease ends so much earlier: two clocks never run at quite the same speed
@@ -64,17 +66,20 @@ class RefundExecutor:
     async def claim(self, limit: int) -> list[ScheduledCall]:
         """Lease up to `limit` due refunds, each with the moment of its call."""
         asked_at = self.monotonic()
-        async with self.db.transaction() as tx:
-            late = max(0.0, self.next_write_at - self.monotonic())
-            wanted = limit if self.warm else min(limit, 1)
-            allowed = await stripe_throttle.request_slots(tx, self.budget, wanted, late, self.overran_seconds)
-            self.overran_seconds = 0.0
-            self.failing, self.apart_seconds = allowed.failing, allowed.apart_seconds
-            taken = await claims.claim_refunds(tx, allowed.allowed, self.lease_seconds) if allowed.allowed else []
-            writes = [claim for claim in taken if sends(claim, tx)]
-            moments = dict(zip((c.refund_id for c in writes), stripe_throttle.slots(allowed, len(writes)), strict=True))
-            told_at = self.monotonic()
-            self.ask_again_seconds = stripe_throttle.next_slot_seconds(allowed)
+        with timed(CLAIMS):
+            async with self.db.transaction() as tx:
+                late = max(0.0, self.next_write_at - self.monotonic())
+                wanted = limit if self.warm else min(limit, 1)
+                allowed = await stripe_throttle.request_slots(tx, self.budget, wanted, late, self.overran_seconds)
+                self.overran_seconds = 0.0
+                self.failing, self.apart_seconds = allowed.failing, allowed.apart_seconds
+                taken = await claims.claim_refunds(tx, allowed.allowed, self.lease_seconds) if allowed.allowed else []
+                writes = [claim for claim in taken if sends(claim, tx)]
+                moments = dict(
+                    zip((c.refund_id for c in writes), stripe_throttle.slots(allowed, len(writes)), strict=True)
+                )
+                told_at = self.monotonic()
+                self.ask_again_seconds = stripe_throttle.next_slot_seconds(allowed)
         since, end = self.monotonic() - told_at, asked_at + self.lease_seconds - EARLY_SECONDS
         self.warm = self.warm or bool(taken)
         return [
@@ -95,8 +100,12 @@ class RefundExecutor:
     async def execute(self, scheduled: ScheduledCall) -> Refund | None:
         """Speak with Stripe about one claim and write the answer back; None if the claim was lost meanwhile."""
         claim = scheduled.claim
-        heard = await call_stripe(self.gateway, claim, scheduled.not_after, self.db)
-        row = await self.db.run(lambda tx: record_attempt(tx, self.by, self.policy, claim, heard), safe_to_repeat=True)
+        with tracing.span("refund.execute", parent=claim.traceparent, refund=claim.refund_id) as span:
+            heard = await call_stripe(self.gateway, claim, scheduled.not_after, self.db)
+            span.tell({"answer": type(heard.answer).__name__})
+            row = await self.db.run(
+                lambda tx: record_attempt(tx, self.by, self.policy, claim, heard), safe_to_repeat=True
+            )
         await self._keep_pace(heard)
         self.done["asked", claim.status] += 1
         log.info("refund.asked", refund=claim.refund_id, answer=type(heard.answer).__name__, looked=heard.looked)

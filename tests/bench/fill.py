@@ -307,7 +307,7 @@ async def _sqlite_writer(database: Database) -> tuple[Write, Callable[[], Any]]:
     async def write(kind: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
         columns, records = _records(kind, rows, sqlite=True)
         named, places = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
-        connection.executemany(f'INSERT INTO "{_table(kind).name}" ({named}) VALUES ({places})', records)  # noqa: S608
+        connection.executemany(f'INSERT INTO "{_table(kind).name}" ({named}) VALUES ({places})', records)
         connection.commit()
 
     async def finish() -> None:

@@ -29,6 +29,7 @@ from tests.factories.people import (
     create_staff_session,
     create_staff_user,
 )
+from tests.factories.policy import create_policy_version
 from tests.factories.portal import create_photo, create_portal_session
 from tests.factories.reconciliation import create_reconciliation_difference, create_reconciliation_run
 from tests.factories.stripe import create_stripe_account, create_stripe_refusal
@@ -44,6 +45,7 @@ __all__ = [
     "create_mail",
     "create_payment",
     "create_photo",
+    "create_policy_version",
     "create_portal_session",
     "create_receipt",
     "create_receipt_line",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlmodel import select
 
 from returns_service.return_case.locked_payment import lock_payment
 from returns_service.store import schema
@@ -127,9 +128,20 @@ async def test_the_listener_takes_the_words_that_the_pool_takes(postgresql_url: 
         await database.close()
 
 
+async def test_the_listener_goes_past_a_pooler(postgresql_url: str) -> None:
+    database = Database("postgresql://nobody@127.0.0.1:1/pooler", listen_url=postgresql_url)
+    listening = asyncio.create_task(listen(database))
+    try:
+        await woken(database)
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        await database.close()
+
+
 async def woken(database: Database) -> None:
     """Commit an intent elsewhere, and wait until the listener has heard of it."""
-    elsewhere = Database(database.url)
+    elsewhere = Database(database.listen_url)
 
     async def work(tx: Tx) -> None:
         tx.wake_workers()
@@ -188,3 +200,25 @@ async def test_an_sqlite_file_keeps_what_was_answered(fresh: Database) -> None:
             for name in ("journal_mode", "synchronous", "foreign_keys")
         }
     assert kept == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+async def test_behind_a_pooler_nothing_outlives_a_transaction(postgresql_url: str) -> None:
+    """PgBouncer lends another connection of the server's to each transaction: statements and settings stay there."""
+    pooled = Database(postgresql_url, listen_url=postgresql_url)
+    try:
+        async with pooled.transaction() as tx:
+            await create_payment(tx)
+            shown = text("SELECT current_setting('lock_timeout'), current_setting('statement_timeout')")
+            assert (await tx.execute(shown)).one() == ("15s", "30s")
+        async with pooled.reading() as tx:
+            assert len((await tx.exec(select(Payment))).all()) == 1
+            named = text("SELECT count(*) FROM pg_prepared_statements WHERE name <> ''")
+            assert (await tx.execute(named)).scalar_one() == 0
+            assert (await tx.execute(text("SELECT pg_current_xact_id_if_assigned() IS NULL"))).scalar_one()
+        async with pooled.writer.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            await connection.rollback()
+            assert await driver.fetchval("SELECT current_setting('lock_timeout')") == "0"
+    finally:
+        await pooled.close()

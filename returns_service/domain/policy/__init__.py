@@ -6,6 +6,7 @@ the wrong people. The policy in force at approval is stored on the return as `to
 
 from returns_service.domain.policy.deciding import Decision, Violation, decide, local_day
 from returns_service.domain.policy.example import example
+from returns_service.domain.policy.explaining import AppliedRule, explain
 from returns_service.domain.policy.reading import PolicyError, from_dict, parse
 from returns_service.domain.policy.shapes import (
     ACCEPTABLE,
@@ -14,11 +15,13 @@ from returns_service.domain.policy.shapes import (
     Reason,
     Restocking,
     to_dict,
+    version_of,
 )
 
 __all__ = [
     "ACCEPTABLE",
     "DEFAULT",
+    "AppliedRule",
     "Decision",
     "Policy",
     "PolicyError",
@@ -27,8 +30,10 @@ __all__ = [
     "Violation",
     "decide",
     "example",
+    "explain",
     "from_dict",
     "local_day",
     "parse",
     "to_dict",
+    "version_of",
 ]

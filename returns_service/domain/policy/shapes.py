@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -109,3 +111,9 @@ def to_dict(policy: Policy) -> dict[str, Any]:
     for fee in plain["restocking"].values():
         fee["fixed"] = dict(fee["fixed"])
     return plain
+
+
+def version_of(stored: Mapping[str, Any]) -> str:
+    """Return the name of the version whose rules `to_dict` stored: equal rules have equal names, on any machine."""
+    text = json.dumps(stored, sort_keys=True, separators=(",", ":"))
+    return f"pol_{hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -18,6 +18,7 @@ SlipCode = Annotated[str, Meta(pattern="^[0-9]{10}$", description="The last digi
 ID_PATTERN = "^{}_[0-9a-z]{{26}}$"
 PaymentIntentId = Annotated[str, Meta(pattern="^pi_[A-Za-z0-9_]+$")]
 ChargeId = Annotated[str, Meta(pattern="^(ch|py)_[A-Za-z0-9_]+$")]
+PolicyVersionId = Annotated[str, Meta(pattern="^pol_[0-9a-f]{16}$")]
 StripeRefundId = Annotated[str, Meta(pattern="^(re|pyr)_[A-Za-z0-9_]+$")]
 
 

@@ -18,6 +18,7 @@ from returns_service.return_case.views.fields import (
     Currency,
     PaymentId,
     PaymentIntentId,
+    PolicyVersionId,
     RefundId,
     ReturnId,
     ReturnLineId,
@@ -128,6 +129,9 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     barred_actions: Annotated[dict[PublicTrigger, str], Meta(description="What can't be done now, and why.")]
     policy: Annotated[
         dict[str, Any], Meta(description="The policy it was approved under; before that, the one in force.")
+    ]
+    policy_version: Annotated[
+        PolicyVersionId | None, Meta(description="The version of the policy it was approved under; null before.")
     ]
     version: Annotated[int, Meta(ge=1, description="Its ETag.")]
     metadata: dict[str, str]

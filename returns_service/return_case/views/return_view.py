@@ -74,6 +74,7 @@ def show_return(case: ReturnCase) -> ReturnView:
         available_actions=return_machine.others_than(barred),
         barred_actions=barred,
         policy=to_dict(case.policy),
+        policy_version=row.policy_version,
         version=row.version,
         metadata=row.details,
     )

@@ -25,6 +25,7 @@ from returns_service.store.tables.people import (
     StaffSession,
     StaffUser,
 )
+from returns_service.store.tables.policy import PolicyVersion
 from returns_service.store.tables.portal import Photo, PortalSession
 from returns_service.store.tables.receipts import Receipt, ReceiptLine, UndeclaredItem, UnmatchedReceipt
 from returns_service.store.tables.reconciliation import ReconciliationDifference, ReconciliationRun
@@ -41,6 +42,7 @@ __all__ = [
     "Mail",
     "Payment",
     "Photo",
+    "PolicyVersion",
     "PortalSession",
     "Receipt",
     "ReceiptLine",

@@ -34,6 +34,7 @@ from returns_service.store.columns import (
     utc,
     word,
 )
+from returns_service.tracing import current_traceparent
 
 
 class Payment(SQLModel, table=True):
@@ -117,6 +118,7 @@ class ReturnAuthorization(SQLModel, table=True):
     order_units: int | None = None  # of the whole order, over all its returns
     resolution: Resolution = word("refund", server_default=True)  # of the lines that say nothing else
     policy: dict[str, Any] | None = json_or_null()  # the snapshot, from approval on
+    policy_version: str | None = None  # its name; None: not approved, or by a release that named none
     approvals: list[dict[str, Any]] = json_object(list)  # [{by, at, note?, override_reason?}]
     approvals_required: int = 1
     follow_up_at: datetime | None = utc(nullable=True)  # when a refund that a guard barred is tried again
@@ -248,6 +250,8 @@ class Refund(SQLModel, table=True):
     duplicate_of: str | None = Field(default=None, foreign_key="refund.id")
     method: SettlementMethod | None = word(None)  # settled outside
     reference: str | None = None
+    # The span that decided it: a worker's call and Stripe's webhook go on with its trace. None: traces are off.
+    traceparent: str | None = Field(default_factory=current_traceparent)
 
 
 class Event(SQLModel, table=True):

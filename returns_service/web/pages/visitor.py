@@ -24,6 +24,7 @@ from returns_service.domain.vocabulary import Scope
 from returns_service.store.database import Tx
 from returns_service.store.tables import Device
 from returns_service.web.context import context_of
+from returns_service.web.errors import ACTOR
 
 AnyRequest = Request[Any, Any, Any]
 SESSION: Final = "returns_session"
@@ -67,6 +68,7 @@ async def visitor_of(request: AnyRequest, tx: Tx) -> Visitor:
     signed_in = await session_in_force(tx, session) if session else None
     known_device = await device_of(tx, device) if device else None
     token = session if signed_in else visitor
+    request.scope["state"][ACTOR] = signed_in.user.id if signed_in else None
     return Visitor(token or new_token(), signed_in, known_device, bool(session) and signed_in is None, not token)
 
 
