@@ -22,7 +22,7 @@ from returns_service.domain.portal_offer import Pick
 from returns_service.domain.signed_link import read_link
 from returns_service.domain.stripe_objects import PaymentSnapshot
 from returns_service.mail_client import SmtpClient
-from returns_service.mail_message import MailTextsError, NewMail, compose, load_texts
+from returns_service.mail_message import LEFT_OUT_WITHOUT, MailTextsError, NewMail, compose, load_texts
 from returns_service.return_case.events import Actor
 from returns_service.settings import SettingsError
 from returns_service.store.tables import Mail
@@ -267,7 +267,7 @@ def test_the_shops_own_texts_take_the_place_of_ours(tmp_path: Path) -> None:
     texts = load_texts(tmp_path)
     assert texts["en"]["declined"]["subject"] == "No: {order}"
     assert texts["en"]["declined"]["text"] == load_texts(None)["en"]["declined"]["text"]
-    values = {"shop": "S", "order": "1\r\nBcc: x@y.test", "amount": "", "code": "", "reason": "", "link": ""}
+    values = {"shop": "S", "order": "1\r\nBcc: x@y.test", **dict.fromkeys(LEFT_OUT_WITHOUT, "")}
     mail = NewMail("declined", "en", "mia@shop.test", "<1@shop.test>", values)
     message = compose(texts, mail, "a@shop.test", "S")
     assert isinstance(message, EmailMessage)
@@ -275,6 +275,15 @@ def test_the_shops_own_texts_take_the_place_of_ours(tmp_path: Path) -> None:
     text = message.get_body(("plain",))
     assert text is not None
     assert "We say why" not in text.get_content(), "a line without its value is left out"
+
+
+async def test_store_credit_is_told_as_store_credit(mailing: MailingShop) -> None:
+    await mailing.shop.create_approved_return(9000, 3, customer_email="mia@shop.test", resolution="store_credit")
+    await mailing.send_all()
+    text = mailing.server.taken[-1].get_body(("plain",))
+    assert text is not None
+    assert "you get US$90.00 as store credit" in text.get_content()
+    assert "goes back to you" not in text.get_content()
 
 
 WRONG_TEXTS = (
