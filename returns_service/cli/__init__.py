@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service import __version__, settings
 from returns_service.cli import doctor, operator, people
+from returns_service.cli.imports import import_returns
 from returns_service.cli.journal import journal
 from returns_service.cli.output import json_option, print_rows, run, stop
 from returns_service.domain import machine_diagram, return_machine
@@ -228,3 +229,4 @@ commands.add_command(operator.desk)
 commands.add_command(operator.reconcile)
 commands.add_command(operator.forget)
 commands.add_command(journal)
+commands.add_command(import_returns)
