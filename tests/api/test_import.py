@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from sqlmodel import select
 
 from returns_service.cli.import_file import Record, read_records
-from returns_service.cli.imports import Result, take_over
+from returns_service.cli.imports import Result, print_results, take_over
 from returns_service.store.tables import ImportedReturn, Mail, Refund
 from tests.harness.served_shop import ServedShop, expect
 
@@ -149,3 +150,21 @@ async def test_the_other_systems_id_is_kept_as_a_digest_and_nobody_gets_mail(sho
         (row,) = (await tx.exec(select(ImportedReturn))).all()
         assert (await tx.exec(select(Mail))).all() == []
     assert "mia" not in repr(row)
+
+
+def test_people_read_what_needs_a_look_and_the_sum(capsys: pytest.CaptureFixture[str]) -> None:
+    results = [
+        Result(2, "imported", "A-1", "ret_1", "approved"),
+        Result(3, "refused", "A-2", code="x", message="No such payment."),
+        Result(4, "changed", "A-3", "ret_3", "requested"),
+        Result(5, "payment"),
+    ]
+    counts = Counter(result.outcome for result in results)
+    print_results(results, counts, dry_run=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "line 3: refused: A-2 No such payment.",
+        "line 4: there already, and the file changed since: A-3 ret_3",
+        "Would be: 1 imported, 1 refused, 1 there already, and the file changed since, 1 payment taken in.",
+    ]
+    print_results([], Counter(), dry_run=False)
+    assert capsys.readouterr().out == "nothing in it.\n"

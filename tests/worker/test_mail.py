@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 from sqlmodel import col, select
 
-from returns_service.app import mail_sender_of, worker_of
+from returns_service.app import database_of, mail_sender_of, worker_of
 from returns_service.commands import erasure
 from returns_service.commands.mail import claim_mail, record_mail
 from returns_service.commands.portal import save_picks, send
@@ -124,7 +124,31 @@ async def test_bad_news_is_told_too(mailing: MailingShop, ending: str) -> None:
         assert "Worn &lt;b&gt;outside&lt;/b&gt;." in html.get_content()
 
 
-async def test_where_mail_is_off_nothing_is_written(mailing: MailingShop) -> None:
+async def test_news_that_comes_twice_is_told_once(mailing: MailingShop) -> None:
+    shop = mailing.shop
+    made = await shop.create_approved_return(9000, 1, customer_email="mia@shop.test")
+    await shop.receive_parcel(made["id"])
+    await shop.work()
+    shop.clock.advance(2)
+    assert await shop.deliver(times=3) > 0
+    kinds = [mail.kind for mail in await mailing.mails()]
+    assert (kinds.count("received"), kinds.count("refunded")) == (1, 1)
+
+
+async def test_a_refund_that_a_person_withdraws_is_no_bad_news(mailing: MailingShop) -> None:
+    shop = mailing.shop
+    made = await shop.create_approved_return(9000, 1, customer_email="mia@shop.test")
+    await shop.receive_parcel(made["id"])
+    (refund,) = (await shop.read_return(made["id"]))["refunds"]
+    expect(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 200)
+    assert (await shop.read_return(made["id"]))["state"] == "failed"
+    assert "failed" not in [mail.kind for mail in await mailing.mails()]
+
+
+async def test_where_mail_is_off_nothing_is_written(mailing: MailingShop, tmp_path: Path) -> None:
+    settings = mailing.shop.context.settings.model_copy(update={"database_url": f"sqlite:///{tmp_path}/returns.db"})
+    assert database_of(settings).sends_mail
+    assert not database_of(settings.model_copy(update={"smtp": None})).sends_mail
     mailing.shop.db.sends_mail = False
     await mailing.shop.create_approved_return(9000, 3, customer_email="mia@shop.test")
     assert await mailing.mails() == []
