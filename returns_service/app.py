@@ -36,6 +36,7 @@ from returns_service.web.connections import bounded_protocol
 from returns_service.web.context import Context, link_keys_of
 from returns_service.web.metrics import worker_registry
 from returns_service.web.operations.ask_stripe import learn_account
+from returns_service.web.pages.portal_texts import PortalTextsError, check_texts
 from returns_service.web.routes import litestar_app
 from returns_service.webhook_client import WebhookClient
 from returns_service.worker.deliveries import WebhookDispatcher
@@ -176,6 +177,14 @@ async def end(task: asyncio.Task[None] | None) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
 
+def check_portal_texts(settings: Settings) -> None:
+    """Raise SettingsError where the shop's texts of the customer's pages are wrong."""
+    try:
+        check_texts(settings.portal_texts)
+    except PortalTextsError as error:
+        raise SettingsError(f"RETURNS_PORTAL_TEXTS: {error}") from None
+
+
 def mail_sender_of(settings: Settings, database: Database) -> MailSender | None:
     """Return who sends mail to customers; None where it is off. Raises SettingsError for texts that are wrong."""
     if settings.smtp is None:
@@ -269,6 +278,7 @@ async def serve(
     `lifeline`: a file that ends with the process that started this one; then it is time to stop as well.
     """
     start_traces(settings)
+    check_portal_texts(settings)
     database, gateway, policy = database_of(settings), web_gateway_of(settings), policy_of(settings)
     workers_gateway = gateway_of(settings)
     learning: asyncio.Task[None] | None = None

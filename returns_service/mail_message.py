@@ -16,8 +16,8 @@ from returns_service.domain.vocabulary import MAIL_KINDS, MailKind
 from returns_service.shop_settings import Language
 
 OURS: Final = Path(__file__).parent / "mail_texts"
-LEFT_OUT_WITHOUT: Final = ("code", "reason", "link")  # a line that needs one of these and hasn't got it
-VALUES: Final = ("shop", "order", "amount", *LEFT_OUT_WITHOUT)
+LEFT_OUT_WITHOUT: Final = ("amount", "outside", "code", "reason", "link")  # a line that needs one and hasn't got it
+VALUES: Final = ("shop", "order", *LEFT_OUT_WITHOUT)
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 Texts = Mapping[Language, Mapping[str, Mapping[str, str]]]
 

@@ -65,6 +65,12 @@ class ShopSettings(BaseSettings):
         description="Days a link to the customer's portal works.",
         examples=["60"],
     )
+    portal_texts: Path | None = Field(
+        default=None,
+        description="A folder with the shop's own texts of the customer's pages: `en.toml`, `de.toml`, `ar.toml`, each "
+        "with the texts that differ. Unset: ours.",
+        examples=["portal_texts"],
+    )
     photo_storage_mb: int = Field(
         default=1024,
         ge=0,
@@ -99,7 +105,7 @@ class ShopSettings(BaseSettings):
                 raise ValueError("must be smtp://HOST:PORT or smtps://HOST:PORT, with USER:PASSWORD@ before the host")
         return address
 
-    @field_validator("mail_texts")
+    @field_validator("mail_texts", "portal_texts")
     @classmethod
     def _folder(cls, path: Path | None) -> Path | None:
         if path is not None and not path.is_dir():

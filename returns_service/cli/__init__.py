@@ -11,6 +11,7 @@ from click.exceptions import Exit
 from returns_service import __version__, settings
 from returns_service.cli import doctor, operator, people
 from returns_service.cli.deploy import deploy
+from returns_service.cli.imports import import_returns
 from returns_service.cli.journal import journal
 from returns_service.cli.output import explained_errors, json_option, print_rows, run, stop
 from returns_service.cli.policy import policy
@@ -215,3 +216,4 @@ commands.add_command(operator.forget)
 commands.add_command(journal)
 commands.add_command(policy)
 commands.add_command(deploy)
+commands.add_command(import_returns)

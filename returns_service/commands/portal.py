@@ -17,6 +17,7 @@ from returns_service.domain.portal_offer import Offer, OfferedLine, Pick, amount
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_windows import refund_warning
 from returns_service.domain.search_text import normalise
+from returns_service.domain.vocabulary import RESOLUTIONS, Resolution
 from returns_service.images import CleanPhoto
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
@@ -43,6 +44,7 @@ class NewSession:
     purchased_at: datetime | None = None
     delivered_at: datetime | None = None
     locale: Language | None = None
+    resolutions: Sequence[Resolution] = RESOLUTIONS  # that the customer may choose from
 
 
 async def create_session(locked: LockedPayment, by: Actor, asked: NewSession, days: int) -> PortalSession:
@@ -65,6 +67,7 @@ async def create_session(locked: LockedPayment, by: Actor, asked: NewSession, da
         email_text=normalise(asked.customer_email) if asked.customer_email else None,
         customer_name=asked.customer_name,
         locale=asked.locale,
+        resolutions=list(asked.resolutions),
         created_by=by.actor,
         created_at=tx.now,
         expires_at=(tx.now + timedelta(days=days)).replace(microsecond=0),
@@ -155,10 +158,13 @@ async def sent_return(tx: Tx, row: PortalSession) -> ReturnAuthorization | None:
     return sent if sent is not None and sent.state != "canceled" else None
 
 
-async def send(locked: LockedPayment, by: Actor, policy: Policy, session_id: str, amount: int) -> ReturnCase:
-    """Make the return of what is ticked, with exactly the amount (minor units) that the customer was shown.
+async def send(
+    locked: LockedPayment, by: Actor, policy: Policy, session_id: str, amount: int, amount_outside: int = 0
+) -> ReturnCase:
+    """Make the return of what is ticked, with exactly the amounts (minor units) that the customer was shown.
 
-    A link makes one return: sent again, it is the one that is there. Raises Problem; the transaction is then given up.
+    `amount` goes back to how they paid, `amount_outside` is given as store credit or in an exchange. A link makes one
+    return: sent again, it is the one that is there. Raises Problem; the transaction is then given up.
     """
     tx = locked.tx
     row = await lock_session(tx, session_id)
@@ -167,8 +173,9 @@ async def send(locked: LockedPayment, by: Actor, policy: Policy, session_id: str
     if (sent := await sent_return(tx, row)) is not None:
         return await case_under_lock(locked, by, policy, sent.id)
     case = await returns.create(locked, by, policy, new_return_of(row))
-    if case.estimate != amount:  # the order's other returns count too: the transaction is given up
-        raise Problem("version_mismatch", "The amount is another by now.", amount=case.estimate)
+    exact, exact_outside = case.estimate, case.estimate_outside
+    if (exact, exact_outside) != (amount, amount_outside):  # the order's other returns count too: all is given up
+        raise Problem("version_mismatch", "The amount is another by now.", amount=exact, amount_outside=exact_outside)
     await tx.flush()
     row.return_id = case.row.id
     mine = (col(Photo.portal_session_id) == row.id) & col(Photo.line).in_([pick.line for pick in picks_of(row)])
@@ -193,11 +200,13 @@ def offer_for(policy: Policy, row: PortalSession, payment: Payment, picks: Seque
 
 def new_return_of(row: PortalSession) -> NewReturn:
     """Return the return that the ticked items make."""
-    lines = [OfferedLine.from_dict(line) for line in row.lines]
+    lines, picks = [OfferedLine.from_dict(line) for line in row.lines], picks_of(row)
+    wanted = {pick.resolution for pick in picks}
     return NewReturn(
         order_id=row.order_id,
         currency=row.currency,
-        lines=[_new_line(lines[pick.line], pick, row.currency) for pick in picks_of(row)],
+        lines=[_new_line(lines[pick.line], pick, row.currency) for pick in picks],
+        resolution=wanted.pop() if len(wanted) == 1 else "refund",
         shipping_amount=row.shipping_amount,
         customer_email=row.customer_email,
         customer_name=row.customer_name,
@@ -221,4 +230,5 @@ def _new_line(line: OfferedLine, pick: Pick, currency: str) -> NewLine:
         order_line=line.order_line,
         quantity_ordered=line.quantity_ordered,
         barcodes=line.barcodes,
+        resolution=pick.resolution,
     )

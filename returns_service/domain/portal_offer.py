@@ -11,8 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from returns_service.domain import money
+from returns_service.domain.money_ways import split_by_way
 from returns_service.domain.policy import Decision, Policy, decide
 from returns_service.domain.refund_windows import RefundWarning
+from returns_service.domain.vocabulary import Resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +42,45 @@ class OfferedLine:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """Units of one offered line (its place in the list) that the customer ticked, and why; no reason yet: empty."""
+    """Units of one offered line (its place in the list) that the customer ticked, why, and what they want for them.
+
+    No reason yet: empty.
+    """
 
     line: int
     quantity: int
     reason: str = ""
+    resolution: Resolution = "refund"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the pick as it is stored."""
-        return {"line": self.line, "quantity": self.quantity, "reason": self.reason}
+        return {
+            "line": self.line, "quantity": self.quantity, "reason": self.reason, "resolution": self.resolution,
+        }  # fmt: skip
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Pick:
-        """Return the pick that `to_dict` stored."""
-        return cls(stored["line"], stored["quantity"], stored["reason"])
+        """Return the pick that `to_dict` stored; one of a release without resolutions wants a refund."""
+        return cls(stored["line"], stored["quantity"], stored["reason"], stored.get("resolution", "refund"))
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the policy in force says of the picks, and the rows that sum to the amount."""
+    """What the policy in force says of the picks, and the rows that sum to the amount.
+
+    `amount_outside` is the part of the amount that is given as store credit or in an exchange.
+    """
 
     rows: tuple[money.Row, ...]
     amount: int
+    amount_outside: int
+    wanted: frozenset[Resolution]
     decision: Decision
+
+    @property
+    def amount_refunded(self) -> int:
+        """The part of the amount that goes back to how the customer paid, minor units."""
+        return self.amount - self.amount_outside
 
 
 def amount_of(line: OfferedLine, units: int, currency: str) -> int:
@@ -97,6 +115,8 @@ def make_offer(
     ]
     rows = money.entitlement(money.authorized(priced), policy.terms(currency, shipping_amount=shipping_amount))
     amount = money.due(rows)
+    outside = {str(pick.line) for pick in picks if pick.resolution != "refund"}
+    amount_outside = money.due(split_by_way(rows, outside, {}).outside)
     decision = decide(
         policy,
         currency=currency,
@@ -108,4 +128,4 @@ def make_offer(
         reasons=[pick.reason or None for pick in picks],
         warning=warning,
     )
-    return Offer(tuple(rows), amount, decision)
+    return Offer(tuple(rows), amount, amount_outside, frozenset(pick.resolution for pick in picks), decision)

@@ -13,6 +13,7 @@ from sqlmodel import col, func, select
 from returns_service.commands.portal import offer_for, picks_of, sent_return
 from returns_service.domain.policy import Policy, decide
 from returns_service.domain.portal_offer import Offer, OfferedLine, Pick
+from returns_service.domain.vocabulary import RESOLUTIONS, Resolution
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
 from returns_service.store.database import Tx
@@ -49,6 +50,12 @@ class PortalView:
     decline_reason: str | None = None
     refunded_at: datetime | None = None
     photos: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def resolutions(self) -> Sequence[Resolution]:
+        """What the customer may choose from."""
+        offered = self.session.resolutions or RESOLUTIONS
+        return [word for word in RESOLUTIONS if word in offered]
 
     @property
     def reasons_missing(self) -> list[int]:

@@ -151,6 +151,13 @@ class ReturnCase:
         return money.due(split_by_way(self.rows_if_all_comes(), self.outside_lines, []).refund)
 
     @property
+    def estimate_outside(self) -> int:
+        """The amount to settle outside if every authorized unit is accepted as new, minor units."""
+        if not self.outside_lines:
+            return 0
+        return money.due(split_by_way(self.rows_if_all_comes(), self.outside_lines, {}).outside)
+
+    @property
     def value(self) -> int:
         """What the return is worth if every authorized unit is accepted as new, by whichever way it is paid."""
         return money.due(self.rows_if_all_comes())

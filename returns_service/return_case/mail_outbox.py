@@ -41,4 +41,5 @@ def mail_kind(event_type: str, said: Mapping[str, Any]) -> MailKind | None:
         return "approved"
     if to == "declined":
         return "declined"
-    return "failed" if to == "failed" else None
+    # What a person withdrew before it was sent has failed nobody: they retry it, or settle it otherwise.
+    return "failed" if trigger == "fail" and to == "failed" else None

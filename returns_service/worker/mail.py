@@ -72,12 +72,16 @@ class MailSender:
         language = self._language(claim)
         shown = claim.said.get("object") or {}
         amount = shown.get("amount") if claim.kind == "refunded" else shown.get("amount_estimated")
+        outside = shown.get("amount_estimated_outside")  # no event of an earlier release says it
+        if outside and not amount:
+            amount = None
         reason = claim.said.get("reason") if claim.kind == "declined" else None
         host = (self.settings.sender or "").rpartition("@")[2]
         values = {
             "shop": self.settings.shop_name,
             "order": claim.row.order_id,
             "amount": write_amount(amount, claim.row.currency, language) if isinstance(amount, int) else "",
+            "outside": write_amount(outside, claim.row.currency, language) if outside else "",
             "code": claim.row.slip_code or "",
             "reason": reason if isinstance(reason, str) else "",
             "link": self._link(claim),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from returns_service.domain.contrast import LEAST_CONTRAST, contrast, readable_o
 from returns_service.domain.policy import DEFAULT
 from returns_service.domain.portal_offer import OfferedLine, Pick, amount_of, make_offer
 from returns_service.domain.signed_link import derive_key, read_link, sign_link
+from returns_service.domain.vocabulary import RESOLUTIONS
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NAME = "pts_" + "0123456789abcdefghjkmnpqrs"
@@ -66,16 +68,28 @@ def test_black_on_white_is_the_most_contrast_there_is() -> None:
     st.sampled_from(["usd", "jpy", "kwd", "isk"]),
     st.data(),
 )
-def test_an_offer_never_promises_more_than_was_paid_and_sums_to_its_rows(
+def test_an_offer_never_promises_more_than_was_paid_and_sums_to_its_rows_by_each_way(
     offered: list[tuple[int, int]], currency: str, data: st.DataObject
 ) -> None:
     lines = [OfferedLine(f"S{n}", units, amount) for n, (units, amount) in enumerate(offered)]
-    picks = [Pick(n, data.draw(st.integers(1, line.quantity)), "too_small") for n, line in enumerate(lines)]
+    wanted = st.sampled_from(RESOLUTIONS)
+    picks = [
+        Pick(n, data.draw(st.integers(1, line.quantity)), "too_small", data.draw(wanted))
+        for n, line in enumerate(lines)
+    ]
+    policy = replace(DEFAULT, label_cost={currency: data.draw(st.sampled_from([0, 500, 10**7]))})
     offer = make_offer(
-        DEFAULT, lines, picks, currency=currency, shipping_amount=0, purchased_at=None, delivered_at=None, now=NOW,
+        policy, lines, picks, currency=currency, shipping_amount=0, purchased_at=None, delivered_at=None, now=NOW,
         warning=None,
     )  # fmt: skip
-    assert offer.amount == sum(row.amount for row in offer.rows)
-    assert offer.amount == sum(amount_of(lines[pick.line], pick.quantity, currency) for pick in picks)
+    by_way = dict.fromkeys(RESOLUTIONS, 0)
+    for pick in picks:
+        by_way[pick.resolution] += amount_of(lines[pick.line], pick.quantity, currency)
+    label = sum(row.amount for row in offer.rows if row.kind == "label")
+    worth = sum(by_way.values()) + label
+    assert offer.amount == max(0, worth)
+    assert offer.amount_refunded + offer.amount_outside == offer.amount
+    assert offer.amount_refunded == min(offer.amount, max(0, by_way["refund"] + label))
+    assert sum(row.amount for row in offer.rows) == worth
     assert offer.amount <= sum(line.total_amount for line in lines)
     assert offer.amount % money.step(currency) == 0

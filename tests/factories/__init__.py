@@ -20,6 +20,7 @@ from tests.factories.core import (
     create_unmatched_receipt,
 )
 from tests.factories.dock import create_dock_scan
+from tests.factories.imports import create_imported_return
 from tests.factories.mail import create_mail
 from tests.factories.people import (
     create_api_key,
@@ -42,6 +43,7 @@ __all__ = [
     "create_dock_scan",
     "create_event",
     "create_idempotency_key",
+    "create_imported_return",
     "create_mail",
     "create_payment",
     "create_photo",

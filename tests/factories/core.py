@@ -160,8 +160,9 @@ async def create_unmatched_receipt(tx: Tx, **values: Any) -> UnmatchedReceipt:
 
 
 async def create_event(tx: Tx, **values: Any) -> Event:
-    """Insert an event of our history, of nothing in particular and not yet in the feed."""
-    defaults = {"id": tx.new_id("evt"), "type": "payment.updated", "actor": KEY, "created_at": tx.now}
+    """Insert an event of our history, of nothing in particular and not yet in the feed: the test of an endpoint."""
+    data = {"endpoint": tx.new_id("whe")}
+    defaults = {"id": tx.new_id("evt"), "type": "ping", "actor": KEY, "data": data, "created_at": tx.now}
     return await insert(tx, Event, defaults, values)
 
 

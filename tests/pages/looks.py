@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from playwright.async_api import Page
+from pydantic import SecretStr
 
 from returns_service.commands import staff_users
 from returns_service.domain.vocabulary import Role
+from tests.factories import create_mail, create_return
 from tests.pages.conftest import Site, add_person
 from tests.pages.world import HOSTILE, World, parcel
 
@@ -270,6 +272,19 @@ async def settings(look: Look, page: Page) -> None:
     await page.goto("/settings")
     for summary in await page.locator("section details > summary").all():
         await summary.click()
+
+
+@view("admin")
+async def settings_portal(look: Look, page: Page) -> None:
+    shop = look.site.shop
+    changed = {"smtp": SecretStr("smtps://returns:pass@mail.shop.example"), "mail_from": "returns@shop.example",
+               "shop_colour": "#ffd400"}  # fmt: skip
+    shop.context.settings = shop.context.settings.model_copy(update=changed)
+    async with shop.db.transaction() as tx:
+        row = await create_return(tx, order_id=HOSTILE[:60])
+        for outcome in ({"status": "dead", "reason": "smtp_550"}, {"failures": 2, "reason": "no_answer"}):
+            await create_mail(tx, row, **outcome)
+    await page.goto("/settings/portal")
 
 
 @view("admin")

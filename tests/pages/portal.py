@@ -48,11 +48,11 @@ def picture(kind: str = "JPEG", size: tuple[int, int] = (64, 48), **options: Any
 async def tick(
     desk: Desk, path: str, do: str = "update", *, files: Any = None, page: httpx.Response | None = None, **fields: Any
 ) -> httpx.Response:
-    """Send the portal's form with some fields filled in (`q0`: how many of the first item, `r0`: why)."""
+    """Send the form with some fields filled in (`q0`: how many of the first item, `r0`: why, `w0`: what for)."""
     page = page or await desk.get(path)
     sent = dict(forms_in(page)[path])
     for name, value in fields.items():
-        field = {"q": "quantity", "r": "reason"}.get(name[0]) if name[1:].isdigit() else None
+        field = {"q": "quantity", "r": "reason", "w": "resolution"}.get(name[0]) if name[1:].isdigit() else None
         sent[f"{field}:{name[1:]}" if field else name] = value
     return await desk.client.post(path, data=sent | {"do": do}, files=files or None, headers=desk.headers)
 

@@ -23,6 +23,8 @@ from tests.pages.forms import forms_in
 from tests.pages.portal import LINES, offer, path_of, picture, returns_of, send_back, tick
 from tests.pages.world import HOSTILE
 
+PICK = {"line": 1, "quantity": 1, "reason": "damaged", "resolution": "refund"}
+
 
 async def test_a_customer_sends_items_back_and_watches_the_money_return(shop: ServedShop, desk: Desk) -> None:
     session = await offer(shop)
@@ -56,6 +58,74 @@ async def test_a_customer_sends_items_back_and_watches_the_money_return(shop: Se
     page = await desk.get(path)
     assert "Your money is back" in page.text
     assert "€91.16" in page.text
+
+
+async def test_a_customer_chooses_what_they_get_for_each_item(shop: ServedShop, desk: Desk) -> None:
+    """The page says which part comes back and which is given otherwise, before it is sent and until all is settled."""
+    path = path_of(await offer(shop))
+    fields: dict[str, Any] = {"pick": ["0", "1"], "q0": "2", "r0": "too_small", "w0": "store_credit", "r1": "damaged"}
+    await tick(desk, path, **fields)
+    page = await desk.get(path)
+    assert [forms_in(page)[path][name] for name in ("shown", "shown_outside")] == ["2450", "6666"]
+    assert "As store credit" in page.text
+    assert "Store credit comes from a person" in page.text
+    assert (await tick(desk, path, "send", page=page, **fields)).status_code == 303
+    (made,) = await returns_of(shop)
+    assert (made["amount_estimated"], made["amount_estimated_outside"]) == (2450, 6666)
+    assert [line["resolution"] for line in made["lines"]] == ["store_credit", "refund"]
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve"), 200)
+    assert "Then you get €24.50 back and €66.66 as store credit." in words_in(await desk.get(path))
+    counts = [{"sku": "CREW-L", "quantity": 2, "condition": "new"}, {"sku": "TOTE", "quantity": 1, "condition": "new"}]
+    expect(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": counts}), 201)
+    assert "You also get €66.66 as store credit." in words_in(await desk.get(path))
+    await shop.settle()
+    credit = {"method": "store_credit", "reference": "credit 17"}
+    expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", credit), 200)
+    shown = words_in(await desk.get(path))
+    assert "All is settled" in shown
+    assert "We have paid back €24.50." in shown
+    assert "You have got €66.66 as store credit." in shown
+
+
+def words_in(page: Any) -> str:
+    """Return a page's text without its tags."""
+    return re.sub(r"<[^>]+>", "", page.text)
+
+
+async def test_an_exchange_is_no_refund(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop))
+    assert (await send_back(desk, path, pick=["1"], r1="damaged", w1="exchange")).status_code == 303
+    (made,) = await returns_of(shop)
+    assert (made["resolution"], made["amount_estimated"]) == ("exchange", 0)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve"), 200)
+    shown = words_in(await desk.get(path))
+    assert "Then you get an exchange worth €24.50." in shown
+    assert "€0.00" not in shown
+
+
+async def test_only_what_the_shop_gives_can_be_chosen(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop, "NW-1", resolutions=["store_credit", "refund", "refund"]))
+    page = await desk.get(path)
+    assert re.findall(r'<option value="(refund|store_credit|exchange)"', page.text)[:3] == [
+        "refund", "store_credit", "refund",
+    ]  # fmt: skip
+    await tick(desk, path, page=page, pick=["1"], r1="damaged", w1="exchange")
+    assert forms_in(await desk.get(path))[path]["shown"] == "2450", "what is not offered is not taken"
+    only = path_of(await offer(shop, "NW-2", resolutions=["exchange"]))
+    assert "What would you like?" not in (await desk.get(only)).text
+    await tick(desk, only, pick=["1"], r1="damaged")
+    assert forms_in(await desk.get(only))[only]["shown_outside"] == "2450"
+
+
+async def test_what_was_chosen_since_is_shown_before_it_is_sent(shop: ServedShop, desk: Desk) -> None:
+    path = path_of(await offer(shop))
+    fields: dict[str, Any] = {"pick": ["1"], "r1": "damaged"}
+    await tick(desk, path, **fields)
+    answer = await tick(desk, path, "send", **fields, w1="exchange")
+    assert answer.status_code == 409, "the amount is the same, the way is another"
+    assert "In an exchange" in answer.text
+    assert await returns_of(shop) == []
+    assert (await tick(desk, path, "send", page=answer, **fields, w1="exchange")).status_code == 303
 
 
 async def test_the_amount_shown_is_the_returns_own_estimate(shop: ServedShop, desk: Desk) -> None:
@@ -147,7 +217,7 @@ async def test_a_form_made_up_gets_no_more_than_is_offered(shop: ServedShop, des
     await tick(desk, path, page=page, **sent)
     async with shop.db.reading() as tx:
         (row,) = (await tx.exec(select(PortalSession))).all()
-    assert row.picks == ([{"line": 1, "quantity": 1, "reason": "damaged"}] if "q1" in sent else [])
+    assert row.picks == ([PICK] if "q1" in sent else [])
 
 
 async def test_units_on_another_return_cant_be_sent_again(shop: ServedShop, desk: Desk) -> None:
@@ -287,7 +357,7 @@ async def test_photos_are_kept_clean_and_shown_to_staff_alone(shop: ServedShop, 
     answer = await tick(desk, path, files=files, pick=["1"], r1="damaged")
     assert answer.status_code == 303
     page = await desk.get(path)
-    assert "Photos kept: <bdi>2</bdi>" in page.text
+    assert "<bdi>2</bdi> photos kept" in page.text
     assert (await send_back(desk, path, pick=["1"], r1="damaged")).status_code == 303
     (made,) = await returns_of(shop)
     async with shop.db.reading() as tx:
@@ -328,7 +398,7 @@ async def test_a_file_that_is_no_photo_is_said_at_its_item_and_the_rest_is_kept(
     async with shop.db.reading() as tx:
         assert (await tx.exec(select(Photo))).all() == []
         (row,) = (await tx.exec(select(PortalSession))).all()
-    assert row.picks == [{"line": 1, "quantity": 1, "reason": "damaged"}]
+    assert row.picks == [PICK]
 
 
 async def test_forty_megabytes_are_refused_with_a_page_that_says_what_to_do(shop: ServedShop, desk: Desk) -> None:

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 from sqlmodel import col, select
 
-from returns_service.app import mail_sender_of, worker_of
+from returns_service.app import database_of, mail_sender_of, worker_of
 from returns_service.commands import erasure
 from returns_service.commands.mail import claim_mail, record_mail
 from returns_service.commands.portal import save_picks, send
@@ -22,7 +22,7 @@ from returns_service.domain.portal_offer import Pick
 from returns_service.domain.signed_link import read_link
 from returns_service.domain.stripe_objects import PaymentSnapshot
 from returns_service.mail_client import SmtpClient
-from returns_service.mail_message import MailTextsError, NewMail, compose, load_texts
+from returns_service.mail_message import LEFT_OUT_WITHOUT, MailTextsError, NewMail, compose, load_texts
 from returns_service.return_case.events import Actor
 from returns_service.settings import SettingsError
 from returns_service.store.tables import Mail
@@ -124,7 +124,31 @@ async def test_bad_news_is_told_too(mailing: MailingShop, ending: str) -> None:
         assert "Worn &lt;b&gt;outside&lt;/b&gt;." in html.get_content()
 
 
-async def test_where_mail_is_off_nothing_is_written(mailing: MailingShop) -> None:
+async def test_news_that_comes_twice_is_told_once(mailing: MailingShop) -> None:
+    shop = mailing.shop
+    made = await shop.create_approved_return(9000, 1, customer_email="mia@shop.test")
+    await shop.receive_parcel(made["id"])
+    await shop.work()
+    shop.clock.advance(2)
+    assert await shop.deliver(times=3) > 0
+    kinds = [mail.kind for mail in await mailing.mails()]
+    assert (kinds.count("received"), kinds.count("refunded")) == (1, 1)
+
+
+async def test_a_refund_that_a_person_withdraws_is_no_bad_news(mailing: MailingShop) -> None:
+    shop = mailing.shop
+    made = await shop.create_approved_return(9000, 1, customer_email="mia@shop.test")
+    await shop.receive_parcel(made["id"])
+    (refund,) = (await shop.read_return(made["id"]))["refunds"]
+    expect(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 200)
+    assert (await shop.read_return(made["id"]))["state"] == "failed"
+    assert "failed" not in [mail.kind for mail in await mailing.mails()]
+
+
+async def test_where_mail_is_off_nothing_is_written(mailing: MailingShop, tmp_path: Path) -> None:
+    settings = mailing.shop.context.settings.model_copy(update={"database_url": f"sqlite:///{tmp_path}/returns.db"})
+    assert database_of(settings).sends_mail
+    assert not database_of(settings.model_copy(update={"smtp": None})).sends_mail
     mailing.shop.db.sends_mail = False
     await mailing.shop.create_approved_return(9000, 3, customer_email="mia@shop.test")
     assert await mailing.mails() == []
@@ -267,7 +291,7 @@ def test_the_shops_own_texts_take_the_place_of_ours(tmp_path: Path) -> None:
     texts = load_texts(tmp_path)
     assert texts["en"]["declined"]["subject"] == "No: {order}"
     assert texts["en"]["declined"]["text"] == load_texts(None)["en"]["declined"]["text"]
-    values = {"shop": "S", "order": "1\r\nBcc: x@y.test", "amount": "", "code": "", "reason": "", "link": ""}
+    values = {"shop": "S", "order": "1\r\nBcc: x@y.test", **dict.fromkeys(LEFT_OUT_WITHOUT, "")}
     mail = NewMail("declined", "en", "mia@shop.test", "<1@shop.test>", values)
     message = compose(texts, mail, "a@shop.test", "S")
     assert isinstance(message, EmailMessage)
@@ -275,6 +299,15 @@ def test_the_shops_own_texts_take_the_place_of_ours(tmp_path: Path) -> None:
     text = message.get_body(("plain",))
     assert text is not None
     assert "We say why" not in text.get_content(), "a line without its value is left out"
+
+
+async def test_store_credit_is_told_as_store_credit(mailing: MailingShop) -> None:
+    await mailing.shop.create_approved_return(9000, 3, customer_email="mia@shop.test", resolution="store_credit")
+    await mailing.send_all()
+    text = mailing.server.taken[-1].get_body(("plain",))
+    assert text is not None
+    assert "you get US$90.00 as store credit" in text.get_content()
+    assert "goes back to you" not in text.get_content()
 
 
 WRONG_TEXTS = (

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import delete
-from sqlmodel import col
+from sqlmodel import col, select
 
-from returns_service.store.tables import Event, Refund
+from returns_service.store.tables import Event, Refund, ReturnAuthorization
 from returns_service.stripe_simulator import running
 from tests.harness.process import Ended, run_to_end
 from tests.harness.shop import KEY, SECRET, Shop
@@ -92,3 +92,21 @@ async def test_forget_says_what_it_did_and_the_second_time_nothing(
     second = await command(database_url, NOWHERE, tmp_path, "forget", "--order", "order_1", "--json")
     assert (second.code, second.json()["returns"], second.json()["redacted"]) == (0, [], {})
     assert (await shop.show_return(return_id))["customer_email"] is None
+
+
+async def test_import_says_what_became_of_each_line(shop: Shop, database_url: str, tmp_path: Path) -> None:
+    head = "external_id,order_id,payment_intent,currency,sku,quantity,total_amount,approved\n"
+    rows = f"A-1,NW-1,{shop.pay(9000)},usd,SHIRT,1,9000,yes\nA-2,NW-2,pi_nobody,usd,SHIRT,1,9000,no\n"
+    file = tmp_path / "open.csv"
+    file.write_text(head + rows, encoding="utf-8")
+    async with running(shop.ledger) as stripe:
+        done = await command(database_url, stripe, tmp_path, "import", str(file), "--json")
+    assert done.code == 1, "one is refused"
+    said = done.json()
+    assert (said["object"], said["dry_run"], said["counts"]) == ("import", False, {"imported": 1, "refused": 1})
+    assert [(one["line"], one["external_id"], one["state"], one["code"]) for one in said["results"]] == [
+        (2, "A-1", "approved", None), (3, "A-2", None, "payment_missing"),
+    ]  # fmt: skip
+    async with shop.db.reading() as tx:
+        (made,) = (await tx.exec(select(ReturnAuthorization))).all()
+    assert (made.id, made.order_id) == (said["results"][0]["return"], "NW-1")

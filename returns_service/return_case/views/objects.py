@@ -109,6 +109,7 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     undeclared: list[UndeclaredItemView]
     amount_authorized: Annotated[int, minor_units("What the lines and shipping cost.")]
     amount_estimated: Annotated[int, minor_units("What is refunded if all comes back as new.")]
+    amount_estimated_outside: Annotated[int, minor_units("What is then due as store credit or in an exchange.")]
     amount_due: Annotated[int, minor_units("What is still to be refunded for what was received.")]
     amount_due_outside: Annotated[int, minor_units("What is still to be settled outside, for units not refunded.")]
     amount_open: Annotated[int, minor_units("On its way.")]

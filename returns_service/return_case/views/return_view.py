@@ -57,6 +57,7 @@ def show_return(case: ReturnCase) -> ReturnView:
         undeclared=[show_undeclared(item) for item in case.undeclared if item.receipt_id in standing],
         amount_authorized=sum(line.total_amount for line in case.lines) + row.shipping_amount,
         amount_estimated=facts.estimate,
+        amount_estimated_outside=case.estimate_outside,
         amount_due=facts.due - facts.due_outside,
         amount_due_outside=facts.due_outside,
         amount_open=sum(r.amount for r in refunds if r.status in OPEN),

@@ -16,6 +16,7 @@ from returns_service.store.tables.core import (
     Sweep,
 )
 from returns_service.store.tables.dock import DockScan
+from returns_service.store.tables.imports import ImportedReturn
 from returns_service.store.tables.mail import Mail
 from returns_service.store.tables.people import (
     ApiKey,
@@ -39,6 +40,7 @@ __all__ = [
     "DockScan",
     "Event",
     "IdempotencyKey",
+    "ImportedReturn",
     "Mail",
     "Payment",
     "Photo",

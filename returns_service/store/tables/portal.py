@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Index, LargeBinary
 from sqlmodel import Field, SQLModel
 
-from returns_service.store.columns import defer_foreign_keys, json_object, minor_units, utc
+from returns_service.store.columns import defer_foreign_keys, json_object, json_or_null, minor_units, utc
 
 
 class PortalSession(SQLModel, table=True):
@@ -28,7 +28,8 @@ class PortalSession(SQLModel, table=True):
     email_text: str | None = Field(default=None, index=True)  # the address as it is compared (`search_text`)
     customer_name: str | None = None
     locale: str | None = None  # of the customer, where the shop or they themselves said it
-    picks: list[dict[str, Any]] = json_object(list)  # [{line, quantity, reason}]: ticked so far, or sent
+    resolutions: list[str] | None = json_or_null()  # that the customer may choose from; null: all of them
+    picks: list[dict[str, Any]] = json_object(list)  # [{line, quantity, reason, resolution}]: ticked so far, or sent
     return_id: str | None = Field(default=None, foreign_key="return_authorization.id", unique=True)
     created_by: str
     created_at: datetime = utc()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from sqlmodel import col, select
 
 from returns_service.commands import portal
@@ -14,6 +14,7 @@ from returns_service.commands.return_lines import NewLine
 from returns_service.commands.stripe_fold import adopt_payment
 from returns_service.domain.problems import Problem
 from returns_service.domain.signed_link import sign_link
+from returns_service.domain.vocabulary import RESOLUTIONS, Resolution
 from returns_service.return_case.views import ReturnView, rfc3339
 from returns_service.return_case.views.fields import Currency as CurrencyField
 from returns_service.return_case.views.fields import PaymentId, Time, id_of
@@ -33,6 +34,7 @@ from returns_service.web.operations.bodies import (
     Person,
     Title,
     Units,
+    once_each,
 )
 from returns_service.web.operations.operation import Operation, OperationCall, Reply, StripeRead, writes
 from returns_service.web.operations.returns import MOST_BARCODES, reply_with
@@ -66,6 +68,9 @@ class CreatePortalSession(Target):
     purchased_at: Moment | None = None
     delivered_at: Moment | None = None
     locale: Language | None = None
+    resolutions: Annotated[list[Resolution], AfterValidator(once_each)] = Field(
+        default_factory=lambda: list(RESOLUTIONS), min_length=1, max_length=len(RESOLUTIONS)
+    )
 
     def new_session(self) -> portal.NewSession:
         """Return it as the command takes it."""
@@ -79,14 +84,16 @@ class CreatePortalSession(Target):
             purchased_at=self.purchased_at,
             delivered_at=self.delivered_at,
             locale=self.locale,
+            resolutions=self.resolutions,
         )
 
 
 class SendPicks(Body):
-    """A portal session, and the amount that its customer was shown, minor units."""
+    """A portal session, and the amounts that its customer was shown, minor units: refunded, and given otherwise."""
 
     session: Id
     amount: Amount
+    amount_outside: Amount = 0
 
 
 class PortalSessionView(msgspec.Struct, kw_only=True, tag_field="object", tag="portal_session"):
@@ -99,6 +106,7 @@ class PortalSessionView(msgspec.Struct, kw_only=True, tag_field="object", tag="p
     payment: PaymentId
     currency: CurrencyField
     locale: Language | None
+    resolutions: Annotated[list[Resolution], Meta(description="What the customer may choose from.")]
     url: Annotated[str, Meta(description="Give it to this customer alone: whoever opens it acts as them.")]
     expires_at: Time
 
@@ -113,6 +121,7 @@ def show_session(context: Context, row: PortalSession, payment: Payment) -> Port
         payment=row.payment_id,
         currency=row.currency,
         locale=msgspec.convert(row.locale, Language | None),
+        resolutions=msgspec.convert(row.resolutions or RESOLUTIONS, list[Resolution]),
         url=f"{context.public_url}/portal/{sign_link(context.link_keys[0], row.id, row.expires_at)}",
         expires_at=rfc3339(row.expires_at),
     )
@@ -165,7 +174,8 @@ async def send_picks(call: OperationCall[SendPicks], tx: Tx) -> Reply:
     It is the command of `POST /v1/returns`, asked by a customer instead of the shop's backend.
     """
     locked = await adopt_payment(tx, stripe_of(call), call.policy, payment_in(call.stripe_read))
-    return reply_with(await portal.send(locked, call.by, call.policy, call.body.session, call.body.amount))
+    body = call.body
+    return reply_with(await portal.send(locked, call.by, call.policy, body.session, body.amount, body.amount_outside))
 
 
 # Not among the API's operations: only the holder of a link may ask for it, by the portal's page.

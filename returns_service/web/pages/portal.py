@@ -16,6 +16,7 @@ from returns_service.commands.portal import remove_photos, save_picks
 from returns_service.domain.portal_offer import Pick
 from returns_service.domain.problems import Problem, ProblemCode
 from returns_service.domain.signed_link import SignedLink, read_link
+from returns_service.domain.vocabulary import find_word
 from returns_service.images import LONGEST_PHOTO_BYTES, CleanPhoto, PhotoRefused, clean_photo
 from returns_service.queries.portal import PortalView, view_session
 from returns_service.return_case.events import Actor
@@ -28,12 +29,15 @@ from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.perform import perform
 from returns_service.web.pages.portal_look import render_portal
 from returns_service.web.pages.portal_progress import (
+    Shares,
     can_keep,
     headline_of,
     offer_notes,
+    outside_word,
     path_of,
     qr_path,
     rows_of,
+    shares_of,
     window_end,
 )
 from returns_service.web.pages.portal_words import Words, words_for
@@ -157,7 +161,7 @@ async def _open(call: PageCall) -> OpenLink | Response[Any]:
 
 def _picks_in(call: PageCall, opened: OpenLink) -> list[Pick]:
     """Return what the form ticks, as far as it can be picked."""
-    ticked = set(call.form.get("pick") or ())
+    ticked, offered = set(call.form.get("pick") or ()), opened.view.resolutions
     picks = []
     for item in opened.view.items:
         if str(item.place) not in ticked or not item.can_be_picked:
@@ -165,7 +169,8 @@ def _picks_in(call: PageCall, opened: OpenLink) -> list[Pick]:
         typed, reason = call.field(f"quantity:{item.place}"), call.field(f"reason:{item.place}")
         units = int(typed) if typed.isascii() and typed.isdecimal() and len(typed) <= 7 else 1
         known = reason if reason in call.context.policy.reasons else ""
-        picks.append(Pick(item.place, min(max(1, units), item.units_left), known))
+        wanted = find_word(offered, call.field(f"resolution:{item.place}")) or offered[0]
+        picks.append(Pick(item.place, min(max(1, units), item.units_left), known, wanted))
     return picks
 
 
@@ -200,17 +205,24 @@ async def _send(call: PageCall, opened: OpenLink) -> Response[Any]:
         messages.whole.append(words("wrong.reasons"))
     if messages or view.offer is None:
         return _page(call, opened, messages, status=422)
-    shown = call.field("shown")  # the command compares it with the amount that the return would have
-    amount = int(shown) if shown.isascii() and shown.isdecimal() and len(shown) <= 12 else -1
-    if amount < 0:
+    shown = _read_shown(call)  # the command compares it with what the return would pay
+    if shown is None:
         return _page(call, opened, Messages([_say_amount(opened, view.offer.amount)]), status=409)
-    body = {"session": opened.link.id, "amount": amount}
+    body = {"session": opened.link.id, "amount": shown.refunded, "amount_outside": shown.outside}
     by = Actor(opened.link.id, request_id_of(call.request))
     try:
         await perform(call, SEND_PICKS, {}, body, checked_once(call.field("once")), by=by)
     except Problem as problem:
         return await _refused(call, opened, problem)
     return redirect(_address(call, opened, sent="1"))
+
+
+def _read_shown(call: PageCall) -> Shares | None:
+    """Return what the customer was shown when they pressed; None where the form doesn't say it."""
+    shown = [call.field(name) for name in ("shown", "shown_outside")]
+    if not all(text.isascii() and text.isdecimal() and len(text) <= 12 for text in shown):
+        return None
+    return Shares(*map(int, shown))
 
 
 def _say_amount(opened: OpenLink, amount: int) -> Markup:
@@ -223,10 +235,10 @@ async def _refused(call: PageCall, opened: OpenLink, problem: Problem) -> Respon
     opened = opened if isinstance(again, Response) else again
     if opened.view.case is not None:  # another tab has sent it
         return redirect(_address(call, opened))
-    exact: int | None = None
+    exact: Shares | None = None
     if problem.code == "version_mismatch":
-        exact = int(problem.facts["amount"])
-        message = _say_amount(opened, exact)
+        exact = Shares(int(problem.facts["amount"]), int(problem.facts["amount_outside"]))
+        message = _say_amount(opened, exact.both)
     elif problem.code in BUSY:
         message = opened.words("wrong.busy")
     else:
@@ -239,9 +251,14 @@ async def _refused(call: PageCall, opened: OpenLink, problem: Problem) -> Respon
 
 
 def _page(
-    call: PageCall, opened: OpenLink, messages: Messages | None = None, *, status: int = 200, exact: int | None = None
+    call: PageCall,
+    opened: OpenLink,
+    messages: Messages | None = None,
+    *,
+    status: int = 200,
+    exact: Shares | None = None,
 ) -> Response[str]:
-    """Return a link's page; `exact` is the amount (minor units) that the order's other returns leave of the offer."""
+    """Return a link's page; `exact` is what the order's other returns leave of the offer."""
     view, words, settings = opened.view, opened.words, call.context.settings
     case = view.case
     common: dict[str, Any] = {
@@ -257,9 +274,11 @@ def _page(
     }
     if case is None:
         offer = view.offer
+        total = exact or shares_of(offer)
         common |= {
-            "rows": rows_of(offer, view, words, exact) if offer else [],
-            "total": exact if exact is not None else offer.amount if offer else 0,
+            "rows": rows_of(offer, view, words, total.both) if offer else [],
+            "total": total,
+            "given": outside_word(offer.wanted) if offer else "",
             "ends": window_end(view, call.context.policy),
             "notes": offer_notes(offer, call.context.policy, words),
             "flash": words("sent.kept") if call.query("kept") else None,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from litestar import Response, get
 
-from returns_service.domain.contrast import mix, readable_on, text_on
+from returns_service.domain.contrast import contrast, mix, readable_on, text_on
 from returns_service.domain.problems import Problem
 from returns_service.settings import Settings
 from returns_service.shop_settings import LOGO_TYPES
 from returns_service.web.context import context_of
 from returns_service.web.pages.assets import FOR_EVER
-from returns_service.web.pages.portal_words import LANGUAGES, Words, texts_of
+from returns_service.web.pages.portal_texts import LANGUAGES, texts_of
+from returns_service.web.pages.portal_words import Words
 from returns_service.web.pages.rendering import ENVIRONMENT, answer, everywhere
 from returns_service.web.pages.visitor import AnyRequest
 
@@ -24,10 +25,34 @@ DARK_SURFACE: Final = "#222428"  # the lightest that text stands on in the dark
 _DAY_SECONDS: Final = 86_400
 
 
-def stylesheet(colour: str) -> str:
-    """Return the shop's colours as a stylesheet: readable on light and on dark, whatever the colour is."""
+class Palette(NamedTuple):
+    """A shop's colour as it is used on light pages and on dark ones, and the colour of text on each."""
+
+    light: str
+    on_light: str
+    dark: str
+    on_dark: str
+
+    @property
+    def contrasts(self) -> tuple[tuple[str, float], ...]:
+        """The contrast of each thing that is read in the colour or on it, by its name."""
+        return (
+            ("Links, on light", contrast(self.light, LIGHT_GROUND)),
+            ("Text of buttons, on light", contrast(self.on_light, self.light)),
+            ("Links, on dark", contrast(self.dark, DARK_SURFACE)),
+            ("Text of buttons, on dark", contrast(self.on_dark, self.dark)),
+        )
+
+
+def palette_of(colour: str) -> Palette:
+    """Return a colour made readable on light and on dark, whatever it is."""
     light, dark = readable_on(colour, LIGHT_GROUND), readable_on(colour, DARK_SURFACE)
-    on_light, on_dark = text_on(light), text_on(dark)
+    return Palette(light, text_on(light), dark, text_on(dark))
+
+
+def stylesheet(colour: str) -> str:
+    """Return the shop's colours as a stylesheet."""
+    light, on_light, dark, on_dark = palette_of(colour)
     return (
         f".shop {{ --accent: light-dark({light}, {dark}); --on-accent: light-dark({on_light}, {on_dark});"
         f" --link: light-dark({light}, {dark}); }}\n"
@@ -70,7 +95,7 @@ def render_portal(
     shown = everywhere(request) | {
         "t": words,
         "shop": settings,
-        "look": f"/portal/look.css?{_version(settings)}",
+        "look": look_address(settings),
         "languages": [(language, texts_of(language)["name"], Words(language, words.zone)) for language in LANGUAGES],
         "order": order,
         "mail_link": f"mailto:{quote(settings.shop_email, safe='@')}" if settings.shop_email else None,
@@ -79,8 +104,9 @@ def render_portal(
     return answer(ENVIRONMENT.get_template(template).render(shown | values), status)
 
 
-def _version(settings: Settings) -> str:
-    return hashlib.sha256(settings.shop_colour.encode()).hexdigest()[:8]
+def look_address(settings: Settings) -> str:
+    """Return the address of the shop's colours; it changes with them."""
+    return f"/portal/look.css?{hashlib.sha256(settings.shop_colour.encode()).hexdigest()[:8]}"
 
 
 HANDLERS: Final = (look, logo)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 import segno
 from markupsafe import Markup
@@ -12,10 +14,25 @@ from returns_service.domain.policy import Policy
 from returns_service.domain.portal_offer import Offer
 from returns_service.domain.refund_status import OPEN
 from returns_service.domain.return_machine import State
+from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.queries.portal import PortalView
 from returns_service.return_case.case import COUNTS_AS_PAID, ReturnCase
 from returns_service.return_case.rows import counted
 from returns_service.web.pages.portal_words import Words
+
+OUTSIDE_METHODS: Final[tuple[SettlementMethod, ...]] = ("store_credit", "exchange")
+
+
+class Shares(NamedTuple):
+    """What a customer gets, minor units: back to how they paid, and as store credit or in an exchange."""
+
+    refunded: int
+    outside: int
+
+    @property
+    def both(self) -> int:
+        """All of it, minor units."""
+        return self.refunded + self.outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +63,13 @@ class OfferRow:
     amount: int
 
 
-def rows_of(offer: Offer, view: PortalView, words: Words, exact: int | None) -> list[OfferRow]:
-    """Return an offer's rows in the customer's words; they sum to `exact` (minor units), where that is known."""
+def shares_of(offer: Offer | None) -> Shares:
+    """Return what an offer promises."""
+    return Shares(offer.amount_refunded, offer.amount_outside) if offer else Shares(0, 0)
+
+
+def rows_of(offer: Offer, view: PortalView, words: Words, amount: int) -> list[OfferRow]:
+    """Return an offer's rows in the customer's words; they sum to `amount`, minor units."""
     shown = []
     for row in offer.rows:
         name = view.items[int(row.line)].line.name if row.line is not None else ""
@@ -58,8 +80,8 @@ def rows_of(offer: Offer, view: PortalView, words: Words, exact: int | None) -> 
         else:
             label = words(f"row.{row.kind}" if row.kind in ("label", "shipping") else "row.other")
         shown.append(OfferRow(label, row.amount))
-    if exact is not None and exact != offer.amount:
-        shown.append(OfferRow(words("row.other"), exact - offer.amount))
+    if amount != offer.amount:
+        shown.append(OfferRow(words("row.other"), amount - offer.amount))
     return shown
 
 
@@ -75,10 +97,14 @@ def offer_notes(offer: Offer | None, policy: Policy, words: Words) -> list[Marku
         notes.append(words("ask.auto"))
     else:
         notes.append(words("ask.person"))
-    if decision.warning is not None and decision.warning.settle_outside:
+    if "refund" in offer.wanted and decision.warning is not None and decision.warning.settle_outside:
         notes.append(words("ask.no_refund"))
-    else:
+    elif "refund" in offer.wanted:
         notes.append(words("ask.arrival_now" if policy.refund_on == "approval" else "ask.arrival"))
+    if "store_credit" in offer.wanted:
+        notes.append(words("ask.credit"))
+    if "exchange" in offer.wanted:
+        notes.append(words("ask.exchange"))
     fees = any(fee.basis_points or fee.fixed for fee in policy.restocking.values())
     if fees or len(policy.accepted_conditions) < 3:
         notes.append(words("ask.fees"))
@@ -91,22 +117,61 @@ def window_end(view: PortalView, policy: Policy) -> datetime | None:
     return begins_at + timedelta(days=policy.window_days) if begins_at else None
 
 
+def outside_word(wanted: Collection[str]) -> str:
+    """Return the word for what is given instead of money: one of the two, or either."""
+    given = [word for word in OUTSIDE_METHODS if word in wanted]
+    return given[0] if len(given) == 1 else "outside"
+
+
+def say_shares(words: Words, shares: Shares, wanted: Collection[str], currency: str) -> Markup:
+    """Return what a customer gets, as the part of a sentence."""
+    parts = []
+    if shares.refunded or not shares.outside:
+        parts.append(words("part.refund", amount=words.cash(shares.refunded, currency)))
+    if shares.outside:
+        parts.append(words(f"part.{outside_word(wanted)}", amount=words.cash(shares.outside, currency)))
+    return words.join(parts)
+
+
 def headline_of(case: ReturnCase, words: Words, decline_reason: str | None) -> Headline:
     """Return what a customer is told of their return."""
-    currency, state = case.row.currency, case.row.state
-    paid = sum(refund.amount for refund in case.refunds if refund.status in COUNTS_AS_PAID)
+    currency, state, wanted = case.row.currency, case.row.state, set(case.outside_lines.values())
+    paid = paid_shares(case)
+    due = Shares(case.due, case.due_outside)
     amounts: dict[State, int] = {
-        "approved": case.due if units_here(case) else case.estimate,
         "refunding": sum(refund.amount for refund in case.refunds if refund.status in OPEN),
-        "refunded": paid,
+        "refunded": paid.refunded,
         "failed": sum(refund.amount for refund in case.unresolved()),
     }
     key: str = state
     if state == "approved" and units_here(case):
-        key = "partly" if case.units_expected and not case.due else "here"
-    amount, shown_paid = words.cash(amounts.get(state, 0), currency), words.cash(paid, currency)
-    text = words(f"sent.{key}_text", amount=amount, paid=shown_paid)
-    return Headline(words(f"sent.{key}"), text, decline_reason)
+        key = "partly" if case.units_expected and not due.refunded else "here"
+    what = due if key == "here" else Shares(case.estimate, case.estimate_outside)
+    told = {
+        "amount": words.cash(amounts.get(state, 0), currency),
+        "paid": words.cash(paid.both, currency),
+        "what": say_shares(words, what, wanted, currency),
+    }
+    title, texts = f"sent.{key}", [words(f"sent.{key}_text", **told)]
+    if state == "refunded" and paid.outside:
+        given = say_shares(words, Shares(0, paid.outside), paid_methods(case), currency)
+        title, texts = "sent.settled", texts if paid.refunded else []
+        texts.append(words("sent.settled_text", what=given))
+    elif key in ("partly", "refunding", "failed") and due.outside:
+        texts.append(words("sent.also_text", what=say_shares(words, Shares(0, due.outside), wanted, currency)))
+    return Headline(words(title), Markup(" ").join(texts), decline_reason)
+
+
+def paid_shares(case: ReturnCase) -> Shares:
+    """Return what a customer has got."""
+    paid = [refund for refund in case.refunds if refund.status in COUNTS_AS_PAID]
+    outside = sum(refund.amount for refund in paid if refund.method in OUTSIDE_METHODS)
+    return Shares(sum(refund.amount for refund in paid) - outside, outside)
+
+
+def paid_methods(case: ReturnCase) -> set[SettlementMethod]:
+    """Return the ways in which a customer has got something outside."""
+    return {refund.method for refund in case.refunds if refund.status in COUNTS_AS_PAID and refund.method is not None}
 
 
 def path_of(case: ReturnCase, view: PortalView, words: Words) -> list[Step]:
@@ -118,17 +183,26 @@ def path_of(case: ReturnCase, view: PortalView, words: Words) -> list[Step]:
     present = order[state]
     if state == "approved" and units_here(case):
         present = 3
-    worth = sum(refund.amount for refund in case.refunds if refund.status in (*OPEN, *COUNTS_AS_PAID))
-    amount = words.cash(worth if state == "refunded" else max(worth, case.estimate), case.row.currency)
+    what = say_shares(words, *_shares_in_all(case), case.row.currency)
     keys = [
         ("sent.step_told", "sent.step_told"), ("sent.step_yes", "sent.step_yes_soon"),
         ("sent.step_parcel", "sent.step_parcel_soon"), ("sent.step_paid", "sent.step_paid_soon"),
     ]  # fmt: skip
-    labels = [words(done if place < present else soon, amount=amount) for place, (done, soon) in enumerate(keys)]
+    labels = [words(done if place < present else soon, what=what) for place, (done, soon) in enumerate(keys)]
     times = [view.sent_at, None, None, view.refunded_at if state == "refunded" else None]
     return [
         Step(label, number < present, number == present, times[number], state) for number, label in enumerate(labels)
     ]
+
+
+def _shares_in_all(case: ReturnCase) -> tuple[Shares, Collection[str]]:
+    """Return what a customer gets in the end, as far as anybody knows, and the words for what is no refund."""
+    paid = paid_shares(case)
+    if case.row.state == "refunded":
+        return paid, paid_methods(case)
+    on_the_way = sum(refund.amount for refund in case.refunds if refund.status in OPEN)
+    refunded = max(paid.refunded + on_the_way, case.estimate)
+    return Shares(refunded, max(paid.outside, case.estimate_outside)), set(case.outside_lines.values())
 
 
 def units_here(case: ReturnCase) -> bool:

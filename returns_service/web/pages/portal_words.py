@@ -3,44 +3,37 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any, Final, get_args
+from pathlib import Path
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from babel import Locale
 from babel.dates import format_date, format_time
+from babel.lists import format_list
 from markupsafe import Markup, escape
 
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.localize import LOCALES, write_amount
 from returns_service.shop_settings import Language
-from returns_service.web.pages.rendering import ROOM, bdi, zone_name, zone_of
+from returns_service.web.context import context_of
+from returns_service.web.pages.portal_texts import LANGUAGES, texts_of
+from returns_service.web.pages.rendering import bdi, zone_name, zone_of
 from returns_service.web.pages.visitor import AnyRequest
 
-LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 _RIGHT_TO_LEFT: Final = frozenset({"ar"})
 _WISH: Final = re.compile(r"\s*([A-Za-z]{2,3})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?))?\s*")
 
 
-@cache
-def texts_of(language: Language) -> Mapping[str, str]:
-    """Return a language's texts by their keys: `ask.head`."""
-    found = tomllib.loads((ROOM / "texts" / f"{language}.toml").read_text(encoding="utf-8"))
-    flat: dict[str, str] = {}
-    for name, value in found.items():
-        flat |= {f"{name}.{key}": text for key, text in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
-
-
 @dataclass(frozen=True, slots=True)
 class Words:
-    """One customer's language and time zone."""
+    """One customer's language and time zone, and where the shop's own texts are."""
 
     language: Language
     zone: ZoneInfo
+    folder: Path | None = None
 
     @property
     def direction(self) -> str:
@@ -50,11 +43,20 @@ class Words:
     def __call__(self, key: str, **values: Any) -> Markup:
         """Return a text as HTML; values that are no HTML yet are escaped and isolated."""
         shown = {name: value if isinstance(value, Markup) else bdi(value) for name, value in values.items()}
-        return escape(texts_of(self.language)[key]).format(**shown)
+        return escape(texts_of(self.language, self.folder)[key]).format(**shown)
+
+    def count(self, key: str, number: int, **values: Any) -> Markup:
+        """Return a text in the form that the language has for a number; the text may name it as `{count}`."""
+        form = Locale.parse(LOCALES[self.language]).plural_form(number)
+        return self(f"{key}.{form}", count=number, **values)
+
+    def join(self, parts: Sequence[Markup]) -> Markup:
+        """Return parts as the language lists them: `a, b and c`."""
+        return Markup(format_list(parts, locale=LOCALES[self.language]))  # noqa: S704  # each part is HTML already
 
     def plain(self, key: str, **values: Any) -> str:
         """Return a text for a title or an attribute, which hold no HTML."""
-        return texts_of(self.language)[key].format(**values)
+        return texts_of(self.language, self.folder)[key].format(**values)
 
     def cash(self, amount: int, currency: str) -> Markup:
         """Return an amount (minor units) as the language writes it, isolated."""
@@ -86,7 +88,7 @@ class Words:
         if entry is None:
             return code
         ours = DEFAULT.reasons.get(code)
-        translated = texts_of(self.language).get(f"reason.{code}")
+        translated = texts_of(self.language, self.folder).get(f"reason.{code}")
         return translated if translated and ours is not None and ours.label == entry.label else entry.label
 
     @staticmethod
@@ -97,7 +99,8 @@ class Words:
 
 def words_for(request: AnyRequest, locale: str | None, default: Language) -> Words:
     """Return the words for a reader: the language they chose, the session's, the browser's, else the shop's."""
-    return Words(_language(request, locale, default), zone_of(request))
+    folder = context_of(request).settings.portal_texts
+    return Words(_language(request, locale, default), zone_of(request), folder)
 
 
 def _language(request: AnyRequest, locale: str | None, default: Language) -> Language:

@@ -14,6 +14,7 @@ from returns_service.web.pages import (
     photos,
     portal,
     portal_look,
+    portal_settings,
     receipt_acts,
     receive,
     refund_acts,
@@ -33,7 +34,7 @@ FORMS: Final[tuple[FormAct, ...]] = (*return_acts.FORMS, *receipt_acts.FORMS, *r
 PAGES: Final[tuple[Page, ...]] = (
     *sign_in.PAGES, *home.PAGES, *approvals.PAGES, *returns.PAGES, *return_page.PAGES, *refund_desk.PAGES,
     *parcels.PAGES, *(form.page for form in FORMS), *receive.PAGES, *count.PAGES, *health.PAGES, *settings.PAGES,
-    *you.PAGES, *portal.PAGES, *photos.PAGES,
+    *portal_settings.PAGES, *you.PAGES, *portal.PAGES, *photos.PAGES,
 )  # fmt: skip
 
 

@@ -1,0 +1,170 @@
+"""Open returns from elsewhere: taken over once, with the refunds of the past, which hold until somebody says whose."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlmodel import select
+
+from returns_service.cli.import_file import Record, read_records
+from returns_service.cli.imports import Result, print_results, take_over
+from returns_service.store.tables import ImportedReturn, Mail, Refund
+from tests.harness.served_shop import ServedShop, expect
+
+NEW = "Refunded before we came here."
+
+
+def entry(payment: str, name: str = "A-1", **more: Any) -> dict[str, Any]:
+    """Return an open return as a file's line."""
+    line = {"sku": "SHIRT", "quantity": 3, "total_amount": 9000}
+    return {"external_id": name, "order_id": f"NW-{name}", "payment_intent": payment, "currency": "usd",
+            "lines": [line], **more}  # fmt: skip
+
+
+async def take(
+    shop: ServedShop, folder: Path, *entries: dict[str, Any], dry_run: bool = False, reason: str | None = None
+) -> list[Result]:
+    """Import a file of these lines."""
+    file = folder / "open.jsonl"
+    file.write_text("\n".join(json.dumps(one) for one in entries), encoding="utf-8")
+    records = list(read_records(file, "jsonl"))
+    assert all(isinstance(record, Record) for record in records), records
+    shop.db.sends_mail = False
+    chosen = [record for record in records if isinstance(record, Record)]
+    return await take_over(shop.context, chosen, dry_run=dry_run, reason=reason)
+
+
+async def test_open_returns_are_taken_over_once(shop: ServedShop, tmp_path: Path) -> None:
+    asked, approved = entry(shop.pay()), entry(shop.pay(), "A-2", approved=True, tracking_numbers=["T-1"])
+    first = await take(shop, tmp_path, asked, approved)
+    assert [(one.outcome, one.state) for one in first] == [("imported", "requested"), ("imported", "approved")]
+    again = await take(shop, tmp_path, asked, approved | {"tracking_numbers": ["T-2"]})
+    assert [(one.outcome, one.return_id, one.state) for one in again] == [
+        ("there_already", first[0].return_id, "requested"), ("changed", first[1].return_id, "approved"),
+    ]  # fmt: skip
+    assert (await shop.count_rows())["ReturnAuthorization"] == 2
+    shown = await shop.read_return(str(first[1].return_id))
+    assert (shown["order_id"], shown["tracking_numbers"]) == ("NW-A-2", ["T-1"])
+    assert shown["approvals"][0]["override_reason"] == "Approved before it was imported."
+    events = expect(await shop.get(f"/v1/returns/{shown['id']}/events"), 200)["data"]
+    assert {event["actor"] for event in events} == {"import"}
+    await shop.receive_parcel(shown["id"], 3)
+    await shop.settle()
+    assert (await shop.read_return(shown["id"]))["amount_refunded"] == 9000
+
+
+async def test_a_dry_run_says_what_would_be_and_keeps_nothing(shop: ServedShop, tmp_path: Path) -> None:
+    lines = [entry(shop.pay(), approved=True), entry("pi_nobody", "A-2")]
+    tried = await take(shop, tmp_path, *lines, dry_run=True)
+    assert [(one.outcome, one.state, one.code) for one in tried] == [
+        ("imported", "approved", None), ("refused", None, "payment_missing"),
+    ]  # fmt: skip
+    assert {name: number for name, number in (await shop.count_rows()).items() if number} == {}
+    assert [one.outcome for one in await take(shop, tmp_path, *lines)] == ["imported", "refused"]
+
+
+async def test_what_is_refused_stops_no_other(shop: ServedShop, tmp_path: Path) -> None:
+    unknown = entry(shop.pay(), "A-3", refunds=["re_none"])
+    lines = [entry(shop.pay(100)), entry(shop.pay(currency="eur"), "A-2"), unknown, entry(shop.pay(), "A-4")]
+    done = await take(shop, tmp_path, *lines)
+    assert [(one.line, one.outcome, one.code) for one in done] == [
+        (1, "refused", "amount_exceeds_payment"), (2, "refused", "currency_mismatch"),
+        (3, "refused", "invalid_request"), (4, "imported", None),
+    ]  # fmt: skip
+    assert "refunds[0]: Stripe has no refund re_none of this payment" in str(done[2].message)
+    assert (await shop.count_rows())["ReturnAuthorization"] == 1
+
+
+async def test_refunds_of_the_past_count_as_paid(shop: ServedShop, tmp_path: Path) -> None:
+    """What the file names is the return's; only the rest is refunded."""
+    payment = shop.pay(9000)
+    past = shop.dashboard.refund(payment, 3000)["id"]
+    (done,) = await take(shop, tmp_path, entry(payment, approved=True, refunds=[past]))
+    shown = await shop.read_return(str(done.return_id))
+    assert (shown["state"], shown["amount_refunded"]) == ("approved", 3000)
+    assert expect(await shop.get("/v1/desk"), 200)["data"] == []
+    await shop.receive_parcel(shown["id"], 3)
+    await shop.settle()
+    shown = await shop.read_return(shown["id"])
+    assert (shown["state"], shown["amount_refunded"]) == ("refunded", 9000)
+    assert shop.at_stripe(payment) == 9000
+
+
+@pytest.mark.parametrize("reason", [None, NEW])
+async def test_other_refunds_of_the_past_hold_unless_they_are_acknowledged(
+    shop: ServedShop, tmp_path: Path, reason: str | None
+) -> None:
+    payment = shop.pay(12_000)
+    shop.dashboard.refund(payment, 1000)
+    (done,) = await take(shop, tmp_path, entry(payment, approved=True), reason=reason)
+    assert done.outcome == "imported"
+    kinds = [item["kind"] for item in expect(await shop.get("/v1/desk"), 200)["data"]]
+    assert kinds == ([] if reason else ["external_refund"])
+    async with shop.db.reading() as tx:
+        (refund,) = (await tx.exec(select(Refund))).all()
+    assert (refund.source, refund.amount, refund.note) == ("external", 1000, reason)
+    await shop.receive_parcel(str(done.return_id), 3)
+    await shop.settle()
+    assert (await shop.read_return(str(done.return_id)))["amount_refunded"] == (9000 if reason else 0)
+
+
+async def test_a_payment_alone_is_taken_in_with_its_refunds(shop: ServedShop, tmp_path: Path) -> None:
+    payment = shop.pay(9000)
+    shop.dashboard.refund(payment, 4000)
+    for _ in range(2):
+        (done,) = await take(shop, tmp_path, {"payment_intent": payment}, reason=NEW)
+        assert (done.outcome, done.return_id) == ("payment", None)
+    shown = expect(await shop.get(f"/v1/payments/{payment}"), 200)
+    assert (shown["refunded"], shown["refundable"]) == (4000, 5000)
+    assert expect(await shop.get("/v1/desk"), 200)["data"] == []
+
+
+async def test_two_imports_at_once_make_one_return(shop: ServedShop, tmp_path: Path) -> None:
+    line = entry(shop.pay(30_000), approved=True)
+    done = await asyncio.gather(*(take(shop, tmp_path, line) for _ in range(3)))
+    assert (await shop.count_rows())["ReturnAuthorization"] == 1
+    assert sorted(one.outcome for (one,) in done) == ["imported", "there_already", "there_already"]
+
+
+async def test_stripe_away_ends_it_and_the_next_run_goes_on(
+    shop: ServedShop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = entry(shop.pay()), entry(shop.pay(), "A-2")
+    assert [one.outcome for one in await take(shop, tmp_path, first)] == ["imported"]
+    shop.faults.arm("drop_before", count=20)
+    with pytest.raises(SystemExit):
+        await take(shop, tmp_path, first, second)
+    assert "Run it again: it goes on where it stopped" in capsys.readouterr().err
+    shop.faults.disarm()
+    assert [one.outcome for one in await take(shop, tmp_path, first, second)] == ["there_already", "imported"]
+
+
+async def test_the_other_systems_id_is_kept_as_a_digest_and_nobody_gets_mail(shop: ServedShop, tmp_path: Path) -> None:
+    await take(shop, tmp_path, entry(shop.pay(), "mia@shop.test", customer_email="mia@shop.test"))
+    async with shop.db.reading() as tx:
+        (row,) = (await tx.exec(select(ImportedReturn))).all()
+        assert (await tx.exec(select(Mail))).all() == []
+    assert "mia" not in repr(row)
+
+
+def test_people_read_what_needs_a_look_and_the_sum(capsys: pytest.CaptureFixture[str]) -> None:
+    results = [
+        Result(2, "imported", "A-1", "ret_1", "approved"),
+        Result(3, "refused", "A-2", code="x", message="No such payment."),
+        Result(4, "changed", "A-3", "ret_3", "requested"),
+        Result(5, "payment"),
+    ]
+    counts = Counter(result.outcome for result in results)
+    print_results(results, counts, dry_run=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "line 3: refused: A-2 No such payment.",
+        "line 4: there already, and the file changed since: A-3 ret_3",
+        "Would be: 1 imported, 1 refused, 1 there already, and the file changed since, 1 payment taken in.",
+    ]
+    print_results([], Counter(), dry_run=False)
+    assert capsys.readouterr().out == "nothing in it.\n"
