@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -77,6 +78,19 @@ async def session_in_force(tx: Tx, token: str) -> SignedIn | None:
     if row.device_id is not None and not await _is_in_use(tx, row.device_id):
         return None
     return SignedIn(row, user)
+
+
+async def sessions_in_force(tx: Tx, session_ids: Collection[str]) -> frozenset[str]:
+    """Return which of the sessions that were let in may go on listening: those in force."""
+    chosen = (
+        select(StaffSession)
+        .join(StaffUser, col(StaffUser.id) == col(StaffSession.user_id))
+        .where(
+            col(StaffSession.id).in_(session_ids), col(StaffSession.ended_at).is_(None),
+            col(StaffSession.expires_at) > tx.now, col(StaffUser.disabled_at).is_(None),
+        )
+    )  # fmt: skip
+    return frozenset(row.id for row in (await tx.exec(chosen)).all() if idle_at(row) > tx.now)
 
 
 def idle_at(row: StaffSession) -> datetime:

@@ -70,7 +70,7 @@ def test_the_pages_open_to_whom_they_should() -> None:
             assert who_may(page) == set(ROLES), page.path
             assert page.personal, page.path
         else:
-            plain = ("/", "/sign-out", "/returns", "/returns.csv", "/photos/{photo_id:str}", _R)
+            plain = ("/", "/live", "/sign-out", "/returns", "/returns.csv", "/photos/{photo_id:str}", _R)
             assert page.path in plain, f"say here who may open {page.path}"
             assert who_may(page) == set(ROLES)
 

@@ -21,6 +21,7 @@ from returns_service.web.operations.returns import approve_return, decline_retur
 from returns_service.web.pages.flashes import MOST_TOLD, read_flashes
 from returns_service.web.pages.forms import ONCE, Act, checked_once, new_once
 from returns_service.web.pages.handler import redirect
+from returns_service.web.pages.live import live_address
 from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.perform import perform
 from returns_service.web.pages.rendering import render
@@ -103,6 +104,7 @@ async def show_approvals(call: PageCall) -> Response[Any]:
     """Show what waits for a decision."""
     view = find_word(APPROVAL_VIEWS, call.query("view")) or "waiting"
     async with call.context.database.reading() as tx:
+        live = await live_address(tx)
         rows = [row_of(call, waiting) for waiting in await waiting_returns(tx, call.context.policy, call.by.actor)]
         number = await count_waiting(tx)
         flashes = await read_flashes(call, tx)
@@ -110,8 +112,9 @@ async def show_approvals(call: PageCall) -> Response[Any]:
     numbers = {name: sum(row.waiting.view == name for row in rows) for name in APPROVAL_VIEWS} | {"waiting": number}
     shown = [row for row in rows if view in ("waiting", row.waiting.view)]
     return render(
-        call, "approvals.html", rows=shown, view=view, numbers=numbers, labels=LABELS, flashes=flashes, names=names,
-        most=MOST_WAITING, oldest=rows[0].waiting.case.row.created_at if rows else None, reasons=_reasons(call),
+        call, "approvals.html", live=live, rows=shown, view=view, numbers=numbers, labels=LABELS, flashes=flashes,
+        names=names, most=MOST_WAITING,
+        oldest=rows[0].waiting.case.row.created_at if rows else None, reasons=_reasons(call),
     )  # fmt: skip
 
 

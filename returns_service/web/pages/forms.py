@@ -5,6 +5,7 @@ A form carries a one-time token, which is the idempotency key of its operation: 
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -99,8 +100,8 @@ class Act:
 
     @property
     def id(self) -> str:
-        """The dialog's id in the page."""
-        return f"{self.form.name}-{self.once[:8]}"
+        """The dialog's id in the page: the same each time the page is shown."""
+        return f"{self.form.name}-{hashlib.sha256(self.url.encode()).hexdigest()[:8]}"
 
     @property
     def fields(self) -> Sequence[FormField]:

@@ -21,6 +21,7 @@ from returns_service.return_case.waiting import describe_waiting
 from returns_service.store.tables import Event, Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 from returns_service.web.pages.flashes import read_flashes
 from returns_service.web.pages.forms import Act
+from returns_service.web.pages.live import live_address
 from returns_service.web.pages.page import Page, PageCall, shows
 from returns_service.web.pages.receipt_acts import acts_on_receipt, resolve_act
 from returns_service.web.pages.refund_acts import acts_on_refund
@@ -88,6 +89,7 @@ async def show_return(call: PageCall) -> Response[Any]:
     """Show one return."""
     return_id = call.path("return_id")
     async with call.context.database.reading() as tx:
+        live = await live_address(tx, return_id)
         case = await load_case(tx, call.context.policy, return_id)
         events = await timeline_of(tx, return_id)
         flashes = await read_flashes(call, tx)
@@ -104,7 +106,7 @@ async def show_return(call: PageCall) -> Response[Any]:
     ]
     receipts = [_receipt(case, receipt, acts=dock) for receipt in reversed(case.receipts)]
     return render(
-        call, "return.html", case=case, row=case.row, fact=fact_of(case), steps=steps_of(case, events),
+        call, "return.html", live=live, case=case, row=case.row, fact=fact_of(case), steps=steps_of(case, events),
         lines=[_line(case, line) for line in case.lines], refunds=refunds, receipts=receipts, stories=stories,
         names=names, flashes=flashes, acts=acts, primary=primary, others=[act for act in acts if act is not primary],
         barred=barred_on(case, call.may), unpaid=case.unpaid(), due=case.due, reasons=_reasons(case), goes_to=PLACES,

@@ -34,6 +34,7 @@ from returns_service.return_case.rows import counted, open_amount
 from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Database
 from returns_service.web.pages.home import show_number
+from returns_service.web.pages.live import live_address
 from returns_service.web.pages.page import Page, PageCall, shows
 from returns_service.web.pages.rendering import plural, render, zone_of
 
@@ -81,13 +82,14 @@ async def show_returns(call: PageCall) -> Response[Any]:
     asked = read_asked(call)
     after, before = _cursor(call, "after"), _cursor(call, "before")
     async with call.context.database.reading() as tx:
+        live = await live_address(tx)
         page = await page_of_ids(tx, asked.by, after=after, before=before)
         cases = await load_cases(tx, call.context.policy, page.ids)
         numbers = await count_views(tx, asked.by)
         currencies = await currencies_in_use(tx)
     return render(
-        call, "returns.html", asked=asked, cases=[(case, note_of(case)) for case in cases], page=page, labels=LABELS,
-        numbers={view: show_number(number) for view, number in numbers.items()}, applied=_applied(asked),
+        call, "returns.html", live=live, asked=asked, cases=[(case, note_of(case)) for case in cases], page=page,
+        labels=LABELS, numbers={view: show_number(number) for view, number in numbers.items()}, applied=_applied(asked),
         currencies=currencies, number=numbers[asked.by.view], counted_to=COUNTED_TO, units=units_of, size=PAGE,
     )  # fmt: skip
 
