@@ -25,6 +25,7 @@ IDLE_LIVES: Final = timedelta(hours=3)
 SHARED_IDLE_LIVES: Final = timedelta(minutes=30)  # by badge or PIN: the next person stands beside the device
 SEEN_SHOWN_AFTER: Final = timedelta(minutes=1)
 SCANS_SIGNED_FOR: Final = timedelta(days=14)  # how long a device may keep scans before it finds its way back
+MOST_LISTED: Final = 200
 _LONGEST_USER_AGENT: Final = 300
 
 
@@ -129,6 +130,23 @@ async def sessions_of(tx: Tx, user_id: str) -> list[StaffSession]:
     )
     rows = (await tx.exec(chosen.order_by(col(StaffSession.seen_at).desc()))).all()
     return [row for row in rows if idle_at(row) > tx.now]
+
+
+async def sessions_by_person(tx: Tx) -> list[SignedIn]:
+    """Return all sessions in force with whose they are, the last used first; no more than MOST_LISTED."""
+    chosen = (
+        select(StaffSession, StaffUser)
+        .join(StaffUser, col(StaffUser.id) == col(StaffSession.user_id))
+        .where(col(StaffSession.ended_at).is_(None), col(StaffSession.expires_at) > tx.now)
+        .order_by(col(StaffSession.seen_at).desc())
+        .limit(MOST_LISTED)
+    )
+    return [SignedIn(row, user) for row, user in (await tx.exec(chosen)).all() if idle_at(row) > tx.now]
+
+
+async def end_anybodys_session(tx: Tx, session_id: str) -> None:
+    """End one session, whoever's it is; where it is over already, nothing changes."""
+    await _end(tx, col(StaffSession.id) == session_id)
 
 
 def scan_token(session: StaffSession) -> str:
