@@ -20,6 +20,7 @@ from returns_service.store.tables.mail import Mail
 from returns_service.store.tables.people import (
     ApiKey,
     Device,
+    SavedView,
     SignInLink,
     SignInThrottle,
     StaffSession,
@@ -49,6 +50,7 @@ __all__ = [
     "Refund",
     "ReturnAuthorization",
     "ReturnLine",
+    "SavedView",
     "SearchWord",
     "SignInLink",
     "SignInThrottle",
