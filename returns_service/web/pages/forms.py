@@ -27,7 +27,7 @@ from returns_service.web.pages.perform import perform
 from returns_service.web.pages.rendering import render
 from returns_service.web.pages.stories import told_first
 
-FieldKind = Literal["text", "area", "amount", "choice", "number", "hidden"]
+FieldKind = Literal["text", "area", "amount", "choice", "number", "flag", "hidden"]
 ONCE: Final = "once"  # the field with the one-time token
 NEXT: Final = "next"  # the field with the page that leads on
 _ONCE: Final = re.compile(r"[0-9A-Za-z_-]{8,64}")
@@ -174,6 +174,8 @@ def body_of(fields: Sequence[FormField], call: PageCall) -> dict[str, Any]:
             body[one.name] = parse_amount(text, call.field("currency"), one.name)
         elif one.kind == "number":
             body[one.name] = parse_units(text, one.name)
+        elif one.kind == "flag":
+            body[one.name] = True
         else:
             body[one.name] = text.replace("\r\n", "\n")
     return body
