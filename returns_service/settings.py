@@ -145,7 +145,7 @@ class Settings(ProcessSettings):
         default=20,
         ge=1,
         le=100_000,
-        description="Of these, those of one API key.",
+        description="Of these, those of one API key, or of one session of the pages.",
         examples=["20"],
     )
     header_bytes: int = Field(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import update
 from sqlmodel import col, select
 
 from returns_service.commands.counting import CountResult, is_accepted, recount, split_row, standing_receipt
@@ -26,7 +27,7 @@ from returns_service.return_case.reversal import reversible
 from returns_service.return_case.rows import is_unsent, rows_of
 from returns_service.return_case.transition import record_return, transition
 from returns_service.store.database import Tx
-from returns_service.store.tables import Receipt, ReceiptLine, Refund, UnmatchedReceipt
+from returns_service.store.tables import Photo, Receipt, ReceiptLine, Refund, UnmatchedReceipt
 
 REVERSED = "The count behind it was reversed before it was sent; no money has moved."
 CORRECTED = "The count behind it was corrected before it was sent; no money has moved."
@@ -72,6 +73,7 @@ async def _free_parcel(tx: Tx, receipt: Receipt) -> None:
     chosen = select(UnmatchedReceipt).where(col(UnmatchedReceipt.receipt_id) == receipt.id)
     for parcel in (await tx.exec(chosen)).all():
         parcel.receipt_id = parcel.return_id = parcel.attached_by = parcel.attached_at = None
+        await tx.execute(update(Photo).where(col(Photo.about_id) == parcel.id).values(return_id=None))
 
 
 def depends_on(refund: Refund, touched: set[str]) -> bool:

@@ -17,7 +17,9 @@ from typing import Any
 
 from sqlmodel import col, func, or_, select
 
+from returns_service.commands.photos import forget_photos
 from returns_service.commands.portal_erasure import delete_photos, forget_sessions
+from returns_service.commands.saved_views import forget_views
 from returns_service.commands.search_index import index_return
 from returns_service.commands.unmatched_receipts import of_tracking_numbers
 from returns_service.domain.policy import Policy
@@ -139,6 +141,7 @@ async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done
         row.tracking_numbers = []
         _count(done, "tracking_numbers", True)
     _count(done, "metadata", words.forget_values(row, "details", ()))
+    done.counts["views"] += await forget_views(tx, words.names)
     _count(done, "approvals", words.forget_tree(row, "approvals"))
     for line in case.lines:
         _count(done, "lines", words.forget_row(line, (), ("reason",)))
@@ -169,6 +172,7 @@ async def _forget_parcels(tx: Tx, words: Words, row: ReturnAuthorization, awaite
     table, numbers = UnmatchedReceipt, row.tracking_numbers
     of_return = or_(col(table.order_id) == row.order_id, col(table.return_id) == row.id, of_tracking_numbers(numbers))
     parcels = (await tx.exec(select(table).where(of_return))).all()
+    done.counts["photos"] += await forget_photos(tx, [parcel.id for parcel in parcels])
     for parcel in parcels:
         _count(done, "unmatched", words.forget_row(parcel, ("note",), ()))
         if awaited and parcel.receipt_id is None and parcel.tracking_number:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -24,6 +25,7 @@ IDLE_LIVES: Final = timedelta(hours=3)
 SHARED_IDLE_LIVES: Final = timedelta(minutes=30)  # by badge or PIN: the next person stands beside the device
 SEEN_SHOWN_AFTER: Final = timedelta(minutes=1)
 SCANS_SIGNED_FOR: Final = timedelta(days=14)  # how long a device may keep scans before it finds its way back
+MOST_LISTED: Final = 200
 _LONGEST_USER_AGENT: Final = 300
 
 
@@ -79,6 +81,19 @@ async def session_in_force(tx: Tx, token: str) -> SignedIn | None:
     return SignedIn(row, user)
 
 
+async def sessions_in_force(tx: Tx, session_ids: Collection[str]) -> frozenset[str]:
+    """Return which of the sessions that were let in may go on listening: those in force."""
+    chosen = (
+        select(StaffSession)
+        .join(StaffUser, col(StaffUser.id) == col(StaffSession.user_id))
+        .where(
+            col(StaffSession.id).in_(session_ids), col(StaffSession.ended_at).is_(None),
+            col(StaffSession.expires_at) > tx.now, col(StaffUser.disabled_at).is_(None),
+        )
+    )  # fmt: skip
+    return frozenset(row.id for row in (await tx.exec(chosen)).all() if idle_at(row) > tx.now)
+
+
 def idle_at(row: StaffSession) -> datetime:
     """Return when the session ends by itself if nobody uses it."""
     return row.seen_at + (SHARED_IDLE_LIVES if row.receiving_only else IDLE_LIVES)
@@ -115,6 +130,23 @@ async def sessions_of(tx: Tx, user_id: str) -> list[StaffSession]:
     )
     rows = (await tx.exec(chosen.order_by(col(StaffSession.seen_at).desc()))).all()
     return [row for row in rows if idle_at(row) > tx.now]
+
+
+async def sessions_by_person(tx: Tx) -> list[SignedIn]:
+    """Return all sessions in force with whose they are, the last used first; no more than MOST_LISTED."""
+    chosen = (
+        select(StaffSession, StaffUser)
+        .join(StaffUser, col(StaffUser.id) == col(StaffSession.user_id))
+        .where(col(StaffSession.ended_at).is_(None), col(StaffSession.expires_at) > tx.now)
+        .order_by(col(StaffSession.seen_at).desc())
+        .limit(MOST_LISTED)
+    )
+    return [SignedIn(row, user) for row, user in (await tx.exec(chosen)).all() if idle_at(row) > tx.now]
+
+
+async def end_anybodys_session(tx: Tx, session_id: str) -> None:
+    """End one session, whoever's it is; where it is over already, nothing changes."""
+    await _end(tx, col(StaffSession.id) == session_id)
 
 
 def scan_token(session: StaffSession) -> str:

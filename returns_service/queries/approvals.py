@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Literal
 
 from sqlmodel import col, func, select
@@ -15,7 +16,7 @@ from returns_service.queries.return_views import COUNTED_TO
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
 from returns_service.store.database import Tx
-from returns_service.store.tables import ReturnAuthorization
+from returns_service.store.tables import Receipt, ReturnAuthorization, UndeclaredItem
 
 ApprovalView = Literal["waiting", "inside", "outside", "second"]
 APPROVAL_VIEWS: Final[tuple[ApprovalView, ...]] = ("waiting", "inside", "outside", "second")
@@ -62,6 +63,30 @@ async def _returns_by_customer(tx: Tx, cases: Sequence[ReturnCase]) -> dict[str,
     email = col(ReturnAuthorization.email_text)
     chosen = select(email, func.count()).where(email.in_(sorted(emails))).group_by(email)
     return {text or "": number for text, number in (await tx.exec(chosen)).all()}
+
+
+@dataclass(frozen=True, slots=True)
+class PutAside:
+    """Units that nobody announced and nobody has decided about, and the return they came with."""
+
+    item: UndeclaredItem
+    order_id: str
+    customer: str | None
+    since: datetime
+
+
+async def put_aside(tx: Tx) -> list[PutAside]:
+    """Return what the dock put aside and waits for a decision, the oldest first."""
+    chosen = (
+        select(UndeclaredItem, ReturnAuthorization, Receipt.created_at)
+        .join(ReturnAuthorization, col(ReturnAuthorization.id) == col(UndeclaredItem.return_id))
+        .join(Receipt, col(Receipt.id) == col(UndeclaredItem.receipt_id))
+        .where(col(UndeclaredItem.decision).is_(None), col(Receipt.reversed_at).is_(None))
+        .order_by(col(UndeclaredItem.id))
+        .limit(MOST_WAITING)
+    )
+    found = (await tx.exec(chosen)).all()
+    return [PutAside(item, row.order_id, row.customer_name or row.customer_email, at) for item, row, at in found]
 
 
 async def count_waiting(tx: Tx) -> int:

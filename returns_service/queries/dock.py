@@ -78,6 +78,12 @@ async def _return_for_tracking_number(tx: Tx, number: str) -> str | None:
     return ids.pop() if len(ids) == 1 else None
 
 
+async def parcel_for_number(tx: Tx, code: str) -> str | None:
+    """Return the id of the parcel of nobody that has this number, with or without blanks."""
+    chosen = select(UnmatchedReceipt.id).where(col(UnmatchedReceipt.number) == joined(code))
+    return (await tx.exec(chosen)).first()
+
+
 async def find_parcels(tx: Tx, policy: Policy, words: str) -> list[ParcelMatch]:
     """Return the returns that people may mean by some words, newest first."""
     words = " ".join(words_in(words)[:MOST_WORDS])

@@ -142,9 +142,3 @@ async def _decline_reason(tx: Tx, return_id: str) -> str | None:
             reason = event.data.get("reason")
             return reason if isinstance(reason, str) else None
     return None
-
-
-async def photos_of(tx: Tx, return_id: str) -> list[str]:
-    """Return the ids of a return's photos, oldest first."""
-    chosen = select(Photo.id).where(col(Photo.return_id) == return_id).order_by(col(Photo.id))
-    return list((await tx.exec(chosen)).all())

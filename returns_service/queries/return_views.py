@@ -78,12 +78,17 @@ def chosen_ids(by: ListedBy, state: State | None = None) -> Any:
 
 async def count_views(tx: Tx, by: ListedBy) -> dict[ListedView, int]:
     """Return how many returns each view holds, one more than COUNTED_TO where there are more; one statement."""
+    lists = [ListedBy(view, by.words, by.currency, by.asked_from) for view in LISTED_VIEWS]
+    return dict(zip(LISTED_VIEWS, await count_lists(tx, lists), strict=True))
+
+
+async def count_lists(tx: Tx, lists: Sequence[ListedBy]) -> Sequence[int]:
+    """Return how many returns each list holds, one more than COUNTED_TO where there are more; one statement."""
     numbers = []
-    for view in LISTED_VIEWS:
-        some = chosen_ids(ListedBy(view, by.words, by.currency, by.asked_from)).limit(COUNTED_TO + 1).subquery()
+    for by in lists:
+        some = chosen_ids(by).limit(COUNTED_TO + 1).subquery()
         numbers.append(select(func.count()).select_from(some).scalar_subquery())
-    found = (await tx.execute(select(*numbers))).one()
-    return dict(zip(LISTED_VIEWS, found, strict=True))
+    return list((await tx.execute(select(*numbers))).one()) if numbers else []
 
 
 async def page_of_ids(tx: Tx, by: ListedBy, *, after: str = "", before: str = "", limit: int = PAGE) -> ListedPage:

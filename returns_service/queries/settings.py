@@ -10,6 +10,7 @@ from typing import Final
 from sqlmodel import col, func, select
 
 from returns_service.commands.api_keys import list_keys
+from returns_service.commands.sessions import SignedIn, sessions_by_person
 from returns_service.commands.staff_users import list_users
 from returns_service.store.database import Tx
 from returns_service.store.tables import ApiKey, Delivery, Device, Event, StaffSession, StaffUser, WebhookEndpoint
@@ -41,6 +42,7 @@ class Settings:
     keys: Sequence[ApiKey]  # those not revoked first
     people: Sequence[StaffUser]
     seen_at: Mapping[str, datetime]  # of a person
+    sessions: Sequence[SignedIn]  # in force, the last used first
     devices: Sequence[Device]  # those that wait for an approval first; none that is out of use
     endpoints: Sequence[WebhookEndpoint]
     deliveries: Sequence[DeliveryShown]
@@ -56,6 +58,7 @@ async def read_settings(tx: Tx) -> Settings:
         keys=[key for key in keys if key.revoked_at is None],
         people=await list_users(tx),
         seen_at=dict((await tx.exec(seen)).all()),
+        sessions=await sessions_by_person(tx),
         devices=[*(d for d in devices if d.approved_at is None), *(d for d in devices if d.approved_at is not None)],
         endpoints=(await tx.exec(select(WebhookEndpoint).order_by(col(WebhookEndpoint.id)).limit(100))).all(),
         deliveries=await _last_deliveries(tx),

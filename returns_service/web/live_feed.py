@@ -17,6 +17,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service.commands.api_keys import keys_in_force
+from returns_service.commands.sessions import sessions_in_force
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import EventType
 from returns_service.return_case import event_feed
@@ -53,18 +54,19 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
-    """An event, and the text that streams send for it."""
+    """An event, and what streams send of it: the whole to programs, `brief` to pages, which read themselves anew."""
 
     event: Event
     position: int
     text: str
+    brief: str
 
 
 class Seat:
     """A stream's place among those of its process and key; given back once, however the stream ends."""
 
     def __init__(self, feed: LiveFeed, key_id: str) -> None:
-        self.key_id = key_id
+        self.key_id = key_id  # an API key, or the session of a page
         self._feed: LiveFeed | None = feed
 
     def give_back(self) -> None:
@@ -97,13 +99,17 @@ class LiveFeed:
         self.streams[key_id] += 1
         return Seat(self, key_id)
 
-    def stream(self, seat: Seat, position: int, wanted: EventFilter, greeting: str) -> AsyncIterator[str]:
+    def stream(
+        self, seat: Seat, position: int, wanted: EventFilter, greeting: str, *, brief: bool = False
+    ) -> AsyncIterator[str]:
         """Return `greeting` and then the events after `position`, as they come."""
-        events = self._stream(seat, position, wanted, greeting)
+        events = self._stream(seat, position, wanted, greeting, brief)
         weakref.finalize(events, seat.give_back)  # one that is never begun never comes to its `finally`
         return events
 
-    async def _stream(self, seat: Seat, position: int, wanted: EventFilter, greeting: str) -> AsyncIterator[str]:
+    async def _stream(
+        self, seat: Seat, position: int, wanted: EventFilter, greeting: str, brief: bool
+    ) -> AsyncIterator[str]:
         try:
             yield greeting
             end, silent_since = elapsed() + LONGEST_SECONDS, elapsed()
@@ -111,11 +117,11 @@ class LiveFeed:
             while elapsed() < end:
                 changed = self._changed  # taken before the look: what comes after it is not missed
                 try:
-                    position, texts, more = await self._look(position, wanted)
+                    position, events, more = await self._look(position, wanted)
                 except (SQLAlchemyError, OSError):
                     return  # the database is away: the reader comes back, and goes on where it was
-                for text in texts:
-                    yield text
+                for event in events:
+                    yield event.brief if brief else event.text
                     silent_since = elapsed()
                 if self._reached is None or seat.key_id not in self._in_force or self._closing.is_set():
                     return
@@ -130,20 +136,20 @@ class LiveFeed:
         finally:
             seat.give_back()
 
-    async def _look(self, position: int, wanted: EventFilter) -> tuple[int, list[str], bool]:
+    async def _look(self, position: int, wanted: EventFilter) -> tuple[int, list[FeedEvent], bool]:
         """Return where a stream is now, what it sends, and whether more is at hand."""
         reached = self._reached
         if reached is None:
             return position, [], False
         if position >= reached - len(self._kept):
             new = [kept for kept in self._kept if kept.position > position]
-            return max(position, reached), [kept.text for kept in new if wanted.wants(kept.event)], False
+            return max(position, reached), [kept for kept in new if wanted.wants(kept.event)], False
         async with self._database.reading() as tx:
             events = await event_feed.events_after(tx, position, AT_ONCE, **asdict(wanted))
-        texts = [text_of(event) for event in events]
+        found = [_feed_event(event) for event in events]
         if len(events) == AT_ONCE:
-            return events[-1].position or position, texts, True
-        return max(reached, *(event.position or 0 for event in events), position), texts, True
+            return events[-1].position or position, found, True
+        return max(reached, *(event.position for event in found), position), found, True
 
     async def _begin_to_read(self, key_id: str) -> None:
         async with self._starting:
@@ -177,13 +183,13 @@ class LiveFeed:
         keys = list(self.streams)
         await event_feed.bring_up_to_date(self._database)
         async with self._database.reading() as tx:
-            in_force = await keys_in_force(tx, keys)
+            in_force = await keys_in_force(tx, keys) | await sessions_in_force(tx, keys)
             events = await event_feed.events_after(tx, self._reached or 0, AT_ONCE, **asdict(EventFilter()))
         revoked = frozenset(keys) - in_force
         self._in_force = (self._in_force | in_force) - revoked
         for event in events:
             self._reached = event.position or 0
-            self._kept.append(FeedEvent(event, self._reached, text_of(event)))
+            self._kept.append(_feed_event(event))
         if events or revoked:
             self._tell()
         return len(events)
@@ -193,7 +199,21 @@ class LiveFeed:
         changed.set()
 
 
+def _feed_event(event: Event) -> FeedEvent:
+    brief = msgspec.json.encode({"return": event.return_id}).decode()
+    return FeedEvent(event, event.position or 0, text_of(event), f"id: {event.id}\nevent: change\ndata: {brief}\n\n")
+
+
 def text_of(event: Event) -> str:
     """Return an event as a stream sends it."""
     shown = msgspec.json.encode(show_event(event)).decode()
     return f"id: {event.id}\nevent: {event.type}\ndata: {shown}\n\n"
+
+
+def greeting(last_event: str) -> str:
+    """Return the first words of a stream: a client that is cut off before any event goes on after `last_event`.
+
+    It needs data as well: a client takes an id over only with a whole event.
+    """
+    data = msgspec.json.encode({"object": "stream", "last_event": last_event}).decode()
+    return f": the feed of events\n\nid: {last_event}\nevent: ready\ndata: {data}\n\n"

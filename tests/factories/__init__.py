@@ -25,6 +25,7 @@ from tests.factories.mail import create_mail
 from tests.factories.people import (
     create_api_key,
     create_device,
+    create_saved_view,
     create_sign_in_link,
     create_sign_in_throttle,
     create_staff_session,
@@ -56,6 +57,7 @@ __all__ = [
     "create_refund",
     "create_return",
     "create_return_line",
+    "create_saved_view",
     "create_search_word",
     "create_sign_in_link",
     "create_sign_in_throttle",

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from returns_service.store.database import Tx
-from returns_service.store.tables import ApiKey, Device, SignInLink, SignInThrottle, StaffSession, StaffUser
+from returns_service.store.tables import ApiKey, Device, SavedView, SignInLink, SignInThrottle, StaffSession, StaffUser
 from tests.factories.insert import insert
 
 
@@ -29,6 +29,19 @@ async def create_staff_user(tx: Tx, **values: Any) -> StaffUser:
     user_id = tx.new_id("usr")
     defaults = {"id": user_id, "email": f"{user_id}@shop.test", "role": "approver", "created_at": tx.now}
     return await insert(tx, StaffUser, defaults, values)
+
+
+async def create_saved_view(tx: Tx, user: StaffUser | None = None, **values: Any) -> SavedView:
+    """Insert a view of failed returns."""
+    user = user or await create_staff_user(tx)
+    defaults = {
+        "id": tx.new_id("sav"),
+        "user_id": user.id,
+        "name": "Failed",
+        "filters": {"view": "failed"},
+        "created_at": tx.now,
+    }
+    return await insert(tx, SavedView, defaults, values)
 
 
 async def create_device(tx: Tx, **values: Any) -> Device:

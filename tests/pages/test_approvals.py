@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from returns_service.store.tables import Event
 from tests.harness.served_shop import ServedShop, expect
 from tests.pages.conftest import Desk, add_person, open_desk
 from tests.pages.forms import follow, forms_in, send
-from tests.pages.world import ask
+from tests.pages.world import approved, ask
 
 
 @pytest.fixture
@@ -32,6 +33,28 @@ async def events_of(shop: ServedShop, made: dict[str, Any]) -> list[Event]:
     async with shop.db.reading() as tx:
         chosen = select(Event).where(col(Event.return_id) == made["id"]).order_by(col(Event.sequence))
         return list((await tx.exec(chosen)).all())
+
+
+async def test_what_the_dock_put_aside_stands_beside_what_waits(shop: ServedShop, approver: Desk) -> None:
+    made = await approved(shop, "NW-8")
+    body = {"undeclared": [{"sku": "<b>HAT", "quantity": 2, "note": "In the same box."}]}
+    receipt = expect(await shop.post(f"/v1/returns/{made['id']}/receipts", body), 201)
+    page = await approver.get("/approvals?view=aside")
+    assert re.search(r'view=aside" aria-current="page">Put aside at the dock <span class="n"[^>]*>1<', page.text)
+    assert "2 × <bdi>&lt;b&gt;HAT</bdi>" in page.text
+    assert "warehouse and admin" in page.text
+    item = receipt["undeclared"][0]["id"]
+    expect(await shop.post(f"/v1/returns/{made['id']}/undeclared/{item}/resolve", {"decision": "scrap"}), 200)
+    assert "HAT" not in (await approver.get("/approvals?view=aside")).text
+
+
+async def test_the_customers_other_returns_are_one_click_away(shop: ServedShop, approver: Desk) -> None:
+    for order in ("NW-1", "NW-2"):
+        await ask(shop, order, customer_email="birgit+1@shop.test")
+    page = await approver.get("/approvals")
+    (path, *_) = re.findall(r'<a href="(/returns\?[^"]+)">1 other return</a>', page.text)
+    found = (await approver.get(path)).text
+    assert ("NW-1" in found, "NW-2" in found) == (True, True)
 
 
 async def outside(shop: ServedShop, order: str = "NW-2") -> dict[str, Any]:

@@ -31,7 +31,8 @@ FORMS_OF = {
     f"{_R}/receipts/{{receipt_id:str}}/correct": "receipts:write",
     f"{_R}/receipts/{{receipt_id:str}}/inspect": "receipts:write",
     f"{_R}/undeclared/{{undeclared_id:str}}/resolve": "receipts:write",
-    "/parcels/{unmatched_id:str}/attach": "receipts:write",
+    "/parcels/{unmatched_id:str}/attach": "receipts:write", "/parcels": "receipts:write",
+    "/photos/of/{about_id:str}": "receipts:write",
     **{f"{_RFD}/{act}": "refunds:write" for act in
        ("check", "retry", "settle_outside", "send_again", "cancel", "acknowledge", "assign")},
 }  # fmt: skip
@@ -66,11 +67,11 @@ def test_the_pages_open_to_whom_they_should() -> None:
             scope = FORMS_OF[page.path]
             assert page.scope == scope, page.path
             assert page.personal or scope == "receipts:write", page.path
-        elif page.path.startswith("/you"):
+        elif page.path.startswith(("/you", "/returns/views")):
             assert who_may(page) == set(ROLES), page.path
             assert page.personal, page.path
         else:
-            plain = ("/", "/sign-out", "/returns", "/returns.csv", "/photos/{photo_id:str}", _R)
+            plain = ("/", "/live", "/sign-out", "/returns", "/returns.csv", "/photos/{photo_id:str}", _R)
             assert page.path in plain, f"say here who may open {page.path}"
             assert who_may(page) == set(ROLES)
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 import httpx
 import pytest
 
+from returns_service.commands.saved_views import MOST_VIEWS
 from returns_service.domain.return_machine import PUBLIC
 from returns_service.domain.vocabulary import Role
 from returns_service.web.pages.return_acts import barred_on
 from tests.harness.served_shop import ServedShop, expect
-from tests.pages.conftest import Desk, add_person
+from tests.pages.conftest import Desk, add_person, open_desk
 from tests.pages.forms import follow, forms_in, send
 from tests.pages.world import HOSTILE, approved, ask, parcel, play_day
 
@@ -47,13 +48,41 @@ async def refused_once(shop: ServedShop, order: str = "NW-9") -> dict[str, Any]:
 async def test_each_view_holds_what_it_says_and_exports_exactly_that(shop: ServedShop, desk: Desk) -> None:
     await play_day(shop)
     page = await open_as(shop, desk, "warehouse")
-    views = re.findall(r'<a href="(/returns[^"]*)"[^>]*>[^<]+<span class="n">([\d,]+)</span>', page.text)
+    views = re.findall(r'<a href="(/returns[^"]*)"[^>]*>[^<]+<span class="n"[^>]*>([\d,]+)</span>', page.text)
     assert len(views) == 7
     for path, number in ((path.replace("&amp;", "&"), number) for path, number in views):
         shown = SHOWN.findall((await desk.get(path)).text)
         assert len(shown) == int(number), path
         rows = exported(await desk.get(path.replace("/returns", "/returns.csv")))
         assert [row["return"] for row in rows] == shown, path
+
+
+async def test_a_saved_view_is_its_persons_own_counted_replaced_and_deleted(shop: ServedShop, desk: Desk) -> None:
+    await play_day(shop)
+    page = await open_as(shop, desk, "finance", "/returns?view=failed&currency=eur")
+    for name in ("Ours", "<b>Ours</b>", "Ours"):
+        told = await follow(desk, await send(desk, page, "/returns/views", name=name))
+    assert told.url.query == b"view=failed&currency=eur"
+    of_view = re.compile(r'<a href="([^"]+)"[^>]*><bdi>([^<]+)</bdi> <span class="n"[^>]*>([^<]+)</span>')
+    shown = {name: (path, number) for path, name, number in of_view.findall(told.text)}
+    path = "/returns?view=failed&amp;currency=eur"
+    assert shown == {"Ours": (path, "1"), "&lt;b&gt;Ours&lt;/b&gt;": (path, "1")}
+    assert (await desk.post("/returns/views", {"name": " ", "view": "failed"})).status_code == 422
+    async with open_desk(shop, "192.0.2.2") as other:
+        await add_person(shop, "approver")
+        await other.sign_in("approver@shop.test")
+        assert of_view.findall((await other.get("/returns")).text) == []
+        (address,) = [address for address in forms_in(told) if address.endswith("/delete")]
+        assert (await other.post(address, {})).status_code == 303, "it is not theirs: nothing changes"
+    told = await follow(desk, await send(desk, told, address))
+    assert len(of_view.findall(told.text)) == 1
+
+
+async def test_no_more_views_than_are_counted_at_once(shop: ServedShop, desk: Desk) -> None:
+    page = await open_as(shop, desk, "finance", "/returns?view=failed")
+    answers = [await send(desk, page, "/returns/views", name=f"View {n}") for n in range(MOST_VIEWS + 1)]
+    assert [answer.status_code for answer in answers] == [303] * MOST_VIEWS + [422]
+    assert "Delete one first." in answers[-1].text
 
 
 async def test_filters_narrow_list_numbers_and_export_alike(shop: ServedShop, desk: Desk) -> None:
@@ -136,6 +165,24 @@ async def test_settling_outside_asks_for_the_reference_and_keeps_what_was_typed(
     assert "148.00 EUR settled outside: cash" in told.text
     made = await shop.read_return(made["id"])
     assert (made["state"], made["amount_settled_outside"]) == ("refunded", 14_800)
+
+
+@pytest.mark.parametrize("act", ["retry", "settle_outside"])
+async def test_the_rest_of_a_failed_refund_is_given_up_with_a_reason_only(
+    shop: ServedShop, desk: Desk, act: str
+) -> None:
+    made = await refused_once(shop)
+    address = f"/returns/{made['id']}/{act}"
+    page = await open_as(shop, desk, "finance", f"/returns/{made['id']}")
+    fields = {"amount": "100.00"} | ({"reference": "B-7"} if act == "settle_outside" else {})
+    refused = await send(desk, page, address, **fields, waive="1")
+    assert (refused.status_code, "Say why" in refused.text) == (422, True)
+    assert forms_in(refused)[address]["waive"] == "1", "it stays ticked"
+    done = await send(desk, refused, address, reason="She keeps the rest as a voucher.")
+    assert done.status_code == 303, done.text
+    made = await shop.read_return(made["id"])
+    assert made["amount_waived"] == 4_800
+    assert made["refunds"][0]["amount_open"] == 0
 
 
 async def test_goodwill_beyond_what_is_due_needs_its_reason(shop: ServedShop, desk: Desk) -> None:

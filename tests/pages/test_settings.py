@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from sqlmodel import col, select
 
 from returns_service.commands import devices
 from returns_service.store.tables import ApiKey, StaffUser, WebhookEndpoint
+from returns_service.web.pages.scanner_test import TEST_CODE
 from tests.harness.served_shop import ServedShop, expect
 from tests.pages.conftest import Desk, add_person, open_desk
 from tests.pages.forms import follow, forms_in, send
@@ -136,6 +138,52 @@ async def test_an_endpoint_is_told_pinged_redelivered_and_turned_off(shop: Serve
         page = await admin.get("/settings")
         assert (await send(admin, page, address, do=wanted)).status_code == 303
         assert expect(await shop.get(f"/v1/webhook_endpoints/{endpoint.id}"), 200)["status"] == status
+
+
+async def test_an_endpoint_gets_a_new_secret_and_is_deleted(shop: ServedShop, admin: Desk) -> None:
+    page = await admin.get("/settings")
+    old = secret_in(await send(admin, page, "/settings/webhooks", url="https://shop.example.com/hooks"))
+    async with shop.db.reading() as tx:
+        endpoint = (await tx.exec(select(WebhookEndpoint))).one()
+    address, page = f"/settings/webhooks/{endpoint.id}", await admin.get("/settings")
+    made = await send(admin, page, address, do="rotate")
+    assert secret_in(made) != old
+    assert "every event" in made.text
+    told = await follow(admin, await send(admin, await admin.get("/settings"), address, do="delete"))
+    assert "The endpoint is deleted" in told.text
+    expect(await shop.get(f"/v1/webhook_endpoints/{endpoint.id}"), 404, "not_found")
+
+
+async def test_an_admin_ends_sessions_of_others(shop: ServedShop, admin: Desk) -> None:
+    jide = await add_person(shop, "finance", name="Jide Okafor")
+    async with open_desk(shop, "192.0.2.2") as first, open_desk(shop, "192.0.2.3") as second:
+        for desk in (first, second):
+            await desk.sign_in("finance@shop.test")
+        page = await admin.get("/settings")
+        assert "3 sessions in force" in page.text
+        ends = [address for address in forms_in(page) if address.endswith("/end")]
+        assert len(ends) == 2, "not the admin's own"
+        told = await follow(admin, await send(admin, page, ends[0]))
+        assert "That session is over" in told.text
+        assert sorted([(await desk.get("/returns")).status_code for desk in (first, second)]) == [200, 303]
+        told = await follow(admin, await send(admin, told, f"/settings/people/{jide.id}/change", do="sign_out"))
+        assert "signed out everywhere" in told.text
+        assert [(await desk.get("/returns")).status_code for desk in (first, second)] == [303, 303]
+    assert (await admin.get("/settings")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "typed, says",
+    [
+        (TEST_CODE, "Right: ten digits"), (f"\x1d{TEST_CODE} ", "Right: ten digits"),
+        ("&é\"'(-è_çà", "another keyboard"), (TEST_CODE[:7], "send slower"), (f"{TEST_CODE[1:]}9", "fit each other"),
+        (f"]C1{TEST_CODE}", "before or behind"), ("<b>", "It is not this code"),
+    ],
+)  # fmt: skip
+async def test_a_scanner_is_judged_by_what_it_sends(shop: ServedShop, admin: Desk, typed: str, says: str) -> None:
+    page = await admin.get(f"/settings?{urlencode({'scan': typed})}")
+    assert says in page.text
+    assert "<b></bdi>" not in page.text
 
 
 async def test_the_policy_in_force_is_told_in_words(shop: ServedShop, admin: Desk) -> None:

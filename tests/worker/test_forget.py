@@ -261,7 +261,7 @@ async def test_parcels_of_nobody_are_forgotten_with_the_return_they_turn_out_to_
     async def leave(**known: str) -> str:
         parcel = unmatched_receipts.Parcel([item], note="Muster's parcel", **known)
         async with shop.db.transaction() as tx:
-            row = unmatched_receipts.create_unmatched(tx, BY, parcel)
+            row = await unmatched_receipts.create_unmatched(tx, BY, parcel)
             body = json.dumps(to_json_object(show_unmatched(row)))
             tx.add(IdempotencyKey(scope="key", key=row.id, fingerprint="f", body=body, created_at=tx.now))
             return row.id

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.views.fields import (
     Count,
     ReceiptId,
     ReturnId,
+    SlipCode,
     Time,
     UnmatchedReceiptId,
     rfc3339,
@@ -31,6 +34,9 @@ class UnmatchedReceiptView(
     """A parcel that no return announced; attached, `receipt` counts it on `return`."""
 
     id: UnmatchedReceiptId
+    number: Annotated[
+        SlipCode | None, Meta(description="Written on the parcel. Null only where a release before counted it.")
+    ]
     created: Time
     order_id: str | None
     tracking_number: str | None
@@ -47,6 +53,7 @@ def show_unmatched(row: UnmatchedReceipt) -> UnmatchedReceiptView:
     """Return a parcel that no return announced."""
     return UnmatchedReceiptView(
         id=row.id,
+        number=row.number,
         created=rfc3339(row.created_at),
         order_id=row.order_id,
         tracking_number=row.tracking_number,

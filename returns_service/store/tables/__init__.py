@@ -21,6 +21,7 @@ from returns_service.store.tables.mail import Mail
 from returns_service.store.tables.people import (
     ApiKey,
     Device,
+    SavedView,
     SignInLink,
     SignInThrottle,
     StaffSession,
@@ -53,6 +54,7 @@ __all__ = [
     "Refund",
     "ReturnAuthorization",
     "ReturnLine",
+    "SavedView",
     "SearchWord",
     "SignInLink",
     "SignInThrottle",

@@ -1,4 +1,4 @@
-"""Tables of the people and programs that act: API keys, staff, their sessions, devices and sign-in links.
+"""Tables of the people and programs that act: API keys, staff, their sessions, devices, links and saved views.
 
 No table holds a secret: of each token only the SHA-256 of its 256 random bits, of each password its argon2 hash.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from sqlalchemy import Index
 from sqlmodel import Field, SQLModel
 
 from returns_service.domain.vocabulary import ROLES, WAYS, Role, Scope, Way
-from returns_service.store.columns import json_object, one_of, utc, word
+from returns_service.store.columns import defer_foreign_keys, json_object, one_of, utc, word
 
 
 class ApiKey(SQLModel, table=True):
@@ -109,3 +110,19 @@ class SignInThrottle(SQLModel, table=True):
     subject: str = Field(primary_key=True)  # a hash: people type passwords into the wrong field
     tries: int
     tried_at: datetime = utc(index=True)
+
+
+class SavedView(SQLModel, table=True):
+    """Filters of the list of returns under a name, for one person."""
+
+    __tablename__ = "saved_view"
+    __table_args__ = (Index("uq_saved_view_name", "user_id", "name", unique=True),)
+
+    id: str = Field(primary_key=True)
+    user_id: str = Field(foreign_key="staff_user.id")
+    name: str
+    filters: dict[str, str] = json_object()  # the parameters of the list's address
+    created_at: datetime = utc()
+
+
+defer_foreign_keys("saved_view")

@@ -37,7 +37,7 @@ class PortalSession(SQLModel, table=True):
 
 
 class Photo(SQLModel, table=True):
-    """A photo as it was encoded anew. Staff alone see it."""
+    """A photo of a customer or of the dock, as it was encoded anew. Staff alone see it."""
 
     __tablename__ = "photo"
     __table_args__ = (Index("ix_photo_size_bytes", "size_bytes"),)  # summed without reading the pictures
@@ -46,6 +46,8 @@ class Photo(SQLModel, table=True):
     portal_session_id: str | None = Field(default=None, foreign_key="portal_session.id", index=True)
     return_id: str | None = Field(default=None, foreign_key="return_authorization.id", index=True)
     line: int | None = None  # the place of its line in the session's list
+    about_id: str | None = Field(default=None, index=True)  # the dock's: of a scan, item, receipt or parcel of nobody
+    added_by: str | None = None  # an actor; None: the customer
     media_type: str
     width: int
     height: int

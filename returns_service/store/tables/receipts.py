@@ -78,9 +78,13 @@ class UnmatchedReceipt(SQLModel, table=True):
     """A parcel without any authorization, as the dock counted it; attached to a return, it counts there."""
 
     __tablename__ = "unmatched_receipt"
-    __table_args__ = (partial("ix_unmatched_open", "created_at", where="receipt_id IS NULL"),)
+    __table_args__ = (
+        partial("ix_unmatched_open", "created_at", where="receipt_id IS NULL"),
+        Index("uq_unmatched_number", "number", unique=True),
+    )
 
     id: str = Field(primary_key=True)
+    number: str | None = None  # ten digits, written on the parcel; None: a release before wrote it
     order_id: str | None = Field(default=None, index=True)
     tracking_number: str | None = Field(default=None, index=True)
     tracking_text: str | None = Field(default=None, index=True)  # the number as it is compared (`search_text`)

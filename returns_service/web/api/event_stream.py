@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from litestar.response import Stream
 
 from returns_service.domain.vocabulary import EVENT_TYPES
 from returns_service.return_case import event_feed
 from returns_service.return_case.loader import check_exists
 from returns_service.store.tables import ApiKey
-from returns_service.web.live_feed import EventFilter
+from returns_service.web.live_feed import EventFilter, greeting
 from returns_service.web.operations.operation import OperationCall
 
 
@@ -33,12 +32,3 @@ async def live(call: OperationCall[Any], key: ApiKey, last_event: str | None) ->
     feed = call.context.live_feed
     stream = feed.stream(feed.take_seat(key.id), start, wanted, greeting(last_event))
     return Stream(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
-
-
-def greeting(last_event: str) -> str:
-    """Return the first words of a stream: a client that is cut off before any event goes on after `last_event`.
-
-    It needs data as well: a client takes an id over only with a whole event.
-    """
-    data = msgspec.json.encode({"object": "stream", "last_event": last_event}).decode()
-    return f": the feed of events\n\nid: {last_event}\nevent: ready\ndata: {data}\n\n"

@@ -64,7 +64,7 @@ async def create_unmatched_receipt(call: OperationCall[CreateUnmatchedReceipt], 
     It waits on the desk until somebody attaches it to a return. An Idempotency-Key is recommended: without one, a
     repeated request makes a second one.
     """
-    row = unmatched_receipts.create_unmatched(tx, call.by, call.body.parcel())
+    row = await unmatched_receipts.create_unmatched(tx, call.by, call.body.parcel())
     return Reply(show_unmatched(row), {"Location": f"/v1/receipts/{row.id}"})
 
 

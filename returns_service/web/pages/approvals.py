@@ -11,24 +11,34 @@ from litestar import Response
 from returns_service.domain.money import format_amount
 from returns_service.domain.policy import local_day
 from returns_service.domain.problems import Problem
-from returns_service.domain.roles import APPROVE
+from returns_service.domain.roles import APPROVE, RECEIVE
 from returns_service.domain.vocabulary import find_word
-from returns_service.queries.approvals import APPROVAL_VIEWS, MOST_WAITING, Waiting, count_waiting, waiting_returns
+from returns_service.queries.approvals import (
+    APPROVAL_VIEWS,
+    MOST_WAITING,
+    Waiting,
+    count_waiting,
+    put_aside,
+    waiting_returns,
+)
 from returns_service.queries.history import events_of_request, names_of
+from returns_service.queries.photos import photos_about, photos_of_returns
 from returns_service.store.database import Tx
 from returns_service.web.errors import request_id_of
 from returns_service.web.operations.returns import approve_return, decline_return
 from returns_service.web.pages.flashes import MOST_TOLD, read_flashes
 from returns_service.web.pages.forms import ONCE, Act, checked_once, new_once
 from returns_service.web.pages.handler import redirect
+from returns_service.web.pages.live import live_address
 from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.perform import perform
 from returns_service.web.pages.rendering import render
-from returns_service.web.pages.return_acts import FOR_THE_CUSTOMER, approvals_of
+from returns_service.web.pages.return_acts import FOR_THE_CUSTOMER, approvals_of, roles_with
 from returns_service.web.pages.stories import told_first
 
 LABELS: Final = {
     "waiting": "Waiting", "inside": "Inside the policy", "outside": "Needs a reason", "second": "Second person",
+    "aside": "Put aside at the dock",
 }  # fmt: skip
 
 
@@ -101,17 +111,25 @@ def row_of(call: PageCall, waiting: Waiting) -> Row:
 @shows("/approvals", scope=APPROVE, personal=True)
 async def show_approvals(call: PageCall) -> Response[Any]:
     """Show what waits for a decision."""
-    view = find_word(APPROVAL_VIEWS, call.query("view")) or "waiting"
+    view = "aside" if call.query("view") == "aside" else find_word(APPROVAL_VIEWS, call.query("view")) or "waiting"
     async with call.context.database.reading() as tx:
+        live = await live_address(tx)
         rows = [row_of(call, waiting) for waiting in await waiting_returns(tx, call.context.policy, call.by.actor)]
         number = await count_waiting(tx)
         flashes = await read_flashes(call, tx)
         names = await _approvers(tx, rows)
-    numbers = {name: sum(row.waiting.view == name for row in rows) for name in APPROVAL_VIEWS} | {"waiting": number}
+        aside = await put_aside(tx)
+        photos = await photos_of_returns(tx, [row.id for row in rows])
+        of_aside = await photos_about(tx, [one.item.id for one in aside]) if view == "aside" else {}
+    numbers = {name: sum(row.waiting.view == name for row in rows) for name in APPROVAL_VIEWS} | {
+        "waiting": number, "aside": len(aside),
+    }  # fmt: skip
     shown = [row for row in rows if view in ("waiting", row.waiting.view)]
     return render(
-        call, "approvals.html", rows=shown, view=view, numbers=numbers, labels=LABELS, flashes=flashes, names=names,
-        most=MOST_WAITING, oldest=rows[0].waiting.case.row.created_at if rows else None, reasons=_reasons(call),
+        call, "approvals.html", live=live, rows=shown, view=view, numbers=numbers, labels=LABELS, flashes=flashes,
+        names=names, most=MOST_WAITING,
+        oldest=rows[0].waiting.case.row.created_at if rows else None, reasons=_reasons(call), photos=photos,
+        aside=aside if view == "aside" else [], photos_about=of_aside, who_decides=roles_with(RECEIVE),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from litestar import Response
 from returns_service.commands import dock_scans
 from returns_service.commands.counting import CountResult
 from returns_service.commands.dock_scans import CONDITIONS, Draft, disposition_of, lock_draft, read_draft
+from returns_service.commands.photos import move_photos
 from returns_service.commands.sessions import scanner_of
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
@@ -23,6 +24,7 @@ from returns_service.domain.roles import RECEIVE
 from returns_service.domain.scan import clean_code
 from returns_service.domain.vocabulary import Condition, find_word
 from returns_service.queries.dock import return_for_code
+from returns_service.queries.photos import photos_about
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.views import ReceiptView, rfc3339
@@ -31,6 +33,7 @@ from returns_service.store.tables import DockScan
 from returns_service.web.operations.bodies import validate
 from returns_service.web.operations.operation import OperationCall, Reply
 from returns_service.web.operations.receipts import CreateReceipt, create_receipt, reply_with_receipt
+from returns_service.web.pages.forms import new_once
 from returns_service.web.pages.handler import redirect
 from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.perform import perform
@@ -63,12 +66,14 @@ async def _page(call: PageCall, return_id: str, *, status: int = 200, error: str
         draft = await read_draft(tx, return_id)
         last = await tx.get(DockScan, call.query("last")) if call.query("last") else None
         at = tx.now
+        photos = await photos_about(tx, [scan.id for scan in draft.aside])
     if last is None or last.return_id != return_id:
         last = draft.scans[-1] if draft.scans else None
     return render(
         call, "count.html", status=status, error=error, draft=draft, last=last, at=rfc3339(at),
         said=outcome(draft, last, call.context.policy) if last is not None else None,
         conditions=[_choice(draft, c, call.context.policy) for c in CONDITIONS],
+        photos=photos, once=new_once,
         scan_id=new_scan_id(), done_id=new_scan_id(), places_of_units=PLACES,
         undone=last is not None and last.undone_at is not None,
     )  # fmt: skip
@@ -299,10 +304,17 @@ async def write_receipt(call: PageCall, by: Actor, return_id: str, once: str) ->
         reply = await create_receipt.work(replace(operation_call, body=body), tx)
         assert isinstance(reply.body, ReceiptView)  # noqa: S101 - `create_receipt` declares it
         await dock_scans.mark_taken(tx, draft, reply.body.id)
+        await move_photos(tx, {scan.id: _place_in(reply.body, scan) for scan in draft.aside})
         return reply
 
     operation = replace(create_receipt, work=work, body=None)
     return await perform(call, operation, {"return_id": return_id}, {}, once, by=by)
+
+
+def _place_in(receipt: ReceiptView, scan: DockScan) -> str:
+    """Return the item of a receipt that a unit put aside became."""
+    known = (item.id for item in receipt.undeclared if (item.sku, item.note) == (scan.code, scan.note))
+    return next(known, receipt.id)
 
 
 PAGES: Final[tuple[Page, ...]] = (

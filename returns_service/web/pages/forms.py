@@ -5,6 +5,7 @@ A form carries a one-time token, which is the idempotency key of its operation: 
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ from returns_service.web.pages.perform import perform
 from returns_service.web.pages.rendering import render
 from returns_service.web.pages.stories import told_first
 
-FieldKind = Literal["text", "area", "amount", "choice", "number", "hidden"]
+FieldKind = Literal["text", "area", "amount", "choice", "number", "flag", "hidden"]
 ONCE: Final = "once"  # the field with the one-time token
 NEXT: Final = "next"  # the field with the page that leads on
 _ONCE: Final = re.compile(r"[0-9A-Za-z_-]{8,64}")
@@ -99,8 +100,8 @@ class Act:
 
     @property
     def id(self) -> str:
-        """The dialog's id in the page."""
-        return f"{self.form.name}-{self.once[:8]}"
+        """The dialog's id in the page: the same each time the page is shown."""
+        return f"{self.form.name}-{hashlib.sha256(self.url.encode()).hexdigest()[:8]}"
 
     @property
     def fields(self) -> Sequence[FormField]:
@@ -173,6 +174,8 @@ def body_of(fields: Sequence[FormField], call: PageCall) -> dict[str, Any]:
             body[one.name] = parse_amount(text, call.field("currency"), one.name)
         elif one.kind == "number":
             body[one.name] = parse_units(text, one.name)
+        elif one.kind == "flag":
+            body[one.name] = True
         else:
             body[one.name] = text.replace("\r\n", "\n")
     return body

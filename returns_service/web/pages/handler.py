@@ -32,6 +32,7 @@ from returns_service.web.pages.visitor import (
 )
 
 SEE_OTHER: Final = 303
+LOOKED_BY_ITSELF: Final = "x-live"  # the header with which a page's script reads the page anew
 
 
 def handler_of(page: Page) -> HTTPRouteHandler:
@@ -145,6 +146,8 @@ async def _read_form(request: AnyRequest) -> tuple[Mapping[str, Sequence[str]], 
 def _touch(request: AnyRequest, visitor: Visitor) -> BackgroundTask | None:
     """Return what keeps a session's last use current, done after the answer has gone; None where it is."""
     database = context_of(request).database
+    if LOOKED_BY_ITSELF in request.headers:  # nobody did anything: an open page alone keeps no session alive
+        return None
     if visitor.signed_in is None or database.now() - visitor.signed_in.session.seen_at < SEEN_SHOWN_AFTER:
         return None
     return BackgroundTask(_write_seen, database, visitor.signed_in.session.id)

@@ -24,6 +24,7 @@ from returns_service.queries.home import (
 from returns_service.queries.return_views import ListedBy, count_views, oldest_by_view
 from returns_service.store.database import Tx
 from returns_service.web.pages.desk_words import KINDS
+from returns_service.web.pages.live import live_address
 from returns_service.web.pages.page import Page, PageCall, shows
 from returns_service.web.pages.rendering import plural, render, show_number
 from returns_service.web.pages.stories import tell
@@ -56,8 +57,10 @@ class HealthLine:
 async def show_home(call: PageCall) -> Response[Any]:
     """Show what waits for this person, and what happened last."""
     async with call.context.database.reading() as tx:
+        live = await live_address(tx)
         if not await any_return(tx):
-            return render(call, "first_run.html", steps=await first_steps(tx), api=_api(call), is_admin=call.may(ADMIN))
+            steps = await first_steps(tx)
+            return render(call, "first_run.html", live=live, steps=steps, api=_api(call), is_admin=call.may(ADMIN))
         health = await system_health(tx)
         desk = await totals(tx, health)
         figures = await _figures(call, tx, desk)
@@ -65,7 +68,7 @@ async def show_home(call: PageCall) -> Response[Any]:
         latest = [(happening, tell(happening.event)) for happening in happenings]
         names = await names_of(tx, sorted({story.by for _, story in latest}))
         lines = await _health(tx, health, desk)
-    return render(call, "home.html", figures=figures, latest=latest, names=names, health=lines)
+    return render(call, "home.html", live=live, figures=figures, latest=latest, names=names, health=lines)
 
 
 def _api(call: PageCall) -> str:

@@ -11,12 +11,21 @@ from litestar import Response
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import RECEIVE
 from returns_service.domain.scan import clean_code
-from returns_service.queries.dock import find_parcels, parcel_of, parcels_of_nobody, parcels_since, return_for_code
+from returns_service.queries.dock import (
+    find_parcels,
+    parcel_for_number,
+    parcel_of,
+    parcels_of_nobody,
+    parcels_since,
+    return_for_code,
+)
 from returns_service.web.operations.receipts import reverse_receipt
+from returns_service.web.pages.forms import new_once
 from returns_service.web.pages.handler import redirect
 from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.perform import perform
 from returns_service.web.pages.rendering import render, zone_of
+from returns_service.web.pages.stories import CONDITIONS
 from returns_service.web.pages.visitor import AnyRequest
 
 TAKEN_BACK: Final = "Taken back at the dock."
@@ -25,6 +34,11 @@ TAKEN_BACK: Final = "Taken back at the dock."
 @shows("/receive", scope=RECEIVE)
 async def show_receive(call: PageCall) -> Response[Any]:
     """Ask for a parcel's slip; show what was found, what just happened, and today's parcels."""
+    return await show_start(call)
+
+
+async def show_start(call: PageCall, problem: Problem | None = None) -> Response[Any]:
+    """Show the start; `problem`: why a parcel of nobody was not written down, beside what was typed."""
     words = clean_code(call.query("q"))
     async with call.context.database.reading() as tx:
         matches = await find_parcels(tx, call.context.policy, words) if words else []
@@ -32,7 +46,9 @@ async def show_receive(call: PageCall) -> Response[Any]:
         done = await parcel_of(tx, call.context.policy, call.query("did")) if call.query("did") else None
         nobodys = await parcels_of_nobody(tx)
     return render(
-        call, "receive.html", nobodys=nobodys, words=words, matches=matches, today=today, done=done,
+        call, "receive.html", status=problem.kind.status if problem else 200, problem=problem, once=new_once(),
+        typed={name: values[0] for name, values in call.form.items() if values}, conditions=CONDITIONS,
+        nobodys=nobodys, words=words, matches=matches, today=today, done=done,
         taken_back=call.query("back"),
         units=sum(parcel.units for parcel in today), aside=sum(parcel.aside for parcel in today),
     )  # fmt: skip
@@ -50,12 +66,15 @@ async def open_return(call: PageCall) -> Response[Any]:
 
 
 async def address_for(call: PageCall, code: str) -> str:
-    """Return the address of the return that a clean code names, else of the search for it."""
+    """Return the address of the return or the parcel of nobody that a clean code names, else of the search for it."""
     if not code:
         return "/receive"
     async with call.context.database.reading() as tx:
         named = await return_for_code(tx, code)
-        matches = [] if named else await find_parcels(tx, call.context.policy, code)
+        parcel = None if named else await parcel_for_number(tx, code)
+        matches = [] if named or parcel else await find_parcels(tx, call.context.policy, code)
+    if parcel is not None:
+        return f"/parcels/{parcel}"
     if named is not None or len(matches) == 1:
         return f"/receive/{named or matches[0].return_id}"
     return f"/receive?{urlencode({'q': code})}"

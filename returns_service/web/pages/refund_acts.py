@@ -20,7 +20,7 @@ from returns_service.web.operations.refunds import (
 )
 from returns_service.web.pages.forms import Act, FormAct, FormField, type_amount, wrong_field
 from returns_service.web.pages.page import PageCall
-from returns_service.web.pages.return_acts import AMOUNT, CURRENCY, METHOD, MORE, NOTE, REFERENCE, WHY, url_of
+from returns_service.web.pages.return_acts import AMOUNT, CURRENCY, METHOD, MORE, NOTE, PART, REFERENCE, WHY, url_of
 
 _REFUND: Final = "/refunds/{refund_id:str}"
 
@@ -33,11 +33,11 @@ def _assign_body(call: PageCall) -> dict[str, Any]:
 
 CHECK: Final = FormAct("check", f"{_REFUND}/check", "Check with Stripe", check_refund, home="/refunds", only_looks=True)
 RETRY_ONE: Final = FormAct(
-    "retry_refund", f"{_REFUND}/retry", "Retry", retry_refund, (CURRENCY, AMOUNT, MORE), home="/refunds"
+    "retry_refund", f"{_REFUND}/retry", "Retry", retry_refund, (CURRENCY, AMOUNT, *PART, MORE), home="/refunds"
 )
 SETTLE_ONE: Final = FormAct(
     "settle_refund", f"{_REFUND}/settle_outside", "Settle outside", settle_refund_outside,
-    (CURRENCY, AMOUNT, METHOD, REFERENCE, NOTE), home="/refunds",
+    (CURRENCY, AMOUNT, *PART, METHOD, REFERENCE, NOTE), home="/refunds",
 )  # fmt: skip
 SEND_AGAIN: Final = FormAct(
     "send_again", f"{_REFUND}/send_again", "Send again", send_refund_again, (WHY,), home="/refunds"

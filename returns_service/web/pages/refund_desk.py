@@ -22,6 +22,7 @@ from returns_service.store.database import Tx
 from returns_service.web.pages.desk_words import KINDS, KindWords
 from returns_service.web.pages.flashes import read_flashes
 from returns_service.web.pages.forms import Act
+from returns_service.web.pages.live import live_address
 from returns_service.web.pages.page import Page, PageCall, shows
 from returns_service.web.pages.receipt_acts import resolve_act
 from returns_service.web.pages.refund_acts import act_on_refund
@@ -77,6 +78,7 @@ async def show_desk(call: PageCall) -> Response[Any]:
     """Show what waits, most urgent first, and one case."""
     kind, wanted = find_word(DESK_KINDS, call.query("kind")), call.query("case")
     async with call.context.database.reading() as tx:
+        live = await live_address(tx)
         health = await system_health(tx)
         numbers = {total.kind: total.number for total in await totals(tx, health)}
         found = await entries(tx, health, limit=MOST_SHOWN, kinds=[kind] if kind else None) or []
@@ -89,8 +91,8 @@ async def show_desk(call: PageCall) -> Response[Any]:
         solved = await solved_refunds(tx, _midnight(call))
         run = await last_comparison(tx)
     return render(
-        call, "refund_desk.html", rows=rows, kinds=KINDS, numbers=numbers, kind=kind, opened=opened, flashes=flashes,
-        is_open=chosen is not None, gone=bool(wanted) and chosen is None, solved=len(solved), run=run,
+        call, "refund_desk.html", live=live, rows=rows, kinds=KINDS, numbers=numbers, kind=kind, opened=opened,
+        flashes=flashes, is_open=chosen is not None, gone=bool(wanted) and chosen is None, solved=len(solved), run=run,
         here_to=f"/refunds?kind={kind}" if kind else "/refunds", number=sum(numbers.values()), rows_of=rows_of,
     )  # fmt: skip
 

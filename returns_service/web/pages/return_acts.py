@@ -49,6 +49,11 @@ REFERENCE: Final = FormField(
     required=True, missing="Enter the reference, for example SEPA-2026-11-0071.",
 )  # fmt: skip
 NOTE: Final = FormField("note", "Note", "text", "For colleagues.")
+WAIVE: Final = FormField(
+    "waive", "If it is less: give the rest up", "flag", "Unless it is ticked, the rest stays open."
+)
+WHY_WAIVED: Final = FormField("reason", "Why is the rest given up?", "text", "Kept in the history, under your name.")
+PART: Final = (WAIVE, WHY_WAIVED)
 FOR_THE_CUSTOMER: Final = FormField(
     "reason", "Why?", "area", "Write it so that the customer can act on it: it is what they are told.", required=True,
     missing="Say why, in a sentence the customer can act on.",
@@ -72,11 +77,11 @@ DECLINE: Final = FormAct("decline", f"{_RETURN}/decline", "Decline", decline_ret
 CANCEL: Final = FormAct("cancel", f"{_RETURN}/cancel", "Cancel", cancel_return, (WHY, OVERRIDE), danger=True)
 CLOSE: Final = FormAct("close", f"{_RETURN}/close", "Close", close_return, (WHY, OVERRIDE))
 REOPEN: Final = FormAct("reopen", f"{_RETURN}/reopen", "Reopen", reopen_return, (WHY,))
-PAY: Final = FormAct("refund", f"{_RETURN}/refund", "Refund", refund_return, (CURRENCY, AMOUNT, MORE))
-RETRY: Final = FormAct("retry", f"{_RETURN}/retry", "Retry", retry_return, (CURRENCY, REFUND, AMOUNT, MORE))
+PAY: Final = FormAct("refund", f"{_RETURN}/refund", "Refund", refund_return, (CURRENCY, AMOUNT, MORE, NOTE))
+RETRY: Final = FormAct("retry", f"{_RETURN}/retry", "Retry", retry_return, (CURRENCY, REFUND, AMOUNT, *PART, MORE))
 SETTLE: Final = FormAct(
     "settle_outside", f"{_RETURN}/settle_outside", "Settle outside", settle_return_outside,
-    (CURRENCY, REFUND, AMOUNT, METHOD, REFERENCE, NOTE),
+    (CURRENCY, REFUND, AMOUNT, *PART, METHOD, REFERENCE, NOTE),
 )  # fmt: skip
 OVERPAID: Final = FormAct(
     "acknowledge_return", f"{_RETURN}/acknowledge", "Acknowledge", acknowledge_overpaid_return,

@@ -14,13 +14,16 @@ from returns_service.domain.money import Row, total
 from returns_service.domain.refund_status import OPEN, RefundStatus
 from returns_service.domain.return_machine import State
 from returns_service.queries.history import names_of, timeline_of
+from returns_service.queries.photos import photos_of_returns
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.rows import counted, open_amount, rows_of
 from returns_service.return_case.waiting import describe_waiting
 from returns_service.store.tables import Event, Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 from returns_service.web.pages.flashes import read_flashes
-from returns_service.web.pages.forms import Act
+from returns_service.web.pages.forms import Act, new_once
+from returns_service.web.pages.live import live_address
+from returns_service.web.pages.machine_picture import draw_machine
 from returns_service.web.pages.page import Page, PageCall, shows
 from returns_service.web.pages.receipt_acts import acts_on_receipt, resolve_act
 from returns_service.web.pages.refund_acts import acts_on_refund
@@ -88,12 +91,15 @@ async def show_return(call: PageCall) -> Response[Any]:
     """Show one return."""
     return_id = call.path("return_id")
     async with call.context.database.reading() as tx:
+        live = await live_address(tx, return_id)
         case = await load_case(tx, call.context.policy, return_id)
         events = await timeline_of(tx, return_id)
         flashes = await read_flashes(call, tx)
         stories = [tell(event) for event in events if not is_told_beside(event)]
         actors = {story.by for story in stories} | {receipt.received_by for receipt in case.receipts}
         actors |= {given["by"] for given in case.row.approvals}
+        photos = (await photos_of_returns(tx, [return_id])).get(return_id, [])
+        actors |= {photo.added_by for photo in photos if photo.added_by}
         names = await names_of(tx, sorted(actors))
     acts = acts_on(case, call.may)
     primary = next((act for act in acts if act.primary), None)
@@ -103,12 +109,16 @@ async def show_return(call: PageCall) -> Response[Any]:
         for one in reversed(case.refunds)
     ]
     receipts = [_receipt(case, receipt, acts=dock) for receipt in reversed(case.receipts)]
+    of_dock = {*(receipt.id for receipt in case.receipts), *(item.id for item in case.undeclared)}
     return render(
-        call, "return.html", case=case, row=case.row, fact=fact_of(case), steps=steps_of(case, events),
+        call, "return.html", live=live, case=case, row=case.row, fact=fact_of(case), steps=steps_of(case, events),
         lines=[_line(case, line) for line in case.lines], refunds=refunds, receipts=receipts, stories=stories,
         names=names, flashes=flashes, acts=acts, primary=primary, others=[act for act in acts if act is not primary],
         barred=barred_on(case, call.may), unpaid=case.unpaid(), due=case.due, reasons=_reasons(case), goes_to=PLACES,
         conditions=CONDITIONS, target=target_of(case), meter=_meter(case), total=total, edges=_edges(case.row.state),
+        picture=draw_machine(case.row.state, _states_been(events)),
+        photos=[photo for photo in photos if photo.about_id not in of_dock], once=new_once,
+        photos_of={name: [photo for photo in photos if photo.about_id == name] for name in of_dock},
         can_receive=dock, can_note=call.may("returns:write"), note=WRITE_NOTE.fields[0],
         note_url=url_of(WRITE_NOTE, return_id=case.row.id), more_events=len(events) >= 200,
     )  # fmt: skip
@@ -181,6 +191,12 @@ def steps_of(case: ReturnCase, events: Sequence[Event]) -> list[Step]:
         if event.type == "return.state_changed":
             reached[str(event.data.get("to"))] = event.created_at
     return [Step(state, reached.get(state), state == now) for state in ends.get(now, usual)]
+
+
+def _states_been(events: Sequence[Event]) -> set[str]:
+    """Return the states that a return has been in, as far as its events here tell."""
+    changed = {str(event.data.get("to")) for event in events if event.type == "return.state_changed"}
+    return changed | {"requested"}
 
 
 def _line(case: ReturnCase, line: ReturnLine) -> LineShown:

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from litestar import Response
 from litestar.response import Stream
 
+from returns_service.commands.saved_views import LONGEST_NAME, delete_view, save_view, views_of
 from returns_service.domain.money import format_amount
 from returns_service.domain.search_text import words_in
 from returns_service.domain.vocabulary import find_word
@@ -23,6 +24,7 @@ from returns_service.queries.return_views import (
     PAGE,
     ListedBy,
     ListedView,
+    count_lists,
     count_views,
     currencies_in_use,
     page_of_ids,
@@ -32,14 +34,18 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.rows import counted, open_amount
 from returns_service.return_case.views import rfc3339
-from returns_service.store.database import Database
-from returns_service.web.pages.page import Page, PageCall, shows
+from returns_service.store.database import Database, Tx
+from returns_service.web.pages.forms import next_of
+from returns_service.web.pages.handler import redirect
+from returns_service.web.pages.live import live_address
+from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.rendering import plural, render, show_number, zone_of
 
 LABELS: Final[Mapping[ListedView, str]] = {
     "all": "All", "approval": "To approve", "parcel": "Waiting for the parcel", "parcel-here": "Parcel here, not paid",
     "refunding": "Refunding", "failed": "Failed", "done": "Done",
 }  # fmt: skip
+FILTERS: Final = ("view", "q", "currency", "from")
 COLUMNS: Final = (
     "return", "slip", "order", "customer", "state", "note", "units_received", "units", "authorized", "due", "refunded",
     "currency", "requested", "updated",
@@ -64,14 +70,29 @@ class Asked:
     by: ListedBy
     from_day: str  # as a date field holds it
 
-    def parameters(self, **changes: str) -> str:
-        """Return the query string of this list with some parameters changed; an empty one is left out."""
+    @property
+    def filters(self) -> dict[str, str]:
+        """The parameters of this list's address."""
         given = {
             "view": "" if self.by.view == "all" else self.by.view, "q": self.by.words,
             "currency": self.by.currency or "", "from": self.from_day,
         }  # fmt: skip
-        kept = {name: value for name, value in (given | changes).items() if value}
+        return {name: value for name, value in given.items() if value}
+
+    def parameters(self, **changes: str) -> str:
+        """Return the query string of this list with some parameters changed; an empty one is left out."""
+        kept = {name: value for name, value in (self.filters | changes).items() if value}
         return f"?{urlencode(kept)}" if kept else ""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedList:
+    """A view that this person saved: its list as it is today."""
+
+    id: str
+    name: str
+    asked: Asked
+    number: str
 
 
 @shows("/returns")
@@ -80,25 +101,62 @@ async def show_returns(call: PageCall) -> Response[Any]:
     asked = read_asked(call)
     after, before = _cursor(call, "after"), _cursor(call, "before")
     async with call.context.database.reading() as tx:
+        live = await live_address(tx)
         page = await page_of_ids(tx, asked.by, after=after, before=before)
         cases = await load_cases(tx, call.context.policy, page.ids)
         numbers = await count_views(tx, asked.by)
         currencies = await currencies_in_use(tx)
+        saved = await _saved_lists(call, tx)
     return render(
-        call, "returns.html", asked=asked, cases=[(case, note_of(case)) for case in cases], page=page, labels=LABELS,
-        numbers={view: show_number(number) for view, number in numbers.items()}, applied=_applied(asked),
+        call, "returns.html", live=live, asked=asked, cases=[(case, note_of(case)) for case in cases], page=page,
+        labels=LABELS, numbers={view: show_number(number) for view, number in numbers.items()}, applied=_applied(asked),
         currencies=currencies, number=numbers[asked.by.view], counted_to=COUNTED_TO, units=units_of, size=PAGE,
+        saved=saved, chosen=next((one for one in saved if one.asked.filters == asked.filters), None),
+        longest_name=LONGEST_NAME,
     )  # fmt: skip
+
+
+async def _saved_lists(call: PageCall, tx: Tx) -> list[SavedList]:
+    """Return the person's own views with their numbers."""
+    views = await views_of(tx, call.signed_in.user.id)
+    lists = [asked_by(call, view.filters) for view in views]
+    numbers = await count_lists(tx, [asked.by for asked in lists])
+    return [
+        SavedList(view.id, view.name, asked, show_number(number))
+        for view, asked, number in zip(views, lists, numbers, strict=True)
+    ]
 
 
 def read_asked(call: PageCall) -> Asked:
     """Return what the address asks for; what it can't mean is left out."""
-    view = find_word(LISTED_VIEWS, call.query("view")) or "all"
-    currency = call.query("currency").lower()
-    day = _read_day(call, call.query("from"))
+    return asked_by(call, {name: call.query(name) for name in FILTERS})
+
+
+def asked_by(call: PageCall, filters: Mapping[str, str]) -> Asked:
+    """Return what parameters ask for; what they can't mean is left out."""
+    typed = {name: filters.get(name, "") for name in FILTERS}
+    view, currency = find_word(LISTED_VIEWS, typed["view"]) or "all", typed["currency"].lower()
+    day = _read_day(call, typed["from"])
     chosen = currency if re.fullmatch(r"[a-z]{3}", currency) else None
-    by = ListedBy(view, " ".join(words_in(call.query("q"))[:MOST_WORDS]), chosen, day)
-    return Asked(by, call.query("from") if day is not None else "")
+    by = ListedBy(view, " ".join(words_in(typed["q"])[:MOST_WORDS]), chosen, day)
+    return Asked(by, typed["from"] if day is not None else "")
+
+
+@posts("/returns/views", personal=True)
+async def save_this_view(call: PageCall) -> Response[Any]:
+    """Keep a list under a name; the same name again means the new list. Raises Problem."""
+    user_id, name = call.signed_in.user.id, call.field("name")
+    asked = asked_by(call, {name: call.field(name)[:300] for name in FILTERS})
+    await call.context.database.run(lambda tx: save_view(tx, user_id, name, asked.filters), safe_to_repeat=True)
+    return redirect(f"/returns{asked.parameters()}")
+
+
+@posts("/returns/views/{view_id:str}/delete", personal=True)
+async def delete_this_view(call: PageCall) -> Response[Any]:
+    """Delete one of the person's own views; the list stays open."""
+    user_id, view_id = call.signed_in.user.id, call.path("view_id")
+    await call.context.database.run(lambda tx: delete_view(tx, user_id, view_id), safe_to_repeat=True)
+    return redirect(next_of(call, "/returns"))
 
 
 def _read_day(call: PageCall, text: str) -> datetime | None:
@@ -201,4 +259,4 @@ def csv_lines(rows: Sequence[Sequence[str]]) -> bytes:
     return text.getvalue().encode()
 
 
-PAGES: Final[tuple[Page, ...]] = (show_returns, export_returns)
+PAGES: Final[tuple[Page, ...]] = (show_returns, export_returns, save_this_view, delete_this_view)

@@ -9,16 +9,20 @@ from litestar import Response
 
 from returns_service.commands import api_keys, devices, staff_users
 from returns_service.commands.once import done_before
+from returns_service.commands.sessions import end_anybodys_session, end_sessions
 from returns_service.domain.money import format_amount
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import ADMIN
 from returns_service.domain.vocabulary import ROLES, SCOPES
 from returns_service.queries.settings import read_settings
+from returns_service.return_case.waiting import describe_disabled
 from returns_service.store.database import Tx
 from returns_service.web.operations.deliveries import retry_one_delivery
 from returns_service.web.operations.webhook_endpoints import (
     create_webhook_endpoint,
+    delete_webhook_endpoint,
+    rotate_webhook_secret,
     test_webhook_endpoint,
     update_webhook_endpoint,
 )
@@ -26,7 +30,9 @@ from returns_service.web.pages.forms import ONCE, checked_once, new_once, wrong_
 from returns_service.web.pages.handler import redirect
 from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.perform import perform
+from returns_service.web.pages.portal_progress import qr_path
 from returns_service.web.pages.rendering import render
+from returns_service.web.pages.scanner_test import TEST_CODE, judge_scan
 
 MAY: Final = {
     "returns:read": "Read returns, refunds, events", "returns:write": "Ask for returns, close, cancel",
@@ -43,6 +49,9 @@ DID: Final = {
     "redelivered": "It is sent again now. Look again in a moment.",
     "endpoint_on": "The endpoint is on: it is sent all it missed.",
     "endpoint_off": "The endpoint is off: it is told nothing more.",
+    "endpoint_gone": "The endpoint is deleted, and its deliveries with it.",
+    "session_over": "That session is over: its browser has to sign in again.",
+    "sessions_over": "That person is signed out everywhere.",
     "pinged": "A ping is on its way. Look at its delivery in a moment.",
 }
 
@@ -71,7 +80,8 @@ async def _page(
     return render(
         call, "settings.html", status=status, settings=found, secret=secret, problem=problem, failed=form, typed=typed,
         did=DID.get(call.query("did")), once=new_once, may=MAY, scopes=SCOPES, roles=ROLES,
-        policy=policy_lines(call.context.policy), policy_file=call.context.settings.policy,
+        policy=policy_lines(call.context.policy), policy_file=call.context.settings.policy, why_off=describe_disabled,
+        test_code=TEST_CODE, test_drawing=qr_path(TEST_CODE), heard=judge_scan(call.query("scan")),
     )  # fmt: skip
 
 
@@ -197,6 +207,9 @@ async def change_person(call: PageCall) -> Response[Any]:
         if wanted == "enable":
             await staff_users.enable_user(tx, user.email)
             return "enabled"
+        if wanted == "sign_out":
+            await end_sessions(tx, user_id)
+            return "sessions_over"
         await staff_users.change_user(tx, user.email, role=call.field("role"))
         return "role"
 
@@ -205,6 +218,14 @@ async def change_person(call: PageCall) -> Response[Any]:
     except Problem as problem:
         return await _refused(call, problem, "people")
     return redirect(f"/settings?did={did}#people")
+
+
+@posts("/settings/sessions/{session_id:str}/end", scope=ADMIN, personal=True)
+async def end_one_session(call: PageCall) -> Response[Any]:
+    """End somebody's session."""
+    session_id = call.path("session_id")
+    await call.context.database.run(lambda tx: end_anybodys_session(tx, session_id), safe_to_repeat=True)
+    return redirect("/settings?did=session_over#people")
 
 
 @posts("/settings/devices/{device_id:str}", scope=ADMIN, personal=True)
@@ -239,13 +260,20 @@ async def add_endpoint(call: PageCall) -> Response[Any]:
 
 @posts("/settings/webhooks/{endpoint_id:str}", scope=ADMIN, personal=True)
 async def change_endpoint(call: PageCall) -> Response[Any]:
-    """Turn an endpoint on or off, or send it a ping."""
+    """Turn an endpoint on or off, send it a ping, give it a new secret, or delete it."""
     once, path = checked_once(call.field(ONCE)), {"endpoint_id": call.path("endpoint_id")}
     wanted = call.field("do")
     try:
         if wanted == "ping":
             await perform(call, test_webhook_endpoint, path, {}, once)
             return redirect("/settings?did=pinged#hooks")
+        if wanted == "rotate":
+            answer = await perform(call, rotate_webhook_secret, path, {}, once)
+            title = "Copy this signing secret now. The old one signs beside it for 24 hours"
+            return await _page(call, secret=Secret(title, answer.get("secret")))
+        if wanted == "delete":
+            await perform(call, delete_webhook_endpoint, path, {}, once)
+            return redirect("/settings?did=endpoint_gone#hooks")
         status = "enabled" if wanted == "enable" else "disabled"
         await perform(call, update_webhook_endpoint, path, {"status": status}, once)
     except Problem as problem:
@@ -262,6 +290,6 @@ async def redeliver(call: PageCall) -> Response[Any]:
 
 
 PAGES: Final[tuple[Page, ...]] = (
-    show_settings, make_key, revoke_key, invite, make_link, change_person, change_device, add_endpoint, change_endpoint,
-    redeliver,
+    show_settings, make_key, revoke_key, invite, make_link, change_person, end_one_session, change_device, add_endpoint,
+    change_endpoint,    redeliver,
 )  # fmt: skip

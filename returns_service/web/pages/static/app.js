@@ -2,7 +2,9 @@
 "use strict";
 (() => {
   const off = () => { try { return localStorage.getItem("keys") === "off"; } catch { return false; } };
-  for (const e of document.querySelectorAll("[data-copy], [data-print], [data-all], [data-pin], [data-fill], button[data-dialog]")) e.hidden = false;
+  const wake = (part) => { for (const e of part.querySelectorAll("[data-copy], [data-print], [data-all], [data-pin], [data-fill], button[data-dialog]")) e.hidden = false; };
+  wake(document);
+  document.addEventListener("exchanged", (e) => { wake(e.detail); tell(); });
   document.addEventListener("click", (e) => {
     const a = e.target.closest("[data-dialog], [data-close], [data-copy], [data-print], [data-pin] button, [data-fill] button");
     for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(e.target)) menu.open = false;
@@ -26,18 +28,18 @@
     if (once && !e.defaultPrevented) setTimeout(() => { once.disabled = true; once.textContent = "Sending…"; });
   });
   addEventListener("pageshow", (e) => { if (e.persisted && document.querySelector("[data-once]:disabled")) location.reload(); });
-  const picks = [...document.querySelectorAll("tbody .pick input:not(:disabled)")], all = document.querySelector("[data-all] input");
+  const picked = () => [...document.querySelectorAll("tbody .pick input:not(:disabled)")], all = document.querySelector("[data-all] input");
   const tell = () => {
-    const chosen = picks.filter((p) => p.checked), sums = document.querySelector("[data-sums]");
+    const picks = picked(), chosen = picks.filter((p) => p.checked), sums = document.querySelector("[data-sums]");
     if (all) all.checked = chosen.length === picks.length, all.indeterminate = chosen.length > 0 && !all.checked;
     const count = document.querySelector("[data-count]");
     if (count) count.textContent = `${chosen.length} chosen`;
     if (sums) sums.textContent = chosen.map((p) => p.closest("tr").querySelector(".money").textContent.trim()).join(" and ");
   };
   document.addEventListener("change", (e) => {
-    if (e.target === all) for (const p of picks) p.checked = all.checked;
+    if (e.target === all) for (const p of picked()) p.checked = all.checked;
     if (e.target.matches("[data-keys-off]")) try { localStorage.setItem("keys", e.target.checked ? "off" : "on"); } catch { /* this tab only */ }
-    if (picks.length) tell();
+    if (all) tell();
   });
   // Single keys: only with the focus outside a field, and a person can turn them off (WCAG 2.1.4).
   document.addEventListener("keydown", (e) => {

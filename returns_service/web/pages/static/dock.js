@@ -177,6 +177,7 @@
     item.dataset.scan = scan.scan_id;
     item.querySelector("strong").textContent = scan.code, item.querySelector("[data-why]").textContent = why;
     item.querySelector("button").value = scan.scan_id, item.querySelector(".sr").textContent = ` ${scan.code}`;
+    item.querySelector("[data-photo]").href = `/receive/${page}?last=${scan.scan_id}#aside`;   // there is its form, once it is sent
     const note = item.querySelector("input"), label = item.querySelector("label");
     note.name = `note:${scan.scan_id}`, note.id = label.htmlFor = `n-${scan.scan_id}`, label.textContent = `Note about ${scan.code}`;
     byId("aside").append(row);
