@@ -28,7 +28,7 @@ from returns_service.mail_client import SmtpClient
 from returns_service.mail_message import MailTextsError, load_texts
 from returns_service.settings import Settings, SettingsError
 from returns_service.store import schema
-from returns_service.store.clock import elapsed
+from returns_service.store.clock import Now, elapsed
 from returns_service.store.database import Database, is_unavailable
 from returns_service.store.tables import Payment
 from returns_service.stripe_gateway import Gateway, StripeGateway
@@ -59,8 +59,11 @@ def policy_of(settings: Settings) -> Policy:
     return policies.parse(settings.policy.read_bytes(), str(settings.policy))
 
 
-def database_of(settings: Settings) -> Database:
-    """Return the database; nothing is opened yet. Raises SettingsError for a file that can't be written."""
+def database_of(settings: Settings, *, now: Now | None = None) -> Database:
+    """Return the database; nothing is opened yet. `now`: another clock than the machine's, or the database's.
+
+    Raises SettingsError for a file that can't be written.
+    """
     if settings.database_url.startswith("sqlite:///"):
         file = Path(settings.database_url.removeprefix("sqlite:///").partition("?")[0])
         if not os.access(file if file.exists() else file.parent, os.W_OK):
@@ -68,6 +71,7 @@ def database_of(settings: Settings) -> Database:
         keep_private(file)
     return Database(
         settings.database_url,
+        now=now,
         pool_size=settings.database_pool,
         statement_timeout_seconds=settings.statement_timeout_seconds,
         sends_mail=settings.smtp is not None,
@@ -270,11 +274,13 @@ async def serve(
     *,
     with_worker: bool,
     own_signals: bool = True,
+    reusable_links: bool = False,
     on_ready: Callable[[Server], None] = lambda _: None,
     lifeline: int | None = None,
 ) -> None:
     """Serve until told to stop: requests end, then the worker's calls, then the connections.
 
+    `reusable_links`: let people in by links that work more than once, as the demo makes them.
     `lifeline`: a file that ends with the process that started this one; then it is time to stop as well.
     """
     start_traces(settings)
@@ -287,6 +293,7 @@ async def serve(
         await keep_policy(database, policy)
         learning = asyncio.create_task(learn_account_once(database, gateway, settings))
         context = Context(database=database, gateway=gateway, settings=settings, policy=policy)
+        context.reusable_links = reusable_links
         context.address = address_of(listener)
         worker = worker_of(settings, database, workers_gateway, policy, context.line)
         if with_worker:

@@ -97,7 +97,7 @@ def test_every_command_has_help_with_an_example() -> None:
 
 
 def test_the_demo_proves_itself(tmp_path: Path) -> None:
-    words = ["demo", "--exit", "--json", "--port", "0", "--data", str(tmp_path / "data")]
+    words = ["demo", "--exit", "--json", "--days", "2", "--port", "0", "--data", str(tmp_path / "data")]
     ended = run_to_end(words, clean_environment(HOME=str(tmp_path)), tmp_path)
     assert ended.code == 0, ended.err[-3000:]
     shown = ended.json()

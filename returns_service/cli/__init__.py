@@ -47,14 +47,15 @@ def commands() -> None:
 @click.option("--exit", "and_exit", is_flag=True, help="End after the story: 0 only if the proof holds.")
 @json_option
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep the data in this folder.")
-def demo(port: int, and_exit: bool, as_json: bool, data: Path | None) -> None:
-    """Play a shop's day on SQLite and the built-in Stripe simulator, then keep serving.
+@click.option("--days", type=click.IntRange(0, 365), default=90, show_default=True, help="Days of history before it.")
+def demo(port: int, and_exit: bool, as_json: bool, data: Path | None, days: int) -> None:
+    """Play a shop's day on SQLite and the built-in Stripe simulator, then keep serving: every page has work on it.
 
     Example: returns-service demo --exit
     """
     from returns_service.demo import play
 
-    sys.exit(run(play(port=port, and_exit=and_exit, as_json=as_json, data=data)))
+    sys.exit(run(play(port=port, and_exit=and_exit, as_json=as_json, data=data, days=days)))
 
 
 @commands.command()

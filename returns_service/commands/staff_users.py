@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import update
+from sqlalchemy import ColumnElement, update
 from sqlmodel import col, select
 
 from returns_service.commands.sessions import end_sessions
@@ -149,7 +149,7 @@ async def give_pin(tx: Tx, email: str, pin_hash: str) -> StaffUser:
 async def make_link(tx: Tx, user: StaffUser, created_by: str, *, reusable: bool = False) -> str:
     """Return the token of a new link that signs the person in: within 15 minutes, once.
 
-    `reusable`: as often as wanted, for a year. Only the demo makes such links.
+    `reusable`: as often as wanted, for a year. Only the demo makes such links, and only the demo's service takes them.
     """
     token = new_token()
     tx.add(
@@ -167,29 +167,37 @@ async def make_link(tx: Tx, user: StaffUser, created_by: str, *, reusable: bool 
     return token
 
 
-async def link_in_force(tx: Tx, token: str) -> tuple[SignInLink, StaffUser] | None:
-    """Return an unused link and its person; None for one that is used, over, or of somebody disabled."""
+async def link_in_force(tx: Tx, token: str, *, reusable: bool = False) -> tuple[SignInLink, StaffUser] | None:
+    """Return an unused link and its person; None for one that is used, over, or of somebody disabled.
+
+    `reusable`: whether links that work more than once are taken, which else are nobody's.
+    """
     if not 0 < len(token) <= LONGEST_TOKEN:
         return None
     chosen = select(SignInLink).where(
         col(SignInLink.token_hash) == hash_token(token),
         col(SignInLink.expires_at) > tx.now,
-        col(SignInLink.used_at).is_(None) | col(SignInLink.reusable),
+        _usable(reusable=reusable),
     )
     link = (await tx.exec(chosen)).first()
     user = await tx.get(StaffUser, link.user_id) if link is not None else None
     return (link, user) if link is not None and user is not None and user.disabled_at is None else None
 
 
-async def use_link(tx: Tx, token: str) -> StaffUser | None:
-    """Take a link and return its person; of two who take one at once, one gets None."""
-    present = await link_in_force(tx, token)
+async def use_link(tx: Tx, token: str, *, reusable: bool = False) -> StaffUser | None:
+    """Take a link and return its person; of two who take one at once, one gets None. `reusable`: as `link_in_force`."""
+    present = await link_in_force(tx, token, reusable=reusable)
     if present is None:
         return None
     link, user = present
-    unused = (col(SignInLink.id) == link.id) & (col(SignInLink.used_at).is_(None) | col(SignInLink.reusable))
+    unused = (col(SignInLink.id) == link.id) & _usable(reusable=reusable)
     taken = await tx.execute(update(SignInLink).where(unused).values(used_at=tx.now).returning(col(SignInLink.id)))
     return user if taken.first() is not None else None
+
+
+def _usable(*, reusable: bool) -> ColumnElement[bool]:
+    once = col(SignInLink.used_at).is_(None) & col(SignInLink.reusable).is_(False)
+    return once | col(SignInLink.reusable) if reusable else once
 
 
 async def persons_of(tx: Tx, actors: Sequence[str]) -> dict[str, str]:

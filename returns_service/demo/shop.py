@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from returns_service.demo.catalogue import NAMES, email_of
 from returns_service.domain.money import format_amount
 from returns_service.stripe_gateway import StripeGateway
 
@@ -28,7 +29,7 @@ class Shop:
     gateway: StripeGateway
     tell: Callable[[str], None]
     returns: list[tuple[str, str]] = field(default_factory=list)  # (what it shows, id)
-    orders: int = 1000
+    orders: int = 48_300
 
     async def post(self, path: str, body: dict[str, Any] | None = None, expect: int = 200) -> dict[str, Any]:
         """Ask the service; the same key would answer the same."""
@@ -46,14 +47,18 @@ class Shop:
         return found
 
     async def bought(
-        self, shows: str, lines: list[dict[str, Any]], *, card: str = "pm_card_visa", currency: str = "usd"
-    ) -> dict[str, Any]:
+        self, shows: str, lines: list[dict[str, Any]], *,
+        card: str = "pm_card_visa", currency: str = "usd", resolution: str = "refund",
+    ) -> dict[str, Any]:  # fmt: skip
         """Let a customer pay, and ask for a return of all of it; approve it."""
         self.orders += 1
         amount = sum(line["total_amount"] for line in lines)
         payment = await self.gateway.take_test_payment(amount, currency, card)
-        order = {"order_id": f"order_{self.orders}", "payment_intent": payment, "currency": currency}
-        asked = await self.post("/v1/returns", {**order, "reason": "too_small", "lines": lines}, expect=201)
+        customer = NAMES[self.orders % len(NAMES)]
+        named = {"customer_name": customer, "customer_email": email_of(customer)}
+        order = {"order_id": f"NW-{self.orders}", "payment_intent": payment, "currency": currency, **named}
+        body = {**order, "reason": "too_small", "lines": lines, "resolution": resolution}
+        asked = await self.post("/v1/returns", body, expect=201)
         self.returns.append((shows, asked["id"]))
         self.tell(f"{asked['order_id']}: a return over {format_amount(amount, currency)} is requested, and approved")
         return await self.post(f"/v1/returns/{asked['id']}/approve")

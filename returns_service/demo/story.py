@@ -43,8 +43,9 @@ async def a_lost_answer(shop: Shop) -> None:
     await shop.fault("drop_after", method="POST", path="/v1/refunds")
     await shop.received(row, 1)
     await shop.becomes(row, "refunded")
-    asked = pluralize((await shop.refund_of(row))["attempts"], "time")
-    shop.tell(f"{row['order_id']}: Stripe's answer was lost; asked {asked}, paid once")
+    attempts = (await shop.refund_of(row))["attempts"]
+    known_by = f"asked {pluralize(attempts, 'time')} under one key" if attempts > 1 else "its webhook told of it first"
+    shop.tell(f"{row['order_id']}: Stripe's answer was lost; {known_by}; paid once")
 
 
 async def a_lost_webhook(shop: Shop) -> None:
@@ -117,6 +118,17 @@ async def a_dashboard_refund_assigned(shop: Shop) -> None:
     await shop.becomes(row, "refunded")
 
 
+async def an_exchange(shop: Shop) -> None:
+    """The customer wants another size instead of money: nothing is paid through Stripe."""
+    row = await shop.bought("exchanged for another size", [line("SNEAKER", 1, 9900)], resolution="exchange")
+    await shop.received(row, 1)
+    found = await shop.until(row, lambda r: bool(r["amount_due_outside"]))
+    due = format_amount(found["amount_due_outside"], "usd")
+    shop.tell(f"{row['order_id']}: {due} is due as an exchange; the shop sends the other size")
+    await shop.post(f"/v1/returns/{row['id']}/settle_outside", {"method": "exchange", "reference": "NW-48399"})
+    await shop.becomes(row, "refunded")
+
+
 async def two_clicks(shop: Shop) -> None:
     """Two clicks at once: one refund."""
     row = await shop.bought("two clicks at once", [line("CAP", 2, 4000)])
@@ -141,5 +153,6 @@ STORY = (
     a_late_failure,
     a_dashboard_refund,
     a_dashboard_refund_assigned,
+    an_exchange,
     two_clicks,
 )

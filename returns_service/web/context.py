@@ -34,6 +34,7 @@ class Context:
     policy: Policy = field(default=DEFAULT)
     metrics: Metrics = field(default_factory=Metrics)
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set it to end live streams: a stop waits for them
+    reusable_links: bool = False  # sign-in links that work more than once let somebody in: in the demo alone
     account: str | None = None  # ours at Stripe, once learnt
     address: str = "http://127.0.0.1:8000"  # where this process listens: of links, unless the public one is set
     readiness: Snapshot[ReadinessView] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))

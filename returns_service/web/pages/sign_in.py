@@ -88,7 +88,7 @@ async def show_link(call: PageCall) -> Response[Any]:
     """Ask for one click: programs that look at links in mails must not use them up. The demo's sign in at once."""
     token = call.path("link")
     async with call.context.database.reading() as tx:
-        present = await staff_users.link_in_force(tx, token)
+        present = await staff_users.link_in_force(tx, token, reusable=call.context.reusable_links)
     if present is None:
         return render(call, "link_over.html", status=410)
     link, user = present
@@ -105,7 +105,7 @@ async def sign_in_by_link(call: PageCall) -> Response[Any]:
 
 async def _use_link(call: PageCall, link: str) -> Response[Any]:
     async def begin(tx: Tx) -> tuple[StaffUser, str] | None:
-        user = await staff_users.use_link(tx, link)
+        user = await staff_users.use_link(tx, link, reusable=call.context.reusable_links)
         return (user, await _begin(call, tx, user, "link")) if user is not None else None
 
     begun = await call.context.database.run(begin)
