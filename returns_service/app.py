@@ -76,6 +76,7 @@ def database_of(settings: Settings, *, now: Now | None = None) -> Database:
         statement_timeout_seconds=settings.statement_timeout_seconds,
         sends_mail=settings.smtp is not None,
         listen_url=settings.database_listen_url,
+        mails_staff=settings.smtp is not None and bool(settings.staff_mail),
     )
 
 

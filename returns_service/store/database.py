@@ -87,12 +87,14 @@ class Database:
         statement_timeout_seconds: float = 30.0,
         sends_mail: bool = False,
         listen_url: str | None = None,
+        mails_staff: bool = False,
     ) -> None:
         """Prepare the connections; nothing is opened. `listen_url`: the server's own address, past a pooler."""
         self.url = async_url(url)
         self.listen_url = async_url(listen_url or url)
         self.postgresql = self.url.startswith("postgresql")
         self.sends_mail = sends_mail  # commands then write what customers are to be told into the outbox
+        self.mails_staff = mails_staff  # and what staff are to be told
         self.random = source or random.SystemRandom()
         self.ids = Ids(self.random)
         self.wakes = 0  # counts reasons to look for work; who saw the same number may sleep

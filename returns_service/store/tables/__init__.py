@@ -3,6 +3,7 @@
 Amounts are minor units, times are UTC.
 """
 
+from returns_service.store.tables.charges import ChargeTotal
 from returns_service.store.tables.core import (
     Event,
     IdempotencyKey,
@@ -17,7 +18,7 @@ from returns_service.store.tables.core import (
 )
 from returns_service.store.tables.dock import DockScan
 from returns_service.store.tables.imports import ImportedReturn
-from returns_service.store.tables.mail import Mail
+from returns_service.store.tables.mail import Mail, StaffMail
 from returns_service.store.tables.people import (
     ApiKey,
     Device,
@@ -36,6 +37,7 @@ from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint
 
 __all__ = [
     "ApiKey",
+    "ChargeTotal",
     "Delivery",
     "Device",
     "DockScan",
@@ -58,6 +60,7 @@ __all__ = [
     "SearchWord",
     "SignInLink",
     "SignInThrottle",
+    "StaffMail",
     "StaffSession",
     "StaffUser",
     "StripeAccount",
