@@ -19,6 +19,7 @@ from returns_service.domain.search_text import normalise
 from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.decided_alone import decided_alone
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment
@@ -136,7 +137,15 @@ def decision_on(case: ReturnCase) -> Decision:
         skus=[line.sku for line in case.lines],
         reasons=[line.reason or case.row.reason for line in case.lines],
         warning=case.refund_warning,
+        decided_alone=_decided_before(case),
     )
+
+
+def _decided_before(case: ReturnCase) -> int:
+    """Return what single persons have decided on the payment beside this request, minor units."""
+    if case.now is None:
+        raise LookupError(f"{case.row.id} was put together without the time.")
+    return decided_alone(case.policy_in_force, case.payment_returns, case.payment_refunds, case.now)
 
 
 async def approve(

@@ -173,6 +173,7 @@ async def withdraw_lost(locked: LockedPayment, by: Actor, policy: Policy) -> Non
         if refund.status == "queued":
             before, refund.status = refund.status, "withdrawn"
             refund.failure, refund.next_attempt_at, refund.updated_at = failure, None, locked.tx.now
+            set_waiting(refund, None)
             await propagate_status(locked, by, policy, refund, before)
 
 

@@ -35,6 +35,11 @@ def is_unsent(refund: Refund) -> bool:
     return refund.status == "queued" and not refund.ever_unknown
 
 
+def is_unapproved(refund: Refund) -> bool:
+    """Return whether a refund waits for a second person to agree."""
+    return refund.unapproved and is_unsent(refund)
+
+
 def counted(line: ReturnLine) -> int:
     """Return how many units of the line the dock has counted, in whatever condition."""
     return sum(line.accepted.values()) + sum(line.rejected.values()) + line.inspecting

@@ -31,6 +31,7 @@ from returns_service.web.operations import (
     return_batch,
     return_refunds,
     returns,
+    second_person,
     unmatched_receipts,
     webhook_endpoints,
 )
@@ -48,6 +49,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *resolutions.OPERATIONS,
     *return_refunds.OPERATIONS,
     *refunds.OPERATIONS,
+    *second_person.OPERATIONS,
     *payments.OPERATIONS,
     *policy.OPERATIONS,
     *portal.OPERATIONS,

@@ -34,6 +34,7 @@ FORMS_OF = {
     "/parcels/{unmatched_id:str}/attach": "receipts:write",
     **{f"{_RFD}/{act}": "refunds:write" for act in
        ("check", "retry", "settle_outside", "send_again", "cancel", "acknowledge", "assign")},
+    f"{_RFD}/approve": "returns:approve",
 }  # fmt: skip
 
 

@@ -372,7 +372,7 @@ async def test_standalone_refunds_are_found_again_too(shop: Shop) -> None:
 
     async def decide(tx: Tx) -> Refund:
         payment = await lock_payment(tx, await find_payment_id(tx, payment_intent=intent, charge=None) or "")
-        return await refunds.refund_payment(payment, BY, amount=400, reason=None, metadata={"why": "late"})
+        return await refunds.refund_payment(payment, BY, DEFAULT, amount=400, reason=None, metadata={"why": "late"})
 
     lost = await shop.db.run(decide)
     await shop.work()

@@ -4,7 +4,13 @@ A file that is wrong anywhere is refused whole, with every mistake named by line
 the wrong people. The policy in force at approval is stored on the return as `to_dict` gives it.
 """
 
-from returns_service.domain.policy.deciding import Decision, Violation, decide, local_day
+from returns_service.domain.policy.deciding import (
+    Decision,
+    Violation,
+    decide,
+    local_day,
+    needs_second_person,
+)
 from returns_service.domain.policy.example import example
 from returns_service.domain.policy.reading import PolicyError, from_dict, parse
 from returns_service.domain.policy.shapes import (
@@ -29,6 +35,7 @@ __all__ = [
     "example",
     "from_dict",
     "local_day",
+    "needs_second_person",
     "parse",
     "to_dict",
 ]

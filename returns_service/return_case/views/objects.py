@@ -203,6 +203,8 @@ class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename=
     next_attempt_at: Time | None
     waiting_code: WaitingCode | None
     waits_for: str | None
+    approved_by: Annotated[str | None, Meta(description="The second person, where it needed one.")]
+    approved_at: Time | None
     amount_open: Annotated[int, minor_units("Of a failed one: what is neither paid otherwise nor given up.")]
     superseded_by: RefundId | None
     superseded_at: Time | None

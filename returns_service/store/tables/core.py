@@ -176,6 +176,7 @@ class Refund(SQLModel, table=True):
         partial("uq_refund_unanswered", "return_id", where=f"return_id IS NOT NULL AND {UNANSWERED_SQL}", unique=True),
         partial("ix_refund_due", "next_attempt_at", "id", where=DUE_SQL),
         partial("ix_refund_at_stripe", "stripe_created_at", "id", where="stripe_created_at IS NOT NULL"),
+        partial("ix_refund_unapproved", "created_at", where="unapproved AND status = 'queued'"),
     )
 
     id: str = Field(primary_key=True)
@@ -194,6 +195,12 @@ class Refund(SQLModel, table=True):
     created_by: str
     created_at: datetime = utc()
     updated_at: datetime = utc()
+    # What a person decided beyond what was due anyway: it counts against what one person may decide alone.
+    decided_amount: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    # Over that limit, and no second person has agreed: never sent while it is so.
+    unapproved: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    approved_by: str | None = None  # the second person
+    approved_at: datetime | None = utc(nullable=True)
     # what Stripe is asked
     generation: int = 1  # the key is `<id>:<generation>`
     parameters: dict[str, Any] = json_object()  # exactly what is sent under this generation's key

@@ -15,6 +15,7 @@ from returns_service.domain.roles import APPROVE
 from returns_service.domain.vocabulary import find_word
 from returns_service.queries.approvals import APPROVAL_VIEWS, MOST_WAITING, Waiting, count_waiting, waiting_returns
 from returns_service.queries.history import events_of_request, names_of
+from returns_service.queries.second_person import UnapprovedRefund, unapproved_refunds
 from returns_service.store.database import Tx
 from returns_service.web.errors import request_id_of
 from returns_service.web.operations.returns import approve_return, decline_return
@@ -23,6 +24,7 @@ from returns_service.web.pages.forms import ONCE, Act, checked_once, new_once
 from returns_service.web.pages.handler import redirect
 from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.perform import perform
+from returns_service.web.pages.refund_acts import approve_act
 from returns_service.web.pages.rendering import render
 from returns_service.web.pages.return_acts import FOR_THE_CUSTOMER, approvals_of
 from returns_service.web.pages.stories import told_first
@@ -59,6 +61,14 @@ class Row:
     def can_be_chosen(self) -> bool:
         """Whether it may be decided together with others: nothing has to be asked about it."""
         return self.approve is not None and self.approve.direct
+
+
+@dataclass(frozen=True, slots=True)
+class RefundRow:
+    """One refund that waits for a second person; without an act this person decided it."""
+
+    waiting: UnapprovedRefund
+    approve: Act | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +116,14 @@ async def show_approvals(call: PageCall) -> Response[Any]:
         rows = [row_of(call, waiting) for waiting in await waiting_returns(tx, call.context.policy, call.by.actor)]
         number = await count_waiting(tx)
         flashes = await read_flashes(call, tx)
-        names = await _approvers(tx, rows)
+        refunds = [_refund_row(waiting) for waiting in await unapproved_refunds(tx, call.by.actor)]
+        names = await _names(tx, rows, refunds)
     numbers = {name: sum(row.waiting.view == name for row in rows) for name in APPROVAL_VIEWS} | {"waiting": number}
     shown = [row for row in rows if view in ("waiting", row.waiting.view)]
     return render(
         call, "approvals.html", rows=shown, view=view, numbers=numbers, labels=LABELS, flashes=flashes, names=names,
-        most=MOST_WAITING, oldest=rows[0].waiting.case.row.created_at if rows else None, reasons=_reasons(call),
+        refunds=refunds, most=MOST_WAITING, oldest=rows[0].waiting.case.row.created_at if rows else None,
+        reasons=_reasons(call),
     )  # fmt: skip
 
 
@@ -119,8 +131,13 @@ def _reasons(call: PageCall) -> dict[str, str]:
     return {name: reason.label for name, reason in call.context.policy.reasons.items()}
 
 
-async def _approvers(tx: Tx, rows: Sequence[Row]) -> dict[str, str]:
-    return await names_of(tx, sorted({given["by"] for row in rows for given in row.waiting.case.row.approvals}))
+def _refund_row(waiting: UnapprovedRefund) -> RefundRow:
+    return RefundRow(waiting, None if waiting.decided_it else approve_act(waiting.refund, waiting.payment))
+
+
+async def _names(tx: Tx, rows: Sequence[Row], refunds: Sequence[RefundRow]) -> dict[str, str]:
+    actors = {given["by"] for row in rows for given in row.waiting.case.row.approvals}
+    return await names_of(tx, sorted(actors | {row.waiting.refund.created_by for row in refunds}))
 
 
 @shows("/approvals/chosen", scope=APPROVE, personal=True)
