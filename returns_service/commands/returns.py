@@ -277,7 +277,7 @@ async def update(tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Map
         if name in changes:
             setattr(row, name, changes[name])
     if "customer_email" in changes:
-        row.email_text = normalise(row.customer_email) if row.customer_email else None
+        _set_email_text(row)
     if "lines" in changes:
         await _replace_lines(case, lines)
     if "lines" in changes or "shipping_amount" in changes:
@@ -286,6 +286,14 @@ async def update(tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Map
         await index_return(tx, row, case.lines)
     await record_return(case, "return.updated", {"changed": sorted(changes)})
     return case
+
+
+def _set_email_text(row: ReturnAuthorization) -> None:
+    """Keep a new address as it is compared, and the one before it: its person may ask to be forgotten."""
+    before, row.email_text = row.email_text, normalise(row.customer_email) if row.customer_email else None
+    known = row.past_email_texts or []
+    if before is not None and before != row.email_text and before not in known:
+        row.past_email_texts = [*known, before]
 
 
 async def _replace_lines(case: ReturnCase, lines: Sequence[NewLine]) -> None:

@@ -197,6 +197,18 @@ class Database:
         finally:
             self._sleepers.discard(sleeper)
 
+    async def empty_journal(self) -> bool:
+        """Move SQLite's journal into the database's file and empty it: nothing that was erased is left in it.
+
+        Return whether that was possible: a reader that takes longer than BUSY_SECONDS bars it. PostgreSQL has no such
+        file of its own.
+        """
+        if self.postgresql:
+            return True
+        async with self.reader.connect() as connection:
+            done = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            return not done.one()[0]
+
     async def close(self) -> None:
         """Close all connections."""
         await self.writer.dispose()
@@ -253,6 +265,7 @@ def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
+            "secure_delete=ON",  # whoever is forgotten is gone from the file, too
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

@@ -82,6 +82,7 @@ class ReturnAuthorization(SQLModel, table=True):
         Index("uq_return_slip_code", "slip_code", unique=True),
         partial("ix_return_follow_up", "follow_up_at", where="follow_up_at IS NOT NULL"),
         partial("ix_return_overpaid", "overpaid_since", where="overpaid_since IS NOT NULL"),
+        partial("ix_return_past_emails", "id", where="past_email_texts IS NOT NULL"),
         partial("ix_return_due_outside", "due_outside_since", where="due_outside_since IS NOT NULL"),
     )
 
@@ -95,6 +96,7 @@ class ReturnAuthorization(SQLModel, table=True):
     internal_note: str | None = None
     customer_email: str | None = None
     email_text: str | None = Field(default=None, index=True)  # the address as it is compared (`search_text`)
+    past_email_texts: list[str] | None = json_or_null()  # addresses before it was corrected, as they are compared
     customer_name: str | None = None
     # Unique; null only where a release before it made the return, until a worker gives it one.
     slip_code: str | None = None
