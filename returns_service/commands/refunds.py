@@ -13,6 +13,7 @@ from returns_service.domain import money, return_machine
 from returns_service.domain.money_open import subtract
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
+from returns_service.domain.refund_mark import write_mark
 from returns_service.domain.refund_status import FINAL, RefundStatus
 from returns_service.domain.refund_windows import NEEDS_EMAIL
 from returns_service.domain.stripe_objects import describe_unpaid, has_captured
@@ -174,9 +175,9 @@ async def queue_refund(
     case.write_breakdown(row, rows)
     row.supersedes = supersedes
     row.details = dict(case.row.details)
-    lines = money.encode_breakdown(rows, positions)
-    ours = {"refund_id": row.id, "return_id": case.row.id, "order_id": case.row.order_id}
-    metadata = {**case.row.details, **ours, **({"lines": lines} if lines else {})}
+    mark = write_mark(row.id, case.row.id, money.encode_breakdown(rows, positions))
+    named = {"return_id": case.row.id, "order_id": case.row.order_id}  # unless the caller's own metadata says else
+    metadata = {**named, **case.row.details, "refund_id": row.id, "lines": mark}
     row.parameters = parameters(row, case.payment, metadata, email=case.row.customer_email)
     row.next_attempt_at = case.tx.now + timedelta(seconds=delay_seconds)
     set_decided(row, policy, decided, before)

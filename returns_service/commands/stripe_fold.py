@@ -17,6 +17,7 @@ from returns_service.commands.assignments import assigned_rows, make_room
 from returns_service.commands.refunds import follow_up, new_refund
 from returns_service.domain import money, refund_explanations, return_machine
 from returns_service.domain.policy import Policy, to_dict
+from returns_service.domain.refund_mark import read_mark
 from returns_service.domain.refund_status import FINAL, OPEN, STRIPE_STATUSES, WAITING, RefundStatus, join
 from returns_service.domain.return_machine import Trigger
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, PaymentSnapshot, RefundSnapshot
@@ -324,12 +325,13 @@ async def _attach_to_return(
     locked: LockedPayment, by: Actor, policy: Policy, row: Refund, seen: RefundSnapshot
 ) -> ReturnCase | None:
     """Give an adopted refund back to its return, with the units that its metadata says it paid."""
-    found = await locked.tx.get(ReturnAuthorization, seen.metadata.get("return_id", ""))
-    if found is None or found.payment_id != locked.row.id:
+    mark = read_mark(seen.metadata)
+    found = await locked.tx.get(ReturnAuthorization, mark.return_id) if mark is not None else None
+    if mark is None or found is None or found.payment_id != locked.row.id:
         return None
     case = await case_under_lock(locked, by, policy, found.id)
     lines = {line.position: (line.id, line.title or line.sku) for line in case.lines}
-    rows = money.decode_breakdown(seen.metadata.get("lines"), lines, seen.amount)
+    rows = money.decode_breakdown(mark.breakdown, lines, seen.amount)
     row.return_id, row.source = found.id, "return"
     case.write_breakdown(row, rows)
     return case
