@@ -19,6 +19,7 @@ import uvicorn
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
+from returns_service.commands.sealing import seal_anew
 from returns_service.domain import policy as policies
 from returns_service.domain.policy import Policy
 from returns_service.mail_client import SmtpClient
@@ -66,7 +67,15 @@ def database_of(settings: Settings) -> Database:
         pool_size=settings.database_pool,
         statement_timeout_seconds=settings.statement_timeout_seconds,
         sends_mail=settings.smtp is not None,
+        secret_keys=secret_keys_of(settings),
     )
+
+
+def secret_keys_of(settings: Settings) -> list[bytes]:
+    """Return the keys of sealed secrets; the first seals. Stripe's own is the last: it may have sealed some."""
+    given = [key.get_secret_value().encode() for key in settings.secrets_key]
+    stripe_key = settings.stripe_secret_key
+    return [*given, *([stripe_key.get_secret_value().encode()] if stripe_key is not None else [])]
 
 
 def keep_private(file: Path) -> None:
@@ -139,6 +148,9 @@ async def _prepared(database: Database, settings: Settings) -> None:
                 f"STRIPE_SECRET_KEY: a {mine} key, but the database holds {theirs} payments. "
                 "Use the other key, or another DATABASE_URL"
             )
+    sealing = await database.run(seal_anew, safe_to_repeat=True)
+    if sealing.lost:
+        log.error("secrets.cannot_be_opened", webhook_endpoints=list(sealing.lost))
 
 
 async def learn_account_once(database: Database, gateway: Gateway, settings: Settings) -> None:

@@ -27,6 +27,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from returns_service.store.clock import Now, SharedClock, elapsed, machine_time
 from returns_service.store.ids import Ids
+from returns_service.store.vault import Vault
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=SQLModel)
@@ -81,9 +82,11 @@ class Database:
         pool_size: int = 10,
         statement_timeout_seconds: float = 30.0,
         sends_mail: bool = False,
+        secret_keys: Sequence[bytes] = (),
     ) -> None:
         self.url = async_url(url)
         self.postgresql = self.url.startswith("postgresql")
+        self.vault = Vault(secret_keys)
         self.sends_mail = sends_mail  # commands then write what customers are to be told into the outbox
         self.random = source or random.SystemRandom()
         self.ids = Ids(self.random)
