@@ -30,7 +30,7 @@ from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment_of_refund
 from returns_service.return_case.rows import is_unsent
-from returns_service.return_case.transition import record_transition, transition
+from returns_service.return_case.transition import follow_rule, record_transition, transition
 from returns_service.return_case.views import show_refund
 from returns_service.return_case.waiting import set_waiting
 from returns_service.store.database import Tx
@@ -243,10 +243,7 @@ async def follow_order(case: ReturnCase) -> None:
         for refund in sibling.refunds:
             if is_unsent(refund) and order_shipping.pays_undue_shipping(sibling, refund):
                 await withdraw_or_supersede(sibling, refund, "order_changed", ORDER_CHANGED)
-        before, facts = sibling.row.state, sibling.facts()
-        if return_machine.apply_rule(facts) != before:
-            return_machine.fire("adopt", sibling.row, facts)
-            await record_transition(sibling, "adopt", before, None)
+        await follow_rule(sibling)
         await pay_what_is_due(sibling)
 
 

@@ -23,7 +23,8 @@ from returns_service.return_case.decided_alone import decided_alone
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment
-from returns_service.return_case.transition import record_return, record_transition, transition
+from returns_service.return_case.overpaid import note_overpaid
+from returns_service.return_case.transition import follow_rule, record_return, record_transition, transition
 from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, ReturnAuthorization
@@ -179,6 +180,9 @@ async def _record_approval(case: ReturnCase, *, note: str | None, override_reaso
         row.policy = to_dict(case.policy_in_force)
         await _take_in(case)
     await transition(case, "approve", why=override_reason or note, approvals_missing=missing)
+    if not missing:  # a refund made outside may be assigned already: it has failed, or paid too much
+        note_overpaid(case)
+        await follow_rule(case)
     await follow_up(case)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from returns_service.commands.assignments import assigned_rows, make_room
+from returns_service.commands.assignments import assign_by_metadata
 from returns_service.commands.refunds import follow_up, new_refund
 from returns_service.domain import money, refund_explanations, return_machine
 from returns_service.domain.policy import Policy, to_dict
@@ -26,6 +26,7 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment_at_stripe
+from returns_service.return_case.overpaid import note_overpaid
 from returns_service.return_case.transition import record_transition
 from returns_service.return_case.views import rfc3339, show_payment, show_refund
 from returns_service.return_case.waiting import set_waiting
@@ -296,8 +297,10 @@ async def _add_row(locked: LockedPayment, by: Actor, policy: Policy, seen: Refun
         row.id, row.source = named, "standalone"
         case = await _attach_to_return(locked, by, policy, row, seen)
     else:
-        case = await _assign_by_metadata(locked, by, policy, row, seen)
+        case = await assign_by_metadata(locked, by, policy, row, seen)
     locked.add(row)
+    if row.source == "external":
+        note_overpaid(case)
     of = case.row if case else None
     shown = {"object": show_refund(row, payment), "found_at": "stripe"}
     await record(tx, by, "refund.created", row=of, refund=row, payment=payment, data=shown)
@@ -305,20 +308,6 @@ async def _add_row(locked: LockedPayment, by: Actor, policy: Policy, seen: Refun
         overpaid = {**shown, "duplicate_of": row.duplicate_of}
         await record(tx, by, "payment.overpaid", refund=row, payment=payment, data=overpaid)
     return row
-
-
-async def _assign_by_metadata(
-    locked: LockedPayment, by: Actor, policy: Policy, row: Refund, seen: RefundSnapshot
-) -> ReturnCase | None:
-    """Assign a refund made outside whose metadata names a return of this payment."""
-    found = await locked.tx.get(ReturnAuthorization, seen.metadata.get("return_id", ""))
-    if found is None or found.payment_id != locked.row.id or found.state in ("declined", "canceled"):
-        return None
-    case = await case_under_lock(locked, by, policy, found.id)
-    await make_room(case)
-    row.return_id = found.id
-    case.write_breakdown(row, assigned_rows(case, row.amount))
-    return case
 
 
 async def _attach_to_return(
