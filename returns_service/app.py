@@ -22,6 +22,7 @@ from sqlmodel import col, select
 
 from returns_service import tracing
 from returns_service.commands.policy_versions import keep_policy_version
+from returns_service.commands.sealing import seal_anew
 from returns_service.domain import policy as policies
 from returns_service.domain.policy import Policy
 from returns_service.mail_client import SmtpClient
@@ -77,7 +78,15 @@ def database_of(settings: Settings, *, now: Now | None = None) -> Database:
         sends_mail=settings.smtp is not None,
         listen_url=settings.database_listen_url,
         mails_staff=settings.smtp is not None and bool(settings.staff_mail),
+        secret_keys=secret_keys_of(settings),
     )
+
+
+def secret_keys_of(settings: Settings) -> list[bytes]:
+    """Return the keys of sealed secrets; the first seals. Stripe's own is the last: it may have sealed some."""
+    given = [key.get_secret_value().encode() for key in settings.secrets_key]
+    stripe_key = settings.stripe_secret_key
+    return [*given, *([stripe_key.get_secret_value().encode()] if stripe_key is not None else [])]
 
 
 def keep_private(file: Path) -> None:
@@ -151,6 +160,9 @@ async def _prepared(database: Database, settings: Settings) -> None:
                 f"STRIPE_SECRET_KEY: a {mine} key, but the database holds {theirs} payments. "
                 "Use the other key, or another DATABASE_URL"
             )
+    sealing = await database.run(seal_anew, safe_to_repeat=True)
+    if sealing.lost:
+        log.error("secrets.cannot_be_opened", webhook_endpoints=list(sealing.lost))
 
 
 async def check_database(settings: Settings) -> None:

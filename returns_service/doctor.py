@@ -18,6 +18,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, func, select
 
+from returns_service.commands.sealing import Sealing, look_at_sealing
 from returns_service.domain import policy as policies
 from returns_service.domain.plural import pluralize
 from returns_service.domain.refund_status import OPEN
@@ -232,11 +233,23 @@ async def _database_lines(database: Database) -> list[Finding]:
             if not behind:
                 async with database.reading() as tx:
                     lines += [line async for line in _queue_lines(tx)]
+                    lines.append(_sealing_line(await look_at_sealing(tx)))
             return [*lines, await _disk_line(database)]
     except (SQLAlchemyError, OSError) as error:  # a timeout is an OSError
         why = f"{type(error).__name__}: {getattr(error, 'orig', error)}".splitlines()[0]
         todo = "Check that DATABASE_URL is right and that the database runs."
         return [Finding("database", "fail", f"{kind} can’t be reached ({why}).", todo)]
+
+
+def _sealing_line(sealing: Sealing) -> Finding:
+    if sealing.lost:
+        message = f"The signing secrets of {', '.join(sealing.lost)} can’t be opened."
+        todo = "Add the key that sealed them to RETURNS_SECRETS_KEY and restart, or rotate these endpoints’ secrets."
+        return Finding("secrets", "fail", message, todo)
+    if sealing.outdated:
+        message = f"{sealing.outdated} of {sealing.secrets} signing secrets are not sealed by the key in force."
+        return Finding("secrets", "warn", message, "Restart `returns-service serve` or `worker`: it seals them anew.")
+    return Finding("secrets", "ok", f"{sealing.secrets} signing secrets, all sealed by the key in force.")
 
 
 def _schema_line(database: Database, behind: bool) -> Finding:

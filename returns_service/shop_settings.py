@@ -58,6 +58,12 @@ class ShopSettings(BaseSettings):
         "rotating: the first signs. Unset: derived from STRIPE_SECRET_KEY, so that a new one ends all links.",
         examples=["the output of: openssl rand -hex 32"],
     )
+    secrets_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default=(),
+        description="Seals secrets in the database, 32 characters or more; several, by commas, while rotating: the "
+        "first seals. Unset: derived from STRIPE_SECRET_KEY; set it before you change that one.",
+        examples=["the output of: openssl rand -hex 32"],
+    )
     portal_days: int = Field(
         default=60,
         ge=1,
@@ -153,14 +159,14 @@ class ShopSettings(BaseSettings):
             return value
         return [line.strip() for line in value.split(";") if line.strip()]
 
-    @field_validator("portal_key", "staff_mail", mode="before")
+    @field_validator("portal_key", "secrets_key", "staff_mail", mode="before")
     @classmethod
     def _keys_and_addresses_by_commas(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return [part.strip() for part in value.split(",") if part.strip()]
 
-    @field_validator("portal_key")
+    @field_validator("portal_key", "secrets_key")
     @classmethod
     def _long_enough(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         if any(len(key.get_secret_value()) < SHORTEST_KEY for key in keys):

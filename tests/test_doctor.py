@@ -21,11 +21,14 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from returns_service.cli import commands
+from returns_service.commands.sealing import look_at_sealing
+from returns_service.commands.webhook_endpoints import create_endpoint
 from returns_service.doctor import Finding, as_json, examine, worst
 from returns_service.domain.stripe_objects import NEEDED_EVENTS
 from returns_service.settings import Settings
 from returns_service.store import schema
 from returns_service.store.database import Database
+from returns_service.store.vault import Vault
 from returns_service.stripe_gateway import StripeGateway
 from tests.gateway.shapes import error, event, listing, ok, routes
 from tests.harness.served_shop import open_shop
@@ -84,7 +87,7 @@ async def test_all_is_well(database_url: str) -> None:
     assert {finding.name: finding.level for finding in found} == {
         "policy": "ok", "stripe_key": "ok", "stripe_permissions": "ok", "stripe_api_version": "ok", "clock": "ok",
         "stripe_webhook": "ok", "database": "ok", "schema": "ok", "queue": "ok", "oldest_refund": "ok", "events": "ok",
-        "disk": "ok", "public_url": "ok",
+        "secrets": "ok", "disk": "ok", "public_url": "ok",
     }  # fmt: skip
     assert as_json(found)["level"] == "ok"
 
@@ -193,6 +196,19 @@ async def test_an_older_schema_says_what_to_run(postgresql_url: str) -> None:
     await database.close()
     found = await line(postgresql_url, "schema", WELL)
     assert (found.level, found.do) == ("fail", "Run: returns-service migrate")
+
+
+async def test_b6_a_secret_whose_key_is_lost_or_old_says_what_to_do(sqlite_url: str) -> None:
+    """The doctor's own database has no keys: what it finds sealed it can't open."""
+    database = Database(sqlite_url, secret_keys=[b"a key of somebody's"])
+    async with database.transaction() as tx:
+        row, _ = await create_endpoint(tx, "https://shop.test/hook", ["*"], None)
+    found = await line(sqlite_url, "secrets", WELL)
+    assert (found.level, row.id in found.message, "RETURNS_SECRETS_KEY" in found.do) == ("fail", True, True)
+    database.vault = Vault([b"another key", b"a key of somebody's"])
+    async with database.reading() as tx:
+        assert (await look_at_sealing(tx)).outdated == 1
+    await database.close()
 
 
 Usage = namedtuple("Usage", "total used free")

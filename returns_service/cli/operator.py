@@ -211,9 +211,10 @@ def desk_row(item: dict[str, Any]) -> dict[str, Any]:
 @click.command()
 @click.option("--order", "order_id", help="Forget the customer of this order.")
 @click.option("--email", help="Forget the customer with this e-mail address.")
+@click.option("--payment", help="Forget the customer of this payment: pi_…, ch_… or pay_….")
 @json_option
-def forget(order_id: str | None, email: str | None, as_json: bool) -> None:
-    """Redact personal data of an order or a customer; amounts, statuses and ids stay. Safe to do twice.
+def forget(order_id: str | None, email: str | None, payment: str | None, as_json: bool) -> None:
+    """Redact personal data of an order, a customer or a payment; amounts, statuses and ids stay. Safe to do twice.
 
     Example: returns-service forget --order order_98765
     """
@@ -221,10 +222,19 @@ def forget(order_id: str | None, email: str | None, as_json: bool) -> None:
     from returns_service.commands import erasure
     from returns_service.return_case.events import Actor
 
-    if (order_id is None) == (email is None):
-        stop("Say whom to forget: --order ID or --email ADDRESS")
-    policy = app.policy_of(settings.load())
-    done = with_database(lambda tx: erasure.forget(tx, Actor("forget"), policy, order_id=order_id, email=email))
+    if [order_id, email, payment].count(None) != 2:
+        stop("Say whom to forget: --order ID, --email ADDRESS or --payment ID")
+    loaded = settings.load()
+    policy, named = app.policy_of(loaded), {"order_id": order_id, "email": email, "payment": payment}
+
+    async def inside() -> erasure.Forgotten:
+        async with open_database(loaded) as database:
+            done = await database.run(lambda tx: erasure.forget(tx, Actor("forget"), policy, **named))
+            if not await database.empty_journal():
+                done.leave(erasure.JOURNAL_HOLDS)
+            return done
+
+    done = run(inside())
     if as_json:
         click.echo(json.dumps(done.shown(), ensure_ascii=False))
         return

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 from returns_service.commands.refunds import withdraw_or_supersede
 from returns_service.domain import money
+from returns_service.domain.policy import Policy
+from returns_service.domain.stripe_objects import RefundSnapshot
 from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.events import Actor
+from returns_service.return_case.loader import case_under_lock
+from returns_service.return_case.locked_payment import LockedPayment
+from returns_service.store.tables import Refund, ReturnAuthorization
 
 ASSIGNED = "A refund made outside was assigned to the return before this one was sent; no money has moved."
 
@@ -53,3 +59,17 @@ def named_rows(case: ReturnCase, lines: Sequence[AssignedUnits], amount: int) ->
     if left:
         rows.append(money.Row("goodwill", left, description="Refunded outside beyond these units", adjustment=True))
     return rows
+
+
+async def assign_by_metadata(
+    locked: LockedPayment, by: Actor, policy: Policy, row: Refund, seen: RefundSnapshot
+) -> ReturnCase | None:
+    """Assign a refund made outside whose metadata names a return of this payment."""
+    found = await locked.tx.get(ReturnAuthorization, seen.metadata.get("return_id", ""))
+    if found is None or found.payment_id != locked.row.id or found.state in ("declined", "canceled"):
+        return None
+    case = await case_under_lock(locked, by, policy, found.id)
+    await make_room(case)
+    row.return_id = found.id
+    case.write_breakdown(row, assigned_rows(case, row.amount))
+    return case

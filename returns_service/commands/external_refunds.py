@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from sqlalchemy import and_, exists
+from sqlmodel import col, select
+
 from returns_service.commands.assignments import ASSIGNED, AssignedUnits, assigned_rows, make_room, named_rows
 from returns_service.commands.refunds import follow_up, lock_refund, withdraw_or_supersede
 from returns_service.commands.stripe_fold import release_hold
@@ -19,7 +22,8 @@ from returns_service.domain.refund_status import FINAL, OPEN
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record, to_json_object
 from returns_service.return_case.loader import case_under_lock
-from returns_service.return_case.locked_payment import LockedPayment
+from returns_service.return_case.locked_payment import LockedPayment, lock_payment
+from returns_service.return_case.overpaid import note_overpaid
 from returns_service.return_case.rows import is_unsent, rows_of
 from returns_service.return_case.transition import record_transition
 from returns_service.return_case.views import show_payment
@@ -39,12 +43,13 @@ async def assign(
         detail = f"A return that is {case.row.state} can't take a refund: reopen it first."
         raise Problem("invalid_transition", detail, state=case.row.state, trigger="assign", allowed=case.available())
     _check_units(case, lines)
-    before = row.return_id
+    before, overpaid_before = row.return_id, case.overpaid
     row.return_id, row.acknowledged_at, row.supersedes = None, None, None
     await make_room(case)
     rows = named_rows(case, lines, row.amount) if lines else assigned_rows(case, row.amount)
     row.return_id, row.updated_at = case.row.id, tx.now
     case.write_breakdown(row, rows)
+    note_overpaid(case, overpaid_before)
     await _follow(case, "assign")
     if before is not None and before != return_id:
         await _follow(await case_under_lock(locked, by, policy, before), "assign")
@@ -95,6 +100,26 @@ async def withdraw_if_paid_outside(locked: LockedPayment, by: Actor, policy: Pol
     if asked > max(0, money.due(money.outstanding(case.entitled(), case.committed(others)))):
         await withdraw_or_supersede(case, refund, "refund_assigned", ASSIGNED)
         await _follow(case, "assign")
+
+
+async def payments_held_otherwise(tx: Tx, policy: Policy) -> list[str]:
+    """Return the payments that are held, or free, and should not be by the policy in force."""
+    waits = exists().where(
+        col(Refund.payment_id) == col(Payment.id),
+        col(Refund.source) == "external",
+        col(Refund.status).not_in(FINAL),
+        col(Refund.return_id).is_(None),
+        col(Refund.acknowledged_at).is_(None),
+        col(Refund.duplicate_of).is_(None),
+    )
+    ignored = policy.external_refunds == "ignore"
+    wrong = col(Payment.external_open) if ignored else and_(~col(Payment.external_open), waits)
+    return list((await tx.exec(select(Payment.id).where(wrong).order_by(col(Payment.id)))).all())
+
+
+async def follow_policy(tx: Tx, by: Actor, policy: Policy, payment_id: str) -> None:
+    """Hold a payment, or let all go on that it held, as the policy in force has it. Safe to do twice."""
+    await _end_hold(await lock_payment(tx, payment_id), by, policy)
 
 
 async def _case_on_payment(locked: LockedPayment, by: Actor, policy: Policy, return_id: str) -> ReturnCase:

@@ -26,6 +26,7 @@ from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL
 from returns_service.domain.vocabulary import STRIPE_REASONS, find_word
 from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.decided_alone import decided_again
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.rows import open_amount, rows_of
@@ -107,8 +108,9 @@ async def retry(
     await transition(case, "retry", why=why, amount=money.total(rows), override=bool(override_reason))
     reason = failed.reason or stripe_reason(case, None)
     made = await queue_refund(
-        case, rows, reason=reason, note=note or failed.note, override=bool(override_reason), supersedes=failed.id
-    )
+        case, rows, reason=reason, note=note or failed.note, override=bool(override_reason), supersedes=failed.id,
+        decided=decided_again(failed, money.total(rows), limit),
+    )  # fmt: skip
     await take_over(tx, failed, made, left=0 if part.waive else money.total(subtract(open_rows, rows)))
     await follow_order(case)
     return made, case.payment
@@ -124,6 +126,7 @@ async def take_over(tx: Tx, failed: Refund, made: Refund, *, left: int) -> None:
 async def retry_standalone(
     tx: Tx,
     by: Actor,
+    policy: Policy,
     refund_id: str,
     *,
     part: Part,
@@ -145,8 +148,8 @@ async def retry_standalone(
         rows = money.adjust_to(rows, amount, override_reason or "")
     words = note or override_reason or old.note
     made = await refund_payment(
-        locked, by, amount=amount, reason=reason, metadata=metadata, note=words, override_reason=override_reason,
-        rows=rows,
+        locked, by, policy, amount=amount, reason=reason, metadata=metadata, note=words,
+        override_reason=override_reason, rows=rows, decided=decided_again(old, amount, limit),
     )  # fmt: skip
     await take_over(tx, old, made, left=0 if part.waive else limit - amount)
     return made, locked.row

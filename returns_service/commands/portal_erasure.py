@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, false
 from sqlmodel import col, or_, select
 
+from returns_service.commands.erasure_words import Words
+from returns_service.domain.forgotten import pseudonym
 from returns_service.store.database import Tx
 from returns_service.store.tables import Photo, PortalSession
 
 
-async def forget_sessions(tx: Tx, *, order_id: str | None, email_text: str | None) -> tuple[int, int]:
-    """Redact the sessions of an order, or of an address as addresses are compared; return how many sessions and photos.
+async def forget_sessions(
+    tx: Tx, words: Words, *, order_id: str | None, email_text: str | None, payment_ids: Collection[str] = ()
+) -> tuple[dict[str, bool], int]:
+    """Redact the sessions of an order, of an address as addresses are compared, or of payments.
 
-    A link that is still in force goes on working: only what names the customer is gone, and what they bought stays
-    under its SKU.
+    Return the sessions' ids, each with whether something of it was redacted, and how many photos were deleted. A link
+    that is still in force goes on working: only what names the customer is gone, and what they bought stays under its
+    SKU.
     """
-    of_order, of_address = col(PortalSession.order_id) == order_id, col(PortalSession.email_text) == email_text
-    mine = of_order if order_id is not None else of_address
-    sessions = (await tx.exec(select(PortalSession).where(mine).order_by(col(PortalSession.id)))).all()
-    changed = 0
-    for row in sessions:
-        lines = [{**line, "title": None} for line in row.lines]
-        if (row.customer_email, row.customer_name, row.lines) != (None, None, lines):
-            row.customer_email = row.email_text = row.customer_name = None
-            row.lines = lines
-            changed += 1
-    photos = await delete_photos(tx, [row.id for row in sessions], [row.return_id for row in sessions if row.return_id])
-    return changed, photos
+    row = PortalSession
+    mine = [col(row.order_id) == order_id] if order_id is not None else []
+    mine += [col(row.email_text) == email_text] if email_text is not None else []
+    chosen = select(row).where(or_(false(), col(row.payment_id).in_(payment_ids), *mine)).order_by(col(row.id))
+    sessions = (await tx.exec(chosen)).all()
+    changed = {
+        session.id: words.put(
+            session,
+            customer_email=None,
+            email_text=None,
+            customer_name=None,
+            lines=[_forget_line(words, line, session.order_id) for line in session.lines],
+            picks=[words.tree(pick) for pick in session.picks],
+        )
+        for session in sessions
+    }
+    returns = [session.return_id for session in sessions if session.return_id]
+    return changed, await delete_photos(tx, list(changed), returns)
+
+
+def _forget_line(words: Words, line: Mapping[str, Any], order_id: str) -> dict[str, Any]:
+    name = line.get("order_line")
+    named = {"order_line": pseudonym(name, order_id)} if name is not None else {}
+    return {**words.tree(dict(line)), "title": None, **named}
 
 
 async def delete_photos(tx: Tx, session_ids: Collection[str], return_ids: Collection[str]) -> int:

@@ -32,7 +32,7 @@ from returns_service.domain.vocabulary import Condition, FinalDisposition, Undec
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import lock_case
-from returns_service.return_case.rows import counted, units_here
+from returns_service.return_case.rows import counted, has_scan_id, units_here
 from returns_service.return_case.transition import transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, ReturnLine, UndeclaredItem
@@ -50,7 +50,7 @@ async def receive(
     """Write one receipt and pay what is due for it. The same `scan_id` again answers the same receipt."""
     case = await lock_case(tx, by, policy, return_id)
     mark = fingerprint(counts, undeclared)
-    known = next((r for r in case.receipts if scan_id is not None and r.scan_id == scan_id), None)
+    known = next((r for r in case.receipts if has_scan_id(r, scan_id)), None)
     if known is not None and known.fingerprint != mark:
         raise Problem("scan_id_reused", receipt=known.id, param="scan_id")
     if known is not None:

@@ -23,6 +23,7 @@ from returns_service.commands.stripe_fold import (
     is_dealt_with,
 )
 from returns_service.domain.policy import Policy
+from returns_service.domain.refund_mark import read_mark
 from returns_service.domain.refund_status import FINAL, UNANSWERED
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
 from returns_service.domain.vocabulary import DifferenceCode, DifferenceOutcome
@@ -258,7 +259,8 @@ async def _tell_what_is_lost(
     tx: Tx, run_id: str, name: Named, seen: RefundSnapshot, row: Refund, refunds: list[Refund]
 ) -> None:
     """Write down what an adopted refund of ours came without."""
-    lost_return = seen.metadata.get("return_id")
+    mark = read_mark(seen.metadata)
+    lost_return = mark.return_id if mark is not None else None
     if row.source == "external" or (row.return_id is None and not lost_return):
         return
     if row.return_id is None:
@@ -311,13 +313,21 @@ def _describe(one: Found) -> dict[str, Any]:
         "advice": one.advice,
         "stripe_refund": seen.id if seen else row.stripe_refund if row else None,
         "refund_id": row.id if row else seen.metadata.get("refund_id") if seen else None,
-        "return_id": row.return_id if row else seen.metadata.get("return_id") if seen else None,
+        "return_id": row.return_id if row else _named_return(seen) if seen else None,
         "currency": seen.currency if seen else row.currency if row else None,
         "amount_here": row.amount if row else None,
         "amount_at_stripe": seen.amount if seen else None,
         "status_here": row.status if row else None,
         "status_at_stripe": seen.status if seen else None,
     }
+
+
+def _named_return(seen: RefundSnapshot) -> str | None:
+    """Return the return that a refund of Stripe's names: by our mark, or made outside, by its metadata."""
+    mark = read_mark(seen.metadata)
+    if mark is not None:
+        return mark.return_id
+    return None if REFUND_ID.match(seen.metadata.get("refund_id", "")) else seen.metadata.get("return_id")
 
 
 async def _note(

@@ -84,7 +84,7 @@ async def retry_refund(
     """Try a failed refund again, of a return or standalone. Raises Problem."""
     row = await get_refund(tx, refund_id)
     if row.return_id is None:
-        return await retry_standalone(tx, by, refund_id, part=part, override_reason=override_reason, note=note)
+        return await retry_standalone(tx, by, policy, refund_id, part=part, override_reason=override_reason, note=note)
     return await retry(
         tx, by, policy, row.return_id, refund_id=refund_id, part=part, override_reason=override_reason, note=note
     )

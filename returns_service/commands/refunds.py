@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from sqlmodel import col, select
+
 from returns_service.domain import money, return_machine
 from returns_service.domain.money_open import subtract
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
+from returns_service.domain.refund_mark import write_mark
 from returns_service.domain.refund_status import FINAL, RefundStatus
 from returns_service.domain.refund_windows import NEEDS_EMAIL
 from returns_service.domain.stripe_objects import describe_unpaid, has_captured
@@ -22,14 +25,16 @@ from returns_service.domain.vocabulary import (
 )
 from returns_service.return_case import order_shipping
 from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.decided_alone import decided_alone, set_decided
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment_of_refund
 from returns_service.return_case.rows import is_unsent
-from returns_service.return_case.transition import record_transition, transition
+from returns_service.return_case.transition import follow_rule, record_transition, transition
 from returns_service.return_case.views import show_refund
+from returns_service.return_case.waiting import set_waiting
 from returns_service.store.database import Tx
-from returns_service.store.tables import Payment, Refund
+from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
 BARRED_RETRY_SECONDS = 3600  # only a safety net: what frees a barred refund tries it again at once
 SEND_AGAIN_MINUTES = 15  # a call that hangs somewhere on the way has long ended by then
@@ -115,9 +120,10 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
             raise Problem("nothing_due", amount=amount, due=0)
         raise Problem("override_required", f"{amount - case.due} more than is due.", amount=amount, due=case.due)
     override, why = bool(asked.override_reason), asked.override_reason or asked.note or asked.reason
+    decided = max(0, amount - max(0, case.due))
     await transition(case, "refund", why=why, amount=amount, override=override)
     reason = stripe_reason(case, asked.reason)
-    queued = await queue_refund(case, rows, reason=reason, note=asked.note, override=override)
+    queued = await queue_refund(case, rows, reason=reason, note=asked.note, override=override, decided=decided)
     await follow_order(case)
     return queued, case.payment
 
@@ -154,22 +160,27 @@ async def queue_refund(
     delay_seconds: int = 0,
     override: bool = False,
     supersedes: str | None = None,
+    decided: int = 0,
 ) -> Refund:
     """Write the intent, with its key's exact parameters, and wake the workers.
 
-    `supersedes`: the failed refund that it takes the place of, whole or in part.
+    `supersedes`: the failed refund that it takes the place of, whole or in part. `decided`: what a person decides with
+    it beyond what is due, minor units.
     """
+    policy, returns = case.policy_in_force, (case, *case.payment_returns)
+    before = decided_alone(policy, returns, case.payment_refunds, case.tx.now) if decided else 0
     positions = {line.id: line.position for line in case.lines}
     row = new_refund(case.tx, case.by, case.payment, money.total(rows), source="return")
     row.return_id, row.reason, row.note, row.overrides_hold = case.row.id, reason, note, override
     case.write_breakdown(row, rows)
     row.supersedes = supersedes
     row.details = dict(case.row.details)
-    lines = money.encode_breakdown(rows, positions)
-    ours = {"refund_id": row.id, "return_id": case.row.id, "order_id": case.row.order_id}
-    metadata = {**case.row.details, **ours, **({"lines": lines} if lines else {})}
+    mark = write_mark(row.id, case.row.id, money.encode_breakdown(rows, positions))
+    named = {"return_id": case.row.id, "order_id": case.row.order_id}  # unless the caller's own metadata says else
+    metadata = {**named, **case.row.details, "refund_id": row.id, "lines": mark}
     row.parameters = parameters(row, case.payment, metadata, email=case.row.customer_email)
     row.next_attempt_at = case.tx.now + timedelta(seconds=delay_seconds)
+    set_decided(row, policy, decided, before)
     case.row.follow_up_at = case.row.follow_up_barred = None
     await add_refund(case.lock, case.by, row, case)
     return row
@@ -212,7 +223,7 @@ async def add_refund(locked: LockedPayment, by: Actor, row: Refund, case: Return
     shown = {"object": show_refund(row, locked.row)}
     of = case.row if case else None
     await record(locked.tx, by, "refund.created", row=of, refund=row, payment=locked.row, data=shown)
-    if row.status == "queued":
+    if row.status == "queued" and not row.unapproved:
         locked.tx.wake_workers()
 
 
@@ -232,10 +243,7 @@ async def follow_order(case: ReturnCase) -> None:
         for refund in sibling.refunds:
             if is_unsent(refund) and order_shipping.pays_undue_shipping(sibling, refund):
                 await withdraw_or_supersede(sibling, refund, "order_changed", ORDER_CHANGED)
-        before, facts = sibling.row.state, sibling.facts()
-        if return_machine.apply_rule(facts) != before:
-            return_machine.fire("adopt", sibling.row, facts)
-            await record_transition(sibling, "adopt", before, None)
+        await follow_rule(sibling)
         await pay_what_is_due(sibling)
 
 
@@ -267,6 +275,7 @@ async def pay_what_is_due(case: ReturnCase) -> None:
 async def refund_payment(
     locked: LockedPayment,
     by: Actor,
+    policy: Policy,
     *,
     amount: int | None,
     reason: StripeReason | None,
@@ -275,10 +284,12 @@ async def refund_payment(
     description: str | None = None,
     override_reason: str | None = None,
     rows: Sequence[money.Row] = (),
+    decided: int | None = None,
 ) -> Refund:
     """Decide a refund of no return; no amount: all that is left of the payment. Raises Problem.
 
-    `rows`: what it pays of a failed refund, where it takes the place of one.
+    `rows`: what it pays of a failed refund, where it takes the place of one; `decided`: what of it, minor units, was
+    not decided with that one.
     """
     check_metadata(metadata)
     payment, left = locked.row, locked.refundable
@@ -304,8 +315,21 @@ async def refund_payment(
     row.breakdown = [one.to_dict() for one in rows or [whole]]
     row.parameters = parameters(row, payment, {**metadata, "refund_id": row.id})
     row.next_attempt_at = locked.tx.now
+    returns = await _returns_on(locked, by, policy) if policy.second_person_above else []
+    before = decided_alone(policy, returns, locked.refunds, locked.tx.now)
+    set_decided(row, policy, asked if decided is None else decided, before)
     await add_refund(locked, by, row, None)
     return row
+
+
+async def _returns_on(locked: LockedPayment, by: Actor, policy: Policy) -> list[ReturnCase]:
+    """Return all returns of a locked payment."""
+    chosen = select(ReturnAuthorization.id).where(col(ReturnAuthorization.payment_id) == locked.row.id)
+    first = (await locked.tx.exec(chosen.order_by(col(ReturnAuthorization.id)).limit(1))).first()
+    if first is None:
+        return []
+    case = await case_under_lock(locked, by, policy, first)
+    return [case, *case.payment_returns]
 
 
 async def lock_refund(tx: Tx, refund_id: str) -> tuple[LockedPayment, Refund]:
@@ -325,6 +349,7 @@ def withdraw_unsent(row: Refund, tx: Tx, failure: Mapping[str, Any]) -> None:
     if not is_unsent(row):
         raise Problem("refund_not_cancelable", refund_status=row.status)
     row.status, row.next_attempt_at, row.failure, row.updated_at = "withdrawn", None, dict(failure), tx.now
+    set_waiting(row, None)
 
 
 async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlmodel import col, select
 
 from returns_service.domain import money
+from returns_service.domain.forgotten import pseudonym
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import Resolution
 from returns_service.store.database import Tx
@@ -53,10 +54,13 @@ async def check_lines(
                 quantity=line.quantity,
                 quantity_ordered=line.quantity_ordered,
             )
+    # By stand-in: an earlier return may be forgotten, and its order lines with it.
     wanted: dict[str, int] = {}
+    names: dict[str, str] = {}
     for line in lines:
         if line.order_line is not None:
-            wanted[line.order_line] = wanted.get(line.order_line, 0) + line.quantity
+            named = pseudonym(line.order_line, order_id)
+            wanted[named], names[named] = wanted.get(named, 0) + line.quantity, line.order_line
     if not wanted:
         return list(lines)
     if tx.postgresql:  # an order may have several payments: their locks don't meet
@@ -67,20 +71,25 @@ async def check_lines(
         .where(
             col(ReturnAuthorization.order_id) == order_id,
             col(ReturnAuthorization.state).not_in(("declined", "canceled")),
-            col(ReturnLine.order_line).in_(list(wanted)),
+            col(ReturnLine.order_line).in_([*names, *names.values()]),
             col(ReturnAuthorization.id) != (besides or ""),
         )
     )
     earlier = (await tx.exec(before)).all()
-    ordered = ordered_numbers(earlier, lines)
+    ordered = ordered_numbers(order_id, earlier, lines)
     for other in earlier:
-        wanted[other.order_line or ""] += other.quantity
-    for order_line, units in wanted.items():
-        if order_line in ordered and units > ordered[order_line]:
+        wanted[pseudonym(other.order_line or "", order_id)] += other.quantity
+    for named, units in wanted.items():
+        if named in ordered and units > ordered[named]:
             raise Problem(
-                "units_already_returned", order_line=order_line, quantity=units, quantity_ordered=ordered[order_line]
+                "units_already_returned", order_line=names[named], quantity=units, quantity_ordered=ordered[named]
             )
-    return [replace(line, quantity_ordered=ordered.get(line.order_line or "", line.quantity_ordered)) for line in lines]
+
+    def number_of(line: NewLine) -> int | None:
+        named = pseudonym(line.order_line, order_id) if line.order_line is not None else ""
+        return ordered.get(named, line.quantity_ordered)
+
+    return [replace(line, quantity_ordered=number_of(line)) for line in lines]
 
 
 def check_tax(total: int, tax: int | None, param: str) -> None:
@@ -89,19 +98,19 @@ def check_tax(total: int, tax: int | None, param: str) -> None:
         raise Problem("tax_exceeds_total", param=param, tax_amount=tax, total_amount=total)
 
 
-def ordered_numbers(earlier: Sequence[ReturnLine], lines: Sequence[NewLine]) -> dict[str, int]:
-    """Return how many units of each order line were ordered: the first number that was told holds.
+def ordered_numbers(order_id: str, earlier: Sequence[ReturnLine], lines: Sequence[NewLine]) -> dict[str, int]:
+    """Return how many units were ordered, by each order line's stand-in: the first number that was told holds.
 
     Raises Problem quantity_ordered_differs where a line tells another.
     """
     ordered: dict[str, int] = {}
     for old in sorted(earlier, key=lambda line: line.id):
         if old.order_line is not None and old.quantity_ordered is not None:
-            ordered.setdefault(old.order_line, old.quantity_ordered)
+            ordered.setdefault(pseudonym(old.order_line, order_id), old.quantity_ordered)
     for number, line in enumerate(lines):
         if line.order_line is None or line.quantity_ordered is None:
             continue
-        known = ordered.setdefault(line.order_line, line.quantity_ordered)
+        known = ordered.setdefault(pseudonym(line.order_line, order_id), line.quantity_ordered)
         if known != line.quantity_ordered:
             place = f"lines[{number}].quantity_ordered"
             raise Problem("quantity_ordered_differs", param=place, order_line=line.order_line, quantity_ordered=known)

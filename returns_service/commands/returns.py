@@ -19,10 +19,12 @@ from returns_service.domain.search_text import normalise
 from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.decided_alone import decided_alone
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_of_new_return, lock_case
 from returns_service.return_case.locked_payment import LockedPayment
-from returns_service.return_case.transition import record_return, record_transition, transition
+from returns_service.return_case.overpaid import note_overpaid
+from returns_service.return_case.transition import follow_rule, record_return, record_transition, transition
 from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, ReturnAuthorization
@@ -137,7 +139,15 @@ def decision_on(case: ReturnCase) -> Decision:
         skus=[line.sku for line in case.lines],
         reasons=[line.reason or case.row.reason for line in case.lines],
         warning=case.refund_warning,
+        decided_alone=_decided_before(case),
     )
+
+
+def _decided_before(case: ReturnCase) -> int:
+    """Return what single persons have decided on the payment beside this request, minor units."""
+    if case.now is None:
+        raise LookupError(f"{case.row.id} was put together without the time.")
+    return decided_alone(case.policy_in_force, case.payment_returns, case.payment_refunds, case.now)
 
 
 async def approve(
@@ -172,6 +182,9 @@ async def _record_approval(case: ReturnCase, *, note: str | None, override_reaso
         row.policy_version = version_of(row.policy)
         await _take_in(case)
     await transition(case, "approve", why=override_reason or note, approvals_missing=missing)
+    if not missing:  # a refund made outside may be assigned already: it has failed, or paid too much
+        note_overpaid(case)
+        await follow_rule(case)
     await follow_up(case)
 
 
@@ -270,7 +283,7 @@ async def update(tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Map
         if name in changes:
             setattr(row, name, changes[name])
     if "customer_email" in changes:
-        row.email_text = normalise(row.customer_email) if row.customer_email else None
+        _set_email_text(row)
     if "lines" in changes:
         await _replace_lines(case, lines)
     if "lines" in changes or "shipping_amount" in changes:
@@ -279,6 +292,14 @@ async def update(tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Map
         await index_return(tx, row, case.lines)
     await record_return(case, "return.updated", {"changed": sorted(changes)})
     return case
+
+
+def _set_email_text(row: ReturnAuthorization) -> None:
+    """Keep a new address as it is compared, and the one before it: its person may ask to be forgotten."""
+    before, row.email_text = row.email_text, normalise(row.customer_email) if row.customer_email else None
+    known = row.past_email_texts or []
+    if before is not None and before != row.email_text and before not in known:
+        row.past_email_texts = [*known, before]
 
 
 async def _replace_lines(case: ReturnCase, lines: Sequence[NewLine]) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 
 from sqlmodel import col, select
 
-from returns_service.commands.assignments import assigned_rows, make_room
+from returns_service.commands.assignments import assign_by_metadata
 from returns_service.commands.refunds import follow_up, new_refund
 from returns_service.domain import money, refund_explanations, return_machine
 from returns_service.domain.policy import Policy, to_dict, version_of
+from returns_service.domain.refund_mark import read_mark
 from returns_service.domain.refund_status import FINAL, OPEN, STRIPE_STATUSES, WAITING, RefundStatus, join
 from returns_service.domain.return_machine import Trigger
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, PaymentSnapshot, RefundSnapshot
@@ -25,6 +26,7 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment, insert_payment, lock_payment_at_stripe
+from returns_service.return_case.overpaid import note_overpaid
 from returns_service.return_case.transition import record_transition
 from returns_service.return_case.views import rfc3339, show_payment, show_refund
 from returns_service.return_case.waiting import set_waiting
@@ -172,6 +174,7 @@ async def withdraw_lost(locked: LockedPayment, by: Actor, policy: Policy) -> Non
         if refund.status == "queued":
             before, refund.status = refund.status, "withdrawn"
             refund.failure, refund.next_attempt_at, refund.updated_at = failure, None, locked.tx.now
+            set_waiting(refund, None)
             await propagate_status(locked, by, policy, refund, before)
 
 
@@ -293,8 +296,10 @@ async def _add_row(locked: LockedPayment, by: Actor, policy: Policy, seen: Refun
         row.id, row.source = named, "standalone"
         case = await _attach_to_return(locked, by, policy, row, seen)
     else:
-        case = await _assign_by_metadata(locked, by, policy, row, seen)
+        case = await assign_by_metadata(locked, by, policy, row, seen)
     locked.add(row)
+    if row.source == "external":
+        note_overpaid(case)
     of = case.row if case else None
     shown = {"object": show_refund(row, payment), "found_at": "stripe"}
     await record(tx, by, "refund.created", row=of, refund=row, payment=payment, data=shown)
@@ -304,30 +309,17 @@ async def _add_row(locked: LockedPayment, by: Actor, policy: Policy, seen: Refun
     return row
 
 
-async def _assign_by_metadata(
-    locked: LockedPayment, by: Actor, policy: Policy, row: Refund, seen: RefundSnapshot
-) -> ReturnCase | None:
-    """Assign a refund made outside whose metadata names a return of this payment."""
-    found = await locked.tx.get(ReturnAuthorization, seen.metadata.get("return_id", ""))
-    if found is None or found.payment_id != locked.row.id or found.state in ("declined", "canceled"):
-        return None
-    case = await case_under_lock(locked, by, policy, found.id)
-    await make_room(case)
-    row.return_id = found.id
-    case.write_breakdown(row, assigned_rows(case, row.amount))
-    return case
-
-
 async def _attach_to_return(
     locked: LockedPayment, by: Actor, policy: Policy, row: Refund, seen: RefundSnapshot
 ) -> ReturnCase | None:
     """Give an adopted refund back to its return, with the units that its metadata says it paid."""
-    found = await locked.tx.get(ReturnAuthorization, seen.metadata.get("return_id", ""))
-    if found is None or found.payment_id != locked.row.id:
+    mark = read_mark(seen.metadata)
+    found = await locked.tx.get(ReturnAuthorization, mark.return_id) if mark is not None else None
+    if mark is None or found is None or found.payment_id != locked.row.id:
         return None
     case = await case_under_lock(locked, by, policy, found.id)
     lines = {line.position: (line.id, line.title or line.sku) for line in case.lines}
-    rows = money.decode_breakdown(seen.metadata.get("lines"), lines, seen.amount)
+    rows = money.decode_breakdown(mark.breakdown, lines, seen.amount)
     row.return_id, row.source = found.id, "return"
     case.write_breakdown(row, rows)
     return case

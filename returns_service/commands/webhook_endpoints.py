@@ -40,7 +40,7 @@ async def create_endpoint(
         url=url,
         events=_once_each(events),
         description=description,
-        secret=secret,
+        secret=tx.database.vault.seal(secret),
         position=await last_position(tx),
         created_at=tx.now,
     )
@@ -89,9 +89,10 @@ async def rotate_secret(tx: Tx, endpoint_id: str) -> tuple[WebhookEndpoint, str]
     old = {"secret": row.secret, "until": (tx.now + OLD_SECRET_SIGNS).isoformat()}
     kept = [one for one in row.old_secrets if datetime.fromisoformat(one["until"]) > tx.now]
     row.old_secrets = [old, *kept][:MOST_OLD_SECRETS]
-    row.secret = secret_of(secrets.token_bytes(SECRET_BYTES))
+    secret = secret_of(secrets.token_bytes(SECRET_BYTES))
+    row.secret = tx.database.vault.seal(secret)
     await tx.flush()
-    return row, row.secret
+    return row, secret
 
 
 async def ping_endpoint(tx: Tx, by: Actor, endpoint_id: str) -> Delivery:
@@ -142,10 +143,16 @@ class WebhookEndpointView(Struct, kw_only=True, tag_field="object", tag="webhook
         list[Time], Meta(description="Secrets rotated away sign beside the new one until then.")
     ]
     secret: Annotated[str, Meta(description="Where it is made, and only there.")] | UnsetType = UNSET
+    secret_shown: (
+        Annotated[bool, Meta(description="A repeated request: its secret was in the first answer, and is not kept.")]
+        | UnsetType
+    ) = UNSET
 
 
-def show_endpoint(row: WebhookEndpoint, now: datetime, secret: str | UnsetType = UNSET) -> WebhookEndpointView:
-    """Return an endpoint; with its secret only in the answer that made it."""
+def show_endpoint(
+    row: WebhookEndpoint, now: datetime, secret: str | UnsetType = UNSET, *, secret_shown: bool | UnsetType = UNSET
+) -> WebhookEndpointView:
+    """Return an endpoint; with its secret only in the answer that made it. `secret_shown`: that was an earlier one."""
     return WebhookEndpointView(
         id=row.id,
         created=rfc3339(row.created_at),
@@ -158,6 +165,7 @@ def show_endpoint(row: WebhookEndpoint, now: datetime, secret: str | UnsetType =
         disabled_reason=describe_disabled(row),
         old_secrets_until=[rfc3339(until) for until in _until(row) if until > now],
         secret=secret,
+        secret_shown=secret_shown,
     )
 
 

@@ -38,8 +38,8 @@ ProblemCode = Literal[
     "undeclared_open", "already_attached", "nothing_overpaid", "refund_not_failed", "refund_superseded",
     "refund_not_cancelable", "refund_not_second", "refund_not_external", "payment_mismatch", "external_refund_open",
     "refund_missing", "refund_claimed", "refund_amount_differs", "not_closed", "refund_not_unknown", "too_early",
-    "refund_found", "url_not_allowed", "too_many_endpoints", "database_unavailable", "too_many_connections",
-    "internal_error",
+    "refund_found", "refund_not_unapproved", "url_not_allowed", "too_many_endpoints", "database_unavailable",
+    "too_many_connections", "internal_error",
 ]  # fmt: skip
 PROBLEMS: dict[ProblemCode, Kind] = {
     # the request
@@ -225,6 +225,9 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     ),
     "too_early": Kind("Too early to send again", 409, "Wait 15 minutes after the last attempt; see `possible_at`."),
     "refund_found": Kind("Stripe has this refund already", 409, "It was adopted: read it again."),
+    "refund_not_unapproved": Kind(
+        "This refund doesn't wait for a second person", 409, "Only one with `waiting_code` `second_person` does."
+    ),
     # outgoing webhooks
     "url_not_allowed": Kind(
         "This URL may not be called", 422, "Use https and a host whose addresses are all on the public internet."

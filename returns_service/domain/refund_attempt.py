@@ -16,6 +16,7 @@ from returns_service.domain.refund_status import RefundStatus
 from returns_service.domain.stripe_objects import Missing, Refused, TryLater, Unknown
 
 WaitingCode = Literal[
+    "second_person",  # not sent: more than one person may decide alone
     "bank_processing",  # open at Stripe, nothing to do
     "balance_too_low",  # open at Stripe until the Stripe balance is topped up
     "payment_unsettled",  # open at Stripe until the payment itself is settled

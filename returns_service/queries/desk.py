@@ -284,7 +284,8 @@ def _of_refunds(tx: Tx) -> Sequence[Any]:
         _refund("refund_failed", changed).where(UNRESOLVED, ~LOST),
         _refund("dispute_lost", changed).where(UNRESOLVED, LOST),
         _refund("refund_unsent", decided).where(unsent, late),
-        _refund("refund_held", changed).where(HELD),
+        _refund("second_person", decided).where(_status("queued"), col(Refund.unapproved)),
+        _refund("refund_held", changed).where(HELD, ~col(Refund.unapproved)),
         _refund("refund_requires_action", changed)
         .where(~MISSING_AT_STRIPE, _status("requires_action"), changed <= tx.now - ACTION_FOR),
         _refund("refund_pending", changed).where(~MISSING_AT_STRIPE, _status("pending"), pending),

@@ -243,6 +243,18 @@ def _out_of_barred(entry: DeskEntry) -> list[DeskAction]:
     return [way for way, facts in ways if way in return_machine.available(case.row.state, facts)]
 
 
+def _second_person(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
+    refund, _payment = _of_refund(entry)
+    decided = format_amount(refund.decided_amount, refund.currency)
+    return Explanation(
+        "second_person",
+        f"One person decided {decided}, and with that more on this payment within 30 days than one person may decide "
+        "alone. It is not sent.",
+        "Let another person approve it; or cancel it.",
+        ["approve", "cancel"],
+    )
+
+
 def _refund_unsent(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     refund, _payment = _of_refund(entry)
     message = describe_waiting(refund) or "Stripe has not taken it yet; nothing has moved."
@@ -341,6 +353,7 @@ EXPLANATIONS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Explanation
     "refund_failed": _refund_failed,
     "dispute_lost": _dispute_lost,
     "refund_barred": _refund_barred,
+    "second_person": _second_person,
     "resolution_due": _of_case(describe_resolution_due),
     "return_to_decide": _of_case(describe_to_decide),
     "return_overpaid": _of_case(describe_overpaid),

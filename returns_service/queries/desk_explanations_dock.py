@@ -62,12 +62,13 @@ def describe_unexpected(case: ReturnCase) -> Explanation:
 
 
 def describe_overpaid(case: ReturnCase) -> Explanation:
-    """Return what to do with money that was paid for units and is worth less since a correction."""
+    """Return what to do with money that was paid beyond what a return is worth."""
     amount = case.overpaid
     return Explanation(
         "overpaid",
-        f"{amount} {case.row.currency} (minor units) were paid for units that a correction made worth less. "
-        "The money stays with the customer: nothing is taken back by itself.",
+        f"{format_amount(amount, case.row.currency)} were paid beyond what the return is worth: a correction made its "
+        "units worth less, or a refund made outside paid more. The money stays with the customer: nothing is taken "
+        "back by itself.",
         "Settle it with the customer, then acknowledge it with what was agreed; or correct the receipt again.",
         ["acknowledge"],
         {"amount": amount},

@@ -11,6 +11,7 @@ from typing import Any
 from sqlmodel import col, func, select
 
 from returns_service.commands.portal import offer_for, picks_of, sent_return
+from returns_service.domain.forgotten import pseudonym
 from returns_service.domain.policy import Policy, decide
 from returns_service.domain.portal_offer import Offer, OfferedLine, Pick
 from returns_service.domain.vocabulary import RESOLUTIONS, Resolution
@@ -105,17 +106,19 @@ async def _units_taken(tx: Tx, row: PortalSession, lines: Sequence[OfferedLine])
     names = [line.order_line for line in lines if line.order_line is not None]
     if not names:
         return Counter()
+    stand_ins = {name: pseudonym(name, row.order_id) for name in names}  # a return may be forgotten meanwhile
     chosen: Any = (
         select(ReturnLine.order_line, func.sum(col(ReturnLine.quantity)))
         .join(ReturnAuthorization, col(ReturnAuthorization.id) == col(ReturnLine.return_id))
         .where(
             col(ReturnAuthorization.order_id) == row.order_id,
             col(ReturnAuthorization.state).not_in(("declined", "canceled")),
-            col(ReturnLine.order_line).in_(names),
+            col(ReturnLine.order_line).in_([*names, *stand_ins.values()]),
         )
         .group_by(col(ReturnLine.order_line))
     )
-    return Counter({name: int(units) for name, units in (await tx.execute(chosen)).all()})
+    found = {name: int(units) for name, units in (await tx.execute(chosen)).all()}
+    return Counter({name: sum(found.get(one, 0) for one in {name, stand_ins[name]}) for name in stand_ins})
 
 
 async def _photos_by_line(tx: Tx, row: PortalSession) -> dict[int, int]:

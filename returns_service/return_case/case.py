@@ -21,7 +21,7 @@ from returns_service.domain.refund_windows import RefundWarning
 from returns_service.domain.return_machine import Facts, PublicTrigger, State
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.domain.vocabulary import Resolution
-from returns_service.return_case import order_shipping
+from returns_service.return_case import order_shipping, overpaid
 from returns_service.return_case.events import NOBODY, Actor
 from returns_service.return_case.locked_payment import LockedPayment, refundable
 from returns_service.return_case.reversal import reversible
@@ -228,11 +228,8 @@ class ReturnCase:
 
     @property
     def overpaid(self) -> int:
-        """What was paid and is worth less since a correction, minor units: told, never taken."""
-        paid_ahead = self.policy.refund_on == "approval" and self.row.closed_at is None
-        if paid_ahead or self.row.state in ("requested", "declined", "canceled"):
-            return 0
-        return money.overpaid(self.entitled(), self.committed())
+        """What was paid beyond what the return is worth, minor units: told, never taken."""
+        return overpaid.overpaid(self)
 
     @property
     def refundable(self) -> int:

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from returns_service.domain import money
 from returns_service.domain.counts import PLACEHOLDERS
+from returns_service.domain.forgotten import pseudonym
 from returns_service.domain.refund_status import FINAL
-from returns_service.store.tables import Refund, ReturnLine
+from returns_service.store.tables import Receipt, Refund, ReturnLine
 
 
 def rows_of(refund: Refund) -> list[money.Row]:
@@ -33,6 +34,16 @@ def open_amount(refund: Refund) -> int:
 def is_unsent(refund: Refund) -> bool:
     """Return whether Stripe certainly knows nothing of this refund yet."""
     return refund.status == "queued" and not refund.ever_unknown
+
+
+def is_unapproved(refund: Refund) -> bool:
+    """Return whether a refund waits for a second person to agree."""
+    return refund.unapproved and is_unsent(refund)
+
+
+def has_scan_id(receipt: Receipt, scan_id: str | None) -> bool:
+    """Return whether a receipt came with this scan id, though it may be forgotten meanwhile."""
+    return scan_id is not None and receipt.scan_id in (scan_id, pseudonym(scan_id, receipt.return_id))
 
 
 def counted(line: ReturnLine) -> int:

@@ -31,6 +31,14 @@ async def record_transition(case: ReturnCase, trigger: RecordedTrigger, before: 
     await record_return(case, kind, said)
 
 
+async def follow_rule(case: ReturnCase) -> None:
+    """Bring a return to where its refunds and counts say, and record it where that is another state."""
+    before, facts = case.row.state, case.facts()
+    if return_machine.apply_rule(facts) != before:
+        return_machine.fire("adopt", case.row, facts)
+        await record_transition(case, "adopt", before, None)
+
+
 async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, Any]) -> None:
     """Record what happened to a return, with the return as it is then: its version counts this event."""
     _drop_what_is_not_due(case)

@@ -8,6 +8,7 @@ from returns_service.domain.refund_attempt import WaitingCode
 from returns_service.store.tables import Refund, WebhookEndpoint
 
 WAITING: dict[WaitingCode, str] = {
+    "second_person": "It is more than one person may decide alone: a second person has to approve it. It is not sent.",
     "bank_processing": "The bank is processing it.",
     "balance_too_low": "The Stripe balance is too low: Stripe sends it once there is enough.",
     "payment_unsettled": "The payment itself is not settled yet.",

@@ -72,10 +72,10 @@ def _candidates() -> Any:
     now = bindparam("now", type_=Utc())
     older = aliased(Refund)
 
-    # A dispute, and a refund made outside that waits for a person, hold what is queued.
+    # A dispute, a refund made outside that waits for a person, and a second person's agreement hold what is queued.
     def not_held(row: Any) -> Any:
         free = and_(~col(Payment.disputed), or_(~col(Payment.external_open), col(row.overrides_hold)))
-        return or_(free, col(row.status) != "queued")
+        return or_(and_(free, ~col(row.unapproved)), col(row.status) != "queued")
 
     due_before = exists().where(
         col(older.payment_id) == col(Refund.payment_id),

@@ -31,6 +31,7 @@ from returns_service.store import sqlite_driver
 from returns_service.store.clock import Now, SharedClock, elapsed, machine_time
 from returns_service.store.ids import Ids
 from returns_service.store.pooler import POOLER_OPTIONS, set_in_each_transaction
+from returns_service.store.vault import Vault
 
 T = TypeVar("T")
 Row = TypeVar("Row", bound=SQLModel)
@@ -88,11 +89,13 @@ class Database:
         sends_mail: bool = False,
         listen_url: str | None = None,
         mails_staff: bool = False,
+        secret_keys: Sequence[bytes] = (),
     ) -> None:
         """Prepare the connections; nothing is opened. `listen_url`: the server's own address, past a pooler."""
         self.url = async_url(url)
         self.listen_url = async_url(listen_url or url)
         self.postgresql = self.url.startswith("postgresql")
+        self.vault = Vault(secret_keys)
         self.sends_mail = sends_mail  # commands then write what customers are to be told into the outbox
         self.mails_staff = mails_staff  # and what staff are to be told
         self.random = source or random.SystemRandom()
@@ -208,6 +211,18 @@ class Database:
         finally:
             self._sleepers.discard(sleeper)
 
+    async def empty_journal(self) -> bool:
+        """Move SQLite's journal into the database's file and empty it: nothing that was erased is left in it.
+
+        Return whether that was possible: a reader that takes longer than BUSY_SECONDS bars it. PostgreSQL has no such
+        file of its own.
+        """
+        if self.postgresql:
+            return True
+        async with self.reader.connect() as connection:
+            done = await connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+            return not done.one()[0]
+
     async def close(self) -> None:
         """Close all connections."""
         await self.writer.dispose()
@@ -288,6 +303,7 @@ def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
+            "secure_delete=ON",  # whoever is forgotten is gone from the file, too
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

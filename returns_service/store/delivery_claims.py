@@ -17,6 +17,7 @@ from sqlmodel import col
 
 from returns_service.store.database import Tx
 from returns_service.store.tables import Delivery, Event, WebhookEndpoint
+from returns_service.store.vault import CannotOpen, Vault
 
 DELIVERY_LEASE_SECONDS = 30.0  # a call takes 10 at most, its write-back waits for the database
 
@@ -103,12 +104,16 @@ async def claim_deliveries(
     )
     rows = (await tx.execute(chosen)).all()
     return [
-        DeliveryClaim(row.id, to.id, to.url, signing(to, tx.now), event, tokens[row.id], tx.now)
+        DeliveryClaim(row.id, to.id, to.url, signing(to, tx.now, tx.database.vault), event, tokens[row.id], tx.now)
         for row, event, to in rows
     ]
 
 
-def signing(endpoint: WebhookEndpoint, now: datetime) -> tuple[str, ...]:
-    """Return the secrets that sign at `now`, the newest first."""
+def signing(endpoint: WebhookEndpoint, now: datetime, vault: Vault) -> tuple[str, ...]:
+    """Return the secrets that sign at `now`, the newest first; none where one was sealed by a key that is not set."""
     old: Sequence[dict[str, str]] = endpoint.old_secrets
-    return endpoint.secret, *(one["secret"] for one in old if datetime.fromisoformat(one["until"]) > now)
+    stored = endpoint.secret, *(one["secret"] for one in old if datetime.fromisoformat(one["until"]) > now)
+    try:
+        return tuple(vault.open(one) for one in stored)
+    except CannotOpen:
+        return ()

@@ -32,6 +32,7 @@ from returns_service.web.operations import (
     return_batch,
     return_refunds,
     returns,
+    second_person,
     unmatched_receipts,
     webhook_endpoints,
 )
@@ -49,6 +50,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *resolutions.OPERATIONS,
     *return_refunds.OPERATIONS,
     *refunds.OPERATIONS,
+    *second_person.OPERATIONS,
     *payments.OPERATIONS,
     *policy.OPERATIONS,
     *portal.OPERATIONS,

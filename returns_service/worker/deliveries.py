@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from returns_service.commands.webhook_deliveries import fan_out, record_delivery
-from returns_service.domain.webhook_signature import signed_headers
+from returns_service.domain.webhook_signature import Attempt, signed_headers
 from returns_service.return_case import event_feed
 from returns_service.return_case.views import show_event
 from returns_service.store.clock import elapsed
@@ -29,6 +29,7 @@ ENDPOINT_CALLS = 8  # under way to one endpoint from one process: a burst goes f
 WRITES_AT_ONCE = 2  # of what became of calls: many that end together leave connections to the refunds
 LOOK_SECONDS = 0.5  # not woken: each refund wakes everybody, and a listener is not that urgent
 USER_AGENT = f"returns-service/{version('returns-service')}"
+UNSIGNED = Attempt(None, "Its signing secret was sealed by a key that is not set: see `returns-service doctor`.")
 log = structlog.get_logger("returns.deliveries")
 
 
@@ -83,7 +84,7 @@ class WebhookDispatcher:
         signed = signed_headers(claim.secrets, claim.event.id, self.db.now(), body)
         headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **signed}
         began = perf_counter()
-        attempt = await self.line.post(claim.url, headers, body)
+        attempt = await self.line.post(claim.url, headers, body) if claim.secrets else UNSIGNED
         DELIVERIES.labels("arrived" if attempt.arrived else "failed").observe(perf_counter() - began)
         async with self.writing:
             disabled = await self.db.run(lambda tx: record_delivery(tx, claim, attempt))

@@ -59,6 +59,7 @@ class Worker:
             asyncio.create_task(self._renew(), name="renew"),
             *([asyncio.create_task(self._forever(self.mail.once), name="mail")] if self.mail else []),
             asyncio.create_task(self._forget(), name="forget"),
+            asyncio.create_task(self._follow_policy(by), name="holds"),
             asyncio.create_task(self._reconcile(by), name="reconcile"),
             asyncio.create_task(self._count_charges(by), name="charges"),
         ]
@@ -147,6 +148,12 @@ class Worker:
             await self._guarded(
                 lambda: maintenance.delete_expired(self.executor.db, idempotency_hours=hours, inbox_days=days)
             )
+            await asyncio.sleep(OLD_THINGS_EVERY_SECONDS)
+
+    async def _follow_policy(self, by: Actor) -> None:
+        """Apply the policy of this start to what an earlier one held, or didn't."""
+        while True:
+            await self._guarded(lambda: maintenance.follow_policy_on_holds(self.executor.db, by, self.policy))
             await asyncio.sleep(OLD_THINGS_EVERY_SECONDS)
 
     async def _reconcile(self, by: Actor) -> None:

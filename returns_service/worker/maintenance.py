@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import and_, delete, func, inspect, select, tuple_, update
 from sqlmodel import SQLModel, col
 
+from returns_service.commands.external_refunds import follow_policy, payments_held_otherwise
 from returns_service.commands.refunds import follow_up
 from returns_service.commands.search_index import complete
 from returns_service.commands.stripe_fold import apply_payment
@@ -108,6 +109,17 @@ async def retry_follow_up(db: Database, by: Actor, policy: Policy) -> bool:
 
     await db.run(work)
     return True
+
+
+async def follow_policy_on_holds(db: Database, by: Actor, policy: Policy) -> int:
+    """Hold and free payments as the policy in force says of refunds made outside; return how many.
+
+    Else another policy would only be felt at the next news of each.
+    """
+    found = await db.read(lambda tx: payments_held_otherwise(tx, policy))
+    for payment_id in found:
+        await db.run(lambda tx, name=payment_id: follow_policy(tx, by, policy, name), safe_to_repeat=True)  # type: ignore[misc]
+    return len(found)
 
 
 async def complete_return(db: Database, by: Actor, policy: Policy) -> bool:

@@ -7,14 +7,19 @@ from typing import Any
 import pytest
 
 from returns_service.domain.stripe_objects import TryLater
+from returns_service.worker.maintenance import follow_policy_on_holds
 from tests.harness.served_shop import ServedShop, expect, return_body
+from tests.harness.shop import BY
 
 
-async def refunded_in_dashboard(shop: ServedShop, amount: int = 5000, **metadata: str) -> tuple[dict[str, Any], str]:
+async def refunded_in_dashboard(
+    shop: ServedShop, amount: int = 5000, *, approve: bool = True, **metadata: str
+) -> tuple[dict[str, Any], str]:
     """Return an approved return of 50.00 on a payment of 100.00, and the refund that the Dashboard made meanwhile."""
     payment = shop.pay(10_000)
     made = expect(await shop.post("/v1/returns", return_body(payment, 5000, 1)), 201)
-    expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
+    if approve:
+        expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
     shop.dashboard.refund(payment, amount, metadata=metadata)
     await shop.deliver()
     found = expect(await shop.get("/v1/refunds?limit=1"), 200)["data"][0]
@@ -125,6 +130,61 @@ async def test_a_policy_may_ignore_them(shop: ServedShop, with_policy: Any) -> N
     await shop.settle()
     assert (await shop.read_return(made["id"]))["amount_refunded"] == 5000
     assert await kinds(shop) == []
+
+
+async def test_an_assignment_beyond_the_returns_worth_is_told(shop: ServedShop) -> None:
+    """Told once, whether by a person or by metadata, and gone once somebody has dealt with it."""
+    made, refund_id = await refunded_in_dashboard(shop, 7000)
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"]}), 200)
+    shown = await shop.read_return(made["id"])
+    assert (shown["amount_refunded"], shown["overpaid_amount"]) == (7000, 2000)
+    assert await kinds(shop) == ["return_overpaid"]
+    await shop.receive_parcel(made["id"], 1)
+    await shop.settle()
+    shown = await shop.read_return(made["id"])
+    assert (shown["state"], shown["amount_refunded"], shown["overpaid_amount"]) == ("refunded", 7000, 2000)
+    expect(await shop.post(f"/v1/returns/{made['id']}/acknowledge", {"reason": "Goodwill."}), 200)
+    assert await kinds(shop) == []
+    payment = shop.pay()
+    other = expect(await shop.post("/v1/returns", return_body(payment, 5000, 1)), 201)
+    shop.dashboard.refund(payment, 5001, metadata={"return_id": other["id"]})
+    await shop.deliver()
+    assert await kinds(shop) == [], "a request may still be declined"
+    expect(await shop.post(f"/v1/returns/{other['id']}/approve", {"override_reason": "A test."}), 200)
+    assert (await shop.read_return(other["id"]))["overpaid_amount"] == 1
+    assert await kinds(shop) == ["return_overpaid"]
+
+
+@pytest.mark.parametrize("ends, state", [("fail", "failed"), (None, "refunded")])
+async def test_a_request_is_approved_to_where_its_assigned_refund_says(
+    shop: ServedShop, with_policy: Any, ends: str | None, state: str
+) -> None:
+    """It was approved into `approved`, though its assigned refund had failed, or had paid all there is."""
+    with_policy(refund_on="approval")
+    made, refund_id = await refunded_in_dashboard(shop, 5000, approve=False)
+    named = [{"line": made["lines"][0]["id"], "units": 1}]
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"], "lines": named}), 200)
+    if ends:
+        refund = expect(await shop.get(f"/v1/refunds/{refund_id}"), 200)
+        shop.dashboard.fail(refund["stripe_refund"])
+        await shop.deliver()
+    answer = await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."})
+    assert expect(answer, 200)["state"] == state
+    assert await kinds(shop) == (["refund_failed"] if ends else [])
+
+
+async def test_another_policy_holds_or_frees_what_is_there_already(shop: ServedShop, with_policy: Any) -> None:
+    """The payment was held until the next news of it, which may never come."""
+    made, _ = await refunded_in_dashboard(shop)
+    await shop.receive_parcel(made["id"], 1)
+    assert await kinds(shop) == ["external_refund", "refund_barred"]
+    with_policy(external_refunds="ignore")
+    assert [await follow_policy_on_holds(shop.db, BY, shop.policy) for _ in range(2)] == [1, 0]
+    assert (await shop.read_return(made["id"]))["state"] == "refunding"
+    assert await kinds(shop) == []
+    with_policy(external_refunds="hold")
+    assert [await follow_policy_on_holds(shop.db, BY, shop.policy) for _ in range(2)] == [1, 0]
+    assert await kinds(shop) == ["external_refund", "refund_held"]
 
 
 async def test_what_cannot_be_assigned_is_said(shop: ServedShop) -> None:

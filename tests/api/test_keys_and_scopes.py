@@ -31,6 +31,7 @@ EXPECTED = {
     "settle_return_outside": "refunds:write", "create_refund": "refunds:write", "check_refund": "refunds:write",
     "retry_refund": "refunds:write", "settle_refund_outside": "refunds:write", "cancel_refund": "refunds:write",
     "send_refund_again": "refunds:write", "acknowledge_refund": "refunds:write",
+    "approve_refund": "returns:approve",
     "assign_refund": "refunds:write", "acknowledge_overpaid_return": "refunds:write",
     "reopen_return": "returns:approve", "correct_receipt": "receipts:write",
     "resolve_return": "returns:write",

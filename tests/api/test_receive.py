@@ -146,3 +146,27 @@ async def test_shipping_that_came_due_with_a_miscounted_gift_is_taken_back_with_
     await shop.settle()
     paid = [(refund["amount"], refund["status"]) for refund in (await shop.read_return(made["id"]))["refunds"]]
     assert paid == [(9000, "succeeded"), (500, "withdrawn")]
+
+
+async def test_b7_whoever_may_not_read_returns_is_shown_the_receipt_alone(shop: ServedShop) -> None:
+    """B7: `resolve` answered the whole return to a key of the dock's: name, address, and what was paid."""
+    made = await shop.create_approved_return(customer_email="anna@example.com")
+    asked = {"lines": [], "undeclared": [{"sku": sku, "quantity": 1} for sku in ("HAT", "SOCKS", "MUG")]}
+    receipt = expect(await shop.post(f"/v1/returns/{made['id']}/receipts", asked), 201)
+    names = [item["id"] for item in receipt["undeclared"]]
+    dock, desk = await shop.create_key("receipts:write"), await shop.create_key("receipts:write", "returns:read")
+    where, body = f"/v1/returns/{made['id']}/undeclared", {"decision": "scrap"}
+
+    async def resolve(name: str, secret: str) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {secret}"}
+        answers = [await shop.post(f"{where}/{name}/resolve", body, key=f"once {name}", **headers) for _ in range(2)]
+        assert answers[0].content == answers[1].content
+        assert answers[0].headers["etag"]
+        return expect(answers[0], 200)
+
+    shown = await resolve(names[0], dock)
+    assert (shown["object"], shown["id"]) == ("receipt", receipt["id"])
+    assert "anna" not in str(shown)
+    assert [item["decision"] for item in shown["undeclared"]] == ["scrap", None, None]
+    assert (await resolve(names[1], desk))["object"] == "return"
+    assert expect(await shop.post(f"{where}/{names[2]}/resolve", body), 200)["object"] == "return", "an admin's key"

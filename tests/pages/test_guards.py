@@ -35,6 +35,7 @@ FORMS_OF = {
     "/photos/of/{about_id:str}": "receipts:write",
     **{f"{_RFD}/{act}": "refunds:write" for act in
        ("check", "retry", "settle_outside", "send_again", "cancel", "acknowledge", "assign")},
+    f"{_RFD}/approve": "returns:approve",
 }  # fmt: skip
 
 

@@ -469,7 +469,7 @@ async def standalone(shop: Shop, intent: str) -> str:
     async def work(tx: Any) -> str:
         payment_id = await find_payment_id(tx, payment_intent=intent, charge=None)
         payment = await lock_payment(tx, str(payment_id))
-        return (await refunds.refund_payment(payment, BY, amount=100, reason=None, metadata={})).id
+        return (await refunds.refund_payment(payment, BY, DEFAULT, amount=100, reason=None, metadata={})).id
 
     return await shop.db.run(work)
 

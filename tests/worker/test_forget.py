@@ -20,8 +20,8 @@ from returns_service.commands import (
     returns,
     unmatched_receipts,
 )
-from returns_service.commands.erasure import REDACTED
 from returns_service.commands.idempotency import Remembered
+from returns_service.domain.forgotten import REDACTED
 from returns_service.domain.policy import DEFAULT
 from returns_service.domain.problems import Problem
 from returns_service.return_case.events import to_json_object

@@ -14,6 +14,7 @@ from returns_service.commands import reconciliation_runs as runs
 from returns_service.commands.failed_refunds import Part
 from returns_service.domain.policy import DEFAULT
 from returns_service.domain.problems import Problem
+from returns_service.domain.refund_mark import write_mark
 from returns_service.domain.stripe_objects import RefundSnapshot
 from returns_service.return_case.locked_payment import find_payment_id, lock_payment
 from returns_service.store.database import Tx
@@ -358,7 +359,7 @@ async def test_a_long_list_is_held_a_page_at_a_time(shop: Shop, monkeypatch: pyt
 async def test_a_refund_without_its_payment_here_brings_the_payment_back(shop: Shop) -> None:
     intent = shop.pay(9000)
     lost = "rfd_01kbmxv1ateg6vd2a5t8mh6r4z"
-    shop.dashboard.refund(intent, 700, metadata={"refund_id": lost, "return_id": "ret_gone"})
+    shop.dashboard.refund(intent, 700, metadata={"refund_id": lost, "lines": write_mark(lost, "ret_gone", None)})
     report = await compare(shop, fix=True)
     assert not report.differs
     assert await shop.outcomes(report) == [("missing_here", "fixed"), ("not_rebuilt", "information")]
@@ -372,7 +373,7 @@ async def test_standalone_refunds_are_found_again_too(shop: Shop) -> None:
 
     async def decide(tx: Tx) -> Refund:
         payment = await lock_payment(tx, await find_payment_id(tx, payment_intent=intent, charge=None) or "")
-        return await refunds.refund_payment(payment, BY, amount=400, reason=None, metadata={"why": "late"})
+        return await refunds.refund_payment(payment, BY, DEFAULT, amount=400, reason=None, metadata={"why": "late"})
 
     lost = await shop.db.run(decide)
     await shop.work()

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from sqlmodel import col
 
-from returns_service.store.tables import Refund
+from returns_service.store.tables import Event, Refund
 from returns_service.worker.reconcile import Report, reconcile
 from tests.harness.shop import Shop
 
@@ -30,6 +30,39 @@ async def test_two_refunds_for_one_lost_intent_get_two_rows(shop: Shop) -> None:
     first, second = sorted(await shop.refunds(), key=lambda row: row.id != LOST)
     assert (first.id, first.source, first.duplicate_of) == (LOST, "standalone", None)
     assert (second.source, second.duplicate_of, second.amount) == ("external", LOST, 700)
+
+
+async def test_b4_a_callers_return_id_gives_a_lost_refund_to_no_return(shop: Shop) -> None:
+    """B4: it was adopted there after a restore, and the dock's unit was never paid."""
+    intent = shop.pay(20_000)
+    return_id = await shop.authorize_return(intent, units=1, amount=5000)
+    shop.dashboard.refund(intent, 5000, metadata={"refund_id": LOST, "return_id": return_id, "order_id": "order_1"})
+    shop.lose_webhooks()
+    assert not (await compare(shop, fix=True)).differs
+    (row,) = await shop.refunds()
+    assert (row.id, row.source, row.return_id) == (LOST, "standalone", None)
+    shown = await shop.count(return_id)
+    assert (shown["state"], shown["amount_open"]) == ("refunding", 5000)
+
+
+@pytest.mark.parametrize("theirs", [{}, {"return_id": "RMA-7", "order_id": "web-7"}])
+async def test_b4_a_callers_metadata_stays_theirs_and_the_return_is_found_again(
+    shop: Shop, theirs: dict[str, str]
+) -> None:
+    return_id = await shop.authorize_return(shop.pay(5000), units=1, amount=5000, metadata=theirs)
+    await shop.count(return_id)
+    await shop.work()
+    (row,) = await shop.refunds()
+    kept = dict(shop.ledger.refunds[str(row.stripe_refund)]["metadata"])
+    ours = {"return_id": return_id, "order_id": "order_1", "refund_id": row.id, "lines": kept["lines"]}
+    assert kept == {**ours, **theirs}
+    await shop.execute(delete(Event).where(col(Event.refund_id) == row.id))
+    await shop.execute(delete(Refund))
+    shop.lose_webhooks()
+    assert not (await compare(shop, fix=True)).differs
+    (again,) = await shop.refunds()
+    assert (again.id, again.return_id, again.source, again.breakdown) == (row.id, return_id, "return", row.breakdown)
+    assert (await shop.show_return(return_id))["amount_due"] == 0
 
 
 async def test_a_refund_of_no_payment_is_only_counted(shop: Shop) -> None:

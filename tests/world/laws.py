@@ -204,7 +204,10 @@ class Laws(LawsOfOthers):
         """Every open thing has its next moment; every news was folded once; answers given stay given."""
         for row in refunds.values():
             if row.status in OPEN:
-                assert row.next_attempt_at is not None, f"{row.id} is {row.status} and waits for nothing"
+                waits = row.next_attempt_at is not None or row.unapproved
+                assert waits, f"{row.id} is {row.status} and waits for nothing"
+            if row.unapproved and row.status != "withdrawn":
+                assert row.status == "queued", f"{row.id} went to Stripe, and no second person has agreed"
             if row.status in TOLD:
                 told = self.statuses.get(row.id)
                 assert told == row.status, f"{row.id} is {row.status}, its events say {told}"

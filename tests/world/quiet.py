@@ -45,7 +45,21 @@ def grow_quiet(world: OwnWorld) -> None:
     while world.open_externals and world.policy.external_refunds == "hold":
         world.acknowledge_one(world.open_externals[0].id)
         _drain(world, workers_only=False)
+    _let_second_persons_agree(world)
     _tell_the_listener(world)
+
+
+def _let_second_persons_agree(world: OwnWorld) -> None:
+    """Let another person approve each refund that waits for one."""
+    for _ in range(ROUNDS):
+        waiting = [row for row in world.rows("refund") if row.unapproved and row.status == "queued"]
+        if not waiting:
+            return
+        words, path = f"approve {waiting[0].id}", {"refund_id": waiting[0].id}
+        answer = world.ask(words, "approve_refund", path, {}, actor="usr_zoe")
+        world.stage.law(answer is not None and answer.done, f"{words}: {answer}")
+        _drain(world, workers_only=False)
+    raise AssertionError("refunds wait for a second person for ever")
 
 
 def _tell_the_listener(world: OwnWorld) -> None:

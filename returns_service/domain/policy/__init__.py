@@ -4,7 +4,13 @@ A file that is wrong anywhere is refused whole, with every mistake named by line
 the wrong people. The policy in force at approval is stored on the return as `to_dict` gives it.
 """
 
-from returns_service.domain.policy.deciding import Decision, Violation, decide, local_day
+from returns_service.domain.policy.deciding import (
+    Decision,
+    Violation,
+    decide,
+    local_day,
+    needs_second_person,
+)
 from returns_service.domain.policy.example import example
 from returns_service.domain.policy.explaining import AppliedRule, explain
 from returns_service.domain.policy.reading import PolicyError, from_dict, parse
@@ -33,6 +39,7 @@ __all__ = [
     "explain",
     "from_dict",
     "local_day",
+    "needs_second_person",
     "parse",
     "to_dict",
     "version_of",

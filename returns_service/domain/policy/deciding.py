@@ -45,15 +45,18 @@ def decide(
     delivered_at: datetime | None = None,
     reasons: Sequence[str | None] = (),
     warning: RefundWarning | None = None,
+    decided_alone: int = 0,
 ) -> Decision:
     """Return what `policy` says about a return worth `estimate` minor units. All times carry a zone.
+
+    `decided_alone`: what single persons have decided about the payment lately, minor units.
 
     Without the time that the window begins at it can't be judged: nothing is violated, but nothing approves itself
     either. A return that needs two people never approves itself, nor does one that Stripe can't refund.
     """
     begins_at = delivered_at if policy.window_from == "delivery" else purchased_at
     violations = [*_window(policy, begins_at, requested_at), *_exclusions(policy, skus)]
-    people = 2 if _needs_second_person(policy, currency, estimate) else 1
+    people = 2 if needs_second_person(policy, currency, estimate, decided_alone) else 1
     below = policy.auto_approve_below.get(currency)
     return Decision(
         allowed=not violations,
@@ -109,9 +112,12 @@ def _matches(sku: str, pattern: str) -> bool:
     return fnmatchcase(normalise(sku), normalise(pattern))
 
 
-def _needs_second_person(policy: Policy, currency: str, estimate: int) -> bool:
-    """A currency the table forgot is the dangerous one, so it needs a second person always."""
+def needs_second_person(policy: Policy, currency: str, amount: int, decided_alone: int) -> bool:
+    """Return whether one person may not decide an amount, minor units, after what was `decided_alone` before it.
+
+    A currency the table forgot is the dangerous one, so it needs a second person always.
+    """
     if not policy.second_person_above:
         return False
     above = policy.second_person_above.get(currency)
-    return above is None or estimate > above
+    return above is None or amount + decided_alone > above

@@ -85,6 +85,13 @@ class RefundCreatedData(Struct, kw_only=True):
     found_at: Literal["stripe"] | UnsetType = UNSET
 
 
+class RefundApprovedData(Struct, kw_only=True):
+    """The refund, which a second person has agreed to: it is sent now."""
+
+    object: RefundView
+    note: str | None
+
+
 class RefundStatusChangedData(Struct, kw_only=True, rename=FROM):
     """The refund in its new status."""
 
@@ -159,6 +166,7 @@ EVENT_KINDS: Mapping[RecordedEventType, EventKind] = {
     "receipt.reversed": EventKind("A count was a mistake and is undone.", ReceiptReversedData),
     "receipt.corrected": EventKind("Counted units have another condition.", ReceiptCorrectedData),
     "refund.created": EventKind("A refund was decided, or found at Stripe.", RefundCreatedData),
+    "refund.approved": EventKind("A second person agreed to a refund.", RefundApprovedData),
     "refund.status_changed": EventKind("A refund has another status.", RefundStatusChangedData),
     "refund.attempt_failed": EventKind("An attempt at Stripe settled nothing; another follows.", RefundAttemptData),
     "refund.stuck": EventKind("Many attempts settled nothing: a person should look.", RefundAttemptData),

@@ -116,7 +116,7 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     amount_refunded: Annotated[int, minor_units("Refunded through Stripe.")]
     amount_settled_outside: Annotated[int, minor_units("Paid by other means.")]
     amount_waived: Annotated[int, minor_units("Given up, by the reductions of what was paid.")]
-    overpaid_amount: Annotated[int, minor_units("Paid, and worth less since a correction: told, never taken.")]
+    overpaid_amount: Annotated[int, minor_units("Paid beyond what the return is worth: told, never taken.")]
     approvals: list[ApprovalView]
     approvals_required: Count
     closed_at: Time | None
@@ -208,6 +208,8 @@ class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename=
     next_attempt_at: Time | None
     waiting_code: WaitingCode | None
     waits_for: str | None
+    approved_by: Annotated[str | None, Meta(description="The second person, where it needed one.")]
+    approved_at: Time | None
     amount_open: Annotated[int, minor_units("Of a failed one: what is neither paid otherwise nor given up.")]
     superseded_by: RefundId | None
     superseded_at: Time | None

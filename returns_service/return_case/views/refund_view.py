@@ -49,6 +49,8 @@ def show_refund(refund: Refund, payment: Payment) -> RefundView:
         next_attempt_at=rfc3339(refund.next_attempt_at),
         waiting_code=waiting_code(refund),
         waits_for=describe_waiting(refund),
+        approved_by=refund.approved_by,
+        approved_at=rfc3339(refund.approved_at),
         amount_open=open_amount(refund),
         superseded_by=refund.superseded_by,
         superseded_at=rfc3339(refund.superseded_at),

@@ -94,6 +94,7 @@ class ReturnAuthorization(SQLModel, table=True):
         partial("ix_return_parcel_here", "id", where=PARCEL_HERE_SQL),
         partial("ix_return_follow_up", "follow_up_at", where="follow_up_at IS NOT NULL"),
         partial("ix_return_overpaid", "overpaid_since", where="overpaid_since IS NOT NULL"),
+        partial("ix_return_past_emails", "id", where="past_email_texts IS NOT NULL"),
         partial("ix_return_due_outside", "due_outside_since", where="due_outside_since IS NOT NULL"),
     )
 
@@ -107,6 +108,7 @@ class ReturnAuthorization(SQLModel, table=True):
     internal_note: str | None = None
     customer_email: str | None = None
     email_text: str | None = Field(default=None, index=True)  # the address as it is compared (`search_text`)
+    past_email_texts: list[str] | None = json_or_null()  # addresses before it was corrected, as they are compared
     customer_name: str | None = None
     # Unique; null only where a release before it made the return, until a worker gives it one.
     slip_code: str | None = None
@@ -196,6 +198,7 @@ class Refund(SQLModel, table=True):
         partial("ix_refund_superseded", "superseded_at", where="superseded_at IS NOT NULL"),
         partial("ix_refund_acknowledged", "acknowledged_at", where="acknowledged_at IS NOT NULL"),
         partial("ix_refund_at_stripe", "stripe_created_at", "id", where="stripe_created_at IS NOT NULL"),
+        partial("ix_refund_unapproved", "created_at", where="unapproved AND status = 'queued'"),
     )
 
     id: str = Field(primary_key=True)
@@ -214,6 +217,12 @@ class Refund(SQLModel, table=True):
     created_by: str
     created_at: datetime = utc()
     updated_at: datetime = utc()
+    # What a person decided beyond what was due anyway: it counts against what one person may decide alone.
+    decided_amount: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    # Over that limit, and no second person has agreed: never sent while it is so.
+    unapproved: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    approved_by: str | None = None  # the second person
+    approved_at: datetime | None = utc(nullable=True)
     # what Stripe is asked
     generation: int = 1  # the key is `<id>:<generation>`
     parameters: dict[str, Any] = json_object()  # exactly what is sent under this generation's key

@@ -130,6 +130,7 @@ def _call(operation: Operation, request: AnyRequest, key: ApiKey) -> OperationCa
         query=read_query(request.scope["query_string"], operation.query_forms, operation.expandable),
         body=Empty(),
         if_match=request.headers.get("if-match") if operation.if_match else None,
+        scopes=frozenset(key.scopes),
     )
 
 

@@ -144,7 +144,8 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
 
 def answer_schemas(operations: Sequence[Operation]) -> tuple[dict[Any, Schema], dict[str, Schema]]:
     """Return a link to each kind of answer, and all schemas that these lead to by their names in the contract."""
-    views = list(dict.fromkeys([*(operation.answer for operation in operations), *SERVICE_VIEWS, *DATA]))
+    narrow = [operation.receipts_only for operation in operations if operation.receipts_only is not None]
+    views = list(dict.fromkeys([*(operation.answer for operation in operations), *narrow, *SERVICE_VIEWS, *DATA]))
     links, schemas = msgspec.json.schema_components(views, ref_template=COMPONENTS + "{name}")
     named = {component_name(name): _tidied(schema) for name, schema in schemas.items()}
     return dict(zip(views, _tidied(list(links)), strict=True)), named
@@ -194,7 +195,10 @@ def described(operation: Operation, links: Mapping[Any, Schema], schemas: dict[s
     }
     if operation.body is not None:
         said["requestBody"] = _body(operation, schemas)
-    said["responses"] = {str(operation.status): _success(operation, links[operation.answer]), **_problems(operation)}
+    answer = links[operation.answer]
+    if operation.receipts_only is not None:
+        answer = {"anyOf": [answer, links[operation.receipts_only]]}
+    said["responses"] = {str(operation.status): _success(operation, answer), **_problems(operation)}
     if not operation.writes and "ETag" in operation.headers:
         said["responses"]["304"] = {"description": "Nothing has changed."}
     return said

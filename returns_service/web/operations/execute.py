@@ -39,7 +39,7 @@ async def execute(
         reply = await operation.work(call, tx)
         answer = Remembered(operation.status, dict(reply.headers), reply.encoded())
         if word is not None:
-            await idempotency.remember(tx, scope, word, answer)
+            await idempotency.remember(tx, scope, word, replace(answer, body=reply.encoded_to_keep()))
         return answer, False
 
     return await database.run(work, safe_to_repeat=word is not None or operation.repeats_safely(call.body))

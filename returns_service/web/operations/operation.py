@@ -10,6 +10,7 @@ import msgspec
 
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import ProblemCode
+from returns_service.domain.roles import allows
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
 from returns_service.domain.vocabulary import Scope
 from returns_service.return_case.events import Actor
@@ -37,6 +38,11 @@ class OperationCall(Generic[B]):
     body: B
     stripe_read: StripeRead = None
     if_match: str | None = None
+    scopes: frozenset[Scope] = frozenset()  # of the key, or of the person's role
+
+    def may(self, scope: Scope) -> bool:
+        """Return whether the caller may do what the scope names."""
+        return allows(self.scopes, scope)
 
     @property
     def policy(self) -> Policy:
@@ -54,10 +60,15 @@ class Reply:
 
     body: msgspec.Struct
     headers: Mapping[str, str] = field(default_factory=dict)
+    repeated: msgspec.Struct | None = None  # what a repeated request gets, where `body` holds a secret: it isn't kept
 
     def encoded(self) -> str:
         """Return the body as JSON."""
         return msgspec.json.encode(self.body).decode()
+
+    def encoded_to_keep(self) -> str:
+        """Return as JSON what is kept for a repeated request."""
+        return msgspec.json.encode(self.repeated or self.body).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +112,7 @@ class Operation:
     work: Work[Any]
     answer: type[msgspec.Struct]
     status: int = 200
+    receipts_only: type[msgspec.Struct] | None = None  # the answer to a caller who may not read returns
     headers: tuple[AnswerHeader, ...] = ()  # that every 2xx answer carries, beside those that all answers have
     body: type[Body] | None = None
     example: Mapping[str, Any] | None = None
@@ -149,6 +161,7 @@ class WriteOptions(TypedDict, total=False):
     """What a write may declare; see Operation."""
 
     status: int
+    receipts_only: type[msgspec.Struct]
     headers: tuple[AnswerHeader, ...]
     errors: tuple[ProblemCode, ...]
     before_transaction: Callable[[OperationCall[Any]], Awaitable[StripeRead]]

@@ -235,7 +235,7 @@ async def inspect_receipt(call: OperationCall[InspectReceipt], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/undeclared/{undeclared_id}/resolve", TAG, ReturnView,
-    if_match=True, scope="receipts:write", headers=("ETag",), body=ResolveUndeclared,
+    if_match=True, scope="receipts:write", headers=("ETag",), body=ResolveUndeclared, receipts_only=ReceiptView,
     example={"decision": "return_to_customer"},
     errors=(
         "not_found", "invalid_transition", "undeclared_resolved", "receipt_reversed", "unknown_line", "line_required",
@@ -243,12 +243,19 @@ async def inspect_receipt(call: OperationCall[InspectReceipt], tx: Tx) -> Reply:
     ),
 )  # fmt: skip
 async def resolve_undeclared(call: OperationCall[ResolveUndeclared], tx: Tx) -> Reply:
-    """Decide what happens to units that nobody announced."""
-    body = call.body
-    case = await receipts.resolve(tx, call.by, call.policy, call.id("return_id"), call.id("undeclared_id"),
+    """Decide what happens to units that nobody announced.
+
+    The answer is the return; to a key that may not read returns, the receipt that the units came with.
+    """
+    body, item_id = call.body, call.id("undeclared_id")
+    case = await receipts.resolve(tx, call.by, call.policy, call.id("return_id"), item_id,
         decision=body.decision, line_id=body.line, condition=body.condition,
     )  # fmt: skip
-    return reply_with(case)
+    whole = reply_with(case)
+    if call.may("returns:read"):
+        return whole
+    receipt_id = next(item.receipt_id for item in case.undeclared if item.id == item_id)
+    return Reply(show_case_receipt(case, receipt_of(case, receipt_id)), whole.headers)
 
 
 OPERATIONS: tuple[Operation, ...] = (

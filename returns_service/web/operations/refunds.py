@@ -121,7 +121,8 @@ async def payment_if_new(call: OperationCall[CreateRefund]) -> StripeRead:
 async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
     """Refund a payment without a return.
 
-    The answer is the intent: Stripe is asked afterwards, and again until it has answered.
+    The answer is the intent: Stripe is asked afterwards, and again until it has answered; where the policy asks for a
+    second person, once that one has approved it.
     """
     body = call.body
     check_reason(body.reason, call.policy)
@@ -136,7 +137,7 @@ async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
     metadata = body.metadata or {}
     reason = call.policy.stripe_reason(body.reason) if body.reason else None
     row = await refund_payment(
-        locked, call.by, amount=body.amount, reason=reason, metadata=metadata,
+        locked, call.by, call.policy, amount=body.amount, reason=reason, metadata=metadata,
         note=body.note, description=body.reason, override_reason=body.override_reason,
     )  # fmt: skip
     return reply_with_refund(row, locked.row)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
@@ -75,6 +77,13 @@ async def url_checked(call: OperationCall[Any]) -> StripeRead:
     return None
 
 
+def reply_with_secret(
+    row: WebhookEndpoint, tx: Tx, secret: str, headers: Mapping[str, str] = MappingProxyType({})
+) -> Reply:
+    """Answer with an endpoint and its secret; to the same request again, that the secret was shown."""
+    return Reply(show_endpoint(row, tx.now, secret), headers, show_endpoint(row, tx.now, secret_shown=True))
+
+
 @writes(
     PATH, TAG, WebhookEndpointView,
     scope=SCOPE, body=CreateEndpoint, status=201, headers=("Location",), before_transaction=url_checked,
@@ -84,11 +93,12 @@ async def url_checked(call: OperationCall[Any]) -> StripeRead:
 async def create_webhook_endpoint(call: OperationCall[CreateEndpoint], tx: Tx) -> Reply:
     """Tell a URL what happens from now on.
 
-    Calls are signed as https://www.standardwebhooks.com says; the `secret` is in this answer only.
+    Calls are signed as https://www.standardwebhooks.com says; the `secret` is in this answer only. It is not kept for a
+    repeated request, which is told `secret_shown`: where the first answer got lost, rotate the secret.
     """
     body = call.body
     row, secret = await create_endpoint(tx, body.url, body.events, body.description)
-    return Reply(show_endpoint(row, tx.now, secret), {"Location": f"{PATH}/{row.id}"})
+    return reply_with_secret(row, tx, secret, {"Location": f"{PATH}/{row.id}"})
 
 
 @reads(
@@ -144,7 +154,7 @@ async def rotate_webhook_secret(call: OperationCall[Empty], tx: Tx) -> Reply:
     It is in this answer only; the old one signs beside it for 24 hours, as the header has room for several signatures.
     """
     row, secret = await rotate_secret(tx, call.id("endpoint_id"))
-    return Reply(show_endpoint(row, tx.now, secret))
+    return reply_with_secret(row, tx, secret)
 
 
 @writes(

@@ -23,6 +23,7 @@ from returns_service.queries.approvals import (
 )
 from returns_service.queries.history import events_of_request, names_of
 from returns_service.queries.photos import photos_about, photos_of_returns
+from returns_service.queries.second_person import UnapprovedRefund, unapproved_refunds
 from returns_service.store.database import Tx
 from returns_service.web.errors import request_id_of
 from returns_service.web.operations.returns import approve_return, decline_return
@@ -32,6 +33,7 @@ from returns_service.web.pages.handler import redirect
 from returns_service.web.pages.live import live_address
 from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.perform import perform
+from returns_service.web.pages.refund_acts import approve_act
 from returns_service.web.pages.rendering import render
 from returns_service.web.pages.return_acts import FOR_THE_CUSTOMER, approvals_of, roles_with
 from returns_service.web.pages.stories import told_first
@@ -69,6 +71,14 @@ class Row:
     def can_be_chosen(self) -> bool:
         """Whether it may be decided together with others: nothing has to be asked about it."""
         return self.approve is not None and self.approve.direct
+
+
+@dataclass(frozen=True, slots=True)
+class RefundRow:
+    """One refund that waits for a second person; without an act this person decided it."""
+
+    waiting: UnapprovedRefund
+    approve: Act | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +127,8 @@ async def show_approvals(call: PageCall) -> Response[Any]:
         rows = [row_of(call, waiting) for waiting in await waiting_returns(tx, call.context.policy, call.by.actor)]
         number = await count_waiting(tx)
         flashes = await read_flashes(call, tx)
-        names = await _approvers(tx, rows)
+        refunds = [_refund_row(waiting) for waiting in await unapproved_refunds(tx, call.by.actor)]
+        names = await _names(tx, rows, refunds)
         aside = await put_aside(tx)
         photos = await photos_of_returns(tx, [row.id for row in rows])
         of_aside = await photos_about(tx, [one.item.id for one in aside]) if view == "aside" else {}
@@ -127,7 +138,7 @@ async def show_approvals(call: PageCall) -> Response[Any]:
     shown = [row for row in rows if view in ("waiting", row.waiting.view)]
     return render(
         call, "approvals.html", live=live, rows=shown, view=view, numbers=numbers, labels=LABELS, flashes=flashes,
-        names=names, most=MOST_WAITING,
+        names=names, refunds=refunds, most=MOST_WAITING,
         oldest=rows[0].waiting.case.row.created_at if rows else None, reasons=_reasons(call), photos=photos,
         aside=aside if view == "aside" else [], photos_about=of_aside, who_decides=roles_with(RECEIVE),
     )  # fmt: skip
@@ -137,8 +148,13 @@ def _reasons(call: PageCall) -> dict[str, str]:
     return {name: reason.label for name, reason in call.context.policy.reasons.items()}
 
 
-async def _approvers(tx: Tx, rows: Sequence[Row]) -> dict[str, str]:
-    return await names_of(tx, sorted({given["by"] for row in rows for given in row.waiting.case.row.approvals}))
+def _refund_row(waiting: UnapprovedRefund) -> RefundRow:
+    return RefundRow(waiting, None if waiting.decided_it else approve_act(waiting.refund, waiting.payment))
+
+
+async def _names(tx: Tx, rows: Sequence[Row], refunds: Sequence[RefundRow]) -> dict[str, str]:
+    actors = {given["by"] for row in rows for given in row.waiting.case.row.approvals}
+    return await names_of(tx, sorted(actors | {row.waiting.refund.created_by for row in refunds}))
 
 
 @shows("/approvals/chosen", scope=APPROVE, personal=True)

@@ -27,6 +27,7 @@ from returns_service.queries.dock import return_for_code
 from returns_service.queries.photos import photos_about
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
+from returns_service.return_case.rows import has_scan_id
 from returns_service.return_case.views import ReceiptView, rfc3339
 from returns_service.store.database import Tx
 from returns_service.store.tables import DockScan
@@ -296,7 +297,7 @@ async def write_receipt(call: PageCall, by: Actor, return_id: str, once: str) ->
 
     async def work(operation_call: OperationCall[CreateReceipt], tx: Tx) -> Reply:
         case = await lock_case(tx, operation_call.by, operation_call.policy, return_id)  # the payment first
-        receipt = next((receipt for receipt in case.receipts if receipt.scan_id == once), None)
+        receipt = next((receipt for receipt in case.receipts if has_scan_id(receipt, once)), None)
         if receipt is not None:  # sent again after days, its key forgotten
             return reply_with_receipt(CountResult(case, receipt, known=True))
         draft = await lock_draft(tx, return_id)

@@ -44,6 +44,8 @@ KINDS: Final[Mapping[DeskKind, KindWords]] = {
                               "The bank gave the customer the money back.", "moved"),
     "refund_barred": KindWords("held", "Due and held", "desk", "danger", "{amount} is due and has not moved.",
                                "not-moved"),
+    "second_person": KindWords("for a second person", "Second person", "approved", "warn",
+                               "{amount} waits for a second person and has not moved.", "not-moved"),
     "resolution_due": KindWords("to hand out", "Credit or exchange due", "desk", "warn",
                                 "{amount} is due as store credit or in an exchange.", "not-moved"),
     "return_overpaid": KindWords("overpaid", "Overpaid", "desk", "warn",

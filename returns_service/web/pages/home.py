@@ -90,6 +90,10 @@ async def _figures(call: PageCall, tx: Tx, desk: Sequence[DeskTotal]) -> list[Fi
         figures.append(
             Figure("/approvals", "Approvals", show_number(views["approval"]), "longest wait", oldest["approval"])
         )
+        second = next(total for total in desk if total.kind == "second_person")
+        if second.number:
+            text = "refunds, the longest wait"
+            figures.append(Figure("/approvals", "Second person", show_number(second.number), text, second.oldest))
     here = show_number(views["parcel-here"])
     figures.append(
         Figure("/returns?view=parcel-here", "Parcel here, not paid", here, "longest wait", oldest["parcel-here"])

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from returns_service.domain.money import format_amount
 from returns_service.domain.vocabulary import DeskAction, Scope
-from returns_service.return_case.rows import is_unsent, open_amount
+from returns_service.return_case.rows import is_unapproved, is_unsent, open_amount
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.refunds import (
     acknowledge_refund,
@@ -18,6 +18,7 @@ from returns_service.web.operations.refunds import (
     send_refund_again,
     settle_refund_outside,
 )
+from returns_service.web.operations.second_person import approve_refund
 from returns_service.web.pages.forms import Act, FormAct, FormField, type_amount, wrong_field
 from returns_service.web.pages.page import PageCall
 from returns_service.web.pages.return_acts import AMOUNT, CURRENCY, METHOD, MORE, NOTE, PART, REFERENCE, WHY, url_of
@@ -55,7 +56,12 @@ ASSIGN: Final = FormAct(
     "assign_refund", f"{_REFUND}/assign", "Assign to a return", assign_refund,
     (FormField("return", "Which return did it pay?", "choice", required=True),), build=_assign_body, home="/refunds",
 )  # fmt: skip
-FORMS: Final[tuple[FormAct, ...]] = (CHECK, RETRY_ONE, SETTLE_ONE, SEND_AGAIN, CANCEL_ONE, ACKNOWLEDGE, ASSIGN)
+APPROVE_ONE: Final = FormAct(
+    "approve_refund", f"{_REFUND}/approve", "Approve", approve_refund, (NOTE,), home="/approvals"
+)
+FORMS: Final[tuple[FormAct, ...]] = (
+    CHECK, RETRY_ONE, SETTLE_ONE, SEND_AGAIN, CANCEL_ONE, ACKNOWLEDGE, ASSIGN, APPROVE_ONE,
+)  # fmt: skip
 
 
 def _act(form: FormAct, refund: Refund, question: str, text: str, button: str, **more: Any) -> Act:
@@ -107,16 +113,30 @@ def act_on_refund(
             primary=True, choices={"return": returns},
         ),
     }  # fmt: skip
+    if action == "approve":
+        return approve_act(refund, payment)
     if action == "assign" and not returns:
         return None
     return offers[action]() if action in offers else None
 
 
-def acts_on_refund(refund: Refund, payment: Payment, may: Callable[[Scope], bool]) -> list[Act]:
-    """Return what can be done about a refund that is on its way."""
-    if not may("refunds:write"):
-        return []
+def approve_act(refund: Refund, payment: Payment) -> Act:
+    """Return the second person's agreement to a refund."""
+    amount, target = format_amount(refund.amount, refund.currency), payment.method or "the payment"
+    return _act(
+        APPROVE_ONE, refund, f"Refund {amount} to {target}?",
+        "Another person decided it. Approved, it is sent at once; this moves money and can’t be taken back.",
+        f"Approve {amount}", primary=True,
+    )  # fmt: skip
+
+
+def acts_on_refund(refund: Refund, payment: Payment, may: Callable[[Scope], bool], *, decided_it: bool) -> list[Act]:
+    """Return what can be done about a refund that is on its way. `decided_it`: this person has, or may have."""
     acts: list[Act] = []
+    if is_unapproved(refund) and not decided_it and may("returns:approve"):
+        acts.append(approve_act(refund, payment))
+    if not may("refunds:write"):
+        return acts
     if refund.stripe_refund is not None or refund.status == "unknown":
         acts.append(check_act(refund))
     if is_unsent(refund) or refund.status == "requires_action":

@@ -17,6 +17,7 @@ from returns_service.queries.desk import DeskEntry, entries, system_health, tota
 from returns_service.queries.desk_items import DeskItemView, explain_entries
 from returns_service.queries.desk_solved import returns_on_payment, solved_refunds
 from returns_service.queries.home import last_comparison
+from returns_service.queries.second_person import decided_by_person_of
 from returns_service.return_case.rows import rows_of
 from returns_service.store.database import Tx
 from returns_service.web.pages.desk_words import KINDS, KindWords
@@ -71,6 +72,7 @@ class OpenCase:
     acts: Sequence[Act]
     links: Sequence[tuple[str, str]]  # address, words
     others: str  # whose work it is, where it isn't this person's
+    own: str = ""  # why this person may not do it, where another may
 
 
 @shows("/refunds", scope=PAY, personal=True)
@@ -105,7 +107,8 @@ def _midnight(call: PageCall) -> datetime:
 async def _open(call: PageCall, tx: Tx, row: DeskRow) -> OpenCase:
     """Return one thing with what this person can do about it."""
     entry, item = row.entry, row.item
-    acts, missing = await _acts(call, tx, entry, item)
+    own = await decided_by_person_of(tx, call.by.actor, [entry.refund] if entry.refund else [])
+    acts, missing = await _acts(call, tx, entry, item, decided_it=bool(own))
     links = []
     if entry.kind == "unmatched_receipt" and entry.unmatched is not None and call.may("receipts:write"):
         links.append((f"/parcels/{entry.unmatched.id}", "Open the parcel"))
@@ -117,14 +120,20 @@ async def _open(call: PageCall, tx: Tx, row: DeskRow) -> OpenCase:
         links.append(("/settings#hooks", "Open the webhook endpoints"))
     if entry.kind in ("stripe_refuses", "stripe_silent", "work_overdue") and call.may("admin"):
         links.append(("/settings/health", "See all checks"))
-    return OpenCase(row, acts, links, f"This is for {roles_with(missing)}." if missing else "")
+    barred = "You decided it: another person has to approve it." if own else ""
+    return OpenCase(row, acts, links, f"This is for {roles_with(missing)}." if missing else "", barred)
 
 
-async def _acts(call: PageCall, tx: Tx, entry: DeskEntry, item: DeskItemView) -> tuple[list[Act], Scope | None]:
-    """Return the acts that this person may do, and the scope that others need for the rest."""
+async def _acts(
+    call: PageCall, tx: Tx, entry: DeskEntry, item: DeskItemView, *, decided_it: bool
+) -> tuple[list[Act], Scope | None]:
+    """Return the acts that this person may do, and the scope that others need for the rest.
+
+    `decided_it`: this person decided the refund, so that another one has to approve it.
+    """
     wanted = [(action, _SCOPES.get(action, PAY)) for action in item.actions]
     missing = next((scope for _, scope in wanted if not call.may(scope)), None)
-    able = [action for action, scope in wanted if call.may(scope)]
+    able = [action for action, scope in wanted if call.may(scope) and not (decided_it and action == "approve")]
     if entry.refund is not None and entry.payment is not None:
         returns = await returns_on_payment(tx, entry.payment.id) if "assign" in able else []
         made = [act_on_refund(a, entry.refund, entry.payment, left=entry.left, returns=returns) for a in able]

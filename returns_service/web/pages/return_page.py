@@ -15,9 +15,10 @@ from returns_service.domain.refund_status import OPEN, RefundStatus
 from returns_service.domain.return_machine import State
 from returns_service.queries.history import names_of, timeline_of
 from returns_service.queries.photos import photos_of_returns
+from returns_service.queries.second_person import decided_by_person_of
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
-from returns_service.return_case.rows import counted, open_amount, rows_of
+from returns_service.return_case.rows import counted, is_unapproved, open_amount, rows_of
 from returns_service.return_case.waiting import describe_waiting
 from returns_service.store.tables import Event, Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 from returns_service.web.pages.flashes import read_flashes
@@ -101,11 +102,17 @@ async def show_return(call: PageCall) -> Response[Any]:
         photos = (await photos_of_returns(tx, [return_id])).get(return_id, [])
         actors |= {photo.added_by for photo in photos if photo.added_by}
         names = await names_of(tx, sorted(actors))
+        own = await decided_by_person_of(tx, call.by.actor, case.refunds)
     acts = acts_on(case, call.may)
     primary = next((act for act in acts if act.primary), None)
     dock = call.may("receipts:write")
     refunds = [
-        RefundShown(one, rows_of(one), describe_waiting(one) or "", acts_on_refund(one, case.payment, call.may))
+        RefundShown(
+            one,
+            rows_of(one),
+            describe_waiting(one) or "",
+            acts_on_refund(one, case.payment, call.may, decided_it=one.id in own),
+        )
         for one in reversed(case.refunds)
     ]
     receipts = [_receipt(case, receipt, acts=dock) for receipt in reversed(case.receipts)]
@@ -143,6 +150,9 @@ def fact_of(case: ReturnCase) -> Fact:
         return Fact("unknown", "unknown", text, after)
     if failed:
         return Fact("not-moved", "stop", f"{money_of(case, failed)} did not reach the customer", after)
+    if unapproved := sum(refund.amount for refund in case.refunds if is_unapproved(refund)):
+        text = f"{money_of(case, unapproved)} waits for a second person and has not moved"
+        return Fact("not-moved", "clock", text, after)
     if on_its_way:
         return Fact(
             "on-its-way", "refunding", f"{money_of(case, on_its_way)} is on its way to {target_of(case)}", after
@@ -169,13 +179,19 @@ def next_of(case: ReturnCase) -> str:
     sentences: dict[State, str] = {
         "requested": f"An approver decides; approved, it pays up to {money_of(case, case.estimate)}.",
         "approved": comes or "All units are here.",
-        "refunding": f"Stripe and the bank have it. {comes}".strip(),
+        "refunding": f"{_on_the_way(case)} {comes}".strip(),
         "refunded": f"Nothing more is due. {comes}".strip(),
         "failed": "Retry it, or settle it outside.",
         "declined": "It ended here. It can be reopened.",
         "canceled": "It ended here. It can be reopened.",
     }
     return "It is closed: nothing more is expected." if row.closed_at is not None else sentences[row.state]
+
+
+def _on_the_way(case: ReturnCase) -> str:
+    if any(map(is_unapproved, case.refunds)):
+        return "Another person than the one who decided it has to approve it."
+    return "Stripe and the bank have it."
 
 
 def steps_of(case: ReturnCase, events: Sequence[Event]) -> list[Step]:

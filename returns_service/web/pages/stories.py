@@ -186,8 +186,16 @@ def _refund_created(data: Mapping[str, Any]) -> dict[str, Any]:
                 "detail": f"Reference {shown.get('reference')}", "quote": shown.get("note") or ""}  # fmt: skip
     if shown.get("source") == "external":
         return {"title": f"{amount} refunded in Stripe’s Dashboard", "icon": "out", "state": "refunded"}
+    if shown.get("waiting_code") == "second_person":
+        return {"title": f"{amount} decided; a second person has to agree", "icon": "clock",
+                "quote": shown.get("note") or ""}  # fmt: skip
     return {"title": f"{amount} decided, goes to Stripe", "icon": "refunding", "state": "refunding",
             "quote": shown.get("note") or ""}  # fmt: skip
+
+
+def _refund_approved(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"title": f"{_money(_object(data))} approved by a second person, goes to Stripe", "icon": "approved",
+            "state": "refunding", "quote": data.get("note") or ""}  # fmt: skip
 
 
 def _refund_changed(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,7 +236,7 @@ _TELLERS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
     "return.created": _created, "return.state_changed": _state_changed, "return.updated": _updated,
     "return.resolution_due": _resolution_due,
     "receipt.created": _received, "receipt.reversed": _taken_back, "receipt.corrected": _corrected,
-    "refund.created": _refund_created, "refund.status_changed": _refund_changed,
+    "refund.created": _refund_created, "refund.approved": _refund_approved, "refund.status_changed": _refund_changed,
     "refund.attempt_failed": _attempt_failed, "refund.stuck": _stuck, "payment.updated": _payment,
     "payment.overpaid": _overpaid,
 }  # fmt: skip

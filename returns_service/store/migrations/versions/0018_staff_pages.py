@@ -7,7 +7,7 @@ from returns_service.domain.slip_code import slip_code
 from returns_service.store import columns
 
 revision = "0018"
-down_revision = "0016"
+down_revision = "0017"
 PARCEL = sa.table("unmatched_receipt", sa.column("id"), sa.column("number"))
 
 

@@ -6,7 +6,7 @@ from alembic import op
 from returns_service.store import columns
 
 revision = "0020"
-down_revision = "0016"
+down_revision = "0019"
 
 DROPPED = {
     "return_authorization": ["ix_return_authorization_state"],

@@ -6,7 +6,7 @@ from alembic import op
 from returns_service.store import columns
 
 revision = "0021"
-down_revision = "0016"
+down_revision = "0020"
 
 
 def upgrade() -> None:

@@ -1,0 +1,40 @@
+"""What was paid beyond what a return is worth: told, never taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from returns_service.domain import money, return_machine
+from returns_service.domain.refund_status import OPEN
+from returns_service.return_case.rows import rows_of
+
+if TYPE_CHECKING:
+    from returns_service.return_case.case import ReturnCase
+
+
+def overpaid(case: ReturnCase) -> int:
+    """Return what was paid and is not, or no more, worth it, minor units: units corrected since, or assigned money."""
+    if case.row.state in return_machine.DORMANT:
+        return 0
+    paid_ahead = case.policy.refund_on == "approval" and case.row.closed_at is None
+    corrected = 0 if paid_ahead else money.overpaid(case.entitled(), case.committed())
+    return max(corrected, _assigned_beyond_worth(case))
+
+
+def _assigned_beyond_worth(case: ReturnCase) -> int:
+    """Return what refunds made outside have paid beyond all that the return can be worth, minor units.
+
+    What people decided here beside it (adjustments) was meant, and counts for nothing.
+    """
+    paid = [refund for refund in case.refunds if refund.status in (*OPEN, "succeeded", "settled_outside")]
+    if not any(refund.source == "external" for refund in paid):
+        return 0
+    rows = [row for refund in paid for row in rows_of(refund) if refund.source == "external" or not row.adjustment]
+    worth = case.authorized_rows() if case.row.closed_at is None else case.entitled()
+    return max(0, money.total(rows) - money.due(worth))
+
+
+def note_overpaid(case: ReturnCase | None, before: int = 0) -> None:
+    """Put a return on the desk where more is overpaid than `before`, minor units."""
+    if case is not None and case.overpaid > before:
+        case.row.overpaid_since = case.tx.now

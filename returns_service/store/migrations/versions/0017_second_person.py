@@ -1,0 +1,19 @@
+"""Refunds that one person may not decide alone: what was decided, and the second person's agreement."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from returns_service.store.columns import Utc
+
+revision = "0017"
+down_revision = "0016"
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("refund") as batch_op:
+        batch_op.add_column(sa.Column("decided_amount", sa.BigInteger(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("unapproved", sa.Boolean(), nullable=False, server_default=sa.false()))
+        batch_op.add_column(sa.Column("approved_by", sa.String(), nullable=True))
+        batch_op.add_column(sa.Column("approved_at", Utc(), nullable=True))
+    where = sa.text("unapproved AND status = 'queued'")
+    op.create_index("ix_refund_unapproved", "refund", ["created_at"], postgresql_where=where, sqlite_where=where)
