@@ -175,7 +175,7 @@ async def _leave_parcel(past: Past) -> None:
     )  # fmt: skip
 
     async def work(tx: Tx) -> None:
-        create_unmatched(tx, past.people["warehouse"], parcel)
+        await create_unmatched(tx, past.people["warehouse"], parcel)
 
     await past.run(work)
 

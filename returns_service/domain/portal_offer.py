@@ -116,7 +116,7 @@ def make_offer(
     rows = money.entitlement(money.authorized(priced), policy.terms(currency, shipping_amount=shipping_amount))
     amount = money.due(rows)
     outside = {str(pick.line) for pick in picks if pick.resolution != "refund"}
-    amount_outside = money.due(split_by_way(rows, outside, {}).outside)
+    amount_outside = money.due(split_by_way(rows, outside, []).outside)
     decision = decide(
         policy,
         currency=currency,

@@ -155,7 +155,7 @@ class ReturnCase:
         """The amount to settle outside if every authorized unit is accepted as new, minor units."""
         if not self.outside_lines:
             return 0
-        return money.due(split_by_way(self.rows_if_all_comes(), self.outside_lines, {}).outside)
+        return money.due(split_by_way(self.rows_if_all_comes(), self.outside_lines, []).outside)
 
     @property
     def value(self) -> int:

@@ -59,7 +59,7 @@ class Connection(aiosqlite.Connection):
 
     async def finish(self, method: str, sql: str, parameters: Any) -> tuple[Any, int, Any, list[Any]]:
         """Execute a statement to its end; return its columns, the number of rows changed, its last id and its rows."""
-        return await self._execute(_finish, self._conn, method, sql, parameters)  # type: ignore[no-any-return]
+        return await self._execute(_finish, self._conn, method, sql, parameters)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _finish(connection: sqlite3.Connection, method: str, sql: str, parameters: Any) -> tuple[Any, int, Any, list[Any]]:

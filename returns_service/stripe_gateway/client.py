@@ -277,7 +277,9 @@ class StripeGateway(Gateway):
         if may_hold_release(intent, paid if isinstance(paid, dict) else None):
             things = await self._refunds_with_balance(by)
             released = releases_in(paid, things)
-        elif (things := refunds_within(paid)) is None:  # more than Stripe keeps in the charge
+        elif (within := refunds_within(paid)) is not None:
+            things = within
+        else:  # more than Stripe keeps in the charge
             things = [thing async for thing in self._all(self._stripe.refunds.list_async, **by)]
         refunds = [refund_of(thing) for thing in things]
         disputes = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
 from returns_service.domain.return_machine import STATES, TRANSITIONS, State
@@ -10,8 +12,8 @@ from returns_service.web.pages.machine_picture import CENTERS, RULE_NODE, declar
 
 def test_every_state_has_a_place_and_every_transition_an_edge() -> None:
     assert set(CENTERS) == {*STATES, RULE_NODE}
-    drawn = declared_edges()
-    for transition in TRANSITIONS:
+    drawn, transitions = declared_edges(), cast("list[dict[str, Any]]", TRANSITIONS)
+    for transition in transitions:
         for source in transition["source"]:
             ends = (source, transition["dest"])
             if source != transition["dest"]:

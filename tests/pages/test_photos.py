@@ -105,7 +105,7 @@ async def test_photos_of_customers_are_shown_on_the_return_and_to_whoever_approv
         page = await desk.get(path)
         assert page.text.count(f'src="/photos/{photo.id}"') == 1, path
         assert "Photo 1 by the customer" in page.text
-    assert f"/photos/of/{made['id']}" not in forms_in(page)
+        assert f"/photos/of/{made['id']}" not in forms_in(page)
 
 
 async def test_a_parcel_of_nobody_gets_a_number_that_opens_it_again(shop: ServedShop, dock: Desk) -> None:
