@@ -20,7 +20,7 @@ from returns_service.domain.vocabulary import find_word
 def deploy(kind: str, name: str | None, folder: Path | None, as_json: bool) -> None:
     """Print files to run the service with: units, images, a proxy, alerts, a dashboard; NAME: that file alone.
 
-    Files that are there already are left as they are. What is yours to set says CHANGE_ME, or returns.example.com.
+    Existing files are left as they are. Values that you have to set say CHANGE_ME, or returns.example.com.
 
     Example: returns-service deploy systemd --to deploy
     """

@@ -91,7 +91,7 @@ def read_records(path: Path, kind: FileFormat) -> Iterator[Record | Wrong]:
 
 
 def _check(raw: _Raw) -> Record | Wrong:
-    """Return a record; what is wrong with it where it can't be one."""
+    """Return a record, or the mistakes that keep it from being one."""
     try:
         if not raw.found.keys() - {"payment_intent", "charge"}:
             return Record(raw.line, validate(Target, raw.found), None)

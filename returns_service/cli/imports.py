@@ -178,7 +178,7 @@ async def take_over(context: Context, records: list[Record], *, dry_run: bool, r
 
 
 async def _read(context: Context, record: Record) -> PaymentSnapshot | Result | Problem:
-    """Return a record's payment as Stripe has it; what was found instead, or why there is none."""
+    """Return a record's payment as Stripe has it; otherwise the earlier import, or why there is none."""
     from returns_service.commands.imports import find_import
     from returns_service.web.operations.ask_stripe import payment_at_stripe
 

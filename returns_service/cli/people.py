@@ -51,7 +51,7 @@ name_option = click.option("--name", help="The person's name, as colleagues see 
 
 @click.group()
 def keys() -> None:
-    """API keys: who may call, and what."""
+    """Make, list and end API keys."""
 
 
 @keys.command("create")
@@ -146,7 +146,7 @@ def keys_revoke(key_id: str) -> None:
 
 @click.group()
 def users() -> None:
-    """Staff: who signs in to the pages, and in which role."""
+    """Add, list and disable the staff who sign in to the pages."""
 
 
 @users.command("add")

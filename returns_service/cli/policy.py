@@ -114,7 +114,7 @@ def policy_explain(return_id: str, as_json: bool) -> None:
 def policy_try(file: Any, since: timedelta | datetime, as_json: bool) -> None:
     """Try a policy over past returns: what it would have decided, beside what theirs did. Nothing is changed.
 
-    A return is judged as of its request, by the policy it was approved under; one that nobody has approved, by the one
+    A return is judged as of its request, by the policy it was approved under, or else by the one
     in force. With --json each return that differs is printed; amounts are minor units there.
 
     Example: returns-service policy try new.toml --since 90d

@@ -1,4 +1,4 @@
-"""What every command of the dock shares: what was counted, and a line's counts worked out anew from its receipts."""
+"""Counted units, and a line's counts worked out anew from its receipts: every command of the dock shares them."""
 
 from __future__ import annotations
 

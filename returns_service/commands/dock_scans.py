@@ -44,7 +44,7 @@ class Draft:
         return next((line for line in self.lines if line.id == line_id), None)
 
     def open_units(self, line: ReturnLine) -> int:
-        """Return how many units the line has a place for, before this count: one that was missing may still come."""
+        """Return how many units the line has a place for, before this count. A missing unit may still come."""
         return max(0, line.quantity - units_here(line))
 
     def units(self, line: ReturnLine) -> Counter[str]:

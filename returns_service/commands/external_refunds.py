@@ -86,7 +86,7 @@ async def acknowledge(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason:
 
 
 async def withdraw_if_paid_outside(locked: LockedPayment, by: Actor, policy: Policy, refund: Refund) -> None:
-    """Withdraw an unsent refund of what an assigned one has paid; what is still due becomes a new refund.
+    """Withdraw an unsent refund of what an assigned one has paid; the rest that is due becomes a new refund.
 
     Its call was under way when the other was assigned, and came to nothing: tried again it would pay a second time.
     """

@@ -1,4 +1,4 @@
-"""What is done about a failed refund: it is paid again, whole or in parts, or given up.
+"""Pay a failed refund again, whole or in parts, or give it up.
 
 A part takes rows out of the failed refund, and the rest waits for a person as before. The failed refund is superseded
 once nothing of it is left; it stays as history.

@@ -47,7 +47,7 @@ class StaffMailClaim:
 
 
 async def claim_mail(tx: Tx, limit: int) -> list[MailClaim]:
-    """Lease mail to customers that is due, the oldest first. One that is never written back is due again by itself."""
+    """Lease mail to customers that is due, the oldest first. One whose worker dies is due again by itself."""
     claims = []
     for mail in await _lease(tx, Mail, limit):
         row = await tx.get_one(ReturnAuthorization, mail.return_id)

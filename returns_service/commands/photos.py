@@ -57,7 +57,7 @@ async def _return_of(tx: Tx, about_id: str) -> str | None:
 
 
 async def move_photos(tx: Tx, places: Mapping[str, str]) -> None:
-    """Let photos of some things (keys) be of others (values): what was put aside is an item of the receipt now."""
+    """Let photos of some things (keys) be of others (values): units put aside are an item of the receipt now."""
     for of, to in places.items():
         await tx.execute(update(Photo).where(col(Photo.about_id) == of).values(about_id=to))
 

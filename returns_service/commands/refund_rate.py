@@ -42,7 +42,7 @@ async def judge_refund_rate(tx: Tx, by: Actor, policy: Policy) -> int:
         return 0  # it is not known yet what a day like this one charges
     refunded = {day: await _refunded(tx, day, zone) for day in (yesterday, today)}
     charged = {day: await _charged(tx, day, zone) for day in (yesterday, today)}
-    told, number = await _told(tx), 0
+    told, number = await _read_told_days(tx), 0
     for day in (yesterday, today):
         for currency, amount in sorted(refunded[day].items()):
             of_day, of_yesterday = charged[day].get(currency, 0), charged[yesterday].get(currency, 0)
@@ -76,7 +76,7 @@ async def _charged(tx: Tx, day: date, zone: ZoneInfo) -> Mapping[str, int]:
     return {currency: int(amount) for currency, amount in found}
 
 
-async def _told(tx: Tx) -> set[tuple[str, str]]:
+async def _read_told_days(tx: Tx) -> set[tuple[str, str]]:
     """Return the days and currencies that were told of lately."""
     chosen = select(col(Event.data)).where(col(Event.type) == "refund_rate.exceeded")
     found = (await tx.execute(chosen.where(col(Event.created_at) > tx.now - TOLD_SINCE))).scalars().all()

@@ -48,8 +48,8 @@ async def settle_outside(
 ) -> tuple[ReturnCase, Refund]:
     """Record that what is due, or what is open of a failed refund, was paid by other means. Raises Problem.
 
-    What is due outside Stripe comes first, and alone. An exchange for less leaves the rest due as refund. A refund made
-    in the Stripe Dashboard has a row already, which then pays what is settled.
+    The amount due outside Stripe comes first, and alone. An exchange for less leaves the rest due as refund. A refund
+    made in the Stripe Dashboard has a row already, which then pays what is settled.
     """
     asked.part.check()
     case = await lock_case(tx, by, policy, return_id)

@@ -29,7 +29,7 @@ class Try(NamedTuple):
 
 async def take_try(tx: Tx, **subjects: str) -> Try:
     """Count one try of each subject (`account`, `address`, `device`), or say how long to wait first."""
-    rows = {kind: await _locked(tx, kind, subjects[kind]) for kind in sorted(subjects)}
+    rows = {kind: await _lock_throttle(tx, kind, subjects[kind]) for kind in sorted(subjects)}
     wait = max(_wait_seconds(tx, kind, row) for kind, row in rows.items())
     if wait > 0:
         return Try(wait, 0)
@@ -41,11 +41,11 @@ async def take_try(tx: Tx, **subjects: str) -> Try:
 async def give_back(tx: Tx, **subjects: str) -> None:
     """Forget the try of a sign-in that went right: all of its account's or device's, one of its address's."""
     for kind in sorted(subjects):
-        row = await _locked(tx, kind, subjects[kind])
+        row = await _lock_throttle(tx, kind, subjects[kind])
         row.tries = max(0, row.tries - 1) if kind == "address" else 0
 
 
-async def _locked(tx: Tx, kind: str, subject: str) -> SignInThrottle:
+async def _lock_throttle(tx: Tx, kind: str, subject: str) -> SignInThrottle:
     mark = hashlib.sha256(f"{kind} {subject}".encode()).hexdigest()
     await insert_ignore(tx, SignInThrottle, {"subject": mark, "tries": 0, "tried_at": tx.now})
     chosen = select(SignInThrottle).where(col(SignInThrottle.subject) == mark)

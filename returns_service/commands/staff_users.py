@@ -96,7 +96,7 @@ async def list_users(tx: Tx) -> list[StaffUser]:
 async def user_by_email(tx: Tx, email: str) -> StaffUser | None:
     """Return the person with this address, None if there is none; a disabled one is returned too."""
     email = email.strip().casefold()
-    if not email.isprintable() or len(email) > _LONGEST_EMAIL:  # what is typed at the sign-in may be anything
+    if not email.isprintable() or len(email) > _LONGEST_EMAIL:  # people type anything at the sign-in
         return None
     return (await tx.exec(select(StaffUser).where(col(StaffUser.email) == email))).first()
 

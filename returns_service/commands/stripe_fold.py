@@ -104,7 +104,7 @@ async def apply_payment(
 async def apply_charge(locked: LockedPayment, by: Actor, seen: ChargeSnapshot) -> None:
     """Fold a charge told without its refunds: where its sums aren't ours, a worker reads the payment.
 
-    What is captured only grows, so a smaller sum is older news.
+    The captured sum only grows, so a smaller one is older news.
     """
     payment = locked.row
     payment.charge = payment.charge or seen.id
@@ -130,8 +130,8 @@ def may_be_release(locked: LockedPayment, seen: RefundSnapshot) -> bool:
 async def apply_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: DisputeSnapshot) -> None:
     """Fold a dispute: a formal one holds what is queued; won, all goes on; lost, the desk decides.
 
-    A payment may have several, and only all together decide: then a worker lists them. One that ended may end
-    differently after all (an arbitration turns it), and late news of it says otherwise too: a worker reads it.
+    A payment may have several, and only all together decide: then a worker lists them. A dispute that ended may
+    end differently after all: an arbitration turns it, or its news comes late. A worker then reads it.
     """
     payment = locked.row
     known = payment.dispute or {}

@@ -1,4 +1,4 @@
-"""Tokens: 256 random bits that only their holder knows. What is kept is their SHA-256."""
+"""Tokens: 256 random bits that only their holder knows. The database keeps their SHA-256."""
 
 from __future__ import annotations
 

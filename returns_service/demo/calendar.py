@@ -1,4 +1,4 @@
-"""The past's calendar: who does what at which time, and what is left undone at the present."""
+"""The past's calendar: acts at their times; those after the present are left undone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Act:
 
 
 class Calendar:
-    """What is still to happen, in the order of its time."""
+    """The acts still to come, in the order of their times."""
 
     def __init__(self, past: Past, ends_at: datetime) -> None:
         self.past, self.ends_at = past, ends_at
@@ -31,7 +31,7 @@ class Calendar:
         self._numbers = itertools.count()
 
     def add(self, at: datetime, do: Do) -> None:
-        """Let something happen; what is later than the present doesn't happen."""
+        """Put an act on the calendar, unless its time lies after the present."""
         if at <= self.ends_at:
             heapq.heappush(self._acts, Act(at, next(self._numbers), do))
 

@@ -1,4 +1,4 @@
-"""Ninety days of orders and returns, as a shop of some size has them: who bought what, what came back, and why.
+"""Ninety days of orders and returns, as a shop of some size has them, with the reasons that customers gave.
 
 A life of an order is a chain of acts, each at its own time; what would be later than the present stays undone and waits
 on the pages.

@@ -1,4 +1,4 @@
-"""What is worth an alert, declared once: the README's table and Prometheus' rules are both written from it."""
+"""The figures that are worth an alert, declared once for the README's table and for Prometheus' rules."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What a line's counts are: a function of the units its standing receipts tell of, in whatever order they came.
 
 Units that are there fill the line: accepted ones first, then those that wait for inspection, then rejected ones. Units
-that are missing, or another item in their place, count only for what is left: one that comes later takes their place.
-More units than the line has are a surplus, which nobody declared.
+that are missing, or another item in their place, count only for the places that are left: a unit that comes later takes
+theirs. More units than the line has are a surplus, which nobody declared.
 """
 
 from __future__ import annotations

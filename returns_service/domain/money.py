@@ -158,7 +158,7 @@ def outstanding(entitled: Sequence[Row], committed: Sequence[Row]) -> list[Row]:
     """Return the rows that are still to be paid: the entitled ones less those paid, open or settled outside.
 
     Adjustments in `committed` were decisions of their own and count for nothing here; an `unallocated` row (a refund
-    found at Stripe whose units nobody knows any more) counts against the sum. What was paid for a line and is now worth
+    found at Stripe whose units nobody knows any more) counts against the sum. Money paid for a line that is now worth
     less is left out: it is never taken from what is due for others.
     """
     kept = {part for part, amount in _overpaid_parts(entitled, committed).items() if amount}

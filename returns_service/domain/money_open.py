@@ -1,6 +1,6 @@
-"""What is still open of failed refunds: less than they were where a part was paid, or where less is due by now.
+"""The open rows of failed refunds: fewer than they had where a part was paid, or where less is due by now.
 
-A failed refund may be paid in parts, through Stripe or by other means. Each part takes rows out of it; what is left
+A failed refund may be paid in parts, through Stripe or by other means. Each part takes rows out of it; the rest
 waits for a person. No part pays more of a line, or of all, than is still due. Pure; amounts are minor units.
 """
 

@@ -30,8 +30,8 @@ class TaxedAmount:
 def add_taxes(rows: Sequence[Row], committed: Iterable[Row], amounts: Mapping[str, TaxedAmount]) -> list[Row]:
     """Return rows with their taxes; `committed` are the rows that are paid, or on their way, with theirs.
 
-    `amounts` tell the tax by part, a line's id or `shipping`. Whatever was paid in whatever order, the taxes of a part
-    sum to the tax in what was paid of it. What people decided beside the lines bears none, but for a reduction: it
+    `amounts` tell the tax by part, a line's id or `shipping`. In any order of payments, the taxes of a part sum to the
+    tax in what was paid of it. What people decided beside the lines bears none, but for a reduction: it
     lowers the tax as it lowers the sum.
     """
     paid: dict[str, int] = {}

@@ -16,7 +16,7 @@ LONGEST_BY_WEEK = 98
 
 @dataclass(frozen=True, slots=True)
 class DayFigures:
-    """What was refunded and charged on one day. `charged` None: it is not known."""
+    """The sums refunded and charged on one day, minor units. `charged` None: it is not known."""
 
     day: date
     number: int

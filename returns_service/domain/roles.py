@@ -1,4 +1,4 @@
-"""Who works here, and what each role may do: a role is a set of the API's scopes."""
+"""The roles of the staff: each is a set of the API's scopes."""
 
 from __future__ import annotations
 

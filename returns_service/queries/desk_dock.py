@@ -1,4 +1,4 @@
-"""The desk's kinds of the dock: what came and nobody has decided about, and what a correction made worth less."""
+"""The desk's kinds of the dock: units that nobody has decided about, and returns that a correction made worth less."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def _refund_failed(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
 
 
 def _open(refund: Refund) -> Mapping[str, Any]:
-    """Return the amount that a failed refund is about: what is open of it, minor units."""
+    """Return the open amount of a failed refund, minor units."""
     return {"amount": open_amount(refund)}
 
 

@@ -147,7 +147,7 @@ class ReturnCase:
 
     @property
     def estimate(self) -> int:
-        """What is refunded if every authorized unit is accepted as new, minor units; not what is settled outside."""
+        """The amount to refund if every authorized unit is accepted as new, minor units; nothing settled outside."""
         return money.due(split_by_way(self.rows_if_all_comes(), self.outside_lines, []).refund)
 
     @property
@@ -228,7 +228,7 @@ class ReturnCase:
 
     @property
     def overpaid(self) -> int:
-        """What was paid beyond what the return is worth, minor units: told, never taken."""
+        """The amount paid beyond the return's worth, minor units: told, never taken."""
         return overpaid.overpaid(self)
 
     @property

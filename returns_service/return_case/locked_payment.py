@@ -123,7 +123,7 @@ async def lock_row(tx: Tx, statement: Any, **names: str) -> Payment | None:
 async def find_payment_id(tx: Tx, *, payment_intent: str | None, charge: str | None) -> str | None:
     """Return our id of a payment by Stripe's ids; a charge that has a PaymentIntent is that PaymentIntent's row."""
     names = _names(payment_intent, charge)
-    chosen = select(Payment.id).where(_named(*names)).order_by(col(Payment.id)).limit(1)
+    chosen = select(Payment.id).where(_match_any(*names)).order_by(col(Payment.id)).limit(1)
     found: str | None = (await tx.execute(chosen, names)).scalars().first()
     return found
 
@@ -132,7 +132,7 @@ def _names(payment_intent: str | None, charge: str | None) -> dict[str, str]:
     return {column: name for column, name in (("payment_intent", payment_intent), ("charge", charge)) if name}
 
 
-def _named(*columns: str) -> Any:
+def _match_any(*columns: str) -> Any:
     table = SQLModel.metadata.tables["payment"]
     return or_(false(), *(table.c[column] == bindparam(column) for column in columns))
 
@@ -140,7 +140,7 @@ def _named(*columns: str) -> Any:
 @cache
 def _at_stripe(*columns: str) -> Any:
     """Return the statement that locks the payment with these of Stripe's ids."""
-    return for_update(select(Payment).where(_named(*columns)).order_by(col(Payment.id)).limit(1), Payment)
+    return for_update(select(Payment).where(_match_any(*columns)).order_by(col(Payment.id)).limit(1), Payment)
 
 
 async def _lock_and_read(tx: Tx, statement: Any, name: str) -> LockedPayment:

@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 async def read_charges(
     pages: Callable[..., AsyncIterator[dict[str, Any]]], listing: object, since: datetime, before: datetime
 ) -> AsyncIterator[ListedCharge]:
-    """Yield the charges created between two moments (whole seconds); one that can't be read is logged and left out.
+    """Yield the charges created between two moments (whole seconds); an unreadable one is logged and left out.
 
     They are summed for people and decide nothing: one odd charge is no reason to have no sum.
     """

@@ -54,7 +54,7 @@ class WireResponse:
 
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case, or any case-blind mapping
-    subject: str = ""  # what was asked about, as in /v1/<subject>/…
+    subject: str = ""  # the subject of the call, as in /v1/<subject>/…
     watched: bool = True  # a refusal is somebody's to mend; False: there is another way to ask
 
     @property

@@ -1,4 +1,4 @@
-"""One line, one observation and one span a request: what was asked, what was answered, how long it took, by whom."""
+"""One line, one observation and one span a request: the question, the answer, its time and its caller."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a connection may take: bytes of headers, seconds for headers, body and silence, and its share of all there are.
 
-uvicorn bounds how long a connection may idle after a request, and nothing else: one that sends nothing, or a byte a
-minute, would be kept for ever. Its protocol class is the only place that sees a request before it is whole.
+uvicorn bounds how long a connection may idle after a request, and nothing else: a connection that sends nothing,
+or a byte a minute, would be kept for ever. Its protocol class is the only place that sees a request before it is whole.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ log = structlog.get_logger("returns.http")
 
 
 class ClientGone(Exception):
-    """Whoever sent the request hung up before it was whole."""
+    """The client hung up before its request was whole."""
 
 
 def new_request_id(context: Context) -> str:

@@ -104,7 +104,7 @@ class LiveFeed:
     ) -> AsyncIterator[str]:
         """Return `greeting` and then the events after `position`, as they come."""
         events = self._stream(seat, position, wanted, greeting, brief)
-        weakref.finalize(events, seat.give_back)  # one that is never begun never comes to its `finally`
+        weakref.finalize(events, seat.give_back)  # a stream that is never begun never comes to its `finally`
         return events
 
     async def _stream(

@@ -90,7 +90,7 @@ class Worker:
             task.add_done_callback(self._ended)
         if self.executor.ask_again_seconds > 0:  # no wake-up helps: there is no moment to be had yet
             await self._pause(self.executor.ask_again_seconds)
-        elif not scheduled_calls:  # what is due is held, by a dispute or by another worker
+        elif not scheduled_calls:  # due refunds are held, by a dispute or by another worker
             await db.sleep(HELD_LOOK_SECONDS, seen)
 
     async def _pause(self, seconds: float) -> None:

@@ -126,7 +126,7 @@ class ReturnAuthorization(SQLModel, table=True):
     follow_up_at: datetime | None = utc(nullable=True)  # when a refund that a guard barred is tried again
     follow_up_barred: dict[str, Any] | None = json_or_null()  # {code, reason}: on the desk
     overpaid_since: datetime | None = utc(nullable=True)  # a correction left paid units worth less: on the desk
-    # What is due for units that the customer wants no refund for, as last told, and since when: on the desk.
+    # The amount due for units that the customer wants no refund for, as last told, and since when: on the desk.
     due_outside: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     due_outside_since: datetime | None = utc(nullable=True)
     arrived_at: datetime | None = utc(nullable=True)  # when the dock first counted something of it, reversed or not

@@ -21,7 +21,7 @@ def etag(version: int) -> str:
 
 
 def tags_in(header: str) -> list[str] | None:
-    """Return the ETags in a header, None for `*`; what is no list of them names none."""
+    """Return the ETags in a header, None for `*`; a header that is no list of them names none."""
     if header.strip() == "*":
         return None
     return re.findall(TAG, header) if LIST.fullmatch(header) else []

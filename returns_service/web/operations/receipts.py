@@ -210,7 +210,7 @@ async def reverse_receipt(call: OperationCall[WithReason], tx: Tx) -> Reply:
 async def correct_receipt(call: OperationCall[CorrectReceipt], tx: Tx) -> Reply:
     """Correct the condition of counted units.
 
-    What is unpaid follows. What was paid and is worth less now stays with the customer: the return tells it as
+    A refund of the unpaid rest follows. Money paid for units that are worth less now stays with the customer, told as
     `overpaid_amount`, the desk as `return_overpaid`. A refund of these lines that is on its way bars the correction.
     """
     lines = [line.correction() for line in call.body.lines]

@@ -38,7 +38,7 @@ class SetResolution(Body):
 async def resolve_return(call: OperationCall[SetResolution], tx: Tx) -> Reply:
     """Say what the customer wants: a refund, store credit or an exchange.
 
-    Until the units are paid. What is due for units that are not refunded is `amount_due_outside`: it is never paid
+    Until the units are paid. The amount due for units that are not refunded is `amount_due_outside`: it is never paid
     through Stripe, and the desk asks to settle it outside, with method and reference.
     """
     body, return_id = call.body, call.id("return_id")

@@ -206,8 +206,8 @@ async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:
 async def settle_return_outside(call: OperationCall[SettleOutside], tx: Tx) -> Reply:
     """Record that what is due, or a failed refund, was paid by other means. Stripe moves nothing.
 
-    Less leaves the rest due, or failed; `waive` gives it up. What is due outside Stripe is settled first, and alone. A
-    `dashboard_refund` names a refund made in the Stripe Dashboard, `re_…`, as `reference`: it is read at Stripe, and
+    Less leaves the rest due, or failed; `waive` gives it up. The amount due outside Stripe is settled first, and alone.
+    A `dashboard_refund` names a refund made in the Stripe Dashboard, `re_…`, as `reference`: it is read at Stripe, and
     counts in `amount_refunded`.
     """
     outside = call.body.outside(call.body.refund)

@@ -106,7 +106,7 @@ async def read_unmatched_receipt(call: OperationCall[Empty], tx: Tx) -> Reply:
     errors=("not_found", "already_attached"),
 )  # fmt: skip
 async def attach_receipt(call: OperationCall[AttachReceipt], tx: Tx) -> Reply:
-    """Count the parcel on the return it belongs to, once; what is due for it is refunded there.
+    """Count the parcel on the return it belongs to, once; its refund follows there.
 
     Reversing that receipt frees the parcel for another return.
     """

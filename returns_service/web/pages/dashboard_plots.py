@@ -167,7 +167,7 @@ def plot_ages(rows: Sequence[OpenReturns]) -> Plot:
 
 
 def label_of(reason: str | None, labels: Mapping[str, str]) -> str:
-    """Return how a reason is spoken of; `""`: one that the catalogue lacks, None: none was given."""
+    """Return how a reason is spoken of; `""`: a reason that the catalogue lacks, None: none was given."""
     if reason is None:
         return "None given"
     return labels.get(reason, reason) if reason else "In other words"

@@ -17,7 +17,7 @@ class KindWords:
     label: str
     icon: str
     tone: str  # danger, warn or busy
-    fact: str = ""  # what is true about the money; `{amount}` stands for it
+    fact: str = ""  # the truth about the money; `{amount}` stands for it
     money: str = "none"  # moved, on-its-way, not-moved, unknown, none
     waits: bool = False  # for somebody else: a bank, the customer, Stripe
 

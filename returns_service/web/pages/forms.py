@@ -72,7 +72,7 @@ class FormAct:
 
     @property
     def page(self) -> Page:
-        """The page that takes the form; whoever may ask for the operation may send it."""
+        """The page that takes the form, open to the operation's scope."""
 
         async def work(call: PageCall) -> Response[Any]:
             return await do_act(self, call)
@@ -162,7 +162,7 @@ def show_refused(call: PageCall, act: FormAct, problem: Problem) -> Response[Any
 
 
 def body_of(fields: Sequence[FormField], call: PageCall) -> dict[str, Any]:
-    """Return the body that fields make: what is empty is left out. Raises Problem invalid_request."""
+    """Return the body that fields make, without the empty ones. Raises Problem invalid_request."""
     body: dict[str, Any] = {}
     for one in fields:
         text = call.field(one.name)

@@ -22,7 +22,7 @@ _RETURN: Final = re.compile(r"ret_[0-9a-z]{26}")
 async def live_address(tx: Tx, return_id: str = "") -> str:
     """Return the address of the stream that tells what changes after now, of one return or of all.
 
-    Ask before the page reads what it shows: what is committed in between is told twice, never not at all.
+    Ask before the page reads what it shows: a commit in between is told twice, never not at all.
     """
     _, last_event = await event_feed.last_place(tx)
     return f"/live?{urlencode({'after': last_event} | ({'return': return_id} if return_id else {}))}"

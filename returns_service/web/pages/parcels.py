@@ -1,4 +1,4 @@
-"""A parcel of nobody: what was in it, whose it may be, and the return it turns out to belong to."""
+"""A parcel of nobody: its units, the customers it may come from, and the return it turns out to belong to."""
 
 from __future__ import annotations
 

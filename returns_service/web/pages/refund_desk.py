@@ -55,7 +55,7 @@ class DeskRow:
 
     @property
     def fact(self) -> str:
-        """What is true about the money."""
+        """The truth about the money, in words."""
         return self.words.fact.format(amount=self.amount or "The amount")
 
     @property

@@ -39,7 +39,7 @@ PLACES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What is true about the money: how it is shown, in words, and what comes next."""
+    """The truth about the money: how it is shown, in words, and what comes next."""
 
     money: str
     icon: str

@@ -58,7 +58,7 @@ DID: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """What is shown once: what it is, and the text to copy. `text` None: it was shown before."""
+    """A secret that is shown once: its name, and the text to copy. `text` None: it was shown before."""
 
     title: str
     text: str | None

@@ -1,4 +1,4 @@
-"""Parts: what is open of a failed refund, and which failed refund another one takes the place of."""
+"""Parts: the open amount of a failed refund, and the failed refund whose place another one takes."""
 
 import sqlalchemy as sa
 from alembic import op
