@@ -14,7 +14,7 @@ _OTHER_DIGITS: Final = frozenset("&é\"'(-è_çà§!+ěščřžýáíľť")
 
 
 @dataclass(frozen=True, slots=True)
-class ScannerVerdict:
+class Verdict:
     """The characters that a scanner sent, and a verdict: `moved` is right, `not-moved` is wrong."""
 
     text: str
@@ -22,31 +22,23 @@ class ScannerVerdict:
     says: str
 
 
-def judge_scan(typed: str) -> ScannerVerdict | None:
+def judge_scan(typed: str) -> Verdict | None:
     """Return what a scan of the test's code says of the scanner; None where nothing was scanned."""
     text = clean_code(typed)
     if not text:
         return None
     if text == TEST_CODE:
-        return ScannerVerdict(text, "moved", "Right: ten digits, and Enter sent them.")
+        return Verdict(text, "moved", "Right: ten digits, and Enter sent them.")
     if is_slip_code(text):
-        return ScannerVerdict(text, "moved", "Right: ten digits, and Enter sent them. It was another slip’s code.")
+        return Verdict(text, "moved", "Right: ten digits, and Enter sent them. It was another slip’s code.")
     if not set(text) - _OTHER_DIGITS:
-        return ScannerVerdict(
-            text, "not-moved", "It types for another keyboard: set the scanner to this computer’s layout."
-        )
+        return Verdict(text, "not-moved", "It types for another keyboard: set the scanner to this computer’s layout.")
     if text.isascii() and text.isdigit() and len(text) < DIGITS:
-        return ScannerVerdict(
-            text, "not-moved", f"{len(text)} of {DIGITS} digits arrived: let the scanner send slower."
-        )
+        return Verdict(text, "not-moved", f"{len(text)} of {DIGITS} digits arrived: let the scanner send slower.")
     if text.isascii() and text.isdigit():
-        return ScannerVerdict(
-            text, "not-moved", "The digits don’t fit each other: one was lost or doubled. Scan once more."
-        )
+        return Verdict(text, "not-moved", "The digits don’t fit each other: one was lost or doubled. Scan once more.")
     if TEST_CODE in text:
-        return ScannerVerdict(
+        return Verdict(
             text, "not-moved", "More than the code arrived: turn off what the scanner adds before or behind."
         )
-    return ScannerVerdict(
-        text, "not-moved", "It is not this code: set the scanner to send codes as they are, in digits."
-    )
+    return Verdict(text, "not-moved", "It is not this code: set the scanner to send codes as they are, in digits.")
