@@ -112,7 +112,7 @@ async def test_only_what_the_shop_gives_can_be_chosen(shop: ServedShop, desk: De
     await tick(desk, path, page=page, pick=["1"], r1="damaged", w1="exchange")
     assert forms_in(await desk.get(path))[path]["shown"] == "2450", "what is not offered is not taken"
     only = path_of(await offer(shop, "NW-2", resolutions=["exchange"]))
-    assert "What would you like?" not in (await desk.get(only)).text
+    assert "What would you like for it?" not in (await desk.get(only)).text
     await tick(desk, only, pick=["1"], r1="damaged")
     assert forms_in(await desk.get(only))[only]["shown_outside"] == "2450"
 

@@ -63,6 +63,9 @@ async def open_look(site: Site, page: Page, name: str, language: str) -> None:
         photo: Any = {"name": "damage.heic", "mimeType": "image/heic", "buffer": b"no photo at all"}
         await page.locator("input[name='photo:0']").set_input_files(photo)
         await page.locator("#e0").wait_for()
+    if name == "form":
+        await page.locator("select[name='resolution:1']").select_option("store_credit")
+        await expect(page.locator("#tally tfoot")).to_contain_text("As store credit€24.50")
     if name in ("form", "form_ar", "wrong_fields"):
         return
     await page.locator("#tally button.primary").click()
