@@ -46,10 +46,19 @@ class MailSender:
         """Send the mails that are due now, up to AT_ONCE of each outbox; return how many there were."""
         claims = await self.db.run(lambda tx: claim_mail(tx, AT_ONCE))
         staff_claims = await self.db.run(lambda tx: claim_staff_mail(tx, AT_ONCE))
+        by_return: dict[str, list[MailClaim]] = {}
+        for claim in claims:
+            by_return.setdefault(claim.row.id, []).append(claim)
         await asyncio.gather(
-            *(self._send(claim) for claim in claims), *(self._send_to_staff(claim) for claim in staff_claims)
+            *(self._send_in_order(group) for group in by_return.values()),
+            *(self._send_to_staff(claim) for claim in staff_claims),
         )
         return len(claims) + len(staff_claims)
+
+    async def _send_in_order(self, claims: Sequence[MailClaim]) -> None:
+        """Send one return's mails, the oldest first: nobody reads of their money before their parcel."""
+        for claim in claims:
+            await self._send(claim)
 
     async def _send(self, claim: MailClaim) -> None:
         recipient, sender = claim.row.customer_email, self.settings.sender
