@@ -1,4 +1,4 @@
-"""What is worth an alert, declared once: the README's table and Prometheus' rules are both written from it."""
+"""The alerts, declared once: the README's table and Prometheus' rules are both written from here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One line, one observation and one span a request: what was asked, what was answered, how long it took, by whom."""
+"""One log line, one observation and one span for each request: its route, status, duration, caller and id."""
 
 from __future__ import annotations
 
