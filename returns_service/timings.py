@@ -1,6 +1,6 @@
 """How long work takes, for Prometheus: a histogram for each kind of work, one of each a process.
 
-A process that shows figures registers `HISTOGRAMS`; the code that does the work observes in any case.
+A process that shows figures registers `HISTOGRAMS`; work is observed whether they are shown or not.
 """
 
 from __future__ import annotations

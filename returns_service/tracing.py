@@ -104,6 +104,11 @@ def span(name: str, *, kind: Kind = "INTERNAL", parent: str | None = None, **att
             raise
 
 
+def is_on() -> bool:
+    """Return whether spans are sent anywhere."""
+    return bool(_state)
+
+
 def current_traceparent() -> str | None:
     """Return what names the present span to another process; None where traces are off, or nothing is traced."""
     if not _state:

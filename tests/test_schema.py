@@ -19,6 +19,7 @@ from returns_service.store.columns import Utc
 from returns_service.store.database import Database
 from returns_service.store.tables import Payment, ReturnAuthorization, UnmatchedReceipt
 from tests.harness.deployment import clean_environment
+from tests.harness.patience import wait_for
 from tests.harness.postgres import Postgres
 from tests.harness.process import run_to_end
 
@@ -156,6 +157,29 @@ async def test_two_processes_migrate_one_after_the_other(empty_url: str) -> None
     finally:
         for database in databases:
             await database.close()
+
+
+async def test_a_migration_waits_for_the_one_before_it_however_long_it_takes(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "LOCK_TIMEOUT", "10ms")  # of a table's lock alone
+    first, second = Database(postgresql_url), Database(postgresql_url)
+    try:
+        async with first.transaction() as tx:
+            await tx.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": schema.LOCK})
+            waiting = asyncio.create_task(schema.upgrade(second))
+            held = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+
+            async def wanted() -> int:
+                return int((await tx.execute(held)).scalar_one())
+
+            await wait_for(wanted, "the second migration's wait", until=lambda number: number > 0)
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+        await waiting
+    finally:
+        await first.close()
+        await second.close()
 
 
 async def test_a_schema_from_a_newer_release_is_not_behind(database_url: str) -> None:

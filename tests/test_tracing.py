@@ -10,7 +10,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from returns_service import tracing
+from tests.factories import create_event, create_refund
 from tests.harness.served_shop import open_shop
+from tests.harness.shop import Shop
+from tests.harness.webhook_receivers import WebhookReceivers
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -45,6 +48,21 @@ async def test_one_trace_from_the_request_to_the_webhook(database_url: str, expo
     assert {"refund.created", "refund.updated"} & set(names[3:])
     assert row.traceparent is not None
     assert row.traceparent.split("-")[1] == CALLER.split("-")[1]
+
+
+async def test_a_listener_is_called_in_the_refunds_trace(database_url: str, exporter: InMemorySpanExporter) -> None:
+    shop = Shop(database_url)
+    receivers = WebhookReceivers(shop.db)
+    await receivers.create_endpoint()
+    async with shop.db.transaction() as tx:
+        refund = await create_refund(tx, due_in_seconds=None, traceparent=CALLER)
+        await create_event(tx, type="refund.status_changed", refund_id=refund.id)
+    await receivers.work()
+    await shop.close()
+    (call,) = receivers.calls
+    (span,) = [span for span in exporter.get_finished_spans() if span.name == "refund.status_changed"]
+    assert trace_of(span) == CALLER.split("-")[1]
+    assert call.headers["traceparent"].split("-")[1] == CALLER.split("-")[1]
 
 
 async def test_a_span_tells_the_route_and_no_customer(database_url: str, exporter: InMemorySpanExporter) -> None:

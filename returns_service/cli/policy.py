@@ -114,8 +114,8 @@ def policy_explain(return_id: str, as_json: bool) -> None:
 def policy_try(file: Any, since: timedelta | datetime, as_json: bool) -> None:
     """Try a policy over past returns: what it would have decided, beside what theirs did. Nothing is changed.
 
-    A return is judged as of its request, by the policy it was approved under, or else by the one
-    in force. With --json each return that differs is printed; amounts are minor units there.
+    A return is judged as of its request. Its own policy is the one it was approved under, or else the one in force.
+    With --json each return that differs is printed; amounts are minor units there.
 
     Example: returns-service policy try new.toml --since 90d
     """

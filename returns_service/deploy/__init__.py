@@ -1,6 +1,6 @@
 """Files to run the service with, out of the package: units, images, a proxy, alerts and a dashboard.
 
-Each file is ready as it is printed; a place's own names, passwords and addresses stand in capitals.
+Each file is ready as it is printed, but for an operator's own names, passwords and addresses: CHANGE_ME marks them.
 """
 
 from __future__ import annotations

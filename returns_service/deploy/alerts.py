@@ -1,4 +1,4 @@
-"""The figures that are worth an alert, declared once for the README's table and for Prometheus' rules."""
+"""The alerts, declared once: the README's table and Prometheus' rules are both written from here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One line, one observation and one span a request: the question, the answer, its time and its caller."""
+"""One log line, one observation and one span for each request: its route, status, duration, caller and id."""
 
 from __future__ import annotations
 

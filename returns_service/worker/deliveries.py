@@ -14,7 +14,9 @@ from time import perf_counter
 
 import msgspec
 import structlog
+from sqlmodel import col, select
 
+from returns_service import tracing
 from returns_service.commands.webhook_deliveries import fan_out, record_delivery
 from returns_service.domain.webhook_signature import Attempt, signed_headers
 from returns_service.return_case import event_feed
@@ -22,6 +24,7 @@ from returns_service.return_case.views import show_event
 from returns_service.store.clock import elapsed
 from returns_service.store.database import Database
 from returns_service.store.delivery_claims import DELIVERY_LEASE_SECONDS, DeliveryClaim, claim_deliveries, waiting
+from returns_service.store.tables import Event, Refund
 from returns_service.timings import DELIVERIES
 from returns_service.webhook_client import WebhookClient
 
@@ -84,7 +87,10 @@ class WebhookDispatcher:
         signed = signed_headers(claim.secrets, claim.event.id, self.db.now(), body)
         headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT, **signed}
         began = perf_counter()
-        attempt = await self.line.post(claim.url, headers, body) if claim.secrets else UNSIGNED
+        with tracing.span(claim.event.type, kind="CLIENT", parent=await self._trace_of(claim.event)):
+            traceparent = tracing.current_traceparent()
+            traced = {"traceparent": traceparent} if traceparent else {}
+            attempt = await self.line.post(claim.url, headers | traced, body) if claim.secrets else UNSIGNED
         DELIVERIES.labels("arrived" if attempt.arrived else "failed").observe(perf_counter() - began)
         async with self.writing:
             disabled = await self.db.run(lambda tx: record_delivery(tx, claim, attempt))
@@ -92,6 +98,13 @@ class WebhookDispatcher:
             log.warning("webhook_endpoint.disabled", endpoint=claim.endpoint_id, reason=disabled)
         elif not attempt.arrived:
             log.info("delivery.failed", delivery=claim.delivery_id, status=attempt.status, error=attempt.error)
+
+    async def _trace_of(self, event: Event) -> str | None:
+        """Return the trace of the refund that an event tells of; None where traces are off."""
+        if not tracing.is_on() or event.refund_id is None:
+            return None
+        async with self.db.reading() as tx:
+            return (await tx.exec(select(Refund.traceparent).where(col(Refund.id) == event.refund_id))).first()
 
     async def _call_in_time(self, claim: DeliveryClaim, not_after: float) -> None:
         """Call, unless the lease has ended already: then it is another's, whose order this would break."""

@@ -26,6 +26,7 @@ from returns_service.return_case.events import to_json_object
 from returns_service.return_case.views import show_event
 from returns_service.store.delivery_claims import DELIVERY_LEASE_SECONDS
 from returns_service.store.tables import Event
+from returns_service.timings import DELIVERIES
 from returns_service.worker import maintenance
 from returns_service.worker.deliveries import ENDPOINT_CALLS
 from tests.harness.patience import wait_for
@@ -53,6 +54,23 @@ async def test_each_event_arrives_once_signed_and_as_the_api_shows_it(shop: Shop
             assert call.event == to_json_object(show_event(await tx.get_one(Event, call.headers["webhook-id"])))
     assert {row.status for row in await receivers.deliveries(endpoint_id=endpoint_id)} == {"delivered"}
     assert await receivers.work() == 0
+
+
+async def test_calls_are_timed_by_what_became_of_them(shop: Shop, receivers: WebhookReceivers) -> None:
+    def timed() -> dict[str, float]:
+        samples = (sample for family in DELIVERIES.collect() for sample in family.samples)
+        return {sample.labels["outcome"]: sample.value for sample in samples if sample.name.endswith("_count")}
+
+    before = timed()
+    await receivers.create_endpoint()
+    await receivers.record_events(count=2)
+    receivers.answers["shop.test"] = 500
+    assert await receivers.work() == 2
+    receivers.answers["shop.test"] = 200
+    shop.advance(5)
+    assert await receivers.work() == 2
+    after = timed()
+    assert {name: after[name] - before.get(name, 0) for name in ("arrived", "failed")} == {"arrived": 2, "failed": 2}
 
 
 async def test_more_events_than_one_look_takes_arrive_in_their_order(shop: Shop, receivers: WebhookReceivers) -> None:
