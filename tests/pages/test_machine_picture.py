@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from returns_service.domain.return_machine import STATES, TRANSITIONS, State
@@ -11,7 +13,8 @@ from returns_service.web.pages.machine_picture import CENTERS, RULE_NODE, declar
 def test_every_state_has_a_place_and_every_transition_an_edge() -> None:
     assert set(CENTERS) == {*STATES, RULE_NODE}
     drawn = declared_edges()
-    for transition in TRANSITIONS:
+    declared: list[Any] = list(TRANSITIONS)
+    for transition in declared:
         for source in transition["source"]:
             ends = (source, transition["dest"])
             if source != transition["dest"]:
