@@ -155,6 +155,9 @@ at("/approvals?view=second", "approver", "approvals_second")
 at("/approvals/chosen?return=x&do=approve", "approver", "approvals_nothing_chosen")
 
 
+at("/approvals?view=aside", "approver", "approvals_aside")
+
+
 @view("approver")
 async def approvals_chosen(look: Look, page: Page) -> None:
     await page.goto("/approvals")
@@ -191,6 +194,22 @@ at("/returns", "finance", "returns_empty", "new_shop")
 at("/returns", "finance", "returns")
 at("/returns?view=parcel-here&currency=eur&from=2026-11-01", "finance", "returns_narrowed")
 at("/returns?q=nothing", "finance", "returns_nothing")
+
+
+@view("finance")
+async def returns_saved(look: Look, page: Page) -> None:
+    await page.goto("/returns?view=parcel-here&currency=eur")
+    if await page.get_by_text("Save this view").count():
+        await page.get_by_text("Save this view").click()
+        await page.get_by_label("Name", exact=True).fill("Euros that wait <b>")
+        await page.get_by_role("button", name="Save", exact=True).click()
+    await page.get_by_role("button", name="Delete it").wait_for()
+
+
+@view("finance")
+async def returns_saving(look: Look, page: Page) -> None:
+    await page.goto("/returns?view=failed")
+    await page.get_by_text("Save this view").click()
 
 
 def of_return(name: str, role: Role) -> None:
@@ -253,6 +272,27 @@ of_kind("undeclared_item", "admin")
 async def desk_retry(look: Look, page: Page) -> None:
     await page.goto("/refunds?kind=refund_failed")
     await page.get_by_role("link", name="Retry").click()
+
+
+@view("admin")
+async def return_where_it_can_go(look: Look, page: Page) -> None:
+    await page.goto(f"/returns/{look.day.failed['id']}")
+    for name in ("Where this return can go", "Policy"):
+        await page.locator("details.card > summary", has_text=name).click()
+
+
+@view("warehouse")
+async def parcel_numbered(look: Look, page: Page) -> None:
+    await page.goto(f"/parcels/{look.day.unmatched['id']}?new=1")
+
+
+@view("warehouse")
+async def parcel_without_units(look: Look, page: Page) -> None:
+    await page.goto("/receive")
+    await page.get_by_text("A parcel of nobody").click()
+    await page.get_by_label("What is inside").evaluate("e => { e.required = false }")
+    await page.get_by_role("button", name="Give it a number").click()
+    await page.get_by_text("one unit a line").first.wait_for()
 
 
 @view("warehouse")

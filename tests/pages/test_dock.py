@@ -13,6 +13,7 @@ from playwright.async_api import BrowserContext, Page, Route
 from sqlmodel import col, select
 
 from returns_service.store.tables import DockScan, Receipt, ReceiptLine, StaffUser
+from tests.harness.patience import wait_for
 from tests.harness.served_shop import ServedShop
 from tests.pages.conftest import Site, add_person
 from tests.pages.looks import scan, sent
@@ -93,13 +94,32 @@ async def test_forty_scans_thirty_milliseconds_apart_over_a_bad_line_arrive_once
         await page.keyboard.insert_text("SHIRT")
         await page.keyboard.press("Enter")
         await page.wait_for_timeout(30)
-    await page.context.unroute(QUEUE)
+    await page.context.unroute_all(behavior="wait")
     await shows(page, "Counted: 40 of 40")
-    await sent(page)
+    said = page.locator("#net").text_content  # how many are left: as long as that changes, it goes on
+    await wait_for(said, "all scans to be sent", until=lambda text: "All scans sent" in text)
     assert len(await scans(site.shop)) == 40
     await page.reload()
     assert await page.locator("#units").text_content() == "40"
     assert return_id
+
+
+async def test_a_scan_while_the_browser_still_gives_the_lock_back_is_sent_too(site: Site) -> None:
+    page, _ = await opened(site)
+    await page.evaluate("""() => {
+      navigator.locks.request = async (name, options, work) => {
+        const done = await work({});
+        while (!window.givenBack) await new Promise((go) => setTimeout(go, 10));
+        return done;
+      };
+    }""")
+    await scan(page, "SHIRT")
+    await sent(page)
+    await scan(page, "SHIRT")
+    await page.get_by_text("Sending 1 scan").wait_for()
+    await page.evaluate("window.givenBack = true")
+    await sent(page)
+    assert len(await scans(site.shop)) == 2
 
 
 async def test_done_pressed_offline_is_sent_by_itself_when_the_line_is_back(site: Site) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -12,8 +12,9 @@ from returns_service.web.pages.machine_picture import CENTERS, RULE_NODE, declar
 
 def test_every_state_has_a_place_and_every_transition_an_edge() -> None:
     assert set(CENTERS) == {*STATES, RULE_NODE}
-    drawn, transitions = declared_edges(), cast("list[dict[str, Any]]", TRANSITIONS)
-    for transition in transitions:
+    drawn = declared_edges()
+    declared: list[Any] = list(TRANSITIONS)
+    for transition in declared:
         for source in transition["source"]:
             ends = (source, transition["dest"])
             if source != transition["dest"]:

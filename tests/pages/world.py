@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from PIL import Image
 from sqlmodel import select
 
 from returns_service.domain.refund_status import RefundStatus
 from returns_service.store.tables import Refund
+from tests.factories import create_photo
 from tests.harness.served_shop import ServedShop, expect, return_body
 
 HOSTILE = '<img src=x onerror=alert(1)> "); DROP TABLE returns;-- \u202etxet ' + "W" * 60
@@ -18,6 +21,13 @@ LINES = [
     {"sku": "TOTE-NAT", "title": "Canvas tote, natural", "quantity": 1, "total_amount": 900},
     {"sku": "POSTER-50x70", "title": HOSTILE, "quantity": 2, "total_amount": 100},
 ]
+
+
+def photograph() -> bytes:
+    """Return a small picture, as it is kept."""
+    out = io.BytesIO()
+    Image.new("RGB", (64, 48), "#7788aa").save(out, "WEBP")
+    return out.getvalue()
 
 
 async def ask(shop: ServedShop, order: str, amount: int = 10_000, **more: Any) -> dict[str, Any]:
@@ -101,6 +111,10 @@ async def play_day(shop: ServedShop) -> World:
     body = {"order_id": "NW-1", "tracking_number": "1Z999AA10123456784", "note": HOSTILE[:60], "items": items}
     unmatched = expect(await shop.post("/v1/receipts", body), 201)
     await shop.settle()
+    item = (await shop.read_return(odd["id"]))["undeclared"][0]["id"]
+    async with shop.db.transaction() as tx:
+        for values in ({"return_id": inside["id"]}, {"return_id": odd["id"], "about_id": item}):
+            await create_photo(tx, content=photograph(), **values)
     return World(inside, outside, here, failed, odd, hostile, unmatched)
 
 

@@ -9,7 +9,7 @@
   const byId = (id) => document.getElementById(id), meta = (name) => document.querySelector(`meta[name=${name}]`)?.content ?? "";
   const box = form.elements.q, net = byId("net"), last = byId("last"), receipt = byId("receipt"), cond = byId("condition"), undo = byId("undo");
   const page = form.dataset.return ?? "", made = [];   // made: ids of what was kept while this page is open
-  let target = page, serial = 0, wait = 500, sending = false, timer, flight, sound, now = null;
+  let target = page, serial = 0, wait = 500, sending = false, asked = false, timer, flight, sound, now = null;
   const uuid = () => crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
   const stored = (work, otherwise) => { try { return work(); } catch { return otherwise; } };   // no storage, or no room in it
   const kept = (prefix = "scan:") => stored(() => Object.keys(localStorage).filter((k) => k.startsWith(prefix)).sort(), []);
@@ -27,9 +27,11 @@
   const drop = (key) => { stored(() => localStorage.removeItem(key)); badge(); };
   const locked = (work) => navigator.locks ? navigator.locks.request("scans", { ifAvailable: true }, (lock) => lock ? work() : later()) : work();
   async function send() {
-    if (sending) return;
+    if (sending) return void (asked = true);
     sending = true;
-    try { await locked(async () => { while (await one(kept()[0])) wait = 500; }); } finally { sending = false; }
+    try {                                       // the lock is given back a while after its last look: what came since is sent too
+      do { asked = false; await locked(async () => { while (await one(kept()[0])) wait = 500; }); } while (asked);
+    } finally { sending = false; }
   }
   async function one(key) {
     if (!key) return false;
