@@ -14,6 +14,7 @@ from returns_service.domain.problems import Problem
 from returns_service.domain.roles import APPROVE
 from returns_service.domain.vocabulary import find_word
 from returns_service.queries.approvals import APPROVAL_VIEWS, MOST_WAITING, Waiting, count_waiting, waiting_returns
+from returns_service.queries.desk_explanations_dock import describe_wanted
 from returns_service.queries.history import events_of_request, names_of
 from returns_service.store.database import Tx
 from returns_service.web.errors import request_id_of
@@ -56,6 +57,13 @@ class Row:
         return self.waiting.case.row.id
 
     @property
+    def why(self) -> list[str]:
+        """The reasons of the return and of its lines, each once."""
+        case = self.waiting.case
+        named = [line.reason for line in case.lines if line.reason] or [case.row.reason]
+        return [reason for reason in dict.fromkeys(named) if reason]
+
+    @property
     def can_be_chosen(self) -> bool:
         """Whether it may be decided together with others: nothing has to be asked about it."""
         return self.approve is not None and self.approve.direct
@@ -86,6 +94,8 @@ def tags_of(waiting: Waiting) -> list[Tag]:
         above = policy.second_person_above.get(case.row.currency)
         limit = f"Above {format_amount(above, case.row.currency)}" if above is not None else "No limit for its currency"
         tags.append(Tag("warn", f"{limit}: two people"))
+    if case.outside_lines:
+        tags.append(Tag("warn", f"Wants {describe_wanted(case)}: nothing of it is paid through Stripe"))
     tags.extend(Tag("warn", f"Free reason: {reason}") for reason in decision.unlisted_reasons)
     if decision.warning is not None:
         tags.append(Tag("warn", decision.warning.message))
