@@ -297,7 +297,7 @@ class Past:
     async def count(
         self, return_id: str, units: Sequence[tuple[str, int, Condition]], undeclared: Sequence[Undeclared] = ()
     ) -> None:
-        """Let the dock count units, by SKU; what is due is sent to Stripe at once."""
+        """Let the dock count units, by SKU; the worker then sends the refund to Stripe."""
         counts = [Count(quantity, condition, sku=sku) for sku, quantity, condition in units]
         by = self.people["warehouse"]
         await self.run(

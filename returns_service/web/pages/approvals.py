@@ -60,8 +60,8 @@ class Row:
     def why(self) -> list[str]:
         """The reasons of the return and of its lines, each once."""
         case = self.waiting.case
-        named = [line.reason for line in case.lines if line.reason] or [case.row.reason]
-        return [reason for reason in dict.fromkeys(named) if reason]
+        named = [line.reason for line in case.lines if line.reason]
+        return list(dict.fromkeys(named or ([case.row.reason] if case.row.reason else [])))
 
     @property
     def can_be_chosen(self) -> bool:
