@@ -8,8 +8,10 @@ import re
 import shlex
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -105,6 +107,31 @@ def test_the_demo_proves_itself(tmp_path: Path) -> None:
     proof = shown["proof"]
     assert proof["holds"] is True
     assert {row["state"] for row in proof["returns"]} == {"refunded"}
+    leaves_work_on_every_page(tmp_path / "data" / "returns.db")
+
+
+def leaves_work_on_every_page(file: Path) -> None:
+    """Hold what waits in the demo's database when its story is over, and that its past agrees with Stripe's ledger."""
+    with closing(sqlite3.connect(file)) as database:
+
+        def words(query: str) -> set[Any]:
+            return {row[0] for row in database.execute(query)}
+
+        assert {"requested", "approved", "refunding", "failed"} <= words("SELECT state FROM return_authorization")
+        open_refunds = words("SELECT status FROM refund WHERE superseded_at IS NULL")
+        assert {"unknown", "failed", "pending"} <= open_refunds
+        assert "balance_too_low" in words("SELECT waiting_code FROM refund WHERE status = 'pending'")
+        wanted = words("SELECT resolution FROM return_authorization WHERE due_outside > 0")
+        assert wanted == {"exchange", "store_credit"}
+        assert words("SELECT disputed FROM payment") == words("SELECT external_open FROM payment") == {0, 1}
+        for waits in (
+            "undeclared_item WHERE decision IS NULL",
+            "unmatched_receipt WHERE receipt_id IS NULL",
+            "device WHERE approved_at IS NULL",
+            "photo WHERE return_id IS NOT NULL",
+        ):
+            assert words(f"SELECT count(*) FROM {waits}") == {1}, waits  # noqa: S608 - our own words
+        assert words("SELECT differing FROM reconciliation_run WHERE finished_at IS NOT NULL") == {0}
 
 
 def test_the_demo_takes_no_ledger_of_an_earlier_day(tmp_path: Path) -> None:

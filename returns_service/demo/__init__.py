@@ -145,7 +145,7 @@ class Demo:
     url: str
     stripe_url: str
     api_key: str
-    afterwards: str  # the files that stay once it has stopped
+    afterwards: str  # a sentence about the data that stays
 
     async def show(self, service: asyncio.Task[None], *, and_exit: bool, as_json: bool) -> int:
         """Play the day, tell where to look, and serve until told to stop; return the exit status."""

@@ -1,4 +1,4 @@
-"""The past's calendar: acts at their times; those after the present are left undone."""
+"""The past's calendar: acts in the order of their times, up to the present."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Act:
 
 
 class Calendar:
-    """The acts still to come, in the order of their times."""
+    """The acts that are still to happen, the next one first."""
 
     def __init__(self, past: Past, ends_at: datetime) -> None:
         self.past, self.ends_at = past, ends_at
@@ -31,7 +31,7 @@ class Calendar:
         self._numbers = itertools.count()
 
     def add(self, at: datetime, do: Do) -> None:
-        """Put an act on the calendar, unless its time lies after the present."""
+        """Let something happen at a time, unless that is later than the present."""
         if at <= self.ends_at:
             heapq.heappush(self._acts, Act(at, next(self._numbers), do))
 

@@ -63,7 +63,7 @@ NAMES: Final = tuple(
 )
 
 
-REGULARS: Final = NAMES[:12]  # customers who buy again and again
+REGULARS: Final = NAMES[:12]  # they buy again and again
 FIRST_NAMES, LAST_NAMES = (tuple(name.split(" ", 1)[place] for name in NAMES) for place in (0, 1))
 
 

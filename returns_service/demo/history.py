@@ -1,7 +1,7 @@
-"""Ninety days of orders and returns, as a shop of some size has them, with the reasons that customers gave.
+"""Ninety days of orders and returns, as a small shop has them, with their articles and reasons.
 
-A life of an order is a chain of acts, each at its own time; what would be later than the present stays undone and waits
-on the pages.
+A life of an order is a chain of acts, each at its own time; an act later than the present stays undone, and its
+return waits on the pages.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from returns_service.store.tables import Refund
 
 ORDERS_A_DAY: Final = (5, 6, 6, 6, 7, 9, 8)  # Monday to Sunday
 DOLLARS: Final = 0.12  # the share of orders from overseas
-ALONE: Final = 0.7  # an order holds several articles, of which one comes back
+ALONE: Final = 0.5  # an order holds several articles, of which one comes back
 OLD_FRIENDS: Final = 0.1  # the share of orders by customers who buy again and again
 RECALL_DAYS: Final = (26, 20)  # ago: from and to
 WORK_BEGINS, WORK_ENDS = 7, 15  # hours, UTC

@@ -36,7 +36,7 @@ from returns_service.return_case.locked_payment import LockedPayment, lock_payme
 from returns_service.store import schema
 from returns_service.store.clock import machine_time
 from returns_service.store.database import Database, Tx, insert_ignore_all
-from returns_service.store.tables import Payment, PortalSession
+from returns_service.store.tables import Payment, PortalSession, ReturnAuthorization
 from returns_service.stripe_gateway import StripeGateway, event_data_from_payload
 from returns_service.stripe_gateway.parse import payment_of
 from returns_service.stripe_simulator import Dashboard, Faults, Ledger, Request, answer, answer_with_fault
@@ -297,7 +297,7 @@ class Past:
     async def count(
         self, return_id: str, units: Sequence[tuple[str, int, Condition]], undeclared: Sequence[Undeclared] = ()
     ) -> None:
-        """Let the dock count units, by SKU; the worker sends the refund to Stripe at once."""
+        """Let the dock count units, by SKU; the worker then sends the refund to Stripe."""
         counts = [Count(quantity, condition, sku=sku) for sku, quantity, condition in units]
         by = self.people["warehouse"]
         await self.run(
@@ -309,9 +309,18 @@ class Past:
         await self.work()
 
     async def settle_outside(self, return_id: str, method: SettlementMethod, reference: str) -> None:
-        """Let finance say that the customer got what is due by other means than Stripe."""
+        """Let finance say that the customer got what is due by other means than Stripe.
+
+        Where an earlier settlement took all of it, there is nothing to say.
+        """
         by, asked = self.people["finance"], Outside(method, reference)
-        await self.run(partial(settle_outside, by=by, policy=DEFAULT, return_id=return_id, asked=asked))
+
+        async def work(tx: Tx) -> None:
+            row = await tx.get_one(ReturnAuthorization, return_id)
+            if row.due_outside or row.state == "failed":
+                await settle_outside(tx, by, DEFAULT, return_id, asked)
+
+        await self.run(work)
 
 
 def _write_lazily(connection: Any, _: object) -> None:

@@ -75,15 +75,20 @@ def describe_overpaid(case: ReturnCase) -> Explanation:
     )
 
 
+def describe_wanted(case: ReturnCase) -> str:
+    """Return what the customer wants for the units that they want no refund for."""
+    named = {"store_credit": "store credit", "exchange": "an exchange"}
+    return " and ".join(sorted({named[word] for word in case.outside_lines.values()})) or "something else"
+
+
 def describe_resolution_due(case: ReturnCase) -> Explanation:
     """Return what to do for units that the customer wants no refund for."""
     amount, can = case.due_outside, case.available()
-    wanted = " and ".join(sorted({word.replace("_", " ") for word in case.outside_lines.values()})) or "something else"
     more = f" {format_amount(case.due, case.row.currency)} are due as refund besides." if case.due else ""
     return Explanation(
         "resolution_due",
-        f"{format_amount(amount, case.row.currency)} are due for units that came, and the customer wants {wanted} for "
-        f"them. Nothing of it is paid through Stripe.{more}",
+        f"{format_amount(amount, case.row.currency)} are due for units that came, and the customer wants "
+        f"{describe_wanted(case)} for them. Nothing of it is paid through Stripe.{more}",
         "Give it to the customer, then settle it outside with method and reference. An exchange for less leaves the "
         "rest due as refund.",
         [action for action in can if action in ("settle_outside", "refund")],

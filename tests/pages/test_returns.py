@@ -101,6 +101,16 @@ async def test_filters_narrow_list_numbers_and_export_alike(shop: ServedShop, de
     assert 'href="/returns?view=parcel-here&amp;q=nw"' in page.text, "the currency can be taken off alone"
 
 
+async def test_a_return_is_shown_whether_its_approval_said_something_or_not(shop: ServedShop, desk: Desk) -> None:
+    await open_as(shop, desk, "approver")
+    for said in ({}, {"note": "A regular."}, {"override_reason": "Agreed on the phone."}):
+        made = await ask(shop, "NW-7")
+        expect(await shop.post(f"/v1/returns/{made['id']}/approve", said), 200)
+        page = await desk.get(f"/returns/{made['id']}")
+        assert page.status_code == 200
+        assert all(word in page.text for word in said.values())
+
+
 async def test_pages_follow_each_other_without_a_gap(shop: ServedShop, desk: Desk) -> None:
     made = [(await ask(shop, f"NW-{number}"))["id"] for number in range(27)][::-1]
     page = await open_as(shop, desk, "approver")

@@ -21,6 +21,7 @@ from returns_service.queries.approvals import (
     put_aside,
     waiting_returns,
 )
+from returns_service.queries.desk_explanations_dock import describe_wanted
 from returns_service.queries.history import events_of_request, names_of
 from returns_service.queries.photos import photos_about, photos_of_returns
 from returns_service.queries.second_person import UnapprovedRefund, unapproved_refunds
@@ -68,6 +69,13 @@ class Row:
         return self.waiting.case.row.id
 
     @property
+    def why(self) -> list[str]:
+        """The reasons of the return and of its lines, each once."""
+        case = self.waiting.case
+        named = [line.reason for line in case.lines if line.reason]
+        return list(dict.fromkeys(named or ([case.row.reason] if case.row.reason else [])))
+
+    @property
     def can_be_chosen(self) -> bool:
         """Whether it may be decided together with others: nothing has to be asked about it."""
         return self.approve is not None and self.approve.direct
@@ -106,6 +114,8 @@ def tags_of(waiting: Waiting) -> list[Tag]:
         above = policy.second_person_above.get(case.row.currency)
         limit = f"Above {format_amount(above, case.row.currency)}" if above is not None else "No limit for its currency"
         tags.append(Tag("warn", f"{limit}: two people"))
+    if case.outside_lines:
+        tags.append(Tag("warn", f"Wants {describe_wanted(case)}: nothing of it is paid through Stripe"))
     tags.extend(Tag("warn", f"Free reason: {reason}") for reason in decision.unlisted_reasons)
     if decision.warning is not None:
         tags.append(Tag("warn", decision.warning.message))

@@ -68,7 +68,11 @@ async def show_home(call: PageCall) -> Response[Any]:
         latest = [(happening, tell(happening.event)) for happening in happenings]
         names = await names_of(tx, sorted({story.by for _, story in latest}))
         lines = await _health(tx, health, desk)
-    return render(call, "home.html", live=live, figures=figures, latest=latest, names=names, health=lines)
+    return render(
+        call, "home.html", live=live, figures=figures, latest=latest, names=names, health=lines,
+        reasons={code: reason.label for code, reason in call.context.policy.reasons.items()},
+        link_works_again=call.context.reusable_links,
+    )  # fmt: skip
 
 
 def _api(call: PageCall) -> str:
