@@ -12,10 +12,11 @@ from typing import Final, Literal
 
 TOP: Final = 30.0  # of the tallest bar: above it stands its figure
 BASE: Final = 180.0
-MOST_MARKS: Final = 5  # under the bars; a phone has room for so many
+MOST_MARKS: Final = 4  # under the bars, beside the last; a phone has room for so many
 ROW_HEIGHT: Final = 44
 RANGE_HEIGHT: Final = 46
 LONGEST_LABEL: Final = 26  # characters beside an amount, on a phone
+LEAST_SHOWN: Final = 1e-6  # what is smaller is drawn as nothing
 OUTLIER: Final = 5.0  # times the alert line: what is above it is cut, or no other bar could be seen
 
 BarKind = Literal["", "over", "so-far"]
@@ -118,7 +119,7 @@ Drawing = BarChart | Meters | Ranges
 
 def round_step(greatest: float, steps: int) -> float:
     """Return the round step (1, 2 or 5 times a power of ten) of which at most `steps` reach `greatest`."""
-    if greatest <= 0:
+    if greatest < LEAST_SHOWN:
         return 1.0
     power = 10.0 ** floor(log10(greatest / steps))
     return next(step for factor in (1, 2, 5, 10) if (step := factor * power) * steps >= greatest * 0.999)
@@ -155,7 +156,7 @@ def _marks(points: Sequence[Point], slot: float) -> list[Words]:
     if not points:
         return []
     every, last = max(1, ceil(len(points) / MOST_MARKS)), len(points) - 1
-    between = [n for n in range(every, last, every) if (last - n) * slot >= 15]
+    between = [n for n in range(every, last, every) if (last - n) * slot >= 18]
     return [
         Words(0, 200, points[0].mark, "start", "axis"),
         *(Words(round(slot * (n + 0.5), 3), 200, points[n].mark, "middle", "axis") for n in between),
