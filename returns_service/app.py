@@ -66,6 +66,7 @@ def database_of(settings: Settings) -> Database:
         pool_size=settings.database_pool,
         statement_timeout_seconds=settings.statement_timeout_seconds,
         sends_mail=settings.smtp is not None,
+        mails_staff=settings.smtp is not None and bool(settings.staff_mail),
     )
 
 

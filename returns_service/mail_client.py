@@ -27,7 +27,7 @@ class MailOutcome:
 class MailClient(Protocol):
     """A mail server, or what stands in for one."""
 
-    async def send(self, message: EmailMessage, sender: str, recipient: str) -> MailOutcome:
+    async def send(self, message: EmailMessage, sender: str, *recipients: str) -> MailOutcome:
         """Hand one message over."""
         ...
 
@@ -43,11 +43,14 @@ class SmtpClient:
         self._user = unquote(parts.username) if parts.username else None
         self._password = unquote(parts.password) if parts.password else None
 
-    async def send(self, message: EmailMessage, sender: str, recipient: str) -> MailOutcome:
-        """Hand one message over. A server that took it and whose answer was lost is asked again: see Message-ID."""
+    async def send(self, message: EmailMessage, sender: str, *recipients: str) -> MailOutcome:
+        """Hand one message over. A server that took it and whose answer was lost is asked again: see Message-ID.
+
+        A server that takes it for some of the recipients has taken it.
+        """
         try:
             await aiosmtplib.send(
-                message, sender=sender, recipients=[recipient], hostname=self._host, port=self._port,
+                message, sender=sender, recipients=list(recipients), hostname=self._host, port=self._port,
                 username=self._user, password=self._password, use_tls=self._tls,
                 start_tls=False if self._tls else self._start_tls, timeout=SEND_SECONDS,
             )  # fmt: skip

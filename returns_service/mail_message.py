@@ -1,9 +1,9 @@
-"""Mail to customers put together: subject, text and HTML from the shop's texts, or from ours."""
+"""Mail put together: to customers from the shop's texts or ours, as text and HTML; to staff as text."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.errors import MessageError
 from email.headerregistry import Address
@@ -12,7 +12,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from returns_service.domain.vocabulary import MAIL_KINDS, MailKind
+from returns_service.domain.money import format_amount
+from returns_service.domain.vocabulary import MAIL_KINDS, MailKind, StaffMailKind
 from returns_service.shop_settings import Language
 
 OURS: Final = Path(__file__).parent / "mail_texts"
@@ -69,21 +70,91 @@ def _merge(language: Language, folder: Path | None) -> dict[str, dict[str, str]]
 def compose(texts: Texts, mail: NewMail, sender: str, shop_name: str) -> EmailMessage | None:
     """Return the mail, as text and as HTML; None where the recipient is no single address that can be written to."""
     parts = texts[mail.language][mail.kind]
-    try:
-        to = Address(addr_spec=mail.recipient)
-        message = EmailMessage()
-        message["To"] = to
-    except (MessageError, ValueError, IndexError):  # what the standard library raises for what is no address
+    message = _begin([mail.recipient], sender, shop_name, parts["subject"].format(**mail.values), mail.message_id)
+    if message is None:
         return None
-    message["From"] = Address(" ".join(shop_name.split()), addr_spec=sender)
-    message["Subject"] = " ".join(parts["subject"].format(**mail.values).split())
-    message["Message-ID"] = mail.message_id
-    message["Auto-Submitted"] = "auto-generated"
     message["Content-Language"] = mail.language
     lines = [line for line in parts["text"].strip().splitlines() if not _is_left_out(line, mail.values)]
     message.set_content("\n\n".join(line.format(**mail.values) for line in lines) + "\n")
     message.add_alternative(_html(lines, mail), subtype="html")
     return message
+
+
+def compose_for_staff(
+    kind: StaffMailKind,
+    said: Mapping[str, Any],
+    *,
+    recipients: Sequence[str],
+    sender: str,
+    shop_name: str,
+    order_id: str | None,
+    link: str,
+    message_id: str,
+) -> EmailMessage | None:
+    """Return the mail that tells staff of an event; `said` is its data. None where a recipient is no address."""
+    subject, lines = STAFF_WORDS[kind](said, order_id or "no return")
+    message = _begin(recipients, sender, shop_name, f"{shop_name}: {subject}", message_id)
+    if message is not None:
+        message.set_content("\n\n".join([*lines, *([f"What can be done: {link}"] if link else [])]) + "\n")
+    return message
+
+
+def _begin(
+    recipients: Sequence[str], sender: str, shop_name: str, subject: str, message_id: str
+) -> EmailMessage | None:
+    """Return a message without its text; None where a recipient is no single address that can be written to."""
+    message = EmailMessage()
+    try:
+        message["To"] = [Address(addr_spec=recipient) for recipient in recipients]
+    except (MessageError, ValueError, IndexError):  # what the standard library raises for what is no address
+        return None
+    message["From"] = Address(" ".join(shop_name.split()), addr_spec=sender)
+    message["Subject"] = " ".join(subject.split())
+    message["Message-ID"] = message_id
+    message["Auto-Submitted"] = "auto-generated"
+    return message
+
+
+def _refund_failed(said: Mapping[str, Any], order: str) -> tuple[str, list[str]]:
+    refund = said.get("object") or {}
+    amount, failure = _amount(refund), refund.get("failure") or {}
+    cause = failure.get("message") or "Stripe says no more about it."
+    return f"a refund of {amount} failed ({order})", [
+        f"The refund {refund.get('id')} of {amount} for {order} failed: the money did not reach the customer.",
+        str(cause),
+    ]
+
+
+def _refund_stuck(said: Mapping[str, Any], order: str) -> tuple[str, list[str]]:
+    refund = said.get("object") or {}
+    amount = _amount(refund)
+    return f"a refund of {amount} is stuck ({order})", [
+        f"Many attempts to make the refund {refund.get('id')} of {amount} for {order} settled nothing. It is tried "
+        "again by itself, and never made twice.",
+        str(said.get("message") or "Stripe gave no answer."),
+    ]
+
+
+def _refund_rate(said: Mapping[str, Any], _: str) -> tuple[str, list[str]]:
+    currency = str(said.get("currency"))
+    refunded, charged = (format_amount(int(said[name]), currency) for name in ("amount_refunded", "amount_charged"))
+    limit = f"{float(said['refund_rate_alert']):.1%}"
+    until = " so far" if said.get("so_far") else ""
+    return f"more refunds than expected on {said.get('day')} ({refunded})", [
+        f"On {said.get('day')} ({said.get('time_zone')}) {refunded} was refunded{until}, and {charged} charged. The "
+        f"policy's limit is {limit} of what is charged; Stripe reviews accounts that refund much.",
+    ]
+
+
+STAFF_WORDS: Final[Mapping[StaffMailKind, Callable[[Mapping[str, Any], str], tuple[str, list[str]]]]] = {
+    "refund_failed": _refund_failed,
+    "refund_stuck": _refund_stuck,
+    "refund_rate": _refund_rate,
+}
+
+
+def _amount(refund: Mapping[str, Any]) -> str:
+    return format_amount(int(refund.get("amount", 0)), str(refund.get("currency", "")))
 
 
 def _is_left_out(line: str, values: Mapping[str, str]) -> bool:

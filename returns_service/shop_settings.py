@@ -90,6 +90,13 @@ class ShopSettings(BaseSettings):
         examples=["mail_texts"],
     )
 
+    staff_mail: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Who is told by mail, addresses by commas, when a refund fails or is stuck, or a day's refund rate "
+        "is above the policy's limit; needs RETURNS_SMTP. Unset: nobody.",
+        examples=["finance@shop.example,night@shop.example"],
+    )
+
     @field_validator("smtp")
     @classmethod
     def _mail_server(cls, address: SecretStr | None) -> SecretStr | None:
@@ -110,6 +117,8 @@ class ShopSettings(BaseSettings):
     def _somebody_sends_mail(self) -> ShopSettings:
         if self.smtp is not None and self.sender is None:
             raise ValueError("RETURNS_MAIL_FROM: missing. Mail needs a sender: RETURNS_MAIL_FROM=returns@shop.example")
+        if self.staff_mail and self.smtp is None:
+            raise ValueError("RETURNS_STAFF_MAIL: needs a mail server. Set RETURNS_SMTP=smtp://HOST:587")
         return self
 
     @property
@@ -124,6 +133,13 @@ class ShopSettings(BaseSettings):
             raise ValueError("must be an e-mail address")
         return address
 
+    @field_validator("staff_mail")
+    @classmethod
+    def _mail_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            cls._mail_address(address)
+        return addresses
+
     @field_validator("shop_address", mode="before")
     @classmethod
     def _by_semicolons(cls, value: object) -> object:
@@ -131,9 +147,9 @@ class ShopSettings(BaseSettings):
             return value
         return [line.strip() for line in value.split(";") if line.strip()]
 
-    @field_validator("portal_key", mode="before")
+    @field_validator("portal_key", "staff_mail", mode="before")
     @classmethod
-    def _keys_by_commas(cls, value: object) -> object:
+    def _keys_and_addresses_by_commas(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         return [part.strip() for part in value.split(",") if part.strip()]

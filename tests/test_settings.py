@@ -237,3 +237,13 @@ def test_the_described_defaults_are_the_ones_in_force(monkeypatch: pytest.Monkey
         if line.default:
             monkeypatch.setenv(line.name, line.default)
     assert load() == plain
+
+
+def test_mail_to_staff_is_off_by_default_and_its_addresses_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load().staff_mail == ()
+    addresses = "a@shop.test, b@shop.test"
+    assert "RETURNS_SMTP" in refusal(monkeypatch, RETURNS_STAFF_MAIL=addresses)
+    server = {"RETURNS_SMTP": "smtp://mail.shop.test:587", "RETURNS_MAIL_FROM": "returns@shop.test"}
+    assert "e-mail address" in refusal(monkeypatch, RETURNS_STAFF_MAIL="nobody", **server)
+    monkeypatch.setenv("RETURNS_STAFF_MAIL", addresses)
+    assert load().staff_mail == ("a@shop.test", "b@shop.test")

@@ -115,6 +115,15 @@ class ChargeSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedCharge:
+    """A charge in Stripe's list, as far as sums need it."""
+
+    created: datetime
+    currency: str
+    captured: int  # minor units; 0 unless it succeeded
+
+
+@dataclass(frozen=True, slots=True)
 class StripeEventData:
     """One Stripe event; `object` is None where its type says nothing about refunds."""
 

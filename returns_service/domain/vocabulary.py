@@ -71,6 +71,7 @@ DeskKind = Literal[
     "unmatched_receipt",
     "refund_unsent",
     "refund_held",
+    "refund_rate",
     "stripe_event",
     "webhook_disabled",
     "mail_failed",
@@ -83,6 +84,7 @@ DeskAction = Literal[
 ]  # fmt: skip
 
 MailKind = Literal["requested", "approved", "declined", "received", "refunded", "failed"]
+StaffMailKind = Literal["refund_failed", "refund_stuck", "refund_rate"]
 MailStatus = Literal["pending", "sent", "dropped", "dead"]
 
 FoldOutcome = Literal["folded", "ignored", "other_mode", "unknown_payment", "failed"]  # of one of Stripe's events
@@ -119,6 +121,7 @@ BREAKDOWN_KINDS: tuple[BreakdownKind, ...] = get_args(BreakdownKind)
 STRIPE_REASONS: tuple[StripeReason, ...] = get_args(StripeReason)
 REFUND_SOURCES: tuple[RefundSource, ...] = get_args(RefundSource)
 MAIL_KINDS: tuple[MailKind, ...] = get_args(MailKind)
+STAFF_MAIL_KINDS: tuple[StaffMailKind, ...] = get_args(StaffMailKind)
 MAIL_STATUSES: tuple[MailStatus, ...] = get_args(MailStatus)
 RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
 DESK_KINDS: tuple[DeskKind, ...] = get_args(DeskKind)

@@ -17,20 +17,19 @@ from sqlalchemy import BigInteger, and_, case, cast, func, literal, literal_colu
 from sqlalchemy.orm import defer
 from sqlmodel import col
 
-from returns_service.commands.mail import TOLD_AT
 from returns_service.commands.stripe_inbox import ON_THE_DESK_AFTER
 from returns_service.domain.refund_attempt import STUCK_AFTER
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED, WAITING, RefundStatus
 from returns_service.domain.vocabulary import DESK_KINDS, DeskKind
 from returns_service.queries.desk_columns import entry_head
 from returns_service.queries.desk_dock import of_the_dock
+from returns_service.queries.desk_news import of_news
 from returns_service.return_case.case import ReturnCase
 from returns_service.store.columns import Utc
 from returns_service.store.database import Tx
 from returns_service.store.stripe_throttle import BREAK_AFTER
 from returns_service.store.tables import (
     Event,
-    Mail,
     Payment,
     Receipt,
     ReceiptLine,
@@ -56,7 +55,6 @@ UNCOMPARED_FOR = timedelta(days=1)  # a comparison that is interrupted is tried 
 OVERDUE_FOR = timedelta(minutes=10)  # a worker looks at what is due within seconds
 ENDED: tuple[RefundStatus, ...] = (*FINAL, "withdrawn")
 FAR_BACK = timedelta(days=29)  # each day's comparison looks back 30 days
-MAIL_SHOWN = timedelta(days=14)  # then the return's own page has told the customer, or nobody will
 BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -95,6 +93,7 @@ class DeskEntry:
     refusal: StripeRefusal | None
     undeclared: UndeclaredItem | None
     unmatched: UnmatchedReceipt | None
+    event: Event | None
     left: int  # of the payment, minor units
     whole: ReturnCase | None = None  # the return with all that decides about it
 
@@ -227,7 +226,7 @@ def _with_rows(page: Any, *, back: bool) -> Any:
         select(
             page.c.kind, page.c.since, page.c.subject,
             Refund, ReturnAuthorization, Payment, StripeEvent, ReconciliationDifference, WebhookEndpoint,
-            StripeRefusal, UndeclaredItem, UnmatchedReceipt, func.coalesce(LEFT, 0),
+            StripeRefusal, UndeclaredItem, UnmatchedReceipt, Event, func.coalesce(LEFT, 0),
         )
         .outerjoin(Refund, col(Refund.id) == page.c.refund_id)
         .outerjoin(ReturnAuthorization, col(ReturnAuthorization.id) == page.c.return_id)
@@ -238,6 +237,7 @@ def _with_rows(page: Any, *, back: bool) -> Any:
         .outerjoin(StripeRefusal, col(StripeRefusal.subject) == page.c.refusal_id)
         .outerjoin(UndeclaredItem, col(UndeclaredItem.id) == page.c.undeclared_id)
         .outerjoin(UnmatchedReceipt, col(UnmatchedReceipt.id) == page.c.unmatched_id)
+        .outerjoin(Event, col(Event.id) == page.c.event_id)
         .order_by(*(c.desc() if back else c.asc() for c in order))
         .options(defer(StripeEvent.payload))  # type: ignore[arg-type]  # a mapped column, which SQLModel types as str
     )  # fmt: skip
@@ -374,9 +374,7 @@ def _of_others(tx: Tx, health: SystemHealth) -> Sequence[Any]:
         entry_head("webhook_disabled", col(WebhookEndpoint.disabled_at), endpoint_id, endpoint_id=endpoint_id).where(
             col(WebhookEndpoint.status) == "disabled", func.coalesce(col(WebhookEndpoint.disabled_by), "") != "person"
         ),
-        entry_head("mail_failed", col(Mail.created_at), col(Mail.id), return_id=col(Mail.return_id)).where(
-            col(Mail.status) != "sent", col(Mail.failures) >= TOLD_AT, col(Mail.created_at) > tx.now - MAIL_SHOWN
-        ),
+        *of_news(tx),
     ]
     if health.last_run is not None:
         differs = entry_head("difference", col(ReconciliationDifference.created_at), row_id, difference_id=row_id)

@@ -10,7 +10,7 @@ from returns_service.domain.vocabulary import DESK_KINDS, DeskKind
 
 IDS = (
     "refund_id", "return_id", "payment_id", "stripe_event_id", "difference_id", "endpoint_id", "refusal_id",
-    "undeclared_id", "unmatched_id",
+    "undeclared_id", "unmatched_id", "event_id",
 )  # fmt: skip
 ENTRY = ("kind", "urgency", "since", "subject", *IDS)
 

@@ -23,6 +23,7 @@ from returns_service.queries.desk_explanations_dock import (
     describe_undeclared,
     describe_unmatched,
 )
+from returns_service.queries.desk_news import describe_mail_failed, describe_refund_rate
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.rows import is_unsent, open_amount
 from returns_service.return_case.views import show_failure
@@ -290,15 +291,6 @@ def _webhook_disabled(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     )
 
 
-def _mail_failed(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
-    return Explanation(
-        "mail_not_sent",
-        f"The customer was not told what happened: the mail server did not take {entry.subject}.",
-        "Check the customer's address and RETURNS_SMTP, or tell them yourself. It is tried again for three days, and "
-        "leaves this list after two weeks.",
-    )
-
-
 def _refund_requires_action(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     refund, _payment = _of_refund(entry)
     expires_at = (refund.next_action or {}).get("expires_at")
@@ -355,9 +347,10 @@ EXPLANATIONS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Explanation
     "unmatched_receipt": describe_unmatched,
     "refund_unsent": _refund_unsent,
     "refund_held": _refund_held,
+    "refund_rate": lambda _tx, entry, _health: describe_refund_rate(entry.event),
     "stripe_event": _stripe_event,
     "webhook_disabled": _webhook_disabled,
-    "mail_failed": _mail_failed,
+    "mail_failed": lambda _tx, entry, _health: describe_mail_failed(entry.subject, entry.event),
     "refund_requires_action": _refund_requires_action,
     "refund_pending": _refund_pending,
 }

@@ -1,17 +1,24 @@
-"""Mail to customers, written into the outbox in the transaction of what happened: never lost, never of what is not."""
+"""Mail to customers and staff, written in the transaction of what happened: never lost, never of what is not."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from returns_service.domain.vocabulary import MailKind
+from returns_service.domain.vocabulary import MailKind, StaffMailKind
 from returns_service.store.database import Tx
-from returns_service.store.tables import Event, Mail
+from returns_service.store.tables import Event, Mail, StaffMail
 
 
 def queue_mail(tx: Tx, event: Event, said: Mapping[str, Any]) -> None:
-    """Write the mail that an event is worth, where mail is on; `said` is the event's data."""
+    """Write the mails that an event is worth, where mail is on; `said` is the event's data."""
+    staff_kind = staff_mail_kind(event.type, said)
+    if tx.database.mails_staff and staff_kind is not None:
+        tx.add(
+            StaffMail(
+                id=tx.new_id("eml"), event_id=event.id, kind=staff_kind, next_attempt_at=tx.now, created_at=tx.now
+            )
+        )
     kind = mail_kind(event.type, said)
     if tx.database.sends_mail and kind is not None and event.return_id is not None:
         tx.add(
@@ -27,7 +34,7 @@ def queue_mail(tx: Tx, event: Event, said: Mapping[str, Any]) -> None:
 
 
 def mail_kind(event_type: str, said: Mapping[str, Any]) -> MailKind | None:
-    """Return which mail an event is worth; None for most."""
+    """Return which mail to the customer an event is worth; None for most."""
     trigger, to = said.get("trigger"), said.get("to")
     if event_type == "return.created" and trigger == "create":
         return "requested"
@@ -42,3 +49,12 @@ def mail_kind(event_type: str, said: Mapping[str, Any]) -> MailKind | None:
     if to == "declined":
         return "declined"
     return "failed" if to == "failed" else None
+
+
+def staff_mail_kind(event_type: str, said: Mapping[str, Any]) -> StaffMailKind | None:
+    """Return which mail to staff an event is worth; None for most."""
+    if event_type == "refund.status_changed" and said.get("to") == "failed":
+        return "refund_failed"
+    if event_type == "refund.stuck":
+        return "refund_stuck"
+    return "refund_rate" if event_type == "refund_rate.exceeded" else None

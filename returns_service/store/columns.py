@@ -69,9 +69,10 @@ def word(default: Any = ..., *, index: bool = False, server_default: bool = Fals
     return Field(default=default, sa_type=AutoString, index=index, sa_column_kwargs=later)
 
 
-def utc(index: bool = False, nullable: bool = False) -> Any:
+def utc(index: bool = False, nullable: bool = False, primary_key: bool = False) -> Any:
     """Declare a UTC time."""
-    return Field(default=None if nullable else ..., sa_type=Utc, nullable=nullable, index=index)
+    default = None if nullable else ...
+    return Field(default=default, sa_type=Utc, nullable=nullable, index=index, primary_key=primary_key)
 
 
 def _empty_object() -> dict[str, Any]:

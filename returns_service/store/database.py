@@ -81,10 +81,12 @@ class Database:
         pool_size: int = 10,
         statement_timeout_seconds: float = 30.0,
         sends_mail: bool = False,
+        mails_staff: bool = False,
     ) -> None:
         self.url = async_url(url)
         self.postgresql = self.url.startswith("postgresql")
         self.sends_mail = sends_mail  # commands then write what customers are to be told into the outbox
+        self.mails_staff = mails_staff  # and what staff are to be told
         self.random = source or random.SystemRandom()
         self.ids = Ids(self.random)
         self.wakes = 0  # counts reasons to look for work; who saw the same number may sleep

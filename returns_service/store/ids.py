@@ -26,3 +26,9 @@ class Ids:
         bits = millisecond << 80 | 0x7 << 76 | count << 64 | 0b10 << 62 | self._random.getrandbits(62)
         uuid: Any = UUID(int=bits)  # typeid asks for the class of a faster library, and takes this one
         return str(TypeID.from_uuid(uuid, prefix=prefix))
+
+
+def lowest_id(prefix: str, moment: datetime) -> str:
+    """Return the least id that can be made from a moment on: ids of a time lie between two of these."""
+    uuid: Any = UUID(int=int(moment.timestamp() * 1000) << 80)
+    return str(TypeID.from_uuid(uuid, prefix=prefix))

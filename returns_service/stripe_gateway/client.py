@@ -26,6 +26,7 @@ import structlog
 
 from returns_service.domain.plural import pluralize
 from returns_service.domain.stripe_objects import (
+    ListedCharge,
     Missing,
     PaymentSnapshot,
     RefundSnapshot,
@@ -34,6 +35,7 @@ from returns_service.domain.stripe_objects import (
     TryLater,
     Unknown,
 )
+from returns_service.stripe_gateway.charge_list import read_charges
 from returns_service.stripe_gateway.classify import (
     WireResponse,
     as_read,
@@ -126,10 +128,9 @@ class StripeGateway(Gateway):
                 ),
             )
         )
-        client = stripe.StripeClient(
+        self._stripe = stripe.StripeClient(
             secret_key, max_network_retries=0, http_client=self._wire, base_addresses={"api": address}
-        )
-        self._stripe = client.v1
+        ).v1
 
     def watch(self, watcher: Watcher) -> None:
         """Tell `watcher` from now on which calls Stripe lets this key make."""
@@ -207,6 +208,10 @@ class StripeGateway(Gateway):
                 Unknown("unreadable_answer", f"{pluralize(len(unread), 'refund')} couldn't be read: {unread[0]}")
             )
 
+    def charges_between(self, since: datetime, before: datetime) -> AsyncIterator[ListedCharge]:
+        """Yield all charges created since and before (whole seconds), newest first. Raises StripeSilent."""
+        return read_charges(self._all, self._stripe.charges.list_async, since, before)
+
     async def events_since(
         self, since: datetime, types: Sequence[str], *, only_undelivered: bool = False
     ) -> AsyncIterator[StripeEventData]:
@@ -214,9 +219,8 @@ class StripeGateway(Gateway):
         if not 0 < len(types) <= EVENT_TYPES_AT_ONCE:
             raise ValueError(f"Stripe lists 1 to {EVENT_TYPES_AT_ONCE} event types at once")
         filters: dict[str, Any] = {"created": {"gte": int(since.timestamp())}, "types": list(types)}
-        if only_undelivered:
-            filters["delivery_success"] = False
-        async for event in self._all(self._stripe.events.list_async, **filters):
+        undelivered = {"delivery_success": False} if only_undelivered else {}
+        async for event in self._all(self._stripe.events.list_async, **filters, **undelivered):
             try:
                 news = event_data_of(event, json.dumps(event))
             except Unreadable as error:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from returns_service.domain.stripe_objects import (
+    ListedCharge,
     Missing,
     PaymentSnapshot,
     RefundSnapshot,
@@ -92,6 +93,9 @@ class Gateway(Protocol):
 
     def refunds_since(self, since: datetime, before: datetime | None = None) -> AsyncIterator[RefundSnapshot]:
         """Yield all refunds created since (and before, whole seconds), newest first. Raises StripeSilent."""
+
+    def charges_between(self, since: datetime, before: datetime) -> AsyncIterator[ListedCharge]:
+        """Yield all charges created since and before (whole seconds), newest first. Raises StripeSilent."""
 
     def events_since(
         self, since: datetime, types: Sequence[str], *, only_undelivered: bool = False

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from returns_service.domain.stripe_objects import (
     ChargeSnapshot,
     DisputeSnapshot,
+    ListedCharge,
     PaymentSnapshot,
     RefundSnapshot,
     StripeEventData,
@@ -72,6 +73,14 @@ def charge_of(thing: Any) -> ChargeSnapshot:
         currency=_text(charge, "currency"),
         captured=captured_of(charge),
         amount_refunded=_whole(charge, "amount_refunded"),
+    )
+
+
+def listed_charge_of(thing: Any) -> ListedCharge:
+    """Return the Charge in `thing` as far as sums need it. Raises Unreadable."""
+    charge = _object(thing, "charge")
+    return ListedCharge(
+        created=_moment(charge, "created"), currency=_text(charge, "currency"), captured=captured_of(charge)
     )
 
 

@@ -13,6 +13,7 @@ from returns_service.return_case.events import Actor
 from returns_service.store import claims
 from returns_service.store.database import is_unavailable, may_pass
 from returns_service.worker import maintenance, missed_events
+from returns_service.worker.charges import count_charges
 from returns_service.worker.deliveries import WebhookDispatcher
 from returns_service.worker.mail import MailSender
 from returns_service.worker.notifications import listen
@@ -25,6 +26,7 @@ AFTER_ERROR_SECONDS = 1.0
 CHORES_EVERY_SECONDS = 0.5  # not woken: each refund wakes everybody, and no chore is that urgent
 OLD_THINGS_EVERY_SECONDS = 3600.0
 RECONCILE_LOOK_SECONDS = 300.0
+CHARGES_LOOK_SECONDS = 5.0  # at most so often a day of the past is listed, beside all that is urgent
 log = structlog.get_logger("returns.worker")
 
 
@@ -57,6 +59,7 @@ class Worker:
             *([asyncio.create_task(self._forever(self.mail.once), name="mail")] if self.mail else []),
             asyncio.create_task(self._forget(), name="forget"),
             asyncio.create_task(self._reconcile(by), name="reconcile"),
+            asyncio.create_task(self._count_charges(by), name="charges"),
         ]
         stopped = asyncio.create_task(self._wake_at(stop))
         try:
@@ -145,6 +148,12 @@ class Worker:
         while True:
             await self._guarded(lambda: reconcile_daily(self.executor.db, self.executor.gateway, by, self.policy))
             await asyncio.sleep(RECONCILE_LOOK_SECONDS)
+
+    async def _count_charges(self, by: Actor) -> None:
+        """Look now and then which of Stripe's charges are to be counted; a day of them may take minutes to list."""
+        while True:
+            await asyncio.sleep(CHARGES_LOOK_SECONDS)
+            await self._guarded(lambda: count_charges(self.executor.db, self.executor.gateway, by, self.policy))
 
     async def _forever(self, once: Callable[[], Awaitable[object]]) -> None:
         while True:

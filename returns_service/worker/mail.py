@@ -1,4 +1,4 @@
-"""Mail to customers: claim in one transaction, send in none, write what became of it in another.
+"""Mail to customers and staff: claim in one transaction, send in none, write what became of it in another.
 
 Mail servers know no idempotency key: where an answer is lost a mail is sent again, under the same Message-ID, by which
 receiving servers tell that it is one.
@@ -13,11 +13,11 @@ from datetime import timedelta
 
 import structlog
 
-from returns_service.commands.mail import MailClaim, claim_mail, record_mail
+from returns_service.commands.mail import MailClaim, StaffMailClaim, claim_mail, claim_staff_mail, record_mail
 from returns_service.domain.signed_link import sign_link
 from returns_service.localize import write_amount
 from returns_service.mail_client import MailClient, MailOutcome
-from returns_service.mail_message import LANGUAGES, NewMail, Texts, compose
+from returns_service.mail_message import LANGUAGES, NewMail, Texts, compose, compose_for_staff
 from returns_service.settings import Settings
 from returns_service.shop_settings import Language
 from returns_service.store.database import Database
@@ -29,7 +29,7 @@ log = structlog.get_logger("returns.mail")
 
 @dataclass
 class MailSender:
-    """Sends the outbox; one a process."""
+    """Sends both outboxes; one a process."""
 
     db: Database
     client: MailClient
@@ -43,10 +43,13 @@ class MailSender:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def send_due(self) -> int:
-        """Send the mails that are due now, up to AT_ONCE; return how many there were."""
+        """Send the mails that are due now, up to AT_ONCE of each outbox; return how many there were."""
         claims = await self.db.run(lambda tx: claim_mail(tx, AT_ONCE))
-        await asyncio.gather(*(self._send(claim) for claim in claims))
-        return len(claims)
+        staff_claims = await self.db.run(lambda tx: claim_staff_mail(tx, AT_ONCE))
+        await asyncio.gather(
+            *(self._send(claim) for claim in claims), *(self._send_to_staff(claim) for claim in staff_claims)
+        )
+        return len(claims) + len(staff_claims)
 
     async def _send(self, claim: MailClaim) -> None:
         recipient, sender = claim.row.customer_email, self.settings.sender
@@ -63,7 +66,31 @@ class MailSender:
         outcome = await self.client.send(message, sender, recipient)
         await self._record(claim, outcome)
 
-    async def _record(self, claim: MailClaim, outcome: MailOutcome) -> None:
+    async def _send_to_staff(self, claim: StaffMailClaim) -> None:
+        recipients, sender = self.settings.staff_mail, self.settings.sender
+        if not recipients or not sender:  # switched off since
+            await self.db.run(lambda tx: record_mail(tx, claim, "dropped", "no_address"), safe_to_repeat=True)
+            return
+        message = compose_for_staff(
+            claim.kind, claim.said, recipients=recipients, sender=sender, shop_name=self.settings.shop_name,
+            order_id=claim.order_id, link=self._place(claim), message_id=self._message_id(claim.mail_id),
+        )  # fmt: skip
+        if message is None:
+            await self._record(claim, MailOutcome("refused", "address_unusable"))
+            return
+        await self._record(claim, await self.client.send(message, sender, *recipients))
+
+    def _place(self, claim: StaffMailClaim) -> str:
+        """Return the address of the refund desk with the case open; empty where RETURNS_PUBLIC_URL is unset."""
+        if self.settings.public_url is None:
+            return ""
+        kind = "refund_unknown" if claim.kind == "refund_stuck" else claim.kind
+        return f"{self.settings.public_url}/refunds?case={kind}:{claim.refund_id or claim.event_id}"
+
+    def _message_id(self, mail_id: str) -> str:
+        return f"<{mail_id}@{(self.settings.sender or '').rpartition('@')[2]}>"
+
+    async def _record(self, claim: MailClaim | StaffMailClaim, outcome: MailOutcome) -> None:
         await self.db.run(lambda tx: record_mail(tx, claim, outcome.result, outcome.code), safe_to_repeat=True)
         if outcome.result != "taken":
             log.warning("mail.not_taken", mail=claim.mail_id, result=outcome.result, code=outcome.code)
@@ -73,7 +100,6 @@ class MailSender:
         shown = claim.said.get("object") or {}
         amount = shown.get("amount") if claim.kind == "refunded" else shown.get("amount_estimated")
         reason = claim.said.get("reason") if claim.kind == "declined" else None
-        host = (self.settings.sender or "").rpartition("@")[2]
         values = {
             "shop": self.settings.shop_name,
             "order": claim.row.order_id,
@@ -82,7 +108,7 @@ class MailSender:
             "reason": reason if isinstance(reason, str) else "",
             "link": self._link(claim),
         }
-        return NewMail(claim.kind, language, claim.row.customer_email or "", f"<{claim.mail_id}@{host}>", values)
+        return NewMail(claim.kind, language, claim.row.customer_email or "", self._message_id(claim.mail_id), values)
 
     def _language(self, claim: MailClaim) -> Language:
         wanted = claim.session.locale if claim.session else None

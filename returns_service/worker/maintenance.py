@@ -34,6 +34,7 @@ from returns_service.store.tables import (
     ReturnAuthorization,
     SignInLink,
     SignInThrottle,
+    StaffMail,
     StaffSession,
     StripeEvent,
 )
@@ -139,6 +140,7 @@ async def delete_expired(db: Database, *, idempotency_hours: int, inbox_days: in
     for kind, chosen, values in (
         (IdempotencyKey, old_key, None),
         (Mail, col(Mail.ended_at) < now - timedelta(days=inbox_days), None),
+        (StaffMail, col(StaffMail.ended_at) < now - timedelta(days=inbox_days), None),
         (Photo, old_photo, None),
         (PortalSession, old_portal, None),
         (StaffSession, old_session, None),

@@ -3,6 +3,7 @@
 The files mirror `returns_service/store/tables`. Amounts are minor units, times UTC.
 """
 
+from tests.factories.charges import create_charge_total
 from tests.factories.core import (
     create_event,
     create_idempotency_key,
@@ -20,7 +21,7 @@ from tests.factories.core import (
     create_unmatched_receipt,
 )
 from tests.factories.dock import create_dock_scan
-from tests.factories.mail import create_mail
+from tests.factories.mail import create_mail, create_staff_mail
 from tests.factories.people import (
     create_api_key,
     create_device,
@@ -36,6 +37,7 @@ from tests.factories.webhooks import create_delivery, create_webhook_endpoint
 
 __all__ = [
     "create_api_key",
+    "create_charge_total",
     "create_delivery",
     "create_device",
     "create_dock_scan",
@@ -55,6 +57,7 @@ __all__ = [
     "create_search_word",
     "create_sign_in_link",
     "create_sign_in_throttle",
+    "create_staff_mail",
     "create_staff_session",
     "create_staff_user",
     "create_stripe_account",

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from returns_service.domain.refund_status import RefundStatus
 from returns_service.domain.return_machine import State
 from returns_service.domain.vocabulary import RecordedEventType
-from returns_service.return_case.views.fields import EndpointId, ReceiptId, RefundId, Time, minor_units
+from returns_service.return_case.views.fields import Currency, EndpointId, ReceiptId, RefundId, Time, minor_units
 from returns_service.return_case.views.objects import PaymentView, RefundView, ReturnView
 from returns_service.return_case.views.receipt_view import ReceiptView
 
@@ -119,7 +119,21 @@ class PaymentOverpaidData(Struct, kw_only=True):
 
 
 class RefundRateData(Struct, kw_only=True):
-    """Reserved: no release records it yet."""
+    """The day (in the policy's zone), what was refunded and charged on it, and the limit it is above.
+
+    `so_far`: the day was not over yet, and more was refunded than the limit allows on a day such as the one before.
+    """
+
+    day: Annotated[str, Meta(extra_json_schema={"format": "date"})]
+    time_zone: str
+    so_far: bool
+    currency: Currency
+    amount_refunded: Annotated[int, minor_units("What Stripe refunded on the day.")]
+    amount_charged: Annotated[int, minor_units("What the day's charges captured.")]
+    refund_rate: Annotated[
+        float | None, Meta(description="The one divided by the other; null: nothing was charged yet.")
+    ]
+    refund_rate_alert: Annotated[float, Meta(description="The policy's limit.")]
 
 
 class PingData(Struct, kw_only=True):
@@ -150,6 +164,6 @@ EVENT_KINDS: Mapping[RecordedEventType, EventKind] = {
     "refund.stuck": EventKind("Many attempts settled nothing: a person should look.", RefundAttemptData),
     "payment.updated": EventKind("A payment was captured, disputed, or spoken about.", PaymentUpdatedData),
     "payment.overpaid": EventKind("Stripe made two refunds for one intent.", PaymentOverpaidData),
-    "refund_rate.exceeded": EventKind("More is refunded than the policy expects.", RefundRateData),
+    "refund_rate.exceeded": EventKind("A day's refunds are above the policy's limit.", RefundRateData),
     "ping": EventKind("Somebody tests the endpoint.", PingData),
 }

@@ -3,6 +3,7 @@
 Amounts are minor units, times are UTC.
 """
 
+from returns_service.store.tables.charges import ChargeTotal
 from returns_service.store.tables.core import (
     Event,
     IdempotencyKey,
@@ -16,7 +17,7 @@ from returns_service.store.tables.core import (
     Sweep,
 )
 from returns_service.store.tables.dock import DockScan
-from returns_service.store.tables.mail import Mail
+from returns_service.store.tables.mail import Mail, StaffMail
 from returns_service.store.tables.people import (
     ApiKey,
     Device,
@@ -33,6 +34,7 @@ from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint
 
 __all__ = [
     "ApiKey",
+    "ChargeTotal",
     "Delivery",
     "Device",
     "DockScan",
@@ -52,6 +54,7 @@ __all__ = [
     "SearchWord",
     "SignInLink",
     "SignInThrottle",
+    "StaffMail",
     "StaffSession",
     "StaffUser",
     "StripeAccount",

@@ -1,4 +1,4 @@
-"""The outbox: mail to customers that waits to be sent, or was."""
+"""The outboxes: mail to customers and to staff that waits to be sent, or was."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from datetime import datetime
 
 from sqlmodel import Field, SQLModel
 
-from returns_service.domain.vocabulary import MAIL_KINDS, MAIL_STATUSES, MailKind, MailStatus
+from returns_service.domain.vocabulary import (
+    MAIL_KINDS,
+    MAIL_STATUSES,
+    STAFF_MAIL_KINDS,
+    MailKind,
+    MailStatus,
+    StaffMailKind,
+)
 from returns_service.store.columns import DUE_SQL, defer_foreign_keys, one_of, partial, utc, word
 
 
@@ -37,4 +44,27 @@ class Mail(SQLModel, table=True):
     ended_at: datetime | None = utc(nullable=True)
 
 
-defer_foreign_keys("mail")
+class StaffMail(SQLModel, table=True):
+    """One mail to staff about one event that needs them. Addresses and words are looked up when it is sent."""
+
+    __tablename__ = "staff_mail"
+    __table_args__ = (
+        one_of("kind", STAFF_MAIL_KINDS, "kind"),
+        one_of("status", MAIL_STATUSES, "status"),
+        partial("ix_staff_mail_due", "next_attempt_at", where=DUE_SQL),
+        partial("ix_staff_mail_failing", "created_at", where="failures > 0 AND status <> 'sent'"),
+    )
+
+    id: str = Field(primary_key=True)
+    event_id: str = Field(foreign_key="event.id", unique=True)  # told once
+    kind: StaffMailKind = word()
+    status: MailStatus = word("pending")
+    reason: str | None = None  # a code, as in `Mail`
+    failures: int = 0
+    lease_token: int = 0
+    next_attempt_at: datetime | None = utc(nullable=True)  # while it is being sent: when the lease ends
+    created_at: datetime = utc()
+    ended_at: datetime | None = utc(nullable=True)
+
+
+defer_foreign_keys("mail", "staff_mail")
