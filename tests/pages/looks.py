@@ -11,6 +11,7 @@ from playwright.async_api import Page
 
 from returns_service.commands import staff_users
 from returns_service.domain.vocabulary import Role
+from tests.factories import create_charge_total, create_sweep
 from tests.pages.conftest import Site, add_person
 from tests.pages.world import HOSTILE, World, parcel
 
@@ -256,6 +257,23 @@ async def desk_retry(look: Look, page: Page) -> None:
 @view("warehouse")
 async def parcel_of_nobody(look: Look, page: Page) -> None:
     await page.goto(f"/parcels/{look.day.unmatched['id']}?q=nw-48")
+
+
+# --- the dashboard ---------------------------------------------------------------------------------------------------
+
+at("/dashboard", "approver", "dashboard_empty", "new_shop")
+at("/dashboard?from=2026-11-11&to=2026-11-10", "finance", "dashboard_not_counted")
+
+
+@view("finance")
+async def dashboard(look: Look, page: Page) -> None:
+    async with look.site.shop.db.transaction() as tx:
+        await create_sweep(tx, name="charges", cursor=tx.now.isoformat(), next_at=tx.now)
+        await create_sweep(tx, name="charges_past", cursor="2026-01-01T00:00:00+00:00", next_at=tx.now)
+        await create_charge_total(tx, currency="eur", amount=40_000)
+    await page.goto("/dashboard?days=7&currency=eur")
+    for summary in await page.locator("figure summary").all():
+        await summary.click()
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

@@ -42,7 +42,8 @@ def path_of(page: Page) -> str:
 
 
 def who_may(page: Page) -> set[Role]:
-    return {role for role in ROLES if page.scope is None or allows(scopes_of(role), page.scope)}
+    asked = [scope for scope in (page.scope, page.or_scope) if scope is not None]
+    return {role for role in ROLES if not asked or any(allows(scopes_of(role), scope) for scope in asked)}
 
 
 def test_the_pages_open_to_whom_they_should() -> None:
@@ -56,6 +57,9 @@ def test_the_pages_open_to_whom_they_should() -> None:
             assert page.personal, page.path
         elif page.path in ("/refunds", "/refunds/solved", "/refunds.csv"):
             assert who_may(page) == {"finance", "admin"}, page.path
+            assert page.personal, page.path
+        elif page.path.startswith("/dashboard"):
+            assert who_may(page) == {"finance", "approver", "admin"}, page.path
             assert page.personal, page.path
         elif page.path == "/parcels/{unmatched_id:str}":
             assert who_may(page) == {"warehouse", "admin"}, page.path

@@ -96,7 +96,7 @@ def _ask_to_sign_in(call: PageCall) -> Response[Any]:
 
 
 def _let_in(page: Page, visitor: Visitor) -> None:
-    if page.scope is not None and not visitor.may(page.scope):
+    if page.scope is not None and not any(visitor.may(scope) for scope in (page.scope, page.or_scope) if scope):
         raise Problem("insufficient_scope", f"It needs {page.scope}.", required_scope=page.scope)
     if page.personal and visitor.signed_in is not None and visitor.signed_in.session.receiving_only:
         raise Problem("insufficient_scope", "Sign in with e-mail and password for this: a badge only receives.")

@@ -21,6 +21,7 @@ class Place:
     label: str
     scope: Scope
     kind: str = "warn"  # how urgent what waits there is
+    or_scope: Scope | None = None  # that opens it as well
 
 
 PLACES: Final[Sequence[Place]] = (
@@ -28,6 +29,7 @@ PLACES: Final[Sequence[Place]] = (
     Place("/approvals", "inbox", "Approvals", APPROVE),
     Place("/refunds", "desk", "Refund desk", PAY, "danger"),
     Place("/returns", "list", "Returns", READ),
+    Place("/dashboard", "chart", "Dashboard", PAY, or_scope=APPROVE),
     Place("/receive", "scan", "Receive", RECEIVE),
     Place("/settings", "gear", "Settings", ADMIN),
     Place("/settings/health", "gear", "Health", ADMIN),
@@ -42,9 +44,13 @@ LANDING: Final[Mapping[Role, str]] = {
 
 def places_for(scopes: frozenset[Scope], paths: Collection[str]) -> list[Place]:
     """Return the places that somebody with these scopes may see, as far as their pages are among `paths`."""
-    shown = [place for place in PLACES if place.path in paths and allows(scopes, place.scope)]
+    shown = [place for place in PLACES if place.path in paths and _may_see(scopes, place)]
     inside = {place.path for place in shown}
     return [place for place in shown if place.path.rpartition("/")[0] not in inside]
+
+
+def _may_see(scopes: frozenset[Scope], place: Place) -> bool:
+    return any(allows(scopes, scope) for scope in (place.scope, place.or_scope) if scope is not None)
 
 
 def landing_of(role: Role, paths: Collection[str]) -> str:

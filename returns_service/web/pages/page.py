@@ -85,7 +85,10 @@ PageWork = Callable[[PageCall], Awaitable[Response[Any]]]
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """One method on one path. `scope` None: open to strangers. `personal`: not after a sign-in by badge or PIN."""
+    """One method on one path. `scope` None: open to strangers; `or_scope` opens it as well.
+
+    `personal`: not after a sign-in by badge or PIN.
+    """
 
     method: str
     path: str
@@ -94,11 +97,14 @@ class Page:
     scope: Scope | None
     personal: bool = False
     longest_bytes: int = LONGEST_FORM_BYTES
+    or_scope: Scope | None = None
 
 
-def shows(path: str, *, scope: Scope | None = READ, personal: bool = False) -> Callable[[PageWork], Page]:
+def shows(
+    path: str, *, scope: Scope | None = READ, personal: bool = False, or_scope: Scope | None = None
+) -> Callable[[PageWork], Page]:
     """Declare a page that is looked at: it changes nothing."""
-    return lambda work: Page("GET", path, _name(work), work, scope, personal)
+    return lambda work: Page("GET", path, _name(work), work, scope, personal, or_scope=or_scope)
 
 
 def posts(

@@ -109,6 +109,8 @@ async def _open(call: PageCall, tx: Tx, row: DeskRow) -> OpenCase:
         links.append((f"/parcels/{entry.unmatched.id}", "Open the parcel"))
     if entry.kind in ("unmatched_receipt", "undeclared_item") and not call.may("receipts:write"):
         missing = "receipts:write"
+    if entry.kind == "refund_rate" and item.currency is not None:
+        links.append((f"/dashboard?currency={item.currency}", "Open the dashboard"))
     if entry.kind == "webhook_disabled" and call.may("admin"):
         links.append(("/settings#hooks", "Open the webhook endpoints"))
     if entry.kind in ("stripe_refuses", "stripe_silent", "work_overdue") and call.may("admin"):

@@ -8,6 +8,7 @@ from returns_service.web.pages import (
     approvals,
     assets,
     count,
+    dashboard,
     health,
     home,
     parcels,
@@ -32,8 +33,8 @@ from returns_service.web.pages.page import Page
 FORMS: Final[tuple[FormAct, ...]] = (*return_acts.FORMS, *receipt_acts.FORMS, *refund_acts.FORMS)
 PAGES: Final[tuple[Page, ...]] = (
     *sign_in.PAGES, *home.PAGES, *approvals.PAGES, *returns.PAGES, *return_page.PAGES, *refund_desk.PAGES,
-    *parcels.PAGES, *(form.page for form in FORMS), *receive.PAGES, *count.PAGES, *health.PAGES, *settings.PAGES,
-    *you.PAGES, *portal.PAGES, *photos.PAGES,
+    *dashboard.PAGES, *parcels.PAGES, *(form.page for form in FORMS), *receive.PAGES, *count.PAGES, *health.PAGES,
+    *settings.PAGES, *you.PAGES, *portal.PAGES, *photos.PAGES,
 )  # fmt: skip
 
 
