@@ -14,7 +14,7 @@ from returns_service.commands.charge_totals import counted_span
 from returns_service.domain.periods import begin_of, day_at, end_of
 from returns_service.domain.policy import Policy
 from returns_service.domain.refund_rate import is_above, is_above_so_far, refund_rate
-from returns_service.domain.refund_status import WAITING
+from returns_service.domain.refund_status import FINAL
 from returns_service.return_case.events import Actor, record, to_json_object
 from returns_service.return_case.views.event_data import RefundRateData
 from returns_service.store.database import Tx
@@ -27,7 +27,8 @@ TOLD_SINCE: Final = timedelta(days=4)  # events about yesterday or today are you
 def refunded_between(begin: datetime, end: datetime) -> Any:
     """Return the condition of refunds that Stripe made between two moments, and that nothing undid since."""
     made_at = col(Refund.stripe_created_at)
-    return and_(made_at >= begin, made_at < end, col(Refund.status).in_((*WAITING, "succeeded")))
+    # Said by what it is not: else SQLite would read all of history by its index on the status.
+    return and_(made_at >= begin, made_at < end, col(Refund.status).not_in(FINAL))
 
 
 async def judge_refund_rate(tx: Tx, by: Actor, policy: Policy) -> int:
