@@ -49,9 +49,11 @@ async def count_charges(db: Database, gateway: Gateway, by: Actor, policy: Polic
 async def _count(db: Database, gateway: Gateway, window: ChargeWindow) -> bool:
     try:
         totals = await sum_charges(gateway, window)
-    except StripeSilent as silence:
-        log.warning("charges.not_listed", answer=silence.answer.code)
+    except BaseException as error:  # a worker that is stopped gives its window back, too
         await db.run(lambda tx: postpone(tx, window))
+        if not isinstance(error, StripeSilent):
+            raise
+        log.warning("charges.not_listed", answer=error.answer.code)
         return False
     return await db.run(lambda tx: record_totals(tx, window, totals))
 

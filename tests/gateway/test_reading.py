@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -236,3 +236,19 @@ async def test_a_doctor_sees_account_mode_and_endpoints() -> None:
     ]
     checked = await Line(error(401, message="Invalid API Key provided")).gateway.check()
     assert checked.problem == "authentication: Invalid API Key provided"
+
+
+async def test_charges_are_read_by_their_time_and_an_odd_one_is_left_out() -> None:
+    odd, failed = charge(id="ch_2", currency=None), charge(id="ch_3", status="failed")
+    line = Line(routes(charges=listing(charge(), odd, failed)))
+    before = SINCE + timedelta(days=1)
+    seen = [one async for one in line.gateway.charges_between(SINCE, before)]
+    assert [(one.currency, one.captured, one.created) for one in seen] == [("eur", 5000, SINCE), ("eur", 0, SINCE)]
+    asked = dict(line.requests[0].url.params)
+    assert (asked["created[gte]"], asked["created[lt]"]) == (str(CREATED), str(CREATED + 86_400))
+
+
+async def test_a_list_of_charges_that_stripe_refuses_is_not_taken_for_none() -> None:
+    line = Line(error(403))
+    with pytest.raises(StripeSilent):
+        [one async for one in line.gateway.charges_between(SINCE, SINCE + timedelta(days=1))]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from returns_service.commands.refund_rate import judge_refund_rate
 from returns_service.domain.vocabulary import Role
 from returns_service.store.ids import lowest_id
 from returns_service.store.tables import Payment, ReturnAuthorization
@@ -25,6 +26,7 @@ from tests.factories import (
     create_sweep,
 )
 from tests.harness.served_shop import ServedShop
+from tests.harness.shop import BY
 from tests.pages.conftest import Desk, add_person
 from tests.pages.world import HOSTILE
 
@@ -273,6 +275,19 @@ async def test_it_has_its_place_for_those_who_may_see_it(shop: ServedShop, desk:
     await add_person(shop, role)
     await desk.sign_in(f"{role}@shop.test")
     assert ('href="/dashboard"' in (await desk.get("/")).text) == place
+
+
+async def test_the_desk_tells_of_a_day_above_the_limit_and_leads_here(shop: ServedShop, desk: Desk) -> None:
+    async with shop.db.transaction() as tx:
+        await refunded(tx, NOON, 2000, currency="eur")
+        await charged(tx, NOON, 10_000, "eur")
+        await counted_all(tx)
+        assert await judge_refund_rate(tx, BY, shop.policy) == 1
+    await add_person(shop, "finance")
+    await desk.sign_in("finance@shop.test")
+    page = (await desk.get("/refunds?kind=refund_rate")).text
+    assert "20.00 EUR of 100.00 EUR charged (20.0%) was refunded on 2026-11-24 (UTC)" in page
+    assert 'href="/dashboard?currency=eur"' in page
 
 
 async def test_a_file_there_is_not_is_not_found(shop: ServedShop, desk: Desk) -> None:

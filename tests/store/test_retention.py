@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlmodel import col
 
 from returns_service.store.database import Database, Tx
-from returns_service.store.tables import IdempotencyKey, StripeEvent
+from returns_service.store.tables import IdempotencyKey, StaffMail, StripeEvent
 from returns_service.worker import maintenance
-from tests.factories import create_idempotency_key, create_stripe_event
+from tests.factories import create_idempotency_key, create_staff_mail, create_stripe_event
 from tests.harness.clock import Clock
 
 
@@ -45,3 +45,15 @@ async def test_a_cleaning_takes_more_than_one_batch(database: Database) -> None:
 
     await database.run(fill)
     assert await maintenance.delete_expired(database, idempotency_hours=24, inbox_days=4) == maintenance.BATCH + 1
+
+
+async def test_mail_to_staff_goes_once_it_has_ended_long_ago(database: Database) -> None:
+    async def fill(tx: Tx) -> None:
+        old = tx.now - timedelta(days=9)
+        await create_staff_mail(tx, id="eml_sent", status="sent", created_at=old, ended_at=old, next_attempt_at=None)
+        await create_staff_mail(tx, id="eml_waits", created_at=old)
+
+    await database.run(fill)
+    await maintenance.delete_expired(database, idempotency_hours=24, inbox_days=4)
+    async with database.reading() as tx:
+        assert (await tx.execute(select(col(StaffMail.id)))).scalars().all() == ["eml_waits"]

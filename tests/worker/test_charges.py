@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -21,6 +23,7 @@ from returns_service.commands.charge_totals import (
 )
 from returns_service.domain.periods import day_at
 from returns_service.domain.policy import DEFAULT, Policy
+from returns_service.domain.stripe_objects import ListedCharge
 from returns_service.store.tables import ChargeTotal, Event
 from returns_service.stripe_simulator import Request, answer
 from returns_service.worker.charges import count_charges, sum_charges
@@ -129,6 +132,23 @@ async def test_where_stripe_is_silent_nothing_is_lost(shop: Shop) -> None:
     assert await count(shop) == 0
     shop.wire.down = False
     assert await count(shop) == 0, "not at once again"
+    shop.advance(60)
+    assert await count(shop)
+    assert await sums(shop) == {"usd": (1, 10_000)}
+
+
+async def test_a_worker_that_is_stopped_gives_its_window_back(shop: Shop) -> None:
+    class Stopped:
+        async def charges_between(self, since: datetime, before: datetime) -> AsyncIterator[ListedCharge]:
+            yield ListedCharge(since, "usd", 100)
+            raise asyncio.CancelledError
+
+    shop.pay(10_000)
+    shop.advance(60)
+    stopped: Any = Stopped()
+    with pytest.raises(asyncio.CancelledError):
+        await count_charges(shop.db, stopped, BY, DEFAULT)
+    assert await sums(shop) == {}
     shop.advance(60)
     assert await count(shop)
     assert await sums(shop) == {"usd": (1, 10_000)}
