@@ -18,6 +18,7 @@ from returns_service.domain.problems import Problem
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.locked_payment import LockedPayment, lock_row, payment_of_return
+from returns_service.return_case.views.return_view import show_units
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
     Payment,
@@ -110,6 +111,8 @@ async def case_under_lock(locked: LockedPayment, by: Actor, policy: Policy, retu
 
 def _under(locked: LockedPayment, case: ReturnCase, by: Actor) -> ReturnCase:
     case.locked, case.by = locked, by
+    if case.told is None:
+        case.told = show_units(case)
     locked.cases[case.row.id] = case
     return case
 
