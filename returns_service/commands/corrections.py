@@ -111,7 +111,7 @@ async def correct(
     await transition(case, "correct", why=reason)
     done = CountResult(case, receipt)
     changed = {correction.line for correction in corrections}
-    shown = {"object": done.shown_change(changed), "reason": reason, "overpaid_amount": case.overpaid}
+    shown = {"object": done.show_change(changed), "reason": reason, "overpaid_amount": case.overpaid}
     await record(tx, by, "receipt.corrected", row=case.row, data=shown)
     await follow_up(case)
     await _tell_siblings(case, before)

@@ -45,7 +45,7 @@ class CountResult:
         """Return the receipt as it is answered."""
         return show_receipt(self.receipt, self.case.receipt_lines, self.case.undeclared)
 
-    def shown_change(self, line_ids: Collection[str]) -> ReceiptView:
+    def show_change(self, line_ids: Collection[str]) -> ReceiptView:
         """Return the receipt as the history keeps a change of it: what it counts on these lines."""
         view = self.shown()
         view.lines = [line for line in view.lines if line.line in line_ids]

@@ -66,7 +66,7 @@ async def forget_answers(tx: Tx, words: Words, names: Collection[str]) -> int:
 async def forget_inbox(tx: Tx, names: Collection[str]) -> tuple[int, int]:
     """Empty Stripe's events that hold one of the names; return how many, and how many had to stay.
 
-    One that is not folded yet is the only copy of its news.
+    An event that is not folded yet is the only copy of its news.
     """
     emptied = left = 0
     likely = select(StripeEvent).where(holds_name(StripeEvent.payload, names), col(StripeEvent.payload) != "")

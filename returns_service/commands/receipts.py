@@ -166,7 +166,7 @@ async def inspect(
         by,
         "return.updated",
         row=case.row,
-        data={"object": done.shown_change({f.line for f in findings}), "inspected": receipt.id},
+        data={"object": done.show_change({f.line for f in findings}), "inspected": receipt.id},
     )
     await follow_up(case)
     return done

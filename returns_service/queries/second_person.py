@@ -18,7 +18,7 @@ MOST_WAITING: Final = 100  # shown at once, the oldest
 
 @dataclass(frozen=True, slots=True)
 class UnapprovedRefund:
-    """One refund that waits. `order_id`: of its return; `decided_it`: who looks decided it, with whatever key."""
+    """One refund that waits, `order_id` of its return. `decided_it`: the person who looks did, with whatever key."""
 
     refund: Refund
     payment: Payment

@@ -226,7 +226,7 @@ class ReturnCase:
 
     @property
     def overpaid(self) -> int:
-        """What was paid beyond what the return is worth, minor units: told, never taken."""
+        """The amount paid beyond the return's worth, minor units: told, never taken."""
         return overpaid.overpaid(self)
 
     @property

@@ -268,7 +268,7 @@ def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
-            "secure_delete=ON",  # whoever is forgotten is gone from the file, too
+            "secure_delete=ON",  # a forgotten person is gone from the file, too
         ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()

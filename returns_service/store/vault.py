@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cryptography.fernet import MultiFernet
 
-SEALED = "sealed:"  # what is sealed begins so; a secret that an older release wrote does not
+SEALED = "sealed:"  # a sealed secret begins so; one that an older release wrote does not
 
 
 class CannotOpen(ValueError):

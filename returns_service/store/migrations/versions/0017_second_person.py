@@ -1,4 +1,4 @@
-"""Refunds that one person may not decide alone: what was decided, and the second person's agreement."""
+"""Refunds that one person may not decide alone: the amount decided, and the second person's agreement."""
 
 import sqlalchemy as sa
 from alembic import op
