@@ -178,7 +178,6 @@ class Refund(SQLModel, table=True):
         partial("uq_refund_unanswered", "return_id", where=f"return_id IS NOT NULL AND {UNANSWERED_SQL}", unique=True),
         partial("ix_refund_due", "next_attempt_at", "id", where=DUE_SQL),
         partial("ix_refund_at_stripe", "stripe_created_at", "id", where="stripe_created_at IS NOT NULL"),
-        partial("ix_refund_unapproved", "created_at", where="unapproved AND status = 'queued'"),
     )
 
     id: str = Field(primary_key=True)
