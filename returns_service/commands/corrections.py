@@ -112,7 +112,8 @@ async def correct(
         case.row.overpaid_since = tx.now
     await transition(case, "correct", why=reason)
     done = CountResult(case, receipt)
-    shown = {"object": done.shown(), "reason": reason, "overpaid_amount": case.overpaid}
+    changed = {correction.line for correction in corrections}
+    shown = {"object": done.show_change(changed), "reason": reason, "overpaid_amount": case.overpaid}
     await record(tx, by, "receipt.corrected", row=case.row, data=shown)
     await follow_up(case)
     await _tell_siblings(case, before)

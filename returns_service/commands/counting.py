@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from returns_service.domain.counts import PLACEHOLDERS, default_disposition
@@ -44,6 +44,12 @@ class CountResult:
     def shown(self) -> ReceiptView:
         """Return the receipt as it is answered."""
         return show_receipt(self.receipt, self.case.receipt_lines, self.case.undeclared)
+
+    def show_change(self, line_ids: Collection[str]) -> ReceiptView:
+        """Return the receipt as the history keeps a change of it: what it counts on these lines."""
+        view = self.shown()
+        view.lines = [line for line in view.lines if line.line in line_ids]
+        return view
 
 
 def standing_receipt(case: ReturnCase, receipt_id: str) -> Receipt:

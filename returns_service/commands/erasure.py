@@ -48,7 +48,7 @@ from returns_service.store.tables import (
     UnmatchedReceipt,
 )
 
-# The operator finds the rest again by its order or payment: the address is forgotten.
+# The rest is found again by its order or payment: the address is forgotten.
 NEW_METADATA_HOLDS = "An unanswered refund keeps what Stripe has to be asked with; once it is settled: forget {again}"
 PARCEL_HOLDS = "Tracking numbers stay until the parcel is counted or the return closed; then: forget {again}"
 UNFOLDED_HOLDS = "An event of Stripe's could not be understood yet and is kept; once it is: forget {again}"

@@ -1,4 +1,4 @@
-"""The words of a person, which `forget` takes out of rows and of their JSON copies, and those that stay.
+"""The words of a person, in rows and in the JSON copies of them: some are forgotten, some stay.
 
 Free text of people is replaced, since nobody can say whose name it holds; reasons out of the catalogue stay, because
 fees depend on them. Names that are only compared (order lines, scan ids) get a stand-in, so that no unit is sent back

@@ -162,7 +162,13 @@ async def inspect(
     await recount(case)
     await transition(case, "inspect", units_to_inspect=True)
     done = CountResult(case, receipt)
-    await record(tx, by, "return.updated", row=case.row, data={"object": done.shown(), "inspected": receipt.id})
+    await record(
+        tx,
+        by,
+        "return.updated",
+        row=case.row,
+        data={"object": done.show_change({f.line for f in findings}), "inspected": receipt.id},
+    )
     await follow_up(case)
     return done
 

@@ -97,6 +97,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     await index_return(tx, row, case.lines, is_new=True)
     decision = decision_on(case)
     row.approvals_required = decision.approvals_required
+    case.told = {}  # nobody was told of any of it yet
     await record_return(case, "return.created", {"from": None, "to": "requested", "trigger": "create"})
     # What a guard bars is no reason to refuse the request: it waits for people.
     alone = decision.auto_approve and decision.approvals_required == 1

@@ -18,7 +18,7 @@ MOST_WAITING: Final = 100  # shown at once, the oldest
 
 @dataclass(frozen=True, slots=True)
 class UnapprovedRefund:
-    """One refund that waits. `order_id`: of its return; `decided_it`: the viewer decided it, with any of their keys."""
+    """One refund that waits, `order_id` of its return. `decided_it`: the person who looks did, with whatever key."""
 
     refund: Refund
     payment: Payment

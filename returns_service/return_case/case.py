@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -37,6 +37,9 @@ from returns_service.store.tables import (
     UndeclaredItem,
 )
 
+if TYPE_CHECKING:
+    from returns_service.return_case.views.objects import UnitViews
+
 COUNTS_AS_PAID: tuple[RefundStatus, ...] = ("succeeded", "settled_outside")
 NEIGHBOUR_STATES: tuple[State, ...] = (
     "approved",
@@ -61,6 +64,7 @@ class ReturnCase:
     locked: LockedPayment | None = None
     by: Actor = NOBODY
     now: datetime | None = None  # when it was loaded, UTC: what depends on the time is said for then
+    told: UnitViews | None = None  # its lines and undeclared items as the history knows them, by id
     _rows_by_line: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)  # the first `_indexed` ones
     _rows_by_receipt: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)
     _indexed: int = 0
@@ -92,6 +96,11 @@ class ReturnCase:
     def siblings(self) -> list[ReturnCase]:
         """Other returns of the same order on the payment: shipping is theirs together."""
         return [other for other in self.payment_returns if other.row.order_id == self.row.order_id]
+
+    def tell_again(self, refund: Refund) -> None:
+        """Let the history's next word tell the lines that a refund pays, though they are as they were loaded."""
+        lines = {row.line for row in rows_of(refund)}
+        self.told = {name: view for name, view in (self.told or {}).items() if name not in lines}
 
     # --- money ---------------------------------------------------------------------------------------------------
 

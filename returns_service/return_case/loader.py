@@ -18,6 +18,7 @@ from returns_service.domain.problems import Problem
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.locked_payment import OF_RETURN, LockedPayment, lock_row
+from returns_service.return_case.views.return_view import show_units
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
     Payment,
@@ -119,6 +120,8 @@ async def case_of_new_return(
 
 def _under(locked: LockedPayment, case: ReturnCase, by: Actor) -> ReturnCase:
     case.locked, case.by = locked, by
+    if case.told is None:
+        case.told = show_units(case)
     locked.cases[case.row.id] = case
     return case
 

@@ -1,4 +1,4 @@
-"""The amount paid beyond a return's worth: told, never taken."""
+"""Money paid beyond a return's worth: told, never taken."""
 
 from __future__ import annotations
 

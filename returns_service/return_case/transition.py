@@ -11,7 +11,7 @@ from returns_service.domain.vocabulary import EventType
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import record, to_json_object
 from returns_service.return_case.mail_outbox import queue_mail
-from returns_service.return_case.views import show_return
+from returns_service.return_case.views.return_view import show_change
 
 # Those beside the machine's own lead back to the same state.
 RecordedTrigger = Literal[Trigger, "refund_barred", "forget", "assign", "acknowledge"]
@@ -46,11 +46,11 @@ async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, An
         case.row.overpaid_since = None  # a later unit is worth it, or the refund failed
     rose = _keep_due_outside(case)
     event = await record(case.tx, case.by, kind, row=case.row, data={})
-    event.data = to_json_object({**said, "object": show_return(case)})
+    event.data = to_json_object({**said, "object": show_change(case)})
     queue_mail(case.tx, event, said)
     if rose:
         event = await record(case.tx, case.by, "return.resolution_due", row=case.row, data={})
-        event.data = to_json_object({"amount_due_outside": case.row.due_outside, "object": show_return(case)})
+        event.data = to_json_object({"amount_due_outside": case.row.due_outside, "object": show_change(case)})
 
 
 def _keep_due_outside(case: ReturnCase) -> bool:

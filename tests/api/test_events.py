@@ -18,7 +18,7 @@ from returns_service.return_case.event_feed import place_events
 from returns_service.return_case.events import Actor, record
 from returns_service.web.live_feed import EventFilter
 from tests.harness.patience import SECONDS_WITHOUT_PROGRESS, complete, wait_for
-from tests.harness.served_shop import ServedShop, expect
+from tests.harness.served_shop import ServedShop, expect, return_body
 
 
 async def test_every_step_is_told_with_who_and_in_which_request(shop: ServedShop) -> None:
@@ -250,3 +250,37 @@ async def test_a_stream_that_fell_far_behind_reads_the_rest_for_itself(shop: Ser
             assert len(await next_events(lines, 2)) == 2
             expect(await shop.post(f"/v1/returns/{made[0]['id']}/decline", {"reason": "x"}), 200)
             assert [kind for _, kind in await next_events(lines, 1)] == ["return.state_changed"]
+
+
+async def test_a6_events_keep_what_changed_and_expanded_ones_are_a_page(shop: ServedShop) -> None:
+    """A6: each correction of a long return kept all of it twice, and `expand[]=events` answered 70 MB."""
+    lines = [{"sku": f"SKU-{n}", "quantity": 2, "total_amount": 20} for n in range(40)]
+    made = expect(await shop.post("/v1/returns", return_body(shop.pay(), lines=lines)), 201)
+    where = f"/v1/returns/{made['id']}"
+    expect(await shop.post(f"{where}/approve", {"override_reason": "A test."}), 200)
+    counts = [{"line": line["id"], "quantity": 1, "condition": "new"} for line in made["lines"]]
+    receipt = expect(await shop.post(f"{where}/receipts", {"lines": counts}), 201)
+    await shop.settle()
+    change = {"line": made["lines"][7]["id"], "from": "new", "to": "opened", "quantity": 1}
+    for number in range(6):
+        asked = {**change, "from": change["to"], "to": change["from"]} if number % 2 else change
+        path = f"{where}/receipts/{receipt['id']}/correct"
+        corrected = expect(await shop.post(path, {"lines": [asked], "reason": "Looked again."}), 200)
+        assert len(corrected["lines"]) == 40, "the answer is the whole receipt"
+    events = expect(await shop.get(f"{where}/events?limit=100"), 200)["data"]
+    told = {one["sequence"]: one for one in events}
+    known: dict[str, Any] = {}
+    for _, one in sorted(told.items()):
+        if one["type"].startswith("return."):
+            known |= {line["id"]: line for line in one["data"]["object"]["lines"]}
+    assert list(known.values()) == (await shop.read_return(made["id"]))["lines"], "the history tells every change"
+    assert len(told[1]["data"]["object"]["lines"]) == 40
+    late = [one for one in events if one["data"].get("trigger") == "correct" or "corrected" in one["type"]]
+    assert len(late) == 12
+    assert max(len(one["data"]["object"]["lines"]) for one in late) == 1
+    page = expect(await shop.get(f"{where}?expand[]=events"), 200)
+    assert (len(page["events"]), page["has_more_events"]) == (10, True)
+    assert page["events"] == [told[page["version"] - n] for n in range(9, -1, -1)]
+    new = await shop.create_return()
+    (listed,) = expect(await shop.get("/v1/returns?limit=1&expand[]=events"), 200)["data"]
+    assert ([one["return"] for one in listed["events"]], listed["has_more_events"]) == ([new["id"]], False)

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from returns_service.commands import staff_users
 from returns_service.domain.vocabulary import Role
 from tests.factories import create_charge_total, create_mail, create_return, create_sweep
+from tests.harness.served_shop import expect
 from tests.pages.conftest import Site, add_person
 from tests.pages.world import HOSTILE, World, parcel
 
@@ -394,3 +395,11 @@ async def count_too_many(look: Look, page: Page) -> None:
 async def count_dialog(look: Look, page: Page) -> None:
     await count_begun(look, page)
     await page.get_by_role("link", name="Item without a barcode").click()
+
+
+@view("approver")
+async def approvals_refund(look: Look, page: Page) -> None:
+    payment = look.site.shop.pay(90_000, currency="eur")
+    asked = {"payment_intent": payment, "amount": 60_000, "note": HOSTILE[:60]}
+    expect(await look.site.shop.post("/v1/refunds", asked), 202)
+    await page.goto("/approvals")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlmodel import col, select
 
-from returns_service.store.tables import Event
+from returns_service.store.tables import Event, Refund
 from tests.harness.served_shop import ServedShop, expect
 from tests.pages.conftest import Desk, add_person, open_desk
 from tests.pages.forms import follow, forms_in, send
@@ -130,6 +130,35 @@ async def test_two_people_have_to_agree(shop: ServedShop, approver: Desk) -> Non
         assert "Ana Novak</bdi> approved it." in page.text
         assert (await send(other, page, address)).status_code == 303
     assert await state_of(shop, made) == "approved"
+
+
+async def test_b3_a_refund_above_the_limit_is_approved_by_another_person(shop: ServedShop, approver: Desk) -> None:
+    """B3: it stands where approvers work, and on the desk; who decided it is told why they can't approve it."""
+    shop.policy = shop.context.policy = replace(shop.context.policy, second_person_above={"eur": 1000})
+    payment = shop.pay(10_000, currency="eur")
+    asked = {"payment_intent": payment, "amount": 5000, "note": "<b>Tea</b>", "override_reason": "Goodwill."}
+    refund = expect(await shop.post("/v1/refunds", asked), 202)
+    address = f"/refunds/{refund['id']}/approve"
+    assert "1 refund waits" in (await approver.get("/approvals")).text
+    async with open_desk(shop, "192.0.2.2") as other:
+        person = await add_person(shop, "admin")
+        await other.sign_in("admin@shop.test")
+        case = f"/refunds?case=second_person:{refund['id']}"
+        opened = await other.get(case)
+        assert "50.00 EUR waits for a second person and has not moved." in opened.text
+        assert address in forms_in(opened)
+        async with shop.db.transaction() as tx:
+            (await tx.get_one(Refund, refund["id"])).created_by = person.id
+        for path in ("/approvals", case):
+            own = await other.get(path)
+            assert "You decided it: another person has to approve it." in own.text
+            assert address not in forms_in(own)
+    page = await approver.get("/approvals")
+    assert "“<bdi>&lt;b&gt;Tea&lt;/b&gt;</bdi>”" in page.text
+    told = await follow(approver, await send(approver, page, address, note="Agreed."))
+    assert "50.00 EUR approved by a second person, goes to Stripe" in told.text
+    assert "All decided" in told.text
+    assert expect(await shop.get(f"/v1/refunds/{refund['id']}"), 200)["waiting_code"] is None
 
 
 async def test_several_are_decided_after_a_look_at_the_list(shop: ServedShop, approver: Desk) -> None:

@@ -19,7 +19,7 @@ FROM = {"from_": "from"}
 
 
 class ReturnCreatedData(Struct, kw_only=True, rename=FROM):
-    """The return as it was made."""
+    """The return as it was made, with all its lines."""
 
     object: ReturnView
     from_: None
@@ -28,7 +28,7 @@ class ReturnCreatedData(Struct, kw_only=True, rename=FROM):
 
 
 class ReturnStateChangedData(Struct, kw_only=True, rename=FROM):
-    """The return in its new state, and the trigger that led there."""
+    """The return in its new state with the lines that changed, and the trigger that led there."""
 
     object: ReturnView
     from_: State
@@ -38,7 +38,7 @@ class ReturnStateChangedData(Struct, kw_only=True, rename=FROM):
 
 
 class ReturnUpdatedData(Struct, kw_only=True, rename=FROM):
-    """The return as it is now, or the receipt that was inspected; what happened stands beside it."""
+    """The return as it is now with the lines that changed, or the receipt inspected; what happened stands beside it."""
 
     object: ReturnView | ReceiptView
     from_: State | UnsetType = UNSET
@@ -71,7 +71,7 @@ class ReceiptReversedData(Struct, kw_only=True):
 
 
 class ReceiptCorrectedData(Struct, kw_only=True):
-    """The count as it is now."""
+    """The count as it is now, with the lines that changed."""
 
     object: ReceiptView
     reason: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -77,6 +78,9 @@ class RefundWarningView(Struct, kw_only=True):
     message: str
 
 
+UnitViews = Mapping[str, ReturnLineView | UndeclaredItemView]  # by id
+
+
 class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     """A return authorization."""
 
@@ -137,7 +141,14 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     version: Annotated[int, Meta(ge=1, description="Its ETag.")]
     metadata: dict[str, str]
     refunds: Annotated[list[RefundView], Meta(description="Only with `expand[]=refunds`.")] | UnsetType = UNSET
-    events: Annotated[list[EventView], Meta(description="Only with `expand[]=events`.")] | UnsetType = UNSET
+    events: (
+        Annotated[list[EventView], Meta(description="Only with `expand[]=events`: the last 10, the oldest first.")]
+        | UnsetType
+    ) = UNSET
+    has_more_events: (
+        Annotated[bool, Meta(description="Whether there are events before those: `GET /v1/returns/{id}/events`.")]
+        | UnsetType
+    ) = UNSET
 
 
 class RefundFailureView(Struct, kw_only=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from returns_service.domain import return_machine
@@ -17,19 +19,49 @@ from returns_service.return_case.views.objects import (
     ReturnFailureView,
     ReturnLineView,
     ReturnView,
+    UnitViews,
 )
-from returns_service.return_case.views.receipt_view import show_undeclared
+from returns_service.return_case.views.receipt_view import UndeclaredItemView, show_undeclared
 from returns_service.store.tables import Refund, ReturnLine
+
+
+def show_lines(case: ReturnCase) -> list[ReturnLineView]:
+    """Return the lines of a return, with what of each is counted and refunded."""
+    refunded: dict[str | None, int] = {}
+    for item in (item for refund in case.refunds if refund.status == "succeeded" for item in refund.breakdown):
+        refunded[item["line"]] = refunded.get(item["line"], 0) + item["amount"]
+    return [_show_line(line, refunded.get(line.id, 0)) for line in case.lines]
+
+
+def show_undeclared_items(case: ReturnCase) -> list[UndeclaredItemView]:
+    """Return the units that nobody announced, of the receipts that stand."""
+    standing = case.standing()
+    return [show_undeclared(item) for item in case.undeclared if item.receipt_id in standing]
+
+
+def show_units(case: ReturnCase) -> UnitViews:
+    """Return a return's lines and undeclared items by their ids."""
+    return _by_id(show_lines(case), show_undeclared_items(case))
+
+
+def _by_id(lines: Iterable[ReturnLineView], items: Iterable[UndeclaredItemView]) -> UnitViews:
+    return {**{line.id: line for line in lines}, **{item.id: item for item in items}}
+
+
+def show_change(case: ReturnCase) -> ReturnView:
+    """Return a return as its history keeps it: only those lines and items that are not as they were told before."""
+    view, told = show_return(case), case.told or {}
+    case.told = _by_id(view.lines, view.undeclared)
+    view.lines = [line for line in view.lines if told.get(line.id) != line]
+    view.undeclared = [item for item in view.undeclared if told.get(item.id) != item]
+    return view
 
 
 def show_return(case: ReturnCase) -> ReturnView:
     """Return a return with what can be done next, what can't, and why."""
     row, refunds = case.row, case.refunds
-    failed, standing, facts = case.unresolved(), case.standing(), case.facts_if_asked()
+    failed, facts = case.unresolved(), case.facts_if_asked()
     barred = return_machine.barred(row.state, facts)
-    refunded: dict[str | None, int] = {}
-    for item in (item for refund in refunds if refund.status == "succeeded" for item in refund.breakdown):
-        refunded[item["line"]] = refunded.get(item["line"], 0) + item["amount"]
     return ReturnView(
         id=row.id,
         created=rfc3339(row.created_at),
@@ -53,8 +85,8 @@ def show_return(case: ReturnCase) -> ReturnView:
         order_units=row.order_units,
         resolution=row.resolution,
         internal_note=row.internal_note,
-        lines=[_show_line(line, refunded.get(line.id, 0)) for line in case.lines],
-        undeclared=[show_undeclared(item) for item in case.undeclared if item.receipt_id in standing],
+        lines=show_lines(case),
+        undeclared=show_undeclared_items(case),
         amount_authorized=sum(line.total_amount for line in case.lines) + row.shipping_amount,
         amount_estimated=facts.estimate,
         amount_estimated_outside=case.estimate_outside,

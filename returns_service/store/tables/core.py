@@ -198,7 +198,6 @@ class Refund(SQLModel, table=True):
         partial("ix_refund_superseded", "superseded_at", where="superseded_at IS NOT NULL"),
         partial("ix_refund_acknowledged", "acknowledged_at", where="acknowledged_at IS NOT NULL"),
         partial("ix_refund_at_stripe", "stripe_created_at", "id", where="stripe_created_at IS NOT NULL"),
-        partial("ix_refund_unapproved", "created_at", where="unapproved AND status = 'queued'"),
     )
 
     id: str = Field(primary_key=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from returns_service.commands import returns
 from returns_service.commands.corrections import acknowledge_overpaid
@@ -49,7 +50,7 @@ from returns_service.web.operations.operation import (
 )
 from returns_service.web.operations.parameters import CREATED_AND_UPDATED, METADATA, several_of, text
 from returns_service.web.operations.preconditions import etag
-from returns_service.web.operations.query_string import ListView
+from returns_service.web.operations.query_string import LIMIT, ListView
 
 TAG = "Returns"
 EXPANDABLE = ("payment", "refunds", "events")
@@ -236,11 +237,7 @@ async def list_returns(call: OperationCall[Empty], tx: Tx) -> Reply:
 async def expand_returns(tx: Tx, call: OperationCall[Any], cases: list[ReturnCase]) -> list[ReturnView]:
     """Return the cases as they are answered, with what `expand[]` asks for."""
     wanted = call.query.expand
-    events: dict[str | None, list[EventView]] = {}
-    if "events" in wanted:
-        chosen = select(Event).where(col(Event.return_id).in_([case.row.id for case in cases]))
-        for event in (await tx.exec(chosen.order_by(col(Event.sequence), col(Event.id)))).all():
-            events.setdefault(event.return_id, []).append(show_event(event))
+    events = await _last_events(tx, [case.row.id for case in cases]) if "events" in wanted else {}
     views = []
     for case in cases:
         view = show_return(case)
@@ -249,9 +246,22 @@ async def expand_returns(tx: Tx, call: OperationCall[Any], cases: list[ReturnCas
         if "refunds" in wanted:
             view.refunds = [show_refund(refund, case.payment) for refund in case.refunds]
         if "events" in wanted:
-            view.events = events.get(case.row.id, [])
+            told = events.get(case.row.id, [])
+            view.events, view.has_more_events = told[-LIMIT:], len(told) > LIMIT
         views.append(view)
     return views
+
+
+async def _last_events(tx: Tx, return_ids: Sequence[str]) -> dict[str | None, list[EventView]]:
+    """Return the newest events of each return, the oldest of them first: a page, and one more where there are more."""
+    place = func.row_number().over(partition_by=col(Event.return_id), order_by=col(Event.sequence).desc())
+    newest: Any = select(col(Event.id).label("id"), place.label("place")).where(col(Event.return_id).in_(return_ids))
+    page = newest.subquery("page")
+    chosen = select(Event).join(page, page.c.id == col(Event.id)).where(page.c.place <= LIMIT + 1)
+    events: dict[str | None, list[EventView]] = {}
+    for event in (await tx.exec(chosen.order_by(col(Event.sequence), col(Event.id)))).all():
+        events.setdefault(event.return_id, []).append(show_event(event))
+    return events
 
 
 @reads("/v1/returns/{return_id}", TAG, ReturnView, headers=("ETag",), expandable=EXPANDABLE, errors=("not_found",))

@@ -1,4 +1,4 @@
-"""Refunds that one person may not decide alone: the first decision, and the second person's agreement."""
+"""Refunds that one person may not decide alone: the amount decided, and the second person's agreement."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,5 +15,3 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("unapproved", sa.Boolean(), nullable=False, server_default=sa.false()))
         batch_op.add_column(sa.Column("approved_by", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("approved_at", Utc(), nullable=True))
-    where = sa.text("unapproved AND status = 'queued'")
-    op.create_index("ix_refund_unapproved", "refund", ["created_at"], postgresql_where=where, sqlite_where=where)
