@@ -78,8 +78,8 @@ async def upgrade(database: Database, revision: str = "head") -> None:
 
     async with database.writer.connect() as connection, _copying_tables(database, connection), connection.begin():
         if database.postgresql:
-            await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+            await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))  # of tables, not of turns
         await connection.run_sync(migrate_over)
 
 
