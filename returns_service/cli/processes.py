@@ -1,7 +1,7 @@
 """Several processes for one command, each started again should it end: all cores of a machine for one `serve`.
 
-They are forked from one that does nothing else: what is imported is shared, all listen on one socket, and one that was
-killed is back within a second; connections that it had not taken yet are taken by the others.
+They are forked from one that does nothing else: they share what is imported and listen on one socket. A process that
+was killed is back within a second, and the others take the connections that it had not taken yet.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ INVISIBLE = ("Cc", "Cf")  # control and format characters: scanners and copied t
 
 def normalise(text: str) -> str:
     """Return text in the one form that is compared: `Ä` and `ä`, `ﬁ` and `fi`, full width and half are the same."""
+    if text.isascii() and text.isprintable():  # most codes are, and nothing of the rest changes those
+        return " ".join(text.lower().split())
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     visible = (" " if is_blank(c) else c for c in folded if is_blank(c) or is_visible(c))
     return " ".join("".join(visible).split())

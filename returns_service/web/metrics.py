@@ -3,7 +3,7 @@
 A `worker` process answers no HTTP, so what a worker must not get away with (work that stands still, a sweep that reads
 nothing, a desk that grows) is read from rows at each scrape: any web tells it, whichever process does the work. Only
 where `serve` has its worker inside does it count that worker's calls and chores as well. The statements go by indexes
-over what is open, whose size follows the work and not the history; what is settled is counted whole, but seldom
+over open rows, whose number follows the work and not the history; settled rows are counted too, but seldom
 (`SettledCount`).
 """
 

@@ -149,7 +149,7 @@ class Query:
     def updated_since(self, chosen: Any, row_id: Any, prefix: str, updated_at: Any) -> list[Any]:
         """Return the statements that choose, one after the other, what `updated[gte]` or `[gt]` asks for.
 
-        What was made since then was updated since then; of what is older, the few are found by the index over
+        Rows that were made since then were updated since then; the few older ones are found by the index over
         `updated_at`. In one statement, a database without statistics would walk through all there is.
         """
         moments = [self.moment(f"updated[{comparison}]") for comparison in ("gte", "gt")]
