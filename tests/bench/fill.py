@@ -45,6 +45,7 @@ from returns_service.store.tables import (
 )
 
 SPAN = timedelta(days=365)
+LATEST = timedelta(hours=1)  # before now: then the newest return was asked for, and has come to where it is
 BATCH = 2_000  # returns written at once
 UNDER_WAY = 400  # of the newest returns; of a small shop a fifth
 KEPT = {StripeEvent: timedelta(days=35), Delivery: timedelta(days=30), IdempotencyKey: timedelta(days=1)}
@@ -117,7 +118,7 @@ class ShopWriter:
     def add_return(self, number: int) -> None:
         """Add one return with its payment, lines, counts, refunds and history."""
         dice = self.dice
-        at = self.now - SPAN + SPAN * (number / self.returns)
+        at = self.now - LATEST - SPAN + SPAN * (number / self.returns)
         life = self.choose(OPEN if number >= self.returns - self.under_way else SETTLED)
         name = f"{dice.choice(FIRST_NAMES)} {''.join(dice.choices(SYLLABLES, k=3)).title()}"
         email = f"{normalise(name).replace(' ', '.')}.{dice.randrange(self.returns // 3 + 1)}@example.com"
@@ -128,8 +129,7 @@ class ShopWriter:
         has_parcel = life in ("refunded", "counted", "refunding", "failed", "disputed")
         refunded = amount if life == "refunded" else 0
         # Within an hour: the feed of events is in the order of their times, up to that.
-        times = [at + timedelta(minutes=minutes) for minutes in (6, 30, 31, 40)]
-        approved_at, received_at, sent_at, settled_at = (min(time, self.now) for time in times)
+        approved_at, received_at, sent_at, settled_at = (at + timedelta(minutes=minutes) for minutes in (6, 30, 31, 40))
         ended_at = settled_at if has_parcel else approved_at
         state = {"counted": "approved", "disputed": "approved"}.get(life, life)
         self.add(

@@ -84,7 +84,7 @@ async def looks_at(shop: ServedShop, pages: Desk) -> dict[str, Look]:
     """Return what people, programs, scrapers and workers look at, by name."""
     async with shop.db.reading() as tx:
         found = (await tx.execute(text("SELECT id, customer_email, order_id FROM return_authorization LIMIT 1"))).one()
-    hour_ago = (shop.db.now() - timedelta(hours=1)).isoformat()
+    lately = (shop.db.now() - timedelta(hours=3)).isoformat().replace("+", "%2B")
     api = {
         "read": f"/v1/returns/{found[0]}",
         "list": "/v1/returns?limit=20",
@@ -93,8 +93,8 @@ async def looks_at(shop: ServedShop, pages: Desk) -> dict[str, Look]:
         "list by e-mail": f"/v1/returns?customer_email={found[1]}",
         "list by order": f"/v1/returns?order_id={found[2]}",
         "list by metadata": "/v1/returns?metadata[cart]=c7",
-        "list made since": f"/v1/returns?created[gte]={hour_ago.replace('+', '%2B')}",
-        "list changed since": f"/v1/returns?updated[gte]={hour_ago.replace('+', '%2B')}",
+        "list made since": f"/v1/returns?created[gte]={lately}",
+        "list changed since": f"/v1/returns?updated[gte]={lately}",
         "search": f"/v1/returns?q={found[2]}",
         "search without a hit": "/v1/returns?q=nobody",
         "search a common word": "/v1/returns?q=ana",
