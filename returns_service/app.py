@@ -49,6 +49,7 @@ DATABASE_WAIT_SECONDS, DATABASE_AGAIN_SECONDS = 30.0, 0.5  # at a start: who sta
 log = structlog.get_logger("returns.start")
 CALL_SECONDS = 20.0  # a call's own limit: shorter than the lease, so its answer is written by its owner
 TURN_SECONDS = 2.0  # that a request waits for its turn at Stripe: its caller does better to come back
+CALLS_A_CORE, MOST_CALLS = 32, 256  # a core makes more than a hundred calls a second, each waits for 0.3 s
 BESIDE_REFUNDS = 10  # connections to Stripe for a worker's chores, beside one for each piece of work under way
 FILES_BESIDE_CONNECTIONS = 256  # that a process has open: the database's, Stripe's, listeners', its own
 
@@ -101,7 +102,15 @@ def keep_private(file: Path) -> None:
 def gateway_of(settings: Settings) -> StripeGateway:
     """Return a worker's way to Stripe, no request's, everything set that it needs. Raises SettingsError."""
     settings.require_stripe()
-    return open_gateway(settings, connections=settings.worker_concurrency + BESIDE_REFUNDS)
+    return open_gateway(settings, connections=worker_concurrency(settings) + BESIDE_REFUNDS)
+
+
+def worker_concurrency(settings: Settings) -> int:
+    """Return how many pieces of work a worker has under way at once: most of each is waiting for Stripe."""
+    if settings.worker_concurrency is not None:
+        return settings.worker_concurrency
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores * CALLS_A_CORE, MOST_CALLS)
 
 
 def web_gateway_of(settings: Settings) -> StripeGateway:
@@ -221,7 +230,7 @@ def worker_of(settings: Settings, database: Database, gateway: Gateway, policy: 
         mail=mail_sender_of(settings, database),
         policy=policy,
         livemode=settings.livemode,
-        concurrency=settings.worker_concurrency,
+        concurrency=worker_concurrency(settings),
         shutdown_seconds=settings.shutdown_seconds,
         idempotency_hours=settings.idempotency_hours,
         inbox_days=settings.inbox_days,

@@ -188,11 +188,11 @@ class Settings(ProcessSettings):
         description="PostgreSQL connections a process keeps at most.",
         examples=["10"],
     )
-    worker_concurrency: int = Field(
-        default=64,
+    worker_concurrency: int | None = Field(
+        default=None,
         ge=1,
         le=1000,
-        description="Pieces of work one worker has under way at once.",
+        description="Pieces of work one worker has under way at once. Unset: 32 for each core.",
         examples=["32"],
     )
     shutdown_seconds: float = Field(

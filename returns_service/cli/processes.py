@@ -1,7 +1,7 @@
 """Several processes for one command, each started again should it end: all cores of a machine for one `serve`.
 
-They are forked from one that does nothing else: they share imported modules and listen on one socket. A killed one is
-back within a second; the others take the connections that it had not taken yet.
+They are forked from one that does nothing else: they share what is imported and listen on one socket. A process that
+was killed is back within a second, and the others take the connections that it had not taken yet.
 """
 
 from __future__ import annotations

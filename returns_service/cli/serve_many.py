@@ -15,18 +15,21 @@ from returns_service.cli.output import explained_errors, run
 from returns_service.cli.processes import Part, Processes
 from returns_service.settings import Settings
 
-COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the client library's own word: processes add up their counters in it
 BESIDE_REQUESTS_SECONDS = 10.0  # what a stop takes beside the requests and calls under way
 
 
 def serve_many(settings: Settings, host: str, port: int, *, webs: int, with_worker: bool) -> int:
     """Serve with several processes until a signal comes; return the exit status. Raises SettingsError."""
+    from prometheus_client import values
+
+    from returns_service import app
+    from returns_service.web.metrics import COUNTS_FOLDER
+
     folder = tempfile.mkdtemp(prefix="returns-counts-")
     os.environ[COUNTS_FOLDER] = folder
+    choose: Any = values.get_value_class  # the library looked for the folder when it was imported
+    values.ValueClass = choose()
     try:
-        # Imported here: the library looks once, when it is imported, where its counters are kept.
-        from returns_service import app
-
         app.policy_of(settings)
         asyncio.run(app.check_database(settings))  # on a loop without threads: they would not survive a fork
         listener = app.listen(host, port)

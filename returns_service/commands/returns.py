@@ -30,7 +30,7 @@ from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, ReturnAuthorization
 
 CHANGES_ALWAYS = frozenset(("metadata", "internal_note", "tracking_numbers", "customer_name"))
-SEARCHED = frozenset(("lines", "customer_email", "customer_name", "tracking_numbers"))
+SEARCHED = frozenset(("lines", "customer_email", "customer_name", "tracking_numbers", "metadata"))
 
 
 @dataclass(frozen=True, slots=True)

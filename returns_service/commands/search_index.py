@@ -8,7 +8,7 @@ from sqlalchemy import delete
 from sqlmodel import col, insert, select
 
 from returns_service.domain.policy import Policy
-from returns_service.domain.search_text import normalise, searchable
+from returns_service.domain.search_text import metadata_word, normalise, searchable
 from returns_service.domain.slip_code import slip_code
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
@@ -18,9 +18,10 @@ from returns_service.store.tables import ReturnAuthorization, ReturnLine, Search
 
 
 def words_of(row: ReturnAuthorization, lines: Sequence[ReturnLine]) -> set[str]:
-    """Return the words by whose prefixes a return is found."""
+    """Return the words by whose prefixes a return is found, and those of its metadata."""
     codes = [row.id, row.order_id, row.slip_code, *row.tracking_numbers, *(line.sku for line in lines)]
-    return searchable([row.customer_email, row.customer_name], codes)
+    metadata = {metadata_word(key, value) for key, value in row.details.items()}
+    return searchable([row.customer_email, row.customer_name], codes) | metadata
 
 
 async def index_return(tx: Tx, row: ReturnAuthorization, lines: Sequence[ReturnLine], *, is_new: bool = False) -> None:

@@ -5,6 +5,8 @@ NFKC and case folding (Unicode Standard, section 3.13: https://www.unicode.org/v
 
 from __future__ import annotations
 
+import hashlib
+import json
 import unicodedata
 from collections.abc import Iterable
 
@@ -12,12 +14,15 @@ from returns_service.domain.scan import BLANK_LETTERS
 
 LONGEST_WORD = 120  # characters; a longer one is found by its beginning
 MOST_STARTS = 8  # places inside one word at which a search may begin
+METADATA_DIGITS = 24  # of a hash: two values with the same are told apart by the row itself
 LAST = "\U0010ffff"  # no text holds it (Unicode calls it a noncharacter), so it sorts behind every continuation
 INVISIBLE = ("Cc", "Cf")  # control and format characters: scanners and copied text bring them along
 
 
 def normalise(text: str) -> str:
     """Return text in the one form that is compared: `Ä` and `ä`, `ﬁ` and `fi`, full width and half are the same."""
+    if text.isascii() and text.isprintable():  # most codes are, and nothing of the rest changes those
+        return " ".join(text.lower().split())
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     visible = (" " if is_blank(c) else c for c in folded if is_blank(c) or is_visible(c))
     return " ".join("".join(visible).split())
@@ -49,6 +54,13 @@ def searchable(texts: Iterable[str | None], codes: Iterable[str | None] = ()) ->
     words = {word for text in (*texts, *known) if text for word in normalise(text).split()}
     found = {start[:LONGEST_WORD] for word in words for start in starts(word)}
     return found | {code for code in map(joined, known) if code}
+
+
+def metadata_word(key: str, value: str) -> str:
+    """Return the word by which something with this metadata is found. Nobody can type it: of control characters none is
+    left in what is searched.
+    """
+    return "\x02" + hashlib.sha256(json.dumps([key, value]).encode()).hexdigest()[:METADATA_DIGITS]
 
 
 def starts(word: str) -> list[str]:

@@ -74,9 +74,12 @@ async def latest_happenings(tx: Tx, *, limit: int) -> list[Happening]:
 
 async def names_of(tx: Tx, actors: Sequence[str]) -> dict[str, str]:
     """Return what people call each actor: a colleague's name, a key's, or Stripe, the service, the policy."""
-    users = select(StaffUser).where(col(StaffUser.id).in_([a for a in actors if a.startswith("usr_")]))
-    keys = select(ApiKey).where(col(ApiKey.id).in_([a for a in actors if a.startswith("key_")]))
-    names = {user.id: user.name or user.email for user in (await tx.exec(users)).all()}
-    names |= {key.id: f"key {key.name}" for key in (await tx.exec(keys)).all()}
+    names: dict[str, str] = {}
+    if users := [a for a in actors if a.startswith("usr_")]:
+        people = (await tx.exec(select(StaffUser).where(col(StaffUser.id).in_(users)))).all()
+        names |= {user.id: user.name or user.email for user in people}
+    if keys := [a for a in actors if a.startswith("key_")]:
+        programs = (await tx.exec(select(ApiKey).where(col(ApiKey.id).in_(keys)))).all()
+        names |= {key.id: f"key {key.name}" for key in programs}
     names |= {actor: "the customer" for actor in actors if actor.startswith("pts_")}
     return {actor: names.get(actor) or _NAMES.get(actor, actor) for actor in actors}

@@ -68,7 +68,7 @@ async def any_return(tx: Tx) -> bool:
 
 async def first_steps(tx: Tx) -> FirstSteps:
     """Return how far a new installation is."""
-    event_at = select(func.max(col(StripeEvent.processed_at))).scalar_subquery()
+    event_at = select(func.max(col(StripeEvent.received_at))).scalar_subquery()
     keys = select(func.count()).select_from(ApiKey).where(col(ApiKey.revoked_at).is_(None)).scalar_subquery()
     people = select(func.count()).select_from(StaffUser).where(col(StaffUser.disabled_at).is_(None)).scalar_subquery()
     heard_at, key_number, people_number = (await tx.execute(select(event_at, keys, people))).one()
@@ -88,8 +88,8 @@ async def listeners(tx: Tx) -> Listeners:
     disabled = select(func.count()).where(col(WebhookEndpoint.status) == "disabled", ~by_person).scalar_subquery()
     late = (among(Delivery.status, ["pending"]), col(Delivery.next_attempt_at).is_not(None))
     failing = select(
-        func.count(func.distinct(col(Delivery.endpoint_id))), func.min(col(Delivery.failing_since)), func.count()
-    ).where(*late, col(Delivery.failures) > 0)
-    on, off = (await tx.execute(select(enabled, disabled))).one()
-    endpoints, since, calls = (await tx.execute(failing)).one()
+        func.count(func.distinct(col(Delivery.endpoint_id))), func.min(col(Delivery.failing_since)), func.count(),
+        enabled, disabled,
+    ).where(*late, col(Delivery.failures) > 0)  # fmt: skip
+    endpoints, since, calls, on, off = (await tx.execute(failing)).one()
     return Listeners(on, off, endpoints, since, calls)

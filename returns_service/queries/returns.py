@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select, union
 
 from returns_service.domain.problems import Problem
-from returns_service.domain.search_text import joined, normalise, prefix_range, words_in
+from returns_service.domain.search_text import joined, metadata_word, normalise, prefix_range, words_in
 from returns_service.store.metadata_value import MetadataValue
 from returns_service.store.tables import Payment, ReturnAuthorization, SearchWord
 
@@ -39,7 +39,8 @@ def return_ids(
         chosen = chosen.join(Payment, col(Payment.id) == col(row.payment_id))
         chosen = chosen.where(col(Payment.payment_intent) == payment_intent)
     for key, value in metadata.items():
-        chosen = chosen.where(MetadataValue(row.details, key) == value)
+        indexed = select(SearchWord.return_id).where(col(SearchWord.word) == metadata_word(key, value))
+        chosen = chosen.where(col(row.id).in_(indexed), MetadataValue(row.details, key) == value)
     return chosen if words is None else chosen.where(*search_conditions(words))
 
 

@@ -3,18 +3,21 @@
 A `worker` process answers no HTTP, so what a worker must not get away with (work that stands still, a sweep that reads
 nothing, a desk that grows) is read from rows at each scrape: any web tells it, whichever process does the work. Only
 where `serve` has its worker inside does it count that worker's calls and chores as well. The statements go by indexes
-over what is open, whose size follows the work and not the history; settled rows are counted whole, but seldom
+over open rows, whose number follows the work and not the history; settled rows are counted too, but seldom
 (`SettledCount`).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import case, literal_column
 from sqlmodel import col, func, select
@@ -28,6 +31,7 @@ from returns_service.store.database import Tx
 from returns_service.store.tables import Delivery, Payment, ReconciliationRun, Refund, ReturnAuthorization, StripeEvent
 from returns_service.timings import HISTOGRAMS
 
+COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the client library's own word: processes keep their counters in it
 COUNTED_ALWAYS = 10_000
 ROWS_A_SECOND = 10_000  # counting them takes about a millisecond
 LATE_SECONDS = 60  # a worker looks at due work within seconds, and a claim moves its moment ahead
@@ -43,14 +47,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.counts = CollectorRegistry()  # of what this process does
         self.requests = Counter(
-            "returns_http_requests", "Requests answered.", ["method", "route", "status"], registry=self.registry
+            "returns_http_requests", "Requests answered.", ["method", "route", "status"], registry=self.counts
         )
         self.webhooks = Counter(
-            "returns_stripe_webhooks", "Webhooks from Stripe by outcome.", ["outcome"], registry=self.registry
+            "returns_stripe_webhooks", "Webhooks from Stripe by outcome.", ["outcome"], registry=self.counts
         )
         for histogram in HISTOGRAMS:
-            self.registry.register(histogram)
+            self.counts.register(histogram)
         self.database = self._gauge("database_up", "Whether the database answered.")
         self.refunds = self._gauge("refunds", "Refunds by status.", "status")
         self.oldest = self._gauge(
@@ -102,7 +107,8 @@ class Metrics:
     async def _look_at_work(self, tx: Tx) -> None:
         """Read what is planned for a moment that has passed."""
         late = tx.now - timedelta(seconds=LATE_SECONDS)
-        moment, status = col(Refund.next_attempt_at), col(Refund.status)
+        # Not the bare status: to group by it SQLite would walk through all refunds, in the order of its index.
+        moment, status = col(Refund.next_attempt_at), func.coalesce(col(Refund.status), "")
         chosen: Any = select(status, func.count(), func.sum(case((moment <= late, 1), else_=0)))
         chosen = chosen.join(Payment, col(Payment.id) == col(Refund.payment_id)).where(moment <= tx.now, ~HELD)
         for gauge in (self.due, self.overdue):
@@ -149,7 +155,25 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all figures in Prometheus' text format."""
-        return generate_latest(self.registry)
+        counts = self.counts
+        if folder := os.environ.get(COUNTS_FOLDER):
+            counts = CollectorRegistry()
+            counts.register(CountsOfAll(Path(folder)))
+        return generate_latest(self.registry) + generate_latest(counts)
+
+
+class CountsOfAll(Collector):
+    """The counters of all processes of one `serve`, added up: a scrape meets any of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield what the processes have written down, those that ended too."""
+        files = [str(file) for kind in ("counter", "histogram") for file in self.folder.glob(f"{kind}_*.db")]
+        merge: Any = MultiProcessCollector.merge
+        metrics: Iterable[Metric] = merge(files, accumulate=True)
+        return metrics
 
 
 def worker_registry(done: Mapping[tuple[str, str], int]) -> CollectorRegistry:

@@ -40,10 +40,12 @@ from returns_service.store.tables import (
     ReturnLine,
     SearchWord,
     StripeEvent,
+    UndeclaredItem,
     WebhookEndpoint,
 )
 
 SPAN = timedelta(days=365)
+LATEST = timedelta(hours=1)  # before now: then the newest return was asked for, and has come to where it is
 BATCH = 2_000  # returns written at once
 UNDER_WAY = 400  # of the newest returns; of a small shop a fifth
 KEPT = {StripeEvent: timedelta(days=35), Delivery: timedelta(days=30), IdempotencyKey: timedelta(days=1)}
@@ -51,7 +53,7 @@ KEPT[Mail] = KEPT[Delivery]
 SETTLED = (("refunded", 88), ("approved", 5), ("declined", 4), ("canceled", 3))  # an approved one's parcel never came
 OPEN = (("requested", 30), ("approved", 40), ("counted", 5), ("refunding", 20), ("failed", 3), ("disputed", 2))
 FIRST_NAMES = ("Ana", "Björn", "Chiara", "David", "Élise", "Fatima", "Georg", "Hana", "Igor", "Jürgen")
-LAST_NAMES = ("Müller", "Rossi", "Şahin", "Novák", "García", "Smith", "Dubois", "Kowalski", "Öz", "Jensen")
+SYLLABLES = ("mül", "ler", "ros", "si", "no", "vák", "gar", "cía", "jen", "sen", "ko", "wal", "du", "bois", "öz", "tan")
 CURRENCIES = (("usd", 70), ("eur", 29), ("gbp", 1))
 REASONS = ("too_small", "too_large", "damaged", "not_as_described", "changed_mind")
 Rows = dict[type[SQLModel], list[Mapping[str, Any]]]
@@ -116,9 +118,9 @@ class ShopWriter:
     def add_return(self, number: int) -> None:
         """Add one return with its payment, lines, counts, refunds and history."""
         dice = self.dice
-        at = self.now - SPAN + SPAN * (number / self.returns)
+        at = self.now - LATEST - SPAN + SPAN * (number / self.returns)
         life = self.choose(OPEN if number >= self.returns - self.under_way else SETTLED)
-        name = f"{dice.choice(FIRST_NAMES)} {dice.choice(LAST_NAMES)}"
+        name = f"{dice.choice(FIRST_NAMES)} {''.join(dice.choices(SYLLABLES, k=3)).title()}"
         email = f"{normalise(name).replace(' ', '.')}.{dice.randrange(self.returns // 3 + 1)}@example.com"
         currency, amount = self.choose(CURRENCIES), dice.randrange(10, 400) * 100
         payment_id, return_id = self.ids.new("pay", at), self.ids.new("ret", at)
@@ -127,8 +129,7 @@ class ShopWriter:
         has_parcel = life in ("refunded", "counted", "refunding", "failed", "disputed")
         refunded = amount if life == "refunded" else 0
         # Within an hour: the feed of events is in the order of their times, up to that.
-        times = [at + timedelta(minutes=minutes) for minutes in (6, 30, 31, 40)]
-        approved_at, received_at, sent_at, settled_at = (min(time, self.now) for time in times)
+        approved_at, received_at, sent_at, settled_at = (at + timedelta(minutes=minutes) for minutes in (6, 30, 31, 40))
         ended_at = settled_at if has_parcel else approved_at
         state = {"counted": "approved", "disputed": "approved"}.get(life, life)
         self.add(
@@ -194,6 +195,11 @@ class ShopWriter:
             self.add(
                 ReceiptLine, id=self.ids.new("rcl", at), receipt_id=receipt_id, line_id=line.id, sku=line.sku,
                 quantity=2, condition="new", disposition="restock", accepted=True,
+            )  # fmt: skip
+        if self.dice.randrange(50) == 0:
+            self.add(
+                UndeclaredItem, id=self.ids.new("und", at), receipt_id=receipt_id, return_id=row["id"], sku="SOCK",
+                quantity=1, decision="scrap", decided_by="usr_dock", decided_at=at,
             )  # fmt: skip
         self.add_event(row, "receipt.created", at, about, {"object": "receipt", "id": receipt_id})
 

@@ -21,6 +21,7 @@ from returns_service.store.tables import (
     ReturnLine,
     StripeEvent,
 )
+from returns_service.web import metrics as metrics_module
 from returns_service.web.metrics import Metrics
 from tests.factories import (
     create_event,
@@ -132,9 +133,16 @@ async def test_the_desk_reads_nothing_that_is_settled(old_shop: Database) -> Non
     assert "ix_refund_status" in read[1]
 
 
-async def test_figures_scan_for_two_sums_only(old_shop: Database) -> None:
-    scans = [scanned(plan) for plan in await plans(old_shop, Metrics().look)]
-    assert [tables for tables in scans if tables] == [{"refund"}, {"payment"}]
+async def test_figures_count_a_long_history_seldom(old_shop: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_module, "ROWS_A_SECOND", 1)  # the next count is due in hours, not in two seconds
+    metrics = Metrics()
+    first = [scanned(plan) for plan in await plans(old_shop, metrics.look)]
+    assert [tables for tables in first if tables] == [{"refund"}]
+    text = metrics.text()
+    second = [scanned(plan) for plan in await plans(old_shop, metrics.look)]
+    assert [tables for tables in second if tables] == []
+    assert b'returns_refunds{status="succeeded"} 20000.0' in text
+    assert metrics.text() == text, "it shows what was counted"
 
 
 async def test_the_desk_reads_nothing_that_is_settled_on_sqlite(sqlite_url: str, clock: Clock) -> None:

@@ -291,15 +291,12 @@ class StripeEvent(SQLModel, table=True):
     """The inbox: each Stripe event once, raw."""
 
     __tablename__ = "stripe_event"
-    __table_args__ = (
-        partial("ix_stripe_event_due", "next_attempt_at", where=DUE_SQL),
-        partial("ix_stripe_event_processed", "processed_at", where="processed_at IS NOT NULL"),
-    )
+    __table_args__ = (partial("ix_stripe_event_due", "next_attempt_at", where=DUE_SQL),)
 
     id: str = Field(primary_key=True)
     type: str
     payload: str = Field(sa_type=Text)
-    received_at: datetime = utc()
+    received_at: datetime = utc(index=True)
     processed_at: datetime | None = utc(nullable=True)
     outcome: FoldOutcome | None = word(None)
     error: str | None = None

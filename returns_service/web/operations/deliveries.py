@@ -35,7 +35,7 @@ async def list_deliveries(call: OperationCall[Empty], tx: Tx) -> Reply:
             chosen = chosen.where(col(column) == value)
     chosen = query.within(chosen, Delivery.id, "dlv", created=Delivery.created_at)
     statuses = query.several_of("status", DELIVERY_STATUSES)
-    ids = query.window_among(chosen, Delivery.id, "dlv", Delivery.status, statuses)
+    ids = query.window_of([chosen], Delivery.id, "dlv", Delivery.status, statuses)
     rows: Any = select(Delivery).where(col(Delivery.id).in_(ids.subquery().select()))
     found = (await tx.execute(query.window(rows, Delivery.id, "dlv"))).scalars().all()
     page, has_more = query.page(found)

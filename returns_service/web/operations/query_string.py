@@ -146,18 +146,37 @@ class Query:
             chosen = chosen.where(col(column) > cursor[0] if back else col(column) < cursor[0])
         return chosen.order_by(col(column).asc() if back else col(column).desc()).limit(self.limit + 1)
 
-    def window_among(self, chosen: Any, row_id: Any, prefix: str, column: Any, values: Sequence[str] | None) -> Any:
-        """Return the statement for the ids of a page of rows whose `column` is one of `values` (None: any).
+    def updated_since(self, chosen: Any, row_id: Any, prefix: str, updated_at: Any) -> list[Any]:
+        """Return the statements that choose, one after the other, what `updated[gte]` or `[gt]` asks for.
 
-        Each value's rows are read in order from the index over (column, id), as many as the page holds; to find them
-        all and sort them would take longer with each year.
+        Rows that were made since then were updated since then; the few older ones are found by the index over
+        `updated_at`. In one statement, a database without statistics would walk through all there is.
         """
-        if values is None:
-            return self.window(chosen, row_id, prefix)
-        if len(values) == 1:
-            return self.window(chosen.where(col(column) == values[0]), row_id, prefix)
-        pages = (self.window(chosen.where(col(column) == value), row_id, prefix).subquery() for value in values)
-        ids = union_all(*(select(page.c.id) for page in pages)).subquery("among")
+        moments = [self.moment(f"updated[{comparison}]") for comparison in ("gte", "gt")]
+        asked = [moment for moment in moments if moment is not None]
+        if not asked:
+            return [chosen]
+        bound = first_id(prefix, max(asked))
+        touched = select(col(row_id)).where(col(updated_at) >= max(asked), col(row_id) < bound)
+        return [chosen.where(col(row_id) >= bound), chosen.where(col(row_id) < bound, col(row_id).in_(touched))]
+
+    def window_of(
+        self, branches: Sequence[Any], row_id: Any, prefix: str, column: Any, values: Sequence[str] | None
+    ) -> Any:
+        """Return the statement for the ids of a page of what the statements choose, `column` being one of `values`.
+
+        Each branch and each value is read in the order of its own index, as many rows as the page holds; to find them
+        all and sort them would take longer with each year. `values` None: any.
+        """
+        parts = [
+            branch if value is None else branch.where(col(column) == value)
+            for branch in branches
+            for value in (values if values is not None else [None])
+        ]
+        pages = [self.window(part, row_id, prefix) for part in parts]
+        if len(pages) == 1:
+            return pages[0]
+        ids = union_all(*(select(page.subquery().c.id) for page in pages)).subquery("among")
         return self.window(select(ids.c.id), ids.c.id, prefix)
 
     def page_of(self, rows: Sequence[Named], prefix: str) -> tuple[list[Named], bool]:

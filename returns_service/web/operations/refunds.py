@@ -165,8 +165,8 @@ async def list_refunds(call: OperationCall[Empty], tx: Tx) -> Reply:
         metadata=query.keyed.get("metadata", {}),
     )
     chosen = query.within(chosen, Refund.id, "rfd", created=Refund.created_at, updated=Refund.updated_at)
-    statuses = query.several_of("status", STATUSES)
-    ids = query.window_among(chosen, Refund.id, "rfd", Refund.status, statuses)
+    branches = query.updated_since(chosen, Refund.id, "rfd", Refund.updated_at)
+    ids = query.window_of(branches, Refund.id, "rfd", Refund.status, query.several_of("status", STATUSES))
     found = (await tx.execute(query.window(with_payments(ids), Refund.id, "rfd"))).all()
     rows, has_more = query.page([(row[0], row[1]) for row in found])
     views = await expand_refunds(tx, call, rows)

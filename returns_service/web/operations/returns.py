@@ -225,8 +225,8 @@ async def list_returns(call: OperationCall[Empty], tx: Tx) -> Reply:
     )
     row = ReturnAuthorization
     chosen = query.within(chosen, row.id, "ret", created=row.created_at, updated=row.updated_at)
-    states = query.several_of("state", STATES)
-    page = query.window_among(chosen, row.id, "ret", row.state, states)
+    branches = query.updated_since(chosen, row.id, "ret", row.updated_at)
+    page = query.window_of(branches, row.id, "ret", row.state, query.several_of("state", STATES))
     found = (await tx.execute(page)).scalars().all()
     ids, has_more = query.page(found)
     cases = await load_cases(tx, call.policy, ids)

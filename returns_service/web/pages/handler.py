@@ -17,11 +17,10 @@ from returns_service.commands.sessions import SEEN_SHOWN_AFTER, touch_session
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import APPROVE, PAY, RECEIVE
 from returns_service.queries.approvals import count_waiting
-from returns_service.queries.desk import system_health, totals
 from returns_service.store.database import Database, Tx
 from returns_service.web.context import context_of
 from returns_service.web.operations.bodies import parse_object
-from returns_service.web.pages.page import Page, PageCall
+from returns_service.web.pages.page import Page, PageCall, read_desk
 from returns_service.web.pages.visitor import (
     FORM_TOKEN,
     AnyRequest,
@@ -41,8 +40,7 @@ def handler_of(page: Page) -> HTTPRouteHandler:
     async def answer(request: AnyRequest) -> Response[Any]:
         async with context_of(request).database.reading() as tx:
             visitor = await visitor_of(request, tx)
-            waiting = await _count_waiting(tx, page, visitor)
-        call = PageCall(request, visitor, waiting=waiting)
+            call = await _with_waiting(PageCall(request, visitor), tx, page)
         if page.scope is not None and visitor.signed_in is None:
             return _ask_to_sign_in(call)
         if page.method == "POST":
@@ -103,14 +101,16 @@ def _let_in(page: Page, visitor: Visitor) -> None:
         raise Problem("insufficient_scope", "Sign in with e-mail and password for this: a badge only receives.")
 
 
-async def _count_waiting(tx: Tx, page: Page, visitor: Visitor) -> Mapping[str, int]:
-    """Return what waits for this person, by place. The dock shows none of it: it stays quick."""
-    if page.scope in (None, RECEIVE) or visitor.signed_in is None:
-        return {}
-    waiting = {"/approvals": await count_waiting(tx)} if visitor.may(APPROVE) else {}
-    if visitor.may(PAY):
-        waiting["/refunds"] = sum(total.number for total in await totals(tx, await system_health(tx)))
-    return waiting
+async def _with_waiting(call: PageCall, tx: Tx, page: Page) -> PageCall:
+    """Return the call with what waits for this person, by place. The dock shows none of it: it stays quick."""
+    if page.scope in (None, RECEIVE) or call.visitor.signed_in is None:
+        return call
+    waiting = {"/approvals": await count_waiting(tx)} if call.may(APPROVE) else {}
+    if not call.may(PAY):
+        return replace(call, waiting=waiting)
+    desk = await read_desk(call, tx)
+    waiting["/refunds"] = sum(total.number for total in desk.totals)
+    return replace(call, waiting=waiting, desk=desk)
 
 
 async def _with_form(call: PageCall) -> PageCall:

@@ -11,7 +11,7 @@ from litestar import Response
 
 from returns_service.domain.roles import ADMIN, APPROVE, PAY, RECEIVE
 from returns_service.domain.vocabulary import DeskKind
-from returns_service.queries.desk import DeskTotal, SystemHealth, system_health, totals
+from returns_service.queries.desk import DeskTotal, SystemHealth
 from returns_service.queries.history import latest_happenings, names_of
 from returns_service.queries.home import (
     Listeners,
@@ -25,7 +25,7 @@ from returns_service.queries.return_views import ListedBy, count_views, oldest_b
 from returns_service.store.database import Tx
 from returns_service.web.pages.desk_words import KINDS
 from returns_service.web.pages.live import live_address
-from returns_service.web.pages.page import Page, PageCall, shows
+from returns_service.web.pages.page import Page, PageCall, read_desk, shows
 from returns_service.web.pages.rendering import plural, render, show_number
 from returns_service.web.pages.stories import tell
 
@@ -58,16 +58,15 @@ async def show_home(call: PageCall) -> Response[Any]:
     """Show what waits for this person, and what happened last."""
     async with call.context.database.reading() as tx:
         live = await live_address(tx)
-        if not await any_return(tx):
+        happenings = await latest_happenings(tx, limit=LATEST)
+        if not happenings and not await any_return(tx):
             steps = await first_steps(tx)
             return render(call, "first_run.html", live=live, steps=steps, api=_api(call), is_admin=call.may(ADMIN))
-        health = await system_health(tx)
-        desk = await totals(tx, health)
-        figures = await _figures(call, tx, desk)
-        happenings = await latest_happenings(tx, limit=LATEST)
+        desk = await read_desk(call, tx)
+        figures = await _figures(call, tx, desk.totals)
         latest = [(happening, tell(happening.event)) for happening in happenings]
         names = await names_of(tx, sorted({story.by for _, story in latest}))
-        lines = await _health(tx, health, desk)
+        lines = await _health(tx, desk.health, desk.totals)
     return render(
         call, "home.html", live=live, figures=figures, latest=latest, names=names, health=lines,
         reasons={code: reason.label for code, reason in call.context.policy.reasons.items()},

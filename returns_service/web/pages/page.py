@@ -13,12 +13,22 @@ from returns_service.commands.sessions import SignedIn
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import READ
 from returns_service.domain.vocabulary import Scope
+from returns_service.queries.desk import DeskTotal, SystemHealth, system_health, totals
 from returns_service.return_case.events import Actor
+from returns_service.store.database import Tx
 from returns_service.web.context import Context, context_of
 from returns_service.web.errors import request_id_of
 from returns_service.web.pages.visitor import AnyRequest, Visitor
 
 LONGEST_FORM_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DeskFigures:
+    """How the whole is doing, and how much of each kind waits on the desk."""
+
+    health: SystemHealth
+    totals: Sequence[DeskTotal]
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,7 @@ class PageCall:
     files: Mapping[str, Sequence[UploadFile]] = field(default_factory=dict)
     json: Mapping[str, Any] | None = None  # sent by a script of ours instead of a form
     waiting: Mapping[str, int] = field(default_factory=dict)  # place -> what waits there for this person
+    desk: DeskFigures | None = None  # as they were read for `waiting`
 
     @property
     def context(self) -> Context:
@@ -78,6 +89,14 @@ class PageCall:
         if not value.isascii() or not value.isprintable() or len(value) > 255:
             raise Problem("not_found")
         return value
+
+
+async def read_desk(call: PageCall, tx: Tx) -> DeskFigures:
+    """Return the desk's figures: those at hand, if this request has read them already."""
+    if call.desk is not None:
+        return call.desk
+    health = await system_health(tx)
+    return DeskFigures(health, await totals(tx, health))
 
 
 PageWork = Callable[[PageCall], Awaitable[Response[Any]]]

@@ -13,7 +13,7 @@ from litestar import Response
 from returns_service.domain.money import format_amount
 from returns_service.domain.roles import PAY
 from returns_service.domain.vocabulary import DESK_KINDS, DeskAction, Scope, find_word
-from returns_service.queries.desk import DeskEntry, entries, system_health, totals
+from returns_service.queries.desk import DeskEntry, entries, system_health
 from returns_service.queries.desk_items import DeskItemView, explain_entries
 from returns_service.queries.desk_solved import returns_on_payment, solved_refunds
 from returns_service.queries.home import last_comparison
@@ -24,7 +24,7 @@ from returns_service.web.pages.desk_words import KINDS, KindWords
 from returns_service.web.pages.flashes import read_flashes
 from returns_service.web.pages.forms import Act
 from returns_service.web.pages.live import live_address
-from returns_service.web.pages.page import Page, PageCall, shows
+from returns_service.web.pages.page import Page, PageCall, read_desk, shows
 from returns_service.web.pages.receipt_acts import resolve_act
 from returns_service.web.pages.refund_acts import act_on_refund
 from returns_service.web.pages.rendering import render, zone_of
@@ -81,8 +81,8 @@ async def show_desk(call: PageCall) -> Response[Any]:
     kind, wanted = find_word(DESK_KINDS, call.query("kind")), call.query("case")
     async with call.context.database.reading() as tx:
         live = await live_address(tx)
-        health = await system_health(tx)
-        numbers = {total.kind: total.number for total in await totals(tx, health)}
+        figures = await read_desk(call, tx)
+        health, numbers = figures.health, {total.kind: total.number for total in figures.totals}
         found = await entries(tx, health, limit=MOST_SHOWN, kinds=[kind] if kind else None) or []
         explained = await explain_entries(tx, call.context.policy, found, health)
         rows = [DeskRow(entry, item, KINDS[entry.kind]) for entry, item in explained]
