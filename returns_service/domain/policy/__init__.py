@@ -6,7 +6,7 @@ the wrong people. The policy in force at approval is stored on the return as `to
 
 from returns_service.domain.policy.deciding import Decision, Violation, decide, local_day
 from returns_service.domain.policy.example import example
-from returns_service.domain.policy.reading import PolicyError, from_dict, parse
+from returns_service.domain.policy.reading import PolicyError, from_dict, from_snapshot, parse
 from returns_service.domain.policy.shapes import (
     ACCEPTABLE,
     DEFAULT,
@@ -28,6 +28,7 @@ __all__ = [
     "decide",
     "example",
     "from_dict",
+    "from_snapshot",
     "local_day",
     "parse",
     "to_dict",
