@@ -5,11 +5,11 @@ Each chore takes one thing, so that a bad one stops nobody else, and is safe to 
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Literal, get_args
 
 import structlog
+from msgspec.structs import asdict
 from sqlalchemy import and_, bindparam, delete, exists, inspect, select, tuple_, update
 from sqlmodel import SQLModel, col
 
