@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlmodel import col, select
 
 from returns_service.domain.counts import default_disposition
-from returns_service.domain.policy import Policy, from_dict
+from returns_service.domain.policy import Policy, from_snapshot
 from returns_service.domain.problems import Problem
 from returns_service.domain.scan import clean_code, lines_for
 from returns_service.domain.vocabulary import Condition, Disposition, find_word
@@ -90,7 +90,7 @@ class Draft:
 
 def disposition_of(draft: Draft, condition: Condition, policy_in_force: Policy) -> Disposition:
     """Return where a unit of the return goes in this condition, as its receipt will say."""
-    policy = from_dict(draft.row.policy) if draft.row.policy else policy_in_force
+    policy = from_snapshot(draft.row.policy) if draft.row.policy else policy_in_force
     return default_disposition(condition, condition in policy.accepted_conditions)
 
 

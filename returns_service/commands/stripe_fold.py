@@ -107,7 +107,8 @@ async def apply_charge(locked: LockedPayment, by: Actor, seen: ChargeSnapshot) -
     The captured sum only grows, so a smaller one is older news.
     """
     payment = locked.row
-    payment.charge = payment.charge or seen.id
+    if payment.charge is None:  # a value that is set again is a row to be flushed, though nothing is written
+        payment.charge = seen.id
     ours = sum(r.amount for r in locked.refunds if r.stripe_refund and r.status in (*OPEN, "succeeded"))
     if ours + payment.released != seen.amount_refunded or seen.captured > payment.captured:
         ask_for_read(locked)

@@ -1,17 +1,17 @@
-"""Stripe's events: each stored once, raw, and folded in a savepoint of the same transaction.
+"""Stripe's events: each stored once, raw, and folded in the same transaction.
 
-Where the fold raises, the stored event stays, marked with its error, and a worker tries it again: Stripe has its 200,
-and an event that nobody can read yet blocks no other.
+Where the fold raises, its transaction is rolled back, and the event is stored alone, marked with the error. A worker
+tries it again: Stripe has its 200, and an event that nobody can read yet blocks no other.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import asdict
 from sqlalchemy import update
 from sqlmodel import col
 
@@ -49,20 +49,28 @@ class StripeEventReceiptView(Struct):
 
 
 async def receive(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, livemode: bool) -> InboxOutcome:
-    """Store and fold one verified event; return its outcome. Safe to be told twice."""
+    """Store and fold one verified event, all that `tx` does; return its outcome. Safe to be told twice."""
     # Written as it will most likely end: then one statement does.
     expected = Folded("ignored" if event.object is None else "folded", attempts=1, processed_at=tx.now)
     row = {"id": event.id, "type": event.type, "payload": event.raw, "received_at": tx.now, **asdict(expected)}
     if not await insert_ignore(tx, StripeEvent, row):
         return "known"
-    folded = await process(tx, by, policy, event, attempts=1, livemode=livemode)
-    if folded != expected:
-        await tx.execute(update(StripeEvent).where(col(StripeEvent.id) == event.id).values(**asdict(folded)))
-    return folded.outcome
+    try:
+        outcome = await fold(tx, by, policy, event, livemode=livemode)
+        await tx.flush()
+    except Exception as error:  # noqa: BLE001 - the event must stay whatever the fold raises
+        failed = _describe_failure(tx, event, error, attempts=1)
+        # No savepoint: nearly every fold succeeds, and setting one costs as much as the fold reads.
+        await tx.rollback()
+        tx.forget()
+        stored = await insert_ignore(tx, StripeEvent, {**row, **asdict(failed)})
+        return "failed" if stored else "known"
+    if outcome != expected.outcome:
+        await tx.execute(update(StripeEvent).where(col(StripeEvent.id) == event.id).values(outcome=outcome))
+    return outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+class Folded(Struct, frozen=True):
     """What became of a stored event: the columns of its row."""
 
     outcome: FoldOutcome
@@ -75,20 +83,25 @@ class Folded:
 async def process(
     tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, attempts: int, livemode: bool
 ) -> Folded:
-    """Fold a stored event, for the `attempts`-th time; an exception of the fold is returned, not raised."""
+    """Fold an event stored before, for the `attempts`-th time; an exception of the fold is returned, not raised."""
     try:
         with timed(FOLDS):
             async with tx.begin_nested():
                 outcome = await fold(tx, by, policy, event, livemode=livemode)
                 await tx.flush()
-    except Exception as error:  # the event must stay whatever the fold raises; a lost database is not its fault
-        if is_unavailable(error) or may_pass(error):
-            raise
-        log.exception("stripe_event.fold_failed", stripe_event=event.id, type=event.type)
-        wait = min(SLOWEST_REFOLD_SECONDS, FIRST_REFOLD_SECONDS * 2 ** min(attempts - 1, 16))
-        why = f"{type(error).__name__}: {error}"[:1000]
-        return Folded("failed", attempts, error=why, next_attempt_at=tx.now + timedelta(seconds=wait))
+    except Exception as error:  # noqa: BLE001 - the event must stay whatever the fold raises
+        return _describe_failure(tx, event, error, attempts=attempts)
     return Folded(outcome, attempts, processed_at=tx.now)
+
+
+def _describe_failure(tx: Tx, event: StripeEventData, error: Exception, *, attempts: int) -> Folded:
+    """Log what a fold raised and return when it is tried again. Raises it where the database, not the fold, failed."""
+    if is_unavailable(error) or may_pass(error):
+        raise error
+    log.error("stripe_event.fold_failed", stripe_event=event.id, type=event.type, exc_info=error)
+    wait = min(SLOWEST_REFOLD_SECONDS, FIRST_REFOLD_SECONDS * 2 ** min(attempts - 1, 16))
+    why = f"{type(error).__name__}: {error}"[:1000]
+    return Folded("failed", attempts, error=why, next_attempt_at=tx.now + timedelta(seconds=wait))
 
 
 async def fold(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, livemode: bool) -> FoldOutcome:

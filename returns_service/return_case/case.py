@@ -15,7 +15,7 @@ from returns_service.domain.counts import CountedUnits, LineCounts, LineTally, c
 from returns_service.domain.money_open import limit_to_due, subtract
 from returns_service.domain.money_tax import TaxedAmount, add_taxes
 from returns_service.domain.money_ways import DueRows, split_by_way
-from returns_service.domain.policy import Policy, from_dict
+from returns_service.domain.policy import Policy, from_snapshot
 from returns_service.domain.refund_status import OPEN, UNANSWERED, RefundStatus
 from returns_service.domain.refund_windows import RefundWarning
 from returns_service.domain.return_machine import Facts, PublicTrigger, State
@@ -112,7 +112,7 @@ class ReturnCase:
     @cached_property
     def policy(self) -> Policy:
         """The snapshot taken at approval; before, the policy in force, which is what approval takes."""
-        return from_dict(self.row.policy) if self.row.policy else self.policy_in_force
+        return from_snapshot(self.row.policy) if self.row.policy else self.policy_in_force
 
     def forget_policy(self) -> None:
         """Look the policy up again: the return's snapshot was taken or dropped."""

@@ -70,6 +70,10 @@ class Tx(AsyncSession):
         held: set[str] = self.info.setdefault("locked", set())
         return held
 
+    def forget(self) -> None:
+        """Forget what was locked and who was to be woken: it was rolled back."""
+        self.info.clear()
+
     def wake_workers(self) -> None:
         """Let workers look for work as soon as this is committed."""
         self.info["wake"] = True

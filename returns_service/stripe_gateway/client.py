@@ -274,6 +274,7 @@ class StripeGateway(Gateway):
                 paid = await self._charge(paid)
         by: dict[str, Any] = {"payment_intent": payment_intent} if payment_intent else {"charge": charge}
         released = frozenset[str]()
+        things: list[Any] | None
         if may_hold_release(intent, paid if isinstance(paid, dict) else None):
             things = await self._refunds_with_balance(by)
             released = releases_in(paid, things)

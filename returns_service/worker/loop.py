@@ -16,6 +16,7 @@ from returns_service.worker import maintenance, missed_events
 from returns_service.worker.charges import count_charges
 from returns_service.worker.deliveries import WebhookDispatcher
 from returns_service.worker.mail import MailSender
+from returns_service.worker.maintenance import Chore
 from returns_service.worker.notifications import listen
 from returns_service.worker.reconcile import reconcile_daily
 from returns_service.worker.refunds import RefundExecutor, ScheduledCall, renew_leases
@@ -52,6 +53,7 @@ class Worker:
         """Work until `stop` is set; then claim nothing more, and let calls in flight end."""
         self.stop = stop
         by = Actor("worker")
+        self.executor.done.update({("chore", chore): 0 for chore in maintenance.CHORES})  # figures begin at zero
         helpers = [
             asyncio.create_task(listen(self.executor.db), name="wake"),
             asyncio.create_task(self._forever(lambda: self._do_chores(by)), name="chores"),
@@ -90,7 +92,7 @@ class Worker:
             task.add_done_callback(self._ended)
         if self.executor.ask_again_seconds > 0:  # no wake-up helps: there is no moment to be had yet
             await self._pause(self.executor.ask_again_seconds)
-        elif not scheduled_calls:  # due refunds are held, by a dispute or by another worker
+        elif not scheduled_calls:  # a dispute, or another worker, holds all that is due
             await db.sleep(HELD_LOOK_SECONDS, seen)
 
     async def _pause(self, seconds: float) -> None:
@@ -117,18 +119,20 @@ class Worker:
         return min(LONGEST_SLEEP_SECONDS, seconds)
 
     async def _do_chores(self, by: Actor) -> None:
-        db, gateway = self.executor.db, self.executor.gateway
-        done = {
-            "fold_event": await maintenance.refold_event(db, by, self.policy, livemode=self.livemode),
-            "read_payment": await maintenance.reread_payment(db, gateway, by, self.policy),
-            "follow_up": await maintenance.retry_follow_up(db, by, self.policy),
-            "complete_return": await maintenance.complete_return(db, by, self.policy),
-            "pull_event": await missed_events.pull_missed_events(db, gateway, by, self.policy, livemode=self.livemode)
-            or 0,
+        db, gateway, policy, livemode = self.executor.db, self.executor.gateway, self.policy, self.livemode
+        chores: dict[Chore, Callable[[], Awaitable[int | None]]] = {
+            "fold_event": lambda: maintenance.refold_event(db, by, policy, livemode=livemode),
+            "read_payment": lambda: maintenance.reread_payment(db, gateway, by, policy),
+            "follow_up": lambda: maintenance.retry_follow_up(db, by, policy),
+            "complete_return": lambda: maintenance.complete_return(db, by, policy),
+            "pull_event": lambda: missed_events.pull_missed_events(db, gateway, by, policy, livemode=livemode),
         }
-        for chore, number in done.items():
+        total = 0
+        for chore in await db.read(maintenance.find_due_chores):
+            number = int(await chores[chore]() or 0)
             self.executor.done["chore", chore] += number
-        if not any(done.values()):
+            total += number
+        if not total:
             await asyncio.sleep(CHORES_EVERY_SECONDS)
 
     async def _renew(self) -> None:

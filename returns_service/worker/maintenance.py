@@ -5,12 +5,12 @@ Each chore takes one thing, so that a bad one stops nobody else, and is safe to 
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, get_args
 
 import structlog
-from sqlalchemy import and_, delete, func, inspect, select, tuple_, update
+from msgspec.structs import asdict
+from sqlalchemy import and_, bindparam, delete, exists, func, inspect, select, tuple_, update
 from sqlmodel import SQLModel, col
 
 from returns_service.commands.external_refunds import follow_policy, payments_held_otherwise
@@ -24,6 +24,7 @@ from returns_service.domain.stripe_objects import PaymentSnapshot
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import lock_payment
+from returns_service.store.columns import Utc
 from returns_service.store.database import Database, Tx
 from returns_service.store.ids import first_id
 from returns_service.store.tables import (
@@ -42,6 +43,7 @@ from returns_service.store.tables import (
     StripeEvent,
 )
 from returns_service.stripe_gateway import Gateway, event_data_from_payload
+from returns_service.worker.missed_events import is_time_to_pull
 
 PAYMENT_REREAD_SECONDS = 60  # a read that got no answer
 BATCH = 500  # rows a cleaning transaction takes at once
@@ -49,7 +51,30 @@ SESSION_KEPT_DAYS = 30  # after its end: people see where they were signed in, a
 PORTAL_KEPT = timedelta(days=30)  # after its link's end, where nothing was sent by it
 ROLLOUT = timedelta(days=2)  # processes of two releases run side by side for less
 STRIPE_KEEPS_DAYS = 35  # longer than Stripe lists its events or tries to deliver them
+Chore = Literal["fold_event", "read_payment", "follow_up", "complete_return", "pull_event"]
+CHORES: tuple[Chore, ...] = get_args(Chore)
 log = structlog.get_logger("returns.chores")
+
+
+def _find() -> Any:
+    """Return the statement that tells which chores are due at `now`, but for the pull of missed events."""
+    now = bindparam("now", type_=Utc())
+    return select(
+        exists().where(col(StripeEvent.next_attempt_at) <= now).label("fold_event"),
+        exists().where(col(Payment.read_at) <= now).label("read_payment"),
+        exists().where(col(ReturnAuthorization.follow_up_at) <= now).label("follow_up"),
+        exists().where(col(ReturnAuthorization.slip_code).is_(None)).label("complete_return"),
+    )
+
+
+FIND_DUE = _find()  # built once: a worker runs it twice a second
+
+
+async def find_due_chores(tx: Tx) -> list[Chore]:
+    """Return the chores that have something to do: mostly none, and then no transaction is begun for them."""
+    found = (await tx.execute(FIND_DUE, {"now": tx.now})).one()._asdict()
+    found["pull_event"] = await is_time_to_pull(tx)
+    return [chore for chore in CHORES if found[chore]]
 
 
 async def refold_event(db: Database, by: Actor, policy: Policy, *, livemode: bool) -> bool:

@@ -19,7 +19,7 @@ from returns_service.commands.stripe_inbox import receive
 from returns_service.domain.policy import Policy
 from returns_service.domain.stripe_objects import NEEDED_EVENTS, StripeEventData
 from returns_service.return_case.events import Actor
-from returns_service.store.database import Database, insert_ignore
+from returns_service.store.database import Database, Tx, insert_ignore
 from returns_service.store.tables import StripeEvent, Sweep
 from returns_service.stripe_gateway import Gateway, StripeSilent
 
@@ -56,6 +56,12 @@ async def pull_missed_events(
     if missed:
         log.info("events.pulled", count=len(missed))
     return len(missed)
+
+
+async def is_time_to_pull(tx: Tx) -> bool:
+    """Return whether nobody is at it, and the last look is long enough ago."""
+    row = await tx.get(Sweep, "events")
+    return row is None or not not_yet_due(row, tx.now, SWEEP_EVERY_SECONDS, SWEEP_LEASE_SECONDS)
 
 
 async def _claim(db: Database) -> datetime | None:

@@ -180,7 +180,7 @@ async def open_service(
                 for number, process in enumerate(all_of_it, 1)
             }
             headers = {"Authorization": f"Bearer {deployment.api_key}"}
-            async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=50)) as client:
+            async with open_client() as client:
                 meter = meter_of(processes, server, database, connection)
                 service = Service(
                     deployment.webs, deployment.stripe, headers, client, refunded_in(connection), meter,
@@ -213,6 +213,12 @@ def refunded_in(connection: Connection) -> Callable[[], Awaitable[int]]:
         return int(await connection.fetchval("SELECT count(*) FROM return_authorization WHERE state = 'refunded'"))
 
     return count
+
+
+def open_client() -> httpx.AsyncClient:
+    """Return the driver's client. It takes answers as they are: the reference compresses none."""
+    limits = httpx.Limits(max_connections=50)
+    return httpx.AsyncClient(timeout=60, limits=limits, headers={"Accept-Encoding": "identity"})
 
 
 def side_of(target: Target) -> Side:
@@ -261,7 +267,7 @@ async def open_bare(server: Postgres, database: str, facts: Facts) -> AsyncItera
             process = deployment.start("bare", *words, program="tests.bench.bare")
             url = f"http://127.0.0.1:{port}"
             await answering(f"{url}/healthz", process)
-            async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=50)) as client:
+            async with open_client() as client:
                 meter = meter_of({"bare": process}, server, database, connection)
                 yield Target([url], deployment.stripe, {}, client, refunded_in(connection), meter)
         except BaseException:

@@ -259,7 +259,7 @@ async def test_an_interrupted_run_goes_on_and_tells_nothing_twice(
         shop.advance(1)
     for row in lost:
         await forget_row(shop, row)
-    shop.wire.cut_after = len(shop.wire.requests) + 12
+    shop.wire.cut_after = len(shop.wire.requests) + 6
     since = shop.time - timedelta(days=1)
     with pytest.raises(StripeSilent):
         await reconcile(shop.db, shop.gateway, since, fix=fix)

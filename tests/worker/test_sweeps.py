@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from sqlalchemy import insert, update
+from sqlmodel import col
+
+from returns_service.commands.stripe_fold import SECOND_LOOK_SECONDS
 from returns_service.domain.policy import DEFAULT
+from returns_service.store.tables import Payment, ReturnAuthorization, StripeEvent
+from returns_service.worker.maintenance import find_due_chores
 from returns_service.worker.missed_events import STRIPE_KEEPS, SWEEP_EVERY_SECONDS, pull_missed_events
 from returns_service.worker.reconcile import reconcile_daily
 from tests.harness.shop import BY, Shop
@@ -12,6 +18,23 @@ from tests.harness.shop import BY, Shop
 
 async def pull(shop: Shop) -> int | None:
     return await pull_missed_events(shop.db, shop.gateway, BY, DEFAULT, livemode=False)
+
+
+async def test_a_look_finds_each_chore_that_is_due_and_no_other(shop: Shop) -> None:
+    assert await shop.db.read(find_due_chores) == ["pull_event"]
+    await pull(shop)
+    return_id = await shop.authorize_return(shop.pay(9000))
+    assert await shop.db.read(find_due_chores) == [], "the new payment is read again in a minute"
+    shop.advance(SECOND_LOOK_SECONDS)
+    assert await shop.db.read(find_due_chores) == ["read_payment"]
+    await shop.execute(update(Payment).values(read_at=None))
+    chosen = update(ReturnAuthorization).where(col(ReturnAuthorization.id) == return_id)
+    await shop.execute(chosen.values(follow_up_at=shop.time, slip_code=None))
+    event = {"id": "evt_1", "type": "refund.updated", "payload": "{}", "received_at": shop.time, "attempts": 1}
+    await shop.execute(insert(StripeEvent).values(**event, next_attempt_at=shop.time))
+    assert await shop.db.read(find_due_chores) == ["fold_event", "follow_up", "complete_return"]
+    shop.advance(SWEEP_EVERY_SECONDS)
+    assert "pull_event" in await shop.db.read(find_due_chores)
 
 
 async def test_a_clock_that_was_ahead_for_a_while_skips_no_event(shop: Shop) -> None:

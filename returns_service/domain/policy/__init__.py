@@ -13,7 +13,7 @@ from returns_service.domain.policy.deciding import (
 )
 from returns_service.domain.policy.example import example
 from returns_service.domain.policy.explaining import AppliedRule, explain
-from returns_service.domain.policy.reading import PolicyError, from_dict, parse
+from returns_service.domain.policy.reading import PolicyError, from_dict, from_snapshot, parse
 from returns_service.domain.policy.shapes import (
     ACCEPTABLE,
     DEFAULT,
@@ -38,6 +38,7 @@ __all__ = [
     "example",
     "explain",
     "from_dict",
+    "from_snapshot",
     "local_day",
     "needs_second_person",
     "parse",

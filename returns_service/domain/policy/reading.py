@@ -8,8 +8,11 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
 
 from returns_service.domain.policy import toml_lines
 from returns_service.domain.policy.shapes import (
@@ -91,6 +94,16 @@ def from_dict(stored: Mapping[str, Any]) -> Policy:
     if problems:
         raise PolicyError(problems)
     return policy
+
+
+def from_snapshot(stored: Mapping[str, Any]) -> Policy:
+    """Return the policy of a return's snapshot, as `from_dict`: most returns share one, which is read once."""
+    return _from_json(msgspec.json.encode(stored))
+
+
+@lru_cache(maxsize=64)
+def _from_json(snapshot: bytes) -> Policy:
+    return from_dict(msgspec.json.decode(snapshot))
 
 
 def _syntax_line(text: str, message: str) -> int:
