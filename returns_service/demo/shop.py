@@ -17,7 +17,7 @@ from returns_service.demo.catalogue import NAMES, email_of
 from returns_service.domain.money import format_amount
 from returns_service.stripe_gateway import StripeGateway
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0  # a busy machine takes long; a return that never comes there is told with its reasons
 
 
 @dataclass
