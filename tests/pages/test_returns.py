@@ -147,6 +147,16 @@ async def test_what_can_be_done_is_offered_to_whom_it_belongs_and_else_says_why(
     assert "Not possible while the return is failed." in page.text
 
 
+@pytest.mark.parametrize("note", ["Within the window.", None])
+async def test_an_approval_is_shown_with_its_note_or_without(shop: ServedShop, desk: Desk, note: str | None) -> None:
+    made = await shop.create_return()
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"note": note}), 200)
+    page = await open_as(shop, desk, "finance", f"/returns/{made['id']}")
+    assert page.status_code == 200
+    assert "Approved by" in page.text
+    assert note is None or note in page.text
+
+
 async def test_a_failed_refund_is_retried_once_by_two_clicks(shop: ServedShop, desk: Desk) -> None:
     made = await refused_once(shop)
     page = await open_as(shop, desk, "finance", f"/returns/{made['id']}")
