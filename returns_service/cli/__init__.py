@@ -83,9 +83,9 @@ def serve(host: str, port: int, no_worker: bool, webs: int) -> None:
         from returns_service.cli.serve_many import serve_many
 
         sys.exit(serve_many(loaded, host, port, webs=webs, with_worker=not no_worker))
-    from returns_service import app
+    from returns_service import app, wiring
 
-    app.policy_of(loaded)
+    wiring.policy_of(loaded)
     listener = app.listen(host, port)
     address = f"http://{host}:{listener.getsockname()[1]}"
     run(
@@ -130,7 +130,7 @@ def migrate() -> None:
     loaded = settings.load()
 
     async def work() -> tuple[str | None, str | None]:
-        from returns_service.app import database_of
+        from returns_service.wiring import database_of
 
         database = database_of(loaded)
         try:

@@ -47,8 +47,8 @@ def doctor(as_json: bool) -> None:
 
 
 async def _examined(loaded: Settings) -> list[Finding]:
-    from returns_service.app import database_of, open_gateway
     from returns_service.doctor import Finding, examine
+    from returns_service.wiring import database_of, open_gateway
 
     try:
         database = database_of(loaded)

@@ -129,9 +129,9 @@ def print_results(results: list[Result], counts: Counter[str], *, dry_run: bool)
 async def _import(
     loaded: Settings, file: Path, kind: FileFormat, total: int, *, dry_run: bool, reason: str | None
 ) -> list[Result]:
-    from returns_service.app import gateway_of, policy_of, prepare
     from returns_service.cli.import_file import Record, read_records
     from returns_service.web.context import Context
+    from returns_service.wiring import gateway_of, policy_of, prepare
 
     gateway, policy = gateway_of(loaded), policy_of(loaded)
     try:

@@ -79,7 +79,7 @@ def reconcile(since: timedelta | datetime, fix: bool, as_json: bool) -> None:
 
 
 async def _reconciled(loaded: Settings, since: timedelta | datetime, fix: bool, as_json: bool) -> bool:
-    from returns_service.app import gateway_of, policy_of, prepare
+    from returns_service.wiring import gateway_of, policy_of, prepare
     from returns_service.worker.reconcile import reconcile as compare
 
     gateway, policy = gateway_of(loaded), policy_of(loaded)
@@ -167,10 +167,10 @@ def desk(kind: DeskKind | None, limit: int, as_json: bool) -> None:
 
     Example: returns-service desk --kind refund_failed
     """
-    from returns_service.app import policy_of
     from returns_service.queries import desk
     from returns_service.queries.desk_items import show_page
     from returns_service.return_case.events import to_json_object
+    from returns_service.wiring import policy_of
 
     policy = policy_of(settings.load())
 
@@ -218,14 +218,14 @@ def forget(order_id: str | None, email: str | None, payment: str | None, as_json
 
     Example: returns-service forget --order order_98765
     """
-    from returns_service import app
+    from returns_service import wiring
     from returns_service.commands import erasure
     from returns_service.return_case.events import Actor
 
     if [order_id, email, payment].count(None) != 2:
         stop("Say whom to forget: --order ID, --email ADDRESS or --payment ID")
     loaded = settings.load()
-    policy, named = app.policy_of(loaded), {"order_id": order_id, "email": email, "payment": payment}
+    policy, named = wiring.policy_of(loaded), {"order_id": order_id, "email": email, "payment": payment}
 
     async def inside() -> erasure.Forgotten:
         async with open_database(loaded) as database:

@@ -53,9 +53,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 @asynccontextmanager
 async def open_database(loaded: Settings) -> AsyncIterator[Database]:
     """Lend the settings' database; an SQLite file is migrated first. Raises SettingsError for an old schema."""
-    from returns_service.app import database_of
     from returns_service.logs import set_up_logs
     from returns_service.store import schema
+    from returns_service.wiring import database_of
 
     # Stdout is the command's answer, JSON perhaps; stderr is for what went wrong, unless somebody asked for more.
     quiet = {} if "log_level" in loaded.model_fields_set else {"log_level": "warning"}

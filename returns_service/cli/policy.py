@@ -75,9 +75,9 @@ def policy_explain(return_id: str, as_json: bool) -> None:
 
     Example: returns-service policy explain ret_01k…
     """
-    from returns_service.app import policy_of
     from returns_service.queries.policy_judgement import explanation
     from returns_service.return_case.loader import load_case
+    from returns_service.wiring import policy_of
 
     in_force = policy_of(settings.load())
 
@@ -119,7 +119,7 @@ def policy_try(file: Any, since: timedelta | datetime, as_json: bool) -> None:
 
     Example: returns-service policy try new.toml --since 90d
     """
-    from returns_service.app import policy_of
+    from returns_service.wiring import policy_of
 
     tried = policies.parse(file.read(), file.name)
     run(_tried(policy_of(settings.load()), tried, Path(file.name).name, since, as_json))

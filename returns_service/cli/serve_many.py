@@ -22,7 +22,7 @@ def serve_many(settings: Settings, host: str, port: int, *, webs: int, with_work
     """Serve with several processes until a signal comes; return the exit status. Raises SettingsError."""
     from prometheus_client import values
 
-    from returns_service import app
+    from returns_service import app, wiring
     from returns_service.web.metrics import COUNTS_FOLDER
 
     folder = tempfile.mkdtemp(prefix="returns-counts-")
@@ -30,8 +30,8 @@ def serve_many(settings: Settings, host: str, port: int, *, webs: int, with_work
     choose: Any = values.get_value_class  # the library looked for the folder when it was imported
     values.ValueClass = choose()
     try:
-        app.policy_of(settings)
-        asyncio.run(app.check_database(settings))  # on a loop without threads: they would not survive a fork
+        wiring.policy_of(settings)
+        asyncio.run(wiring.check_database(settings))  # on a loop without threads: they would not survive a fork
         listener = app.listen(host, port)
 
         def web(lifeline: int, ready: Callable[[], None]) -> int:

@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import Progress
 
-from returns_service import app, logs
+from returns_service import app, logs, wiring
 from returns_service.commands.staff_users import existing_user, make_link
 from returns_service.demo.calendar import Calendar
 from returns_service.demo.history import History
@@ -91,7 +91,7 @@ async def play_past(settings: Settings, ledger: Ledger, clock: Clock, console: C
     """Play so many days of history, and what waits at the present; return the secret of the shop's API key."""
     began = time.monotonic()
     present = clock()
-    database = app.database_of(settings, now=clock)
+    database = wiring.database_of(settings, now=clock)
     past = Past(database, ledger, clock, STRIPE_KEY, random.Random(7))
     begins_at = present - timedelta(days=days + DAYS_BEFORE)
     try:
@@ -172,7 +172,7 @@ class Demo:
         return 0 if proof.holds else 1
 
     async def _play_day(self) -> tuple[Proof, str]:
-        gateway, began = app.gateway_of(self.settings), time.monotonic()
+        gateway, began = wiring.gateway_of(self.settings), time.monotonic()
         as_shop, as_account = ({"Authorization": f"Bearer {key}"} for key in (self.api_key, STRIPE_KEY))
         try:
             async with (
@@ -203,7 +203,7 @@ class Demo:
 
     async def _make_links(self) -> dict[Role, str]:
         """Return for each role a link that signs in at once, as often as wanted."""
-        database = app.database_of(self.settings)
+        database = wiring.database_of(self.settings)
 
         async def work(tx: Tx) -> dict[Role, str]:
             tokens = {

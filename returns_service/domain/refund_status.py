@@ -32,6 +32,7 @@ UNANSWERED: tuple[RefundStatus, ...] = ("queued", "submitted", "unknown")
 WAITING: tuple[RefundStatus, ...] = ("pending", "requires_action")
 OPEN = UNANSWERED + WAITING
 FINAL: tuple[RefundStatus, ...] = ("failed", "canceled")
+COUNTS_AS_PAID: tuple[RefundStatus, ...] = ("succeeded", "settled_outside")
 ENDED: tuple[RefundStatus, ...] = (*FINAL, "withdrawn")  # without moving money
 
 

@@ -16,16 +16,15 @@ from returns_service.domain.money_open import limit_to_due, subtract
 from returns_service.domain.money_tax import TaxedAmount, add_taxes
 from returns_service.domain.money_ways import DueRows, split_by_way
 from returns_service.domain.policy import Policy, from_snapshot
-from returns_service.domain.refund_status import OPEN, UNANSWERED, RefundStatus
+from returns_service.domain.refund_status import COUNTS_AS_PAID, OPEN
 from returns_service.domain.refund_windows import RefundWarning
 from returns_service.domain.return_machine import Facts, PublicTrigger, State
-from returns_service.domain.stripe_objects import has_captured
 from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case import order_shipping, overpaid
 from returns_service.return_case.events import NOBODY, Actor
+from returns_service.return_case.facts import read_facts
 from returns_service.return_case.locked_payment import LockedPayment, refundable
-from returns_service.return_case.reversal import reversible
-from returns_service.return_case.rows import counted, has_failed, is_unsent, rows_of
+from returns_service.return_case.rows import counted, has_failed, rows_of
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
     Payment,
@@ -40,7 +39,6 @@ from returns_service.store.tables import (
 if TYPE_CHECKING:
     from returns_service.return_case.views.objects import UnitViews
 
-COUNTS_AS_PAID: tuple[RefundStatus, ...] = ("succeeded", "settled_outside")
 NEIGHBOUR_STATES: tuple[State, ...] = (
     "approved",
     "refunding",
@@ -360,32 +358,7 @@ class ReturnCase:
 
     def facts(self, **asked: Any) -> Facts:
         """Return what the guards may look at; `asked` overrides what this trigger brings along."""
-        ways, refunds = self.due_rows(), self.refunds
-        due, due_outside = money.due(ways.refund), money.due(ways.outside)
-        sent = [refund for refund in refunds if not is_unsent(refund)]
-        facts = Facts(
-            due=due + due_outside,
-            due_outside=due_outside,
-            amount=due,
-            refundable=self.refundable,
-            estimate=self.estimate,
-            headroom=order_shipping.headroom(self) if self.row.state == "requested" else self.refundable,
-            payment_succeeded=has_captured(self.payment.status, self.payment.captured),
-            disputed=self.payment.disputed,
-            external_open=self.payment.external_open,
-            refund_open=any(r.status in OPEN for r in refunds),
-            refund_unanswered=any(r.status in UNANSWERED for r in refunds),
-            refund_failed=bool(self.unresolved()),
-            paid=any(r.status in COUNTS_AS_PAID for r in refunds),
-            units_expected=self.units_expected,
-            units_received=any(counted(line) for line in self.lines),
-            units_reversible=any(True for _ in reversible(self)),
-            units_to_inspect=any(line.inspecting for line in self.lines),
-            units_unpaid=any(self.is_unpaid(line, sent) for line in self.lines),
-            undeclared_open=bool(self.open_items()),
-            closed=self.row.closed_at is not None,
-            settleable=due_outside or due,
-        )
+        facts = read_facts(self)
         return replace(facts, **asked) if asked else facts
 
     def available(self) -> list[PublicTrigger]:

@@ -69,9 +69,7 @@ from returns_service.stripe_gateway.releases import may_hold_release, releases_i
 
 TIMEOUT_SECONDS = 20.0  # Stripe answers refunds within seconds; a lease of 30 s must outlive the call
 CONNECT_SECONDS = 5.0  # a handshake that takes longer won't succeed; nothing has been sent by then
-# A connection that lies idle is given up before a server would close it: one that is closed while a request is on its
-# way gets no answer. The shortest that servers commonly wait is 5 s (uvicorn, Node).
-IDLE_SECONDS = 4.0
+IDLE_SECONDS = 4.0  # uvicorn and Node close an idle connection after 5 s; a request just on its way gets no answer
 READ_AGAIN_SECONDS = (0.2, 0.8)  # the longest pauses before the second and the third attempt of a read
 CONNECTIONS = 100
 WAIT_SECONDS = 5.0  # that a call waits for its turn
@@ -273,23 +271,21 @@ class StripeGateway(Gateway):
             if isinstance(paid, str):  # not every server expands
                 paid = await self._charge(paid)
         by: dict[str, Any] = {"payment_intent": payment_intent} if payment_intent else {"charge": charge}
-        released = frozenset[str]()
-        things: list[Any] | None
-        if may_hold_release(intent, paid if isinstance(paid, dict) else None):
+        charged = paid if isinstance(paid, dict) else None
+        released, things = frozenset[str](), refunds_within(paid)
+        if may_hold_release(intent, charged):
             things = await self._refunds_with_balance(by)
             released = releases_in(paid, things)
-        elif (within := refunds_within(paid)) is not None:
-            things = within
-        else:  # more than Stripe keeps in the charge
+        elif things is None:  # more than Stripe keeps in the charge
             things = [thing async for thing in self._all(self._stripe.refunds.list_async, **by)]
         refunds = [refund_of(thing) for thing in things]
         disputes = []
-        if isinstance(paid, dict) and paid.get("disputed"):
-            listing = self._all(self._stripe.disputes.list_async, charge=str(paid.get("id")))
+        if charged is not None and charged.get("disputed"):
+            listing = self._all(self._stripe.disputes.list_async, charge=str(charged.get("id")))
             disputes = [dispute_of(thing) async for thing in listing]
             if not disputes:  # refunding while a dispute may be open pays twice, so an empty list isn't believed
                 raise Unreadable("the charge is disputed, yet has no dispute")
-        return payment_of(intent, paid if isinstance(paid, dict) else None, refunds, disputes, released)
+        return payment_of(intent, charged, refunds, disputes, released)
 
     async def _refunds_with_balance(self, by: Mapping[str, Any]) -> list[dict[str, Any]]:
         """List a payment's refunds with their balance transactions; without, where the key may not read those."""

@@ -12,7 +12,6 @@ import pytest
 from babel import Locale
 from pydantic import SecretStr
 
-from returns_service.app import check_portal_texts
 from returns_service.domain.money import exponent
 from returns_service.domain.policy import DEFAULT
 from returns_service.domain.return_machine import STATES
@@ -24,6 +23,7 @@ from returns_service.shop_settings import Language
 from returns_service.web.pages.portal_texts import LANGUAGES, PortalTextsError, names_in, plural_of, texts_of
 from returns_service.web.pages.portal_words import Words
 from returns_service.web.pages.rendering import ROOM
+from returns_service.wiring import check_portal_texts
 
 UTC_ZONE = ZoneInfo("UTC")
 CURRENCIES = ("usd", "eur", "jpy", "kwd", "bhd", "isk", "ugx", "huf", "clp", "twd", "krw", "idr")

@@ -13,7 +13,6 @@ import pytest
 from pydantic import SecretStr
 from sqlmodel import col, select
 
-from returns_service.app import database_of, mail_sender_of, worker_of
 from returns_service.commands import erasure
 from returns_service.commands.mail import claim_mail, record_mail
 from returns_service.commands.portal import save_picks, send
@@ -27,6 +26,7 @@ from returns_service.return_case.events import Actor
 from returns_service.settings import SettingsError
 from returns_service.store.tables import Mail
 from returns_service.web.context import link_keys_of
+from returns_service.wiring import database_of, mail_sender_of, worker_of
 from returns_service.worker.mail import MailSender
 from tests.factories import create_mail, create_return
 from tests.harness.patience import wait_for

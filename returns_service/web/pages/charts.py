@@ -16,7 +16,7 @@ MOST_MARKS: Final = 4  # under the bars, beside the last; a phone has room for s
 ROW_HEIGHT: Final = 44
 RANGE_HEIGHT: Final = 46
 LONGEST_LABEL: Final = 26  # characters beside an amount, on a phone
-LEAST_SHOWN: Final = 1e-6  # what is smaller is drawn as nothing
+LEAST_SHOWN: Final = 1e-6  # smaller values are drawn as nothing
 OUTLIER: Final = 5.0  # times the alert line: what is above it is cut, or no other bar could be seen
 
 BarKind = Literal["", "over", "so-far"]

@@ -12,11 +12,11 @@ from markupsafe import Markup
 
 from returns_service.domain.policy import Policy
 from returns_service.domain.portal_offer import Offer
-from returns_service.domain.refund_status import OPEN
+from returns_service.domain.refund_status import COUNTS_AS_PAID, OPEN
 from returns_service.domain.return_machine import State
 from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.queries.portal import PortalView
-from returns_service.return_case.case import COUNTS_AS_PAID, ReturnCase
+from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.rows import counted
 from returns_service.web.pages.portal_words import Words
 

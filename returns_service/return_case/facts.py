@@ -1,0 +1,46 @@
+"""The facts that the machine's guards look at, read off one return."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from returns_service.domain import money
+from returns_service.domain.refund_status import COUNTS_AS_PAID, OPEN, UNANSWERED
+from returns_service.domain.return_machine import Facts
+from returns_service.domain.stripe_objects import has_captured
+from returns_service.return_case import order_shipping
+from returns_service.return_case.reversal import reversible
+from returns_service.return_case.rows import counted, is_unsent
+
+if TYPE_CHECKING:
+    from returns_service.return_case.case import ReturnCase
+
+
+def read_facts(case: ReturnCase) -> Facts:
+    """Return the facts of a return as it stands."""
+    ways, refunds = case.due_rows(), case.refunds
+    due, due_outside = money.due(ways.refund), money.due(ways.outside)
+    sent = [refund for refund in refunds if not is_unsent(refund)]
+    return Facts(
+        due=due + due_outside,
+        due_outside=due_outside,
+        amount=due,
+        refundable=case.refundable,
+        estimate=case.estimate,
+        headroom=order_shipping.headroom(case) if case.row.state == "requested" else case.refundable,
+        payment_succeeded=has_captured(case.payment.status, case.payment.captured),
+        disputed=case.payment.disputed,
+        external_open=case.payment.external_open,
+        refund_open=any(r.status in OPEN for r in refunds),
+        refund_unanswered=any(r.status in UNANSWERED for r in refunds),
+        refund_failed=bool(case.unresolved()),
+        paid=any(r.status in COUNTS_AS_PAID for r in refunds),
+        units_expected=case.units_expected,
+        units_received=any(counted(line) for line in case.lines),
+        units_reversible=any(True for _ in reversible(case)),
+        units_to_inspect=any(line.inspecting for line in case.lines),
+        units_unpaid=any(case.is_unpaid(line, sent) for line in case.lines),
+        undeclared_open=bool(case.open_items()),
+        closed=case.row.closed_at is not None,
+        settleable=due_outside or due,
+    )
