@@ -70,9 +70,8 @@ def families() -> dict[str, Metric]:
     """Return what `/metrics` shows, by the names that PromQL selects."""
     figures = Metrics()
     figures.follow({("asked", "queued"): 1})
-    return {
-        f"{family.name}{ending}": family for family in figures.registry.collect() for ending in ENDINGS[family.type]
-    }
+    shown = [*figures.registry.collect(), *figures.counts.collect()]
+    return {f"{family.name}{ending}": family for family in shown for ending in ENDINGS[family.type]}
 
 
 def test_every_command_in_a_file_is_one_of_ours() -> None:

@@ -113,7 +113,8 @@ async def open_returns(tx: Tx, currency: str) -> list[OpenReturns]:
             case(*since, else_=len(AGES)).label("age"),
             (col(_ROW.shipping_amount) + lines.scalar_subquery()).label("amount"),
         )
-        .where(col(_ROW.state).in_(OPEN_STATES), col(_ROW.currency) == currency)
+        # `lower`: without it SQLite goes by the currency, which nearly all returns share, not by the state
+        .where(col(_ROW.state).in_(OPEN_STATES), func.lower(col(_ROW.currency)) == currency)
         .subquery()
     )
     summed = select(rows.c.state, rows.c.age, func.count(), func.sum(rows.c.amount)).group_by(rows.c.state, rows.c.age)

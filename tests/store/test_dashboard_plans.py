@@ -40,5 +40,5 @@ async def test_each_figure_reads_an_index_on_time_or_state(sqlite_url: str, cloc
     for plan in (currencies, refunds):
         assert "ix_refund_at_stripe" in plan
     assert "SEARCH charge_total" in charges
-    assert "ix_return_authorization_state" in is_open
+    assert "ix_return_state" in is_open
     assert all("SEARCH receipt USING INDEX" in plan for plan in counts)
