@@ -243,7 +243,7 @@ async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done
     else:
         done.count("tracking_numbers", words.put(row, tracking_numbers=[]))
     done.count("metadata", words.forget_values(row, "details", ()))
-    done.counts["views"] += await forget_views(tx, words.names)
+    done.count("views", await forget_views(tx, words.names))
     done.count("approvals", words.forget_trees(row, "approvals"))
     await _forget_units(tx, words, case, done)
     for refund in refunds:
@@ -310,7 +310,7 @@ async def _forget_parcels(tx: Tx, words: Words, row: ReturnAuthorization, awaite
     table, numbers = UnmatchedReceipt, row.tracking_numbers
     of_return = or_(col(table.order_id) == row.order_id, col(table.return_id) == row.id, of_tracking_numbers(numbers))
     parcels = (await tx.exec(select(table).where(of_return))).all()
-    done.counts["photos"] += await forget_photos(tx, [parcel.id for parcel in parcels])
+    done.count("photos", await forget_photos(tx, [parcel.id for parcel in parcels]))
     for parcel in parcels:
         waits = awaited and parcel.receipt_id is None  # to be attached: its units are still to be counted
         if waits and parcel.tracking_number:

@@ -38,6 +38,8 @@ OF_OTHERS = {
     "sign_in_link": "staff's", "sign_in_throttle": "hashes", "webhook_endpoint": "the shop's", "sweep": "ours",
     "stripe_pace": "ours", "stripe_account": "the shop's", "stripe_refusal": "Stripe's word about the key",
     "reconciliation_run": "ours", "reconciliation_difference": "ids, amounts and our own sentences",
+    "policy_version": "the shop's rules", "charge_total": "sums of a time", "staff_mail": "codes",
+    "imported_return": "digests",
     "delivery": "how calls to the shop's listeners ended", "mail": "codes",
 }  # fmt: skip
 CODE, ID, BY_WHOM = "a word of a closed list", "an id: the money is found by it", "a colleague, a key or Stripe"
@@ -49,6 +51,8 @@ KEPT = {
     "idempotency_key.fingerprint": "a hash",
     "stripe_event.type": CODE, "stripe_event.outcome": CODE,
     "return_authorization.order_id": ID, "return_authorization.currency": CODE, "return_authorization.slip_code": ID,
+    "return_authorization.policy_version": "a hash of the shop's rules", "refund.traceparent": "random ids",
+    "portal_session.resolutions": CODE, "photo.about_id": ID, "photo.added_by": BY_WHOM, "unmatched_receipt.number": ID,
     "return_authorization.resolution": CODE, "return_authorization.policy": "the shop's rules",
     "return_authorization.follow_up_barred": "our own sentence",
     "return_line.sku": "what was bought", "return_line.barcodes": "what was bought", "return_line.resolution": CODE,
@@ -81,6 +85,8 @@ SPECIMENS: dict[str, Any] = {
     "return_authorization.approvals": [{"by": "usr_x", "at": "2026-10-01T00:00:00Z", "note": CANARY,
                                         "override_reason": CANARY}],
     "return_authorization.metadata": {"phone": CANARY},
+    "saved_view.name": f"Parcels of {NAME}",
+    "saved_view.filters": {"q": EMAIL},
     "portal_session.customer_email": EMAIL,
     "portal_session.email_text": normalise(EMAIL),
     "portal_session.lines": [LINE],
@@ -149,9 +155,13 @@ async def fill(shop: Shop) -> dict[str, str]:
         await factories.create_receipt_line(tx, receipt, line)
         await factories.create_undeclared_item(tx, receipt)
         await factories.create_dock_scan(tx, made)
-        await factories.create_unmatched_receipt(tx, order_id=ORDER)
+        parcel = await factories.create_unmatched_receipt(tx, order_id=ORDER)
+        await factories.create_saved_view(tx, await factories.create_staff_user(tx))
         session = await factories.create_portal_session(tx, payment, order_id=ORDER, return_id=made.id)
         await factories.create_photo(tx, portal_session_id=session.id, content=CANARY.encode())
+        for about in (receipt, parcel):
+            of_return = made.id if about is receipt else None
+            await factories.create_photo(tx, return_id=of_return, about_id=about.id, content=CANARY.encode())
         paid: dict[str, Any] = {"status": "succeeded", "due_in_seconds": None}
         refund = await factories.create_refund(tx, payment, return_id=made.id, source="return", **paid)
         alone = await factories.create_refund(tx, payment, **paid)
