@@ -56,8 +56,9 @@ async def receive(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, 
     if not await insert_ignore(tx, StripeEvent, row):
         return "known"
     try:
-        outcome = await fold(tx, by, policy, event, livemode=livemode)
-        await tx.flush()
+        with timed(FOLDS):
+            outcome = await fold(tx, by, policy, event, livemode=livemode)
+            await tx.flush()
     except Exception as error:  # noqa: BLE001 - the event must stay whatever the fold raises
         failed = _describe_failure(tx, event, error, attempts=1)
         # No savepoint: nearly every fold succeeds, and setting one costs as much as the fold reads.
