@@ -22,6 +22,13 @@ async def test_b8_only_ids_of_a_payment_are_asked_for(shop: ServedShop, field: s
     assert shop.wire.requests == []
 
 
+@pytest.mark.parametrize("name", ["pi_" + "0" * 251, "ch_ü", "py_", "search"])
+async def test_b8_another_word_names_no_payment(shop: ServedShop, name: str) -> None:
+    """B8: an id of more characters than Stripe's have was a 500."""
+    expect(await shop.get(f"/v1/payments/{name}"), 404, "not_found")
+    assert shop.wire.requests == []
+
+
 @pytest.mark.parametrize("path", ["/v1/returns", "/v1/refunds"])
 async def test_b8_a_live_payment_under_a_test_key_is_not_adopted(shop: ServedShop, path: str) -> None:
     """B8: a wrong base led to live payments, which were taken in."""

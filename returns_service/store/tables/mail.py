@@ -53,6 +53,7 @@ class StaffMail(SQLModel, table=True):
         one_of("kind", STAFF_MAIL_KINDS, "kind"),
         one_of("status", MAIL_STATUSES, "status"),
         partial("ix_staff_mail_due", "next_attempt_at", where=DUE_SQL),
+        partial("ix_staff_mail_ended", "ended_at", where="ended_at IS NOT NULL"),
         partial("ix_staff_mail_failing", "created_at", where="failures > 0 AND status <> 'sent'"),
     )
 

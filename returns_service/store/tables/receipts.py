@@ -59,6 +59,7 @@ class UndeclaredItem(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("quantity > 0", name="quantity"),
         partial("ix_undeclared_open", "return_id", where="decision IS NULL"),
+        partial("ix_undeclared_waiting", "id", where="decision IS NULL"),
     )
 
     id: str = Field(primary_key=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import structlog
-from pydantic import ConfigDict, JsonValue
+from pydantic import ConfigDict, JsonValue, ValidationError
 
 from returns_service.commands.stripe_account import keep_account
 from returns_service.domain.problems import Problem
@@ -44,6 +45,14 @@ class Target(Body):
         if found.get("payment_intent") is None and found.get("charge") is None:
             return [Wrong("payment_intent", "missing", "Name the payment: payment_intent or charge")]
         return []
+
+
+def target_named(name: str) -> Target | None:
+    """Return the payment that an id of Stripe's names; None for any other word."""
+    for field in ("payment_intent", "charge"):
+        with contextlib.suppress(ValidationError):
+            return Target.model_validate({field: name})
+    return None
 
 
 async def payment_at_stripe(context: Context, target: Target) -> PaymentSnapshot:

@@ -10,20 +10,18 @@ from returns_service.return_case.locked_payment import find_payment_id
 from returns_service.return_case.views import PaymentView, show_payment
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
-from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, stripe_of
+from returns_service.web.operations.ask_stripe import payment_at_stripe, stripe_of, target_named
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, StripeRead, reads
-
-NAMES_AT_STRIPE = ("pi_", "ch_", "py_")  # PaymentIntents; charges; charges of bank debits
 
 
 async def adopt_if_new(call: OperationCall[Empty]) -> StripeRead:
     """Ask Stripe for a payment that we never saw, and keep it: what can be refunded is known before a return exists."""
     name, database = call.id("payment_id"), call.context.database
-    if not name.startswith(NAMES_AT_STRIPE):
+    target = target_named(name)
+    if target is None:
         return None
     if await database.read(lambda tx: find_payment_id(tx, payment_intent=name, charge=name)):
         return None
-    target = Target(payment_intent=name) if name.startswith("pi_") else Target(charge=name)
     seen = await payment_at_stripe(call.context, target)
     await database.run(lambda tx: adopt_payment(tx, stripe_of(call), call.policy, seen), safe_to_repeat=True)
     return seen

@@ -39,6 +39,7 @@ PARTIAL = {
         "ix_payment_disputed": ("id", "disputed"),
         "ix_payment_external_open": ("id", "external_open"),
     },
+    "undeclared_item": {"ix_undeclared_waiting": ("id", "decision IS NULL")},
     "mail": {"ix_mail_ended": ("ended_at", "ended_at IS NOT NULL")},
 }
 ARRIVED = """

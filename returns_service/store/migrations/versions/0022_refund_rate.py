@@ -47,6 +47,13 @@ def upgrade() -> None:
             sqlite_where=sa.text("next_attempt_at IS NOT NULL"),
         )
         batch_op.create_index(
+            "ix_staff_mail_ended",
+            ["ended_at"],
+            unique=False,
+            postgresql_where=sa.text("ended_at IS NOT NULL"),
+            sqlite_where=sa.text("ended_at IS NOT NULL"),
+        )
+        batch_op.create_index(
             "ix_staff_mail_failing",
             ["created_at"],
             unique=False,
