@@ -117,6 +117,7 @@ async def claim_refunds(tx: Tx, limit: int, lease_seconds: float = REFUND_LEASE_
     picked = (await tx.execute(CANDIDATES, {"now": tx.now, "most": limit})).all()
     until = tx.now + timedelta(seconds=lease_seconds)
     for row, payment in picked:
+        tx.locked_payments.add(payment.id)
         payment.busy_until = until
         _lease(row, tx.now, until)
     await tx.flush()
