@@ -36,7 +36,7 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     now = bindparam("now", type_=Utc())
     free = [or_(until.is_(None), until <= now) for until in (col(Refund.lease_until), col(Payment.busy_until))]
-    due = select(col(Refund.id), col(Payment.id)).join(Payment, col(Payment.id) == col(Refund.payment_id))
+    due = select(Refund, Payment).join(Payment, col(Payment.id) == col(Refund.payment_id))
     due = due.where(col(Refund.next_attempt_at) <= now, *free)
     patch.setattr(claims, "CANDIDATES", due.limit(bindparam("most", type_=Integer())))
 
