@@ -103,6 +103,7 @@ async def play_past(settings: Settings, ledger: Ledger, clock: Clock, console: C
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("The past", total=1.0)
             await calendar.play(lambda share: progress.update(task, completed=share))
+        await past.count_charges()
     finally:
         await past.close()
         await database.close()

@@ -40,6 +40,7 @@ from returns_service.store.tables import Payment, PortalSession, ReturnAuthoriza
 from returns_service.stripe_gateway import StripeGateway, event_data_from_payload
 from returns_service.stripe_gateway.parse import payment_of
 from returns_service.stripe_simulator import Dashboard, Faults, Ledger, Request, answer, answer_with_fault
+from returns_service.worker.charges import count_charges
 from returns_service.worker.reconcile import WINDOW, reconcile
 from returns_service.worker.refunds import RefundExecutor
 
@@ -174,6 +175,11 @@ class Past:
         report = await reconcile(self.database, self.gateway, self.clock() - WINDOW, fix=False)
         if report.differs:
             raise RuntimeError(f"The past's books and Stripe's differ: {report.run.counts}")
+
+    async def count_charges(self) -> None:
+        """Let the worker count what Stripe charged, as far back as it looks: then the refund rate is known."""
+        while await count_charges(self.database, self.gateway, Actor("worker"), DEFAULT):
+            pass
 
     async def deliver(self) -> None:
         """Let Stripe's webhooks arrive, those that the service asks for."""
