@@ -83,7 +83,7 @@ async def objections(database: Database, statement: Statement) -> list[str]:
             rows = (await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {sql}", values)).all()
             plan = rows[0][0] if isinstance(rows[0][0], list) else json.loads(rows[0][0])
             sizes = await connection.execute(text("SELECT relname, reltuples FROM pg_class WHERE relkind = 'r'"))
-            sizes_by_name: dict[str, float] = dict(sizes.all())  # type: ignore[arg-type]
+            sizes_by_name: dict[str, float] = dict(sizes.all())
             found = list(_in_postgresql(plan[0]["Plan"], sizes_by_name, limited=False, loops=1.0))
         else:
             rows = (await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values)).all()
