@@ -52,7 +52,7 @@ async def test_the_customers_other_returns_are_one_click_away(shop: ServedShop, 
     for order in ("NW-1", "NW-2"):
         await ask(shop, order, customer_email="birgit+1@shop.test")
     page = await approver.get("/approvals")
-    (path, *_) = re.findall(r'<a href="(/returns\?[^"]+)">1 other return</a>', page.text)
+    (path, *_) = re.findall(r'<a class="link" href="(/returns\?[^"]+)">1 other return</a>', page.text)
     found = (await approver.get(path)).text
     assert ("NW-1" in found, "NW-2" in found) == (True, True)
 

@@ -8,7 +8,15 @@ import pytest
 from sqlalchemy import Integer, bindparam, or_, select
 from sqlmodel import col
 
-from returns_service.commands import corrections, counting, external_refunds, receipts, stripe_fold, unmatched_receipts
+from returns_service.commands import (
+    assignments,
+    corrections,
+    counting,
+    external_refunds,
+    receipts,
+    stripe_fold,
+    unmatched_receipts,
+)
 from returns_service.commands.counting import Count
 from returns_service.domain import counts
 from returns_service.domain.policy import Policy
@@ -66,7 +74,8 @@ def _(patch: Patch) -> None:
     async def left(*_: Any) -> None:
         return None
 
-    patch.setattr(external_refunds, "withdraw_or_supersede", left)
+    for module in (assignments, external_refunds):
+        patch.setattr(module, "withdraw_or_supersede", left)
 
 
 @bug("what a capture released taken for a refund", "was never captured")
