@@ -16,7 +16,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page
 
 from tests.conftest import fresh_sqlite
-from tests.pages.conftest import open_site
+from tests.pages.conftest import find_browser, open_site
 from tests.pages.looks import VIEWS, Look
 from tests.pages.world import play_day
 
@@ -39,6 +39,20 @@ async def busy_shop(sqlite_template: Path, browser: Browser) -> AsyncIterator[Lo
     with fresh_sqlite(sqlite_template) as url:
         async with open_site(url, browser) as site:
             yield Look(site, await play_day(site.shop))
+
+
+@pytest.fixture(scope="module")
+async def shop_in_large_text(sqlite_template: Path, browser: Browser) -> AsyncIterator[Look]:
+    """A busy shop in a browser whose reader has doubled the size of all text."""
+    large = await browser.browser_type.launch(
+        executable_path=find_browser(), args=["--no-sandbox", "--blink-settings=defaultFontSize=32"]
+    )
+    try:
+        with fresh_sqlite(sqlite_template) as url:
+            async with open_site(url, large) as site:
+                yield Look(site, await play_day(site.shop))
+    finally:
+        await large.close()
 
 
 SIDEWAYS = """() => {
@@ -88,6 +102,21 @@ async def test_nothing_is_wrong_with(new_shop: Look, busy_shop: Look, name: str)
         await page.close()
     failures, look.site.failures[:] = list(look.site.failures), []
     assert (found, failures) == ({}, [])
+
+
+@pytest.mark.parametrize("name", [name for name, seen in VIEWS.items() if seen.shop == "busy_shop"][::3])
+async def test_nothing_is_cut_in_twice_the_text_or_forced_colours(shop_in_large_text: Look, name: str) -> None:
+    """WCAG 1.4.4: text may be doubled in the browser's settings; 1.4.1: colours may all be the reader's own."""
+    page = await shop_in_large_text.tab(VIEWS[name].role)
+    await page.set_viewport_size({"width": 1280, "height": 900})
+    await page.emulate_media(forced_colors="active", reduced_motion="reduce")
+    await VIEWS[name].open(shop_in_large_text, page)
+    assert await page.evaluate("getComputedStyle(document.documentElement).fontSize") == "32px"
+    reaching = await page.evaluate(SIDEWAYS)
+    await keep_screenshot(page, f"{name}-1280-large.png")
+    if VIEWS[name].role is None:
+        await page.close()
+    assert reaching == []
 
 
 # A page's dark scheme is its light one in other colours: the rules that never look at colours say the same of both.
