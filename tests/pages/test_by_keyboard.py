@@ -10,7 +10,8 @@ from tests.pages.world import ask
 MOST_TABS = 80
 FOCUSED = """() => {
   const e = document.activeElement;
-  return e === document.body ? "" : [e.innerText, e.getAttribute("aria-label"), ...[...(e.labels ?? [])].map((l) => l.innerText)].join(" ");
+  if (e === document.body) return "";
+  return [e.innerText, e.getAttribute("aria-label"), ...[...(e.labels ?? [])].map((l) => l.innerText)].join(" ");
 }"""
 
 
