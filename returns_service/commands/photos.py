@@ -9,7 +9,7 @@ from sqlalchemy import delete, update
 from sqlmodel import col, func, select
 
 from returns_service.commands.once import done_before
-from returns_service.commands.portal import BYTES_PER_MEGABYTE
+from returns_service.commands.photo_store import add_to_store, free_bytes
 from returns_service.domain.problems import Problem
 from returns_service.images import CleanPhoto
 from returns_service.return_case.events import Actor
@@ -27,23 +27,9 @@ async def add_photo(tx: Tx, by: Actor, about_id: str, photo: CleanPhoto, once: s
     kept = (await tx.exec(select(func.count()).where(col(Photo.about_id) == about_id))).one()
     if kept >= MOST_PHOTOS:
         raise Problem("invalid_request", f"There are {MOST_PHOTOS} photos of it already.", param="photo")
-    used = (await tx.exec(select(func.coalesce(func.sum(col(Photo.size_bytes)), 0)))).one()
-    if used + len(photo.content) > storage_mb * BYTES_PER_MEGABYTE:
+    if len(photo.content) > await free_bytes(tx, storage_mb):
         raise Problem("invalid_request", "The store of photos is full: ask an admin to make room.", param="photo")
-    tx.add(
-        Photo(
-            id=tx.new_id("pho"),
-            return_id=return_id,
-            about_id=about_id,
-            added_by=by.actor,
-            media_type=photo.media_type,
-            width=photo.width,
-            height=photo.height,
-            size_bytes=len(photo.content),
-            content=photo.content,
-            created_at=tx.now,
-        )
-    )
+    add_to_store(tx, photo, return_id=return_id, about_id=about_id, added_by=by.actor)
 
 
 async def _return_of(tx: Tx, about_id: str) -> str | None:

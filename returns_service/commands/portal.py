@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, update
 from sqlmodel import col, select
 
 from returns_service.commands import returns
+from returns_service.commands.photo_store import add_to_store, free_bytes
 from returns_service.commands.return_lines import NewLine
 from returns_service.commands.returns import NewReturn, check_not_ahead, check_payment
 from returns_service.domain.policy import Policy
@@ -28,7 +29,6 @@ from returns_service.store.database import Tx, select_for_update
 from returns_service.store.tables import Payment, Photo, PortalSession, ReturnAuthorization
 
 MOST_PHOTOS = 12  # of one link: a few an item
-BYTES_PER_MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,30 +118,15 @@ async def save_picks(
         return 0
     row.picks, row.locale = [pick.to_dict() for pick in picks], locale
     kept = (await tx.exec(select(func.count()).where(col(Photo.portal_session_id) == row.id))).one()
-    used = (await tx.exec(select(func.coalesce(func.sum(col(Photo.size_bytes)), 0)))).one()
-    left = 0
+    free, left = await free_bytes(tx, storage_mb), 0
     for line, line_photos in photos.items():
         for photo in line_photos:
-            if kept >= MOST_PHOTOS or used + len(photo.content) > storage_mb * BYTES_PER_MEGABYTE:
+            if kept >= MOST_PHOTOS or len(photo.content) > free:
                 left += 1
                 continue
-            kept, used = kept + 1, used + len(photo.content)
-            tx.add(_photo(tx, row, line, photo))
+            kept, free = kept + 1, free - len(photo.content)
+            add_to_store(tx, photo, portal_session_id=row.id, line=line)
     return left
-
-
-def _photo(tx: Tx, row: PortalSession, line: int, photo: CleanPhoto) -> Photo:
-    return Photo(
-        id=tx.new_id("pho"),
-        portal_session_id=row.id,
-        line=line,
-        media_type=photo.media_type,
-        width=photo.width,
-        height=photo.height,
-        size_bytes=len(photo.content),
-        content=photo.content,
-        created_at=tx.now,
-    )
 
 
 async def remove_photos(tx: Tx, session_id: str, line: int) -> None:

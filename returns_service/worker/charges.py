@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -38,7 +39,7 @@ async def count_charges(db: Database, gateway: Gateway, by: Actor, policy: Polic
             return 0
     number = 0
     for sweep in CHARGE_SWEEPS:
-        window = await db.run(lambda tx, sweep=sweep: claim_window(tx, sweep))  # type: ignore[misc]
+        window = await db.run(partial(claim_window, sweep=sweep))
         if window is not None:
             number += await _count(db, gateway, window)
     if number:

@@ -6,6 +6,7 @@ Each chore takes one thing, so that a bad one stops nobody else, and is safe to 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Literal, get_args
 
 import structlog
@@ -143,7 +144,7 @@ async def follow_policy_on_holds(db: Database, by: Actor, policy: Policy) -> int
     """
     found = await db.read(lambda tx: payments_held_otherwise(tx, policy))
     for payment_id in found:
-        await db.run(lambda tx, name=payment_id: follow_policy(tx, by, policy, name), safe_to_repeat=True)  # type: ignore[misc]
+        await db.run(partial(follow_policy, by=by, policy=policy, payment_id=payment_id), safe_to_repeat=True)
     return len(found)
 
 

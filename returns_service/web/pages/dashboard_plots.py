@@ -13,6 +13,7 @@ from returns_service.domain.refund_figures import DayFigures, parts_of, waits_of
 from returns_service.domain.return_machine import State
 from returns_service.queries.dashboard import OpenReturns, RefundsOfDay, SkuBack
 from returns_service.web.pages.charts import (
+    BarKind,
     Drawing,
     Point,
     RowKind,
@@ -104,10 +105,10 @@ def plot_rate(days: Sequence[DayFigures], limit: float, currency: str, today: da
     for day in days:
         above, rate = day.is_above(limit), day.rate
         so_far = day.day == today
-        kind = "over" if above else "so-far" if so_far else ""
+        kind: BarKind = "over" if above else "so-far" if so_far else ""
         mark = "today" if so_far else f"{day.day.day} {day.day:%b}"
         value = None if rate is None else 100 * rate
-        points.append(Point(value, mark, say_percent(rate), f"{mark}: {say_percent(rate)}", kind))  # type: ignore[arg-type]
+        points.append(Point(value, mark, say_percent(rate), f"{mark}: {say_percent(rate)}", kind))
         said = f"{say_day(day.day)}{', so far' if so_far else ''}"
         shown = f"{say_percent(rate)}{' above' if above else ''}" if rate is not None else "no charges"
         rows.append((
