@@ -14,7 +14,7 @@ from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.transition import record_return
 from returns_service.store.database import Tx
-from returns_service.store.tables import ReturnAuthorization, ReturnLine, SearchWord
+from returns_service.store.tables import ReturnAuthorization, ReturnLine, SearchWord, UnmatchedReceipt
 
 
 def words_of(row: ReturnAuthorization, lines: Sequence[ReturnLine]) -> set[str]:
@@ -48,14 +48,18 @@ async def complete(tx: Tx, by: Actor, policy: Policy, return_id: str) -> None:
     await record_return(case, "return.updated", {"changed": ["slip_code"]})
 
 
-async def free_slip_code(tx: Tx, return_id: str) -> str:
-    """Return the slip code of a new return: the first of its id's codes that no other return has."""
+async def free_slip_code(tx: Tx, new_id: str) -> str:
+    """Return the code of a new return, or of a parcel of nobody: the first of its id's that neither kind has yet.
+
+    The dock scans both in one box.
+    """
     draw = 0
-    while await _is_taken(tx, code := slip_code(return_id, draw)):
+    while await _is_taken(tx, code := slip_code(new_id, draw)):
         draw += 1
     return code
 
 
 async def _is_taken(tx: Tx, code: str) -> bool:
-    chosen = select(ReturnAuthorization.id).where(col(ReturnAuthorization.slip_code) == code)
-    return (await tx.exec(chosen)).first() is not None
+    of_return = select(ReturnAuthorization.id).where(col(ReturnAuthorization.slip_code) == code)
+    of_parcel = select(UnmatchedReceipt.id).where(col(UnmatchedReceipt.number) == code)
+    return (await tx.execute(of_return.union_all(of_parcel).limit(1))).first() is not None

@@ -11,15 +11,15 @@ from sqlmodel import col, or_, select
 
 from returns_service.commands.counting import Count
 from returns_service.commands.receipts import receive_on
+from returns_service.commands.search_index import free_slip_code
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.search_text import joined
-from returns_service.domain.slip_code import slip_code
 from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.store.database import Tx, select_for_update
-from returns_service.store.tables import Photo, ReturnAuthorization, UnmatchedReceipt
+from returns_service.store.tables import Photo, UnmatchedReceipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ async def create_unmatched(tx: Tx, by: Actor, parcel: Parcel) -> UnmatchedReceip
     unmatched_id = tx.new_id("umr")
     row = UnmatchedReceipt(
         id=unmatched_id,
-        number=await _free_number(tx, unmatched_id),
+        number=await free_slip_code(tx, unmatched_id),
         order_id=parcel.order_id,
         tracking_number=parcel.tracking_number,
         tracking_text=joined(parcel.tracking_number) if parcel.tracking_number else None,
@@ -57,20 +57,6 @@ async def create_unmatched(tx: Tx, by: Actor, parcel: Parcel) -> UnmatchedReceip
     )
     tx.add(row)
     return row
-
-
-async def _free_number(tx: Tx, unmatched_id: str) -> str:
-    """Return the first of the id's numbers that neither a parcel nor a return has: the dock scans both."""
-    draw = 0
-    while await _is_taken(tx, number := slip_code(unmatched_id, draw)):
-        draw += 1
-    return number
-
-
-async def _is_taken(tx: Tx, number: str) -> bool:
-    parcel = select(UnmatchedReceipt.id).where(col(UnmatchedReceipt.number) == number)
-    of_return = select(ReturnAuthorization.id).where(col(ReturnAuthorization.slip_code) == number)
-    return any([(await tx.exec(chosen)).first() is not None for chosen in (parcel, of_return)])
 
 
 async def attach(tx: Tx, by: Actor, policy: Policy, unmatched_id: str, return_id: str) -> UnmatchedReceipt:

@@ -13,6 +13,7 @@ from returns_service.return_case.events import Actor
 from returns_service.store.tables import ReturnAuthorization, SearchWord, UnmatchedReceipt
 from returns_service.worker.maintenance import complete_return
 from tests.api.test_lists import ids
+from tests.factories import create_unmatched_receipt
 from tests.harness.served_shop import ServedShop, expect, return_body
 
 WORKER = Actor("worker")
@@ -119,6 +120,8 @@ async def test_a_slip_code_that_is_taken_is_drawn_again(shop: ServedShop) -> Non
         taken = slip_code("ret_new")
         await tx.execute(update(ReturnAuthorization).values(slip_code=taken))
         assert await free_slip_code(tx, "ret_new") == slip_code("ret_new", 1)
+        await create_unmatched_receipt(tx, number=slip_code("ret_new", 1))
+        assert await free_slip_code(tx, "ret_new") == slip_code("ret_new", 2), "the dock scans both in one box"
     assert (await shop.read_return(made["id"]))["slip_code"] == taken
 
 
