@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from returns_service.app import listen
 from returns_service.commands import staff_users
@@ -26,6 +26,8 @@ from tests.harness.served_shop import ServedShop, open_shop
 
 PASSWORD = "correct horse battery"
 PASSWORD_HASH = hash_password(PASSWORD)
+PATIENCE = 90_000  # milliseconds: a busy machine is no reason to fail
+expect.set_options(timeout=PATIENCE)
 HTML = "text/html,application/xhtml+xml"
 INSTALL = "apt-get update && apt-get install -y --no-install-recommends chromium"
 MISSING = f"The page tests need a browser. Install one: {INSTALL}   (or name one in BROWSER_BIN)"
@@ -155,7 +157,7 @@ class Site:
     async def context(self, **options: Any) -> BrowserContext:
         """Open a browser profile of its own: cookies, storage, service worker."""
         context = await self.browser.new_context(base_url=self.url, **options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         self.contexts.append(context)
         return context
 

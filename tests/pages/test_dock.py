@@ -134,7 +134,7 @@ async def test_done_pressed_offline_is_sent_by_itself_when_the_line_is_back(site
     await page.wait_for_timeout(1500)
     assert await receipts(site.shop) == []
     await page.context.set_offline(False)
-    await page.wait_for_url("**/receive?did=rcp_*", timeout=10_000)
+    await page.wait_for_url("**/receive?did=rcp_*")
     assert await receipts(site.shop) == [("SHIRT", 2, "new")]
 
 
@@ -150,7 +150,7 @@ async def test_done_is_sent_by_itself_when_the_server_is_back(site: Site) -> Non
     await page.get_by_role("button", name="Done").click()
     await page.wait_for_timeout(6000)  # long enough for the waits between two tries to have grown
     down = False
-    await page.wait_for_url("**/receive?did=rcp_*", timeout=10_000)
+    await page.wait_for_url("**/receive?did=rcp_*")
     assert await receipts(site.shop) == [("SHIRT", 1, "new")]
 
 
@@ -243,6 +243,28 @@ async def test_counts_by_hand(site: Site) -> None:
     assert await page.locator("#units").text_content() == "2"
     assert sum(row.quantity for row in await scans(site.shop) if row.condition == "new") == 2
     assert sum(row.quantity for row in await scans(site.shop) if row.condition == "opened") == 0
+
+
+async def test_an_answer_leaves_the_number_alone_that_is_being_typed(site: Site) -> None:
+    page, _ = await opened(site)
+    answers = asyncio.Event()
+
+    async def wait_a_while(route: Route) -> None:
+        await answers.wait()
+        await route.continue_()
+
+    await cut(page.context, wait_a_while)
+    await page.locator(".item summary").first.click()
+    await page.get_by_role("button", name=re.compile("One more.*Opened")).click()
+    box = page.get_by_label(re.compile("Units of.*New"))
+    await box.fill("2")
+    answers.set()
+    await sent(page)
+    assert await box.input_value() == "2"
+    await page.keyboard.press("Enter")
+    await shows(page, "Counted: 3 of 3")
+    await sent(page)
+    assert sum(row.quantity for row in await scans(site.shop) if row.condition == "new") == 2
 
 
 async def test_a_refused_scan_is_shown_and_kept(site: Site) -> None:

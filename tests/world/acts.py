@@ -17,20 +17,18 @@ from returns_service.return_case.events import Actor
 from returns_service.store.tables import WebhookEndpoint
 from returns_service.stripe_gateway import read_webhook
 from returns_service.stripe_simulator import OutgoingWebhook, Request, answer_with_fault, signature_of
-from returns_service.web.operations import receipts, refunds, resolutions, return_refunds, returns
 from returns_service.web.operations.bodies import validate
 from returns_service.web.operations.execute import execute
 from returns_service.web.operations.operation import Empty, OperationCall
 from returns_service.web.operations.query_string import Query
-from returns_service.web.operations.unmatched_receipts import OPERATIONS as PARCELS
+from returns_service.web.routes import OPERATIONS as ALL_OPERATIONS
 from returns_service.worker import maintenance, missed_events
 from returns_service.worker.deliveries import WebhookDispatcher
 from returns_service.worker.refunds import RefundExecutor, ScheduledCall, renew_leases
 from tests.world.kernel import ACTOR
 from tests.world.stage import KEY, SECRET, Stage
 
-PARTS = (returns.OPERATIONS, resolutions.OPERATIONS, receipts.OPERATIONS, return_refunds.OPERATIONS, refunds.OPERATIONS)
-OPERATIONS = {operation.name: operation for part in (*PARTS, PARCELS) for operation in part}
+OPERATIONS = {operation.name: operation for operation in ALL_OPERATIONS}
 
 
 @dataclass(frozen=True)

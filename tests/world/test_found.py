@@ -26,6 +26,17 @@ def test_a_reversed_count_tells_that_its_refund_was_withdrawn(world: World) -> N
     world.holds()
 
 
+def test_a_refund_of_a_payment_that_needs_a_second_person_goes_out() -> None:
+    world = World()
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(1, 1)], "parcel": 0}
+    world.the_shop_opens(**opening, ends=(False, False), policy="two people")
+    world.refund_alone(amount=None, fate="", which=0)
+    assert [row.unapproved for row in world.rows("refund")] == [True]
+    grow_quiet(world)
+    world.laws.check_truth()
+    assert [(row.unapproved, row.status) for row in world.rows("refund")] == [(False, "succeeded")]
+
+
 def test_a_lost_dispute_ends_a_refund_whose_call_was_in_doubt(world: World) -> None:
     world.dispute(which=0, choice=0)
     world.start_worker(steps=1, fault="")

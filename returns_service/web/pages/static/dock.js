@@ -127,7 +127,11 @@
     byId("fill").setAttribute("width", `${open ? Math.min(100, (100 * all) / open) : 0}%`);
     byId("aside-n").hidden = !asideUnits, byId("aside-n").querySelector("span").textContent = asideUnits;
   }
-  const put = (u, n) => { u.dataset.n = u.value = n; };
+  function put(u, n) {                          // a number that somebody is typing stays theirs until they are done
+    const typing = u === document.activeElement && u.value !== u.dataset.n;
+    u.dataset.n = n;
+    if (!typing) u.value = n;
+  }
   function show(counts, aside) {
     for (const line of lines) for (const u of numbers(line)) put(u, counts[u.name] ?? 0);
     asideUnits = aside, draw();
