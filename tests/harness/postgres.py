@@ -218,8 +218,10 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str | Path) -> str:
         command = [str(self.binaries / program), *map(str, arguments)]
+        # psql takes root, and a process that stays who it is starts by vfork: a test's memory isn't copied for it.
+        surroundings = {"cwd": "/"} if program == "psql" else self._surroundings()
         done: subprocess.CompletedProcess[str] = subprocess.run(
-            command, capture_output=True, text=True, check=False, **self._surroundings()
+            command, capture_output=True, text=True, check=False, **surroundings
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr}")

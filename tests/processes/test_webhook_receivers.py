@@ -149,7 +149,7 @@ def gaps(delivery: dict[str, Any]) -> list[float]:
 
 
 async def test_bad_receivers_are_retried_then_disabled_and_the_good_one_is_told_all(
-    tmp_path: Path, database_url: str
+    tmp_path: Path, postgresql_url: str
 ) -> None:
     mended = False
 
@@ -164,7 +164,7 @@ async def test_bad_receivers_are_retried_then_disabled_and_the_good_one_is_told_
 
     good, silent, rude = SocketReceiver(accept), SocketReceiver(hang), SocketReceiver(talk_nonsense)
     async with (
-        a_web(tmp_path, database_url) as deployment,
+        a_web(tmp_path, postgresql_url) as deployment,
         backend_of(deployment) as backend,
         listening(backend, good, silent, rude),
     ):
@@ -190,7 +190,7 @@ async def test_bad_receivers_are_retried_then_disabled_and_the_good_one_is_told_
             assert all(row["next_attempt_at"] for row in rows)
             assert all(gap >= 4 for row in rows for gap in gaps(row)), "retried without a pause"
 
-        await let_days_pass(database_url, [silent.endpoint, rude.endpoint])
+        await let_days_pass(postgresql_url, [silent.endpoint, rude.endpoint])
 
         async def endpoint_statuses() -> set[str]:
             paths = [f"/v1/webhook_endpoints/{receiver.endpoint}" for receiver in (silent, rude)]
