@@ -249,6 +249,24 @@ async def test_a_customer_keeps_it_and_asks_again(shop: ServedShop, desk: Desk) 
     assert [one["state"] for one in await returns_of(shop)] == ["requested", "canceled"]
 
 
+async def test_what_was_waived_is_not_told_as_paid(shop: ServedShop, desk: Desk) -> None:
+    shop.context.policy = shop.policy = replace(shop.context.policy, refund_on="manual")
+    path = path_of(await offer(shop))
+    assert (await send_back(desk, path)).status_code == 303
+    (made,) = await returns_of(shop)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
+    expect(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": [
+        {"line": line["id"], "quantity": line["quantity"], "condition": "new"} for line in made["lines"]
+    ]}), 201)  # fmt: skip
+    settle = {"method": "waived", "reference": "A call"}
+    expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", settle), 200)
+    shown = await desk.get(path)
+    assert "Nothing more is to be paid." in shown.text
+    assert "All is settled" in shown.text
+    assert "paid back" not in shown.text
+    assert "0.00" not in shown.text
+
+
 async def test_a_parcel_at_the_dock_cant_be_kept_by_the_page(shop: ServedShop, desk: Desk) -> None:
     path = path_of(await offer(shop))
     await send_back(desk, path)
