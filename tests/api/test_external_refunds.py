@@ -301,6 +301,22 @@ async def test_a_refund_refused_for_now_is_not_sent_after_another_was_assigned(
     assert sum(refund["amount"] for refund in shop.ledger.refunds) == 5000
 
 
+async def test_what_it_paid_of_a_request_counts_when_the_lines_are_corrected(shop: ServedShop) -> None:
+    """Its units are named by lines that are gone then: their money was paid once more."""
+    made, refund_id = await refunded_in_dashboard(shop, 5000, approve=False)
+    units = [{"line": made["lines"][0]["id"], "units": 1}]
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"], "lines": units}), 200)
+    lines = [{"sku": "SHIRT", "quantity": 1, "total_amount": 6000}]
+    changed = expect(await shop.post(f"/v1/returns/{made['id']}", {"lines": lines}), 200)
+    assert (changed["amount_estimated"], changed["amount_refunded"]) == (1000, 5000)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
+    await shop.receive_parcel(made["id"], 1)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"], done["overpaid_amount"]) == ("refunded", 6000, 0)
+    assert shop.at_stripe(made["payment_intent"]) == 6000
+
+
 async def test_a_failed_one_that_names_a_return_changes_nothing_there(shop: ServedShop) -> None:
     """First heard of when it has failed already: what the service has queued is still to be paid."""
     payment = shop.pay(10_000)
