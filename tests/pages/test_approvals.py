@@ -99,7 +99,8 @@ async def test_what_changed_since_it_was_looked_at_is_not_approved(shop: ServedS
     answer = await approver.post("/approvals/chosen", both)
     assert (answer.status_code, "1 of 2 approved" in answer.text) == (409, True)
     assert [await state_of(shop, made) for made in (first, second)] == ["requested", "approved"]
-    assert "12.00" in (page := await approver.get("/approvals")).text
+    page = await approver.get("/approvals")
+    assert "12.00" in page.text
     assert (await send(approver, page, f"/returns/{first['id']}/approve")).status_code == 303
     assert await state_of(shop, first) == "approved"
 
