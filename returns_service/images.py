@@ -6,17 +6,26 @@ What a camera wrote beside it (place, name, device) is gone, and so is whatever 
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 LONGEST_PHOTO_BYTES: Final = 8 * 1024 * 1024
 _FORMATS: Final = ("JPEG", "PNG", "WEBP")
 _MOST_PIXELS: Final = 50_000_000  # more than any phone takes; a small file may claim a billion
+_MOST_PIXELS_OF_WEBP: Final = 20_000_000  # its decoder takes 15 bytes for each, the others' 4, or 8 with transparency
 _LONGEST_SIDE: Final = 2000  # pixels: a scratch is still seen, and a photo takes some 400 kB
 _QUALITY: Final = 82
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # by EXIF's word for how the camera was held
 PhotoFault = Literal["too_large", "wrong_type", "unreadable"]
 
 
@@ -43,13 +52,13 @@ def clean_photo(content: bytes) -> CleanPhoto:
     if len(content) > LONGEST_PHOTO_BYTES:
         raise PhotoRefused("too_large")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
-                if picture.width * picture.height > _MOST_PIXELS:
-                    raise PhotoRefused("too_large")
-                picture.draft("RGB", (_LONGEST_SIDE, _LONGEST_SIDE))
-                upright = ImageOps.exif_transpose(picture).convert("RGB")
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as opened:
+            if opened.width * opened.height > (_MOST_PIXELS_OF_WEBP if opened.format == "WEBP" else _MOST_PIXELS):
+                raise PhotoRefused("too_large")
+            opened.draft("RGB", (_LONGEST_SIDE, _LONGEST_SIDE))
+            whole = opened if opened.mode in ("RGB", "L") else opened.convert("RGB")
+            whole.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))  # first of all: each copy of the whole takes 200 MB
+            upright = _turn_upright(whole.convert("RGB"), opened)
     except UnidentifiedImageError:
         raise PhotoRefused("wrong_type") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -58,7 +67,16 @@ def clean_photo(content: bytes) -> CleanPhoto:
         if isinstance(error, PhotoRefused):
             raise
         raise PhotoRefused("unreadable") from None
-    upright.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     out = io.BytesIO()
     upright.save(out, "WEBP", quality=_QUALITY, exif=b"", xmp=b"", icc_profile=b"")
     return CleanPhoto(out.getvalue(), upright.width, upright.height)
+
+
+def _turn_upright(picture: Image.Image, opened: Image.Image) -> Image.Image:
+    """Return a picture as the camera that took it was held: EXIF's tag 274, which some write after the picture."""
+    try:
+        said = opened.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - Pillow raises whatever a broken tag leads it to; the picture is there all the same
+        said = None
+    turn = _TURNS.get(said) if isinstance(said, int) else None
+    return picture if turn is None else picture.transpose(turn)

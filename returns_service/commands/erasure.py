@@ -192,7 +192,7 @@ async def _forget_beside(
     words = Words(policy, [person.email], order_id=person.order_id or "")
     of_payments = payment_ids if person.payment is not None else []
     sessions, photos = await forget_sessions(
-        tx, words, order_id=person.order_id, email_text=address, payment_ids=of_payments
+        tx, words, order_id=person.order_id, email_text=address, payment_ids=of_payments, return_ids=returns
     )
     done.count("portal_sessions", sum(sessions.values()))
     done.count("photos", photos + await delete_photos(tx, [], returns))

@@ -12,6 +12,7 @@ from sqlalchemy import and_, exists
 from sqlmodel import col, select
 
 from returns_service.commands.assignments import ASSIGNED, AssignedUnits, assigned_rows, make_room, named_rows
+from returns_service.commands.failed_refunds import give_back
 from returns_service.commands.refunds import follow_up, lock_refund, withdraw_or_supersede
 from returns_service.commands.stripe_fold import release_hold
 from returns_service.domain import money, return_machine
@@ -44,7 +45,8 @@ async def assign(
         raise Problem("invalid_transition", detail, state=case.row.state, trigger="assign", allowed=case.available())
     _check_units(case, lines)
     before, overpaid_before = row.return_id, case.overpaid
-    row.return_id, row.acknowledged_at, row.supersedes = None, None, None
+    row.return_id = row.acknowledged_at = None
+    give_back(locked, row)
     await make_room(case)
     rows = named_rows(case, lines, row.amount) if lines else assigned_rows(case, row.amount)
     row.return_id, row.updated_at = case.row.id, tx.now
@@ -73,9 +75,11 @@ async def acknowledge(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason:
     else:
         row.acknowledged_at = row.acknowledged_at or tx.now
         if row.return_id is not None:
-            row.return_id = row.supersedes = None
-        unknown = money.Row("unallocated", row.amount, description="Refunded outside this service")
-        row.breakdown, row.taxes = [unknown.to_dict()], None
+            row.return_id = None
+            give_back(locked, row)
+        if row.supersedes is None:  # else it pays what was open of a failed refund of no return
+            unknown = money.Row("unallocated", row.amount, description="Refunded outside this service")
+            row.breakdown, row.taxes = [unknown.to_dict()], None
     shown = show_payment(locked.row, locked.refunds)
     data = to_json_object({"acknowledged": row.id, "reason": reason, "object": shown})
     await record(tx, by, "payment.updated", refund=row, payment=locked.row, data=data)

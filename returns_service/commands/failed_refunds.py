@@ -29,6 +29,7 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.decided_alone import decided_again
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
+from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.rows import open_amount, rows_of
 from returns_service.return_case.transition import transition
 from returns_service.store.database import Tx
@@ -121,6 +122,21 @@ async def take_over(tx: Tx, failed: Refund, made: Refund, *, left: int) -> None:
     made.supersedes, failed.amount_open, failed.updated_at = failed.id, max(0, left), tx.now
     if failed.amount_open == 0:
         await supersede(tx, failed, made)
+
+
+def give_back(locked: LockedPayment, made: Refund) -> None:
+    """Let what a refund took the place of be open again, since it pays something else now.
+
+    What a return is due is worked out anew from its counts; a failed refund of no return is open by its own amount.
+    """
+    failed, made.supersedes = locked.refund(made.supersedes), None
+    if failed is None or failed.return_id is not None:
+        return
+    parts = [row for part in locked.refunds if part.supersedes == failed.id for row in rows_of(part)]
+    failed.amount_open = max(0, failed.amount - sum(row.amount for row in parts if row.kind == "standalone"))
+    if failed.amount_open:
+        failed.superseded_at = failed.superseded_by = None
+    failed.updated_at = locked.tx.now
 
 
 async def retry_standalone(

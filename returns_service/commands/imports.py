@@ -73,7 +73,7 @@ async def import_return(
     if not await insert_ignore(tx, ImportedReturn, row):  # another import was faster: all of this is given up
         raise Problem("idempotency_key_in_use")
     for place, stripe_refund in enumerate(new.refunds):
-        refund = _past_refund(locked, stripe_refund, f"refunds[{place}]")
+        refund = _past_refund(locked, case.row.id, stripe_refund, f"refunds[{place}]")
         await external_refunds.assign(tx, by, policy, refund.id, case.row.id, [])
     if acknowledged_because is not None:
         await acknowledge_past(locked, by, policy, acknowledged_because)
@@ -88,13 +88,21 @@ async def _approve(tx: Tx, by: Actor, policy: Policy, case: ReturnCase) -> None:
     await returns.approve(tx, by, policy, case.row.id, note=APPROVED_BEFORE, override_reason=APPROVED_BEFORE)
 
 
-def _past_refund(locked: LockedPayment, stripe_refund: str, param: str) -> Refund:
-    """Return one of the payment's refunds by Stripe's id. Raises Problem invalid_request."""
-    for refund in locked.refunds:
-        if refund.stripe_refund == stripe_refund:
-            return refund
-    message = f"Stripe has no refund {stripe_refund} of this payment"
-    raise Problem("invalid_request", f"{param}: {message}", param=param)
+def _past_refund(locked: LockedPayment, return_id: str, stripe_refund: str, param: str) -> Refund:
+    """Return one of the payment's refunds by Stripe's id, which pays nothing else than this return.
+
+    An assignment would move it, and what it had paid would be due and paid again: a file moves none. Raises Problem
+    invalid_request, refund_claimed.
+    """
+    refund = next((refund for refund in locked.refunds if refund.stripe_refund == stripe_refund), None)
+    if refund is None:
+        message = f"Stripe has no refund {stripe_refund} of this payment"
+        raise Problem("invalid_request", f"{param}: {message}", param=param)
+    whose = refund.return_id or refund.supersedes
+    if whose not in (None, return_id):
+        claimed = {"refund": refund.id, "return": refund.return_id}
+        raise Problem("refund_claimed", f"{param}: {stripe_refund} has paid {whose} already", param=param, **claimed)
+    return refund
 
 
 async def acknowledge_past(locked: LockedPayment, by: Actor, policy: Policy, reason: str) -> int:

@@ -11,14 +11,21 @@ from sqlmodel import col, or_, select
 from returns_service.commands.erasure_words import Words
 from returns_service.domain.forgotten import pseudonym
 from returns_service.store.database import Tx
-from returns_service.store.tables import Photo, PortalSession
+from returns_service.store.tables import Photo, PortalSession, ReturnAuthorization
 
 
 async def forget_sessions(
-    tx: Tx, words: Words, *, order_id: str | None, email_text: str | None, payment_ids: Collection[str] = ()
+    tx: Tx,
+    words: Words,
+    *,
+    order_id: str | None,
+    email_text: str | None,
+    payment_ids: Collection[str] = (),
+    return_ids: Collection[str] = (),
 ) -> tuple[dict[str, bool], int]:
-    """Redact the sessions of an order, of an address as addresses are compared, or of payments.
+    """Redact the sessions of an order, of an address as addresses are compared, of payments, or of returns.
 
+    Those of a return are the one it was sent by, whatever address that holds, and those of its order without any.
     Return the sessions' ids, each with whether something of it was redacted, and how many photos were deleted. A link
     that is still in force goes on working: only what names the customer is gone, and what they bought stays under its
     SKU.
@@ -26,6 +33,8 @@ async def forget_sessions(
     row = PortalSession
     mine = [col(row.order_id) == order_id] if order_id is not None else []
     mine += [col(row.email_text) == email_text] if email_text is not None else []
+    orders = select(ReturnAuthorization.order_id).where(col(ReturnAuthorization.id).in_(return_ids))
+    mine += [col(row.return_id).in_(return_ids), col(row.order_id).in_(orders) & col(row.email_text).is_(None)]
     chosen = select(row).where(or_(false(), col(row.payment_id).in_(payment_ids), *mine)).order_by(col(row.id))
     sessions = (await tx.exec(chosen)).all()
     changed = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from returns_service.commands.refunds import follow_order, follow_up, merge_meta
 from returns_service.commands.return_lines import NewLine, as_requested_line, check_lines, check_tax, new_line
 from returns_service.commands.search_index import free_slip_code, index_return
 from returns_service.commands.staff_users import persons_of
-from returns_service.domain import return_machine
+from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Decision, Policy, decide, to_dict, version_of
 from returns_service.domain.problems import Problem
 from returns_service.domain.search_text import normalise
@@ -24,10 +24,11 @@ from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_of_new_return, lock_case
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.overpaid import note_overpaid
+from returns_service.return_case.rows import rows_of
 from returns_service.return_case.transition import follow_rule, record_return, record_transition, transition
 from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Tx
-from returns_service.store.tables import Payment, ReturnAuthorization
+from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
 CHANGES_ALWAYS = frozenset(("metadata", "internal_note", "tracking_numbers", "customer_name"))
 SEARCHED = frozenset(("lines", "customer_email", "customer_name", "tracking_numbers", "metadata"))
@@ -307,5 +308,17 @@ async def _replace_lines(case: ReturnCase, lines: Sequence[NewLine]) -> None:
     for old in case.lines:
         await case.tx.delete(old)
     await case.tx.flush()
+    gone = {old.id for old in case.lines}
     case.lines = [new_line(case.tx, case.row, position, line) for position, line in enumerate(lines)]
     case.tx.add_all(case.lines)
+    for refund in case.refunds:
+        _keep_paid_beside_lines(case, refund, gone)
+
+
+def _keep_paid_beside_lines(case: ReturnCase, refund: Refund, gone: Collection[str]) -> None:
+    """Let what a refund made outside has paid of lines that are gone count against the sum: else it is paid again."""
+    rows = rows_of(refund)
+    kept = [row for row in rows if row.line not in gone]
+    if amount := money.total(rows) - money.total(kept):
+        unknown = money.Row("unallocated", amount, description="Refunded before the return's lines were corrected")
+        case.write_breakdown(refund, [*kept, unknown])

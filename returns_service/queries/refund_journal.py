@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+from sqlalchemy import and_, union_all
 from sqlmodel import col, select
 
 from returns_service.domain.money import decimal_amount
@@ -28,16 +29,25 @@ class JournalEntry(NamedTuple):
 
 
 async def journal_after(tx: Tx, *, begin: datetime, end: datetime | None, after: str, limit: int) -> list[JournalEntry]:
-    """Return up to `limit` refunds decided from `begin` to before `end`, in the order of their ids after `after`."""
+    """Return up to `limit` refunds decided from `begin` to before `end`, in the order of their ids after `after`.
+
+    The ids tell when our rows were made. One that was made elsewhere, in Stripe's Dashboard say, may have been learnt
+    of later, and is found by Stripe's time.
+    """
+    row_id, made_at, at_stripe = col(Refund.id), col(Refund.created_at), col(Refund.stripe_created_at)
+    first, last = first_id("rfd", begin), last_id("rfd", end) if end is not None else None
+    decided = and_(made_at >= begin, *([made_at < end] if end is not None else []))
+    ours = and_(row_id >= first, *([row_id < last] if last is not None else []))
+    late = and_(at_stripe >= begin, *([at_stripe < end] if end is not None else []), ~ours)
+    parts = [select(Refund.id).where(part, decided, row_id > after) for part in (ours, late)]
+    pages = [part.order_by(row_id).limit(limit).subquery() for part in parts]
     chosen = (
         select(Refund, ReturnAuthorization.order_id)
         .outerjoin(ReturnAuthorization, col(ReturnAuthorization.id) == col(Refund.return_id))
-        .where(col(Refund.created_at) >= begin, col(Refund.id) > max(after, first_id("rfd", begin)))
-        .order_by(col(Refund.id))
+        .where(row_id.in_(union_all(*(select(page.c.id) for page in pages))))
+        .order_by(row_id)
         .limit(limit)
     )
-    if end is not None:
-        chosen = chosen.where(col(Refund.created_at) < end, col(Refund.id) < last_id("rfd", end))
     return [JournalEntry(refund, order_id) for refund, order_id in (await tx.exec(chosen)).all()]
 
 

@@ -45,7 +45,7 @@ class Context:
     recent_keys: RecentKeys = field(default_factory=RecentKeys)
     # A password's hash takes 19 MiB and a core for a while: a crowd that signs in must not take all of both.
     password_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
-    # A photo is 200 MB while it is decoded.
+    # A photo takes up to 450 MB while it is decoded.
     photo_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     live_feed: LiveFeed = field(init=False)
 

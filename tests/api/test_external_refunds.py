@@ -299,3 +299,59 @@ async def test_a_refund_refused_for_now_is_not_sent_after_another_was_assigned(
     done = await shop.read_return(made["id"])
     assert (done["state"], done["amount_refunded"]) == ("refunded", 5000)
     assert sum(refund["amount"] for refund in shop.ledger.refunds) == 5000
+
+
+async def test_what_it_paid_of_a_request_counts_when_the_lines_are_corrected(shop: ServedShop) -> None:
+    """Its units are named by lines that are gone then: their money was paid once more."""
+    made, refund_id = await refunded_in_dashboard(shop, 5000, approve=False)
+    units = [{"line": made["lines"][0]["id"], "units": 1}]
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"], "lines": units}), 200)
+    lines = [{"sku": "SHIRT", "quantity": 1, "total_amount": 6000}]
+    changed = expect(await shop.post(f"/v1/returns/{made['id']}", {"lines": lines}), 200)
+    assert (changed["amount_estimated"], changed["amount_refunded"]) == (1000, 5000)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
+    await shop.receive_parcel(made["id"], 1)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"], done["overpaid_amount"]) == ("refunded", 6000, 0)
+    assert shop.at_stripe(made["payment_intent"]) == 6000
+
+
+async def test_a_failed_one_that_names_a_return_changes_nothing_there(shop: ServedShop) -> None:
+    """First heard of when it has failed already: what the service has queued is still to be paid."""
+    payment = shop.pay(10_000)
+    made = expect(await shop.post("/v1/returns", return_body(payment, 5000, 1)), 201)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
+    await shop.receive_parcel(made["id"], 1)
+    refund = shop.dashboard.refund(payment, 2000, metadata={"return_id": made["id"]})
+    shop.dashboard.fail(refund["id"], "expired_or_canceled_card")
+    shop.lose_webhooks()
+    queued = (await shop.read_return(made["id"]))["refunds"][0]["id"]
+    assert expect(await shop.post(f"/v1/refunds/{queued}/check"), 200)["status"] == "queued"
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"], len(done["refunds"])) == ("refunded", 5000, 1)
+    assert await kinds(shop) == []
+
+
+async def test_assigned_elsewhere_it_leaves_open_what_it_had_settled(shop: ServedShop) -> None:
+    """It had paid a part of a failed refund of no return, which nobody would ask about any more."""
+    made, _ = await refunded_in_dashboard(shop, 1000)
+    payment = made["payment_intent"]
+    body = {"payment_intent": payment, "amount": 3000, "override_reason": "A test."}
+    alone = expect(await shop.post("/v1/refunds", body), 202)["id"]
+    await shop.settle()
+    at_stripe = expect(await shop.get(f"/v1/refunds/{alone}"), 200)["stripe_refund"]
+    shop.dashboard.fail(at_stripe, "expired_or_canceled_card")
+    parts = []
+    for amount in (1000, 2000):
+        again = shop.dashboard.refund(payment, amount)["id"]
+        await shop.deliver()
+        settle = {"method": "dashboard_refund", "reference": again}
+        parts.append(expect(await shop.post(f"/v1/refunds/{alone}/settle_outside", settle), 200)["id"])
+    assert expect(await shop.get(f"/v1/refunds/{alone}"), 200)["superseded_by"] == parts[1]
+    expect(await shop.post(f"/v1/refunds/{parts[0]}/acknowledge", {"reason": "Said twice."}), 200)
+    expect(await shop.post(f"/v1/refunds/{parts[1]}/assign", {"return": made["id"]}), 200)
+    left = expect(await shop.get(f"/v1/refunds/{alone}"), 200)
+    assert (left["amount_open"], left["superseded_by"]) == (2000, None)
+    assert "refund_failed" in await kinds(shop)

@@ -95,6 +95,20 @@ async def test_refunds_of_the_past_count_as_paid(shop: ServedShop, tmp_path: Pat
     assert shop.at_stripe(payment) == 9000
 
 
+async def test_a_refund_of_the_past_pays_one_return(shop: ServedShop, tmp_path: Path) -> None:
+    """A second return that names it is refused: moved there, it would leave the first one to be paid again."""
+    payment = shop.pay(20_000)
+    past = shop.dashboard.refund(payment, 9000)["id"]
+    first, second = entry(payment, refunds=[past, past]), entry(payment, "A-2", refunds=[past])
+    done = await take(shop, tmp_path, first | {"approved": True}, second | {"approved": True})
+    assert [(one.outcome, one.code) for one in done] == [("imported", None), ("refused", "refund_claimed")]
+    assert f"refunds[0]: {past} has paid {done[0].return_id} already" in str(done[1].message)
+    await shop.receive_parcel(str(done[0].return_id), 3)
+    await shop.settle()
+    shown = await shop.read_return(str(done[0].return_id))
+    assert (shown["state"], shown["amount_refunded"], shop.at_stripe(payment)) == ("refunded", 9000, 9000)
+
+
 @pytest.mark.parametrize("reason", [None, NEW])
 async def test_other_refunds_of_the_past_hold_unless_they_are_acknowledged(
     shop: ServedShop, tmp_path: Path, reason: str | None

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from returns_service.queries.refund_journal import journal_after
 from returns_service.web.operations.operation import Operation
 from returns_service.web.routes import OPERATIONS
 from tests.factories.reconciliation import create_reconciliation_difference
 from tests.harness.served_shop import ServedShop, expect, return_body
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 async def ids(shop: ServedShop, **query: Any) -> list[str]:
@@ -226,3 +229,28 @@ async def test_each_list_is_narrowed_by_the_time_its_things_were_made(shop: Serv
     for comparison, number in (("gt", len(rows)), ("lte", 0)):
         found = expect(await shop.get(path, params={f"created[{comparison}]": 0}), 200)["data"]
         assert len(found) == number, comparison
+
+
+async def test_a_refund_that_was_learnt_of_late_is_listed_by_when_it_was_made(shop: ServedShop) -> None:
+    """Ids tell when a row was made; a refund of the Dashboard was made before, and belongs to that day's journal."""
+    payment = shop.pay()
+    next_day = shop.time + timedelta(hours=12)
+    shop.dashboard.refund(payment, 1000)
+    shop.lose_webhooks()
+    shop.advance(86_400)
+    body = {"payment_intent": payment, "amount": 500}
+    expect(await shop.get(f"/v1/payments/{payment}"), 200)
+    own = expect(await shop.post("/v1/refunds", body | {"override_reason": "A test."}), 202)["id"]
+    listed = [refund["id"] for refund in expect(await shop.get("/v1/refunds"), 200)["data"]]
+    late = next(name for name in listed if name != own)
+    for limits, found in (
+        ({"lt": next_day}, [late]), ({"gte": next_day}, [own]), ({"gt": next_day - timedelta(days=1)}, listed),
+        ({"gte": next_day - timedelta(days=1), "lt": next_day}, [late]),
+    ):  # fmt: skip
+        query = {f"created[{comparison}]": moment.isoformat() for comparison, moment in limits.items()}
+        page = expect(await shop.get("/v1/refunds", params=query), 200)
+        assert [refund["id"] for refund in page["data"]] == found, limits
+    async with shop.db.reading() as tx:
+        before = [e.refund.id for e in await journal_after(tx, begin=LONG_AGO, end=next_day, after="", limit=9)]
+        since = [e.refund.id for e in await journal_after(tx, begin=next_day, end=None, after="", limit=9)]
+    assert (before, since) == ([late], [own])

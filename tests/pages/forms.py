@@ -17,6 +17,8 @@ class _Forms(HTMLParser):
         super().__init__()
         self.found: list[tuple[str, str, dict[str, str]]] = []  # method, address, fields
         self.open: dict[str, str] | None = None
+        self.named: dict[str, dict[str, str]] = {}  # by the form's id
+        self.elsewhere: list[tuple[str, str, str]] = []  # fields that stand outside of their form: its id, name, value
         self.area = ""
         self.select = ""
 
@@ -25,6 +27,10 @@ class _Forms(HTMLParser):
         if tag == "form":
             self.open = {}
             self.found.append((given.get("method", "get"), given.get("action", ""), self.open))
+            self.named[given.get("id", "")] = self.open
+        if tag == "input" and "form" in given:
+            self.elsewhere.append((given["form"], given.get("name", ""), given.get("value", "")))
+            return
         if self.open is None:
             return
         name, kind = given.get("name", ""), given.get("type", "text")
@@ -54,6 +60,8 @@ def forms_in(page: httpx.Response) -> dict[str, dict[str, str]]:
     """Return the page's forms that post, by address: what each would send."""
     parser = _Forms()
     parser.feed(page.text)
+    for form, name, value in parser.elsewhere:
+        parser.named.get(form, {})[name] = value
     return {address: fields for method, address, fields in parser.found if method == "post"}
 
 

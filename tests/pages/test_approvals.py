@@ -84,6 +84,27 @@ async def test_a_request_is_approved_under_the_persons_name_and_a_double_click_i
     assert events[0].actor.startswith("usr_")
 
 
+async def test_what_changed_since_it_was_looked_at_is_not_approved(shop: ServedShop, approver: Desk) -> None:
+    """Nobody approves an amount that they didn't see: neither alone, nor with others, nor against the policy."""
+    first, second, late = await ask(shop, "NW-1", 5900), await ask(shop, "NW-2", 700), await outside(shop)
+    page = await approver.get("/approvals")
+    chosen = await approver.get(f"/approvals/chosen?return={first['id']}&return={second['id']}&do=approve")
+    lines = [{"sku": "SHIRT", "quantity": 1, "total_amount": 1200}]
+    for made in (first, late):
+        expect(await shop.post(f"/v1/returns/{made['id']}", {"lines": lines}), 200)
+    for made, fields in ((first, {}), (late, {"override_reason": "Late parcel."})):
+        refused = await send(approver, page, f"/returns/{made['id']}/approve", **fields)
+        assert (refused.status_code, await state_of(shop, made)) == (412, "requested")
+    both = {**forms_in(chosen)["/approvals/chosen"], "return": [first["id"], second["id"]], "do": "approve"}
+    answer = await approver.post("/approvals/chosen", both)
+    assert (answer.status_code, "1 of 2 approved" in answer.text) == (409, True)
+    assert [await state_of(shop, made) for made in (first, second)] == ["requested", "approved"]
+    page = await approver.get("/approvals")
+    assert "12.00" in page.text
+    assert (await send(approver, page, f"/returns/{first['id']}/approve")).status_code == 303
+    assert await state_of(shop, first) == "approved"
+
+
 async def test_against_the_policy_a_reason_is_asked_for_and_kept(shop: ServedShop, approver: Desk) -> None:
     made = await outside(shop)
     page = await approver.get("/approvals?view=outside")

@@ -237,6 +237,9 @@ async def test_an_error_of_ours_tells_its_number_and_nothing_else(
     assert "customer's name" not in answer.text
 
 
+PART = b"--x\r\nContent-Disposition: form-data; %s\r\n\r\nodd\r\n--x--\r\n"
+
+
 @pytest.mark.parametrize(
     "content, kind",
     [
@@ -244,6 +247,12 @@ async def test_an_error_of_ours_tells_its_number_and_nothing_else(
         (b"\xff\xfe", "application/x-www-form-urlencoded"),
         (b"--x\r\nContent-Disposition: form-data; name=", "multipart/form-data; boundary=x"),
         (b"nothing", "multipart/form-data"),
+        (PART % b'name="a"\r\nContent-Type: text/plain; charset=klingon', "multipart/form-data; boundary=x"),
+        (PART % b'name="a"\r\nContent-Type: text/plain; charset=base64', "multipart/form-data; boundary=x"),
+        (PART % b'name="a"\r\nContent-Type: text/plain; charset=utf-16', "multipart/form-data; boundary=x"),
+        (PART % b"nothing=1", "multipart/form-data; boundary=x"),
+        (PART % b'filename="a"', "multipart/form-data; boundary=x"),
+        (b"a", "multipart/form-data; boundary=" + "y" * 300),
         (b"[" * 100_000, "application/json"),
         (b"{}", "application/json"),
         (b"<a/>", "text/xml"),
@@ -256,6 +265,14 @@ async def test_hostile_forms_are_refused(shop: ServedShop, desk: Desk, content: 
     for path in ("/sign-in", "/you/password", "/sign-in/device/ask"):
         answer = await desk.client.post(path, content=content, headers={"Content-Type": kind, "Accept": "text/html"})
         assert answer.status_code in (400, 403, 413, 415), (path, answer.status_code)
+
+
+async def test_a_version_that_a_form_of_no_return_names_is_not_looked_at(shop: ServedShop, desk: Desk) -> None:
+    await add_person(shop, "finance")
+    await desk.sign_in("finance@shop.test")
+    await desk.get("/refunds")
+    fields = {"once": "0123456789abcdef", "if_match": '"1"', "reason": "Made up."}
+    assert (await desk.post("/refunds/rfd_none/acknowledge", fields)).status_code == 404
 
 
 async def test_a_time_zone_that_is_none_is_utc(shop: ServedShop, desk: Desk) -> None:

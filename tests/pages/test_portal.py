@@ -16,6 +16,7 @@ from sqlmodel import select
 
 from returns_service.domain.policy import DEFAULT, Restocking
 from returns_service.domain.signed_link import sign_link
+from returns_service.images import CleanPhoto
 from returns_service.store.tables import Photo, PortalSession
 from tests.harness.served_shop import ServedShop, expect
 from tests.pages.conftest import Desk, add_person, open_desk
@@ -248,6 +249,24 @@ async def test_a_customer_keeps_it_and_asks_again(shop: ServedShop, desk: Desk) 
     assert [one["state"] for one in await returns_of(shop)] == ["requested", "canceled"]
 
 
+async def test_what_was_waived_is_not_told_as_paid(shop: ServedShop, desk: Desk) -> None:
+    shop.context.policy = shop.policy = replace(shop.context.policy, refund_on="manual")
+    path = path_of(await offer(shop))
+    assert (await send_back(desk, path)).status_code == 303
+    (made,) = await returns_of(shop)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
+    expect(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": [
+        {"line": line["id"], "quantity": line["quantity"], "condition": "new"} for line in made["lines"]
+    ]}), 201)  # fmt: skip
+    settle = {"method": "waived", "reference": "A call"}
+    expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", settle), 200)
+    shown = await desk.get(path)
+    assert "Nothing more is to be paid." in shown.text
+    assert "All is settled" in shown.text
+    assert "paid back" not in shown.text
+    assert "0.00" not in shown.text
+
+
 async def test_a_parcel_at_the_dock_cant_be_kept_by_the_page(shop: ServedShop, desk: Desk) -> None:
     path = path_of(await offer(shop))
     await send_back(desk, path)
@@ -399,6 +418,24 @@ async def test_a_file_that_is_no_photo_is_said_at_its_item_and_the_rest_is_kept(
         assert (await tx.exec(select(Photo))).all() == []
         (row,) = (await tx.exec(select(PortalSession))).all()
     assert row.picks == [PICK]
+
+
+async def test_no_more_photos_are_decoded_than_a_link_has_room_for(
+    shop: ServedShop, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A form may bring a thousand small files that each take seconds and a hundred megabytes."""
+    decoded = []
+
+    def count(content: bytes) -> CleanPhoto:
+        decoded.append(content)
+        return CleanPhoto(b"kept", 1, 1)
+
+    monkeypatch.setattr("returns_service.web.pages.portal.clean_photo", count)
+    path = path_of(await offer(shop))
+    for sent, kept in ((7, 7), (20, 12), (3, 12)):
+        files = [(f"photo:{n % 2}", (f"{n}.png", b"x", "image/png")) for n in range(sent)]
+        answer = await tick(desk, path, files=files, pick="1")
+        assert (answer.status_code, len(decoded)) == (303 if sent == kept else 422, kept)
 
 
 async def test_forty_megabytes_are_refused_with_a_page_that_says_what_to_do(shop: ServedShop, desk: Desk) -> None:

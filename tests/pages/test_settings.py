@@ -122,8 +122,11 @@ async def test_an_endpoint_is_told_pinged_redelivered_and_turned_off(shop: Serve
     page = await admin.get("/settings")
     refused = await send(admin, page, "/settings/webhooks", url="http://inside.test/hook")
     assert refused.status_code == 422
-    made = await send(admin, page, "/settings/webhooks", url="https://shop.example.com/hooks", description="Shop")
+    where = {"url": "https://shop.example.com/hooks", "description": "Shop"}
+    made = await send(admin, page, "/settings/webhooks", **where)
     assert secret_in(made).startswith("whsec_")
+    twice = await send(admin, page, "/settings/webhooks", **where)
+    assert (twice.status_code, "This endpoint was made before" in twice.text) == (200, True)
     async with shop.db.reading() as tx:
         endpoint = (await tx.exec(select(WebhookEndpoint))).one()
     address = f"/settings/webhooks/{endpoint.id}"

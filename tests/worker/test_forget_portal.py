@@ -41,6 +41,25 @@ async def test_sessions_lose_their_names_and_photos_go(shop: Shop, named: dict[s
     assert (again.counts["portal_sessions"], again.counts["photos"]) == (0, 0)
 
 
+async def test_a_link_without_the_address_is_found_by_its_return(shop: Shop) -> None:
+    """The shop told the address later, of the return alone; the link still names who sent it."""
+    async with shop.db.transaction() as tx:
+        payment = await create_payment(tx)
+        address = {"customer_email": EMAIL, "email_text": normalise(EMAIL)}
+        made = await create_return(tx, payment, order_id="order_7", **address)
+        named = {"order_id": "order_7", "customer_name": "Anna Muster", "customer_email": None}
+        sent = await create_portal_session(tx, payment, return_id=made.id, **named)
+        unused = await create_portal_session(tx, payment, **named)
+        await create_photo(tx, portal_session_id=unused.id)
+        husbands = named | {"customer_email": "karl@example.com", "email_text": "karl@example.com"}
+        other = await create_portal_session(tx, payment, **husbands)
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, shop.policy, email=EMAIL))
+    assert (done.counts["portal_sessions"], done.counts["photos"]) == (2, 1)
+    async with shop.db.reading() as tx:
+        names = {name: (await tx.get_one(PortalSession, name)).customer_name for name in (sent.id, unused.id, other.id)}
+    assert names == {sent.id: None, unused.id: None, other.id: "Anna Muster"}
+
+
 async def test_links_that_nothing_was_sent_by_are_deleted_a_while_after_their_end(shop: Shop) -> None:
     async with shop.db.transaction() as tx:
         payment = await create_payment(tx)

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
-from sqlalchemy import select, union_all
+from sqlalchemy import or_, select, union_all
 from sqlmodel import col
 
 from returns_service.domain.problems import Problem
@@ -86,6 +86,21 @@ class Query:
                 elif name == "created":
                     chosen = chosen.where(col(row_id) >= first_id(prefix, moment))
         return chosen
+
+    def learnt_late(self, chosen: Any, row_id: Any, prefix: str, created_at: Any, made_at: Any) -> list[Any]:
+        """Return the statement that chooses what `within` leaves out; none where nothing was asked of `created`.
+
+        A row of something that was made elsewhere is younger than what it tells of, and so is its id. Those are found
+        by the index over `made_at`, which holds the same time as `created_at` does.
+        """
+        asked = {c: moment for c in COMPARISONS if (moment := self.moment(f"created[{c}]")) is not None}
+        if not asked:
+            return []
+        by_id = col(row_id)
+        outside = [by_id >= last_id(prefix, m) if c in ("lt", "lte") else by_id < first_id(prefix, m)
+                   for c, m in asked.items()]  # fmt: skip
+        times = [COMPARISONS[c](col(column), m) for c, m in asked.items() for column in (made_at, created_at)]
+        return [chosen.where(by_id.in_(select(by_id).where(or_(*outside), *times)))]
 
     def holds(self, **values: datetime) -> bool:
         """Return whether an object's times are among those asked for; as `within`, of what is at hand already."""

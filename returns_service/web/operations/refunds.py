@@ -164,8 +164,10 @@ async def list_refunds(call: OperationCall[Empty], tx: Tx) -> Reply:
         return_id=query.get("return"),
         metadata=query.keyed.get("metadata", {}),
     )
-    chosen = query.within(chosen, Refund.id, "rfd", created=Refund.created_at, updated=Refund.updated_at)
-    branches = query.updated_since(chosen, Refund.id, "rfd", Refund.updated_at)
+    made_at, updated_at = (Refund.created_at, Refund.stripe_created_at), Refund.updated_at
+    late = query.learnt_late(query.within(chosen, Refund.id, "rfd", updated=updated_at), Refund.id, "rfd", *made_at)
+    chosen = query.within(chosen, Refund.id, "rfd", created=Refund.created_at, updated=updated_at)
+    branches = [one for part in (chosen, *late) for one in query.updated_since(part, Refund.id, "rfd", updated_at)]
     ids = query.window_of(branches, Refund.id, "rfd", Refund.status, query.several_of("status", STATUSES))
     found = (await tx.execute(query.window(with_payments(ids), Refund.id, "rfd"))).all()
     rows, has_more = query.page([(row[0], row[1]) for row in found])

@@ -27,6 +27,7 @@ from returns_service.queries.photos import photos_about, photos_of_returns
 from returns_service.queries.second_person import UnapprovedRefund, unapproved_refunds
 from returns_service.store.database import Tx
 from returns_service.web.errors import request_id_of
+from returns_service.web.operations.preconditions import etag
 from returns_service.web.operations.returns import approve_return, decline_return
 from returns_service.web.pages.flashes import MOST_TOLD, read_flashes
 from returns_service.web.pages.forms import ONCE, Act, checked_once, new_once
@@ -67,6 +68,11 @@ class Row:
     def id(self) -> str:
         """The return's id."""
         return self.waiting.case.row.id
+
+    @property
+    def version(self) -> str:
+        """The return's version, as an ETag: what is decided is what was shown."""
+        return etag(self.waiting.case.row.version)
 
     @property
     def why(self) -> list[str]:
@@ -213,7 +219,8 @@ async def decide_chosen(call: PageCall) -> Response[Any]:
     for return_id in ids:
         operation, body = (decline_return, {"reason": reason}) if declines else (approve_return, {})
         try:
-            answer = await perform(call, operation, {"return_id": return_id}, body, f"{once}-{return_id}")
+            path, seen = {"return_id": return_id}, call.field(f"version:{return_id}") or None
+            answer = await perform(call, operation, path, body, f"{once}-{return_id}", if_match=seen)
             results.append(Result(return_id, str(answer["order_id"])))
         except Problem as problem:
             if problem.kind.status not in (404, 409, 412, 422):

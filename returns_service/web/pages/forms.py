@@ -30,6 +30,8 @@ from returns_service.web.pages.stories import told_first
 FieldKind = Literal["text", "area", "amount", "choice", "number", "flag", "hidden"]
 ONCE: Final = "once"  # the field with the one-time token
 NEXT: Final = "next"  # the field with the page that leads on
+IF_MATCH: Final = "if_match"  # the field with the version that was read, as an ETag
+BESIDE_BODY: Final = ("currency", IF_MATCH)  # fields that say how the others are meant
 _ONCE: Final = re.compile(r"[0-9A-Za-z_-]{8,64}")
 _AMOUNT: Final = re.compile(r"[0-9]{1,13}(\.[0-9]{1,3})?")
 _PATH_NAMES: Final = re.compile(r"\{(\w+):str\}")
@@ -116,7 +118,7 @@ async def do_act(act: FormAct, call: PageCall) -> Response[Any]:
     path = {name: call.path(name) for name in names}
     try:
         body = act.build(call) if act.build is not None else body_of(act.fields, call)
-        answer = await perform(call, act.operation, path, body, once, if_match=call.field("if_match") or None)
+        answer = await perform(call, act.operation, path, body, once, if_match=call.field(IF_MATCH) or None)
     except Problem as problem:
         if problem.kind.status not in SHOWN_AGAIN or (problem.kind.status == 404 and problem.code == "not_found"):
             raise
@@ -154,7 +156,7 @@ def show_refused(call: PageCall, act: FormAct, problem: Problem) -> Response[Any
     wrong = str(problem.facts.get("param") or "")
     typed = {name: (values[0] if values else "") for name, values in call.form.items() if name != "token"}
     if problem.code == "version_mismatch":  # what changed was seen now: sent again, it is meant
-        typed["if_match"] = f'"{problem.facts.get("version")}"'
+        typed[IF_MATCH] = f'"{problem.facts.get("version")}"'
     return render(
         call, "act_refused.html", status=problem.kind.status, act=act, problem=problem, typed=typed, wrong=wrong,
         once=new_once(), back=next_of(call, act.home),
@@ -168,7 +170,7 @@ def body_of(fields: Sequence[FormField], call: PageCall) -> dict[str, Any]:
         text = call.field(one.name)
         if not text and one.required:
             raise wrong_field(one.name, one.missing or f"{one.label}: this is needed.")
-        if not text or one.name == "currency":
+        if not text or one.name in BESIDE_BODY:
             continue
         if one.kind == "amount":
             body[one.name] = parse_amount(text, call.field("currency"), one.name)

@@ -129,7 +129,7 @@ async def _read_form(request: AnyRequest) -> tuple[Mapping[str, Sequence[str]], 
         sent = await request.form()
     except HTTPException:
         raise
-    except (ValueError, UnicodeError):  # a multipart body that is none
+    except (ValueError, LookupError):  # a multipart body that is none, or a part in a character set that nobody knows
         raise Problem("malformed_request", "The form can't be read.") from None
     form: dict[str, list[str]] = {}
     files: dict[str, list[UploadFile]] = {}

@@ -33,7 +33,8 @@ async def perform(
     actor = by or call.by
     checked = validate(operation.body or Empty, body)
     scopes = call.visitor.scopes
-    operation_call = OperationCall(call.context, actor, path, Query(), checked, if_match=if_match, scopes=scopes)
+    known = if_match if operation.if_match else None
+    operation_call = OperationCall(call.context, actor, path, Query(), checked, if_match=known, scopes=scopes)
     where = f"{operation.name} {' '.join(path.values())}"
     fingerprint = hashlib.sha256(where.encode() + b"\n" + canonical_json(body)).hexdigest()
     answer, _ = await execute(operation, operation_call, f"{actor.actor} {where}", once, fingerprint)

@@ -26,7 +26,7 @@ HEADERS: Final = {
 FIELD: Final = "photo"
 LONGEST_PHOTO_FORM_BYTES: Final = LONGEST_PHOTO_BYTES + LONGEST_FORM_BYTES
 REFUSED: Final[Mapping[PhotoFault, str]] = {
-    "too_large": "This photo is too large: up to 8 MB and 50 megapixels are taken. Send a smaller one.",
+    "too_large": "This photo is too large: up to 8 MB and 50 megapixels (WebP: 20). Send a smaller one.",
     "wrong_type": "This is no photo we can read: send a JPEG, PNG or WebP.",
     "unreadable": "This photo is broken: take it again.",
 }

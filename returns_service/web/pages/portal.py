@@ -12,7 +12,7 @@ from litestar import Response
 from litestar.datastructures import UploadFile
 from markupsafe import Markup
 
-from returns_service.commands.portal import remove_photos, save_picks
+from returns_service.commands.portal import MOST_PHOTOS, remove_photos, save_picks
 from returns_service.domain.portal_offer import Pick
 from returns_service.domain.problems import Problem, ProblemCode
 from returns_service.domain.signed_link import SignedLink, read_link
@@ -100,9 +100,9 @@ async def take_portal(call: PageCall) -> Response[Any]:
     if opened.view.case is not None:
         return redirect(_address(call, opened))
     picks, messages = _picks_in(call, opened), Messages()
-    photos = {item.place: await _photos_in(call, opened, item.place, messages) for item in opened.view.items}
+    photos, left = await _photos_in(call, opened, messages)
     settings, database, session_id = call.context.settings, call.context.database, opened.link.id
-    left = await database.run(
+    left += await database.run(
         lambda tx: save_picks(
             tx, session_id, picks, photos, locale=opened.words.language, storage_mb=settings.photo_storage_mb
         )
@@ -174,10 +174,28 @@ def _picks_in(call: PageCall, opened: OpenLink) -> list[Pick]:
     return picks
 
 
-async def _photos_in(call: PageCall, opened: OpenLink, place: int, messages: Messages) -> Sequence[CleanPhoto]:
-    """Return an item's new photos as they are kept; what can't be kept is said at the item."""
+async def _photos_in(
+    call: PageCall, opened: OpenLink, messages: Messages
+) -> tuple[dict[int, Sequence[CleanPhoto]], int]:
+    """Return each item's new photos as they are kept, and how many there is no room for; say at the item what is wrong.
+
+    Those that a link has no room for are not even decoded: a form may bring a thousand.
+    """
+    room, left = max(0, MOST_PHOTOS - sum(opened.view.photos.values())), 0
+    photos: dict[int, Sequence[CleanPhoto]] = {}
+    for place in (item.place for item in opened.view.items):
+        files = call.files.get(f"photo:{place}") or ()
+        left += len(files[room:])
+        photos[place] = await _clean_photos(call, opened, place, files[:room], messages)
+        room -= len(files[:room])
+    return photos, left
+
+
+async def _clean_photos(
+    call: PageCall, opened: OpenLink, place: int, files: Sequence[UploadFile], messages: Messages
+) -> Sequence[CleanPhoto]:
     photos = []
-    for file in call.files.get(f"photo:{place}") or ():
+    for file in files:
         try:
             photos.append(await _photo(call, file))
         except PhotoRefused as refused:

@@ -153,7 +153,9 @@ def headline_of(case: ReturnCase, words: Words, decline_reason: str | None) -> H
         "what": say_shares(words, what, wanted, currency),
     }
     title, texts = f"sent.{key}", [words(f"sent.{key}_text", **told)]
-    if state == "refunded" and paid.outside:
+    if state == "refunded" and not paid.both:  # all of it was waived
+        title, texts = "sent.settled", [words("sent.waived_text")]
+    elif state == "refunded" and paid.outside:
         given = say_shares(words, Shares(0, paid.outside), paid_methods(case), currency)
         title, texts = "sent.settled", texts if paid.refunded else []
         texts.append(words("sent.settled_text", what=given))
@@ -163,8 +165,8 @@ def headline_of(case: ReturnCase, words: Words, decline_reason: str | None) -> H
 
 
 def paid_shares(case: ReturnCase) -> Shares:
-    """Return what a customer has got."""
-    paid = [refund for refund in case.refunds if refund.status in COUNTS_AS_PAID]
+    """Return what a customer has got; nothing of what was waived."""
+    paid = [refund for refund in case.refunds if refund.status in COUNTS_AS_PAID and refund.method != "waived"]
     outside = sum(refund.amount for refund in paid if refund.method in OUTSIDE_METHODS)
     return Shares(sum(refund.amount for refund in paid) - outside, outside)
 
@@ -189,6 +191,8 @@ def path_of(case: ReturnCase, view: PortalView, words: Words) -> list[Step]:
         ("sent.step_parcel", "sent.step_parcel_soon"), ("sent.step_paid", "sent.step_paid_soon"),
     ]  # fmt: skip
     labels = [words(done if place < present else soon, what=what) for place, (done, soon) in enumerate(keys)]
+    if state == "refunded" and not paid_shares(case).both:
+        labels[-1] = words("sent.settled")
     times = [view.sent_at, None, None, view.refunded_at if state == "refunded" else None]
     return [
         Step(label, number < present, number == present, times[number], state) for number, label in enumerate(labels)

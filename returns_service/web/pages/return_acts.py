@@ -16,6 +16,7 @@ from returns_service.queries.approvals import Waiting
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.rows import open_amount
 from returns_service.store.tables import Refund
+from returns_service.web.operations.preconditions import etag
 from returns_service.web.operations.resolutions import resolve_return
 from returns_service.web.operations.return_refunds import refund_return, retry_return, settle_return_outside
 from returns_service.web.operations.returns import (
@@ -27,7 +28,7 @@ from returns_service.web.operations.returns import (
     reopen_return,
     update_return,
 )
-from returns_service.web.pages.forms import Act, FormAct, FormField, type_amount
+from returns_service.web.pages.forms import IF_MATCH, Act, FormAct, FormField, type_amount
 from returns_service.web.pages.page import PageCall
 from returns_service.web.pages.stories import METHODS
 
@@ -72,7 +73,8 @@ def _note_body(call: PageCall) -> dict[str, Any]:
     return {"internal_note": call.field("internal_note").replace("\r\n", "\n")}
 
 
-APPROVE: Final = FormAct("approve", f"{_RETURN}/approve", "Approve", approve_return, (OVERRIDE,))
+SEEN: Final = FormField(IF_MATCH, kind="hidden")  # what is decided is what was shown
+APPROVE: Final = FormAct("approve", f"{_RETURN}/approve", "Approve", approve_return, (OVERRIDE, SEEN))
 DECLINE: Final = FormAct("decline", f"{_RETURN}/decline", "Decline", decline_return, (FOR_THE_CUSTOMER,), danger=True)
 CANCEL: Final = FormAct("cancel", f"{_RETURN}/cancel", "Cancel", cancel_return, (WHY, OVERRIDE), danger=True)
 CLOSE: Final = FormAct("close", f"{_RETURN}/close", "Close", close_return, (WHY, OVERRIDE))
@@ -90,7 +92,7 @@ OVERPAID: Final = FormAct(
 WRITE_NOTE: Final = FormAct(
     "note", f"{_RETURN}/note", "Save the note", update_return,
     (FormField("internal_note", "Note for colleagues", "area", "Customers never see it."),
-     FormField("if_match", kind="hidden")),
+     FormField(IF_MATCH, kind="hidden")),
     build=_note_body,
 )  # fmt: skip
 WANT: Final = FormAct(
@@ -185,6 +187,7 @@ def approve_act(case: ReturnCase, decision: Decision, *, direct: bool = False) -
         case, APPROVE, f"Approve {case.row.order_id} for {amount}?", f"{says} {when}{second}{warning}".strip(),
         f"Approve {amount}", primary=not decision.violations, direct=direct and not decision.violations,
         required=frozenset({"override_reason"} if decision.violations else ()), keep="Keep waiting",
+        values={IF_MATCH: etag(case.row.version)},
     )  # fmt: skip
 
 

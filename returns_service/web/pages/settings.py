@@ -255,7 +255,9 @@ async def add_endpoint(call: PageCall) -> Response[Any]:
         answer = await perform(call, create_webhook_endpoint, {}, body, once)
     except Problem as problem:
         return await _refused(call, problem, "new-endpoint")
-    return await _page(call, secret=Secret("Copy this signing secret now. It is not shown again", answer["secret"]))
+    secret = answer.get("secret")
+    title = "Copy this signing secret now. It is not shown again" if secret else "This endpoint was made before"
+    return await _page(call, secret=Secret(title, secret))
 
 
 @posts("/settings/webhooks/{endpoint_id:str}", scope=ADMIN, personal=True)
@@ -268,9 +270,9 @@ async def change_endpoint(call: PageCall) -> Response[Any]:
             await perform(call, test_webhook_endpoint, path, {}, once)
             return redirect("/settings?did=pinged#hooks")
         if wanted == "rotate":
-            answer = await perform(call, rotate_webhook_secret, path, {}, once)
-            title = "Copy this signing secret now. The old one signs beside it for 24 hours"
-            return await _page(call, secret=Secret(title, answer.get("secret")))
+            secret = (await perform(call, rotate_webhook_secret, path, {}, once)).get("secret")
+            made = "Copy this signing secret now. The old one signs beside it for 24 hours"
+            return await _page(call, secret=Secret(made if secret else "This secret was made before", secret))
         if wanted == "delete":
             await perform(call, delete_webhook_endpoint, path, {}, once)
             return redirect("/settings?did=endpoint_gone#hooks")
