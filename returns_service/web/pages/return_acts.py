@@ -16,6 +16,7 @@ from returns_service.queries.approvals import Waiting
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.rows import open_amount
 from returns_service.store.tables import Refund
+from returns_service.web.operations.notes import create_note
 from returns_service.web.operations.resolutions import resolve_return
 from returns_service.web.operations.return_refunds import refund_return, retry_return, settle_return_outside
 from returns_service.web.operations.returns import (
@@ -25,10 +26,8 @@ from returns_service.web.operations.returns import (
     close_return,
     decline_return,
     reopen_return,
-    update_return,
 )
 from returns_service.web.pages.forms import Act, FormAct, FormField, type_amount
-from returns_service.web.pages.page import PageCall
 from returns_service.web.pages.stories import METHODS
 
 WAYS: Final = tuple((method, words[0].upper() + words[1:]) for method, words in METHODS.items())
@@ -68,10 +67,6 @@ WANTED: Final[Mapping[Resolution, str]] = {
 _RETURN: Final = "/returns/{return_id:str}"
 
 
-def _note_body(call: PageCall) -> dict[str, Any]:
-    return {"internal_note": call.field("internal_note").replace("\r\n", "\n")}
-
-
 APPROVE: Final = FormAct("approve", f"{_RETURN}/approve", "Approve", approve_return, (OVERRIDE,))
 DECLINE: Final = FormAct("decline", f"{_RETURN}/decline", "Decline", decline_return, (FOR_THE_CUSTOMER,), danger=True)
 CANCEL: Final = FormAct("cancel", f"{_RETURN}/cancel", "Cancel", cancel_return, (WHY, OVERRIDE), danger=True)
@@ -88,10 +83,11 @@ OVERPAID: Final = FormAct(
     (FormField("reason", "What was agreed?", "area", "Kept in the history.", True, "Say what was agreed."),),
 )  # fmt: skip
 WRITE_NOTE: Final = FormAct(
-    "note", f"{_RETURN}/note", "Save the note", update_return,
-    (FormField("internal_note", "Note for colleagues", "area", "Customers never see it."),
-     FormField("if_match", kind="hidden")),
-    build=_note_body,
+    "note", f"{_RETURN}/note", "Add", create_note,
+    (FormField(
+        "text", "Note for colleagues", "area", "Customers never see notes.", required=True,
+        missing="Write what colleagues should know.",
+    ),),
 )  # fmt: skip
 WANT: Final = FormAct(
     "resolution", f"{_RETURN}/resolution", "Refund or exchange", resolve_return,
