@@ -213,12 +213,13 @@ async def decide_chosen(call: PageCall) -> Response[Any]:
     for return_id in ids:
         operation, body = (decline_return, {"reason": reason}) if declines else (approve_return, {})
         try:
-            answer = await perform(call, operation, {"return_id": return_id}, body, f"{once}-{return_id}")
+            shown, key = f'"{call.field(f"seen-{return_id}")}"', f"{once}-{return_id}"  # the version in the list
+            answer = await perform(call, operation, {"return_id": return_id}, body, key, if_match=shown)
             results.append(Result(return_id, str(answer["order_id"])))
         except Problem as problem:
             if problem.kind.status not in (404, 409, 412, 422):
                 raise
-            results.append(Result(return_id, orders.get(return_id, return_id), problem.detail))
+            results.append(Result(return_id, orders.get(return_id, return_id), _why_not(problem)))
     if all(not result.refused for result in results) and len(results) <= MOST_TOLD:
         return redirect(f"/approvals?did={'.'.join(await _events_of(call, results))}")
     return render(
@@ -228,6 +229,11 @@ async def decide_chosen(call: PageCall) -> Response[Any]:
         results=results,
         declines=declines,
     )
+
+
+def _why_not(problem: Problem) -> str:
+    changed = problem.code == "version_mismatch"
+    return "It changed after the list was shown: look at it once more." if changed else problem.detail
 
 
 async def _events_of(call: PageCall, results: Sequence[Result]) -> list[str]:

@@ -17,6 +17,7 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.rows import open_amount
 from returns_service.store.tables import Refund
 from returns_service.web.operations.notes import create_note
+from returns_service.web.operations.preconditions import etag
 from returns_service.web.operations.resolutions import resolve_return
 from returns_service.web.operations.return_refunds import refund_return, retry_return, settle_return_outside
 from returns_service.web.operations.returns import (
@@ -41,6 +42,7 @@ MORE: Final = FormField(
 )  # fmt: skip
 AMOUNT: Final = FormField("amount", "Amount", "amount", "Leave it as it is for all of it.")
 CURRENCY: Final = FormField("currency", kind="hidden")
+SEEN: Final = FormField("if_match", kind="hidden")  # the version whose amount the person saw
 REFUND: Final = FormField("refund", kind="hidden")
 METHOD: Final = FormField("method", "Paid by", "choice", required=True, missing="Choose how it was paid.", choices=WAYS)
 REFERENCE: Final = FormField(
@@ -67,7 +69,10 @@ WANTED: Final[Mapping[Resolution, str]] = {
 _RETURN: Final = "/returns/{return_id:str}"
 
 
-APPROVE: Final = FormAct("approve", f"{_RETURN}/approve", "Approve", approve_return, (OVERRIDE,))
+APPROVE: Final = FormAct(
+    "approve", f"{_RETURN}/approve", "Approve", approve_return, (SEEN, OVERRIDE),
+    ask_again=lambda case: approve_act(case, decision_on(case)),
+)  # fmt: skip
 DECLINE: Final = FormAct("decline", f"{_RETURN}/decline", "Decline", decline_return, (FOR_THE_CUSTOMER,), danger=True)
 CANCEL: Final = FormAct("cancel", f"{_RETURN}/cancel", "Cancel", cancel_return, (WHY, OVERRIDE), danger=True)
 CLOSE: Final = FormAct("close", f"{_RETURN}/close", "Close", close_return, (WHY, OVERRIDE))
@@ -181,6 +186,7 @@ def approve_act(case: ReturnCase, decision: Decision, *, direct: bool = False) -
         case, APPROVE, f"Approve {case.row.order_id} for {amount}?", f"{says} {when}{second}{warning}".strip(),
         f"Approve {amount}", primary=not decision.violations, direct=direct and not decision.violations,
         required=frozenset({"override_reason"} if decision.violations else ()), keep="Keep waiting",
+        values={"if_match": etag(case.row.version)},
     )  # fmt: skip
 
 
