@@ -16,8 +16,8 @@ from returns_service.web.operations.bodies import Body, Clean
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads, writes
 from returns_service.web.operations.parameters import CREATED
 from returns_service.web.operations.query_string import ListView, show_list
+from returns_service.web.operations.returns import TAG
 
-TAG = "Notes"
 NoteText = Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True), Clean]
 
 
