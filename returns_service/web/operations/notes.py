@@ -1,4 +1,4 @@
-"""Notes for colleagues about a return: who wrote what, and when. Customers never see them."""
+"""Notes for colleagues about a return, each with its author and time. Customers never see them."""
 
 from __future__ import annotations
 
