@@ -28,7 +28,7 @@ from returns_service.return_case.waiting import what_it_waits_for
 from returns_service.store.tables import Refund, ReturnLine
 
 USUAL: Mapping[Literal["worker", "answer"], str] = {  # where nothing is in the way
-    "worker": "It waits for a worker to send it to Stripe.",
+    "worker": "It is not sent yet: a worker sends it, as soon as one runs and Stripe takes calls.",
     "answer": "Stripe has been asked; its answer is not here yet.",
 }
 
