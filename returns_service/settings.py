@@ -70,7 +70,7 @@ class Settings(ProcessSettings):
     stripe_secret_key: SecretStr | None = Field(
         default=None,
         validation_alias="STRIPE_SECRET_KEY",
-        description='Stripe\'s secret key, or a restricted one with the permissions that "For real" lists.',
+        description='Stripe\'s secret key, or a restricted one with the permissions that the part "Stripe" lists.',
         examples=["sk_test_…"],
     )
     stripe_webhook_secret: Annotated[tuple[SecretStr, ...], NoDecode] = Field(

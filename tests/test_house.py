@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, get_args
 import click
 import pytest
 
+from returns_service.cli import main
 from returns_service.domain.problems import PROBLEMS, ProblemCode
 from returns_service.domain.webhook_signature import secret_of, signed_headers
 from tests.harness.deployment import clean_environment, free_port
@@ -85,17 +87,26 @@ def test_every_command_in_the_readme_exists() -> None:
 def test_every_command_has_help_with_an_example() -> None:
     from returns_service.cli import commands
 
-    def leaves(group: click.Group, path: list[str]) -> list[tuple[list[str], click.Command]]:
-        found = []
-        for name, command in group.commands.items():
-            deeper = isinstance(command, click.Group)
-            found += leaves(command, [*path, name]) if isinstance(command, click.Group) else []
-            found += [] if deeper else [([*path, name], command)]
-        return found
+    def walk(command: click.Command, path: list[str]) -> Iterator[tuple[list[str], click.Command]]:
+        yield path, command
+        for name, inner in command.commands.items() if isinstance(command, click.Group) else ():
+            yield from walk(inner, [*path, name])
 
-    for path, command in leaves(commands, []):
+    for path, command in walk(commands, []):
         assert command.help, path
         assert "Example:" in command.help, path
+
+
+@pytest.mark.parametrize("words", ["nope", "users add a@b.example", "users add a@b.example --role x", "serve --port x"])
+def test_a_mistyped_command_is_one_line(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["returns-service", *words.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out, told.err.count("\n")) == (2, "", 1)
+    assert told.err.startswith("returns-service: ")
 
 
 def test_the_demo_proves_itself(tmp_path: Path) -> None:

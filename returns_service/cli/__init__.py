@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import rich_click as click
-from click.exceptions import Exit
+from click.exceptions import Exit, NoArgsIsHelpError
 
 from returns_service import __version__, settings
 from returns_service.cli import doctor, operator, people
@@ -29,9 +29,14 @@ def main() -> None:
             commands(standalone_mode=False)
     except Exit as done:
         sys.exit(done.exit_code)
+    except NoArgsIsHelpError as asked:
+        asked.show()
+        sys.exit(asked.exit_code)
     except click.ClickException as wrong:
-        wrong.show()
-        sys.exit(wrong.exit_code)
+        context = getattr(wrong, "ctx", None)
+        where = f" See: {context.command_path} --help" if context else ""
+        said = " ".join(wrong.format_message().split())  # choices come on lines of their own
+        stop(f"{said}{where}", status=wrong.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
 
@@ -39,7 +44,10 @@ def main() -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="returns-service")
 def commands() -> None:
-    """Returns, from the shop's request to the customer's money: refunded once, exactly as decided."""
+    """Returns, from the shop's request to the customer's money: refunded once, exactly as decided.
+
+    Example: returns-service demo
+    """
 
 
 @commands.command()

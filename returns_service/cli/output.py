@@ -24,10 +24,10 @@ T = TypeVar("T")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def stop(reason: str) -> NoReturn:
-    """End with one line on stderr."""
+def stop(reason: str, *, status: int = 1) -> NoReturn:
+    """End with one line on stderr, and with this exit status."""
     click.echo(f"returns-service: {reason}", err=True)
-    sys.exit(1)
+    sys.exit(status)
 
 
 @contextmanager

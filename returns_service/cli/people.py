@@ -51,7 +51,10 @@ name_option = click.option("--name", help="The person's name, as colleagues see 
 
 @click.group()
 def keys() -> None:
-    """Make, list and end API keys."""
+    """Make, list and end API keys.
+
+    Example: returns-service keys create --name shop --scope returns:read
+    """
 
 
 @keys.command("create")
@@ -146,7 +149,10 @@ def keys_revoke(key_id: str) -> None:
 
 @click.group()
 def users() -> None:
-    """Add, list and disable the staff who sign in to the pages."""
+    """Add, list and disable the staff who sign in to the pages.
+
+    Example: returns-service users add mara@example.com --role warehouse
+    """
 
 
 @users.command("add")
@@ -317,7 +323,10 @@ def users_enable(email: str) -> None:
 
 @click.group()
 def devices() -> None:
-    """Shared devices of the dock, where badges and PINs work."""
+    """Shared devices of the dock, where badges and PINs work.
+
+    Example: returns-service devices list
+    """
 
 
 @devices.command("list")

@@ -30,7 +30,10 @@ WORDS = {
 
 @click.group()
 def policy() -> None:
-    """The shop's return policy, a TOML file."""
+    """The shop's return policy, a TOML file.
+
+    Example: returns-service policy example > policy.toml
+    """
 
 
 @policy.command("example")

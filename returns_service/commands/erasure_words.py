@@ -27,7 +27,7 @@ SAID_BY_US: Final[tuple[RecordedTrigger, ...]] = (
     "take_back",
     "resolution",
 )
-FREE_TEXT: Final = ("internal_note", "note", "override_reason", "reversed_reason")
+FREE_TEXT: Final = ("internal_note", "note", "text", "override_reason", "reversed_reason")
 EMPTIED: Final = ("customer_email", "customer_name", "instructions_email", "scanned")  # they hold nothing else
 SCANNED_UNDER: Final = ("undeclared", "items")  # lists of units whose SKU is what somebody scanned or typed
 

@@ -35,7 +35,7 @@ from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
 REFUND_ID = re.compile(r"rfd_[0-7][0-9a-hjkmnp-tv-z]{25}\Z")
 SLOWEST_LOOK_SECONDS = 86_400  # `pending` may last weeks: from a minute, doubling, to once a day
-NO_OBSERVATIONS = -1  # for a count of news: what was read, or answered, began nobody knows how long ago
+NO_OBSERVATIONS = -1  # matches no counter: the read or answer is taken as stale
 SECOND_LOOK_SECONDS = 60  # news that came between our first read of a payment and its row was for nobody
 STRIPE = Actor("stripe")
 

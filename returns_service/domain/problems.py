@@ -171,7 +171,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     "receipt_written": Kind("This scan is in a receipt already", 409, "Take the receipt back, then count again."),
     "receipt_reversed": Kind("This receipt is reversed already", 409, "Nothing more needs to be done."),
     "undeclared_resolved": Kind("This item is resolved already", 409, "Nothing more needs to be done."),
-    "line_required": Kind("Which line is it?", 422, "Name the return's line in `line`."),
+    "line_required": Kind("A line is required", 422, "Name the return's line in `line`."),
     "line_complete": Kind(
         "All authorized units of this line are counted", 409, "Return it to the customer, or scrap it."
     ),

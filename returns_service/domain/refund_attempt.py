@@ -25,12 +25,19 @@ WaitingCode = Literal[
     "stored_error",  # Stripe stored an error under the key: only look-ups can tell
     "key_expired",  # no refund at Stripe and the key's life is over: looked for once more, then sent under a new key
     "stripe_unavailable",  # nothing was executed
+    "stripe_refuses",  # nothing was executed: the key is not known, expired, or may not make this call
     "in_doubt",  # this attempt was not executed, an earlier one is in doubt
     "refusal_unconfirmed",  # refused, and the look-up that confirms it got no answer
     "refused_for_now",  # refused for a cause that may pass; sent again under a new key
     "payment_missing",  # Stripe does not know the payment: another account or mode?
     "refund_missing",  # Stripe does not know the refund any more: another account or mode?
     "unknown_reason",  # written by another release
+]
+# What holds a refund back without an attempt: told where it is shown, never stored.
+HoldCode = Literal[
+    "payment_disputed",  # until the dispute is won
+    "external_refund_open",  # until a person assigns or acknowledges the refund made outside
+    "refund_delay",  # the policy's: the dock has time to notice a miscount
 ]
 Lookup = Literal["none", "unanswered", "empty"]
 Answer = Refused | TryLater | Unknown | Missing | None
@@ -100,8 +107,12 @@ def after_attempt(attempt: Attempt, outcome: Outcome, now: datetime, *, jitter: 
         return _after_no_answer(attempt, answer, stay)
     if isinstance(answer, TryLater):
         wait = max(stay.retry_in_seconds or 0.0, answer.after_seconds or 0.0)
-        code: WaitingCode = "in_doubt" if attempt.ever_unknown else "stripe_unavailable"
-        return replace(stay, retry_in_seconds=wait, waiting_code=code, waiting_detail=answer.code)
+        stay = replace(stay, retry_in_seconds=wait)
+        if attempt.ever_unknown:
+            return replace(stay, waiting_code="in_doubt", waiting_detail=answer.code)
+        if answer.refuses_us:
+            return replace(stay, waiting_code="stripe_refuses", waiting_detail=answer.message)
+        return replace(stay, waiting_code="stripe_unavailable", waiting_detail=answer.code)
     if isinstance(answer, Refused):
         return _after_refusal(attempt, outcome, answer, stay)
     if outcome.lookup == "empty":

@@ -13,6 +13,7 @@ EventType = Literal[
     "return.created",
     "return.state_changed",
     "return.updated",
+    "return.note_added",
     "return.resolution_due",
     "receipt.created",
     "receipt.reversed",

@@ -55,7 +55,7 @@ def describe_unexpected(case: ReturnCase) -> Explanation:
     state = case.row.state if case.row.state in DORMANT else "closed"
     return Explanation(
         f"units_after_{state}",
-        f"Units came after this return was {state}. They are counted, and nothing is paid for them.",
+        f"Units of this return are at the dock, and it is {state}. They are counted, and nothing is paid for them.",
         "Reopen the return to pay for them; or send them back, and reverse the receipt with that reason.",
         [action for action in case.available() if action == "reopen"],
     )

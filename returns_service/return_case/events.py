@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+import structlog
 
 from returns_service.domain.vocabulary import RecordedEventType
 from returns_service.return_case.mail_outbox import queue_mail
@@ -27,6 +28,10 @@ class Actor:
 
 
 NOBODY = Actor("")  # of what is only looked at
+LOGGED: Final[frozenset[RecordedEventType]] = frozenset(
+    ("return.state_changed", "return.updated", "refund.status_changed", "refund.attempt_failed", "refund.stuck")
+)
+log = structlog.get_logger("returns.history")
 
 
 async def record(
@@ -57,7 +62,31 @@ async def record(
     )
     tx.add(event)
     queue_mail(tx, event, data)
+    if kind in LOGGED:
+        tx.after_commit(lambda: log_event(tx, event))
     return event
+
+
+def log_event(tx: Tx, event: Event) -> None:
+    """Log how money or a return moved, or why it didn't: ids, codes and our own sentences, no words of people."""
+    if event not in tx:  # its savepoint was rolled back
+        return
+    data, stopped = event.data, event.data.get("trigger") == "refund_barred"
+    if event.type == "return.updated" and not stopped:
+        return
+    failure = (data.get("object") or {}).get("failure") or {}
+    told = {
+        "return": event.return_id,
+        "refund": event.refund_id or failure.get("refund"),
+        "payment": event.payment_id,
+        **{name: data.get(name) for name in ("from", "to", "trigger", "next_attempt_at")},
+        "code": data.get("code") or failure.get("code"),
+        "why": data.get("message") or failure.get("message") or (data["reason"] if stopped else None),
+        "by": event.actor,
+        "request_id": event.request_id,
+    }
+    fails = stopped or data.get("to") == "failed" or event.type in ("refund.attempt_failed", "refund.stuck")
+    (log.warning if fails else log.info)(event.type, **{name: value for name, value in told.items() if value})
 
 
 def to_json_object(value: Mapping[str, Any] | msgspec.Struct) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import record, to_json_object
 from returns_service.return_case.mail_outbox import queue_mail
 from returns_service.return_case.views.return_view import show_change
+from returns_service.store.tables import Event
 
 # Those beside the machine's own lead back to the same state.
 RecordedTrigger = Literal[Trigger, "refund_barred", "forget", "assign", "acknowledge"]
@@ -39,7 +40,7 @@ async def follow_rule(case: ReturnCase) -> None:
         await record_transition(case, "adopt", before, None)
 
 
-async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, Any]) -> None:
+async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, Any]) -> Event:
     """Record what happened to a return, with the return as it is then: its version counts this event."""
     _drop_what_is_not_due(case)
     if case.row.overpaid_since is not None and not case.overpaid:
@@ -49,8 +50,9 @@ async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, An
     event.data = to_json_object({**said, "object": show_change(case)})
     queue_mail(case.tx, event, said)
     if rose:
-        event = await record(case.tx, case.by, "return.resolution_due", row=case.row, data={})
-        event.data = to_json_object({"amount_due_outside": case.row.due_outside, "object": show_change(case)})
+        due = await record(case.tx, case.by, "return.resolution_due", row=case.row, data={})
+        due.data = to_json_object({"amount_due_outside": case.row.due_outside, "object": show_change(case)})
+    return event
 
 
 def _keep_due_outside(case: ReturnCase) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import cast
 
-from returns_service.domain.refund_attempt import WaitingCode
-from returns_service.store.tables import Refund, WebhookEndpoint
+from returns_service.domain.refund_attempt import HoldCode, WaitingCode
+from returns_service.return_case.rows import is_unapproved
+from returns_service.store.tables import Payment, Refund, WebhookEndpoint
 
 WAITING: dict[WaitingCode, str] = {
     "second_person": "It is more than one person may decide alone: a second person has to approve it. It is not sent.",
@@ -17,12 +18,18 @@ WAITING: dict[WaitingCode, str] = {
     "stored_error": "Stripe answered with an error and kept no refund so far; it may still repair it. Looking again.",
     "key_expired": "Stripe has no such refund, a day after it was asked. It is looked for once more, then sent.",
     "stripe_unavailable": "Stripe can't take it right now ({detail}); nothing has moved.",
+    "stripe_refuses": "Stripe refuses this service's key; nothing has moved. Stripe says: {detail}",
     "in_doubt": "Stripe can't be asked right now ({detail}); an earlier attempt is still in doubt.",
     "refusal_unconfirmed": "Stripe refused it ({detail}); the payment is read again before that is believed.",
     "refused_for_now": "{detail}",
     "payment_missing": "Stripe says it knows no such payment: was the account or the mode changed?",
     "refund_missing": "Stripe says it has no {detail}: was the account or the mode changed?",
     "unknown_reason": "{detail}",
+}
+HOLDS: dict[HoldCode, str] = {
+    "payment_disputed": "The payment is disputed: it is held until the dispute is won. Nothing has moved.",
+    "external_refund_open": "A refund made outside waits for a person: this one is held. Nothing has moved.",
+    "refund_delay": "The dock has time to notice a miscount; then it is sent.",
 }
 DISABLED = {
     "person": "Disabled by {detail}.",
@@ -37,6 +44,24 @@ def waiting_code(refund: Refund) -> WaitingCode | None:
     if refund.waits_for is not None:
         return "unknown_reason"
     return cast("WaitingCode | None", refund.waiting_code)
+
+
+def hold_code(refund: Refund, payment: Payment) -> HoldCode | None:
+    """Return what holds back a refund that Stripe was not asked for yet; None where nothing does."""
+    if refund.status != "queued":
+        return None
+    if payment.disputed:
+        return "payment_disputed"
+    if payment.external_open and not refund.overrides_hold:
+        return "external_refund_open"
+    at = refund.next_attempt_at if refund.attempts == 0 else None
+    return "refund_delay" if at is not None and at > refund.updated_at else None
+
+
+def what_it_waits_for(refund: Refund, payment: Payment) -> tuple[WaitingCode | HoldCode | None, str | None]:
+    """Return the code and the sentence of what a refund waits for, be it an answer of Stripe's or a hold of ours."""
+    held = None if is_unapproved(refund) else hold_code(refund, payment)
+    return (held, HOLDS[held]) if held is not None else (waiting_code(refund), describe_waiting(refund))
 
 
 def set_waiting(refund: Refund, code: WaitingCode | None, detail: str | None = None) -> None:

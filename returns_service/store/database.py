@@ -71,8 +71,12 @@ class Tx(AsyncSession):
         return held
 
     def forget(self) -> None:
-        """Forget what was locked and who was to be woken: it was rolled back."""
+        """Forget what was locked, who was to be woken and what was to follow the commit: it was rolled back."""
         self.info.clear()
+
+    def after_commit(self, work: Callable[[], None]) -> None:
+        """Do `work` once this is committed. What it raises is no longer undone, so it may only tell."""
+        self.info.setdefault("after_commit", []).append(work)
 
     def wake_workers(self) -> None:
         """Let workers look for work as soon as this is committed."""
@@ -136,6 +140,8 @@ class Database:
                 if is_lost_connection(error):
                     raise CommitLost(str(error)) from error
                 raise
+            for work in tx.info.get("after_commit", ()):
+                work()
         if tx.info.get("wake"):
             self.wake()
 

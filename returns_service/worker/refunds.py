@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -14,6 +15,7 @@ from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.refund_attempt import REFUND_LEASE_SECONDS
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, TryLater, Unknown
 from returns_service.return_case.events import Actor
+from returns_service.return_case.views import rfc3339
 from returns_service.store import claims, stripe_throttle
 from returns_service.store.claims import Claim
 from returns_service.store.clock import elapsed
@@ -108,8 +110,18 @@ class RefundExecutor:
             )
         await self._keep_pace(heard)
         self.done["asked", claim.status] += 1
-        log.info("refund.asked", refund=claim.refund_id, answer=type(heard.answer).__name__, looked=heard.looked)
+        self._log(claim, heard, row)
         return row
+
+    def _log(self, claim: Claim, heard: AttemptOutcome, row: Refund | None) -> None:
+        """Log one attempt: what Stripe answered, and what follows from it."""
+        answer = type(heard.answer).__name__
+        told: dict[str, Any] = {"refund": claim.refund_id, "answer": answer, "looked": heard.looked}
+        if (code := getattr(heard.answer, "code", None)) is not None:
+            told["code"] = code
+        if row is not None:
+            told |= {"return": row.return_id, "status": row.status, "next_attempt_at": rfc3339(row.next_attempt_at)}
+        log.info("refund.asked", **told)
 
     async def give_back(self, scheduled_calls: list[ScheduledCall]) -> None:
         """Return claims whose call was not begun."""

@@ -24,7 +24,7 @@ from tests.harness.served_shop import ServedShop, expect
 EXPECTED = {
     "create_portal_session": "returns:write",
     "create_return": "returns:write", "create_returns": "returns:write", "update_return": "returns:write",
-    "cancel_return": "returns:write",
+    "cancel_return": "returns:write", "create_note": "returns:write",
     "close_return": "returns:write", "approve_return": "returns:approve", "decline_return": "returns:approve",
     "create_receipt": "receipts:write", "reverse_receipt": "receipts:write", "inspect_receipt": "receipts:write",
     "resolve_undeclared": "receipts:write", "refund_return": "refunds:write", "retry_return": "refunds:write",

@@ -26,6 +26,7 @@ ACTIONS: dict[str, dict[str, Any]] = {
     "/receipts/rcp_x/inspect": {"lines": [{"line": "rli_x", "condition": "new", "disposition": "restock"}]},
     "/undeclared/und_x/resolve": {"decision": "scrap"},
     "/resolution": {"resolution": "exchange"},
+    "/notes": {"text": "x"},
     "/refund": {},
     "/retry": {},
     "/settle_outside": {"method": "cash", "reference": "1"},

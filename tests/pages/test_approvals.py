@@ -214,6 +214,37 @@ async def test_several_each_have_their_own_result(shop: ServedShop, approver: De
     assert [await state_of(shop, made) for made in (first, second)] == ["declined", "approved"]
 
 
+async def change_lines(shop: ServedShop, made: dict[str, Any], amount: int) -> None:
+    """Let the shop ask for another amount while the request waits."""
+    lines = [{"sku": "SHIRT", "quantity": 1, "total_amount": amount}]
+    expect(await shop.post(f"/v1/returns/{made['id']}", {"lines": lines}), 200)
+
+
+@pytest.mark.parametrize("where", ["/approvals", "/returns/{id}"])
+async def test_another_amount_than_was_seen_is_not_approved(shop: ServedShop, approver: Desk, where: str) -> None:
+    made = await ask(shop, "NW-1", 900, payment=shop.pay(10_000, currency="eur"))
+    page, address = await approver.get(where.format(**made)), f"/returns/{made['id']}/approve"
+    await change_lines(shop, made, 5000)
+    refused = await send(approver, page, address)
+    assert refused.status_code == 412
+    assert "Approve NW-1 for 50.00 EUR?" in refused.text
+    assert await state_of(shop, made) == "requested"
+    assert (await send(approver, refused, address)).status_code == 303
+    assert (await shop.read_return(made["id"]))["amount_estimated"] == 5000
+    assert await state_of(shop, made) == "approved"
+
+
+async def test_of_several_one_that_changed_is_left(shop: ServedShop, approver: Desk) -> None:
+    first, second = await ask(shop, "NW-1", 900), await ask(shop, "NW-2", 900, payment=shop.pay(9000, currency="eur"))
+    page = await approver.get(f"/approvals/chosen?return={first['id']}&return={second['id']}&do=approve")
+    await change_lines(shop, second, 5000)
+    fields = {**forms_in(page)["/approvals/chosen"], "return": [first["id"], second["id"]], "do": "approve"}
+    answer = await approver.post("/approvals/chosen", fields)
+    assert answer.status_code == 409
+    assert "It changed after the list was shown" in answer.text
+    assert [await state_of(shop, made) for made in (first, second)] == ["approved", "requested"]
+
+
 async def test_what_bars_an_approval_stands_in_its_place(shop: ServedShop, approver: Desk) -> None:
     payment = shop.pay(10_000, currency="eur")
     taken = await ask(shop, "NW-1", 9000, payment=payment)

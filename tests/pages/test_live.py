@@ -145,8 +145,8 @@ async def test_a_return_that_is_open_follows_and_keeps_what_is_typed(site: Site)
     await page.locator(".timeline", has_text="Approved: 59.00 EUR").wait_for()
     assert await note.input_value() == "Called her."
     assert await note.evaluate("e => e === document.activeElement")
-    await page.get_by_role("button", name="Save the note").click()
-    await page.locator(".timeline", has_text="Changed: internal note").wait_for()
+    await page.get_by_role("button", name="Add").click()
+    await page.locator(".timeline blockquote", has_text="Called her.").wait_for()
     await page.get_by_text("More", exact=False).first.click()
     await page.get_by_role("link", name="Cancel").click()  # an act that came with the change has its dialog
     await page.locator("dialog[open]", has_text="Cancel NW-1?").wait_for()

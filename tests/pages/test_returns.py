@@ -33,7 +33,7 @@ async def open_as(shop: ServedShop, desk: Desk, role: Role, path: str = "/return
 
 
 def exported(answer: httpx.Response) -> list[dict[str, str]]:
-    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     return list(csv.DictReader(io.StringIO(answer.text)))
 
 
@@ -227,17 +227,23 @@ async def test_an_approver_ends_a_return_and_reopens_it(shop: ServedShop, desk: 
     assert (await shop.read_return(made["id"]))["state"] in ("requested", "approved")
 
 
-async def test_a_note_says_when_a_colleague_was_faster(shop: ServedShop, desk: Desk) -> None:
+async def test_notes_stand_in_the_timeline_under_their_authors(shop: ServedShop, desk: Desk) -> None:
     made = await approved(shop, "NW-1")
+    notes = f"/v1/returns/{made['id']}/notes"
     page = await open_as(shop, desk, "approver", f"/returns/{made['id']}")
     address = f"/returns/{made['id']}/note"
-    expect(await shop.post(f"/v1/returns/{made['id']}", {"internal_note": "Hers."}), 200)
-    refused = await send(desk, page, address, internal_note="Mine.")
-    assert refused.status_code == 412
-    assert forms_in(refused)[address]["internal_note"] == "Mine."
-    assert (await shop.read_return(made["id"]))["internal_note"] == "Hers."
-    assert (await send(desk, refused, address)).status_code == 303
-    assert (await shop.read_return(made["id"]))["internal_note"] == "Mine."
+    expect(await shop.post(notes, {"text": "The shop's."}), 201)
+    told = await follow(desk, await send(desk, page, address, text="<b>Mine</b>\r\nof two lines."))
+    assert "&lt;b&gt;Mine&lt;/b&gt;\nof two lines." in told.text
+    assert "The shop&#39;s." in told.text
+    assert (await send(desk, page, address, text="<b>Mine</b>\r\nof two lines.")).status_code == 303, "a double click"
+    written = expect(await shop.get(notes), 200)["data"]
+    assert [(note["text"], note["author"][:4]) for note in written] == [
+        ("<b>Mine</b>\nof two lines.", "usr_"), ("The shop's.", "key_"),
+    ]  # fmt: skip
+    refused = await send(desk, told, address, text=" ")
+    assert refused.status_code == 422
+    assert "Write what colleagues should know." in refused.text
 
 
 async def test_the_dock_corrects_takes_back_and_decides_on_the_returns_page(shop: ServedShop, desk: Desk) -> None:

@@ -5,6 +5,7 @@ Each object is declared once, as a Struct: its fields are what is answered, and 
 
 from returns_service.return_case.views.event_view import EventView, show_event
 from returns_service.return_case.views.fields import rfc3339
+from returns_service.return_case.views.note_view import NoteView, show_note
 from returns_service.return_case.views.objects import PaymentView, RefundView, ReturnView
 from returns_service.return_case.views.payment_view import show_payment
 from returns_service.return_case.views.receipt_view import ReceiptView, show_receipt, show_undeclared
@@ -14,6 +15,7 @@ from returns_service.return_case.views.unmatched_view import UnmatchedReceiptVie
 
 __all__ = [
     "EventView",
+    "NoteView",
     "PaymentView",
     "ReceiptView",
     "RefundView",
@@ -23,6 +25,7 @@ __all__ = [
     "show_breakdown",
     "show_event",
     "show_failure",
+    "show_note",
     "show_payment",
     "show_receipt",
     "show_refund",

@@ -50,6 +50,13 @@ class ReturnUpdatedData(Struct, kw_only=True, rename=FROM):
     overpaid_amount: Annotated[int, minor_units("What was acknowledged.")] | UnsetType = UNSET
 
 
+class ReturnNoteAddedData(Struct, kw_only=True):
+    """The return as it is now, and what a colleague wrote about it."""
+
+    object: ReturnView
+    text: str
+
+
 class ReturnResolutionDueData(Struct, kw_only=True):
     """The return, and what is due for units that the customer wants no refund for."""
 
@@ -161,6 +168,7 @@ EVENT_KINDS: Mapping[RecordedEventType, EventKind] = {
     "return.created": EventKind("A return was asked for.", ReturnCreatedData),
     "return.state_changed": EventKind("A return has another state.", ReturnStateChangedData),
     "return.updated": EventKind("A return changed, its state did not.", ReturnUpdatedData),
+    "return.note_added": EventKind("Somebody wrote a note about a return.", ReturnNoteAddedData),
     "return.resolution_due": EventKind("More is due as store credit or in an exchange.", ReturnResolutionDueData),
     "receipt.created": EventKind("The dock counted units of a return.", ReceiptCreatedData),
     "receipt.reversed": EventKind("A count was a mistake and is undone.", ReceiptReversedData),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from returns_service.domain.refund_attempt import WaitingCode
+from returns_service.domain.refund_attempt import HoldCode, WaitingCode
 from returns_service.domain.refund_status import RefundStatus
 from returns_service.domain.refund_windows import RefundWarningCode
 from returns_service.domain.return_machine import PublicTrigger, State
@@ -71,6 +71,16 @@ class ReturnFailureView(Struct, kw_only=True):
     refund: RefundId
 
 
+class RefundWaitingView(Struct, kw_only=True):
+    """What an open refund of the return waits for, and when it is looked at next."""
+
+    refund: RefundId
+    status: RefundStatus
+    code: WaitingCode | HoldCode | Literal["worker", "answer"]
+    message: str
+    next_attempt_at: Time | None
+
+
 class RefundWarningView(Struct, kw_only=True):
     """Why a refund through Stripe may not be possible."""
 
@@ -126,6 +136,9 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     closed_at: Time | None
     failure: ReturnFailureView | None
     refund_barred: dict[str, Any] | None
+    refunds_waiting: Annotated[
+        list[RefundWaitingView], Meta(description="Its open refunds, the oldest first, and what each waits for.")
+    ]
     refund_deadline: Annotated[
         Time | None, Meta(description="Until then its payment method can be refunded; null: no limit known, or never.")
     ]
@@ -217,7 +230,7 @@ class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename=
     generation: Count
     first_attempt_at: Time | None
     next_attempt_at: Time | None
-    waiting_code: WaitingCode | None
+    waiting_code: WaitingCode | HoldCode | None
     waits_for: str | None
     approved_by: Annotated[str | None, Meta(description="The second person, where it needed one.")]
     approved_at: Time | None

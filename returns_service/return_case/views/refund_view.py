@@ -16,12 +16,13 @@ from returns_service.return_case.views.objects import (
     RefundFailureView,
     RefundView,
 )
-from returns_service.return_case.waiting import describe_waiting, waiting_code
+from returns_service.return_case.waiting import what_it_waits_for
 from returns_service.store.tables import Payment, Refund
 
 
 def show_refund(refund: Refund, payment: Payment) -> RefundView:
     """Return one intent to move money and what became of it."""
+    waiting, waits_for = what_it_waits_for(refund, payment)
     return RefundView(
         id=refund.id,
         created=rfc3339(refund.created_at),
@@ -47,8 +48,8 @@ def show_refund(refund: Refund, payment: Payment) -> RefundView:
         generation=refund.generation,
         first_attempt_at=rfc3339(refund.first_attempt_at),
         next_attempt_at=rfc3339(refund.next_attempt_at),
-        waiting_code=waiting_code(refund),
-        waits_for=describe_waiting(refund),
+        waiting_code=waiting,
+        waits_for=waits_for,
         approved_by=refund.approved_by,
         approved_at=rfc3339(refund.approved_at),
         amount_open=open_amount(refund),

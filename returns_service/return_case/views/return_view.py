@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -15,6 +16,7 @@ from returns_service.return_case.rows import counted
 from returns_service.return_case.views.fields import rfc3339
 from returns_service.return_case.views.objects import (
     ApprovalView,
+    RefundWaitingView,
     RefundWarningView,
     ReturnFailureView,
     ReturnLineView,
@@ -22,7 +24,13 @@ from returns_service.return_case.views.objects import (
     UnitViews,
 )
 from returns_service.return_case.views.receipt_view import UndeclaredItemView, show_undeclared
+from returns_service.return_case.waiting import what_it_waits_for
 from returns_service.store.tables import Refund, ReturnLine
+
+USUAL: Mapping[Literal["worker", "answer"], str] = {  # where nothing is in the way
+    "worker": "It is not sent yet: a worker sends it, as soon as one runs and Stripe takes calls.",
+    "answer": "Stripe has been asked; its answer is not here yet.",
+}
 
 
 def show_lines(case: ReturnCase) -> list[ReturnLineView]:
@@ -102,6 +110,7 @@ def show_return(case: ReturnCase) -> ReturnView:
         closed_at=rfc3339(row.closed_at),
         failure=show_failure(failed[-1]) if row.state == "failed" and failed else None,
         refund_barred=row.follow_up_barred,
+        refunds_waiting=[_show_waiting(refund, case) for refund in refunds if refund.status in OPEN],
         refund_deadline=rfc3339(case.refund_deadline),
         refund_warning=show_refund_warning(case.refund_warning),
         available_actions=return_machine.others_than(barred),
@@ -110,6 +119,18 @@ def show_return(case: ReturnCase) -> ReturnView:
         policy_version=row.policy_version,
         version=row.version,
         metadata=row.details,
+    )
+
+
+def _show_waiting(refund: Refund, case: ReturnCase) -> RefundWaitingView:
+    code, message = what_it_waits_for(refund, case.payment)
+    usual: Literal["worker", "answer"] = "worker" if refund.status == "queued" else "answer"
+    return RefundWaitingView(
+        refund=refund.id,
+        status=refund.status,
+        code=code or usual,
+        message=message or USUAL[usual],
+        next_attempt_at=rfc3339(refund.next_attempt_at),
     )
 
 

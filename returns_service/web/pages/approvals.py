@@ -27,7 +27,6 @@ from returns_service.queries.photos import photos_about, photos_of_returns
 from returns_service.queries.second_person import UnapprovedRefund, unapproved_refunds
 from returns_service.store.database import Tx
 from returns_service.web.errors import request_id_of
-from returns_service.web.operations.preconditions import etag
 from returns_service.web.operations.returns import approve_return, decline_return
 from returns_service.web.pages.flashes import MOST_TOLD, read_flashes
 from returns_service.web.pages.forms import ONCE, Act, checked_once, new_once
@@ -68,11 +67,6 @@ class Row:
     def id(self) -> str:
         """The return's id."""
         return self.waiting.case.row.id
-
-    @property
-    def version(self) -> str:
-        """The return's version, as an ETag: what is decided is what was shown."""
-        return etag(self.waiting.case.row.version)
 
     @property
     def why(self) -> list[str]:
@@ -219,13 +213,13 @@ async def decide_chosen(call: PageCall) -> Response[Any]:
     for return_id in ids:
         operation, body = (decline_return, {"reason": reason}) if declines else (approve_return, {})
         try:
-            path, seen = {"return_id": return_id}, call.field(f"version:{return_id}") or None
-            answer = await perform(call, operation, path, body, f"{once}-{return_id}", if_match=seen)
+            shown, key = f'"{call.field(f"seen-{return_id}")}"', f"{once}-{return_id}"  # the version in the list
+            answer = await perform(call, operation, {"return_id": return_id}, body, key, if_match=shown)
             results.append(Result(return_id, str(answer["order_id"])))
         except Problem as problem:
             if problem.kind.status not in (404, 409, 412, 422):
                 raise
-            results.append(Result(return_id, orders.get(return_id, return_id), problem.detail))
+            results.append(Result(return_id, orders.get(return_id, return_id), _why_not(problem)))
     if all(not result.refused for result in results) and len(results) <= MOST_TOLD:
         return redirect(f"/approvals?did={'.'.join(await _events_of(call, results))}")
     return render(
@@ -235,6 +229,11 @@ async def decide_chosen(call: PageCall) -> Response[Any]:
         results=results,
         declines=declines,
     )
+
+
+def _why_not(problem: Problem) -> str:
+    changed = problem.code == "version_mismatch"
+    return "It changed after the list was shown: look at it once more." if changed else problem.detail
 
 
 async def _events_of(call: PageCall, results: Sequence[Result]) -> list[str]:

@@ -19,6 +19,8 @@ from returns_service.domain.money import exponent
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import RECEIVE
 from returns_service.queries.history import events_of_request
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.loader import load_case
 from returns_service.web.errors import request_id_of
 from returns_service.web.operations.operation import Operation
 from returns_service.web.pages.handler import redirect, safe_path
@@ -30,8 +32,7 @@ from returns_service.web.pages.stories import told_first
 FieldKind = Literal["text", "area", "amount", "choice", "number", "flag", "hidden"]
 ONCE: Final = "once"  # the field with the one-time token
 NEXT: Final = "next"  # the field with the page that leads on
-IF_MATCH: Final = "if_match"  # the field with the version that was read, as an ETag
-BESIDE_BODY: Final = ("currency", IF_MATCH)  # fields that say how the others are meant
+NOT_IN_BODIES: Final = ("currency", "if_match")  # fields that say how the others are read, or when they hold
 _ONCE: Final = re.compile(r"[0-9A-Za-z_-]{8,64}")
 _AMOUNT: Final = re.compile(r"[0-9]{1,13}(\.[0-9]{1,3})?")
 _PATH_NAMES: Final = re.compile(r"\{(\w+):str\}")
@@ -71,6 +72,7 @@ class FormAct:
     build: Callable[[PageCall], dict[str, Any]] | None = None  # the body, where it is not just the fields
     home: str = "/"  # where it leads on to, unless the form says
     only_looks: bool = False  # nothing may have happened: what is known now is told instead
+    ask_again: Callable[[ReturnCase], Act] | None = None  # of a return that changed meanwhile: what is decided now
 
     @property
     def page(self) -> Page:
@@ -118,11 +120,14 @@ async def do_act(act: FormAct, call: PageCall) -> Response[Any]:
     path = {name: call.path(name) for name in names}
     try:
         body = act.build(call) if act.build is not None else body_of(act.fields, call)
-        answer = await perform(call, act.operation, path, body, once, if_match=call.field(IF_MATCH) or None)
+        answer = await perform(call, act.operation, path, body, once, if_match=call.field("if_match") or None)
     except Problem as problem:
         if problem.kind.status not in SHOWN_AGAIN or (problem.kind.status == 404 and problem.code == "not_found"):
             raise
-        return show_refused(call, act, problem)
+        asked = None
+        if problem.code == "version_mismatch" and act.ask_again is not None:
+            asked = act.ask_again(await _load_case(call, path["return_id"]))
+        return show_refused(call, act, problem, asked)
     if act.only_looks:
         return redirect(with_parameter(next_of(call, act.home), "checked", path.get("refund_id")))
     async with call.context.database.reading() as tx:
@@ -130,6 +135,11 @@ async def do_act(act: FormAct, call: PageCall) -> Response[Any]:
         subjects = sorted(name for name in named if isinstance(name, str))
         events = await events_of_request(tx, call.by.actor, request_id_of(call.request), subjects)
     return redirect(with_parameter(next_of(call, act.home), "did", told_first(events)))
+
+
+async def _load_case(call: PageCall, return_id: str) -> ReturnCase:
+    async with call.context.database.reading() as tx:
+        return await load_case(tx, call.context.policy, return_id)
 
 
 def checked_once(text: str) -> str:
@@ -151,15 +161,15 @@ def with_parameter(path: str, name: str, value: str | None) -> str:
     return f"{path}{'&' if '?' in path else '?'}{name}={value}"
 
 
-def show_refused(call: PageCall, act: FormAct, problem: Problem) -> Response[Any]:
-    """Show a form again that was refused: why, and all that was typed."""
+def show_refused(call: PageCall, act: FormAct, problem: Problem, asked: Act | None = None) -> Response[Any]:
+    """Show a form again that was refused: why, and all that was typed. `asked`: the question as it is by now."""
     wrong = str(problem.facts.get("param") or "")
     typed = {name: (values[0] if values else "") for name, values in call.form.items() if name != "token"}
-    if problem.code == "version_mismatch":  # what changed was seen now: sent again, it is meant
-        typed[IF_MATCH] = f'"{problem.facts.get("version")}"'
+    if asked is not None:  # sent again, what is asked now is meant
+        typed |= asked.values
     return render(
         call, "act_refused.html", status=problem.kind.status, act=act, problem=problem, typed=typed, wrong=wrong,
-        once=new_once(), back=next_of(call, act.home),
+        once=new_once(), back=next_of(call, act.home), asked=asked,
     )  # fmt: skip
 
 
@@ -170,7 +180,7 @@ def body_of(fields: Sequence[FormField], call: PageCall) -> dict[str, Any]:
         text = call.field(one.name)
         if not text and one.required:
             raise wrong_field(one.name, one.missing or f"{one.label}: this is needed.")
-        if not text or one.name in BESIDE_BODY:
+        if not text or one.name in NOT_IN_BODIES:
             continue
         if one.kind == "amount":
             body[one.name] = parse_amount(text, call.field("currency"), one.name)

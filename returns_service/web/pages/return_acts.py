@@ -16,6 +16,7 @@ from returns_service.queries.approvals import Waiting
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.rows import open_amount
 from returns_service.store.tables import Refund
+from returns_service.web.operations.notes import create_note
 from returns_service.web.operations.preconditions import etag
 from returns_service.web.operations.resolutions import resolve_return
 from returns_service.web.operations.return_refunds import refund_return, retry_return, settle_return_outside
@@ -26,10 +27,8 @@ from returns_service.web.operations.returns import (
     close_return,
     decline_return,
     reopen_return,
-    update_return,
 )
-from returns_service.web.pages.forms import IF_MATCH, Act, FormAct, FormField, type_amount
-from returns_service.web.pages.page import PageCall
+from returns_service.web.pages.forms import Act, FormAct, FormField, type_amount
 from returns_service.web.pages.stories import METHODS
 
 WAYS: Final = tuple((method, words[0].upper() + words[1:]) for method, words in METHODS.items())
@@ -43,6 +42,7 @@ MORE: Final = FormField(
 )  # fmt: skip
 AMOUNT: Final = FormField("amount", "Amount", "amount", "Leave it as it is for all of it.")
 CURRENCY: Final = FormField("currency", kind="hidden")
+SEEN: Final = FormField("if_match", kind="hidden")  # the version whose amount the person saw
 REFUND: Final = FormField("refund", kind="hidden")
 METHOD: Final = FormField("method", "Paid by", "choice", required=True, missing="Choose how it was paid.", choices=WAYS)
 REFERENCE: Final = FormField(
@@ -69,12 +69,10 @@ WANTED: Final[Mapping[Resolution, str]] = {
 _RETURN: Final = "/returns/{return_id:str}"
 
 
-def _note_body(call: PageCall) -> dict[str, Any]:
-    return {"internal_note": call.field("internal_note").replace("\r\n", "\n")}
-
-
-SEEN: Final = FormField(IF_MATCH, kind="hidden")  # what is decided is what was shown
-APPROVE: Final = FormAct("approve", f"{_RETURN}/approve", "Approve", approve_return, (OVERRIDE, SEEN))
+APPROVE: Final = FormAct(
+    "approve", f"{_RETURN}/approve", "Approve", approve_return, (SEEN, OVERRIDE),
+    ask_again=lambda case: approve_act(case, decision_on(case)),
+)  # fmt: skip
 DECLINE: Final = FormAct("decline", f"{_RETURN}/decline", "Decline", decline_return, (FOR_THE_CUSTOMER,), danger=True)
 CANCEL: Final = FormAct("cancel", f"{_RETURN}/cancel", "Cancel", cancel_return, (WHY, OVERRIDE), danger=True)
 CLOSE: Final = FormAct("close", f"{_RETURN}/close", "Close", close_return, (WHY, OVERRIDE))
@@ -90,10 +88,11 @@ OVERPAID: Final = FormAct(
     (FormField("reason", "What was agreed?", "area", "Kept in the history.", True, "Say what was agreed."),),
 )  # fmt: skip
 WRITE_NOTE: Final = FormAct(
-    "note", f"{_RETURN}/note", "Save the note", update_return,
-    (FormField("internal_note", "Note for colleagues", "area", "Customers never see it."),
-     FormField(IF_MATCH, kind="hidden")),
-    build=_note_body,
+    "note", f"{_RETURN}/note", "Add", create_note,
+    (FormField(
+        "text", "Note for colleagues", "area", "Customers never see notes.", required=True,
+        missing="Write what colleagues should know.",
+    ),),
 )  # fmt: skip
 WANT: Final = FormAct(
     "resolution", f"{_RETURN}/resolution", "Refund or exchange", resolve_return,
@@ -187,7 +186,7 @@ def approve_act(case: ReturnCase, decision: Decision, *, direct: bool = False) -
         case, APPROVE, f"Approve {case.row.order_id} for {amount}?", f"{says} {when}{second}{warning}".strip(),
         f"Approve {amount}", primary=not decision.violations, direct=direct and not decision.violations,
         required=frozenset({"override_reason"} if decision.violations else ()), keep="Keep waiting",
-        values={IF_MATCH: etag(case.row.version)},
+        values={"if_match": etag(case.row.version)},
     )  # fmt: skip
 
 

@@ -18,8 +18,8 @@ from returns_service.queries.photos import photos_of_returns
 from returns_service.queries.second_person import decided_by_person_of
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
-from returns_service.return_case.rows import counted, is_unapproved, open_amount, rows_of
-from returns_service.return_case.waiting import describe_waiting
+from returns_service.return_case.rows import counted, is_unapproved, is_unsent, open_amount, rows_of
+from returns_service.return_case.waiting import what_it_waits_for
 from returns_service.store.tables import Event, Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 from returns_service.web.pages.flashes import read_flashes
 from returns_service.web.pages.forms import Act, new_once
@@ -110,7 +110,7 @@ async def show_return(call: PageCall) -> Response[Any]:
         RefundShown(
             one,
             rows_of(one),
-            describe_waiting(one) or "",
+            what_it_waits_for(one, case.payment)[1] or "",
             acts_on_refund(one, case.payment, call.may, decided_it=one.id in own),
         )
         for one in reversed(case.refunds)
@@ -140,7 +140,8 @@ def fact_of(case: ReturnCase) -> Fact:
     by_status: dict[RefundStatus, int] = {}
     for refund in case.refunds:
         by_status[refund.status] = by_status.get(refund.status, 0) + refund.amount
-    on_its_way = sum(amount for status, amount in by_status.items() if status in OPEN and status != "unknown")
+    unsent = sum(refund.amount for refund in case.refunds if is_unsent(refund))
+    on_its_way = sum(amount for status, amount in by_status.items() if status in OPEN and status != "unknown") - unsent
     moved = by_status.get("succeeded", 0)
     outside = by_status.get("settled_outside", 0)
     failed = sum(open_amount(refund) for refund in case.unresolved())
@@ -153,6 +154,8 @@ def fact_of(case: ReturnCase) -> Fact:
     if unapproved := sum(refund.amount for refund in case.refunds if is_unapproved(refund)):
         text = f"{money_of(case, unapproved)} waits for a second person and has not moved"
         return Fact("not-moved", "clock", text, after)
+    if unsent:
+        return Fact("not-moved", "clock", f"{money_of(case, unsent)} is decided and has not moved yet", after)
     if on_its_way:
         return Fact(
             "on-its-way", "refunding", f"{money_of(case, on_its_way)} is on its way to {target_of(case)}", after
@@ -191,7 +194,9 @@ def next_of(case: ReturnCase) -> str:
 def _on_the_way(case: ReturnCase) -> str:
     if any(map(is_unapproved, case.refunds)):
         return "Another person than the one who decided it has to approve it."
-    return "Stripe and the bank have it."
+    waits = [what_it_waits_for(refund, case.payment)[1] for refund in case.refunds if refund.status in OPEN]
+    told = " ".join(dict.fromkeys(filter(None, waits)))
+    return told or ("It goes to Stripe next." if any(map(is_unsent, case.refunds)) else "Stripe and the bank have it.")
 
 
 def steps_of(case: ReturnCase, events: Sequence[Event]) -> list[Step]:

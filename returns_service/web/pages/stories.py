@@ -154,6 +154,10 @@ def _updated(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"title": "Counted" if trigger == "receive" else "Updated", "icon": "box"}
 
 
+def _note_added(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"title": "Note", "icon": "note", "quote": str(data.get("text") or "")}
+
+
 def _resolution_due(data: Mapping[str, Any]) -> dict[str, Any]:
     amount = _figure(data, "amount_due_outside")
     return {"title": f"{amount} is due as store credit or in an exchange".strip(), "icon": "desk"}
@@ -234,7 +238,7 @@ def _other(data: Mapping[str, Any]) -> dict[str, Any]:
 
 _TELLERS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
     "return.created": _created, "return.state_changed": _state_changed, "return.updated": _updated,
-    "return.resolution_due": _resolution_due,
+    "return.note_added": _note_added, "return.resolution_due": _resolution_due,
     "receipt.created": _received, "receipt.reversed": _taken_back, "receipt.corrected": _corrected,
     "refund.created": _refund_created, "refund.approved": _refund_approved, "refund.status_changed": _refund_changed,
     "refund.attempt_failed": _attempt_failed, "refund.stuck": _stuck, "payment.updated": _payment,

@@ -43,13 +43,6 @@
     for (const one of theirs.children) if (!document.getElementById(one.id)) mine.append(document.importNode(one, true));
     document.dispatchEvent(new CustomEvent("exchanged", { detail: mine }));
   }
-  function renewForms(page) {                   // of fields whose text nobody changed meanwhile: what it is checked against
-    for (const mine of document.querySelectorAll("form[data-renew]")) {
-      const theirs = page.getElementById(mine.id), text = (form) => [...form.querySelectorAll("textarea")].map((e) => e.defaultValue).join("\0");
-      if (!theirs || text(mine) !== text(theirs)) continue;
-      for (const field of theirs.querySelectorAll("input[type=hidden]")) mine.elements[field.name].value = field.value;
-    }
-  }
   function take(page, asked) {                  // asked: somebody pressed the button
     for (const drawing of page.querySelectorAll("symbol")) if (!document.getElementById(drawing.id)) document.querySelector("body > svg").append(document.importNode(drawing, true));
     let waiting = 0, done = 0;
@@ -61,7 +54,6 @@
       else exchange(mine, theirs), done += 1;
     }
     if (done) for (const mine of parts(document, "acts")) { const theirs = page.getElementById(mine.id); if (theirs) exchangeActs(mine, theirs); }
-    renewForms(page);
     document.title = page.title;
     const names = (of) => parts(of).map((e) => e.id).join();
     newest = page;
