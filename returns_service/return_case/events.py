@@ -56,7 +56,7 @@ async def record(
         created_at=tx.now,
     )
     tx.add(event)
-    queue_mail(tx, event, data)
+    queue_mail(tx, event)
     return event
 
 
