@@ -21,7 +21,7 @@ from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.decided_alone import decided_alone
 from returns_service.return_case.events import Actor
-from returns_service.return_case.loader import case_of_new_return, lock_case
+from returns_service.return_case.loader import case_of_draft, case_of_new_return, lock_case
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.overpaid import note_overpaid
 from returns_service.return_case.transition import follow_rule, record_return, record_transition, transition
@@ -67,10 +67,35 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         raise Problem(
             "quantity_exceeds_ordered", param="order_units", quantity=units, quantity_ordered=asked.order_units
         )
-    return_id = tx.new_id("ret")
-    row = ReturnAuthorization(
-        id=return_id,
-        slip_code=await free_slip_code(tx, return_id),
+    row = _new_row(tx, payment, asked)
+    row.slip_code, row.details = await free_slip_code(tx, row.id), metadata
+    new_lines = [new_line(tx, row, position, line) for position, line in enumerate(lines)]
+    tx.add_all([row, *new_lines])
+    case = await case_of_new_return(locked, by, policy, row, new_lines)
+    await index_return(tx, row, case.lines, is_new=True)
+    decision = decision_on(case)
+    row.approvals_required = decision.approvals_required
+    case.told = {}  # nobody was told of any of it yet
+    await record_return(case, "return.created", {"from": None, "to": "requested", "trigger": "create"})
+    if approves_itself(case, decision):
+        case.by = Actor("policy", by.request_id)
+        await _record_approval(case, note="Below the policy's limit.", override_reason=None)
+        case.by = by
+    if row.order_units is not None:  # the order's other returns may not have known it
+        await follow_order(case)
+    return case
+
+
+async def draft(tx: Tx, policy: Policy, payment: Payment, asked: NewReturn) -> ReturnCase:
+    """Return the return that `create` would open, as far as policy and money go; nothing is checked or kept."""
+    row = _new_row(tx, payment, asked)
+    lines = [new_line(tx, row, position, line) for position, line in enumerate(asked.lines)]
+    return await case_of_draft(tx, policy, payment, row, lines)
+
+
+def _new_row(tx: Tx, payment: Payment, asked: NewReturn) -> ReturnAuthorization:
+    return ReturnAuthorization(
+        id=tx.new_id("ret"),
         order_id=asked.order_id,
         payment_id=payment.id,
         currency=payment.currency,
@@ -87,27 +112,15 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         shipping_tax_amount=asked.shipping_tax_amount,
         order_units=asked.order_units,
         resolution=asked.resolution,
-        details=metadata,
         created_at=tx.now,
         updated_at=tx.now,
     )
-    new_lines = [new_line(tx, row, position, line) for position, line in enumerate(lines)]
-    tx.add_all([row, *new_lines])
-    case = await case_of_new_return(locked, by, policy, row, new_lines)
-    await index_return(tx, row, case.lines, is_new=True)
-    decision = decision_on(case)
-    row.approvals_required = decision.approvals_required
-    case.told = {}  # nobody was told of any of it yet
-    await record_return(case, "return.created", {"from": None, "to": "requested", "trigger": "create"})
-    # What a guard bars is no reason to refuse the request: it waits for people.
+
+
+def approves_itself(case: ReturnCase, decision: Decision) -> bool:
+    """Return whether a request is approved without a person. What a guard bars waits for people; it isn't refused."""
     alone = decision.auto_approve and decision.approvals_required == 1
-    if alone and not return_machine.unmet("approve", row.state, case.facts()):
-        case.by = Actor("policy", by.request_id)
-        await _record_approval(case, note="Below the policy's limit.", override_reason=None)
-        case.by = by
-    if row.order_units is not None:  # the order's other returns may not have known it
-        await follow_order(case)
-    return case
+    return alone and not return_machine.unmet("approve", case.row.state, case.facts())
 
 
 def check_payment(payment: Payment, currency: str) -> None:

@@ -9,7 +9,6 @@ from returns_service.domain.vocabulary import MailKind, SettlementMethod, StaffM
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event, Mail, StaffMail
 
-
 # Ways in which a customer got what they get. Nothing was given where it is waived; Stripe tells of its own refunds.
 TOLD_METHODS: Final[tuple[SettlementMethod, ...]] = ("store_credit", "exchange", "bank_transfer", "cash", "dispute")
 

@@ -311,7 +311,7 @@ async def test_store_credit_is_told_as_store_credit(mailing: MailingShop) -> Non
 
 
 @pytest.mark.parametrize(
-    ("method", "says"),
+    "method, says",
     [
         ("store_credit", "we have given you US$60.00 as store credit"),
         ("exchange", "we have given you US$60.00 in an exchange"),

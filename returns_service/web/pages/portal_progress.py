@@ -93,7 +93,7 @@ def offer_notes(offer: Offer | None, policy: Policy, words: Words) -> list[Marku
     decision = offer.decision
     if any(violation.code == "outside_window" for violation in decision.violations):
         notes.append(words("ask.outside_window"))
-    elif decision.auto_approve and decision.approvals_required == 1:
+    elif offer.approves_itself:
         notes.append(words("ask.auto"))
     else:
         notes.append(words("ask.person"))
@@ -153,10 +153,14 @@ def headline_of(case: ReturnCase, words: Words, decline_reason: str | None) -> H
         "what": say_shares(words, what, wanted, currency),
     }
     title, texts = f"sent.{key}", [words(f"sent.{key}_text", **told)]
-    if state == "refunded" and paid.outside:
-        given = say_shares(words, Shares(0, paid.outside), paid_methods(case), currency)
+    waived = waived_amount(case)
+    if state == "refunded" and (paid.outside or waived):
         title, texts = "sent.settled", texts if paid.refunded else []
-        texts.append(words("sent.settled_text", what=given))
+        if paid.outside:
+            given = say_shares(words, Shares(0, paid.outside), paid_methods(case), currency)
+            texts.append(words("sent.settled_text", what=given))
+        if waived:
+            texts.append(words("sent.waived_text", amount=words.cash(waived, currency)))
     elif key in ("partly", "refunding", "failed") and due.outside:
         texts.append(words("sent.also_text", what=say_shares(words, Shares(0, due.outside), wanted, currency)))
     return Headline(words(title), Markup(" ").join(texts), decline_reason)
@@ -164,9 +168,14 @@ def headline_of(case: ReturnCase, words: Words, decline_reason: str | None) -> H
 
 def paid_shares(case: ReturnCase) -> Shares:
     """Return what a customer has got."""
-    paid = [refund for refund in case.refunds if refund.status in COUNTS_AS_PAID]
+    paid = [refund for refund in case.refunds if refund.status in COUNTS_AS_PAID and refund.method != "waived"]
     outside = sum(refund.amount for refund in paid if refund.method in OUTSIDE_METHODS)
     return Shares(sum(refund.amount for refund in paid) - outside, outside)
+
+
+def waived_amount(case: ReturnCase) -> int:
+    """Return what a customer has agreed not to get, minor units."""
+    return sum(refund.amount for refund in case.refunds if refund.method == "waived")
 
 
 def paid_methods(case: ReturnCase) -> set[SettlementMethod]:
