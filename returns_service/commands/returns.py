@@ -50,6 +50,7 @@ class NewReturn:
     tracking_numbers: Sequence[str] = ()
     purchased_at: datetime | None = None
     delivered_at: datetime | None = None
+    requested_at: datetime | None = None  # where the customer asked another system, before; UTC
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -60,6 +61,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     metadata = merge_metadata({}, asked.metadata)
     check_not_ahead(tx, "purchased_at", asked.purchased_at)
     check_not_ahead(tx, "delivered_at", asked.delivered_at)
+    check_not_ahead(tx, "requested_at", asked.requested_at)
     lines = await check_lines(tx, payment, asked.order_id, asked.lines, asked.shipping_amount)
     check_tax(asked.shipping_amount, asked.shipping_tax_amount, "shipping_tax_amount")
     units = sum(line.quantity for line in lines)
@@ -94,8 +96,9 @@ async def draft(tx: Tx, policy: Policy, payment: Payment, asked: NewReturn) -> R
 
 
 def _new_row(tx: Tx, payment: Payment, asked: NewReturn) -> ReturnAuthorization:
+    requested_at = min(asked.requested_at or tx.now, tx.now)
     return ReturnAuthorization(
-        id=tx.new_id("ret"),
+        id=tx.database.ids.new("ret", requested_at),  # lists go by ids, and tell the request's time
         order_id=asked.order_id,
         payment_id=payment.id,
         currency=payment.currency,
@@ -112,7 +115,7 @@ def _new_row(tx: Tx, payment: Payment, asked: NewReturn) -> ReturnAuthorization:
         shipping_tax_amount=asked.shipping_tax_amount,
         order_units=asked.order_units,
         resolution=asked.resolution,
-        created_at=tx.now,
+        created_at=requested_at,
         updated_at=tx.now,
     )
 
