@@ -253,17 +253,17 @@ async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str)
     """
     case = await lock_case(tx, by, policy, return_id)
     row, before = case.row, case.row.state
-    facts = case.facts(why=reason, reopening=True)
-    return_machine.check("reopen", before, facts)
+    return_machine.check("reopen", before, case.facts(why=reason, reopening=True))
     if before in ("declined", "canceled"):
         asked = [as_requested_line(line) for line in case.lines]
         lines = await check_lines(tx, case.payment, row.order_id, asked, row.shipping_amount, besides=row.id)
         for line, told in zip(case.lines, lines, strict=True):
             line.quantity_ordered = told.quantity_ordered  # other returns of the order may have told it meanwhile
         row.approvals, row.policy, row.policy_version = [], None, None
-    return_machine.fire("reopen", row, facts)
-    row.closed_at = None
+    closed, row.closed_at = row.closed_at is not None, None
     case.forget_policy()
+    # What came after the closing is due again, and decides the state.
+    return_machine.fire("reopen", row, case.facts(why=reason, reopening=True, closed=closed))
     if before in ("declined", "canceled"):
         row.approvals_required = decision_on(case).approvals_required
     await record_transition(case, "reopen", before, reason)

@@ -326,7 +326,7 @@ async def approve_return(call: OperationCall[Approve], tx: Tx) -> Reply:
     "/v1/returns/{return_id}/decline", TAG, ReturnView,
     if_match=True, scope="returns:approve", body=WithReason, headers=("ETag",),
     example={"reason": "Out of the return window."},
-    errors=("not_found", "invalid_transition"),
+    errors=("not_found", "invalid_transition", "money_moved"),
 )  # fmt: skip
 async def decline_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
     """Decline a return."""
