@@ -9,7 +9,14 @@ from typing import Any
 
 from returns_service.commands.counting import recount
 from returns_service.commands.refunds import follow_order, follow_up, merge_metadata
-from returns_service.commands.return_lines import NewLine, as_requested_line, check_lines, check_tax, new_line
+from returns_service.commands.return_lines import (
+    NewLine,
+    as_requested_line,
+    check_lines,
+    check_tax,
+    keep_numbers,
+    new_line,
+)
 from returns_service.commands.search_index import free_slip_code, index_return
 from returns_service.commands.staff_users import persons_of
 from returns_service.domain import return_machine
@@ -291,7 +298,7 @@ async def update(tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Map
         raise Problem("units_received", receipts=sorted({counts.receipt_id for counts in case.receipt_lines}))
     metadata = merge_metadata(row.details, changes.get("metadata", {}))
     shipping_amount = changes.get("shipping_amount", row.shipping_amount)
-    lines: Sequence[NewLine] = changes.get("lines") or [as_requested_line(line) for line in case.lines]
+    lines = keep_numbers(changes.get("lines") or [as_requested_line(line) for line in case.lines], case.lines)
     check_tax(shipping_amount, changes.get("shipping_tax_amount", row.shipping_tax_amount), "shipping_tax_amount")
     if "lines" in changes or "shipping_amount" in changes:
         lines = await check_lines(tx, case.payment, row.order_id, lines, shipping_amount, besides=row.id)
