@@ -94,7 +94,9 @@ async def check_lines(
 
 def keep_numbers(lines: Sequence[NewLine], before: Sequence[ReturnLine]) -> list[NewLine]:
     """Return lines that take the place of a return's own, with the numbers ordered that those had told."""
-    told = {line.order_line: line.quantity_ordered for line in before if line.order_line is not None}
+    told: dict[str | None, int | None] = {
+        line.order_line: line.quantity_ordered for line in before if line.order_line is not None
+    }
     anew = {line.order_line for line in lines if line.quantity_ordered is not None}
     return [
         line if line.order_line in anew else replace(line, quantity_ordered=told.get(line.order_line)) for line in lines
