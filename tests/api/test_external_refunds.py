@@ -86,6 +86,46 @@ async def test_an_assignment_moves_and_is_undone(shop: ServedShop) -> None:
     assert (await shop.read_return(other["id"]))["amount_refunded"] == 0
 
 
+async def test_an_unsent_refund_is_held_and_gives_way(shop: ServedShop, with_policy: Any) -> None:
+    """A4: `queued` included; assigned, the Dashboard's takes its place."""
+    with_policy(refund_delay=3600)
+    payment = shop.pay(10_000)
+    made = await shop.create_approved_return(5000, 1, payment=payment)
+    await shop.receive_parcel(made["id"])
+    shop.dashboard.refund(payment, 5000)
+    await shop.deliver()
+    shop.clock.advance(7200)
+    await shop.settle()
+    assert (await shop.read_return(made["id"]))["state"] == "refunding"
+    assert (shop.at_stripe(payment), await kinds(shop)) == (5000, ["external_refund", "refund_held"])
+    refund_id = expect(await shop.get("/v1/refunds?limit=1"), 200)["data"][0]["id"]
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"]}), 200)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], [one["status"] for one in done["refunds"]]) == ("refunded", ["withdrawn", "succeeded"])
+    assert (shop.at_stripe(payment), await kinds(shop)) == (5000, [])
+
+
+@pytest.mark.parametrize("counted", ["before", "after"])
+async def test_an_assigned_refund_that_fails_is_paid_once(shop: ServedShop, counted: str) -> None:
+    """A4: counted already, it is the return's failed refund; not counted yet, the dock's count pays."""
+    made, refund_id = await refunded_in_dashboard(shop)
+    if counted == "before":
+        await shop.receive_parcel(made["id"])
+    refund = expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"]}), 200)
+    shop.dashboard.fail(refund["stripe_refund"])
+    await shop.deliver()
+    if counted == "before":
+        assert ((await shop.read_return(made["id"]))["state"], await kinds(shop)) == ("failed", ["refund_failed"])
+        expect(await shop.post(f"/v1/returns/{made['id']}/retry"), 202)
+    else:
+        assert ((await shop.read_return(made["id"]))["state"], await kinds(shop)) == ("approved", [])
+        await shop.receive_parcel(made["id"])
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"], shop.at_stripe(made["payment_intent"])) == ("refunded", 5000, 5000)
+
+
 async def test_a_request_that_was_paid_outside_is_not_declined(shop: ServedShop) -> None:
     """A4: declined it would hide the refund, and another return of the units would be paid in full."""
     made, refund_id = await refunded_in_dashboard(shop, 2000, approve=False)

@@ -56,6 +56,24 @@ async def test_all_that_was_captured_is_refundable(shop: ServedShop, captured: i
     assert (shown["refundable"], shown["refunded"], shown["refunds"]) == (captured, 0, [])
 
 
+async def test_a_refund_as_large_as_the_release_is_a_refund(shop: ServedShop) -> None:
+    """A1: the balance tells a Dashboard refund of 40.00 from the release of 40.00; assigned, it counts once."""
+    payment = authorized(shop)
+    shop.dashboard.capture(payment, 6000, api_version=LEGACY)
+    made = await shop.create_approved_return(6000, 1, payment=payment)
+    shop.dashboard.refund(payment, 4000)
+    await shop.deliver()
+    await reread(shop)
+    shown = await payment_of(shop, payment)
+    assert (shown["released"], shown["refunded"], shown["refundable"]) == (4000, 4000, 2000)
+    (refund,) = shown["refunds"]
+    expect(await shop.post(f"/v1/refunds/{refund['id']}/assign", {"return": made["id"]}), 200)
+    await shop.receive_parcel(made["id"])
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"]) == ("refunded", 6000)
+
+
 async def test_the_news_of_a_capture_after_the_return_makes_no_refund_of_the_release(shop: ServedShop) -> None:
     """A1: the webhook of a refund that nobody knows asks for a read where it may be a release."""
     payment = authorized(shop, **MULTICAPTURE)
