@@ -88,7 +88,8 @@ def decided_by_sentences(tree: ast.Module, sentences: set[str]) -> list[str]:
 
 def test_d3_nothing_is_decided_by_a_sentence() -> None:
     """D3: `waits_for.endswith(…)`, `== BALANCE_TOO_LOW`, `disabled_reason.startswith(…)`: codes decide."""
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in CODE}
+    ours = [path for path in CODE if not {"migrations", "stripe_simulator", "demo"} & {*path.parts}]
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in ours}
     own = {path: sentences_in(tree) for path, tree in trees.items()}
     by_module = {".".join(path.relative_to(ROOT).with_suffix("").parts): names for path, names in own.items()}
     for path, tree in trees.items():
