@@ -116,6 +116,36 @@ async def test_a_processing_payment_is_said_to_be_processing(shop: ServedShop, m
     expect(await shop.post("/v1/returns", return_body(payment, currency=currency)), 201)
 
 
+@pytest.mark.parametrize("road", ["retry", "settle_outside"])
+async def test_what_a_lost_dispute_settled_is_open_again_once_it_is_won(shop: ServedShop, road: str) -> None:
+    """A5: the bank took the money back from the customer: a person pays it again, once."""
+    payment = shop.pay(9000)
+    made = await shop.create_approved_return(9000, payment=payment)
+    await shop.receive_parcel(made["id"], 1)
+    await shop.settle()
+    dispute = shop.dashboard.open_dispute(payment)["id"]
+    await shop.deliver()
+    await shop.receive_parcel(made["id"], 2)
+    shop.dashboard.lose(dispute)
+    await shop.settle()
+    body = {"method": "dispute", "reference": dispute}
+    settled = expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", body), 200)
+    assert (settled["state"], settled["amount_settled_outside"]) == ("refunded", 6000)
+    shop.dashboard.overturn(dispute)
+    await shop.deliver()
+    await reread(shop)
+    turned = await shop.read_return(made["id"])
+    assert (turned["state"], turned["amount_due"], turned["failure"]["code"]) == ("failed", 6000, "dispute_won")
+    (item,) = expect(await shop.get("/v1/desk"), 200)["data"]
+    assert (item["kind"], item["amount"], item["actions"]) == ("refund_failed", 6000, ["retry", "settle_outside"])
+    again = {} if road == "retry" else {"method": "cash", "reference": "till 3"}
+    expect(await shop.post(f"/v1/returns/{made['id']}/{road}", again), 202 if road == "retry" else 200)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_due"]) == ("refunded", 0)
+    assert shop.at_stripe(payment) == (9000 if road == "retry" else 3000)
+
+
 async def test_what_is_captured_so_far_can_be_refunded(shop: ServedShop) -> None:
     """A3: 3000 of 10000 in a multicapture; the rest as soon as it is captured."""
     payment = authorized(shop, **MULTICAPTURE)
