@@ -218,7 +218,17 @@ async def test_at_once_is_promised_only_where_it_happens(shop: ServedShop, desk:
     assert (await returns_of(shop))[0]["state"] == ("approved" if meanwhile == "nothing" else "requested")
 
 
-async def test_what_was_waived_is_not_told_as_paid(shop: ServedShop, desk: Desk) -> None:
+@pytest.mark.parametrize(
+    "method, says",
+    [
+        ("waived", "As agreed with you, €24.50 is not paid back."),
+        ("cash", "You have got €24.50 in cash."),
+        ("dispute", "You have got €24.50 back from your bank."),
+    ],
+)
+async def test_what_was_waived_or_given_in_hand_is_not_told_as_paid_by_the_bank(
+    shop: ServedShop, desk: Desk, method: str, says: str
+) -> None:
     shop.policy = shop.context.policy = replace(DEFAULT, refund_on="manual")
     path = path_of(await offer(shop))
     await send_back(desk, path, pick=["1"], r1="damaged")
@@ -226,10 +236,10 @@ async def test_what_was_waived_is_not_told_as_paid(shop: ServedShop, desk: Desk)
     expect(await shop.post(f"/v1/returns/{made['id']}/approve"), 200)
     count = {"sku": "TOTE", "quantity": 1, "condition": "new"}
     expect(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": [count]}), 201)
-    waived = {"method": "waived", "reference": "mail of 2 May"}
-    expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", waived), 200)
+    body = {"method": method, "reference": "mail of 2 May"}
+    expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", body), 200)
     shown = words_in(await desk.get(path))
-    assert "As agreed with you, €24.50 is not paid back." in shown
+    assert says in shown
     assert "paid back €" not in shown
 
 

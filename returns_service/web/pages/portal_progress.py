@@ -21,6 +21,7 @@ from returns_service.return_case.rows import counted
 from returns_service.web.pages.portal_words import Words
 
 OUTSIDE_METHODS: Final[tuple[SettlementMethod, ...]] = ("store_credit", "exchange")
+GIVEN_METHODS: Final[tuple[SettlementMethod, ...]] = (*OUTSIDE_METHODS, "cash", "dispute")  # no bank has it on its way
 
 
 class Shares(NamedTuple):
@@ -136,11 +137,12 @@ def say_shares(words: Words, shares: Shares, wanted: Collection[str], currency: 
 def headline_of(case: ReturnCase, words: Words, decline_reason: str | None) -> Headline:
     """Return what a customer is told of their return."""
     currency, state, wanted = case.row.currency, case.row.state, set(case.outside_lines.values())
-    paid = paid_shares(case)
+    paid, given = paid_shares(case), given_amounts(case)
     due = Shares(case.due, case.due_outside)
+    by_bank = paid.both - sum(given.values())
     amounts: dict[State, int] = {
         "refunding": sum(refund.amount for refund in case.refunds if refund.status in OPEN),
-        "refunded": paid.refunded,
+        "refunded": by_bank,
         "failed": sum(refund.amount for refund in case.unresolved()),
     }
     key: str = state
@@ -154,11 +156,11 @@ def headline_of(case: ReturnCase, words: Words, decline_reason: str | None) -> H
     }
     title, texts = f"sent.{key}", [words(f"sent.{key}_text", **told)]
     waived = waived_amount(case)
-    if state == "refunded" and (paid.outside or waived):
-        title, texts = "sent.settled", texts if paid.refunded else []
-        if paid.outside:
-            given = say_shares(words, Shares(0, paid.outside), paid_methods(case), currency)
-            texts.append(words("sent.settled_text", what=given))
+    if state == "refunded" and (given or waived):
+        title, texts = "sent.settled", texts if by_bank else []
+        if given:
+            parts = [words(f"part.{method}", amount=words.cash(amount, currency)) for method, amount in given.items()]
+            texts.append(words("sent.settled_text", what=words.join(parts)))
         if waived:
             texts.append(words("sent.waived_text", amount=words.cash(waived, currency)))
     elif key in ("partly", "refunding", "failed") and due.outside:
@@ -171,6 +173,13 @@ def paid_shares(case: ReturnCase) -> Shares:
     paid = [refund for refund in case.refunds if refund.status in COUNTS_AS_PAID and refund.method != "waived"]
     outside = sum(refund.amount for refund in paid if refund.method in OUTSIDE_METHODS)
     return Shares(sum(refund.amount for refund in paid) - outside, outside)
+
+
+def given_amounts(case: ReturnCase) -> dict[SettlementMethod, int]:
+    """Return what a customer has got in hand, minor units, by the way they got it."""
+    paid = [refund for refund in case.refunds if refund.status in COUNTS_AS_PAID]
+    sums = {method: sum(refund.amount for refund in paid if refund.method == method) for method in GIVEN_METHODS}
+    return {method: amount for method, amount in sums.items() if amount}
 
 
 def waived_amount(case: ReturnCase) -> int:
