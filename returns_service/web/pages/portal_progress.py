@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -159,8 +159,7 @@ def headline_of(case: ReturnCase, words: Words, decline_reason: str | None) -> H
     if state == "refunded" and (given or waived):
         title, texts = "sent.settled", texts if by_bank else []
         if given:
-            parts = [words(f"part.{method}", amount=words.cash(amount, currency)) for method, amount in given.items()]
-            texts.append(words("sent.settled_text", what=words.join(parts)))
+            texts.append(words("sent.settled_text", what=words.join(say_given(words, given, currency))))
         if waived:
             texts.append(words("sent.waived_text", amount=words.cash(waived, currency)))
     elif key in ("partly", "refunding", "failed") and due.outside:
@@ -187,9 +186,17 @@ def waived_amount(case: ReturnCase) -> int:
     return sum(refund.amount for refund in case.refunds if refund.method == "waived")
 
 
-def paid_methods(case: ReturnCase) -> set[SettlementMethod]:
-    """Return the ways in which a customer has got something outside."""
-    return {refund.method for refund in case.refunds if refund.status in COUNTS_AS_PAID and refund.method is not None}
+def say_given(words: Words, given: Mapping[SettlementMethod, int], currency: str) -> list[Markup]:
+    """Return what was given in hand (minor units), each by its way."""
+    return [words(f"part.{method}", amount=words.cash(amount, currency)) for method, amount in given.items()]
+
+
+def say_paid(case: ReturnCase, words: Words) -> Markup:
+    """Return all that a customer has got, as the part of a sentence."""
+    given, currency = given_amounts(case), case.row.currency
+    by_bank = paid_shares(case).both - sum(given.values())
+    back = [words("part.refund", amount=words.cash(by_bank, currency))] if by_bank or not given else []
+    return words.join([*back, *say_given(words, given, currency)])
 
 
 def path_of(case: ReturnCase, view: PortalView, words: Words) -> list[Step]:
@@ -201,7 +208,7 @@ def path_of(case: ReturnCase, view: PortalView, words: Words) -> list[Step]:
     present = order[state]
     if state == "approved" and units_here(case):
         present = 3
-    what = say_shares(words, *_shares_in_all(case), case.row.currency)
+    what = say_paid(case, words) if state == "refunded" else say_shares(words, *_shares_in_all(case), case.row.currency)
     keys = [
         ("sent.step_told", "sent.step_told"), ("sent.step_yes", "sent.step_yes_soon"),
         ("sent.step_parcel", "sent.step_parcel_soon"), ("sent.step_paid", "sent.step_paid_soon"),
@@ -216,8 +223,6 @@ def path_of(case: ReturnCase, view: PortalView, words: Words) -> list[Step]:
 def _shares_in_all(case: ReturnCase) -> tuple[Shares, Collection[str]]:
     """Return what a customer gets in the end, as far as anybody knows, and the words for what is no refund."""
     paid = paid_shares(case)
-    if case.row.state == "refunded":
-        return paid, paid_methods(case)
     on_the_way = sum(refund.amount for refund in case.refunds if refund.status in OPEN)
     refunded = max(paid.refunded + on_the_way, case.estimate)
     return Shares(refunded, max(paid.outside, case.estimate_outside)), set(case.outside_lines.values())
