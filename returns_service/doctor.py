@@ -35,7 +35,6 @@ Level = Literal["ok", "warn", "fail"]
 LEVELS: Final[tuple[Level, ...]] = ("ok", "warn", "fail")
 PATIENCE_SECONDS: Final = 10.0  # for one answer of the database or of our own address
 STRIPE_PATIENCE_SECONDS: Final = 30.0  # for all calls to Stripe together
-OPTIONAL: Final = ("Balance transactions: read", "Webhook endpoints: read")
 WEBHOOK_PATH: Final = "/webhooks/stripe"
 # A webhook is refused once it is 300 s old by our clock (https://docs.stripe.com/webhooks#replay-attacks).
 CLOCK_WARNS_SECONDS, CLOCK_FAILS_SECONDS = 5, 120
@@ -121,7 +120,7 @@ def _key_line(settings: Settings, checked: StripeChecked) -> Finding:
 def _permission_lines(checked: StripeChecked) -> list[Finding]:
     todo = "Give the restricted key this permission in Stripe’s Dashboard (Developers, API keys)."
     lines = [
-        Finding("stripe_permissions", "warn" if one.name in OPTIONAL else "fail", f"{one.name}: {one.message}", todo)
+        Finding("stripe_permissions", "fail" if one.needed else "warn", f"{one.name}: {one.message}", todo)
         for one in checked.missing
     ]
     return lines or [Finding("stripe_permissions", "ok", "The key may do all that is needed.")]

@@ -18,7 +18,7 @@ ROWS = {
     for cells in ([cell.strip() for cell in line.strip("|").split(" | ")] for line in TABLE.splitlines())
     if re.fullmatch(r"\d+b?", cells[0])
 }
-NUMBERS = [*map(str, range(1, 8)), "7b", "8", "9", "9b", *map(str, range(10, 29))]
+NUMBERS = [*map(str, range(1, 8)), "7b", "8", "9", "9b", *map(str, range(10, 30))]
 
 
 def names_in(path: Path) -> set[str]:

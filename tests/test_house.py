@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import re
@@ -52,6 +53,58 @@ def test_stripe_is_imported_in_one_room() -> None:
 def test_no_file_is_two_rooms_in_one() -> None:
     rooms = [p for p in CODE if "migrations" not in p.parts]
     assert {str(p): n for p in rooms if (n := len(p.read_text().splitlines())) > 400} == {}
+
+
+def is_sentence(node: ast.AST, sentences: set[str]) -> bool:
+    """Return whether a piece of code is a sentence: words as they are read, or a name that stands for them."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and len(node.value.split()) >= 3
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        return any(is_sentence(part, sentences) for part in node.elts)
+    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    return name in sentences
+
+
+def sentences_in(tree: ast.Module) -> set[str]:
+    """Return the names of a module that stand for sentences."""
+    found = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign) and node.value]
+    names = [
+        (target, node.value) for node in found for target in getattr(node, "targets", [getattr(node, "target", 0)])
+    ]
+    return {name.id for name, value in names if isinstance(name, ast.Name) and value and is_sentence(value, set())}
+
+
+def decided_by_sentences(tree: ast.Module, sentences: set[str]) -> list[str]:
+    """Return the comparisons of a module that have a sentence on either side."""
+    compared: list[tuple[ast.AST, list[ast.AST]]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            compared.append((node, [node.left, *node.comparators]))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            looks = node.func.attr in ("startswith", "endswith", "find", "index")
+            compared += [(node, list(node.args))] if looks else []
+        elif isinstance(node, ast.MatchValue):
+            compared.append((node, [node.value]))
+    return [ast.unparse(node) for node, parts in compared if any(is_sentence(part, sentences) for part in parts)]
+
+
+def test_d3_nothing_is_decided_by_a_sentence() -> None:
+    """D3: `waits_for.endswith(…)`, `== BALANCE_TOO_LOW`, `disabled_reason.startswith(…)`: codes decide."""
+    ours = [path for path in CODE if not {"migrations", "stripe_simulator", "demo"} & {*path.parts}]
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in ours}
+    own = {path: sentences_in(tree) for path, tree in trees.items()}
+    by_module = {".".join(path.relative_to(ROOT).with_suffix("").parts): names for path, names in own.items()}
+    for path, tree in trees.items():
+        taken = [
+            name.asname or name.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            for name in node.names
+            if name.name in by_module.get(node.module or "", ())
+        ]
+        assert decided_by_sentences(tree, own[path] | set(taken)) == [], path
+    bad = ast.parse("SAID = 'Too little is left.'\nif row.said == SAID or row.said.startswith('Too little is'): pass")
+    assert len(decided_by_sentences(bad, sentences_in(bad))) == 2
 
 
 def test_the_readme_says_what_the_code_says() -> None:

@@ -62,8 +62,13 @@ def test_rows_of_a_csv_are_the_lines_of_a_return(tmp_path: Path) -> None:
 
 
 def test_json_lines_say_the_same_as_csv(tmp_path: Path) -> None:
-    (by_csv,) = read(tmp_path, f"{HEAD}\nA-1,NW-1,pi_1,eur,HAT,1,1000\n")
-    (by_json,) = read(tmp_path, json.dumps(RETURN) + "\n\n", "jsonl")
+    times = "2026-01-02T03:04:05Z"
+    (by_csv,) = read(
+        tmp_path,
+        f"{HEAD},received_quantity,received_condition,requested_at\nA-1,NW-1,pi_1,eur,HAT,1,1000,1,opened,{times}\n",
+    )
+    line = {**RETURN["lines"][0], "received_quantity": 1, "received_condition": "opened"}
+    (by_json,) = read(tmp_path, json.dumps(RETURN | {"lines": [line], "requested_at": times}) + "\n\n", "jsonl")
     assert isinstance(by_csv, Record)
     assert isinstance(by_json, Record)
     assert (by_csv.new, by_csv.target) == (by_json.new, by_json.target)
@@ -95,6 +100,10 @@ WRONG_JSON: dict[str, Case] = {
     "an unknown field": (json.dumps(RETURN | {"colour": 1}), 1, "colour: "),
     "a wrong line": (json.dumps(RETURN | {"lines": [{"sku": "A", "quantity": 0}]}), 1, "lines[0].quantity"),
     "truth as a number": (json.dumps(RETURN | {"approved": 1}), 1, "approved: "),
+    "more counted than sent": (
+        json.dumps(RETURN | {"lines": [RETURN["lines"][0] | {"received_quantity": 2}]}), 1, "received_quantity: More",
+    ),
+    "before computers": (json.dumps(RETURN | {"requested_at": "1969-12-31T23:59:59Z"}), 1, "requested_at: Must not"),
     "long": (" " * (1024 * 1024 + 1), 1, "longer than 1 MiB"),
 }  # fmt: skip
 

@@ -7,41 +7,89 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TextIO
+from typing import Annotated, Any, Final, Literal, Self, TextIO
 
-from pydantic import Field, StrictBool
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, model_validator
+from pydantic_core import PydanticCustomError
 
-from returns_service.commands.imports import NewImport
+from returns_service.commands.imports import NewImport, ReceivedUnits
+from returns_service.commands.return_lines import NewLine
 from returns_service.domain.problems import Problem
+from returns_service.domain.vocabulary import Condition
 from returns_service.web.operations.ask_stripe import Target
-from returns_service.web.operations.bodies import Name, StripeId, canonical_json, validate
-from returns_service.web.operations.returns import CreateReturn, LineAsked
+from returns_service.web.operations.bodies import (
+    MOST_UNITS,
+    Moment,
+    Name,
+    StripeId,
+    canonical_json,
+    require_integer,
+    validate,
+)
+from returns_service.web.operations.returns import LineAsked, ReturnAsked
 
 FileFormat = Literal["csv", "jsonl"]
 LONGEST_LINE: Final = 1024 * 1024  # characters
-LINE_COLUMNS: Final = tuple(name for name in LineAsked.model_fields)
-RETURN_COLUMNS: Final = (
-    "external_id", *(name for name in CreateReturn.model_fields if name not in ("lines", "metadata", "reason")),
-    "approved", "refunds",
-)  # fmt: skip
 METADATA: Final = "metadata."  # what a CSV's column of metadata begins with
 WHOLE_NUMBERS: Final = frozenset(
-    ("quantity", "total_amount", "tax_amount", "quantity_ordered", "shipping_amount", "shipping_tax_amount",
-     "order_units")
+    ("quantity", "total_amount", "tax_amount", "quantity_ordered", "received_quantity", "shipping_amount",
+     "shipping_tax_amount", "order_units")
 )  # fmt: skip
 LISTS: Final = frozenset(("barcodes", "tracking_numbers", "refunds"))  # parted by blanks
 YES: Final = frozenset(("yes", "true", "1"))
 NO: Final = frozenset(("no", "false", "0"))
 
 
-class ImportedBody(CreateReturn):
-    """An open return of another system: what `POST /v1/returns` takes, its id there, and how far it is."""
+def since_1970(time: datetime) -> datetime:
+    """Refuse a time that no computer told."""
+    if time < datetime.fromtimestamp(0, UTC):
+        raise PydanticCustomError("too_small", "Must not be before 1970")
+    return time
+
+
+class ImportedLine(LineAsked):
+    """A line of a return of another system, and how many of its units were counted there already."""
+
+    received_quantity: Annotated[int, Field(ge=0, le=MOST_UNITS), BeforeValidator(require_integer)] = 0
+    received_condition: Condition = "new"
+
+    @model_validator(mode="after")
+    def _no_more_than_the_line(self) -> Self:
+        if self.received_quantity > self.quantity:
+            raise PydanticCustomError("too_large", "received_quantity: More than the quantity")
+        return self
+
+    def new_line(self) -> NewLine:
+        """Return it as the command takes it."""
+        return NewLine(**self.model_dump(exclude={"received_quantity", "received_condition"}))
+
+
+class ImportedBody(ReturnAsked[ImportedLine]):
+    """A return of another system: what `POST /v1/returns` takes, its id there, and how far it is."""
 
     external_id: Name
+    requested_at: Annotated[Moment, AfterValidator(since_1970)] | None = None
     approved: StrictBool = False
     refunds: Annotated[list[StripeId], Field(max_length=100)] = Field(default_factory=list)
+
+    def new_import(self, fingerprint: str) -> NewImport:
+        """Return it as the command takes it."""
+        received = [
+            ReceivedUnits(position, line.received_quantity, line.received_condition)
+            for position, line in enumerate(self.lines)
+            if line.received_quantity
+        ]
+        asked = replace(self.new_return(), requested_at=self.requested_at)
+        return NewImport(self.external_id, fingerprint, asked, self.approved, self.refunds, received)
+
+
+LINE_COLUMNS: Final = tuple(name for name in ImportedLine.model_fields)
+RETURN_COLUMNS: Final = tuple(
+    name for name in ImportedBody.model_fields if name not in ("lines", "metadata", *LINE_COLUMNS)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +151,8 @@ def _check(raw: _Raw) -> Record | Wrong:
         line = raw.lines[number] if number is not None and number < len(raw.lines) else raw.line
         text = str(problem.detail)
         return Wrong(line, text.removeprefix(place[0]) if place and raw.lines else text)
-    new = NewImport(body.external_id, fingerprint, body.new_return(), body.approved, body.refunds)
-    return Record(raw.line, Target(payment_intent=body.payment_intent, charge=body.charge), new)
+    target = Target(payment_intent=body.payment_intent, charge=body.charge)
+    return Record(raw.line, target, body.new_import(fingerprint))
 
 
 def _read_json(file: TextIO) -> Iterator[_Raw | Wrong]:

@@ -9,11 +9,13 @@ from typing import Literal
 
 from sqlmodel import col, select
 
-from returns_service.commands import external_refunds, returns
+from returns_service.commands import external_refunds, receipts, returns
+from returns_service.commands.counting import Count
 from returns_service.commands.returns import NewReturn
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import FINAL
+from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_under_lock
@@ -26,6 +28,15 @@ Outcome = Literal["imported", "there_already", "changed"]
 
 
 @dataclass(frozen=True, slots=True)
+class ReceivedUnits:
+    """Units of the line at a position of the return that the other system has counted."""
+
+    position: int
+    quantity: int
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
 class NewImport:
     """An open return as the other system has it. `refunds`: Stripe's ids of those that have paid of it already."""
 
@@ -34,6 +45,7 @@ class NewImport:
     asked: NewReturn
     approved: bool = False
     refunds: Sequence[str] = ()
+    received: Sequence[ReceivedUnits] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +74,9 @@ async def find_import(tx: Tx, new: NewImport) -> Imported | None:
 async def import_return(
     locked: LockedPayment, by: Actor, policy: Policy, new: NewImport, acknowledged_because: str | None
 ) -> Imported:
-    """Take over a return on a locked payment, with the refunds that have paid of it already; it is done once.
+    """Take over a return on a locked payment, with what was counted and paid of it already; it is done once.
 
+    Refunds come first: only what they leave of the counted units is due.
     With `acknowledged_because` the payment's other refunds of the past hold nothing any more. Raises Problem.
     """
     tx = locked.tx
@@ -80,6 +93,9 @@ async def import_return(
     if new.approved and case.row.state == "requested":
         await _approve(tx, by, policy, case)
     case = await case_under_lock(locked, by, policy, case.row.id)
+    if new.received:
+        counts = [Count(one.quantity, one.condition, case.lines[one.position].id) for one in new.received]
+        await receipts.receive_on(case, counts, [])
     return Imported("imported", case.row.id, case.row.state)
 
 

@@ -13,10 +13,10 @@ from returns_service.commands import returns
 from returns_service.commands.photo_store import add_to_store, free_bytes
 from returns_service.commands.return_lines import NewLine
 from returns_service.commands.returns import NewReturn, check_not_ahead, check_payment
+from returns_service.domain import money
 from returns_service.domain.policy import Policy
 from returns_service.domain.portal_offer import Offer, OfferedLine, Pick, amount_of, make_offer
 from returns_service.domain.problems import Problem
-from returns_service.domain.refund_windows import refund_warning
 from returns_service.domain.search_text import normalise
 from returns_service.domain.vocabulary import RESOLUTIONS, Resolution
 from returns_service.images import CleanPhoto
@@ -157,7 +157,7 @@ async def send(
         raise Problem("payment_mismatch")
     if (sent := await sent_return(tx, row)) is not None:
         return await case_under_lock(locked, by, policy, sent.id)
-    case = await returns.create(locked, by, policy, new_return_of(row))
+    case = await returns.create(locked, by, policy, new_return_of(row, picks_of(row)))
     exact, exact_outside = case.estimate, case.estimate_outside
     if (exact, exact_outside) != (amount, amount_outside):  # the order's other returns count too: all is given up
         raise Problem("version_mismatch", "The amount is another by now.", amount=exact, amount_outside=exact_outside)
@@ -168,24 +168,26 @@ async def send(
     return case
 
 
-def offer_for(policy: Policy, row: PortalSession, payment: Payment, picks: Sequence[Pick], now: datetime) -> Offer:
-    """Return what the customer would get back for the picks, as the policy in force says at `now`."""
+async def offer_for(tx: Tx, policy: Policy, row: PortalSession, payment: Payment, picks: Sequence[Pick]) -> Offer:
+    """Return what the customer would get back for the picks, and whether at once, were they sent now.
+
+    It is what the return itself would say: the payment's other returns and refunds count too.
+    """
+    case = await returns.draft(tx, policy, payment, new_return_of(row, picks))
+    decision = returns.decision_on(case)
     return make_offer(
         policy,
         [OfferedLine.from_dict(line) for line in row.lines],
         picks,
-        currency=row.currency,
-        shipping_amount=row.shipping_amount,
-        purchased_at=row.purchased_at,
-        delivered_at=row.delivered_at,
-        now=now,
-        warning=refund_warning(payment.method_type, payment.paid_at, now),
+        terms=case.terms(money.authorized(case.money_lines()), planned=True),
+        decision=decision,
+        approves_itself=returns.approves_itself(case, decision),
     )
 
 
-def new_return_of(row: PortalSession) -> NewReturn:
-    """Return the return that the ticked items make."""
-    lines, picks = [OfferedLine.from_dict(line) for line in row.lines], picks_of(row)
+def new_return_of(row: PortalSession, picks: Sequence[Pick]) -> NewReturn:
+    """Return the return that these items make."""
+    lines = [OfferedLine.from_dict(line) for line in row.lines]
     wanted = {pick.resolution for pick in picks}
     return NewReturn(
         order_id=row.order_id,

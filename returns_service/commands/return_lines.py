@@ -92,6 +92,17 @@ async def check_lines(
     return [replace(line, quantity_ordered=number_of(line)) for line in lines]
 
 
+def keep_numbers(lines: Sequence[NewLine], before: Sequence[ReturnLine]) -> list[NewLine]:
+    """Return lines that take the place of a return's own, with the numbers ordered that those had told."""
+    told: dict[str | None, int | None] = {
+        line.order_line: line.quantity_ordered for line in before if line.order_line is not None
+    }
+    anew = {line.order_line for line in lines if line.quantity_ordered is not None}
+    return [
+        line if line.order_line in anew else replace(line, quantity_ordered=told.get(line.order_line)) for line in lines
+    ]
+
+
 def check_tax(total: int, tax: int | None, param: str) -> None:
     """Raise Problem tax_exceeds_total where more tax than was paid is said to be in it."""
     if tax is not None and tax > total:

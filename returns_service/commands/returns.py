@@ -9,7 +9,14 @@ from typing import Any
 
 from returns_service.commands.counting import recount
 from returns_service.commands.refunds import follow_order, follow_up, merge_metadata
-from returns_service.commands.return_lines import NewLine, as_requested_line, check_lines, check_tax, new_line
+from returns_service.commands.return_lines import (
+    NewLine,
+    as_requested_line,
+    check_lines,
+    check_tax,
+    keep_numbers,
+    new_line,
+)
 from returns_service.commands.search_index import free_slip_code, index_return
 from returns_service.commands.staff_users import persons_of
 from returns_service.domain import money, return_machine
@@ -21,7 +28,7 @@ from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.decided_alone import decided_alone
 from returns_service.return_case.events import Actor
-from returns_service.return_case.loader import case_of_new_return, lock_case
+from returns_service.return_case.loader import case_of_draft, case_of_new_return, lock_case
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.overpaid import note_overpaid
 from returns_service.return_case.rows import rows_of
@@ -51,6 +58,7 @@ class NewReturn:
     tracking_numbers: Sequence[str] = ()
     purchased_at: datetime | None = None
     delivered_at: datetime | None = None
+    requested_at: datetime | None = None  # where the customer asked another system, before; UTC
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -61,6 +69,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     metadata = merge_metadata({}, asked.metadata)
     check_not_ahead(tx, "purchased_at", asked.purchased_at)
     check_not_ahead(tx, "delivered_at", asked.delivered_at)
+    check_not_ahead(tx, "requested_at", asked.requested_at)
     lines = await check_lines(tx, payment, asked.order_id, asked.lines, asked.shipping_amount)
     check_tax(asked.shipping_amount, asked.shipping_tax_amount, "shipping_tax_amount")
     units = sum(line.quantity for line in lines)
@@ -68,10 +77,36 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         raise Problem(
             "quantity_exceeds_ordered", param="order_units", quantity=units, quantity_ordered=asked.order_units
         )
-    return_id = tx.new_id("ret")
-    row = ReturnAuthorization(
-        id=return_id,
-        slip_code=await free_slip_code(tx, return_id),
+    row = _new_row(tx, payment, asked)
+    row.slip_code, row.details = await free_slip_code(tx, row.id), metadata
+    new_lines = [new_line(tx, row, position, line) for position, line in enumerate(lines)]
+    tx.add_all([row, *new_lines])
+    case = await case_of_new_return(locked, by, policy, row, new_lines)
+    await index_return(tx, row, case.lines, is_new=True)
+    decision = decision_on(case)
+    row.approvals_required = decision.approvals_required
+    case.told = {}  # nobody was told of any of it yet
+    await record_return(case, "return.created", {"from": None, "to": "requested", "trigger": "create"})
+    if approves_itself(case, decision):
+        case.by = Actor("policy", by.request_id)
+        await _record_approval(case, note="Below the policy's limit.", override_reason=None)
+        case.by = by
+    if row.order_units is not None:  # the order's other returns may not have known it
+        await follow_order(case)
+    return case
+
+
+async def draft(tx: Tx, policy: Policy, payment: Payment, asked: NewReturn) -> ReturnCase:
+    """Return the return that `create` would open, as far as policy and money go; nothing is checked or kept."""
+    row = _new_row(tx, payment, asked)
+    lines = [new_line(tx, row, position, line) for position, line in enumerate(asked.lines)]
+    return await case_of_draft(tx, policy, payment, row, lines)
+
+
+def _new_row(tx: Tx, payment: Payment, asked: NewReturn) -> ReturnAuthorization:
+    requested_at = min(asked.requested_at or tx.now, tx.now)
+    return ReturnAuthorization(
+        id=tx.database.ids.new("ret", requested_at),  # lists go by ids, and tell the request's time
         order_id=asked.order_id,
         payment_id=payment.id,
         currency=payment.currency,
@@ -88,27 +123,15 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         shipping_tax_amount=asked.shipping_tax_amount,
         order_units=asked.order_units,
         resolution=asked.resolution,
-        details=metadata,
-        created_at=tx.now,
+        created_at=requested_at,
         updated_at=tx.now,
     )
-    new_lines = [new_line(tx, row, position, line) for position, line in enumerate(lines)]
-    tx.add_all([row, *new_lines])
-    case = await case_of_new_return(locked, by, policy, row, new_lines)
-    await index_return(tx, row, case.lines, is_new=True)
-    decision = decision_on(case)
-    row.approvals_required = decision.approvals_required
-    case.told = {}  # nobody was told of any of it yet
-    await record_return(case, "return.created", {"from": None, "to": "requested", "trigger": "create"})
-    # What a guard bars is no reason to refuse the request: it waits for people.
+
+
+def approves_itself(case: ReturnCase, decision: Decision) -> bool:
+    """Return whether a request is approved without a person. What a guard bars waits for people; it isn't refused."""
     alone = decision.auto_approve and decision.approvals_required == 1
-    if alone and not return_machine.unmet("approve", row.state, case.facts()):
-        case.by = Actor("policy", by.request_id)
-        await _record_approval(case, note="Below the policy's limit.", override_reason=None)
-        case.by = by
-    if row.order_units is not None:  # the order's other returns may not have known it
-        await follow_order(case)
-    return case
+    return alone and not return_machine.unmet("approve", case.row.state, case.facts())
 
 
 def check_payment(payment: Payment, currency: str) -> None:
@@ -238,17 +261,17 @@ async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str)
     """
     case = await lock_case(tx, by, policy, return_id)
     row, before = case.row, case.row.state
-    facts = case.facts(why=reason, reopening=True)
-    return_machine.check("reopen", before, facts)
+    return_machine.check("reopen", before, case.facts(why=reason, reopening=True))
     if before in ("declined", "canceled"):
         asked = [as_requested_line(line) for line in case.lines]
         lines = await check_lines(tx, case.payment, row.order_id, asked, row.shipping_amount, besides=row.id)
         for line, told in zip(case.lines, lines, strict=True):
             line.quantity_ordered = told.quantity_ordered  # other returns of the order may have told it meanwhile
         row.approvals, row.policy, row.policy_version = [], None, None
-    return_machine.fire("reopen", row, facts)
-    row.closed_at = None
+    closed, row.closed_at = row.closed_at is not None, None
     case.forget_policy()
+    # What came after the closing is due again, and decides the state.
+    return_machine.fire("reopen", row, case.facts(why=reason, reopening=True, closed=closed))
     if before in ("declined", "canceled"):
         row.approvals_required = decision_on(case).approvals_required
     await record_transition(case, "reopen", before, reason)
@@ -276,7 +299,7 @@ async def update(tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Map
         raise Problem("units_received", receipts=sorted({counts.receipt_id for counts in case.receipt_lines}))
     metadata = merge_metadata(row.details, changes.get("metadata", {}))
     shipping_amount = changes.get("shipping_amount", row.shipping_amount)
-    lines: Sequence[NewLine] = changes.get("lines") or [as_requested_line(line) for line in case.lines]
+    lines = keep_numbers(changes.get("lines") or [as_requested_line(line) for line in case.lines], case.lines)
     check_tax(shipping_amount, changes.get("shipping_tax_amount", row.shipping_tax_amount), "shipping_tax_amount")
     if "lines" in changes or "shipping_amount" in changes:
         lines = await check_lines(tx, case.payment, row.order_id, lines, shipping_amount, besides=row.id)

@@ -8,6 +8,7 @@ own: nothing hides moved money.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -76,7 +77,7 @@ async def apply_payment(
     `observations_at_start`: how often Stripe had told of the payment when the read began.
     """
     payment = locked.row
-    before = payment.captured, payment.status, payment.disputed
+    before, known = (payment.captured, payment.status, payment.disputed), payment.dispute or {}
     payment.charge = payment.charge or seen.charge
     payment.method = seen.method or payment.method
     payment.connect, payment.amount_refunded = seen.connect, seen.amount_refunded
@@ -90,6 +91,8 @@ async def apply_payment(
         if seen.dispute is not None:
             payment.dispute = dispute_record(seen.dispute)
             await withdraw_lost(locked, by, policy)
+            if (known.get("id"), known.get("status"), seen.dispute.status) == (seen.dispute.id, "lost", "won"):
+                await _withdraw(locked, by, policy, refund_explanations.DISPUTE_WON, _settled_by_dispute)
     elif payment.disputed != seen.disputed:
         # A dispute's webhook, or another read, came meanwhile. One of the two is older, and nobody can say which: until
         # it is read again, the careful one counts.
@@ -164,19 +167,23 @@ async def withdraw_lost(locked: LockedPayment, by: Actor, policy: Policy) -> Non
 
     A refund that was sent is waited for.
     """
-    if (locked.row.dispute or {}).get("status") != "lost":
-        return
-    failure = {
-        "code": "dispute_lost",
-        "message": "The dispute is lost: the bank has given the customer the money back.",
-        "advice": "Settle it outside as `dispute`.",
-    }
-    for refund in locked.refunds:
-        if refund.status == "queued":
-            before, refund.status = refund.status, "withdrawn"
-            refund.failure, refund.next_attempt_at, refund.updated_at = failure, None, locked.tx.now
-            set_waiting(refund, None)
-            await propagate_status(locked, by, policy, refund, before)
+    if (locked.row.dispute or {}).get("status") == "lost":
+        await _withdraw(locked, by, policy, refund_explanations.DISPUTE_LOST, lambda refund: refund.status == "queued")
+
+
+def _settled_by_dispute(refund: Refund) -> bool:
+    return refund.status == "settled_outside" and refund.method == "dispute" and refund.superseded_at is None
+
+
+async def _withdraw(
+    locked: LockedPayment, by: Actor, policy: Policy, failure: Mapping[str, str], concerns: Callable[[Refund], bool]
+) -> None:
+    """Withdraw refunds for what became of a dispute: they wait for a person."""
+    for refund in [one for one in locked.refunds if concerns(one)]:
+        before, refund.status = refund.status, "withdrawn"
+        refund.failure, refund.next_attempt_at, refund.updated_at = dict(failure), None, locked.tx.now
+        set_waiting(refund, None)
+        await propagate_status(locked, by, policy, refund, before)
 
 
 async def _record_payment_update(locked: LockedPayment, by: Actor, policy: Policy) -> None:

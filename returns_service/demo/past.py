@@ -247,7 +247,7 @@ class Past:
             photos, room = {pick.line: [photo]}, PHOTO_STORAGE_MB
             await portal.save_picks(tx, session_id, [pick], photos, locale="en", storage_mb=room)
             locked, row = await self._lock(tx, order), await portal.lock_session(tx, session_id)
-            offer = portal.offer_for(DEFAULT, row, locked.row, [pick], tx.now)
+            offer = await portal.offer_for(tx, DEFAULT, row, locked.row, [pick])
             return (await portal.send(locked, Actor(session_id), DEFAULT, session_id, offer.amount)).row.id
 
         return await self.run(work)

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from returns_service.domain import money
 from returns_service.domain.money_ways import split_by_way
-from returns_service.domain.policy import Decision, Policy, decide
-from returns_service.domain.refund_windows import RefundWarning
+from returns_service.domain.policy import Decision, Policy
 from returns_service.domain.vocabulary import Resolution
 
 
@@ -68,6 +66,7 @@ class Pick:
 class Offer:
     """What the policy in force says of the picks, and the rows that sum to the amount.
 
+    `approves_itself`: sent as it is, it needs no person.
     `amount_outside` is the part of the amount that is given as store credit or in an exchange.
     """
 
@@ -76,6 +75,7 @@ class Offer:
     amount_outside: int
     wanted: frozenset[Resolution]
     decision: Decision
+    approves_itself: bool
 
     @property
     def amount_refunded(self) -> int:
@@ -93,39 +93,26 @@ def make_offer(
     lines: Sequence[OfferedLine],
     picks: Sequence[Pick],
     *,
-    currency: str,
-    shipping_amount: int,
-    purchased_at: datetime | None,
-    delivered_at: datetime | None,
-    now: datetime,
-    warning: RefundWarning | None,
+    terms: money.Terms,
+    decision: Decision,
+    approves_itself: bool,
 ) -> Offer:
-    """Return the offer for the picks, made at `now` (UTC): every unit counted as new, fees and shipping in."""
+    """Return the offer for the picks on these terms: every unit counted as new, fees and shipping in."""
     priced = [
         money.PricedLine(
             id=str(pick.line),
             position=number,
             title=lines[pick.line].name,
             quantity=pick.quantity,
-            total_amount=amount_of(lines[pick.line], pick.quantity, currency),
+            total_amount=amount_of(lines[pick.line], pick.quantity, terms.currency),
             accepted={},
             restocking=not policy.waives_restocking(pick.reason or None),
         )
         for number, pick in enumerate(picks)
     ]
-    rows = money.entitlement(money.authorized(priced), policy.terms(currency, shipping_amount=shipping_amount))
+    rows = money.entitlement(money.authorized(priced), terms)
     amount = money.due(rows)
     outside = {str(pick.line) for pick in picks if pick.resolution != "refund"}
     amount_outside = money.due(split_by_way(rows, outside, []).outside)
-    decision = decide(
-        policy,
-        currency=currency,
-        estimate=amount,
-        purchased_at=purchased_at,
-        delivered_at=delivered_at,
-        requested_at=now,
-        skus=[lines[pick.line].sku for pick in picks],
-        reasons=[pick.reason or None for pick in picks],
-        warning=warning,
-    )
-    return Offer(tuple(rows), amount, amount_outside, frozenset(pick.resolution for pick in picks), decision)
+    wanted = frozenset(pick.resolution for pick in picks)
+    return Offer(tuple(rows), amount, amount_outside, wanted, decision, approves_itself)

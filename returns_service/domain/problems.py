@@ -155,7 +155,11 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "Wait until Stripe has answered it; see the refund's status.",
     ),
     "failed_refund_open": Kind("A failed refund waits for a decision", 409, "Retry it or settle it outside first."),
-    "money_moved": Kind("Money has moved or is moving", 409, "Close the return instead."),
+    "money_moved": Kind(
+        "Money has moved or is moving",
+        409,
+        "Close the return instead. Before its approval: acknowledge the refund that isn't for it, or assign it anew.",
+    ),
     "still_due": Kind("Something is still due", 409, "Refund it or settle it outside, then close."),
     "already_closed": Kind("It is closed already", 409, "Nothing more needs to be done."),
     "no_failed_refund": Kind(

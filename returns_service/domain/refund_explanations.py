@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from returns_service.domain.refund_attempt import WaitingCode
 from returns_service.domain.stripe_objects import RefundSnapshot
@@ -29,6 +30,17 @@ FAILURES = {
         "Retry it if that was a mistake, or settle it outside.",
     ),
     "unknown": ("The bank gave no reason.", "Retry once, or settle it outside."),
+}
+
+DISPUTE_LOST: Final[Mapping[str, str]] = {
+    "code": "dispute_lost",
+    "message": "The dispute is lost: the bank has given the customer the money back.",
+    "advice": "Settle it outside as `dispute`.",
+}
+DISPUTE_WON: Final[Mapping[str, str]] = {
+    "code": "dispute_won",
+    "message": "The dispute that had settled it was won after all: the bank took the money back from the customer.",
+    "advice": "Retry it, or settle it outside another way.",
 }
 
 

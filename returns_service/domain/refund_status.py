@@ -14,7 +14,8 @@ from typing import Literal, get_args
 from returns_service.domain.vocabulary import find_word
 
 StripeStatus = Literal["pending", "requires_action", "succeeded", "failed", "canceled"]
-# `withdrawn`: never sent. `settled_outside`: paid by other means; counts as paid, moves nothing at Stripe.
+# `withdrawn`: never sent, or settled by a dispute that was won after all.
+# `settled_outside`: paid by other means; counts as paid, moves nothing at Stripe.
 RefundStatus = Literal["queued", "submitted", "unknown", StripeStatus, "withdrawn", "settled_outside"]
 STRIPE_STATUSES: tuple[StripeStatus, ...] = get_args(StripeStatus)
 STATUSES: tuple[RefundStatus, ...] = get_args(RefundStatus)

@@ -255,7 +255,7 @@ REFUNDABLE = (none_unanswered, none_failed, undisputed, no_external_refund, some
 TRANSITIONS: list[TransitionConfigDict] = [
     edge("approve", ["requested"], "requested", *APPROVABLE, approvals_missing),
     edge("approve", ["requested"], "approved", *APPROVABLE),
-    edge("decline", ["requested"], "declined", reason_given),
+    edge("decline", ["requested"], "declined", no_money_moved, reason_given),
     edge("cancel", ["requested", "approved"], "canceled", no_money_moved, nothing_received),
     *by_the_rule("receive", LIVE),
     *leading_back("receive"),

@@ -87,6 +87,7 @@ DeskAction = Literal[
 ]  # fmt: skip
 
 MailKind = Literal["requested", "approved", "declined", "received", "refunded", "failed"]
+MailText = Literal[MailKind, "settled"]  # `settled`: what was refunded reached the customer another way than by Stripe
 StaffMailKind = Literal["refund_failed", "refund_stuck", "refund_rate"]
 MailStatus = Literal["pending", "sent", "dropped", "dead"]
 
@@ -124,6 +125,7 @@ BREAKDOWN_KINDS: tuple[BreakdownKind, ...] = get_args(BreakdownKind)
 STRIPE_REASONS: tuple[StripeReason, ...] = get_args(StripeReason)
 REFUND_SOURCES: tuple[RefundSource, ...] = get_args(RefundSource)
 MAIL_KINDS: tuple[MailKind, ...] = get_args(MailKind)
+MAIL_TEXTS: tuple[MailText, ...] = get_args(MailText)
 STAFF_MAIL_KINDS: tuple[StaffMailKind, ...] = get_args(StaffMailKind)
 MAIL_STATUSES: tuple[MailStatus, ...] = get_args(MailStatus)
 RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)

@@ -79,7 +79,7 @@ async def view_session(tx: Tx, policy: Policy, session_id: str) -> PortalView | 
     picks = {pick.line: pick for pick in picks_of(row)}
     items = [_item(policy, row, place, line, taken, picks.get(place), photos) for place, line in enumerate(lines)]
     chosen = [item.pick for item in items if item.pick is not None]
-    offer = offer_for(policy, row, payment, chosen, tx.now) if chosen else None
+    offer = await offer_for(tx, policy, row, payment, chosen) if chosen else None
     return PortalView(row, payment, items, offer, photos=photos)
 
 

@@ -61,7 +61,7 @@ async def record(
         created_at=tx.now,
     )
     tx.add(event)
-    queue_mail(tx, event, data)
+    queue_mail(tx, event)
     if kind in LOGGED:
         tx.after_commit(lambda: log_event(tx, event))
     return event

@@ -118,6 +118,21 @@ async def case_of_new_return(
     return _under(locked, ReturnCase(policy, locked.row, row, lines, locked.refunds, now=locked.tx.now), by)
 
 
+async def case_of_draft(
+    tx: Tx, policy: Policy, payment: Payment, row: ReturnAuthorization, lines: list[ReturnLine]
+) -> ReturnCase:
+    """Return a return that nobody has sent yet beside all that decides about it; none of it is kept."""
+    of_payment = select(ReturnAuthorization.id).where(col(ReturnAuthorization.payment_id) == payment.id).limit(1)
+    refunds_of_payment = select(Refund).where(col(Refund.payment_id) == payment.id).order_by(col(Refund.id))
+    known = await load_cases(tx, policy, (await tx.exec(of_payment)).all())
+    others = [one for case in known for one in (case, *case.payment_returns)]
+    refunds = known[0].payment_refunds if known else list((await tx.exec(refunds_of_payment)).all())
+    draft = ReturnCase(policy, payment, row, lines, refunds, payment_returns=others, now=tx.now)
+    for other in others:
+        other.payment_returns.append(draft)
+    return draft
+
+
 def _under(locked: LockedPayment, case: ReturnCase, by: Actor) -> ReturnCase:
     case.locked, case.by = locked, by
     if case.told is None:

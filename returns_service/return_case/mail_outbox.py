@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from returns_service.domain.vocabulary import MailKind, StaffMailKind
+from returns_service.domain.vocabulary import MailKind, SettlementMethod, StaffMailKind, find_word
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event, Mail, StaffMail
 
+# Ways in which a customer got what they get. Nothing was given where it is waived; Stripe tells of its own refunds.
+TOLD_METHODS: Final[tuple[SettlementMethod, ...]] = ("store_credit", "exchange", "bank_transfer", "cash", "dispute")
 
-def queue_mail(tx: Tx, event: Event, said: Mapping[str, Any]) -> None:
-    """Write the mails that an event is worth, where mail is on; `said` is the event's data."""
-    staff_kind = staff_mail_kind(event.type, said)
+
+def queue_mail(tx: Tx, event: Event) -> None:
+    """Write the mails that an event is worth, where mail is on."""
+    staff_kind = staff_mail_kind(event.type, event.data)
     if tx.database.mails_staff and staff_kind is not None:
         tx.add(
             StaffMail(
                 id=tx.new_id("eml"), event_id=event.id, kind=staff_kind, next_attempt_at=tx.now, created_at=tx.now
             )
         )
-    kind = mail_kind(event.type, said)
+    kind = mail_kind(event.type, event.data)
     if tx.database.sends_mail and kind is not None and event.return_id is not None:
         tx.add(
             Mail(
@@ -42,6 +45,8 @@ def mail_kind(event_type: str, said: Mapping[str, Any]) -> MailKind | None:
         return "received"
     if event_type == "refund.status_changed" and to == "succeeded":
         return "refunded"
+    if event_type == "refund.created":
+        return "refunded" if settled_by(said) else None
     if event_type != "return.state_changed":
         return None
     if trigger == "approve":
@@ -50,6 +55,14 @@ def mail_kind(event_type: str, said: Mapping[str, Any]) -> MailKind | None:
         return "declined"
     # What a person withdrew before it was sent has failed nobody: they retry it, or settle it otherwise.
     return "failed" if trigger == "fail" and to == "failed" else None
+
+
+def settled_by(said: Mapping[str, Any]) -> SettlementMethod | None:
+    """Return by which way a customer got what an event of a refund tells of, where that was not by Stripe."""
+    refund = said.get("object") or {}
+    if refund.get("status") != "settled_outside":
+        return None
+    return find_word(TOLD_METHODS, refund.get("method"))
 
 
 def staff_mail_kind(event_type: str, said: Mapping[str, Any]) -> StaffMailKind | None:

@@ -17,8 +17,18 @@ def overpaid(case: ReturnCase) -> int:
     if case.row.state in return_machine.DORMANT:
         return 0
     paid_ahead = case.policy.refund_on == "approval" and case.row.closed_at is None
-    corrected = 0 if paid_ahead else money.overpaid(case.entitled(), case.committed())
+    corrected = 0 if paid_ahead else _beyond_worth(case)
     return max(corrected, _assigned_beyond_worth(case))
+
+
+def _beyond_worth(case: ReturnCase) -> int:
+    """Return what was paid for units that are worth less by now, minor units.
+
+    What was taken off the payment by decision was never paid.
+    """
+    committed = case.committed()
+    taken_off = -sum(row.amount for row in committed if row.adjustment and row.amount < 0)
+    return max(0, money.overpaid(case.entitled(), committed) - taken_off)
 
 
 def _assigned_beyond_worth(case: ReturnCase) -> int:

@@ -48,7 +48,7 @@ async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, An
     rose = _keep_due_outside(case)
     event = await record(case.tx, case.by, kind, row=case.row, data={})
     event.data = to_json_object({**said, "object": show_change(case)})
-    queue_mail(case.tx, event, said)
+    queue_mail(case.tx, event)
     if rose:
         due = await record(case.tx, case.by, "return.resolution_due", row=case.row, data={})
         due.data = to_json_object({"amount_due_outside": case.row.due_outside, "object": show_change(case)})

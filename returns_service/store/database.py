@@ -330,7 +330,8 @@ def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
 def may_pass(error: BaseException) -> bool:
     """Return whether the same command, done again, may work: a deadlock, a serialization failure, a busy file."""
     original = getattr(error, "orig", None)
-    return getattr(original, "sqlstate", None) in PASSING or "database is locked" in str(original)
+    busy = getattr(original, "sqlite_errorname", "").startswith("SQLITE_BUSY")  # the name of an SQLite result code
+    return busy or getattr(original, "sqlstate", None) in PASSING
 
 
 def is_lost_connection(error: BaseException) -> bool:

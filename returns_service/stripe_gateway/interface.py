@@ -57,6 +57,7 @@ class MissingPermission:
 
     name: str  # "Refunds: write"
     message: str
+    needed: bool  # False: only something beside the refunds goes without it
 
 
 @dataclass(frozen=True, slots=True)

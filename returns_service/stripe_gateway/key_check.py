@@ -75,21 +75,21 @@ def time_now(date: str | None, seconds_since: float) -> datetime | None:
 async def missing_permissions(service: Any, ask: Ask) -> tuple[MissingPermission, ...]:
     """Return the permissions that a restricted key lacks, with Stripe's own sentence."""
     key = f"doctor:{secrets.token_hex(8)}"
-    tries: dict[str, Callable[[], Awaitable[Any]]] = {
-        "PaymentIntents: read": lambda: service.payment_intents.list_async(ONE),
-        "Charges: read": lambda: service.charges.list_async(ONE),
-        "Refunds: write": lambda: service.refunds.create_async(NO_REFUND, {"idempotency_key": key}),
-        "Disputes: read": lambda: service.disputes.list_async(ONE),
-        "Events: read": lambda: service.events.list_async(ONE),
-        "Balance transactions: read": lambda: service.balance_transactions.list_async(ONE),
-        "Webhook endpoints: read": lambda: service.webhook_endpoints.list_async(ONE),
-    }
+    tries: list[tuple[str, bool, Callable[[], Awaitable[Any]]]] = [
+        ("PaymentIntents: read", True, lambda: service.payment_intents.list_async(ONE)),
+        ("Charges: read", True, lambda: service.charges.list_async(ONE)),
+        ("Refunds: write", True, lambda: service.refunds.create_async(NO_REFUND, {"idempotency_key": key})),
+        ("Disputes: read", True, lambda: service.disputes.list_async(ONE)),
+        ("Events: read", True, lambda: service.events.list_async(ONE)),
+        ("Balance transactions: read", False, lambda: service.balance_transactions.list_async(ONE)),
+        ("Webhook endpoints: read", False, lambda: service.webhook_endpoints.list_async(ONE)),
+    ]
     missing = []
-    for permission, call in tries.items():
+    for permission, needed, call in tries:
         response = WireResponse(watched=False)
         try:
             await ask(call, None, response)
         except StripeSilent as silence:
             if response.status in FORBIDDEN:
-                missing.append(MissingPermission(permission, silence.answer.message))
+                missing.append(MissingPermission(permission, silence.answer.message, needed))
     return tuple(missing)

@@ -15,9 +15,11 @@ import structlog
 
 from returns_service.commands.mail import MailClaim, StaffMailClaim, claim_mail, claim_staff_mail, record_mail
 from returns_service.domain.signed_link import sign_link
+from returns_service.domain.vocabulary import MailText
 from returns_service.localize import write_amount
 from returns_service.mail_client import MailClient, MailOutcome
 from returns_service.mail_message import LANGUAGES, NewMail, Texts, compose, compose_for_staff
+from returns_service.return_case.mail_outbox import TOLD_METHODS, settled_by
 from returns_service.settings import Settings
 from returns_service.shop_settings import Language
 from returns_service.store.database import Database
@@ -112,16 +114,20 @@ class MailSender:
         if outside and not amount:
             amount = None
         reason = claim.said.get("reason") if claim.kind == "declined" else None
-        values = {
+        way = settled_by(claim.said) if claim.kind == "refunded" else None
+        told = write_amount(amount, claim.row.currency, language) if isinstance(amount, int) else ""
+        values: dict[str, str] = {
             "shop": self.settings.shop_name,
             "order": claim.row.order_id,
-            "amount": write_amount(amount, claim.row.currency, language) if isinstance(amount, int) else "",
+            "amount": told,
+            **{method: told if method == way else "" for method in TOLD_METHODS},
             "outside": write_amount(outside, claim.row.currency, language) if outside else "",
             "code": claim.row.slip_code or "",
             "reason": reason if isinstance(reason, str) else "",
             "link": self._link(claim),
         }
-        return NewMail(claim.kind, language, claim.row.customer_email or "", self._message_id(claim.mail_id), values)
+        text: MailText = claim.kind if way is None else "settled"
+        return NewMail(text, language, claim.row.customer_email or "", self._message_id(claim.mail_id), values)
 
     def _language(self, claim: MailClaim) -> Language:
         wanted = claim.session.locale if claim.session else None

@@ -126,6 +126,20 @@ async def test_the_number_ordered_is_kept_and_holds_for_later_returns(shop: Serv
     expect(await shop.post("/v1/returns", more), 201)
 
 
+async def test_the_number_ordered_outlives_a_correction_of_the_lines(shop: ServedShop) -> None:
+    """B6: lines that take the place of others and leave it out; one that tells another number is believed."""
+    payment = shop.pay()
+    made = expect(await shop.post("/v1/returns", of_order(payment, {"quantity_ordered": 3})), 201)
+    where, lines = f"/v1/returns/{made['id']}", of_order("", {"quantity": 2})["lines"]
+    assert expect(await shop.post(where, {"lines": lines}), 200)["lines"][0]["quantity_ordered"] == 3
+    expect(await shop.post("/v1/returns", of_order(payment, {"quantity": 2})), 422, "units_already_returned")
+    four = of_order("", {"quantity": 4})["lines"]
+    expect(await shop.post(where, {"lines": four}), 422, "quantity_exceeds_ordered")
+    other = of_order("", {"quantity": 2, "quantity_ordered": 5}, {})["lines"]
+    corrected = expect(await shop.post(where, {"lines": other}), 200)
+    assert [line["quantity_ordered"] for line in corrected["lines"]] == [5, 5]
+
+
 async def test_stripe_down_means_later_and_nothing_stored(shop: ServedShop) -> None:
     body, shop.wire.down = return_body(shop.pay()), True
     answer = await shop.post("/v1/returns", body, key="k1")

@@ -138,6 +138,23 @@ async def test_a_correction_down_of_what_is_paid_is_told_and_never_taken(shop: S
     expect(await shop.post(where, {"reason": "Again."}), 409, "nothing_overpaid")
 
 
+@pytest.mark.parametrize("missing, overpaid", [(1, 0), (2, 4000)])
+async def test_what_was_given_up_is_not_told_as_overpaid(
+    shop: ServedShop, with_policy: Any, missing: int, overpaid: int
+) -> None:
+    """C1: 40.00 were paid of 90.00 for two units; without one they are worth 45.00, without both nothing."""
+    with_policy(refund_on="manual")
+    made = await shop.create_approved_return(9000, 2)
+    receipt = await shop.receive_parcel(made["id"], 2)
+    expect(await shop.post(f"/v1/returns/{made['id']}/refund", {"amount": 4000, "note": "Worn."}), 202)
+    await shop.settle()
+    gone = {"line": made["lines"][0]["id"], "from": "new", "to": "missing", "quantity": missing}
+    where = f"/v1/returns/{made['id']}/receipts/{receipt['id']}/correct"
+    expect(await shop.post(where, {"lines": [gone], "reason": "Looked again."}), 200)
+    assert (await shop.read_return(made["id"]))["overpaid_amount"] == overpaid
+    assert len(await on_the_desk(shop, "return_overpaid")) == (1 if overpaid else 0)
+
+
 async def test_a_label_is_not_given_back_by_a_correction(shop: ServedShop, with_policy: Any) -> None:
     """C1: with the label's cost taken off what was paid, the sum paid is what is overpaid; it ends with the unit."""
     with_policy(label_cost={"usd": 500})

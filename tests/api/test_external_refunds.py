@@ -86,6 +86,57 @@ async def test_an_assignment_moves_and_is_undone(shop: ServedShop) -> None:
     assert (await shop.read_return(other["id"]))["amount_refunded"] == 0
 
 
+async def test_an_unsent_refund_is_held_and_gives_way(shop: ServedShop, with_policy: Any) -> None:
+    """A4: `queued` included; assigned, the Dashboard's takes its place."""
+    with_policy(refund_delay=3600)
+    payment = shop.pay(10_000)
+    made = await shop.create_approved_return(5000, 1, payment=payment)
+    await shop.receive_parcel(made["id"])
+    shop.dashboard.refund(payment, 5000)
+    await shop.deliver()
+    shop.clock.advance(7200)
+    await shop.settle()
+    assert (await shop.read_return(made["id"]))["state"] == "refunding"
+    assert (shop.at_stripe(payment), await kinds(shop)) == (5000, ["external_refund", "refund_held"])
+    refund_id = expect(await shop.get("/v1/refunds?limit=1"), 200)["data"][0]["id"]
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"]}), 200)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], [one["status"] for one in done["refunds"]]) == ("refunded", ["withdrawn", "succeeded"])
+    assert (shop.at_stripe(payment), await kinds(shop)) == (5000, [])
+
+
+@pytest.mark.parametrize("counted", ["before", "after"])
+async def test_an_assigned_refund_that_fails_is_paid_once(shop: ServedShop, counted: str) -> None:
+    """A4: counted already, it is the return's failed refund; not counted yet, the dock's count pays."""
+    made, refund_id = await refunded_in_dashboard(shop)
+    if counted == "before":
+        await shop.receive_parcel(made["id"])
+    refund = expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"]}), 200)
+    shop.dashboard.fail(refund["stripe_refund"])
+    await shop.deliver()
+    if counted == "before":
+        assert ((await shop.read_return(made["id"]))["state"], await kinds(shop)) == ("failed", ["refund_failed"])
+        expect(await shop.post(f"/v1/returns/{made['id']}/retry"), 202)
+    else:
+        assert ((await shop.read_return(made["id"]))["state"], await kinds(shop)) == ("approved", [])
+        await shop.receive_parcel(made["id"])
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"], shop.at_stripe(made["payment_intent"])) == ("refunded", 5000, 5000)
+
+
+async def test_a_request_that_was_paid_outside_is_not_declined(shop: ServedShop) -> None:
+    """A4: declined it would hide the refund, and another return of the units would be paid in full."""
+    made, refund_id = await refunded_in_dashboard(shop, 2000, approve=False)
+    expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"]}), 200)
+    declined = f"/v1/returns/{made['id']}/decline"
+    expect(await shop.post(declined, {"reason": "Too late."}), 409, "money_moved")
+    assert "decline" in (await shop.read_return(made["id"]))["barred_actions"]
+    expect(await shop.post(f"/v1/refunds/{refund_id}/acknowledge", {"reason": "Goodwill."}), 200)
+    assert expect(await shop.post(declined, {"reason": "Too late."}), 200)["state"] == "declined"
+
+
 async def test_named_units_are_paid_and_the_rest_is_goodwill(shop: ServedShop) -> None:
     payment = shop.pay(10_000)
     made = expect(await shop.post("/v1/returns", return_body(payment, 9000, 3)), 201)
@@ -257,6 +308,24 @@ async def test_b9_a_closed_return_expects_its_units_again(shop: ServedShop) -> N
     await shop.receive_parcel(made["id"], 2)
     await shop.settle()
     assert (await shop.read_return(made["id"]))["amount_refunded"] == 10_000
+
+
+async def test_b9_units_that_came_after_the_closing_are_paid_once_it_is_reopened(shop: ServedShop) -> None:
+    """B9, C4: what came meanwhile waited on the desk; open again, nothing is forgotten."""
+    made = await shop.create_approved_return(9000, 3)
+    await shop.receive_parcel(made["id"], 1)
+    await shop.settle()
+    expect(await shop.post(f"/v1/returns/{made['id']}/close", {"reason": "It took a month."}), 200)
+    await shop.receive_parcel(made["id"], 2)
+    await shop.settle()
+    late = await shop.read_return(made["id"])
+    assert (late["state"], late["amount_due"], late["amount_refunded"]) == ("refunded", 0, 3000)
+    assert await kinds(shop) == ["return_to_decide"]
+    opened = expect(await shop.post(f"/v1/returns/{made['id']}/reopen", {"reason": "They came."}), 200)
+    assert (opened["state"], opened["amount_due"]) == ("refunding", 0)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"], await kinds(shop)) == ("refunded", 9000, [])
 
 
 async def test_b4_goodwill_after_all_is_refunded(shop: ServedShop) -> None:

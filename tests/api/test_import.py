@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqlmodel import select
 
 from returns_service.cli.import_file import Record, read_records
 from returns_service.cli.imports import Result, print_results, take_over
+from returns_service.return_case.views import rfc3339
 from returns_service.store.tables import ImportedReturn, Mail, Refund
 from tests.harness.served_shop import ServedShop, expect
 
@@ -107,6 +109,73 @@ async def test_a_refund_of_the_past_pays_one_return(shop: ServedShop, tmp_path: 
     await shop.settle()
     shown = await shop.read_return(str(done[0].return_id))
     assert (shown["state"], shown["amount_refunded"], shop.at_stripe(payment)) == ("refunded", 9000, 9000)
+
+
+async def test_units_that_were_counted_elsewhere_are_paid_once(shop: ServedShop, tmp_path: Path) -> None:
+    """The other system counted and paid one of three units: the two that come here are paid, and no more."""
+    payment = shop.pay(9000)
+    past = shop.dashboard.refund(payment, 3000)["id"]
+    line = {"sku": "SHIRT", "quantity": 3, "total_amount": 9000, "received_quantity": 1, "received_condition": "opened"}
+    (done,) = await take(shop, tmp_path, entry(payment, approved=True, refunds=[past], lines=[line]))
+    shown = await shop.read_return(str(done.return_id))
+    assert (shown["state"], shown["amount_refunded"], shown["amount_due"]) == ("approved", 3000, 0)
+    assert (shown["lines"][0]["received_quantity"], shown["lines"][0]["accepted_quantity"]) == (1, 1)
+    await shop.receive_parcel(shown["id"], 2)
+    await shop.settle()
+    shown = await shop.read_return(shown["id"])
+    assert (shown["state"], shown["amount_refunded"], shop.at_stripe(payment)) == ("refunded", 9000, 9000)
+
+
+async def test_a_return_that_ended_elsewhere_keeps_its_units(shop: ServedShop, tmp_path: Path) -> None:
+    """No unit of an order line is sent back here that came back there."""
+    payment = shop.pay(9000)
+    past = shop.dashboard.refund(payment, 6000)["id"]
+    of_order = {"sku": "SHIRT", "order_line": "1", "quantity_ordered": 3}
+    ended = {**of_order, "quantity": 2, "total_amount": 6000, "received_quantity": 2}
+    (done,) = await take(shop, tmp_path, entry(payment, order_id="NW-1", approved=True, refunds=[past], lines=[ended]))
+    assert done.state == "refunded"
+    body = {"order_id": "NW-1", "payment_intent": payment, "currency": "usd"}
+    for units, status in ((2, 422), (1, 201)):
+        line = {**of_order, "quantity": units, "total_amount": 3000 * units}
+        answer = await shop.post("/v1/returns", {**body, "lines": [line]})
+        assert answer.status_code == status, answer.text
+    assert shop.at_stripe(payment) == 6000
+
+
+async def test_units_counted_elsewhere_and_not_paid_are_due_here(shop: ServedShop, tmp_path: Path) -> None:
+    line = {"sku": "SHIRT", "quantity": 3, "total_amount": 9000, "received_quantity": 2}
+    payments = [shop.pay(9000), shop.pay(9000)]
+    waiting, approved = await take(
+        shop, tmp_path, entry(payments[0], lines=[line]), entry(payments[1], "A-2", lines=[line], approved=True)
+    )
+    await shop.settle()
+    assert [(one.state, shop.at_stripe(of)) for one, of in zip((waiting, approved), payments, strict=True)] == [
+        ("requested", 0), ("refunding", 6000),
+    ]  # fmt: skip
+    expect(await shop.post(f"/v1/returns/{waiting.return_id}/approve"), 200)
+    await shop.settle()
+    assert shop.at_stripe(payments[0]) == 6000
+
+
+async def test_the_window_is_judged_at_the_first_request(shop: ServedShop, tmp_path: Path, with_policy: Any) -> None:
+    """Bought 40 days ago and asked for in time elsewhere: it is inside the window, and as old as it is."""
+    with_policy(auto_approve_below={"usd": 20_000})
+    bought, asked = (shop.time - timedelta(days=days) for days in (40, 20))
+    times = {"purchased_at": bought.isoformat(), "requested_at": asked.isoformat()}
+    late = {"purchased_at": bought.isoformat()}
+    ahead = {"requested_at": (shop.time + timedelta(days=2)).isoformat()}
+    done = await take(
+        shop, tmp_path, entry(shop.pay(), **times), entry(shop.pay(), "A-2", **late), entry(shop.pay(), "A-3", **ahead)
+    )
+    assert [(one.state, one.code) for one in done] == [
+        ("approved", None), ("requested", None), (None, "invalid_request"),
+    ]  # fmt: skip
+    shown = await shop.read_return(str(done[0].return_id))
+    assert shown["created"] == rfc3339(asked)
+    found = expect(await shop.get(f"/v1/returns?created[lt]={rfc3339(shop.time - timedelta(days=1))}"), 200)["data"]
+    assert [one["id"] for one in found] == [shown["id"]]
+    newest_first = expect(await shop.get("/v1/returns"), 200)["data"]
+    assert [one["id"] for one in newest_first] == [done[1].return_id, shown["id"]]
 
 
 @pytest.mark.parametrize("reason", [None, NEW])

@@ -56,6 +56,24 @@ async def test_all_that_was_captured_is_refundable(shop: ServedShop, captured: i
     assert (shown["refundable"], shown["refunded"], shown["refunds"]) == (captured, 0, [])
 
 
+async def test_a_refund_as_large_as_the_release_is_a_refund(shop: ServedShop) -> None:
+    """A1: the balance tells a Dashboard refund of 40.00 from the release of 40.00; assigned, it counts once."""
+    payment = authorized(shop)
+    shop.dashboard.capture(payment, 6000, api_version=LEGACY)
+    made = await shop.create_approved_return(6000, 1, payment=payment)
+    shop.dashboard.refund(payment, 4000)
+    await shop.deliver()
+    await reread(shop)
+    shown = await payment_of(shop, payment)
+    assert (shown["released"], shown["refunded"], shown["refundable"]) == (4000, 4000, 2000)
+    (refund,) = shown["refunds"]
+    expect(await shop.post(f"/v1/refunds/{refund['id']}/assign", {"return": made["id"]}), 200)
+    await shop.receive_parcel(made["id"])
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"]) == ("refunded", 6000)
+
+
 async def test_the_news_of_a_capture_after_the_return_makes_no_refund_of_the_release(shop: ServedShop) -> None:
     """A1: the webhook of a refund that nobody knows asks for a read where it may be a release."""
     payment = authorized(shop, **MULTICAPTURE)
@@ -96,6 +114,36 @@ async def test_a_processing_payment_is_said_to_be_processing(shop: ServedShop, m
     assert words in problem["detail"]
     shop.dashboard.settle_payment(payment)
     expect(await shop.post("/v1/returns", return_body(payment, currency=currency)), 201)
+
+
+@pytest.mark.parametrize("road", ["retry", "settle_outside"])
+async def test_what_a_lost_dispute_settled_is_open_again_once_it_is_won(shop: ServedShop, road: str) -> None:
+    """A5: the bank took the money back from the customer: a person pays it again, once."""
+    payment = shop.pay(9000)
+    made = await shop.create_approved_return(9000, payment=payment)
+    await shop.receive_parcel(made["id"], 1)
+    await shop.settle()
+    dispute = shop.dashboard.open_dispute(payment)["id"]
+    await shop.deliver()
+    await shop.receive_parcel(made["id"], 2)
+    shop.dashboard.lose(dispute)
+    await shop.settle()
+    body = {"method": "dispute", "reference": dispute}
+    settled = expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", body), 200)
+    assert (settled["state"], settled["amount_settled_outside"]) == ("refunded", 6000)
+    shop.dashboard.overturn(dispute)
+    await shop.deliver()
+    await reread(shop)
+    turned = await shop.read_return(made["id"])
+    assert (turned["state"], turned["amount_due"], turned["failure"]["code"]) == ("failed", 6000, "dispute_won")
+    (item,) = expect(await shop.get("/v1/desk"), 200)["data"]
+    assert (item["kind"], item["amount"], item["actions"]) == ("refund_failed", 6000, ["retry", "settle_outside"])
+    again = {} if road == "retry" else {"method": "cash", "reference": "till 3"}
+    expect(await shop.post(f"/v1/returns/{made['id']}/{road}", again), 202 if road == "retry" else 200)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_due"]) == ("refunded", 0)
+    assert shop.at_stripe(payment) == (9000 if road == "retry" else 3000)
 
 
 async def test_what_is_captured_so_far_can_be_refunded(shop: ServedShop) -> None:

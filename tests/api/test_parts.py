@@ -78,6 +78,29 @@ async def test_b1_a_part_is_retried_and_the_rest_stays_failed(shop: ServedShop) 
     check_sums(done)
 
 
+async def test_b1_a_part_that_fails_late_is_open_beside_the_rest(shop: ServedShop) -> None:
+    """A bank gives back what was paid, then the part that was retried; both are paid once in the end."""
+    made = await shop.create_approved_return(9000, 3)
+    await shop.receive_parcel(made["id"], 3)
+    await shop.settle()
+    for amount in (2000, None):
+        last = (await shop.read_return(made["id"]))["refunds"][-1]
+        shop.dashboard.fail(last["stripe_refund"])
+        await shop.deliver()
+        if amount:
+            expect(await shop.post(f"/v1/returns/{made['id']}/retry", {"amount": amount}), 202)
+            await shop.settle()
+            assert (await shop.read_return(made["id"]))["amount_refunded"] == amount
+    failed = (await shop.read_return(made["id"]))["refunds"]
+    assert [(one["amount"], one["amount_open"]) for one in failed] == [(9000, 7000), (2000, 2000)]
+    for one in failed:
+        expect(await shop.post(f"/v1/refunds/{one['id']}/retry"), 202)
+        await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"]) == ("refunded", 9000)
+    check_sums(done, 9000)
+
+
 @pytest.mark.parametrize("road", ["retry", "settle_outside"])
 async def test_b1_the_rest_is_given_up_only_with_a_reason(shop: ServedShop, road: str) -> None:
     return_id, refund_id = await failed_return(shop)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from returns_service.domain import money
 from returns_service.domain.contrast import LEAST_CONTRAST, contrast, readable_on, text_on
-from returns_service.domain.policy import DEFAULT
+from returns_service.domain.policy import DEFAULT, Decision
 from returns_service.domain.portal_offer import OfferedLine, Pick, amount_of, make_offer
 from returns_service.domain.signed_link import derive_key, read_link, sign_link
 from returns_service.domain.vocabulary import RESOLUTIONS
@@ -78,10 +78,8 @@ def test_an_offer_never_promises_more_than_was_paid_and_sums_to_its_rows_by_each
         for n, line in enumerate(lines)
     ]
     policy = replace(DEFAULT, label_cost={currency: data.draw(st.sampled_from([0, 500, 10**7]))})
-    offer = make_offer(
-        policy, lines, picks, currency=currency, shipping_amount=0, purchased_at=None, delivered_at=None, now=NOW,
-        warning=None,
-    )  # fmt: skip
+    terms, nothing_said = policy.terms(currency, shipping_amount=0), Decision(True, False, 1, ())
+    offer = make_offer(policy, lines, picks, terms=terms, decision=nothing_said, approves_itself=False)
     by_way = dict.fromkeys(RESOLUTIONS, 0)
     for pick in picks:
         by_way[pick.resolution] += amount_of(lines[pick.line], pick.quantity, currency)

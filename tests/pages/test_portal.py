@@ -184,12 +184,64 @@ async def test_shipping_that_another_return_was_paid_is_not_promised_again(shop:
     count = {"sku": "CREW-L", "quantity": 3, "condition": "new"}
     expect(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": [count]}), 201)
     await shop.settle()
-    answer = await send_back(desk, second, pick=["1"], r1="damaged")
-    assert answer.status_code == 409
-    assert "€24.50" in answer.text
-    assert len(await returns_of(shop)) == 1
-    assert (await tick(desk, second, "send", page=answer, pick=["1"], r1="damaged")).status_code == 303
+    before = await desk.get(second)
+    await tick(desk, second, pick=["1"], r1="damaged", page=before)
+    page = await desk.get(second)
+    assert (forms_in(page)[second]["shown"], "€24.50" in page.text, "€31.50" in page.text) == ("2450", True, False)
+    assert (await tick(desk, second, "send", page=page, pick=["1"], r1="damaged")).status_code == 303
     assert (await returns_of(shop))[0]["amount_estimated"] == 2450
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "approved_alone", "disputed", "refunded", "promised_to_another"])
+async def test_at_once_is_promised_only_where_it_happens(shop: ServedShop, desk: Desk, meanwhile: str) -> None:
+    """What one person may decide is summed up for the payment; a dispute and an empty payment bar it as well."""
+    one = {"eur": 5000} if meanwhile == "approved_alone" else {}
+    shop.policy = shop.context.policy = replace(DEFAULT, auto_approve_below={"eur": 5000}, second_person_above=one)
+    payment = shop.pay(6000, currency="eur")
+    lines = [{"sku": "TOTE", "title": "Canvas tote", "quantity": 2, "total_amount": 6000}]
+    path = path_of(await offer(shop, payment=payment, lines=lines))
+    promise = "Approved at once"
+    fields: dict[str, Any] = {"pick": ["0"], "q0": "1", "r0": "damaged"}
+    if meanwhile == "disputed":
+        shop.dashboard.open_dispute(shop.ledger.charges_of[payment][0])
+        await shop.deliver()
+    elif meanwhile == "refunded":
+        expect(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 4000}), 202)
+    elif meanwhile != "nothing":
+        body = {"order_id": "NW-2", "payment_intent": payment, "currency": "eur"}
+        made = expect(await shop.post("/v1/returns", {**body, "lines": [{**lines[0], "total_amount": 4000}]}), 201)
+        expect(await shop.post(f"/v1/returns/{made['id']}/approve"), 200)
+    await tick(desk, path, **fields)
+    page = await desk.get(path)
+    assert (promise in page.text) == (meanwhile == "nothing")
+    assert ("A person looks at your request first" in page.text) == (meanwhile != "nothing")
+    assert (await tick(desk, path, "send", page=page, **fields)).status_code == 303
+    assert (await returns_of(shop))[0]["state"] == ("approved" if meanwhile == "nothing" else "requested")
+
+
+@pytest.mark.parametrize(
+    "method, says",
+    [
+        ("waived", "As agreed with you, €24.50 is not paid back."),
+        ("cash", "You have got €24.50 in cash."),
+        ("dispute", "You have got €24.50 back from your bank."),
+    ],
+)
+async def test_what_was_waived_or_given_in_hand_is_not_told_as_paid_by_the_bank(
+    shop: ServedShop, desk: Desk, method: str, says: str
+) -> None:
+    shop.policy = shop.context.policy = replace(DEFAULT, refund_on="manual")
+    path = path_of(await offer(shop))
+    await send_back(desk, path, pick=["1"], r1="damaged")
+    (made,) = await returns_of(shop)
+    expect(await shop.post(f"/v1/returns/{made['id']}/approve"), 200)
+    count = {"sku": "TOTE", "quantity": 1, "condition": "new"}
+    expect(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": [count]}), 201)
+    body = {"method": method, "reference": "mail of 2 May"}
+    expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", body), 200)
+    shown = words_in(await desk.get(path))
+    assert says in shown
+    assert "paid back €" not in shown
 
 
 async def test_what_is_missing_is_said_at_its_item_and_the_rest_is_kept(shop: ServedShop, desk: Desk) -> None:
@@ -247,24 +299,6 @@ async def test_a_customer_keeps_it_and_asks_again(shop: ServedShop, desk: Desk) 
     assert made["state"] == "canceled"
     assert (await send_back(desk, path)).status_code == 303
     assert [one["state"] for one in await returns_of(shop)] == ["requested", "canceled"]
-
-
-async def test_what_was_waived_is_not_told_as_paid(shop: ServedShop, desk: Desk) -> None:
-    shop.context.policy = shop.policy = replace(shop.context.policy, refund_on="manual")
-    path = path_of(await offer(shop))
-    assert (await send_back(desk, path)).status_code == 303
-    (made,) = await returns_of(shop)
-    expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
-    expect(await shop.post(f"/v1/returns/{made['id']}/receipts", {"lines": [
-        {"line": line["id"], "quantity": line["quantity"], "condition": "new"} for line in made["lines"]
-    ]}), 201)  # fmt: skip
-    settle = {"method": "waived", "reference": "A call"}
-    expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", settle), 200)
-    shown = await desk.get(path)
-    assert "Nothing more is to be paid." in shown.text
-    assert "All is settled" in shown.text
-    assert "paid back" not in shown.text
-    assert "0.00" not in shown.text
 
 
 async def test_a_parcel_at_the_dock_cant_be_kept_by_the_page(shop: ServedShop, desk: Desk) -> None:

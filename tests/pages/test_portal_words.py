@@ -111,6 +111,7 @@ def test_every_text_is_used() -> None:
     computed |= {
         f"{place}{way}" for place in ("part.", "ask.given_") for way in ("store_credit", "exchange", "outside")
     }
+    computed |= {"part.cash", "part.dispute"}
     computed |= {f"wrong.photo_{fault}" for fault in get_args(PhotoFault)}
     computed |= {f"sent.{state}{part}" for state in states for part in ("", "_text")}
     computed |= {f"problem.{kind}_{part}" for kind in kinds for part in ("title", "head", "text")}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlmodel import select
 
 from returns_service.return_case.locked_payment import lock_payment
-from returns_service.store import schema
-from returns_service.store.database import Database, Tx, is_unavailable
+from returns_service.store import database, schema
+from returns_service.store.database import Database, Tx, is_unavailable, may_pass
 from returns_service.store.tables import Payment
 from returns_service.worker.notifications import listen
 from tests.factories import create_payment, create_refund
@@ -47,6 +49,22 @@ async def test_a_deadlock_is_done_again_as_a_whole(postgresql: Database) -> None
     assert tries > 2, "no deadlock was met"
     async with postgresql.reading() as tx:
         assert [(await tx.get_one(Payment, name)).observations for name in (one, two)] == [1, 1]
+
+
+async def test_d3_a_busy_file_is_known_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """D3: another program holds the file for too long; SQLite's sentence about it may change, its code doesn't."""
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    db = Database(f"sqlite:///{tmp_path}/busy.db")
+    with closing(sqlite3.connect(tmp_path / "busy.db", isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OperationalError) as failed:
+            async with db.transaction() as tx:
+                await tx.execute(text("SELECT 1"))
+        assert may_pass(failed.value)
+        reworded = sqlite3.OperationalError("database is locked")  # the words alone, without the code
+        assert not may_pass(OperationalError("BEGIN", {}, reworded))
+    await db.close()
 
 
 async def test_a_full_disk_is_unavailable_and_leaves_nothing_half_written(sqlite_url: str, clock: Clock) -> None:

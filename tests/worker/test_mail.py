@@ -310,6 +310,58 @@ async def test_store_credit_is_told_as_store_credit(mailing: MailingShop) -> Non
     assert "goes back to you" not in text.get_content()
 
 
+@pytest.mark.parametrize(
+    "method, says",
+    [
+        ("store_credit", "we have given you US$60.00 as store credit"),
+        ("exchange", "we have given you US$60.00 in an exchange"),
+        ("bank_transfer", "we have sent US$60.00 to your bank account"),
+        ("cash", "we have given you US$60.00 in cash"),
+        ("waived", None),
+    ],
+)
+async def test_what_was_settled_outside_is_told_with_its_way_and_amount(
+    mailing: MailingShop, method: str, says: str | None
+) -> None:
+    shop = mailing.shop
+    body = {"resolution": "store_credit", "customer_email": "mia@shop.test"}
+    made = await shop.create_approved_return(9000, 3, **body)
+    await shop.receive_parcel(made["id"], 2)
+    before = len(await mailing.mails())
+    settle = {"method": method, "reference": "ledger 17"}
+    expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", settle), 200)
+    new = (await mailing.mails())[before:]
+    await mailing.send_all()
+    if says is None:
+        assert new == []
+        return
+    assert [mail.kind for mail in new] == ["refunded"]
+    message = mailing.server.taken[-1]
+    assert message["Subject"] == "Nordwind: US$60.00 for order order_98765 is settled"
+    for kind in ("plain", "html"):
+        text = message.get_body((kind,))
+        assert text is not None
+        lines = text.get_content().replace("<bdi>", "").replace("</bdi>", "")
+        assert says in lines
+        assert lines.count("US$60.00") == 1, "the other ways are left out"
+        assert "ledger 17" not in lines
+
+
+async def test_the_part_of_a_failed_refund_that_was_settled_is_told(mailing: MailingShop) -> None:
+    shop = mailing.shop
+    body = {"card": "pm_card_refundFail", "customer_email": "mia@shop.test"}
+    made = await shop.create_approved_return(9000, 1, **body)
+    await shop.receive_parcel(made["id"])
+    await shop.settle()
+    part = {"method": "bank_transfer", "reference": "TRF 1", "amount": 4000}
+    expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", part), 200)
+    await mailing.send_all()
+    assert mailing.subjects[-2:] == [
+        "Nordwind: your money for order order_98765 is delayed",
+        "Nordwind: US$40.00 for order order_98765 is settled",
+    ]
+
+
 WRONG_TEXTS = (
     '[declined]\ntext = "{nobody}"', '[declined]\ntext = "{order.x}"', '[other]\ntext = "x"', "x",
     "[declined]\ntext = 1",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import Field
 from sqlmodel import col, func, select
@@ -77,13 +77,16 @@ class LineAsked(Body):
         return NewLine(**self.model_dump())
 
 
-class CreateReturn(Target):
-    """A return authorization. The payment is named by `payment_intent` or by `charge`."""
+Line = TypeVar("Line", bound=LineAsked)
+
+
+class ReturnAsked(Target, Generic[Line]):
+    """A return authorization over lines of one kind. The payment is named by `payment_intent` or by `charge`."""
 
     order_id: Name
     currency: Currency
     reason: Words | None = None
-    lines: list[LineAsked] = Field(min_length=1, max_length=MOST_LINES)
+    lines: list[Line] = Field(min_length=1, max_length=MOST_LINES)
     shipping_amount: Amount = 0
     shipping_tax_amount: Amount | None = None
     order_units: Units | None = None
@@ -113,6 +116,10 @@ class CreateReturn(Target):
             delivered_at=self.delivered_at,
             metadata=self.metadata or {},
         )
+
+
+class CreateReturn(ReturnAsked[LineAsked]):
+    """A return authorization. The payment is named by `payment_intent` or by `charge`."""
 
 
 class UpdateReturn(Body):
@@ -319,7 +326,7 @@ async def approve_return(call: OperationCall[Approve], tx: Tx) -> Reply:
     "/v1/returns/{return_id}/decline", TAG, ReturnView,
     if_match=True, scope="returns:approve", body=WithReason, headers=("ETag",),
     example={"reason": "Out of the return window."},
-    errors=("not_found", "invalid_transition"),
+    errors=("not_found", "invalid_transition", "money_moved"),
 )  # fmt: skip
 async def decline_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
     """Decline a return."""

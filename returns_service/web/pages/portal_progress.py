@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -21,6 +21,7 @@ from returns_service.return_case.rows import counted
 from returns_service.web.pages.portal_words import Words
 
 OUTSIDE_METHODS: Final[tuple[SettlementMethod, ...]] = ("store_credit", "exchange")
+GIVEN_METHODS: Final[tuple[SettlementMethod, ...]] = (*OUTSIDE_METHODS, "cash", "dispute")  # no bank has it on its way
 
 
 class Shares(NamedTuple):
@@ -93,7 +94,7 @@ def offer_notes(offer: Offer | None, policy: Policy, words: Words) -> list[Marku
     decision = offer.decision
     if any(violation.code == "outside_window" for violation in decision.violations):
         notes.append(words("ask.outside_window"))
-    elif decision.auto_approve and decision.approvals_required == 1:
+    elif offer.approves_itself:
         notes.append(words("ask.auto"))
     else:
         notes.append(words("ask.person"))
@@ -136,11 +137,12 @@ def say_shares(words: Words, shares: Shares, wanted: Collection[str], currency: 
 def headline_of(case: ReturnCase, words: Words, decline_reason: str | None) -> Headline:
     """Return what a customer is told of their return."""
     currency, state, wanted = case.row.currency, case.row.state, set(case.outside_lines.values())
-    paid = paid_shares(case)
+    paid, given = paid_shares(case), given_amounts(case)
     due = Shares(case.due, case.due_outside)
+    by_bank = paid.both - sum(given.values())
     amounts: dict[State, int] = {
         "refunding": sum(refund.amount for refund in case.refunds if refund.status in OPEN),
-        "refunded": paid.refunded,
+        "refunded": by_bank,
         "failed": sum(refund.amount for refund in case.unresolved()),
     }
     key: str = state
@@ -153,12 +155,13 @@ def headline_of(case: ReturnCase, words: Words, decline_reason: str | None) -> H
         "what": say_shares(words, what, wanted, currency),
     }
     title, texts = f"sent.{key}", [words(f"sent.{key}_text", **told)]
-    if state == "refunded" and not paid.both:  # all of it was waived
-        title, texts = "sent.settled", [words("sent.waived_text")]
-    elif state == "refunded" and paid.outside:
-        given = say_shares(words, Shares(0, paid.outside), paid_methods(case), currency)
-        title, texts = "sent.settled", texts if paid.refunded else []
-        texts.append(words("sent.settled_text", what=given))
+    waived = waived_amount(case)
+    if state == "refunded" and (given or waived):
+        title, texts = "sent.settled", texts if by_bank else []
+        if given:
+            texts.append(words("sent.settled_text", what=words.join(say_given(words, given, currency))))
+        if waived:
+            texts.append(words("sent.waived_text", amount=words.cash(waived, currency)))
     elif key in ("partly", "refunding", "failed") and due.outside:
         texts.append(words("sent.also_text", what=say_shares(words, Shares(0, due.outside), wanted, currency)))
     return Headline(words(title), Markup(" ").join(texts), decline_reason)
@@ -171,9 +174,29 @@ def paid_shares(case: ReturnCase) -> Shares:
     return Shares(sum(refund.amount for refund in paid) - outside, outside)
 
 
-def paid_methods(case: ReturnCase) -> set[SettlementMethod]:
-    """Return the ways in which a customer has got something outside."""
-    return {refund.method for refund in case.refunds if refund.status in COUNTS_AS_PAID and refund.method is not None}
+def given_amounts(case: ReturnCase) -> dict[SettlementMethod, int]:
+    """Return what a customer has got in hand, minor units, by the way they got it."""
+    paid = [refund for refund in case.refunds if refund.status in COUNTS_AS_PAID]
+    sums = {method: sum(refund.amount for refund in paid if refund.method == method) for method in GIVEN_METHODS}
+    return {method: amount for method, amount in sums.items() if amount}
+
+
+def waived_amount(case: ReturnCase) -> int:
+    """Return what a customer has agreed not to get, minor units."""
+    return sum(refund.amount for refund in case.refunds if refund.method == "waived")
+
+
+def say_given(words: Words, given: Mapping[SettlementMethod, int], currency: str) -> list[Markup]:
+    """Return what was given in hand (minor units), each by its way."""
+    return [words(f"part.{method}", amount=words.cash(amount, currency)) for method, amount in given.items()]
+
+
+def say_paid(case: ReturnCase, words: Words) -> Markup:
+    """Return all that a customer has got, as the part of a sentence."""
+    given, currency = given_amounts(case), case.row.currency
+    by_bank = paid_shares(case).both - sum(given.values())
+    back = [words("part.refund", amount=words.cash(by_bank, currency))] if by_bank or not given else []
+    return words.join([*back, *say_given(words, given, currency)])
 
 
 def path_of(case: ReturnCase, view: PortalView, words: Words) -> list[Step]:
@@ -185,7 +208,7 @@ def path_of(case: ReturnCase, view: PortalView, words: Words) -> list[Step]:
     present = order[state]
     if state == "approved" and units_here(case):
         present = 3
-    what = say_shares(words, *_shares_in_all(case), case.row.currency)
+    what = say_paid(case, words) if state == "refunded" else say_shares(words, *_shares_in_all(case), case.row.currency)
     keys = [
         ("sent.step_told", "sent.step_told"), ("sent.step_yes", "sent.step_yes_soon"),
         ("sent.step_parcel", "sent.step_parcel_soon"), ("sent.step_paid", "sent.step_paid_soon"),
@@ -202,8 +225,6 @@ def path_of(case: ReturnCase, view: PortalView, words: Words) -> list[Step]:
 def _shares_in_all(case: ReturnCase) -> tuple[Shares, Collection[str]]:
     """Return what a customer gets in the end, as far as anybody knows, and the words for what is no refund."""
     paid = paid_shares(case)
-    if case.row.state == "refunded":
-        return paid, paid_methods(case)
     on_the_way = sum(refund.amount for refund in case.refunds if refund.status in OPEN)
     refunded = max(paid.refunded + on_the_way, case.estimate)
     return Shares(refunded, max(paid.outside, case.estimate_outside)), set(case.outside_lines.values())

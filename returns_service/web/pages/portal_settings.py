@@ -14,11 +14,12 @@ from returns_service.commands.once import done_before
 from returns_service.domain.contrast import LEAST_CONTRAST
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import ADMIN
-from returns_service.domain.vocabulary import MAIL_KINDS, MailKind, find_word
+from returns_service.domain.vocabulary import MAIL_TEXTS, MailText, find_word
 from returns_service.localize import write_amount
 from returns_service.mail_client import MailOutcome, SmtpClient
 from returns_service.mail_message import MailTextsError, NewMail, Texts, compose, load_texts
 from returns_service.queries.outbox import read_outbox
+from returns_service.return_case.mail_outbox import TOLD_METHODS
 from returns_service.settings import Settings
 from returns_service.shop_settings import Language
 from returns_service.store.database import Tx
@@ -65,7 +66,7 @@ async def _page(call: PageCall, *, problem: Problem | None = None, outcome: Mail
     return render(
         call, "portal_settings.html", status=status, shop=settings, look=look_address(settings),
         palette=palette_of(settings.shop_colour), least=LEAST_CONTRAST, languages=language_texts(settings.portal_texts),
-        outbox=outbox, server=server_of(settings), kinds=MAIL_KINDS, once=new_once(), problem=problem,
+        outbox=outbox, server=server_of(settings), kinds=MAIL_TEXTS, once=new_once(), problem=problem,
         refused=(outcome.code, WHY.get(outcome.code or "", OTHER_ANSWER)) if outcome else None,
         recipient=call.signed_in.user.email, did=call.query("did"),
     )  # fmt: skip
@@ -94,7 +95,7 @@ def server_of(settings: Settings) -> str | None:
 async def send_test_mail(call: PageCall) -> Response[Any]:
     """Send one of the customers' mails, about an order that isn't, to the admin who asks."""
     once, by, settings = checked_once(call.field(ONCE)), call.by.actor, call.context.settings
-    kind, language = find_word(MAIL_KINDS, call.field("kind")), find_word(LANGUAGES, call.field("language"))
+    kind, language = find_word(MAIL_TEXTS, call.field("kind")), find_word(LANGUAGES, call.field("language"))
 
     async def work(tx: Tx) -> bool:
         if await done_before(tx, by, f"{PATH}/mail", once):
@@ -120,16 +121,17 @@ async def send_test_mail(call: PageCall) -> Response[Any]:
 
 
 async def _send(
-    settings: Settings, texts: Texts, kind: MailKind, language: Language, recipient: str, once: str
+    settings: Settings, texts: Texts, kind: MailText, language: Language, recipient: str, once: str
 ) -> MailOutcome:
     """Hand an example over to the mail server."""
     sender, address = settings.sender, settings.smtp
     if sender is None or address is None:
         return MailOutcome("refused", "address_unusable")
     amount = write_amount(EXAMPLE_AMOUNT, "eur", language)
-    values = {
+    values: dict[str, str] = {
         "shop": settings.shop_name, "order": "TEST-1", "amount": amount, "outside": amount, "code": "0000000000",
-        "reason": "Test", "link": f"{settings.public_url}/portal" if settings.public_url else "",
+        "reason": "Test", **dict.fromkeys(TOLD_METHODS, ""), "store_credit": amount,
+        "link": f"{settings.public_url}/portal" if settings.public_url else "",
     }  # fmt: skip
     mail = NewMail(kind, language, recipient, f"<test-{once}@{sender.rpartition('@')[2]}>", values)
     message = compose(texts, mail, sender, settings.shop_name)
