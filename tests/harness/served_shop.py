@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -142,6 +142,17 @@ async def check_events(shop: ServedShop, since: datetime) -> None:
     for event in events:
         data = msgspec.convert(event.data, EVENT_KINDS[event.type].data)
         assert msgspec.to_builtins(data) == event.data, event.type
+
+
+def units_told(events: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a return's lines and undeclared items by id, as a listener knows them after these events."""
+    known: dict[str, Any] = {}
+    for event in events:
+        data = event["data"]
+        if data["object"]["object"] == "return":
+            known |= {one["id"]: one for one in [*data["object"]["lines"], *data["object"]["undeclared"]]}
+            known = {name: one for name, one in known.items() if name not in data.get("removed", ())}
+    return known
 
 
 async def resolve(host: str, _: int) -> list[str]:
