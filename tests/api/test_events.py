@@ -287,7 +287,7 @@ async def test_events_tell_lines_and_items_that_are_gone(shop: ServedShop) -> No
     """A listener that keeps a return by its events alone has no line and no surplus that the return has lost."""
     made = await shop.create_return(quantity=2)
     where = f"/v1/returns/{made['id']}"
-    told = []
+    told: list[dict[str, Any]] = []
 
     async def agree() -> dict[str, Any]:
         seen = await shop.read_return(made["id"])

@@ -19,6 +19,7 @@ from returns_service.domain.problems import PROBLEMS, ProblemCode
 from returns_service.return_case.views.fields import ID_PATTERN
 from returns_service.web.api.export import CSV, JSON_LINES
 from returns_service.web.api.openapi_events import DATA, event_schemas, webhooks
+from returns_service.web.api.openapi_examples import example_of_answer, example_of_body, example_of_id
 from returns_service.web.api.openapi_links import links_of
 from returns_service.web.errors import PROBLEM_JSON, ProblemView
 from returns_service.web.health_views import HealthView, ReadinessView
@@ -101,7 +102,7 @@ def _written(operations: tuple[Operation, ...]) -> str:
     return text
 
 
-class _Plain(yaml.SafeDumper):
+class _Plain(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc] # libyaml's takes a quarter of the time
     """Writes shared parts out instead of linking them."""
 
     def ignore_aliases(self, data: Any) -> bool:
@@ -206,7 +207,10 @@ def described(operation: Operation, links: Mapping[Any, Schema], schemas: dict[s
 
 def _of_path(operation: Operation) -> list[dict[str, Any]]:
     names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
-    return [{"name": name, "in": "path", "required": True, **_id_of(name)} for name in names]
+    return [
+        {"name": name, "in": "path", "required": True, **_id_of(name), **example_of_id(operation, name)}
+        for name in names
+    ]
 
 
 def _id_of(name: str) -> dict[str, Any]:
@@ -293,7 +297,7 @@ def _body(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
         items["items"] = ref(operation.each.body.__name__)
     for name, part in {**schema.pop("$defs", {}), operation.body.__name__: schema}.items():
         schemas[name] = _without_noise(part)
-    content: dict[str, Any] = {"schema": ref(operation.body.__name__), "example": dict(operation.example or {})}
+    content: dict[str, Any] = {"schema": ref(operation.body.__name__), "example": example_of_body(operation)}
     required = any(field.is_required() for field in operation.body.model_fields.values())
     return {"required": required, "content": {"application/json": content}}
 
@@ -304,7 +308,7 @@ def _success(operation: Operation, answer: Schema) -> dict[str, Any]:
         said = "`true` where this is the first request's answer again."
         headers["Idempotent-Replayed"] = {"description": said, "schema": TEXT}
     headers |= {name: {"description": HEADERS[name], "schema": TEXT} for name in operation.headers}
-    content: dict[str, Any] = {"application/json": {"schema": answer}}
+    content: dict[str, Any] = {"application/json": {"schema": answer, **example_of_answer(operation.name)}}
     if operation.paged:
         content |= {CSV: {"schema": TEXT}, JSON_LINES: {"schema": TEXT}}
     if operation.streams:
@@ -355,11 +359,15 @@ _EVENT = {"type": "object", "description": "A Stripe event, as Stripe signs it."
 def service_paths(links: Mapping[Any, Schema]) -> dict[str, Any]:
     """Return the paths that ask for no key."""
     ready = {"application/json": {"schema": links[ReadinessView]}}
+
+    def answers(name: str, view: type[msgspec.Struct]) -> dict[str, Any]:
+        return {"application/json": {"schema": links[view], **example_of_answer(name)}}
+
     return {
         "/webhooks/stripe": {
             "post": _open(
                 "receive_stripe_event", "Take in a webhook from Stripe",
-                {"application/json": {"schema": links[StripeEventReceiptView]}},
+                answers("receive_stripe_event", StripeEventReceiptView),
                 description="The signature is checked over the raw body, of at most 256 KiB.",
                 parameters=[_header("Stripe-Signature", "Stripe's signature.", HEADER, required=True)],
                 requestBody={
@@ -372,10 +380,10 @@ def service_paths(links: Mapping[Any, Schema]) -> dict[str, Any]:
             )
         },
         "/healthz": {"get": _open(
-            "read_health", "Say that the process is alive", {"application/json": {"schema": links[HealthView]}},
+            "read_health", "Say that the process is alive", answers("read_health", HealthView),
         )},
         "/readyz": {"get": _open(
-            "read_readiness", "Say whether requests can be served", ready,
+            "read_readiness", "Say whether requests can be served", answers("read_readiness", ReadinessView),
             responses={"503": {"description": "Not ready.", "content": ready}},
         )},
         "/metrics": {"get": _open("read_metrics", "Return figures for Prometheus", {"text/plain": {"schema": TEXT}})},
