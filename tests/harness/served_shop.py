@@ -124,7 +124,8 @@ def expect(response: httpx.Response, status: int, code: str | None = None) -> di
 
 async def check_headers(response: httpx.Response) -> None:
     """Assert that a 2xx response carries the headers that its operation declares, and none that it doesn't."""
-    request = response.request
+    request, content_type = response.request, response.headers.get("content-type", "")
+    assert content_type.count("charset=") == content_type.startswith("text/"), content_type
     exact = {operation.path for operation in OPERATIONS}
     for operation in OPERATIONS:
         path = re.sub(r"\{\w+\}", "[^/]+", operation.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -25,10 +26,11 @@ FIVE_MINUTES, QUARTER_HOUR = 300, 900
 
 @dataclass
 class Story:
-    """What is played, and what of it is kept: the first exchange of each operation, by name."""
+    """What is played, and what of it is kept: the first exchange of each operation, by name, and all bodies."""
 
     shop: ServedShop
     exchanges: dict[str, dict[str, Any]] = field(default_factory=dict)
+    bodies: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))  # all that were sent
     receivers: WebhookReceivers = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,6 +49,7 @@ class Story:
         if operation.method == "POST":
             asked = {**(operation.example or {}), **(body or {})}
             sent = {name: value for name, value in asked.items() if value is not ...}
+            self.bodies[name].append(sent)
             answer = await self.shop.post(path, sent, **headers)
             return self.keep(name, answer, operation.status, path=ids, request=sent)
         answer = await self.shop.client.request(operation.method, path)
