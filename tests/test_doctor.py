@@ -241,10 +241,8 @@ async def test_room_on_the_disk(sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 async def test_a_database_that_a_full_disk_keeps_from_being_read_asks_for_room(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @asynccontextmanager
-    async def reading(_: Database) -> AsyncIterator[None]:
+    def reading(_: Database) -> None:
         raise OperationalError("SELECT 1", {}, Exception("disk I/O error"))
-        yield
 
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 10**12, 0))
     monkeypatch.setattr(Database, "reading", reading)

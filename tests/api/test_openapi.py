@@ -262,6 +262,13 @@ def test_clients_have_one_class_for_all_problems() -> None:
         assert {PROBLEMS[code].status for code in codes} == {status}
 
 
+def test_what_passes_says_when_to_come_back() -> None:
+    operations = [one for path in CONTRACT["paths"].values() for one in path.values() if "security" not in one]
+    answers = [answer for one in operations for status, answer in one["responses"].items() if status in ("429", "503")]
+    assert len(answers) == 2 * len(OPERATIONS)
+    assert all("Retry-After" in answer["headers"] for answer in answers)
+
+
 async def test_answers_are_as_the_contract_says(shop: ServedShop) -> None:
     made = await shop.create_approved_return(
         quantity=2, card="pm_card_refundFail", customer_email="a@b.c", metadata={"a": "b"}
