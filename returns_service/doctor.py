@@ -22,7 +22,7 @@ from returns_service.commands.sealing import Sealing, look_at_sealing
 from returns_service.domain import policy as policies
 from returns_service.domain.plural import pluralize
 from returns_service.domain.refund_status import OPEN
-from returns_service.domain.stripe_objects import NEEDED_EVENTS, StripeEventData
+from returns_service.domain.stripe_objects import NEEDED_EVENTS, StripeEventData, TryLater
 from returns_service.queries.desk import system_health
 from returns_service.settings import Settings
 from returns_service.store import schema
@@ -36,6 +36,7 @@ LEVELS: Final[tuple[Level, ...]] = ("ok", "warn", "fail")
 PATIENCE_SECONDS: Final = 10.0  # for one answer of the database or of our own address
 STRIPE_PATIENCE_SECONDS: Final = 30.0  # for all calls to Stripe together
 WEBHOOK_PATH: Final = "/webhooks/stripe"
+STRIPE_HOST: Final = "https://api.stripe.com"
 # A webhook is refused once it is 300 s old by our clock (https://docs.stripe.com/webhooks#replay-attacks).
 CLOCK_WARNS_SECONDS, CLOCK_FAILS_SECONDS = 5, 120
 DISK_WARNS_BYTES, DISK_FAILS_BYTES = 2 * 1024**3, 200 * 1024**2
@@ -111,10 +112,14 @@ def _key_line(settings: Settings, checked: StripeChecked) -> Finding:
     stand_in = f", at {settings.stripe_api_base}" if settings.stripe_api_base else ""
     if checked.account is not None:
         return Finding("stripe_key", "ok", f"A {mode} key of account {checked.account}{stand_in}.")
-    if checked.problem is not None and checked.problem.startswith("permission"):
+    if checked.account_hidden:
         return Finding("stripe_key", "ok", f"A restricted {mode} key{stand_in}; it may not see its account.")
-    todo = "Copy a key in force from Stripe’s Dashboard (Developers, API keys) to STRIPE_SECRET_KEY."
-    return Finding("stripe_key", "fail", f"{checked.problem or 'Stripe refuses the key.'}{stand_in}", todo)
+    message = f"{checked.silence.message if checked.silence else 'Stripe names no account.'}{stand_in}"
+    if isinstance(checked.silence, TryLater) and checked.silence.key_refused:
+        todo = "Copy a key in force from Stripe’s Dashboard (Developers, API keys) to STRIPE_SECRET_KEY."
+        return Finding("stripe_key", "fail", message, todo)
+    todo = f"Check the way from this machine to {settings.stripe_api_base or STRIPE_HOST}; https://status.stripe.com"
+    return Finding("stripe_key", "fail", message, todo)
 
 
 def _permission_lines(checked: StripeChecked) -> list[Finding]:
@@ -140,17 +145,17 @@ def _clock_line(checked: StripeChecked, now: datetime) -> Finding:
 
 def _endpoint_lines(settings: Settings, checked: StripeChecked) -> list[Finding]:
     wanted = f"{settings.public_url or 'https://…'}{WEBHOOK_PATH}"
-    make = f"Add {wanted} in Stripe’s Dashboard (Developers, Webhooks) with the events {', '.join(NEEDED_EVENTS)}."
-    if checked.problem is not None:
-        if checked.account is None and not checked.problem.startswith("permission"):
+    events = ", ".join(NEEDED_EVENTS)
+    make = f"Add {wanted} in Stripe’s Dashboard (Developers, Webhooks) with the events {events}."
+    if checked.endpoints is None:
+        if checked.silence is not None and not checked.account_hidden:
             return []  # the key's line says it
-        return [
-            Finding("stripe_webhook", "warn", "The endpoints can’t be listed with this key.", f"Look yourself: {make}")
-        ]
+        look = f"See in Stripe’s Dashboard (Developers, Webhooks) that {wanted} is there, with the events {events}."
+        return [Finding("stripe_webhook", "warn", "The endpoints can’t be listed with this key.", look)]
     ours = [endpoint for endpoint in checked.endpoints if _is_ours(settings, endpoint)]
     if not ours:
         return [Finding("stripe_webhook", "fail", f"Stripe sends nothing to {wanted}.", make)]
-    return [_endpoint_line(endpoint, make) for endpoint in ours]
+    return [_endpoint_line(endpoint) for endpoint in ours]
 
 
 def _is_ours(settings: Settings, endpoint: EndpointSnapshot) -> bool:
@@ -160,12 +165,14 @@ def _is_ours(settings: Settings, endpoint: EndpointSnapshot) -> bool:
     return here and endpoint.livemode == settings.livemode
 
 
-def _endpoint_line(endpoint: EndpointSnapshot, make: str) -> Finding:
+def _endpoint_line(endpoint: EndpointSnapshot) -> Finding:
     missing = [] if "*" in endpoint.events else [event for event in NEEDED_EVENTS if event not in endpoint.events]
+    where = "in Stripe’s Dashboard (Developers, Webhooks)"
     if not endpoint.enabled:
-        return Finding("stripe_webhook", "fail", f"{endpoint.url} is disabled.", "Enable it in Stripe’s Dashboard.")
+        return Finding("stripe_webhook", "fail", f"{endpoint.url} is disabled.", f"Enable it {where}.")
     if missing:
-        return Finding("stripe_webhook", "fail", f"{endpoint.url} lacks {', '.join(missing)}.", make)
+        todo = f"Add {'this event' if len(missing) == 1 else 'these events'} to the endpoint {where}."
+        return Finding("stripe_webhook", "fail", f"{endpoint.url} doesn’t get {', '.join(missing)}.", todo)
     return Finding("stripe_webhook", "ok", f"{endpoint.url} gets every event that is needed.")
 
 
@@ -176,7 +183,7 @@ async def _undelivered(
 
     What Stripe sends right now isn't delivered yet either.
     """
-    if not any(_is_ours(settings, endpoint) and endpoint.enabled for endpoint in checked.endpoints):
+    if not any(_is_ours(settings, endpoint) and endpoint.enabled for endpoint in checked.endpoints or ()):
         return None  # the endpoint's line says it
     try:
         events = gateway.events_since(now - DELIVERED_SINCE, NEEDED_EVENTS, only_undelivered=True)
@@ -193,7 +200,7 @@ def _delivery_lines(
     if not undelivered:
         return [Finding("stripe_deliveries", "ok", "Stripe could deliver the events of the last hour.")]
     # Where Stripe calls others as well, it doesn't tell who of them takes nothing.
-    others = [one for one in checked.endpoints if one.enabled and not _is_ours(settings, one)]
+    others = [one for one in checked.endpoints or () if one.enabled and not _is_ours(settings, one)]
     first = min(event.created for event in undelivered)
     message = f"Stripe could not deliver {pluralize(len(undelivered), 'event')} since {first:%H:%M} UTC."
     todo = (
@@ -204,10 +211,14 @@ def _delivery_lines(
 
 
 def _secret_lines(settings: Settings) -> list[Finding]:
-    if settings.stripe_webhook_secret:
-        return []
     todo = "Copy the endpoint’s signing secret to STRIPE_WEBHOOK_SECRET=whsec_…"
-    return [Finding("stripe_webhook_secret", "fail", "No signing secret is set: every webhook is refused.", todo)]
+    secrets = [secret.get_secret_value() for secret in settings.stripe_webhook_secret]
+    if not secrets:
+        return [Finding("stripe_webhook_secret", "fail", "No signing secret is set: every webhook is refused.", todo)]
+    if all(secret.startswith("whsec_") for secret in secrets):
+        return []
+    message = "STRIPE_WEBHOOK_SECRET is no signing secret of Stripe’s: these begin with whsec_."
+    return [Finding("stripe_webhook_secret", "fail", message, todo)]
 
 
 # --- our own data ----------------------------------------------------------------------------------------------------
@@ -218,6 +229,7 @@ async def _database_lines(database: Database) -> list[Finding]:
     if not database.postgresql and not _file_of(database).exists():  # to look would make an empty one
         todo = "Nothing: `returns-service serve` makes it."
         return [Finding("database", "warn", f"There is no file {_file_of(database)} yet.", todo)]
+    disk = [] if database.postgresql else [_disk_line(_file_of(database).parent)]
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             began = elapsed()
@@ -233,11 +245,13 @@ async def _database_lines(database: Database) -> list[Finding]:
                 async with database.reading() as tx:
                     lines += [line async for line in _queue_lines(tx)]
                     lines.append(_sealing_line(await look_at_sealing(tx)))
-            return [*lines, await _disk_line(database)]
+            return [*lines, *(disk or [await _size_line(database)])]
     except (SQLAlchemyError, OSError) as error:  # a timeout is an OSError
         why = f"{type(error).__name__}: {getattr(error, 'orig', error)}".splitlines()[0]
         todo = "Check that DATABASE_URL is right and that the database runs."
-        return [Finding("database", "fail", f"{kind} can’t be reached ({why}).", todo)]
+        if any(finding.level == "fail" for finding in disk):
+            todo = "Make room on the disk, then run doctor again: SQLite can’t be read without room."
+        return [Finding("database", "fail", f"{kind} can’t be reached ({why}).", todo), *disk]
 
 
 def _sealing_line(sealing: Sealing) -> Finding:
@@ -246,9 +260,9 @@ def _sealing_line(sealing: Sealing) -> Finding:
         todo = "Add the key that sealed them to RETURNS_SECRETS_KEY and restart, or rotate these endpoints’ secrets."
         return Finding("secrets", "fail", message, todo)
     if sealing.outdated:
-        message = f"{sealing.outdated} of {sealing.secrets} signing secrets are not sealed by the key in force."
+        message = f"Sealed by an older key: {sealing.outdated} of {pluralize(sealing.secrets, 'signing secret')}."
         return Finding("secrets", "warn", message, "Restart `returns-service serve` or `worker`: it seals them anew.")
-    return Finding("secrets", "ok", f"{sealing.secrets} signing secrets, all sealed by the key in force.")
+    return Finding("secrets", "ok", f"{pluralize(sealing.secrets, 'signing secret')}, sealed by the key in force.")
 
 
 def _schema_line(database: Database, behind: bool) -> Finding:
@@ -269,7 +283,8 @@ async def _queue_lines(tx: Tx) -> AsyncIterator[Finding]:
     if health.overdue:
         since = _age(tx, health.overdue_since)
         todo = "Start a worker: returns-service worker, or serve without --no-worker; if one runs, look at its log."
-        yield Finding("queue", "fail", f"{health.overdue} refunds wait for a worker, the oldest for {since}.", todo)
+        waiting = f"Overdue for a worker: {pluralize(health.overdue, 'refund')}, the oldest for {since}."
+        yield Finding("queue", "fail", waiting, todo)
     else:
         yield Finding("queue", "ok", "No refund waits for a worker.")
     oldest = await _time(tx, select(func.min(Refund.created_at)).where(col(Refund.status).in_(OPEN)))
@@ -295,29 +310,27 @@ async def _time(tx: Tx, chosen: Any) -> datetime | None:
 
 def _age(tx: Tx, since: datetime | None) -> str:
     seconds = int((tx.now - since).total_seconds()) if since is not None else 0
-    for name, size in (("day", 86_400), ("hour", 3600), ("minute", 60)):
-        if seconds >= size:
-            number = seconds // size
-            return f"{number} {name}{'' if number == 1 else 's'}"
-    return f"{max(0, seconds)} seconds"
+    sizes = (("day", 86_400), ("hour", 3600), ("minute", 60))
+    unit, size = next(((unit, size) for unit, size in sizes if seconds >= size), ("second", 1))
+    return pluralize(max(0, seconds) // size, unit)
 
 
 def _file_of(database: Database) -> Path:
     return Path(make_url(database.url).database or "").absolute()
 
 
-async def _disk_line(database: Database) -> Finding:
-    if database.postgresql:
-        async with database.reading() as tx:
-            size = (await tx.execute(text("SELECT pg_database_size(current_database())"))).scalar_one()
-        return Finding(
-            "disk", "ok", f"The database takes {size / 1024**2:,.0f} MiB; watch the room on its own machine."
-        )
-    folder = _file_of(database).parent
+def _disk_line(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
     level: Level = "ok" if free > DISK_WARNS_BYTES else "warn" if free > DISK_FAILS_BYTES else "fail"
     todo = "" if level == "ok" else "Make room: a full disk stops every write."
-    return Finding("disk", level, f"{free / 1024**3:,.1f} GiB are free in {folder}.", todo)
+    shown = f"{free / 1024**3:,.1f} GiB" if level == "ok" else f"{free / 1024**2:,.0f} MiB"
+    return Finding("disk", level, f"{shown} are free in {folder}.", todo)
+
+
+async def _size_line(database: Database) -> Finding:
+    async with database.reading() as tx:
+        size = (await tx.execute(text("SELECT pg_database_size(current_database())"))).scalar_one()
+    return Finding("disk", "ok", f"The database takes {size / 1024**2:,.0f} MiB; watch the room on its own machine.")
 
 
 # --- our own address -------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from markupsafe import escape
 from pydantic import SecretStr
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from returns_service.cli import commands
 from returns_service.commands.sealing import look_at_sealing
@@ -93,17 +94,33 @@ async def test_all_is_well(database_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "answers, level, says",
+    "answers, level, says, do",
     [
-        ({"account": error(401, message="Invalid API Key provided")}, "fail", "Invalid API Key"),
-        ({"account": error(403, message="no"), "webhook_endpoints": listing(endpoint())}, "ok", "may not see"),
-        ({"account": httpx.Response(502, text="<html>")}, "fail", ""),
+        ({"account": error(401, message="Invalid API Key provided")}, "fail", "Invalid API Key", "STRIPE_SECRET_KEY"),
+        ({"account": error(403, message="no"), "webhook_endpoints": listing(endpoint())}, "ok", "may not see", ""),
+        ({"account": httpx.Response(502, text="<html>")}, "fail", "", "api.stripe.com; https://status.stripe.com"),
+        ({"account": httpx.ConnectError("cut")}, "fail", "No connection", "api.stripe.com; https://status.stripe.com"),
     ],
 )
-async def test_the_key(sqlite_url: str, answers: dict[str, Any], level: str, says: str) -> None:
+async def test_the_key(sqlite_url: str, answers: dict[str, Any], level: str, says: str, do: str) -> None:
     found = await line(sqlite_url, "stripe_key", answers)
-    assert (found.level, says in found.message) == (level, True)
+    assert (found.level, says in found.message, do in found.do) == (level, True, True), found
     assert bool(found.do) == (level != "ok")
+
+
+async def test_a_key_that_hides_its_account_may_list_the_endpoints(sqlite_url: str) -> None:
+    hidden = {**WELL, "account": error(403, message="no")}
+    assert (await line(sqlite_url, "stripe_webhook", hidden)).level == "ok"
+    found = await line(sqlite_url, "stripe_webhook", {**hidden, "webhook_endpoints": error(403, message="no")})
+    assert (found.level, f"{URL}/webhooks/stripe" in found.do) == ("warn", True)
+
+
+@pytest.mark.parametrize("secret, says", [(None, "No signing secret"), ("nonsense", "begin with")])
+async def test_what_cant_be_a_signing_secret_is_told_at_once(sqlite_url: str, secret: str | None, says: str) -> None:
+    given = (SecretStr(secret),) if secret else ()
+    found = await line(sqlite_url, "stripe_webhook_secret", WELL, stripe_webhook_secret=given)
+    assert (found.level, says in found.message, "STRIPE_WEBHOOK_SECRET" in found.do) == ("fail", True, True)
+    assert secret is None or secret not in found.message
 
 
 @pytest.mark.parametrize(
@@ -122,6 +139,7 @@ async def test_the_webhook_endpoint(sqlite_url: str, changes: dict[str, Any], le
     found = await line(sqlite_url, "stripe_webhook", answers)
     assert (found.level, says in found.message) == (level, True), found
     assert bool(found.do) == (level != "ok")
+    assert ("Add this event to the endpoint" in found.do) == (says == NEEDED_EVENTS[0])
 
 
 async def test_a_restricted_key_is_told_each_permission_it_lacks(sqlite_url: str) -> None:
@@ -220,13 +238,27 @@ async def test_room_on_the_disk(sqlite_url: str, monkeypatch: pytest.MonkeyPatch
     assert (await line(sqlite_url, "disk", WELL)).level == level
 
 
+async def test_a_database_that_a_full_disk_keeps_from_being_read_asks_for_room(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reading(_: Database) -> None:
+        raise OperationalError("SELECT 1", {}, Exception("disk I/O error"))
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**12, 10**12, 0))
+    monkeypatch.setattr(Database, "reading", reading)
+    async with examined(sqlite_url, WELL) as lines:
+        assert [(lines[name][0].level, "Make room" in lines[name][0].do) for name in ("database", "disk")] == [
+            ("fail", True), ("fail", True),
+        ]  # fmt: skip
+
+
 async def test_what_waits_too_long(database_url: str) -> None:
     async with open_shop(database_url) as shop:
         made = await shop.create_approved_return()
         await shop.receive_parcel(made["id"])
         shop.clock.advance(15 * 86_400)
         lines = {f.name: f for f in await examine(shop.context.settings, shop.db, shop.context.gateway)}
-        assert (lines["queue"].level, "1 refunds wait" in lines["queue"].message) == ("fail", True)
+        assert (lines["queue"].level, "1 refund," in lines["queue"].message) == ("fail", True)
         assert (lines["oldest_refund"].level, "15 days" in lines["oldest_refund"].message) == ("warn", True)
 
 

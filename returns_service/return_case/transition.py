@@ -47,11 +47,11 @@ async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, An
         case.row.overpaid_since = None  # a later unit is worth it, or the refund failed
     rose = _keep_due_outside(case)
     event = await record(case.tx, case.by, kind, row=case.row, data={})
-    event.data = to_json_object({**said, "object": show_change(case)})
+    event.data = to_json_object({**said, **show_change(case)})
     queue_mail(case.tx, event)
     if rose:
         due = await record(case.tx, case.by, "return.resolution_due", row=case.row, data={})
-        due.data = to_json_object({"amount_due_outside": case.row.due_outside, "object": show_change(case)})
+        due.data = to_json_object({"amount_due_outside": case.row.due_outside, **show_change(case)})
     return event
 
 

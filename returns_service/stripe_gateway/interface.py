@@ -62,15 +62,20 @@ class MissingPermission:
 
 @dataclass(frozen=True, slots=True)
 class StripeChecked:
-    """What a doctor wants to know. `problem` is None where account and endpoints could be read."""
+    """What a doctor wants to know."""
 
     account: str | None
     livemode: bool | None  # as the key says
-    endpoints: tuple[EndpointSnapshot, ...] = ()
-    problem: str | None = None
+    silence: Refused | TryLater | Unknown | None = None  # why the account can't be read
+    endpoints: tuple[EndpointSnapshot, ...] | None = None  # None: this key can't list them
     api_version: str | None = None  # that we ask for
     stripe_time: datetime | None = None  # Stripe's `Date`, carried on to the end of the check; None where it told none
     missing: tuple[MissingPermission, ...] = ()
+
+    @property
+    def account_hidden(self) -> bool:
+        """Whether the key is in force and may not see its account, as a restricted one."""
+        return isinstance(self.silence, TryLater) and self.silence.refuses_us and not self.silence.key_refused
 
 
 class Gateway(Protocol):

@@ -38,10 +38,11 @@ async def check_key(
         account = await ask(service.accounts.retrieve_current_async, None, response)
         checked = replace(checked, account=str(account.get("id")))
     except StripeSilent as silence:
-        checked = replace(checked, problem=str(silence))
+        checked = replace(checked, silence=silence.answer)
     told_at = time.monotonic()
     date = response.headers.get("date")
-    checked = await _check_rest(service, ask, endpoints, checked, response.status, restricted=restricted)
+    if checked.silence is None or checked.account_hidden:
+        checked = await _check_rest(service, ask, endpoints, checked, restricted=restricted)
     return replace(checked, stripe_time=time_now(date, time.monotonic() - told_at))
 
 
@@ -50,18 +51,15 @@ async def _check_rest(
     ask: Ask,
     endpoints: AsyncIterator[dict[str, Any]],
     checked: StripeChecked,
-    status: int,
     *,
     restricted: bool,
 ) -> StripeChecked:
-    if status not in (200, 403):  # 403: the key is one, but may not see its account
-        return checked
     if restricted:
         checked = replace(checked, missing=await missing_permissions(service, ask))
     try:
         return replace(checked, endpoints=tuple([endpoint_of(endpoint) async for endpoint in endpoints]))
-    except StripeSilent as silence:
-        return replace(checked, problem=str(silence))
+    except StripeSilent:
+        return checked
 
 
 def time_now(date: str | None, seconds_since: float) -> datetime | None:

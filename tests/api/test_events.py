@@ -18,7 +18,7 @@ from returns_service.return_case.event_feed import place_events
 from returns_service.return_case.events import Actor, record
 from returns_service.web.live_feed import EventFilter
 from tests.harness.patience import SECONDS_WITHOUT_PROGRESS, complete, wait_for
-from tests.harness.served_shop import ServedShop, expect, return_body
+from tests.harness.served_shop import ServedShop, expect, return_body, units_told
 
 
 async def test_every_step_is_told_with_who_and_in_which_request(shop: ServedShop) -> None:
@@ -269,11 +269,8 @@ async def test_a6_events_keep_what_changed_and_expanded_ones_are_a_page(shop: Se
         assert len(corrected["lines"]) == 40, "the answer is the whole receipt"
     events = expect(await shop.get(f"{where}/events?limit=100"), 200)["data"]
     told = {one["sequence"]: one for one in events}
-    known: dict[str, Any] = {}
-    for _, one in sorted(told.items()):
-        if one["type"].startswith("return."):
-            known |= {line["id"]: line for line in one["data"]["object"]["lines"]}
-    assert list(known.values()) == (await shop.read_return(made["id"]))["lines"], "the history tells every change"
+    known = list(units_told(one for _, one in sorted(told.items())).values())
+    assert known == (await shop.read_return(made["id"]))["lines"], "the history tells every change"
     assert len(told[1]["data"]["object"]["lines"]) == 40
     late = [one for one in events if one["data"].get("trigger") == "correct" or "corrected" in one["type"]]
     assert len(late) == 12
@@ -284,3 +281,35 @@ async def test_a6_events_keep_what_changed_and_expanded_ones_are_a_page(shop: Se
     new = await shop.create_return()
     (listed,) = expect(await shop.get("/v1/returns?limit=1&expand[]=events"), 200)["data"]
     assert ([one["return"] for one in listed["events"]], listed["has_more_events"]) == ([new["id"]], False)
+
+
+async def test_events_tell_lines_and_items_that_are_gone(shop: ServedShop) -> None:
+    """A listener that keeps a return by its events alone has no line and no surplus that the return has lost."""
+    made = await shop.create_return(quantity=2)
+    where = f"/v1/returns/{made['id']}"
+    told: list[dict[str, Any]] = []
+
+    async def agree() -> dict[str, Any]:
+        seen = await shop.read_return(made["id"])
+        events = expect(await shop.get(f"{where}/events?limit=100"), 200)["data"]
+        told[:] = sorted(events, key=lambda event: int(event["sequence"]))
+        assert units_told(told) == {one["id"]: one for one in [*seen["lines"], *seen["undeclared"]]}
+        return seen
+
+    lines = [{"sku": "HAT", "quantity": 2, "total_amount": 5000}, {"sku": "CAP", "quantity": 1, "total_amount": 10}]
+    expect(await shop.post(where, {"lines": lines}), 200)
+    seen = await agree()
+    assert [line["sku"] for line in seen["lines"]] == ["HAT", "CAP"]
+    assert told[-1]["data"]["removed"] == [made["lines"][0]["id"]]
+    counts = [{"sku": "HAT", "quantity": 2, "condition": "new"}]
+    first = expect(await shop.post(f"{where}/receipts", {"lines": counts}), 201)
+    expect(await shop.post(f"{where}/receipts", {"lines": counts}), 201)
+    (surplus,) = (await agree())["undeclared"]
+    expect(await shop.post(f"{where}/receipts/{first['id']}/reverse", {"reason": "Scanned twice."}), 200)
+    assert (await agree())["undeclared"] == []
+    assert [event["data"]["removed"] for event in told if "removed" in event["data"]][-1] == [surplus["id"]]
+    extra = {"undeclared": [{"sku": "MUG", "quantity": 1}]}
+    with_item = expect(await shop.post(f"{where}/receipts", extra), 201)
+    assert len((await agree())["undeclared"]) == 1
+    expect(await shop.post(f"{where}/receipts/{with_item['id']}/reverse", {"reason": "Not ours."}), 200)
+    assert (await agree())["undeclared"] == []

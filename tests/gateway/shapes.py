@@ -165,13 +165,15 @@ class Line:
 
 
 def routes(**answers: Any) -> Callable[[httpx.Request], httpx.Response]:
-    """Answer by the path's words: `payment_intents__pi_1={...}` is GET /v1/payment_intents/pi_1."""
+    """Answer by the path's words: `payment_intents__pi_1={...}` is GET /v1/payment_intents/pi_1; an error is raised."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         name = request.url.path.removeprefix("/v1/").replace("/", "__")
         if name not in answers:
             return error(404, code="resource_missing", message=f"No such thing: {request.url.path}")
         found = answers[name]
+        if isinstance(found, httpx.TransportError):
+            raise found
         return found if isinstance(found, httpx.Response) else ok(found)
 
     return answer

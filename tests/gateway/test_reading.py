@@ -241,12 +241,13 @@ async def test_a_doctor_sees_account_mode_and_endpoints() -> None:
     }
     account = {"id": "acct_1", "object": "account"}
     checked = await Line(routes(account=account, webhook_endpoints=listing(endpoint))).gateway.check()
-    assert (checked.account, checked.livemode, checked.problem) == ("acct_1", False, None)
-    assert [(one.url, one.enabled, one.events) for one in checked.endpoints] == [
+    assert (checked.account, checked.livemode, checked.silence) == ("acct_1", False, None)
+    assert [(one.url, one.enabled, one.events) for one in checked.endpoints or ()] == [
         ("https://returns.example.com/stripe", True, ("*",))
     ]
     checked = await Line(error(401, message="Invalid API Key provided")).gateway.check()
-    assert checked.problem == "authentication: Invalid API Key provided"
+    assert isinstance(checked.silence, TryLater)
+    assert (checked.silence.key_refused, checked.silence.message) == (True, "Invalid API Key provided")
 
 
 async def test_charges_are_read_by_their_time_and_an_odd_one_is_left_out() -> None:

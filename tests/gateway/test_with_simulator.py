@@ -83,7 +83,7 @@ async def test_its_refusals_are_understood(gateway: StripeGateway, paid: str) ->
     assert done.code == "charge_already_refunded"
     assert isinstance(await gateway.retrieve_refund("re_nobody"), Missing)
     assert isinstance(await gateway.read_payment(payment_intent="pi_nobody"), Missing)
-    assert (await gateway.check()).problem is None
+    assert (await gateway.check()).silence is None
 
 
 async def test_its_webhooks_are_genuine(ledger: Ledger, gateway: StripeGateway, paid: str) -> None:

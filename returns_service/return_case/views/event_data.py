@@ -16,6 +16,13 @@ from returns_service.return_case.views.objects import PaymentView, RefundView, R
 from returns_service.return_case.views.receipt_view import ReceiptView
 
 FROM = {"from_": "from"}
+Removed = (
+    Annotated[
+        list[Annotated[str, Meta(pattern="^(rli|und)_[0-9a-z]{26}$")]],
+        Meta(description="Lines and undeclared items that were told of before and that the return has no longer."),
+    ]
+    | UnsetType
+)
 
 
 class ReturnCreatedData(Struct, kw_only=True, rename=FROM):
@@ -35,6 +42,7 @@ class ReturnStateChangedData(Struct, kw_only=True, rename=FROM):
     to: State
     trigger: str
     reason: str | None
+    removed: Removed = UNSET
 
 
 class ReturnUpdatedData(Struct, kw_only=True, rename=FROM):
@@ -48,6 +56,7 @@ class ReturnUpdatedData(Struct, kw_only=True, rename=FROM):
     changed: Annotated[list[str], Meta(description="The fields that were corrected.")] | UnsetType = UNSET
     inspected: ReceiptId | UnsetType = UNSET
     overpaid_amount: Annotated[int, minor_units("What was acknowledged.")] | UnsetType = UNSET
+    removed: Removed = UNSET
 
 
 class ReturnNoteAddedData(Struct, kw_only=True):
@@ -62,6 +71,7 @@ class ReturnResolutionDueData(Struct, kw_only=True):
 
     object: ReturnView
     amount_due_outside: Annotated[int, minor_units("To be given as store credit or in an exchange.")]
+    removed: Removed = UNSET
 
 
 class ReceiptCreatedData(Struct, kw_only=True):

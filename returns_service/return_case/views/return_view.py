@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -56,13 +56,17 @@ def _by_id(lines: Iterable[ReturnLineView], items: Iterable[UndeclaredItemView])
     return {**{line.id: line for line in lines}, **{item.id: item for item in items}}
 
 
-def show_change(case: ReturnCase) -> ReturnView:
-    """Return a return as its history keeps it: only those lines and items that are not as they were told before."""
+def show_change(case: ReturnCase) -> dict[str, Any]:
+    """Return what the history keeps of a return: only those lines and items that are not as they were told before.
+
+    Those that were told and are gone are named by their ids as `removed`.
+    """
     view, told = show_return(case), case.told or {}
     case.told = _by_id(view.lines, view.undeclared)
     view.lines = [line for line in view.lines if told.get(line.id) != line]
     view.undeclared = [item for item in view.undeclared if told.get(item.id) != item]
-    return view
+    removed = sorted(told.keys() - case.told.keys())
+    return {"object": view, "removed": removed} if removed else {"object": view}
 
 
 def show_return(case: ReturnCase) -> ReturnView:

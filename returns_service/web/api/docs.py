@@ -35,13 +35,13 @@ POLICY = (
 )
 
 
-@get("/openapi.yaml", include_in_schema=False, sync_to_thread=False, name="openapi")
+@get("/openapi.yaml", include_in_schema=False, sync_to_thread=True, name="openapi")
 def openapi_yaml(request: Request[Any, Any, Any]) -> Response[str]:
     """Return the contract, OpenAPI 3.1."""
     return Response(document(request.app.state.operations), media_type="application/yaml")
 
 
-@get("/openapi.json", include_in_schema=False, sync_to_thread=False, name="openapi_json")
+@get("/openapi.json", include_in_schema=False, sync_to_thread=True, name="openapi_json")
 def openapi_json(request: Request[Any, Any, Any]) -> Response[str]:
     """Return the contract as JSON."""
     return Response(json_document(request.app.state.operations), media_type="application/json")

@@ -15,14 +15,15 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
 from returns_service.commands.stripe_inbox import StripeEventReceiptView
-from returns_service.domain.problems import PROBLEMS, ProblemCode
 from returns_service.return_case.views.fields import ID_PATTERN
 from returns_service.web.api.export import CSV, JSON_LINES
 from returns_service.web.api.openapi_events import DATA, event_schemas, webhooks
+from returns_service.web.api.openapi_examples import example_of_answer, example_of_body, example_of_id
 from returns_service.web.api.openapi_links import links_of
+from returns_service.web.api.openapi_problems import HEADER_LINKS, header_components, problems, problems_of
 from returns_service.web.errors import PROBLEM_JSON, ProblemView
 from returns_service.web.health_views import HealthView, ReadinessView
-from returns_service.web.operations.operation import KEY_OPTIONAL, AnswerHeader, Operation
+from returns_service.web.operations.operation import AnswerHeader, Operation
 from returns_service.web.operations.query_string import LIMIT, LONGEST_LIMIT, Form
 
 Schema = dict[str, Any]
@@ -38,11 +39,15 @@ ABOUT = """\
 A return's whole life: from the shop's request, over the receiving dock, to money that is provably back.
 
 Amounts are whole numbers of minor units, times are RFC 3339 in UTC, ids tell their kind by prefix. Errors are
-`application/problem+json` with a stable `code`. A POST with an `Idempotency-Key` may be repeated: the same key gives
-the same answer, and the effect happens once. A key belongs to one API key and one path: sent to two paths it is two
-keys, and both requests are done. Every answer carries a `Request-Id`. HEAD is answered wherever GET is. A list is
-exported whole with `Accept: text/csv` or `Accept: application/jsonl`; in CSV, a text that a spreadsheet would compute
-has a `'` before it.
+`application/problem+json` with a stable `code`; 429 and 503 say in `Retry-After` when to come back. A request that
+comes too slowly (408), or with headers that are too large (431), is refused before it is read. A POST with an
+`Idempotency-Key` may be repeated: the same key gives the same answer, and the effect happens once. A key belongs to
+one API key and one path: sent to two paths it is two keys, and both requests are done. Every answer carries a
+`Request-Id`. HEAD is answered wherever GET is.
+
+A list is answered in pages, the newest first: while `has_more` is true, ask again with the last `id` as
+`starting_after`. It is exported whole with `Accept: text/csv` or `Accept: application/jsonl`; in CSV, a text that a
+spreadsheet would compute has a `'` before it.
 """
 TAGS = {
     "Returns": "Return authorizations: asked for, decided, refunded, closed.",
@@ -57,25 +62,6 @@ TAGS = {
     "Outgoing webhooks": "Who is told what happens, and whether it arrived.",
     "Service": "Webhooks from Stripe, health, figures: no key is asked.",
 }
-READ_ERRORS: tuple[ProblemCode, ...] = (
-    "unauthorized",
-    "insufficient_scope",
-    "rate_limited",
-    "database_unavailable",
-    "internal_error",
-)
-QUERY_ERRORS: tuple[ProblemCode, ...] = ("malformed_request", "invalid_request", "unknown_filter")
-WRITE_ERRORS: tuple[ProblemCode, ...] = (
-    "malformed_request", "invalid_request", "unsupported_media_type", "body_too_large", "request_timeout",
-    "idempotency_key_reused",
-    "idempotency_key_in_use", "unknown_filter",
-)  # fmt: skip
-COMMON_HEADERS = {
-    "Request-Id": "Names this request in logs and events.",
-    "RateLimit": "`r`: the requests left now; `t`: the seconds until all are there again. With every counted request.",
-    "RateLimit-Policy": "`q`: the requests that may come within `w` seconds.",
-}
-HEADER_LINKS = {name: {"$ref": f"#/components/headers/{name}"} for name in COMMON_HEADERS}
 HEADERS: dict[AnswerHeader, str] = {"ETag": "The return's version.", "Location": "Where it can be read."}
 ID_PREFIXES = {
     "return_id": "ret", "receipt_id": "rcp", "undeclared_id": "und", "unmatched_id": "umr", "refund_id": "rfd",
@@ -101,7 +87,7 @@ def _written(operations: tuple[Operation, ...]) -> str:
     return text
 
 
-class _Plain(yaml.SafeDumper):
+class _Plain(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc] # libyaml's takes a quarter of the time
     """Writes shared parts out instead of linking them."""
 
     def ignore_aliases(self, data: Any) -> bool:
@@ -136,7 +122,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
             "securitySchemes": {
                 "api_key": {"type": "http", "scheme": "bearer", "description": "A key, `rsk_…`, with its scopes."}
             },
-            "headers": {name: {"description": said, "schema": TEXT} for name, said in COMMON_HEADERS.items()},
+            "headers": header_components(),
             "schemas": dict(sorted(schemas.items())),
         },
     }
@@ -198,7 +184,7 @@ def described(operation: Operation, links: Mapping[Any, Schema], schemas: dict[s
     answer = links[operation.answer]
     if operation.receipts_only is not None:
         answer = {"anyOf": [answer, links[operation.receipts_only]]}
-    said["responses"] = {str(operation.status): _success(operation, answer), **_problems(operation)}
+    said["responses"] = {str(operation.status): _success(operation, answer), **problems_of(operation)}
     if not operation.writes and "ETag" in operation.headers:
         said["responses"]["304"] = {"description": "Nothing has changed."}
     return said
@@ -206,7 +192,10 @@ def described(operation: Operation, links: Mapping[Any, Schema], schemas: dict[s
 
 def _of_path(operation: Operation) -> list[dict[str, Any]]:
     names = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
-    return [{"name": name, "in": "path", "required": True, **_id_of(name)} for name in names]
+    return [
+        {"name": name, "in": "path", "required": True, **_id_of(name), **example_of_id(operation, name)}
+        for name in names
+    ]
 
 
 def _id_of(name: str) -> dict[str, Any]:
@@ -293,7 +282,7 @@ def _body(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
         items["items"] = ref(operation.each.body.__name__)
     for name, part in {**schema.pop("$defs", {}), operation.body.__name__: schema}.items():
         schemas[name] = _without_noise(part)
-    content: dict[str, Any] = {"schema": ref(operation.body.__name__), "example": dict(operation.example or {})}
+    content: dict[str, Any] = {"schema": ref(operation.body.__name__), "example": example_of_body(operation)}
     required = any(field.is_required() for field in operation.body.model_fields.values())
     return {"required": required, "content": {"application/json": content}}
 
@@ -304,38 +293,12 @@ def _success(operation: Operation, answer: Schema) -> dict[str, Any]:
         said = "`true` where this is the first request's answer again."
         headers["Idempotent-Replayed"] = {"description": said, "schema": TEXT}
     headers |= {name: {"description": HEADERS[name], "schema": TEXT} for name in operation.headers}
-    content: dict[str, Any] = {"application/json": {"schema": answer}}
+    content: dict[str, Any] = {"application/json": {"schema": answer, **example_of_answer(operation.name)}}
     if operation.paged:
         content |= {CSV: {"schema": TEXT}, JSON_LINES: {"schema": TEXT}}
     if operation.streams:
         content["text/event-stream"] = {"schema": TEXT}
     return {"description": "Done." if operation.writes else "Found.", "headers": headers, "content": content}
-
-
-def _problems(operation: Operation) -> dict[str, Any]:
-    """Return the problems of an operation by status, with their codes."""
-    declared: list[ProblemCode] = ["too_many_streams"] if operation.streams else []
-    declared += ["version_mismatch"] if operation.if_match else []
-    codes = [*operation.errors, *declared, *READ_ERRORS, *(WRITE_ERRORS if operation.writes else QUERY_ERRORS)]
-    if operation.key_rule is not KEY_OPTIONAL:
-        codes.append("idempotency_key_required")
-    return problems(codes)
-
-
-def problems(codes: Sequence[ProblemCode]) -> dict[str, Any]:
-    """Return responses by status for these codes.
-
-    The codes stand beside the link to the one schema of problems: validators check both, and generated clients have
-    one class for all statuses.
-    """
-    found: dict[str, Any] = {}
-    for status in sorted({PROBLEMS[code].status for code in codes}):
-        here = sorted({code for code in codes if PROBLEMS[code].status == status})
-        lines = "\n".join(f"- `{code}`: {PROBLEMS[code].title}." for code in here)
-        schema = ref("problem") | {"properties": {"code": {"enum": here}}}
-        content = {PROBLEM_JSON: {"schema": schema}}
-        found[str(status)] = {"description": lines, "headers": dict(HEADER_LINKS), "content": content}
-    return found
 
 
 def _open(name: str, summary: str, content: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -355,11 +318,15 @@ _EVENT = {"type": "object", "description": "A Stripe event, as Stripe signs it."
 def service_paths(links: Mapping[Any, Schema]) -> dict[str, Any]:
     """Return the paths that ask for no key."""
     ready = {"application/json": {"schema": links[ReadinessView]}}
+
+    def answers(name: str, view: type[msgspec.Struct]) -> dict[str, Any]:
+        return {"application/json": {"schema": links[view], **example_of_answer(name)}}
+
     return {
         "/webhooks/stripe": {
             "post": _open(
                 "receive_stripe_event", "Take in a webhook from Stripe",
-                {"application/json": {"schema": links[StripeEventReceiptView]}},
+                answers("receive_stripe_event", StripeEventReceiptView),
                 description="The signature is checked over the raw body, of at most 256 KiB.",
                 parameters=[_header("Stripe-Signature", "Stripe's signature.", HEADER, required=True)],
                 requestBody={
@@ -372,10 +339,10 @@ def service_paths(links: Mapping[Any, Schema]) -> dict[str, Any]:
             )
         },
         "/healthz": {"get": _open(
-            "read_health", "Say that the process is alive", {"application/json": {"schema": links[HealthView]}},
+            "read_health", "Say that the process is alive", answers("read_health", HealthView),
         )},
         "/readyz": {"get": _open(
-            "read_readiness", "Say whether requests can be served", ready,
+            "read_readiness", "Say whether requests can be served", answers("read_readiness", ReadinessView),
             responses={"503": {"description": "Not ready.", "content": ready}},
         )},
         "/metrics": {"get": _open("read_metrics", "Return figures for Prometheus", {"text/plain": {"schema": TEXT}})},

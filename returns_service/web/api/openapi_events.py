@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from returns_service.return_case.views.event_data import EVENT_KINDS
+from returns_service.web.api.openapi_examples import examples
 
 Schema = dict[str, Any]
 DATA = tuple(dict.fromkeys(kind.data for kind in EVENT_KINDS.values()))
@@ -51,6 +52,11 @@ def event_schemas(event: Schema, data: dict[Any, Schema]) -> dict[str, Schema]:
     return found
 
 
+def _body(kind: str) -> dict[str, Any]:
+    example = {"example": examples().events[kind]} if kind in examples().events else {}
+    return {"schema": {"$ref": f"#/components/schemas/{name_of(kind)}"}, **example}
+
+
 def webhooks() -> dict[str, Any]:
     """Return the calls that an endpoint gets, by the type of the event."""
     parameters = [
@@ -72,7 +78,7 @@ def webhooks() -> dict[str, Any]:
                 "parameters": parameters,
                 "requestBody": {
                     "required": True,
-                    "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{name_of(kind)}"}}},
+                    "content": {"application/json": _body(kind)},
                 },
                 "responses": responses,
             }
