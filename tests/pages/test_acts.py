@@ -15,8 +15,8 @@ ON_PAGES = {
     "test_webhook_endpoint": "/settings/webhooks/{endpoint_id:str}",
     "retry_one_delivery": "/settings/deliveries/{delivery_id:str}/redeliver",
 }  # fmt: skip
-# What only a shop's program can know: an order's lines and amounts, a payment that no return names.
-BY_PROGRAMS = {"create_return", "create_returns", "create_portal_session", "create_refund"}
+# What only a shop's program can know: an order's lines and amounts.
+BY_PROGRAMS = {"create_return", "create_returns", "create_portal_session"}
 
 
 def test_each_allowed_act_has_a_form() -> None:

@@ -25,6 +25,7 @@ from returns_service.web.pages.flashes import read_flashes
 from returns_service.web.pages.forms import Act
 from returns_service.web.pages.live import live_address
 from returns_service.web.pages.page import Page, PageCall, read_desk, shows
+from returns_service.web.pages.payments import payment_path
 from returns_service.web.pages.receipt_acts import resolve_act
 from returns_service.web.pages.refund_acts import act_on_refund
 from returns_service.web.pages.rendering import render, zone_of
@@ -57,6 +58,20 @@ class DeskRow:
     def fact(self) -> str:
         """The truth about the money, in words."""
         return self.words.fact.format(amount=self.amount or "The amount")
+
+    @property
+    def cause(self) -> str:
+        """Why it waits, in a line: the kind's own words, else the first sentence of what happened."""
+        return self.words.cause or self.item.message.partition(". ")[0].removesuffix(".")
+
+    @property
+    def about(self) -> Sequence[str]:
+        """Whose it is: the order and its customer, else what was paid with."""
+        case, payment = self.entry.case, self.entry.payment
+        customer = (case.customer_name or case.customer_email) if case else None
+        known = [self.item.order_id, customer]
+        paid_with = [payment.method] if payment and payment.method else []
+        return [word for word in known if word] or paid_with
 
     @property
     def path(self) -> str:
@@ -110,6 +125,8 @@ async def _open(call: PageCall, tx: Tx, row: DeskRow) -> OpenCase:
     own = await decided_by_person_of(tx, call.by.actor, [entry.refund] if entry.refund else [])
     acts, missing = await _acts(call, tx, entry, item, decided_it=bool(own))
     links = []
+    if entry.payment is not None and entry.case is None:
+        links.append((payment_path(entry.payment), "Open the payment"))
     if entry.kind == "unmatched_receipt" and entry.unmatched is not None and call.may("receipts:write"):
         links.append((f"/parcels/{entry.unmatched.id}", "Open the parcel"))
     if entry.kind in ("unmatched_receipt", "undeclared_item") and not call.may("receipts:write"):

@@ -13,6 +13,7 @@ from returns_service.domain import machine_diagram
 from returns_service.domain.money import Row, total
 from returns_service.domain.refund_status import OPEN, RefundStatus
 from returns_service.domain.return_machine import State
+from returns_service.domain.roles import PAY
 from returns_service.queries.history import names_of, timeline_of
 from returns_service.queries.photos import photos_of_returns
 from returns_service.queries.second_person import decided_by_person_of
@@ -126,7 +127,7 @@ async def show_return(call: PageCall) -> Response[Any]:
         picture=draw_machine(case.row.state, _states_been(events)),
         photos=[photo for photo in photos if photo.about_id not in of_dock], once=new_once,
         photos_of={name: [photo for photo in photos if photo.about_id == name] for name in of_dock},
-        can_receive=dock, can_note=call.may("returns:write"), note=WRITE_NOTE.fields[0],
+        can_receive=dock, can_pay=call.may(PAY), can_note=call.may("returns:write"), note=WRITE_NOTE.fields[0],
         note_url=url_of(WRITE_NOTE, return_id=case.row.id), more_events=len(events) >= 200,
     )  # fmt: skip
 
