@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -55,6 +56,26 @@ async def test_each_view_holds_what_it_says_and_exports_exactly_that(shop: Serve
         assert len(shown) == int(number), path
         rows = exported(await desk.get(path.replace("/returns", "/returns.csv")))
         assert [row["return"] for row in rows] == shown, path
+
+
+async def test_the_list_says_what_a_return_waits_for(shop: ServedShop, desk: Desk) -> None:
+    """Money that waits for a second person, or is owed by other means than Stripe, is on nobody's way."""
+    shop.policy = shop.context.policy = replace(shop.context.policy, second_person_above={"eur": 20_000})
+    await approved(shop, "NW-1", 10_000, quantity=2)
+    goodwill = {"adjustments": [{"kind": "goodwill", "amount": 4000, "description": "Late."}], "override_reason": "So."}
+    over = await approved(shop, "NW-2", 20_000, payment=shop.pay(30_000, currency="eur"))
+    expect(await shop.post(f"/v1/returns/{over['id']}/refund", goodwill), 202)
+    swapped = await approved(shop, "NW-3", 5000, resolution="exchange")
+    await shop.receive_parcel(swapped["id"])
+    rows = {row["order"]: row["note"] for row in exported(await open_as(shop, desk, "finance", "/returns.csv"))}
+    assert rows == {
+        "NW-1": "2 units still to come", "NW-2": "40.00 EUR waits for a second person",
+        "NW-3": "50.00 EUR owed as an exchange",
+    }  # fmt: skip
+    page = await desk.get("/returns")
+    assert page.text.count("40.00 EUR waits for a second person") == 1
+    beside = await desk.get(f"/returns/{over['id']}")
+    assert re.search(r"For a second person</dt><dd><bdi class=\"money\">40.00 ", beside.text), beside.text
 
 
 async def test_a_saved_view_is_its_persons_own_counted_replaced_and_deleted(shop: ServedShop, desk: Desk) -> None:

@@ -18,6 +18,7 @@ from returns_service.queries.history import names_of
 from returns_service.queries.payments import payment_named, refunds_of_payment
 from returns_service.queries.second_person import decided_by_person_of
 from returns_service.return_case.locked_payment import refundable
+from returns_service.return_case.rows import is_unapproved
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.ask_stripe import target_named
@@ -85,6 +86,7 @@ class PaymentShown:
     left: int
     refunded: int
     on_its_way: int
+    unapproved: int  # of what is on its way: it waits for a second person
     act: Act | None
     barred: str
 
@@ -141,6 +143,7 @@ async def _shown(call: PageCall, tx: Tx, name: str) -> PaymentShown | None:
         payment, stripes, refunds, await names_of(tx, sorted({row.created_by for row in rows})), left,
         sum(row.amount for row in rows if row.status == "succeeded"),
         sum(row.amount for row in rows if row.status in OPEN),
+        sum(row.amount for row in rows if is_unapproved(row)),
         None if barred else _act(payment, stripes, left, call.context.policy), barred,
     )  # fmt: skip
 

@@ -239,9 +239,11 @@ def _meter(case: ReturnCase) -> dict[str, Any]:
     captured = case.payment.captured
     refunded = sum(refund.amount for refund in case.payment_refunds if refund.status == "succeeded")
     on_its_way = sum(refund.amount for refund in case.payment_refunds if refund.status in OPEN)
+    unapproved = sum(refund.amount for refund in case.payment_refunds if is_unapproved(refund))
     share = 100 / captured if captured else 0
     return {
-        "captured": captured, "refunded": refunded, "on_its_way": on_its_way, "left": max(0, case.refundable),
+        "captured": captured, "refunded": refunded, "on_its_way": on_its_way - unapproved,
+        "unapproved": unapproved, "left": max(0, case.refundable),
         "a": round(min(100.0, refunded * share), 1), "b": round(min(100.0, (refunded + on_its_way) * share), 1),
     }  # fmt: skip
 
