@@ -32,8 +32,8 @@ from returns_service.domain.vocabulary import Condition, Resolution
 from returns_service.store.tables import Refund
 
 ORDERS_A_DAY: Final = (5, 6, 6, 6, 7, 9, 8)  # Monday to Sunday
-WHOLESALE_A_DAY: Final = 6  # around the clock; nothing of it comes back, and a day's refunds are few beside it
-WHOLESALE_AMOUNTS: Final = (30_000, 95_000)  # minor units: at least, at most
+WHOLESALE_A_DAY: Final = 4  # around the clock; nothing of it comes back, and a day's refunds are few beside it
+WHOLESALE_AMOUNTS: Final = (50_000, 140_000)  # minor units: at least, at most
 DOLLARS: Final = 0.12  # the share of orders from overseas
 ALONE: Final = 0.5  # an order holds several articles, of which one comes back
 OLD_FRIENDS: Final = 0.1  # the share of orders by customers who buy again and again

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
+from sqlmodel import select
 
 from returns_service.commands.saved_views import MOST_VIEWS
 from returns_service.domain.return_machine import PUBLIC
 from returns_service.domain.vocabulary import Role
+from returns_service.store.tables import Refund
 from returns_service.web.pages.return_acts import barred_on
 from tests.harness.served_shop import ServedShop, expect
 from tests.pages.conftest import Desk, add_person, open_desk
@@ -76,6 +78,21 @@ async def test_the_list_says_what_a_return_waits_for(shop: ServedShop, desk: Des
     assert page.text.count("40.00 EUR waits for a second person") == 1
     beside = await desk.get(f"/returns/{over['id']}")
     assert re.search(r"For a second person</dt><dd><bdi class=\"money\">40.00 ", beside.text), beside.text
+
+
+async def test_a_return_says_when_its_customer_sees_the_money(shop: ServedShop, desk: Desk) -> None:
+    made = await approved(shop, "NW-1", 10_000, customer_email="birgit@shop.test", customer_name="Birgit <b>")
+    await shop.receive_parcel(made["id"])
+    await shop.settle()
+    page = await open_as(shop, desk, "finance", f"/returns/{made['id']}")
+    assert "The bank’s reference, by which the customer’s bank finds it, comes" in page.text
+    assert 'href="/returns?q=birgit%40shop.test">All their returns' in page.text
+    async with shop.db.transaction() as tx:
+        refund = (await tx.exec(select(Refund).where(Refund.return_id == made["id"]))).one()
+        refund.arrival = {"reference": "74537604323000128845120", "kind": "refund", "expected": "5-10 business days"}
+    told = (await desk.get(f"/returns/{made['id']}")).text
+    assert re.search(r"Bank’s reference <span[^>]*>74537604323000128845120</span>", told)
+    assert "comes within 7 business days" not in told
 
 
 async def test_a_saved_view_is_its_persons_own_counted_replaced_and_deleted(shop: ServedShop, desk: Desk) -> None:

@@ -36,6 +36,7 @@ from returns_service.web.pages.stories import CONDITIONS, is_told_beside, tell
 PLACES: Final[Mapping[str, str]] = {
     "restock": "restock", "scrap": "scrap", "return_to_customer": "back to the customer", "inspect": "inspection",
 }  # fmt: skip
+AT_THE_BANK: Final[frozenset[RefundStatus]] = frozenset({"pending", "succeeded"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ async def show_return(call: PageCall) -> Response[Any]:
         for one in reversed(case.refunds)
     ]
     receipts = [_receipt(case, receipt, acts=dock) for receipt in reversed(case.receipts)]
+    at_the_bank = [one for one in reversed(case.refunds) if one.stripe_refund and one.status in AT_THE_BANK]
     of_dock = {*(receipt.id for receipt in case.receipts), *(item.id for item in case.undeclared)}
     return render(
         call, "return.html", live=live, case=case, row=case.row, fact=fact_of(case), steps=steps_of(case, events),
@@ -127,7 +129,8 @@ async def show_return(call: PageCall) -> Response[Any]:
         picture=draw_machine(case.row.state, _states_been(events)),
         photos=[photo for photo in photos if photo.about_id not in of_dock], once=new_once,
         photos_of={name: [photo for photo in photos if photo.about_id == name] for name in of_dock},
-        can_receive=dock, can_pay=call.may(PAY), can_note=call.may("returns:write"), note=WRITE_NOTE.fields[0],
+        at_the_bank=at_the_bank, can_receive=dock, can_pay=call.may(PAY), can_note=call.may("returns:write"),
+        note=WRITE_NOTE.fields[0],
         note_url=url_of(WRITE_NOTE, return_id=case.row.id), more_events=len(events) >= 200,
     )  # fmt: skip
 
