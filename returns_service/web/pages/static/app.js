@@ -9,7 +9,7 @@
   document.addEventListener("exchanged", (e) => { wake(e.detail); tell(); });
   document.addEventListener("click", (e) => {
     const a = e.target.closest("[data-dialog], [data-close], [data-copy], [data-print], [data-pin] button, [data-fill] button");
-    for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(e.target)) menu.open = false;
+    for (const menu of document.querySelectorAll("details.menu[open], details.places[open]")) if (!menu.contains(e.target)) menu.open = false;
     if (!a) return;
     const { dialog, copy } = a.dataset;
     if (dialog && document.getElementById(dialog)) e.preventDefault(), document.getElementById(dialog).showModal();
