@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from returns_service.domain.refund_attempt import WaitingCode
+from returns_service.domain.refund_status import OPEN
 from returns_service.store.tables import Refund, WebhookEndpoint
 
 WAITING: dict[WaitingCode, str] = {
@@ -37,6 +38,11 @@ def waiting_code(refund: Refund) -> WaitingCode | None:
     if refund.waits_for is not None:
         return "unknown_reason"
     return cast("WaitingCode | None", refund.waiting_code)
+
+
+def waits_for_balance(refund: Refund) -> bool:
+    """Return whether Stripe holds an open refund back until the shop's balance there is high enough."""
+    return refund.status in OPEN and waiting_code(refund) == "balance_too_low"
 
 
 def set_waiting(refund: Refund, code: WaitingCode | None, detail: str | None = None) -> None:

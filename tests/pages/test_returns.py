@@ -95,6 +95,21 @@ async def test_a_return_says_when_its_customer_sees_the_money(shop: ServedShop, 
     assert "comes within 7 business days" not in told
 
 
+async def test_what_waits_for_the_balance_is_on_nobodys_way(shop: ServedShop, desk: Desk) -> None:
+    shop.ledger.settings.balance = "short_waits"
+    made = await approved(shop, "NW-1", 10_000)
+    await shop.receive_parcel(made["id"])
+    await shop.settle()
+    page = await open_as(shop, desk, "finance", f"/returns/{made['id']}")
+    assert "100.00 EUR has not left: the Stripe balance is too low" in page.text
+    assert "Stripe sends it once there is enough." in page.text
+    assert "When the customer sees it" not in page.text
+    assert "100.00 EUR waits for the Stripe balance" in (await desk.get("/returns")).text
+    case = await desk.get("/refunds?kind=refund_pending")
+    assert 'data-money="not-moved"' in case.text
+    assert "100.00 EUR has not left: the Stripe balance is too low." in case.text
+
+
 async def test_a_saved_view_is_its_persons_own_counted_replaced_and_deleted(shop: ServedShop, desk: Desk) -> None:
     await play_day(shop)
     page = await open_as(shop, desk, "finance", "/returns?view=failed&currency=eur")
@@ -302,7 +317,13 @@ async def test_the_dock_corrects_takes_back_and_decides_on_the_returns_page(shop
 async def test_the_timeline_names_who_did_what(shop: ServedShop, desk: Desk) -> None:
     made = await refused_once(shop)
     page = await open_as(shop, desk, "approver", f"/returns/{made['id']}")
-    for told in ("1 unit received", "148.00 EUR did not arrive", "Approved: 148.00 EUR", "A regular.", "key test"):
+    for told in (
+        "1 unit received",
+        "148.00 EUR did not arrive",
+        "Approved: 148.00 EUR",
+        "A regular.",
+        "test (API key)",
+    ):
         assert told in page.text, told
     assert (await desk.get("/returns/ret_01h455vb4pex5vsknk084sn02q")).status_code == 404
 

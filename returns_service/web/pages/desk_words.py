@@ -73,5 +73,5 @@ KINDS: Final[Mapping[DeskKind, KindWords]] = {
     "refund_requires_action": KindWords("at the customer", "Customer must act", "clock", "busy",
                                         "{amount} waits for the customer and has not moved.", "not-moved", waits=True),
     "refund_pending": KindWords("at the bank", "At the bank", "clock", "busy", "{amount} is on its way at the bank.",
-                                "on-its-way", waits=True, cause="On its way at the bank"),
+                                "on-its-way", waits=True),
 }  # fmt: skip

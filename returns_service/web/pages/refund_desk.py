@@ -19,6 +19,7 @@ from returns_service.queries.desk_solved import returns_on_payment, solved_refun
 from returns_service.queries.home import last_comparison
 from returns_service.queries.second_person import decided_by_person_of
 from returns_service.return_case.rows import rows_of
+from returns_service.return_case.waiting import waits_for_balance
 from returns_service.store.database import Tx
 from returns_service.web.pages.desk_words import KINDS, KindWords
 from returns_service.web.pages.flashes import read_flashes
@@ -57,7 +58,18 @@ class DeskRow:
     @property
     def fact(self) -> str:
         """The truth about the money, in words."""
+        if self._waits_for_balance:
+            return f"{self.amount} has not left: the Stripe balance is too low."
         return self.words.fact.format(amount=self.amount or "The amount")
+
+    @property
+    def money(self) -> str:
+        """How the truth about the money is shown."""
+        return "not-moved" if self._waits_for_balance else self.words.money
+
+    @property
+    def _waits_for_balance(self) -> bool:
+        return self.entry.refund is not None and waits_for_balance(self.entry.refund)
 
     @property
     def cause(self) -> str:

@@ -20,7 +20,7 @@ from returns_service.queries.second_person import decided_by_person_of
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.rows import counted, is_unapproved, open_amount, rows_of
-from returns_service.return_case.waiting import describe_waiting
+from returns_service.return_case.waiting import describe_waiting, waits_for_balance
 from returns_service.store.tables import Event, Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 from returns_service.web.pages.flashes import read_flashes
 from returns_service.web.pages.forms import Act, new_once
@@ -36,7 +36,6 @@ from returns_service.web.pages.stories import CONDITIONS, is_told_beside, tell
 PLACES: Final[Mapping[str, str]] = {
     "restock": "restock", "scrap": "scrap", "return_to_customer": "back to the customer", "inspect": "inspection",
 }  # fmt: skip
-AT_THE_BANK: Final[frozenset[RefundStatus]] = frozenset({"pending", "succeeded"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +117,7 @@ async def show_return(call: PageCall) -> Response[Any]:
         for one in reversed(case.refunds)
     ]
     receipts = [_receipt(case, receipt, acts=dock) for receipt in reversed(case.receipts)]
-    at_the_bank = [one for one in reversed(case.refunds) if one.stripe_refund and one.status in AT_THE_BANK]
+    at_the_bank = [one for one in reversed(case.refunds) if one.stripe_refund and _is_at_the_bank(one)]
     of_dock = {*(receipt.id for receipt in case.receipts), *(item.id for item in case.undeclared)}
     return render(
         call, "return.html", live=live, case=case, row=case.row, fact=fact_of(case), steps=steps_of(case, events),
@@ -139,6 +138,10 @@ def _reasons(case: ReturnCase) -> dict[str, str]:
     return {name: reason.label for name, reason in case.policy.reasons.items()}
 
 
+def _is_at_the_bank(refund: Refund) -> bool:
+    return refund.status == "succeeded" or (refund.status == "pending" and not waits_for_balance(refund))
+
+
 def fact_of(case: ReturnCase) -> Fact:
     """Return what is true about a return's money, the worst first."""
     by_status: dict[RefundStatus, int] = {}
@@ -157,6 +160,8 @@ def fact_of(case: ReturnCase) -> Fact:
     if unapproved := sum(refund.amount for refund in case.refunds if is_unapproved(refund)):
         text = f"{money_of(case, unapproved)} waits for a second person and has not moved"
         return Fact("not-moved", "clock", text, after)
+    if held := sum(refund.amount for refund in case.refunds if waits_for_balance(refund)):
+        return Fact("not-moved", "clock", f"{money_of(case, held)} has not left: the Stripe balance is too low", after)
     if on_its_way:
         return Fact(
             "on-its-way", "refunding", f"{money_of(case, on_its_way)} is on its way to {target_of(case)}", after
@@ -195,7 +200,8 @@ def next_of(case: ReturnCase) -> str:
 def _on_the_way(case: ReturnCase) -> str:
     if any(map(is_unapproved, case.refunds)):
         return "Another person than the one who decided it has to approve it."
-    return "Stripe and the bank have it."
+    waits = [describe_waiting(refund) for refund in case.refunds if refund.status in OPEN]
+    return next((words for words in waits if words), "Stripe and the bank have it.")
 
 
 def steps_of(case: ReturnCase, events: Sequence[Event]) -> list[Step]:

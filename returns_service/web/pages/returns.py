@@ -36,6 +36,7 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.rows import counted, is_unapproved, open_amount
 from returns_service.return_case.views import rfc3339
+from returns_service.return_case.waiting import waits_for_balance
 from returns_service.store.database import Database, Tx
 from returns_service.web.pages.forms import next_of
 from returns_service.web.pages.handler import redirect
@@ -203,6 +204,8 @@ def note_of(case: ReturnCase) -> str:
         return "Nobody knows yet whether a refund moved"
     if unapproved := sum(refund.amount for refund in case.refunds if is_unapproved(refund)):
         return f"{format_amount(unapproved, currency)} waits for a second person"
+    if held := sum(refund.amount for refund in case.refunds if waits_for_balance(refund)):
+        return f"{format_amount(held, currency)} waits for the Stripe balance"
     if on_its_way := sum(refund.amount for refund in case.refunds if refund.status in OPEN):
         return f"{format_amount(on_its_way, currency)} on its way"
     if case.due_outside:
