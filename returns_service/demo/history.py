@@ -32,6 +32,8 @@ from returns_service.domain.vocabulary import Condition, Resolution
 from returns_service.store.tables import Refund
 
 ORDERS_A_DAY: Final = (5, 6, 6, 6, 7, 9, 8)  # Monday to Sunday
+WHOLESALE_A_DAY: Final = 4  # around the clock; nothing of it comes back, and a day's refunds are few beside it
+WHOLESALE_AMOUNTS: Final = (50_000, 140_000)  # minor units: at least, at most
 DOLLARS: Final = 0.12  # the share of orders from overseas
 ALONE: Final = 0.5  # an order holds several articles, of which one comes back
 OLD_FRIENDS: Final = 0.1  # the share of orders by customers who buy again and again
@@ -57,6 +59,9 @@ class History:
         while day < self.calendar.ends_at:
             for _ in range(max(1, round(self.random.gauss(ORDERS_A_DAY[day.weekday()], 1.5)))):
                 self.calendar.add(day + timedelta(seconds=self._second_of_day()), self._buy)
+            for number in range(WHOLESALE_A_DAY):
+                at = day + timedelta(days=(number + self.random.random()) / WHOLESALE_A_DAY)
+                self.calendar.add(at, self._sell_wholesale)
             if self._is_recalled(day):
                 for _ in range(2):
                     at = day + timedelta(seconds=self._second_of_day())
@@ -97,6 +102,10 @@ class History:
         asked = [self._part(line) for line in returned]
         reason = "damaged" if only else self.random.choice(_product(returned[0]).reasons)
         self._later(2 + self.random.expovariate(1 / 5), partial(self._ask, order, asked, reason))
+
+    async def _sell_wholesale(self) -> None:
+        currency = "usd" if self.random.random() < DOLLARS else "eur"
+        self.past.charge(self.random.randrange(*WHOLESALE_AMOUNTS, 100), currency)
 
     def _customer(self) -> str:
         """Return the name of who buys: now and then somebody who was here before."""

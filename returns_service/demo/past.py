@@ -7,7 +7,7 @@ Amounts are minor units, times UTC.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -21,6 +21,7 @@ from sqlmodel import col, select
 from returns_service.commands import portal, receipts, returns, stripe_inbox
 from returns_service.commands.api_keys import create_key
 from returns_service.commands.counting import Count, Undeclared
+from returns_service.commands.refunds import Adjustment, RefundRequest, refund
 from returns_service.commands.return_lines import NewLine
 from returns_service.commands.returns import NewReturn
 from returns_service.commands.settlements import Outside, settle_outside
@@ -209,13 +210,17 @@ class Past:
         currency: str = "eur", shipping: int = 0, card: str = "pm_card_visa",
     ) -> Order:  # fmt: skip
         """Let a customer pay for an order; the shop makes its link to the portal."""
-        amount = sum(line.total_amount for line in lines) + shipping
+        paid = self.charge(sum(line.total_amount for line in lines) + shipping, currency, card)
+        order = Order(order_id, customer, email, currency, paid, self.clock(), tuple(lines))
+        self._sold.append(order)
+        return order
+
+    def charge(self, amount: int, currency: str, card: str = "pm_card_visa") -> str:
+        """Let a customer pay at Stripe, `amount` in minor units; return the payment's id there."""
         form = {"amount": amount, "currency": currency, "payment_method": card, "confirm": "true"}
         headers = {"authorization": f"Bearer {self.stripe_key}"}
         paid = answer(self.ledger, Request("POST", "/v1/payment_intents", "", headers, urlencode(form).encode())).json()
-        order = Order(order_id, customer, email, currency, paid["id"], self.clock(), tuple(lines))
-        self._sold.append(order)
-        return order
+        return str(paid["id"])
 
     async def keep_orders(self, tx: Tx) -> None:
         """Write down the orders that were sold since: their payments as Stripe has them, and their links."""
@@ -313,6 +318,12 @@ class Past:
             )
         )  # fmt: skip
         await self.work()
+
+    async def add_goodwill(self, return_id: str, amount: int, why: str, *, one_person_decides: int) -> None:
+        """Let finance refund goodwill, minor units, where one person decides no more than a limit, of euros alike."""
+        policy, by = replace(DEFAULT, second_person_above={"eur": one_person_decides}), self.people["finance"]
+        asked = RefundRequest(adjustments=[Adjustment("goodwill", amount, why)], note=why, override_reason=why)
+        await self.run(partial(refund, by=by, policy=policy, return_id=return_id, asked=asked))
 
     async def settle_outside(self, return_id: str, method: SettlementMethod, reference: str) -> None:
         """Let finance say that the customer got what is due by other means than Stripe.

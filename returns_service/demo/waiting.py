@@ -25,6 +25,8 @@ from returns_service.store.database import Tx
 
 COMPARED_HOURS: Final = 0.5  # since the day's comparison with Stripe
 MADE_IN_DASHBOARD: Final = 5000  # minor units
+GOODWILL: Final = 12_000  # minor units
+ONE_PERSON_DECIDES: Final = 10_000  # minor units of euros, at most, when that goodwill was decided
 TRIED_AGAIN_SECONDS: Final = 10.0  # by then the worker has asked Stripe a second time
 Step = Callable[[Past, Order, str], Awaitable[None]]
 
@@ -63,6 +65,12 @@ async def count_into_silence(past: Past, order: Order, return_id: str) -> None:
     await count_all(past, order, return_id)
     await past.turn(past.clock() + timedelta(seconds=TRIED_AGAIN_SECONDS))
     await past.work()
+
+
+async def give_goodwill(past: Past, _: Order, return_id: str) -> None:
+    """Finance gives more than is due, and more than the policy of that day let one person decide."""
+    why = "The other coat’s zip is broken too; she keeps it at this price."
+    await past.add_goodwill(return_id, GOODWILL, why, one_person_decides=ONE_PERSON_DECIDES)
 
 
 async def count_without_balance(past: Past, order: Order, return_id: str) -> None:
@@ -119,6 +127,8 @@ SCENES: Final = (
     Scene("a refund made in the Dashboard, for nobody knows what", "Bram de Vries",
           (("BLANKET-WOOL", 1),), "changed_mind", 13, 143,
           ((121, approve), (30, refund_in_dashboard), (4.6, count_all))),
+    Scene("a refund that waits for a second person", "Ingrid Solberg", (("PARKA-RAIN-M", 2),), "damaged",
+          13, 139, ((118, approve), (45, count_one), (7.2, give_goodwill))),
     Scene("a disputed payment", "Viktor Nilsson", (("PARKA-RAIN-M", 1),), "not_as_described",
           3, 69, ((66, approve), (3.6, count_all)), card="pm_card_createDispute"),
     Scene("an exchange to send", "Hanna Lindqvist", (("CREW-MER-UND-M", 1),), "too_small",

@@ -80,6 +80,6 @@ async def names_of(tx: Tx, actors: Sequence[str]) -> dict[str, str]:
         names |= {user.id: user.name or user.email for user in people}
     if keys := [a for a in actors if a.startswith("key_")]:
         programs = (await tx.exec(select(ApiKey).where(col(ApiKey.id).in_(keys)))).all()
-        names |= {key.id: f"key {key.name}" for key in programs}
+        names |= {key.id: f"{key.name} (API key)" for key in programs}
     names |= {actor: "the customer" for actor in actors if actor.startswith("pts_")}
     return {actor: names.get(actor) or _NAMES.get(actor, actor) for actor in actors}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from returns_service.domain.refund_attempt import HoldCode, WaitingCode
+from returns_service.domain.refund_status import OPEN
 from returns_service.return_case.rows import is_unapproved
 from returns_service.store.tables import Payment, Refund, WebhookEndpoint
 
@@ -62,6 +63,11 @@ def what_it_waits_for(refund: Refund, payment: Payment) -> tuple[WaitingCode | H
     """Return the code and the sentence of what a refund waits for, be it an answer of Stripe's or a hold of ours."""
     held = None if is_unapproved(refund) else hold_code(refund, payment)
     return (held, HOLDS[held]) if held is not None else (waiting_code(refund), describe_waiting(refund))
+
+
+def waits_for_balance(refund: Refund) -> bool:
+    """Return whether Stripe holds an open refund back until the shop's balance there is high enough."""
+    return refund.status in OPEN and waiting_code(refund) == "balance_too_low"
 
 
 def set_waiting(refund: Refund, code: WaitingCode | None, detail: str | None = None) -> None:

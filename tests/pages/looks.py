@@ -148,6 +148,13 @@ at("/you?did=password", "admin", "you")
 at("/settings/health", "admin", "health")
 at("/receive", "finance", "forbidden")
 
+
+@view("admin")
+async def home_with_more_places(look: Look, page: Page) -> None:
+    await page.goto("/")
+    await page.locator("details.places").evaluate("e => { e.open = true }")
+
+
 # --- approvals -------------------------------------------------------------------------------------------------------
 
 at("/approvals", "approver", "approvals_empty", "new_shop")
@@ -251,6 +258,14 @@ at("/refunds", "finance", "desk_empty", "new_shop")
 at("/refunds/solved", "finance", "desk_solved_nothing", "new_shop")
 at("/refunds", "finance", "desk")
 at("/refunds?case=refund_failed:gone", "finance", "desk_case_gone")
+at("/refunds/payments", "finance", "payment_wanted", "new_shop")
+at("/refunds/payments?payment=NW-48171", "finance", "payment_not_found")
+
+
+@view("finance")
+async def payment(look: Look, page: Page) -> None:
+    await page.goto(f"/refunds/payments?payment={look.day.parcel_here['payment_intent']}")
+    await page.get_by_role("link", name="Refund…").click()
 
 
 def of_kind(kind: str, role: Role = "finance") -> None:

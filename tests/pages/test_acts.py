@@ -15,8 +15,8 @@ ON_PAGES = {
     "test_webhook_endpoint": "/settings/webhooks/{endpoint_id:str}",
     "retry_one_delivery": "/settings/deliveries/{delivery_id:str}/redeliver",
 }  # fmt: skip
-# What only a shop's program can know: an order's lines and amounts, its own note, a payment that no return names.
-BY_PROGRAMS = {"create_return", "create_returns", "update_return", "create_portal_session", "create_refund"}
+# What only a shop's program can know: an order's lines and amounts, its own note.
+BY_PROGRAMS = {"create_return", "create_returns", "update_return", "create_portal_session"}
 
 
 def test_each_allowed_act_has_a_form() -> None:

@@ -35,7 +35,7 @@ FORMS_OF = {
     "/photos/of/{about_id:str}": "receipts:write",
     **{f"{_RFD}/{act}": "refunds:write" for act in
        ("check", "retry", "settle_outside", "send_again", "cancel", "acknowledge", "assign")},
-    f"{_RFD}/approve": "returns:approve",
+    f"{_RFD}/approve": "returns:approve", "/refunds/payments/{payment_id:str}/refund": "refunds:write",
 }  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def test_the_pages_open_to_whom_they_should() -> None:
         elif page.path.startswith("/settings"):
             assert who_may(page) == {"admin"}, page.path
             assert page.personal, page.path
-        elif page.path in ("/refunds", "/refunds/solved", "/refunds.csv"):
+        elif page.path in ("/refunds", "/refunds/solved", "/refunds.csv", "/refunds/payments"):
             assert who_may(page) == {"finance", "admin"}, page.path
             assert page.personal, page.path
         elif page.path.startswith("/dashboard"):

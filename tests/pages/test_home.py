@@ -52,7 +52,7 @@ async def test_the_latest_is_told_with_who_did_it(shop: ServedShop, desk: Desk) 
     text = await home_of(shop, desk, "approver")
     assert f'href="/returns/{made["id"]}"' in text
     assert "Approved: 59.00 EUR" in text
-    assert "key test" in text
+    assert "test (API key)" in text
 
 
 async def test_the_first_steps_tick_themselves(shop: ServedShop, desk: Desk) -> None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
+from sqlmodel import select
 
 from returns_service.commands.saved_views import MOST_VIEWS
 from returns_service.domain.return_machine import PUBLIC
 from returns_service.domain.vocabulary import Role
+from returns_service.store.tables import Refund
 from returns_service.web.pages.return_acts import barred_on
 from tests.harness.served_shop import ServedShop, expect
 from tests.pages.conftest import Desk, add_person, open_desk
@@ -55,6 +58,56 @@ async def test_each_view_holds_what_it_says_and_exports_exactly_that(shop: Serve
         assert len(shown) == int(number), path
         rows = exported(await desk.get(path.replace("/returns", "/returns.csv")))
         assert [row["return"] for row in rows] == shown, path
+
+
+async def test_the_list_says_what_a_return_waits_for(shop: ServedShop, desk: Desk) -> None:
+    """Money that waits for a second person, or is owed by other means than Stripe, is on nobody's way."""
+    shop.policy = shop.context.policy = replace(shop.context.policy, second_person_above={"eur": 20_000})
+    await approved(shop, "NW-1", 10_000, quantity=2)
+    goodwill = {"adjustments": [{"kind": "goodwill", "amount": 4000, "description": "Late."}], "override_reason": "So."}
+    over = await approved(shop, "NW-2", 20_000, payment=shop.pay(30_000, currency="eur"))
+    expect(await shop.post(f"/v1/returns/{over['id']}/refund", goodwill), 202)
+    swapped = await approved(shop, "NW-3", 5000, resolution="exchange")
+    await shop.receive_parcel(swapped["id"])
+    rows = {row["order"]: row["note"] for row in exported(await open_as(shop, desk, "finance", "/returns.csv"))}
+    assert rows == {
+        "NW-1": "2 units still to come", "NW-2": "40.00 EUR waits for a second person",
+        "NW-3": "50.00 EUR owed as an exchange",
+    }  # fmt: skip
+    page = await desk.get("/returns")
+    assert page.text.count("40.00 EUR waits for a second person") == 1
+    beside = await desk.get(f"/returns/{over['id']}")
+    assert re.search(r"For a second person</dt><dd><bdi class=\"money\">40.00 ", beside.text), beside.text
+
+
+async def test_a_return_says_when_its_customer_sees_the_money(shop: ServedShop, desk: Desk) -> None:
+    made = await approved(shop, "NW-1", 10_000, customer_email="birgit@shop.test", customer_name="Birgit <b>")
+    await shop.receive_parcel(made["id"])
+    await shop.settle()
+    page = await open_as(shop, desk, "finance", f"/returns/{made['id']}")
+    assert "The bank’s reference, by which the customer’s bank finds it, comes" in page.text
+    assert 'href="/returns?q=birgit%40shop.test">All their returns' in page.text
+    async with shop.db.transaction() as tx:
+        refund = (await tx.exec(select(Refund).where(Refund.return_id == made["id"]))).one()
+        refund.arrival = {"reference": "74537604323000128845120", "kind": "refund", "expected": "5-10 business days"}
+    told = (await desk.get(f"/returns/{made['id']}")).text
+    assert re.search(r"Bank’s reference <span[^>]*>74537604323000128845120</span>", told)
+    assert "comes within 7 business days" not in told
+
+
+async def test_what_waits_for_the_balance_is_on_nobodys_way(shop: ServedShop, desk: Desk) -> None:
+    shop.ledger.settings.balance = "short_waits"
+    made = await approved(shop, "NW-1", 10_000)
+    await shop.receive_parcel(made["id"])
+    await shop.settle()
+    page = await open_as(shop, desk, "finance", f"/returns/{made['id']}")
+    assert "100.00 EUR has not left: the Stripe balance is too low" in page.text
+    assert "Stripe sends it once there is enough." in page.text
+    assert "When the customer sees it" not in page.text
+    assert "100.00 EUR waits for the Stripe balance" in (await desk.get("/returns")).text
+    case = await desk.get("/refunds?kind=refund_pending")
+    assert 'data-money="not-moved"' in case.text
+    assert "100.00 EUR has not left: the Stripe balance is too low." in case.text
 
 
 async def test_a_saved_view_is_its_persons_own_counted_replaced_and_deleted(shop: ServedShop, desk: Desk) -> None:
@@ -270,7 +323,13 @@ async def test_the_dock_corrects_takes_back_and_decides_on_the_returns_page(shop
 async def test_the_timeline_names_who_did_what(shop: ServedShop, desk: Desk) -> None:
     made = await refused_once(shop)
     page = await open_as(shop, desk, "approver", f"/returns/{made['id']}")
-    for told in ("1 unit received", "148.00 EUR did not arrive", "Approved: 148.00 EUR", "A regular.", "key test"):
+    for told in (
+        "1 unit received",
+        "148.00 EUR did not arrive",
+        "Approved: 148.00 EUR",
+        "A regular.",
+        "test (API key)",
+    ):
         assert told in page.text, told
     assert (await desk.get("/returns/ret_01h455vb4pex5vsknk084sn02q")).status_code == 404
 

@@ -145,6 +145,7 @@ async def show_approvals(call: PageCall) -> Response[Any]:
     numbers = {name: sum(row.waiting.view == name for row in rows) for name in APPROVAL_VIEWS} | {
         "waiting": number, "aside": len(aside),
     }  # fmt: skip
+    numbers["second"] += len(refunds)
     shown = [row for row in rows if view in ("waiting", row.waiting.view)]
     return render(
         call, "approvals.html", live=live, rows=shown, view=view, numbers=numbers, labels=LABELS, flashes=flashes,

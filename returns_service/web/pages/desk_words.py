@@ -20,6 +20,7 @@ class KindWords:
     fact: str = ""  # the truth about the money; `{amount}` stands for it
     money: str = "none"  # moved, on-its-way, not-moved, unknown, none
     waits: bool = False  # for somebody else: a bank, the customer, Stripe
+    cause: str = ""  # in a line, where what happened takes longer to say
 
 
 KINDS: Final[Mapping[DeskKind, KindWords]] = {
@@ -33,11 +34,13 @@ KINDS: Final[Mapping[DeskKind, KindWords]] = {
     "difference": KindWords("differences", "Differs from Stripe", "stop", "danger",
                             "Our books and Stripe’s say different things about {amount}.", "unknown"),
     "refund_unknown": KindWords("unknown", "Unknown", "unknown", "warn",
-                                "Nobody knows yet whether {amount} moved.", "unknown"),
+                                "Nobody knows yet whether {amount} moved.", "unknown",
+                                cause="Nobody knows yet whether it moved"),
     "refund_missing": KindWords("not at Stripe", "Not found at Stripe", "unknown", "warn",
                                 "Stripe doesn’t know {amount} under its number.", "unknown"),
     "external_refund": KindWords("made outside", "Made outside", "out", "warn",
-                                 "{amount} moved in Stripe’s Dashboard; nobody has said for what.", "moved"),
+                                 "{amount} moved in Stripe’s Dashboard; nobody has said for what.", "moved",
+                                cause="Made in Stripe’s Dashboard, for what?"),
     "refund_failed": KindWords("failed", "Failed", "stop", "danger", "{amount} did not reach the customer.",
                                "not-moved"),
     "dispute_lost": KindWords("lost disputes", "Dispute lost", "stop", "danger",
@@ -45,9 +48,11 @@ KINDS: Final[Mapping[DeskKind, KindWords]] = {
     "refund_barred": KindWords("held", "Due and held", "desk", "danger", "{amount} is due and has not moved.",
                                "not-moved"),
     "second_person": KindWords("for a second person", "Second person", "approved", "warn",
-                               "{amount} waits for a second person and has not moved.", "not-moved"),
+                               "{amount} waits for a second person and has not moved.", "not-moved",
+                                cause="Waits for a second person"),
     "resolution_due": KindWords("to hand out", "Credit or exchange due", "desk", "warn",
-                                "{amount} is due as store credit or in an exchange.", "not-moved"),
+                                "{amount} is due as store credit or in an exchange.", "not-moved",
+                                cause="Store credit or an exchange to give"),
     "return_overpaid": KindWords("overpaid", "Overpaid", "desk", "warn",
                                  "{amount} moved for units that are worth less now.", "moved"),
     "return_to_decide": KindWords("to decide", "To decide", "desk", "warn", "Nothing moves until somebody decides.",

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from litestar import Response
 
-from returns_service.doctor import examine, worst
+from returns_service.doctor import LEVELS, examine, worst
 from returns_service.domain.roles import ADMIN
 from returns_service.web.pages.page import Page, PageCall, shows
 from returns_service.web.pages.rendering import render
@@ -17,6 +17,7 @@ LABELS: Final = {
     "stripe_api_version": "API version",
     "stripe_webhook": "Webhook from Stripe",
     "stripe_webhook_secret": "Webhook’s secret",
+    "stripe_deliveries": "Deliveries by Stripe",
     "oldest_refund": "Oldest refund",
     "public_url": "Our address",
 }  # the others are words already
@@ -27,6 +28,7 @@ async def show_health(call: PageCall) -> Response[Any]:
     """Check everything now, and say what to do."""
     context = call.context
     findings = await examine(context.settings, context.database, context.gateway)
+    findings = sorted(findings, key=lambda finding: LEVELS.index(finding.level), reverse=True)
     return render(call, "health.html", findings=findings, worst=worst(findings), labels=LABELS)
 
 

@@ -86,8 +86,8 @@ async def _figures(call: PageCall, tx: Tx, desk: Sequence[DeskTotal]) -> list[Fi
     if call.may(PAY):
         waiting = [total for total in desk if total.number]
         named = [f"{total.number:,} {KINDS[total.kind].short}" for total in waiting[:MOST_KINDS]]
-        more = len(waiting) - MOST_KINDS
-        text = ", ".join(named + ([f"{plural(more, 'kind')} more"] if more > 0 else [])) or "Nothing needs a person"
+        rest = sum(total.number for total in waiting[MOST_KINDS:])
+        text = ", ".join(named + ([f"{rest:,} more"] if rest else [])) or "Nothing needs a person"
         figures.append(Figure("/refunds", "Refund desk", f"{sum(t.number for t in waiting):,}", text))
     if call.may(APPROVE):
         figures.append(
@@ -95,8 +95,8 @@ async def _figures(call: PageCall, tx: Tx, desk: Sequence[DeskTotal]) -> list[Fi
         )
         second = next(total for total in desk if total.kind == "second_person")
         if second.number:
-            text = "refunds, the longest wait"
-            figures.append(Figure("/approvals", "Second person", show_number(second.number), text, second.oldest))
+            number = show_number(second.number)
+            figures.append(Figure("/approvals", "Second person", number, "longest wait", second.oldest))
     here = show_number(views["parcel-here"])
     figures.append(
         Figure("/returns?view=parcel-here", "Parcel here, not paid", here, "longest wait", oldest["parcel-here"])

@@ -38,7 +38,7 @@ RETRY_ONE: Final = FormAct(
 )
 SETTLE_ONE: Final = FormAct(
     "settle_refund", f"{_REFUND}/settle_outside", "Settle outside", settle_refund_outside,
-    (CURRENCY, AMOUNT, *PART, METHOD, REFERENCE, NOTE), home="/refunds",
+    (CURRENCY, METHOD, REFERENCE, AMOUNT, *PART, NOTE), home="/refunds",
 )  # fmt: skip
 SEND_AGAIN: Final = FormAct(
     "send_again", f"{_REFUND}/send_again", "Send again", send_refund_again, (WHY,), home="/refunds"

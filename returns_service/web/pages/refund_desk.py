@@ -19,12 +19,14 @@ from returns_service.queries.desk_solved import returns_on_payment, solved_refun
 from returns_service.queries.home import last_comparison
 from returns_service.queries.second_person import decided_by_person_of
 from returns_service.return_case.rows import rows_of
+from returns_service.return_case.waiting import waits_for_balance
 from returns_service.store.database import Tx
 from returns_service.web.pages.desk_words import KINDS, KindWords
 from returns_service.web.pages.flashes import read_flashes
 from returns_service.web.pages.forms import Act
 from returns_service.web.pages.live import live_address
 from returns_service.web.pages.page import Page, PageCall, read_desk, shows
+from returns_service.web.pages.payments import payment_path
 from returns_service.web.pages.receipt_acts import resolve_act
 from returns_service.web.pages.refund_acts import act_on_refund
 from returns_service.web.pages.rendering import render, zone_of
@@ -56,7 +58,32 @@ class DeskRow:
     @property
     def fact(self) -> str:
         """The truth about the money, in words."""
+        if self._waits_for_balance:
+            return f"{self.amount} has not left: the Stripe balance is too low."
         return self.words.fact.format(amount=self.amount or "The amount")
+
+    @property
+    def money(self) -> str:
+        """How the truth about the money is shown."""
+        return "not-moved" if self._waits_for_balance else self.words.money
+
+    @property
+    def _waits_for_balance(self) -> bool:
+        return self.entry.refund is not None and waits_for_balance(self.entry.refund)
+
+    @property
+    def cause(self) -> str:
+        """Why it waits, in a line: the kind's own words, else the first sentence of what happened."""
+        return self.words.cause or self.item.message.partition(". ")[0].removesuffix(".")
+
+    @property
+    def about(self) -> Sequence[str]:
+        """Whose it is: the order and its customer, else what was paid with."""
+        case, payment = self.entry.case, self.entry.payment
+        customer = (case.customer_name or case.customer_email) if case else None
+        known = [self.item.order_id, customer]
+        paid_with = [payment.method] if payment and payment.method else []
+        return [word for word in known if word] or paid_with
 
     @property
     def path(self) -> str:
@@ -110,6 +137,8 @@ async def _open(call: PageCall, tx: Tx, row: DeskRow) -> OpenCase:
     own = await decided_by_person_of(tx, call.by.actor, [entry.refund] if entry.refund else [])
     acts, missing = await _acts(call, tx, entry, item, decided_it=bool(own))
     links = []
+    if entry.payment is not None and entry.case is None:
+        links.append((payment_path(entry.payment), "Open the payment"))
     if entry.kind == "unmatched_receipt" and entry.unmatched is not None and call.may("receipts:write"):
         links.append((f"/parcels/{entry.unmatched.id}", "Open the parcel"))
     if entry.kind in ("unmatched_receipt", "undeclared_item") and not call.may("receipts:write"):

@@ -110,6 +110,13 @@ def clock(context: TemplateContext, at: datetime) -> Markup:
 
 
 @pass_context
+def lately(context: TemplateContext, at: datetime) -> Markup:
+    """Return a time of the reader's own day as `14:07 CET`, an earlier one as `23 Nov 2026, 14:07 CET`."""
+    is_today = at.astimezone(context["zone"]).date() == context["now"].astimezone(context["zone"]).date()
+    return clock(context, at) if is_today else moment(context, at)
+
+
+@pass_context
 def day(context: TemplateContext, at: datetime) -> Markup:
     """Return a day as `23 Nov 2026`, in the reader's zone."""
     there = at.astimezone(context["zone"])
@@ -191,6 +198,7 @@ ENVIRONMENT.filters.update(
     money=money,
     moment=moment,
     clock=clock,
+    lately=lately,
     day=day,
     ago=ago,
     bdi=bdi,
@@ -227,6 +235,7 @@ def everywhere(request: AnyRequest) -> dict[str, Any]:
     return {
         "here": request.url.path,
         "livemode": context.settings.livemode,
+        "shop_name": context.settings.shop_name,
         "now": context.database.now(),
         "zone": zone_of(request),
         "request_id": request_id_of(request),

@@ -81,7 +81,7 @@ PAY: Final = FormAct("refund", f"{_RETURN}/refund", "Refund", refund_return, (CU
 RETRY: Final = FormAct("retry", f"{_RETURN}/retry", "Retry", retry_return, (CURRENCY, REFUND, AMOUNT, *PART, MORE))
 SETTLE: Final = FormAct(
     "settle_outside", f"{_RETURN}/settle_outside", "Settle outside", settle_return_outside,
-    (CURRENCY, REFUND, AMOUNT, *PART, METHOD, REFERENCE, NOTE),
+    (CURRENCY, REFUND, METHOD, REFERENCE, AMOUNT, *PART, NOTE),
 )  # fmt: skip
 OVERPAID: Final = FormAct(
     "acknowledge_return", f"{_RETURN}/acknowledge", "Acknowledge", acknowledge_overpaid_return,

@@ -13,13 +13,14 @@ from returns_service.domain import machine_diagram
 from returns_service.domain.money import Row, total
 from returns_service.domain.refund_status import OPEN, RefundStatus
 from returns_service.domain.return_machine import State
+from returns_service.domain.roles import PAY
 from returns_service.queries.history import names_of, timeline_of
 from returns_service.queries.photos import photos_of_returns
 from returns_service.queries.second_person import decided_by_person_of
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.rows import counted, is_unapproved, is_unsent, open_amount, rows_of
-from returns_service.return_case.waiting import what_it_waits_for
+from returns_service.return_case.waiting import waits_for_balance, what_it_waits_for
 from returns_service.store.tables import Event, Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 from returns_service.web.pages.flashes import read_flashes
 from returns_service.web.pages.forms import Act, new_once
@@ -116,6 +117,7 @@ async def show_return(call: PageCall) -> Response[Any]:
         for one in reversed(case.refunds)
     ]
     receipts = [_receipt(case, receipt, acts=dock) for receipt in reversed(case.receipts)]
+    at_the_bank = [one for one in reversed(case.refunds) if one.stripe_refund and _is_at_the_bank(one)]
     of_dock = {*(receipt.id for receipt in case.receipts), *(item.id for item in case.undeclared)}
     return render(
         call, "return.html", live=live, case=case, row=case.row, fact=fact_of(case), steps=steps_of(case, events),
@@ -126,13 +128,18 @@ async def show_return(call: PageCall) -> Response[Any]:
         picture=draw_machine(case.row.state, _states_been(events)),
         photos=[photo for photo in photos if photo.about_id not in of_dock], once=new_once,
         photos_of={name: [photo for photo in photos if photo.about_id == name] for name in of_dock},
-        can_receive=dock, can_note=call.may("returns:write"), note=WRITE_NOTE.fields[0],
+        at_the_bank=at_the_bank, can_receive=dock, can_pay=call.may(PAY), can_note=call.may("returns:write"),
+        note=WRITE_NOTE.fields[0],
         note_url=url_of(WRITE_NOTE, return_id=case.row.id), more_events=len(events) >= 200,
     )  # fmt: skip
 
 
 def _reasons(case: ReturnCase) -> dict[str, str]:
     return {name: reason.label for name, reason in case.policy.reasons.items()}
+
+
+def _is_at_the_bank(refund: Refund) -> bool:
+    return refund.status == "succeeded" or (refund.status == "pending" and not waits_for_balance(refund))
 
 
 def fact_of(case: ReturnCase) -> Fact:
@@ -154,6 +161,8 @@ def fact_of(case: ReturnCase) -> Fact:
     if unapproved := sum(refund.amount for refund in case.refunds if is_unapproved(refund)):
         text = f"{money_of(case, unapproved)} waits for a second person and has not moved"
         return Fact("not-moved", "clock", text, after)
+    if held := sum(refund.amount for refund in case.refunds if waits_for_balance(refund)):
+        return Fact("not-moved", "clock", f"{money_of(case, held)} has not left: the Stripe balance is too low", after)
     if unsent:
         return Fact("not-moved", "clock", f"{money_of(case, unsent)} is decided and has not moved yet", after)
     if on_its_way:
@@ -243,9 +252,11 @@ def _meter(case: ReturnCase) -> dict[str, Any]:
     captured = case.payment.captured
     refunded = sum(refund.amount for refund in case.payment_refunds if refund.status == "succeeded")
     on_its_way = sum(refund.amount for refund in case.payment_refunds if refund.status in OPEN)
+    unapproved = sum(refund.amount for refund in case.payment_refunds if is_unapproved(refund))
     share = 100 / captured if captured else 0
     return {
-        "captured": captured, "refunded": refunded, "on_its_way": on_its_way, "left": max(0, case.refundable),
+        "captured": captured, "refunded": refunded, "on_its_way": on_its_way - unapproved,
+        "unapproved": unapproved, "left": max(0, case.refundable),
         "a": round(min(100.0, refunded * share), 1), "b": round(min(100.0, (refunded + on_its_way) * share), 1),
     }  # fmt: skip
 

@@ -13,6 +13,7 @@ from returns_service.web.pages import (
     home,
     live,
     parcels,
+    payments,
     photos,
     portal,
     portal_look,
@@ -32,11 +33,11 @@ from returns_service.web.pages.forms import FormAct
 from returns_service.web.pages.handler import handler_of
 from returns_service.web.pages.page import Page
 
-FORMS: Final[tuple[FormAct, ...]] = (*return_acts.FORMS, *receipt_acts.FORMS, *refund_acts.FORMS)
+FORMS: Final[tuple[FormAct, ...]] = (*return_acts.FORMS, *receipt_acts.FORMS, *refund_acts.FORMS, *payments.FORMS)
 PAGES: Final[tuple[Page, ...]] = (
     *sign_in.PAGES, *home.PAGES, *live.PAGES, *approvals.PAGES, *returns.PAGES, *return_page.PAGES, *refund_desk.PAGES,
-    *dashboard.PAGES, *parcels.PAGES, *(form.page for form in FORMS), *receive.PAGES, *count.PAGES, *health.PAGES,
-    *settings.PAGES, *portal_settings.PAGES, *you.PAGES, *portal.PAGES, *photos.PAGES,
+    *payments.PAGES, *dashboard.PAGES, *parcels.PAGES, *(form.page for form in FORMS), *receive.PAGES, *count.PAGES,
+    *health.PAGES, *settings.PAGES, *portal_settings.PAGES, *you.PAGES, *portal.PAGES, *photos.PAGES,
 )  # fmt: skip
 
 

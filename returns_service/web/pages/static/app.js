@@ -4,10 +4,12 @@
   const off = () => { try { return localStorage.getItem("keys") === "off"; } catch { return false; } };
   const wake = (part) => { for (const e of part.querySelectorAll("[data-copy], [data-print], [data-all], [data-pin], [data-fill], button[data-dialog]")) e.hidden = false; };
   wake(document);
+  const view = document.querySelector(".views [aria-current]"), strip = view?.closest(".views");  // the chosen view in sight
+  if (strip) strip.scrollLeft += Math.max(0, view.getBoundingClientRect().right - strip.getBoundingClientRect().right + 16);
   document.addEventListener("exchanged", (e) => { wake(e.detail); tell(); });
   document.addEventListener("click", (e) => {
     const a = e.target.closest("[data-dialog], [data-close], [data-copy], [data-print], [data-pin] button, [data-fill] button");
-    for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(e.target)) menu.open = false;
+    for (const menu of document.querySelectorAll("details.menu[open], details.places[open]")) if (!menu.contains(e.target)) menu.open = false;
     if (!a) return;
     const { dialog, copy } = a.dataset;
     if (dialog && document.getElementById(dialog)) e.preventDefault(), document.getElementById(dialog).showModal();
