@@ -365,9 +365,10 @@ class ReturnCase:
         """Return the public triggers that would work now."""
         return return_machine.available(self.row.state, self.facts_if_asked())
 
-    def barred(self) -> dict[PublicTrigger, str]:
-        """Return the public triggers that would not work now, and why."""
-        return return_machine.barred(self.row.state, self.facts_if_asked())
+    def able_and_barred(self) -> tuple[list[PublicTrigger], dict[PublicTrigger, str]]:
+        """Return the public triggers that would work now; and those that would not, and why."""
+        facts = self.facts_if_asked()
+        return return_machine.available(self.row.state, facts), return_machine.barred(self.row.state, facts)
 
     def facts_if_asked(self) -> Facts:
         """Return the facts for the question what could be done next; a retry asks for the failed refund's amount."""
