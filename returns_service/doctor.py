@@ -23,7 +23,7 @@ from returns_service.domain import policy as policies
 from returns_service.domain.plural import pluralize
 from returns_service.domain.refund_status import OPEN
 from returns_service.domain.stripe_objects import NEEDED_EVENTS, StripeEventData, TryLater
-from returns_service.queries.desk import system_health
+from returns_service.queries.system_health import system_health
 from returns_service.settings import Settings
 from returns_service.store import schema
 from returns_service.store.clock import elapsed

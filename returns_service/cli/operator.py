@@ -175,10 +175,9 @@ def desk(kind: DeskKind | None, limit: int, as_json: bool) -> None:
     policy = policy_of(settings.load())
 
     async def look(tx: Tx) -> dict[str, Any]:
-        health = await desk.system_health(tx)
-        found = await desk.entries(tx, health, limit=limit + 1, kinds=[kind] if kind else None) or []
-        totals = await desk.totals(tx, health)
-        page = await show_page(tx, policy, found[:limit], health, totals, has_more=len(found) > limit)
+        found = await desk.entries(tx, limit=limit + 1, kinds=[kind] if kind else None) or []
+        figures = await desk.read_figures(tx)
+        page = await show_page(tx, policy, found[:limit], figures, has_more=len(found) > limit)
         return to_json_object(page)
 
     page = with_database(look)

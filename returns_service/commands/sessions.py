@@ -10,9 +10,9 @@ import hashlib
 import hmac
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, bindparam, update
 from sqlmodel import col, select
 
 from returns_service.commands.tokens import LONGEST_TOKEN, hash_token, new_token
@@ -27,6 +27,13 @@ SEEN_SHOWN_AFTER: Final = timedelta(minutes=1)
 SCANS_SIGNED_FOR: Final = timedelta(days=14)  # how long a device may keep scans before it finds its way back
 MOST_LISTED: Final = 200
 _LONGEST_USER_AGENT: Final = 300
+_OF_SESSION: Any = (StaffSession, StaffUser, Device)
+_WITH_PERSON: Final = (  # every page begins with it
+    select(*_OF_SESSION)
+    .join(StaffUser, col(StaffUser.id) == col(StaffSession.user_id))
+    .outerjoin(Device, col(Device.id) == col(StaffSession.device_id))
+    .where(col(StaffSession.token_hash) == bindparam("token_hash"))
+)
 
 
 class SignedIn(NamedTuple):
@@ -70,13 +77,15 @@ async def begin_session(
 
 async def session_in_force(tx: Tx, token: str) -> SignedIn | None:
     """Return the session with this token and its person; None if it is over, idle, or its person disabled."""
-    row = await _session_of(tx, token)
-    if row is None or row.ended_at is not None or row.expires_at <= tx.now or idle_at(row) <= tx.now:
+    if not 0 < len(token) <= LONGEST_TOKEN:
         return None
-    user = await tx.get(StaffUser, row.user_id)
-    if user is None or user.disabled_at is not None:
+    found = (await tx.execute(_WITH_PERSON, {"token_hash": hash_token(token)})).first()
+    if found is None:
         return None
-    if row.device_id is not None and not await _is_in_use(tx, row.device_id):
+    row, user, device = found
+    if row.ended_at is not None or row.expires_at <= tx.now or idle_at(row) <= tx.now or user.disabled_at is not None:
+        return None
+    if row.device_id is not None and not _is_in_use(device):
         return None
     return SignedIn(row, user)
 
@@ -176,8 +185,7 @@ async def _session_of(tx: Tx, token: str) -> StaffSession | None:
     return (await tx.exec(select(StaffSession).where(col(StaffSession.token_hash) == hash_token(token)))).first()
 
 
-async def _is_in_use(tx: Tx, device_id: str) -> bool:
-    device = await tx.get(Device, device_id)
+def _is_in_use(device: Device | None) -> bool:
     return device is not None and device.approved_at is not None and device.revoked_at is None
 
 

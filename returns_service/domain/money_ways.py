@@ -27,6 +27,8 @@ def split_by_way(rows: Sequence[Row], outside_lines: Collection[str], failed: Se
     them, also where nobody knows the units it was for. Deductions that the refunds can't bear alone lower what is
     settled outside, so that both come to the sum.
     """
+    if not outside_lines:
+        return DueRows(list(rows), [])
     held = _sum_by_line(failed)
     refund = [row for row in rows if not _is_of(row, outside_lines)]
     outside: list[Row] = []

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, and_, case, cast, func, literal, literal_column, or_, select, tuple_, union_all
+from sqlalchemy import BigInteger, and_, case, cast, func, literal, literal_column, or_, select, true, tuple_, union_all
 from sqlalchemy.orm import defer
 from sqlmodel import col
 
 from returns_service.commands.stripe_inbox import ON_THE_DESK_AFTER
 from returns_service.domain.refund_attempt import STUCK_AFTER
-from returns_service.domain.refund_status import ENDED, OPEN, UNANSWERED, WAITING, RefundStatus
+from returns_service.domain.refund_status import ENDED, OPEN, WAITING, RefundStatus
 from returns_service.domain.vocabulary import DESK_KINDS, DeskKind
-from returns_service.queries.desk_columns import entry_head
+from returns_service.queries.desk_columns import HELD, before_now, entry_head, moment_name
 from returns_service.queries.desk_dock import of_the_dock
-from returns_service.queries.desk_news import of_news
+from returns_service.queries.desk_news import MAIL_SHOWN, RATE_SHOWN, of_news
+from returns_service.queries.system_health import BEFORE_ALL, FAR_BACK, HEALTH, OVERDUE_FOR, SystemHealth
 from returns_service.return_case.case import ReturnCase
 from returns_service.store.columns import Utc, among
 from returns_service.store.database import Tx
@@ -34,14 +36,11 @@ from returns_service.store.tables import (
     Receipt,
     ReceiptLine,
     ReconciliationDifference,
-    ReconciliationRun,
     Refund,
     ReturnAuthorization,
     ReturnLine,
     StripeEvent,
-    StripePace,
     StripeRefusal,
-    Sweep,
     UndeclaredItem,
     UnmatchedReceipt,
     WebhookEndpoint,
@@ -53,28 +52,6 @@ ACTION_FOR = timedelta(days=7)  # the customer has 45 days to answer Stripe's e-
 UNSENT_FOR = timedelta(hours=1)  # an outage of minutes is the worker's own business
 SILENT_FOR = timedelta(hours=1)  # the sweep reads Stripe's list every five minutes
 UNCOMPARED_FOR = timedelta(days=1)  # a comparison that is interrupted is tried again every ten minutes
-OVERDUE_FOR = timedelta(minutes=10)  # a worker looks at what is due within seconds
-FAR_BACK = timedelta(days=29)  # each day's comparison looks back 30 days
-BEFORE_ALL = datetime(2000, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class SystemHealth:
-    """What single rows say about the whole: is Stripe's list read, do calls get through, is work done in time."""
-
-    events_read_at: datetime | None  # None: not once yet
-    call_failures: int  # in a row
-    call_problem: str | None
-    unanswered_since: datetime | None  # the oldest intent that was tried and has no answer
-    overdue_since: datetime | None
-    overdue: int  # refunds whose moment is past by more than OVERDUE_FOR
-    uncompared_since: datetime | None  # the begin of a comparison with Stripe that was not finished, nor one since
-    last_run: str | None  # the newest finished comparison with Stripe that looked far back, if there is one
-
-    @property
-    def calls_pause(self) -> bool:
-        """Whether the breaker is open."""
-        return self.call_failures >= BREAK_AFTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +90,15 @@ class DeskTotal:
 
 
 def _status(*words: RefundStatus) -> Any:
-    return col(Refund.status).in_(words)
+    return among(Refund.status, words)
 
 
-# By a dispute, or by a refund made outside that waits for a person: due, and not to be sent.
-HELD_BY_EXTERNAL = and_(col(Payment.external_open), ~col(Refund.overrides_hold))
-HELD = and_(col(Refund.status) == "queued", or_(col(Payment.disputed), HELD_BY_EXTERNAL))
 LOST = func.coalesce(col(Payment.dispute)["status"].as_string(), "") == "lost"
 # A sentence that an older release wrote stands for no code of ours.
 WAITS_FOR = case(
     (col(Refund.waits_for).is_not(None), "unknown_reason"), else_=func.coalesce(col(Refund.waiting_code), "")
 )
-MISSING_AT_STRIPE = WAITS_FOR.in_(("payment_missing", "refund_missing"))
+MISSING_AT_STRIPE = or_(WAITS_FOR == "payment_missing", WAITS_FOR == "refund_missing")
 UNRESOLVED = and_(
     among(Refund.status, ENDED),
     col(Refund.superseded_at).is_(None),
@@ -150,46 +124,32 @@ LEFT = cast(
 )
 
 
-async def system_health(tx: Tx) -> SystemHealth:
-    """Read how the whole is doing, in one statement."""
-    late = and_(col(Refund.next_attempt_at) <= tx.now - OVERDUE_FOR, ~HELD)
-    due = select(func.min(col(Refund.next_attempt_at))).join(Payment, col(Payment.id) == col(Refund.payment_id))
-    count = select(func.count()).select_from(Refund).join(Payment, col(Payment.id) == col(Refund.payment_id))
-    tried = select(func.min(col(Refund.created_at))).join(Payment, col(Payment.id) == col(Refund.payment_id))
-    run = select(col(ReconciliationRun.id)).where(col(ReconciliationRun.finished_at).is_not(None))
-    far = col(ReconciliationRun.since) <= tx.now - FAR_BACK  # a shorter one says nothing of what is older
-    ended = select(func.max(col(ReconciliationRun.finished_at))).scalar_subquery()
-    begun = select(func.min(col(ReconciliationRun.created_at))).where(col(ReconciliationRun.finished_at).is_(None))
-    begun = begun.where(col(ReconciliationRun.created_at) > func.coalesce(ended, literal(BEFORE_ALL, Utc())))
-    found = await tx.execute(
-        select(
-            select(col(Sweep.done_at)).where(col(Sweep.name) == "events").scalar_subquery(),
-            select(col(StripePace.failures)).where(col(StripePace.id) == 1).scalar_subquery(),
-            select(col(StripePace.open_reason)).where(col(StripePace.id) == 1).scalar_subquery(),
-            tried.where(_status(*UNANSWERED), col(Refund.attempts) > 0, ~HELD).scalar_subquery(),
-            due.where(late).scalar_subquery(),
-            count.where(late).scalar_subquery(),
-            begun.scalar_subquery(),
-            run.order_by(case((far, 0), else_=1), col(ReconciliationRun.id).desc()).limit(1).scalar_subquery(),
-        )
-    )
-    read_at, failures, problem, unanswered_since, overdue_since, overdue, uncompared_since, last_run = found.one()
-    return SystemHealth(
-        read_at, failures or 0, problem, unanswered_since, overdue_since, overdue, uncompared_since, last_run
-    )
+@dataclass(frozen=True, slots=True)
+class DeskFigures:
+    """How the whole is doing, and how much of each kind waits on the desk."""
+
+    health: SystemHealth
+    totals: Sequence[DeskTotal]  # every kind, most urgent first
 
 
-async def totals(tx: Tx, health: SystemHealth) -> list[DeskTotal]:
-    """Return every kind with its figures, most urgent first."""
-    entry = desk_statement(tx, health).subquery("entry")
-    chosen = select(entry.c.kind, func.count(), func.min(entry.c.since)).group_by(entry.c.kind)
-    found = {row[0]: DeskTotal(row[0], row[1], row[2]) for row in (await tx.execute(chosen)).all()}
-    return [found.get(kind, DeskTotal(kind, 0, None)) for kind in DESK_KINDS]
+async def read_figures(tx: Tx) -> DeskFigures:
+    """Read the desk's figures in one statement, so that they agree with each other."""
+    rows = (await tx.execute(_figures(), moments(tx.now))).all()
+    found = {row[-3]: DeskTotal(*row[-3:]) for row in rows}
+    totals = [found.get(kind, DeskTotal(kind, 0, None)) for kind in DESK_KINDS]
+    return DeskFigures(SystemHealth(*rows[0][:-3]), totals)
+
+
+@cache
+def _figures() -> Any:
+    entry = _entry()
+    total = select(entry.c.kind, func.count().label("number"), func.min(entry.c.since).label("oldest"))
+    by_kind = total.group_by(entry.c.kind).subquery("total")
+    return select(*HEALTH.c, *by_kind.c).select_from(HEALTH).outerjoin(by_kind, true())
 
 
 async def entries(
     tx: Tx,
-    health: SystemHealth,
     *,
     limit: int,
     kinds: Sequence[DeskKind] | None = None,
@@ -199,7 +159,7 @@ async def entries(
 
     `cursor`: an entry's id and whether to go back from it; going back, the nearest comes first.
     """
-    entry = desk_statement(tx, health).subquery("entry")
+    entry, values = _entry(), moments(tx.now)
     page: Any = select(entry)
     back = cursor is not None and cursor[1]
     if kinds is not None:
@@ -207,7 +167,7 @@ async def entries(
     if cursor is not None:
         of, _, subject = cursor[0].partition(":")
         at = select(entry.c.urgency, entry.c.since).where(entry.c.kind == of, entry.c.subject == subject)
-        place = (await tx.execute(at)).first()
+        place = (await tx.execute(at, values)).first()
         if place is None:
             return None
         mine = tuple_(entry.c.urgency, entry.c.since, entry.c.subject)
@@ -215,7 +175,7 @@ async def entries(
         page = page.where(mine < edge if back else mine > edge)
     order = [entry.c.urgency, entry.c.since, entry.c.subject]
     page = page.order_by(*(c.desc() if back else c.asc() for c in order)).limit(limit).subquery("page")
-    rows = (await tx.execute(_with_rows(page, back=back))).all()
+    rows = (await tx.execute(_with_rows(page, back=back), values)).all()
     return [DeskEntry(*row) for row in rows]
 
 
@@ -243,34 +203,46 @@ def _with_rows(page: Any, *, back: bool) -> Any:
     )  # fmt: skip
 
 
-def desk_statement(tx: Tx, health: SystemHealth) -> Any:
-    """Return the statement for all that is on the desk, by ENTRY's columns."""
-    return union_all(
-        *_standing_still(tx, health), *_of_refunds(tx), *_of_returns(), *of_the_dock(), *_of_others(tx, health)
+def moments(now: datetime) -> dict[str, datetime]:
+    """Return the moments that the desk's statements compare with."""
+    return {moment_name(age): now - age for age in _AGES}
+
+
+@cache
+def _entry() -> Any:
+    """Return the statement for all that is on the desk, by ENTRY's columns: built once, it is longer than any other."""
+    return union_all(*_standing_still(), *_of_refunds(), *_of_returns(), *of_the_dock(), *_of_others()).subquery(
+        "entry"
     )
 
 
-def _standing_still(tx: Tx, health: SystemHealth) -> Sequence[Any]:
-    """Return what stops everything, where something does: figures that were read before, as rows of their own."""
-    found: list[tuple[DeskKind, datetime, str]] = []
-    if health.events_read_at is not None and tx.now - health.events_read_at > SILENT_FOR:
-        found.append(("stripe_silent", health.events_read_at, "events"))
-    if health.unanswered_since is not None and health.calls_pause:
-        found.append(("stripe_silent", health.unanswered_since, "calls"))
-    if health.uncompared_since is not None and tx.now - health.uncompared_since > UNCOMPARED_FOR:
-        found.append(("stripe_silent", health.uncompared_since, "comparison"))
-    if health.overdue_since is not None:
-        found.append(("work_overdue", health.overdue_since, "refunds"))
-    return [entry_head(kind, literal(since, Utc()), literal_column(f"'{subject}'")) for kind, since, subject in found]
+def _standing_still() -> Sequence[Any]:
+    """Return what stops everything, where something does: the health's figures, as rows of their own."""
+    health = HEALTH.c
+
+    def of_all(kind: DeskKind, since: Any, subject: str) -> Any:
+        return entry_head(kind, since, literal_column(f"'{subject}'"))
+
+    silent: DeskKind = "stripe_silent"
+    return [
+        of_all(silent, health.events_read_at, "events").where(health.events_read_at < before_now(SILENT_FOR)),
+        of_all(silent, health.unanswered_since, "calls").where(
+            health.unanswered_since.is_not(None), health.call_failures >= BREAK_AFTER
+        ),
+        of_all(silent, health.uncompared_since, "comparison").where(
+            health.uncompared_since < before_now(UNCOMPARED_FOR)
+        ),
+        of_all("work_overdue", health.overdue_since, "refunds").where(health.overdue_since.is_not(None)),
+    ]
 
 
-def _of_refunds(tx: Tx) -> Sequence[Any]:
+def _of_refunds() -> Sequence[Any]:
     changed, decided = col(Refund.updated_at), col(Refund.created_at)
     refused_for_now = WAITS_FOR == "refused_for_now"
     unsent = and_(_status("queued", "submitted"), col(Refund.attempts) > 0, ~col(Payment.disputed))
-    late = or_(decided <= tx.now - UNSENT_FOR, refused_for_now, MISSING_AT_STRIPE)
+    late = or_(decided <= before_now(UNSENT_FOR), refused_for_now, MISSING_AT_STRIPE)
     stuck = or_(col(Refund.failures_in_a_row) >= STUCK_AFTER, col(Refund.lookups_only), MISSING_AT_STRIPE)
-    pending = or_(changed <= tx.now - PENDING_FOR, WAITS_FOR == "balance_too_low")
+    pending = or_(changed <= before_now(PENDING_FOR), WAITS_FOR == "balance_too_low")
     return [
         _refund("refund_unknown", func.coalesce(col(Refund.first_attempt_at), decided))
         .where(_status("unknown"), stuck),
@@ -287,7 +259,7 @@ def _of_refunds(tx: Tx) -> Sequence[Any]:
         _refund("second_person", decided).where(_status("queued"), col(Refund.unapproved)),
         _refund("refund_held", changed).where(HELD, ~col(Refund.unapproved)),
         _refund("refund_requires_action", changed)
-        .where(~MISSING_AT_STRIPE, _status("requires_action"), changed <= tx.now - ACTION_FOR),
+        .where(~MISSING_AT_STRIPE, _status("requires_action"), changed <= before_now(ACTION_FOR)),
         _refund("refund_pending", changed).where(~MISSING_AT_STRIPE, _status("pending"), pending),
         _overpaid(),
     ]  # fmt: skip
@@ -349,7 +321,7 @@ def _to_decide() -> Any:
     accepted = of_return(Receipt, func.max(col(Receipt.created_at)))
     accepted = accepted.join(ReceiptLine, col(ReceiptLine.receipt_id) == col(Receipt.id))
     accepted = accepted.where(col(Receipt.reversed_at).is_(None), col(ReceiptLine.accepted))
-    refunded = of_return(Refund, func.max(col(Refund.created_at))).where(col(Refund.status).not_in(ENDED))
+    refunded = of_return(Refund, func.max(col(Refund.created_at))).where(~among(Refund.status, ENDED))
     manual = and_(
         func.coalesce(col(row.policy)["refund_on"].as_string(), "") == "manual",
         accepted.scalar_subquery() > func.coalesce(refunded.scalar_subquery(), literal(BEFORE_ALL, Utc())),
@@ -368,10 +340,11 @@ def _to_decide() -> Any:
     )
 
 
-def _of_others(tx: Tx, health: SystemHealth) -> Sequence[Any]:
+def _of_others() -> Sequence[Any]:
     event_id, row_id, endpoint_id = col(StripeEvent.id), col(ReconciliationDifference.id), col(WebhookEndpoint.id)
     subject = col(StripeRefusal.subject)
-    found = [
+    differs = entry_head("difference", col(ReconciliationDifference.created_at), row_id, difference_id=row_id)
+    return [
         entry_head("stripe_refuses", col(StripeRefusal.since), subject, refusal_id=subject),
         entry_head("stripe_event", col(StripeEvent.received_at), event_id, stripe_event_id=event_id).where(
             col(StripeEvent.next_attempt_at).is_not(None), col(StripeEvent.attempts) >= ON_THE_DESK_AFTER
@@ -379,15 +352,15 @@ def _of_others(tx: Tx, health: SystemHealth) -> Sequence[Any]:
         entry_head("webhook_disabled", col(WebhookEndpoint.disabled_at), endpoint_id, endpoint_id=endpoint_id).where(
             col(WebhookEndpoint.status) == "disabled", func.coalesce(col(WebhookEndpoint.disabled_by), "") != "person"
         ),
-        *of_news(tx),
+        *of_news(),
+        differs.where(
+            col(ReconciliationDifference.run_id) == select(HEALTH.c.last_run).scalar_subquery(),
+            col(ReconciliationDifference.differs),
+            col(ReconciliationDifference.outcome) != "fixed",
+        ),
     ]
-    if health.last_run is not None:
-        differs = entry_head("difference", col(ReconciliationDifference.created_at), row_id, difference_id=row_id)
-        found.append(
-            differs.where(
-                col(ReconciliationDifference.run_id) == health.last_run,
-                col(ReconciliationDifference.differs),
-                col(ReconciliationDifference.outcome) != "fixed",
-            )
-        )
-    return found
+
+
+_AGES = (
+    PENDING_FOR, ACTION_FOR, UNSENT_FOR, SILENT_FOR, UNCOMPARED_FOR, OVERDUE_FOR, FAR_BACK, MAIL_SHOWN, RATE_SHOWN
+)  # fmt: skip

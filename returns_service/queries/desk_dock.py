@@ -10,6 +10,7 @@ from sqlmodel import col
 
 from returns_service.domain.return_machine import DORMANT
 from returns_service.queries.desk_columns import entry_head
+from returns_service.store.columns import among
 from returns_service.store.tables import Receipt, ReceiptLine, ReturnAuthorization, UndeclaredItem, UnmatchedReceipt
 
 
@@ -41,7 +42,7 @@ def of_the_dock() -> Sequence[Any]:
         .where(
             literal_column("receipt.unexpected"),  # as the index has it: SQLite's would be `unexpected = 1`
             col(Receipt.reversed_at).is_(None),
-            or_(col(row.state).in_(DORMANT), and_(col(row.closed_at).is_not(None), col(row.state) != "approved")),
+            or_(among(row.state, DORMANT), and_(col(row.closed_at).is_not(None), col(row.state) != "approved")),
             holds_units,
         )
         .group_by(row_id, payment_id)

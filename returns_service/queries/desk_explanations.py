@@ -15,7 +15,7 @@ from returns_service.domain.refund_windows import refund_warning
 from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.domain.vocabulary import DeskAction, DeskKind
-from returns_service.queries.desk import DeskEntry, SystemHealth
+from returns_service.queries.desk import DeskEntry
 from returns_service.queries.desk_explanation import Explanation
 from returns_service.queries.desk_explanations_dock import (
     describe_overpaid,
@@ -25,6 +25,7 @@ from returns_service.queries.desk_explanations_dock import (
     describe_unmatched,
 )
 from returns_service.queries.desk_news import describe_mail_failed, describe_refund_rate
+from returns_service.queries.system_health import SystemHealth
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.rows import is_unsent, open_amount
 from returns_service.return_case.views import show_failure

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from returns_service.domain.money import format_amount
 from returns_service.domain.return_machine import DORMANT
-from returns_service.queries.desk import DeskEntry, SystemHealth
+from returns_service.queries.desk import DeskEntry
 from returns_service.queries.desk_explanation import Explanation
+from returns_service.queries.system_health import SystemHealth
 from returns_service.return_case.case import ReturnCase
 from returns_service.store.database import Tx
 

@@ -11,8 +11,9 @@ from msgspec import Meta, Struct
 
 from returns_service.domain.policy import Policy
 from returns_service.domain.vocabulary import DESK_KINDS, DeskAction, DeskKind
-from returns_service.queries.desk import DeskEntry, DeskTotal, SystemHealth
+from returns_service.queries.desk import DeskEntry, DeskFigures
 from returns_service.queries.desk_explanations import EXPLANATIONS
+from returns_service.queries.system_health import SystemHealth
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.views import rfc3339
 from returns_service.return_case.views.fields import (
@@ -117,8 +118,7 @@ async def show_page(
     tx: Tx,
     policy: Policy,
     found: Sequence[DeskEntry],
-    health: SystemHealth,
-    sums: Sequence[DeskTotal],
+    figures: DeskFigures,
     *,
     has_more: bool,
 ) -> DeskItemListView:
@@ -126,6 +126,6 @@ async def show_page(
     return DeskItemListView(
         url="/v1/desk",
         has_more=has_more,
-        data=[view for _, view in await explain_entries(tx, policy, found, health)],
-        totals={total.kind: total.number for total in sums},
+        data=[view for _, view in await explain_entries(tx, policy, found, figures.health)],
+        totals={total.kind: total.number for total in figures.totals},
     )

@@ -12,28 +12,27 @@ from sqlmodel import col
 from returns_service.commands.mail import TOLD_AT
 from returns_service.domain.money import format_amount
 from returns_service.domain.refund_rate import refund_rate
-from returns_service.queries.desk_columns import entry_head
+from returns_service.queries.desk_columns import before_now, entry_head
 from returns_service.queries.desk_explanation import Explanation
-from returns_service.store.database import Tx
 from returns_service.store.tables import Event, Mail, StaffMail
 
 MAIL_SHOWN: Final = timedelta(days=14)  # then the return's own page has told the customer, or nobody will
 RATE_SHOWN: Final = timedelta(days=7)  # a week's finance meeting has seen it; the dashboard shows it for good
 
 
-def of_news(tx: Tx) -> Sequence[Any]:
+def of_news() -> Sequence[Any]:
     """Return the statements for mail that was not taken, and for days above the policy's refund rate."""
     return [
         entry_head("mail_failed", col(Mail.created_at), col(Mail.id), return_id=col(Mail.return_id)).where(
             literal_column("mail.failures > 0 AND mail.status <> 'sent'"),  # as the index has it
-            col(Mail.failures) >= TOLD_AT, col(Mail.created_at) > tx.now - MAIL_SHOWN,
+            col(Mail.failures) >= TOLD_AT, col(Mail.created_at) > before_now(MAIL_SHOWN),
         ),
         entry_head("mail_failed", col(StaffMail.created_at), col(StaffMail.id), event_id=col(StaffMail.event_id)).where(
             literal_column("staff_mail.failures > 0 AND staff_mail.status <> 'sent'"),
-            col(StaffMail.failures) >= TOLD_AT, col(StaffMail.created_at) > tx.now - MAIL_SHOWN,
+            col(StaffMail.failures) >= TOLD_AT, col(StaffMail.created_at) > before_now(MAIL_SHOWN),
         ),
         entry_head("refund_rate", col(Event.created_at), col(Event.id), event_id=col(Event.id)).where(
-            col(Event.type) == "refund_rate.exceeded", col(Event.created_at) > tx.now - RATE_SHOWN
+            col(Event.type) == "refund_rate.exceeded", col(Event.created_at) > before_now(RATE_SHOWN)
         ),
     ]  # fmt: skip
 

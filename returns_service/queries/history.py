@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import or_
+from sqlalchemy import bindparam, or_
 from sqlmodel import col, select
 
+from returns_service.return_case.event_feed import BEFORE_ALL
 from returns_service.store.database import Tx
-from returns_service.store.tables import ApiKey, Event, ReturnAuthorization, StaffUser
+from returns_service.store.tables import ApiKey, Event, Photo, ReturnAuthorization, StaffUser
 
 MOST_OF_REQUEST = 10
 LOOKED_AT = 500  # events, for the few that are told
@@ -52,10 +54,38 @@ async def read_happening(tx: Tx, event_id: str) -> Happening | None:
     return Happening(event, row.order_id if row else None)
 
 
-async def timeline_of(tx: Tx, return_id: str) -> Sequence[Event]:
-    """Return a return's events, newest first, up to MOST_SHOWN."""
-    chosen = select(Event).where(col(Event.return_id) == return_id).order_by(col(Event.sequence).desc())
-    return (await tx.exec(chosen.limit(MOST_SHOWN))).all()
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A return's events, newest first, up to MOST_SHOWN; and what its page shows beside them."""
+
+    events: Sequence[Event]
+    names: Mapping[str, str]  # actor -> name, of the people and programs among them
+    last_event: str  # the newest of all that the feed has placed
+    has_photos: bool
+
+
+_LAST_EVENT = select(Event.id).where(col(Event.position).is_not(None)).order_by(col(Event.position).desc()).limit(1)
+_PHOTO = select(Photo.id).where(col(Photo.return_id) == bindparam("return_id")).exists()
+_OF_EVENT: Any = (Event, StaffUser.name, StaffUser.email, ApiKey.name, _LAST_EVENT.scalar_subquery(), _PHOTO)
+_TIMELINE = (
+    select(*_OF_EVENT)
+    .outerjoin(StaffUser, col(StaffUser.id) == col(Event.actor))
+    .outerjoin(ApiKey, col(ApiKey.id) == col(Event.actor))
+    .where(col(Event.return_id) == bindparam("return_id"))
+    .order_by(col(Event.sequence).desc())
+    .limit(MOST_SHOWN)
+)
+
+
+async def timeline_of(tx: Tx, return_id: str) -> Timeline | None:
+    """Read what happened to a return, in one statement; None where nothing did: there is no such return."""
+    rows: Any = (await tx.execute(_TIMELINE, {"return_id": return_id})).all()
+    if not rows:
+        return None
+    names = {event.actor: name or email for event, name, email, *_ in rows if email is not None}
+    names |= {event.actor: f"key {key}" for event, _, __, key, *_ in rows if key is not None}
+    *_, last_event, has_photos = rows[0]
+    return Timeline([row[0] for row in rows], names, last_event or BEFORE_ALL, bool(has_photos))
 
 
 async def latest_happenings(tx: Tx, *, limit: int) -> list[Happening]:

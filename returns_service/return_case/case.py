@@ -341,8 +341,10 @@ class ReturnCase:
     def open_rows(self) -> dict[str, list[money.Row]]:
         """Return by refund what is open of each failed one: without the parts paid, and no more than is still due."""
         failed = self.failed()
+        if not failed:
+            return {}
         rows = [self.remaining_rows(refund) for refund in failed]
-        if failed and self.row.state not in return_machine.DORMANT:  # there nothing is due yet, or any more
+        if self.row.state not in return_machine.DORMANT:  # there nothing is due yet, or any more
             rows = limit_to_due(rows, self.unpaid())
         return {refund.id: left for refund, left in zip(failed, rows, strict=True)}
 
@@ -354,7 +356,7 @@ class ReturnCase:
     def unresolved(self) -> list[Refund]:
         """Return failed (or withdrawn) refunds of which something is open."""
         left = self.open_rows()
-        return [refund for refund in self.failed() if money.total(left[refund.id]) > 0]
+        return [refund for refund in self.failed() if money.total(left[refund.id]) > 0] if left else []
 
     def facts(self, **asked: Any) -> Facts:
         """Return what the guards may look at; `asked` overrides what this trigger brings along."""
@@ -365,9 +367,10 @@ class ReturnCase:
         """Return the public triggers that would work now."""
         return return_machine.available(self.row.state, self.facts_if_asked())
 
-    def barred(self) -> dict[PublicTrigger, str]:
-        """Return the public triggers that would not work now, and why."""
-        return return_machine.barred(self.row.state, self.facts_if_asked())
+    def able_and_barred(self) -> tuple[list[PublicTrigger], dict[PublicTrigger, str]]:
+        """Return the public triggers that would work now; and those that would not, and why."""
+        facts = self.facts_if_asked()
+        return return_machine.available(self.row.state, facts), return_machine.barred(self.row.state, facts)
 
     def facts_if_asked(self) -> Facts:
         """Return the facts for the question what could be done next; a retry asks for the failed refund's amount."""

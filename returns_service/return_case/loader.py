@@ -34,8 +34,11 @@ Row = TypeVar("Row", bound=SQLModel)
 RETURNS, REFUNDS, RECEIPTS, UNDECLARED = range(4)  # the parts of the statement
 
 
-def _statement(*parts: int) -> Any:
-    """Return the statement for the returns named `return_ids`, with `parts` of what decides about them."""
+def _statement(named: Any, *parts: int) -> Any:
+    """Return the statement for the returns whose id is `named` (a comparison), with `parts` of what decides about them.
+
+    Several ids are written into its text each time it runs; one is a value like any other, which costs nothing.
+    """
     part = union_all(*(select(literal_column(str(number)).label("number")) for number in parts)).subquery("part")
     target: Any = aliased(ReturnAuthorization, name="target")
     same_payment = col(ReturnAuthorization.payment_id) == target.payment_id
@@ -54,13 +57,23 @@ def _statement(*parts: int) -> Any:
         .outerjoin(Receipt, and_(part.c.number == RECEIPTS, col(Receipt.return_id) == target.id))
         .outerjoin(ReceiptLine, col(ReceiptLine.receipt_id) == col(Receipt.id))
         .outerjoin(UndeclaredItem, and_(part.c.number == UNDECLARED, col(UndeclaredItem.return_id) == target.id))
-        .where(target.id.in_(bindparam("return_ids", expanding=True)))
+        .where(named(target.id))
         .execution_options(populate_existing=True)
     )
 
 
-WHOLE = _statement(RETURNS, REFUNDS, RECEIPTS, UNDECLARED)  # built once: every request runs it
-BESIDE_REFUNDS = _statement(RETURNS, RECEIPTS, UNDECLARED)
+def _is_one(row_id: Any) -> Any:
+    return row_id == bindparam("return_id")
+
+
+def _is_among(row_id: Any) -> Any:
+    return row_id.in_(bindparam("return_ids", expanding=True))
+
+
+# Built once: every request runs one of them.
+WHOLE = _statement(_is_one, RETURNS, REFUNDS, RECEIPTS, UNDECLARED)
+SEVERAL = _statement(_is_among, RETURNS, REFUNDS, RECEIPTS, UNDECLARED)
+BESIDE_REFUNDS = _statement(_is_one, RETURNS, RECEIPTS, UNDECLARED)
 
 
 async def check_exists(tx: Tx, return_id: str) -> None:
@@ -71,17 +84,17 @@ async def check_exists(tx: Tx, return_id: str) -> None:
 
 async def load_case(tx: Tx, policy: Policy, return_id: str) -> ReturnCase:
     """Return one return to look at. Raises Problem not_found."""
-    cases = await load_cases(tx, policy, [return_id])
-    if not cases:
+    rows = (await tx.execute(WHOLE, {"return_id": return_id})).all()
+    if not rows:
         raise Problem("not_found", f"There is no return {return_id}.")
-    return cases[0]
+    return _cases(rows, policy, [return_id], tx.now)[0]
 
 
 async def load_cases(tx: Tx, policy: Policy, return_ids: Sequence[str]) -> list[ReturnCase]:
     """Return returns to look at, in the order of their ids here; those that don't exist are left out."""
     if not return_ids:
         return []
-    rows = (await tx.execute(WHOLE, {"return_ids": list(return_ids)})).all()
+    rows = (await tx.execute(SEVERAL, {"return_ids": list(return_ids)})).all()
     return _cases(rows, policy, return_ids, tx.now)
 
 
@@ -90,7 +103,7 @@ async def lock_case(tx: Tx, by: Actor, policy: Policy, return_id: str) -> Return
     row = await lock_row(tx, OF_RETURN, name=return_id)
     if row is None:
         raise Problem("not_found", f"There is no return {return_id}.")
-    rows = (await tx.execute(WHOLE, {"return_ids": [return_id]})).all()
+    rows = (await tx.execute(WHOLE, {"return_id": return_id})).all()
     (case,) = _cases(rows, policy, [return_id], tx.now)
     locked = LockedPayment(tx, row, case.payment_refunds)
     return _under(locked, case, by)
@@ -101,7 +114,7 @@ async def case_under_lock(locked: LockedPayment, by: Actor, policy: Policy, retu
     if return_id in locked.cases:
         return _under(locked, locked.cases[return_id], by)
     await locked.tx.flush()  # or a row changed in here would be read back as it was
-    rows = (await locked.tx.execute(BESIDE_REFUNDS, {"return_ids": [return_id]})).all()
+    rows = (await locked.tx.execute(BESIDE_REFUNDS, {"return_id": return_id})).all()
     cases = _cases(rows, policy, [return_id], locked.tx.now)
     if not cases:
         raise Problem("not_found", f"There is no return {return_id}.")

@@ -19,7 +19,8 @@ def terms(case: ReturnCase, lines: Sequence[money.PricedLine], *, planned: bool)
 
     `planned`: as if all that is authorized had come back, of the others too.
     """
-    left = max(0, case.row.shipping_amount - shipping_claimed(case))
+    paid = case.row.shipping_amount
+    left = max(0, paid - shipping_claimed(case)) if paid else 0
     found = case.policy.terms(case.row.currency, shipping_amount=left)
     whole = order_units(case)
     if whole is None:

@@ -25,10 +25,11 @@ def reversible(case: ReturnCase) -> Iterator[Receipt]:
         if receipt.reversed_at is not None:
             continue
         touched = {row.line_id for row in case.rows_in(receipt) if row.accepted}
-        others = case.money_lines(payable - {receipt.id}, [lines[line_id] for line_id in touched])
         worth = dict.fromkeys(touched, 0)
-        for row in money.entitlement(others, case.terms(others)):
-            if row.line is not None:
-                worth[row.line] += row.amount
+        if touched and (other_receipts := payable - {receipt.id}):
+            others = case.money_lines(other_receipts, [lines[line_id] for line_id in touched])
+            for row in money.entitlement(others, case.terms(others)):
+                if row.line is not None:
+                    worth[row.line] += row.amount
         if not (unknown and touched) and all(paid.get(line, 0) <= worth[line] for line in touched):
             yield receipt

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, DateTime, Dialect, Index, String, literal, text
+from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, DateTime, Dialect, Index, String, literal_column, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Field, SQLModel, col
@@ -122,11 +122,11 @@ def partial(name: str, *columns: str, where: str, unique: bool = False) -> Index
 
 
 def among(column: Any, words: Sequence[str]) -> Any:
-    """Return the condition that a column holds one of `words`, written out as the predicate of a partial index is.
+    """Return the condition that a column holds one of `words`, all ours, written out as a partial index's predicate is.
 
     With bound values a database can't tell that such an index holds all the rows that are meant.
     """
-    return col(column).in_([literal(word, literal_execute=True) for word in words])
+    return col(column).in_([literal_column(f"'{word}'") for word in words])
 
 
 def defer_foreign_keys(*tables: str) -> None:

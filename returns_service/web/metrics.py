@@ -24,7 +24,8 @@ from sqlmodel import col, func, select
 
 from returns_service.domain.refund_status import OPEN, STATUSES, UNANSWERED
 from returns_service.queries import desk
-from returns_service.queries.desk import HELD, LOST
+from returns_service.queries.desk import LOST
+from returns_service.queries.desk_columns import HELD
 from returns_service.store.clock import elapsed
 from returns_service.store.columns import among
 from returns_service.store.database import Tx
@@ -145,11 +146,12 @@ class Metrics:
         self.oldest_delivery.set(_age(tx, since))
 
     async def _look_at_the_desk(self, tx: Tx) -> None:
-        health = await desk.system_health(tx)
+        figures = await desk.read_figures(tx)
+        health = figures.health
         if health.events_read_at is not None:
             self.sweep.labels("events").set(_age(tx, health.events_read_at))
         self.failing.set(health.call_failures)
-        for total in await desk.totals(tx, health):
+        for total in figures.totals:
             self.desk.labels(total.kind).set(total.number)
             self.desk_oldest.labels(total.kind).set(_age(tx, total.oldest))
 

@@ -24,8 +24,12 @@ class Side:
     costs: list[dict[str, float]] = field(default_factory=list)  # a round, CPU ms a unit by part
 
     async def warm_up(self) -> None:
-        """Do half a round that isn't counted."""
-        await self.work(await self.prepare(max(1, self.units // 2)))
+        """Do a round that isn't counted.
+
+        A connection's statements are planned anew five times each before PostgreSQL keeps a plan: a process lives on
+        connections that have all of them behind it.
+        """
+        await self.work(await self.prepare(self.units))
 
     async def play(self) -> None:
         """Do one round, and keep what it cost."""

@@ -160,11 +160,10 @@ class Shop:
     async def desk(self, kind: DeskKind | None = None) -> dict[str, Any]:
         """Return the desk as the API shows it."""
         async with self.db.reading() as tx:
-            health = await desk.system_health(tx)
-            entries = await desk.entries(tx, health, limit=100, kinds=[kind] if kind else None)
+            entries = await desk.entries(tx, limit=100, kinds=[kind] if kind else None)
             assert entries is not None
-            totals = await desk.totals(tx, health)
-            return to_json_object(await show_page(tx, self.policy, entries, health, totals, has_more=False))
+            figures = await desk.read_figures(tx)
+            return to_json_object(await show_page(tx, self.policy, entries, figures, has_more=False))
 
     async def desk_items(self) -> list[tuple[str, str, list[str]]]:
         """Return what is on the desk: kinds, codes and what can be done."""

@@ -10,6 +10,7 @@ from sqlalchemy import event, text, update
 from sqlmodel import col
 
 from returns_service.queries import desk
+from returns_service.queries.system_health import system_health
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import (
     Event,
@@ -85,7 +86,7 @@ async def asked(database: Database, look: Any) -> list[tuple[str, Any]]:
     seen: list[tuple[str, Any]] = []
 
     def note(_: Any, __: Any, statement: str, values: Any, *___: Any) -> None:
-        if statement.startswith("SELECT"):
+        if statement.startswith(("SELECT", "WITH")):
             seen.append((statement, values))
 
     event.listen(database.reader.sync_engine, "before_cursor_execute", note)
@@ -109,9 +110,9 @@ async def plans(database: Database, look: Any) -> list[str]:
 
 
 async def the_desk(tx: Tx) -> None:
-    health = await desk.system_health(tx)
-    await desk.entries(tx, health, limit=11)
-    await desk.totals(tx, health)
+    await system_health(tx)
+    await desk.entries(tx, limit=11)
+    await desk.read_figures(tx)
 
 
 def scanned(plan: str) -> set[str]:
@@ -126,7 +127,7 @@ def scanned(plan: str) -> set[str]:
 
 async def test_the_desk_reads_nothing_that_is_settled(old_shop: Database) -> None:
     async with old_shop.reading() as tx:
-        (failed,) = await desk.entries(tx, await desk.system_health(tx), limit=11) or []
+        (failed,) = await desk.entries(tx, limit=11) or []
     assert failed.kind == "refund_failed"
     read = await plans(old_shop, the_desk)
     assert [scanned(plan) for plan in read] == [set()] * 3

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from returns_service.domain.money import Terms
 from returns_service.domain.vocabulary import (
@@ -98,19 +100,8 @@ DEFAULT = Policy()
 
 def to_dict(policy: Policy) -> dict[str, Any]:
     """Return `policy` as JSON can hold it: the snapshot stored on a return."""
-    plain: dict[str, Any] = {f.name: getattr(policy, f.name) for f in fields(policy)}
-    for name, value in plain.items():
-        if isinstance(value, tuple):
-            plain[name] = list(value)
-        elif isinstance(value, Mapping):
-            plain[name] = dict(value)
-    for name, shape in (("restocking", Restocking), ("reasons", Reason)):
-        plain[name] = {
-            key: {f.name: getattr(entry, f.name) for f in fields(shape)} for key, entry in plain[name].items()
-        }
-    for fee in plain["restocking"].values():
-        fee["fixed"] = dict(fee["fixed"])
-    return plain
+    plain: dict[str, Any] = msgspec.to_builtins(policy)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 
 
 def version_of(stored: Mapping[str, Any]) -> str:

@@ -25,14 +25,13 @@ async def list_desk_items(call: OperationCall[Empty], tx: Tx) -> Reply:
     """
     query = call.query
     kinds, cursor = query.several_of("kind", DESK_KINDS), query.cursor
-    health = await desk.system_health(tx)
-    found = await desk.entries(tx, health, limit=query.limit + 1, kinds=kinds, cursor=cursor)
+    found = await desk.entries(tx, limit=query.limit + 1, kinds=kinds, cursor=cursor)
     if found is None:
         name = "ending_before" if cursor and cursor[1] else "starting_after"
         raise wrong(name, "That thing is not on the desk, or not any more: begin again without it")
     rows, has_more = query.page(found)
-    totals = await desk.totals(tx, health)
-    return Reply(await show_page(tx, call.policy, rows, health, totals, has_more=has_more))
+    figures = await desk.read_figures(tx)
+    return Reply(await show_page(tx, call.policy, rows, figures, has_more=has_more))
 
 
 OPERATIONS: tuple[Operation, ...] = (list_desk_items,)

@@ -11,7 +11,7 @@ from litestar import Response
 
 from returns_service.domain.roles import ADMIN, APPROVE, PAY, RECEIVE
 from returns_service.domain.vocabulary import DeskKind
-from returns_service.queries.desk import DeskTotal, SystemHealth
+from returns_service.queries.desk import DeskTotal
 from returns_service.queries.history import latest_happenings, names_of
 from returns_service.queries.home import (
     Listeners,
@@ -22,6 +22,7 @@ from returns_service.queries.home import (
     listeners,
 )
 from returns_service.queries.return_views import ListedBy, count_views, oldest_by_view
+from returns_service.queries.system_health import SystemHealth
 from returns_service.store.database import Tx
 from returns_service.web.pages.desk_words import KINDS
 from returns_service.web.pages.live import live_address

@@ -25,6 +25,11 @@ async def live_address(tx: Tx, return_id: str = "") -> str:
     Ask before the page reads what it shows: a commit in between is told twice, never not at all.
     """
     _, last_event = await event_feed.last_place(tx)
+    return address_after(last_event, return_id)
+
+
+def address_after(last_event: str, return_id: str = "") -> str:
+    """Return the address of the stream that tells what changes after an event, of one return or of all."""
     return f"/live?{urlencode({'after': last_event} | ({'return': return_id} if return_id else {}))}"
 
 

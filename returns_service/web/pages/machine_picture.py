@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
+
+from markupsafe import Markup
 
 from returns_service.domain import machine_diagram
 from returns_service.domain.return_machine import RULE, State
+from returns_service.web.pages.rendering import ENVIRONMENT
 
 WIDTH, HEIGHT = 340, 436  # of the picture, pixels
 BOX_WIDTH, BOX_HEIGHT = 104, 40
@@ -52,10 +56,24 @@ class Picture:
     height: int = HEIGHT
 
 
+@lru_cache(maxsize=512)  # of each state, by the few ways that lead there
+def show_machine(now: State, been: frozenset[str]) -> Markup:
+    """Return the machine as the page shows it: the picture, and in words where a return can go from here."""
+    template = ENVIRONMENT.get_template("machine.html")
+    shown = template.render(picture=draw_machine(now, been), now=now, edges=_edges_from(now))
+    return Markup(shown)  # noqa: S704 - it was escaped as it was rendered
+
+
 def draw_machine(now: State, been: Collection[str]) -> Picture:
     """Return the machine with the present state marked, and those that the return has been in."""
     nodes = [Node(name, x, y, _kind(name, now, been)) for name, (x, y) in CENTERS.items()]
     return Picture(nodes, [_edge(*ends, triggers) for ends, triggers in declared_edges().items()])
+
+
+def _edges_from(state: State) -> list[tuple[str, str]]:
+    """Return where a return can go from a state: triggers and their destinations, as the machine declares them."""
+    rows = [row for row in machine_diagram.table() if state in row["from"]]
+    return [(str(row["trigger"]), ", ".join(dict.fromkeys(row["to"]))) for row in rows]
 
 
 def _kind(name: str, now: State, been: Collection[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from litestar import Response
@@ -13,7 +14,7 @@ from returns_service.commands.sessions import SignedIn
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import READ
 from returns_service.domain.vocabulary import Scope
-from returns_service.queries.desk import DeskTotal, SystemHealth, system_health, totals
+from returns_service.queries.desk import DeskFigures, read_figures
 from returns_service.return_case.events import Actor
 from returns_service.store.database import Tx
 from returns_service.web.context import Context, context_of
@@ -21,14 +22,6 @@ from returns_service.web.errors import request_id_of
 from returns_service.web.pages.visitor import AnyRequest, Visitor
 
 LONGEST_FORM_BYTES: Final = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class DeskFigures:
-    """How the whole is doing, and how much of each kind waits on the desk."""
-
-    health: SystemHealth
-    totals: Sequence[DeskTotal]
 
 
 @dataclass(frozen=True)
@@ -51,8 +44,7 @@ class PageCall:
     @property
     def paths(self) -> frozenset[str]:
         """The paths of all pages that are served."""
-        pages: Sequence[Page] = self.request.app.state.pages
-        return frozenset(page.path for page in pages)
+        return _paths_of(self.request.app.state.pages)
 
     @property
     def signed_in(self) -> SignedIn:
@@ -93,10 +85,12 @@ class PageCall:
 
 async def read_desk(call: PageCall, tx: Tx) -> DeskFigures:
     """Return the desk's figures: those at hand, if this request has read them already."""
-    if call.desk is not None:
-        return call.desk
-    health = await system_health(tx)
-    return DeskFigures(health, await totals(tx, health))
+    return call.desk if call.desk is not None else await read_figures(tx)
+
+
+@lru_cache(maxsize=1)
+def _paths_of(pages: tuple[Page, ...]) -> frozenset[str]:
+    return frozenset(page.path for page in pages)
 
 
 PageWork = Callable[[PageCall], Awaitable[Response[Any]]]

@@ -13,11 +13,12 @@ from litestar import Response
 from returns_service.domain.money import format_amount
 from returns_service.domain.roles import PAY
 from returns_service.domain.vocabulary import DESK_KINDS, DeskAction, Scope, find_word
-from returns_service.queries.desk import DeskEntry, entries, system_health
+from returns_service.queries.desk import DeskEntry, entries
 from returns_service.queries.desk_items import DeskItemView, explain_entries
 from returns_service.queries.desk_solved import returns_on_payment, solved_refunds
 from returns_service.queries.home import last_comparison
 from returns_service.queries.second_person import decided_by_person_of
+from returns_service.queries.system_health import system_health
 from returns_service.return_case.rows import rows_of
 from returns_service.return_case.waiting import waits_for_balance
 from returns_service.store.database import Tx
@@ -110,7 +111,7 @@ async def show_desk(call: PageCall) -> Response[Any]:
         live = await live_address(tx)
         figures = await read_desk(call, tx)
         health, numbers = figures.health, {total.kind: total.number for total in figures.totals}
-        found = await entries(tx, health, limit=MOST_SHOWN, kinds=[kind] if kind else None) or []
+        found = await entries(tx, limit=MOST_SHOWN, kinds=[kind] if kind else None) or []
         explained = await explain_entries(tx, call.context.policy, found, health)
         rows = [DeskRow(entry, item, KINDS[entry.kind]) for entry, item in explained]
         chosen = next((row for row in rows if row.entry.id == wanted), None)
@@ -172,7 +173,7 @@ async def _acts(
     if entry.undeclared is not None:
         return ([resolve_act(entry.whole, entry.undeclared)] if call.may("receipts:write") else []), missing
     names = {"acknowledge_return" if action == "acknowledge" else action for action in able}
-    return [act for act in acts_on(entry.whole, call.may) if act.form.name in names], missing
+    return [act for act in acts_on(entry.whole, entry.whole.available(), call.may) if act.form.name in names], missing
 
 
 @shows("/refunds/solved", scope=PAY, personal=True)
@@ -189,7 +190,7 @@ async def export_desk(call: PageCall) -> Response[Any]:
     kind = find_word(DESK_KINDS, call.query("kind"))
     async with call.context.database.reading() as tx:
         health = await system_health(tx)
-        found = await entries(tx, health, limit=MOST_SHOWN, kinds=[kind] if kind else None) or []
+        found = await entries(tx, limit=MOST_SHOWN, kinds=[kind] if kind else None) or []
         items = [item for _, item in await explain_entries(tx, call.context.policy, found, health)]
     headers = {"Content-Disposition": 'attachment; filename="refund-desk.csv"', "Cache-Control": "no-store"}
     return Response(csv_lines([COLUMNS, *(_csv_row(item) for item in items)]), media_type="text/csv", headers=headers)

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context as TemplateContext
 from litestar import MediaType, Response
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from returns_service.commands.sessions import scan_token
 from returns_service.domain.money import format_amount
@@ -72,7 +72,7 @@ def _symbols() -> dict[str, str]:
 def icon(context: TemplateContext, name: str) -> Markup:
     """Return an icon; the page brings its drawing along at the end. Raises KeyError for one there isn't."""
     need(context, name)
-    return Markup('<svg class="i" aria-hidden="true"><use href="#i-{}"/></svg>').format(name)
+    return wrap('<svg class="i" aria-hidden="true"><use href="#i-', name, '"/></svg>')
 
 
 @pass_context
@@ -92,7 +92,7 @@ def drawings(context: TemplateContext) -> Markup:
 def money(amount: int, currency: str) -> Markup:
     """Return an amount (minor units) as `62.35 EUR`, isolated: right-to-left text would put its minus behind."""
     number, _, code = format_amount(amount, currency).rpartition(" ")
-    return Markup('<bdi class="money">{} <span class="cur">{}</span></bdi>').format(number, code)
+    return wrap('<bdi class="money">', number, f' <span class="cur">{escape(code)}</span></bdi>')
 
 
 @pass_context
@@ -135,7 +135,7 @@ def ago(context: TemplateContext, at: datetime) -> Markup:
 
 def _time(at: datetime, text: str) -> Markup:
     written = at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
-    return Markup('<time datetime="{}">{}</time>').format(written, text)
+    return wrap(f'<time datetime="{written}">', text, "</time>")
 
 
 def zone_name(there: datetime) -> str:
@@ -146,7 +146,12 @@ def zone_name(there: datetime) -> str:
 
 def bdi(text: object) -> Markup:
     """Return strangers' text, escaped and isolated: it can turn nothing around it."""
-    return Markup("<bdi>{}</bdi>").format(text)
+    return wrap("<bdi>", text, "</bdi>")
+
+
+def wrap(before: str, text: object, after: str) -> Markup:
+    """Return text, escaped, between two pieces of markup. `Markup.format` does it too, many times as slowly."""
+    return Markup(f"{before}{escape(text)}{after}")  # noqa: S704 - both pieces are ours
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:
@@ -192,6 +197,7 @@ ENVIRONMENT: Final = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    auto_reload=False,  # the files of a release don't change: no look at each for each page
 )
 ENVIRONMENT.globals.update(i=icon, need=need, drawings=drawings, static=static, icons=ICON_OF_STATE, money=money)
 ENVIRONMENT.filters.update(

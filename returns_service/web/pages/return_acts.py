@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -120,9 +120,8 @@ class Barred:
     why: str
 
 
-def acts_on(case: ReturnCase, may: Callable[[Scope], bool]) -> list[Act]:
-    """Return what this person can do about a return now, the likeliest first."""
-    able = set(case.available())
+def acts_on(case: ReturnCase, able: Collection[PublicTrigger], may: Callable[[Scope], bool]) -> list[Act]:
+    """Return what this person can do about a return now, of what would work (`able`), the likeliest first."""
     offers: list[tuple[PublicTrigger, Callable[[], Act]]] = [
         ("approve", lambda: approve_act(case, decision_on(case))), ("decline", lambda: decline_act(case)),
         ("retry", lambda: _retry(case)), ("refund", lambda: _pay(case)), ("settle_outside", lambda: _settle(case)),
@@ -135,12 +134,13 @@ def acts_on(case: ReturnCase, may: Callable[[Scope], bool]) -> list[Act]:
     return acts
 
 
-def barred_on(case: ReturnCase, may: Callable[[Scope], bool]) -> list[Barred]:
-    """Return what can't be done about a return now: its guard's reason, or whose work it is."""
-    barred = [Barred(_LABELS[trigger][0], why) for trigger, why in case.barred().items() if may(_LABELS[trigger][1])]
-    others = [Barred(_LABELS[t][0], f"For {roles_with(_LABELS[t][1])}.") for t in case.available()
-              if not may(_LABELS[t][1])]  # fmt: skip
-    return [*barred, *others]
+def barred_on(
+    able: Collection[PublicTrigger], barred: Mapping[PublicTrigger, str], may: Callable[[Scope], bool]
+) -> list[Barred]:
+    """Return what this person can't do about a return now: its guard's reason, or whose work it is."""
+    mine = [Barred(_LABELS[trigger][0], why) for trigger, why in barred.items() if may(_LABELS[trigger][1])]
+    others = [Barred(_LABELS[t][0], f"For {roles_with(_LABELS[t][1])}.") for t in able if not may(_LABELS[t][1])]
+    return [*mine, *others]
 
 
 def roles_with(scope: Scope) -> str:
@@ -206,7 +206,7 @@ def approvals_of(waiting: Waiting, me: str) -> tuple[Act | None, Act | None, str
     if waiting.approved_by(me):
         return None, decline, "You approved it already. Somebody else must agree."
     if "approve" not in able:
-        return None, decline, waiting.case.barred().get("approve", "")
+        return None, decline, waiting.case.able_and_barred()[1].get("approve", "")
     return approve_act(waiting.case, waiting.decision, direct=True), decline, ""
 
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from litestar import Response
 
-from returns_service.domain import machine_diagram
 from returns_service.domain.money import Row, total
 from returns_service.domain.refund_status import OPEN, RefundStatus
 from returns_service.domain.return_machine import State
@@ -24,8 +23,8 @@ from returns_service.return_case.waiting import waits_for_balance, what_it_waits
 from returns_service.store.tables import Event, Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 from returns_service.web.pages.flashes import read_flashes
 from returns_service.web.pages.forms import Act, new_once
-from returns_service.web.pages.live import live_address
-from returns_service.web.pages.machine_picture import draw_machine
+from returns_service.web.pages.live import address_after
+from returns_service.web.pages.machine_picture import show_machine
 from returns_service.web.pages.page import Page, PageCall, shows
 from returns_service.web.pages.receipt_acts import acts_on_receipt, resolve_act
 from returns_service.web.pages.refund_acts import acts_on_refund
@@ -93,18 +92,21 @@ async def show_return(call: PageCall) -> Response[Any]:
     """Show one return."""
     return_id = call.path("return_id")
     async with call.context.database.reading() as tx:
-        live = await live_address(tx, return_id)
+        timeline = await timeline_of(tx, return_id)  # first: what changes after it is told by the stream
         case = await load_case(tx, call.context.policy, return_id)
-        events = await timeline_of(tx, return_id)
+        if timeline is None:
+            raise LookupError(f"{return_id} has no event: not even that it was created")
+        events = timeline.events
         flashes = await read_flashes(call, tx)
         stories = [tell(event) for event in events if not is_told_beside(event)]
         actors = {story.by for story in stories} | {receipt.received_by for receipt in case.receipts}
         actors |= {given["by"] for given in case.row.approvals}
-        photos = (await photos_of_returns(tx, [return_id])).get(return_id, [])
+        photos = (await photos_of_returns(tx, [return_id])).get(return_id, []) if timeline.has_photos else []
         actors |= {photo.added_by for photo in photos if photo.added_by}
-        names = await names_of(tx, sorted(actors))
+        names = {**timeline.names, **await names_of(tx, sorted(actors - timeline.names.keys()))}
         own = await decided_by_person_of(tx, call.by.actor, case.refunds)
-    acts = acts_on(case, call.may)
+    able, barred = case.able_and_barred()
+    acts = acts_on(case, able, call.may)
     primary = next((act for act in acts if act.primary), None)
     dock = call.may("receipts:write")
     refunds = [
@@ -120,12 +122,12 @@ async def show_return(call: PageCall) -> Response[Any]:
     at_the_bank = [one for one in reversed(case.refunds) if one.stripe_refund and _is_at_the_bank(one)]
     of_dock = {*(receipt.id for receipt in case.receipts), *(item.id for item in case.undeclared)}
     return render(
-        call, "return.html", live=live, case=case, row=case.row, fact=fact_of(case), steps=steps_of(case, events),
+        call, "return.html", live=address_after(timeline.last_event, return_id), case=case, row=case.row,
+        fact=fact_of(case), steps=steps_of(case, events), machine=show_machine(case.row.state, _states_been(events)),
         lines=[_line(case, line) for line in case.lines], refunds=refunds, receipts=receipts, stories=stories,
         names=names, flashes=flashes, acts=acts, primary=primary, others=[act for act in acts if act is not primary],
-        barred=barred_on(case, call.may), unpaid=case.unpaid(), due=case.due, reasons=_reasons(case), goes_to=PLACES,
-        conditions=CONDITIONS, target=target_of(case), meter=_meter(case), total=total, edges=_edges(case.row.state),
-        picture=draw_machine(case.row.state, _states_been(events)),
+        barred=barred_on(able, barred, call.may), unpaid=case.unpaid(), due=case.due, reasons=_reasons(case),
+        goes_to=PLACES, conditions=CONDITIONS, target=target_of(case), meter=_meter(case), total=total,
         photos=[photo for photo in photos if photo.about_id not in of_dock], once=new_once,
         photos_of={name: [photo for photo in photos if photo.about_id == name] for name in of_dock},
         at_the_bank=at_the_bank, can_receive=dock, can_pay=call.may(PAY), can_note=call.may("returns:write"),
@@ -183,13 +185,16 @@ def next_of(case: ReturnCase) -> str:
     row = case.row
     if row.follow_up_barred is not None:
         return str(row.follow_up_barred.get("reason", ""))
-    if case.due_outside:
+    if case.outside_lines and case.due_outside:
         wanted = " or ".join(sorted({WANTED[wants].lower() for wants in case.outside_lines.values()}))
         return f"{money_of(case, case.due_outside)} is owed as {wanted}, outside Stripe: give it, then settle it here."
+    if row.closed_at is not None:
+        return "It is closed: nothing more is expected."
+    if row.state == "requested":
+        return f"An approver decides; approved, it pays up to {money_of(case, case.estimate)}."
     to_come = sum(line.quantity - counted(line) for line in case.lines)
     comes = f"{plural(to_come, 'unit')} still to come." if case.units_expected and to_come else ""
     sentences: dict[State, str] = {
-        "requested": f"An approver decides; approved, it pays up to {money_of(case, case.estimate)}.",
         "approved": comes or "All units are here.",
         "refunding": f"{_on_the_way(case)} {comes}".strip(),
         "refunded": f"Nothing more is due. {comes}".strip(),
@@ -197,7 +202,7 @@ def next_of(case: ReturnCase) -> str:
         "declined": "It ended here. It can be reopened.",
         "canceled": "It ended here. It can be reopened.",
     }
-    return "It is closed: nothing more is expected." if row.closed_at is not None else sentences[row.state]
+    return sentences[row.state]
 
 
 def _on_the_way(case: ReturnCase) -> str:
@@ -223,10 +228,10 @@ def steps_of(case: ReturnCase, events: Sequence[Event]) -> list[Step]:
     return [Step(state, reached.get(state), state == now) for state in ends.get(now, usual)]
 
 
-def _states_been(events: Sequence[Event]) -> set[str]:
+def _states_been(events: Sequence[Event]) -> frozenset[str]:
     """Return the states that a return has been in, as far as its events here tell."""
-    changed = {str(event.data.get("to")) for event in events if event.type == "return.state_changed"}
-    return changed | {"requested"}
+    changed = (str(event.data.get("to")) for event in events if event.type == "return.state_changed")
+    return frozenset(["requested", *changed])
 
 
 def _line(case: ReturnCase, line: ReturnLine) -> LineShown:
@@ -259,12 +264,6 @@ def _meter(case: ReturnCase) -> dict[str, Any]:
         "unapproved": unapproved, "left": max(0, case.refundable),
         "a": round(min(100.0, refunded * share), 1), "b": round(min(100.0, (refunded + on_its_way) * share), 1),
     }  # fmt: skip
-
-
-def _edges(state: State) -> list[tuple[str, str]]:
-    """Return where a return can go from a state: triggers and their destinations, as the machine declares them."""
-    rows = [row for row in machine_diagram.table() if state in row["from"]]
-    return [(str(row["trigger"]), ", ".join(dict.fromkeys(row["to"]))) for row in rows]
 
 
 PAGES: Final[tuple[Page, ...]] = (show_return,)

@@ -16,7 +16,7 @@ AIM = 0.10
 
 async def measure(rounds: int, on_round: Callable[[], None]) -> Sequence[Row]:
     """Compare pages."""
-    return await measure_requests("page", AIM, (60, 800), rounds, on_round, _calls)
+    return await measure_requests("page", AIM, (100, 800), rounds, on_round, _calls)
 
 
 async def _calls(both: Both) -> tuple[MakeCall, MakeCall]:
