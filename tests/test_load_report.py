@@ -28,7 +28,9 @@ def test_the_report_tells_growth_and_size() -> None:
     assert lines["read it"] == ["2", "ms", "3", "ms", "3", "ms", "3"]
     assert lines["memory of the web"] == ["100", "MB", "104", "MB"]
     assert lines["refunds that wait"] == ["0.5", "0.5"]
+    load.table_kilobytes = {"event": 4.25, "refund": 2.0}
     text = write_report(load, "a machine")
+    assert "KB a return in: event 4.2, refund 2.0." in text
     assert "1,080,000 returns a day" in text
     assert "1000.0 GB of database" in text
     assert "1 KB of write-ahead log" in text

@@ -44,6 +44,7 @@ SAMPLES = 30  # over the whole run
 FAULTS = ("drop_before", "drop_after", "500", "429_rate_limit")  # of the service's calls to Stripe
 CALLS = ({"method": "GET"}, {"method": "POST", "path": "/v1/refunds"})  # which the driver makes none of
 FAULT_SHARE = 0.01  # of the calls, all faults together
+LARGEST_TABLES = 5
 REPEATS = 8  # of a request that was answered 5xx, under its Idempotency-Key
 REPEAT_AFTER_SECONDS = 0.5
 
@@ -173,6 +174,7 @@ async def run(minutes: float, share: float) -> Load:
                 await play(load, shop, connection, seconds, shown)
                 load.milliseconds, load.repeated = dict(shop.milliseconds), shop.repeated
                 load.refund_seconds = await read_refund_seconds(connection)
+                load.table_kilobytes = await read_table_kilobytes(connection)
                 load.wrong_payments = await count_wrong_payments(service)
             return load
 
@@ -190,6 +192,15 @@ async def read_refund_seconds(connection: Any) -> list[float]:
                FROM event e JOIN return_authorization r ON r.id = e.return_id
               WHERE r.order_id LIKE 'load_2%' AND length(r.order_id) = length('load_20000001') GROUP BY e.return_id"""
     return [seconds for (seconds,) in await connection.fetch(sql) if seconds is not None]
+
+
+async def read_table_kilobytes(connection: Any) -> dict[str, float]:
+    """Return what each of the largest tables takes a return, its indexes included, the largest first."""
+    sql = """SELECT relname, pg_total_relation_size(oid) / 1024.0
+                    / greatest(1, (SELECT count(*) FROM return_authorization))
+               FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+              ORDER BY 2 DESC LIMIT $1"""
+    return {str(name): float(kilobytes) for name, kilobytes in await connection.fetch(sql, LARGEST_TABLES)}
 
 
 def machine() -> str:

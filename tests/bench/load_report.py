@@ -40,6 +40,7 @@ class Load:
     cpu_ms_a_life: float = 0.0
     milliseconds: Mapping[str, Sequence[float]] = field(default_factory=dict)
     refund_seconds: Sequence[float] = ()
+    table_kilobytes: Mapping[str, float] = field(default_factory=dict)  # a return, by table
     samples: list[Sample] = field(default_factory=list)
 
 
@@ -85,6 +86,7 @@ def write_report(load: Load, machine: str) -> str:
         f"CPU a return: {load.cpu_ms_a_life:.0f} ms of web, worker and PostgreSQL. A core that is half busy takes",
         f"{a_day:,.0f} returns a day. A million returns take {gigabytes:.1f} GB of database; one return writes",
         f"{kilobytes:.0f} KB of write-ahead log.",
+        "KB a return in: " + ", ".join(f"{name} {size:.1f}" for name, size in load.table_kilobytes.items()) + ".",
         f"Requests repeated after a 5xx: {load.repeated}. Most returns under way at once: {load.most_under_way}.",
         f"Payments without exactly one refund of exactly their amount at Stripe: {load.wrong_payments}.",
     ]
