@@ -71,7 +71,7 @@ class Row:
 
     @property
     def version(self) -> str:
-        """The return's version, as an ETag: what is decided is what was shown."""
+        """The return's version as an ETag, so that nobody decides what they have not seen."""
         return etag(self.waiting.case.row.version)
 
     @property

@@ -73,7 +73,7 @@ def _note_body(call: PageCall) -> dict[str, Any]:
     return {"internal_note": call.field("internal_note").replace("\r\n", "\n")}
 
 
-SEEN: Final = FormField(IF_MATCH, kind="hidden")  # what is decided is what was shown
+SEEN: Final = FormField(IF_MATCH, kind="hidden")  # nobody decides a version that they have not seen
 APPROVE: Final = FormAct("approve", f"{_RETURN}/approve", "Approve", approve_return, (OVERRIDE, SEEN))
 DECLINE: Final = FormAct("decline", f"{_RETURN}/decline", "Decline", decline_return, (FOR_THE_CUSTOMER,), danger=True)
 CANCEL: Final = FormAct("cancel", f"{_RETURN}/cancel", "Cancel", cancel_return, (WHY, OVERRIDE), danger=True)
