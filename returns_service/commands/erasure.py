@@ -201,6 +201,11 @@ async def _forget_beside(
         for parcel in (await tx.exec(parcels)).all():
             _forget_parcel(words, parcel, done)
     names = [name for name in (person.email,) if name]
+    done.count("views", await forget_views(tx, words.names))
+    likely = select(UnmatchedReceipt).where(holds_name(UnmatchedReceipt.note, names))
+    for parcel in (await tx.exec(likely)).all():
+        if text_holds(parcel.note or "", names):
+            _forget_parcel(words, parcel, done, keep=True)  # whose it is, nobody knows: it is still known by the rest
     done.count("answers", await forget_answers(tx, words, [*names, *sessions]))
     emptied, left = await forget_inbox(tx, names)
     done.count("inbox", emptied)

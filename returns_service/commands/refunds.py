@@ -368,5 +368,8 @@ async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, mes
         await supersede(tx, refund, None)
         shown = {"from": before, "to": refund.status, "object": show_refund(refund, case.payment)}
         await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=case.payment, data=shown)
+        for other in case.payment_returns:
+            if other.row.follow_up_at is not None:
+                other.row.follow_up_at = tx.now  # the payment has more left now: a worker tries again
     elif refund.status in (*FINAL, "withdrawn"):
         await supersede(tx, refund, None)

@@ -303,7 +303,7 @@ async def _add_row(locked: LockedPayment, by: Actor, policy: Policy, seen: Refun
     elif REFUND_ID.match(named):
         row.id, row.source = named, "standalone"
         case = await _attach_to_return(locked, by, policy, row, seen)
-    elif status not in FINAL:  # one that has failed paid nothing: what is queued need not make room for it
+    elif status not in FINAL:  # a failed one has paid nothing, so no queued one has to make room
         case = await assign_by_metadata(locked, by, policy, row, seen)
     locked.add(row)
     if row.source == "external":

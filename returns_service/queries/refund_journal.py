@@ -31,8 +31,7 @@ class JournalEntry(NamedTuple):
 async def journal_after(tx: Tx, *, begin: datetime, end: datetime | None, after: str, limit: int) -> list[JournalEntry]:
     """Return up to `limit` refunds decided from `begin` to before `end`, in the order of their ids after `after`.
 
-    The ids tell when our rows were made. One that was made elsewhere, in Stripe's Dashboard say, may have been learnt
-    of later, and is found by Stripe's time.
+    Ids tell when our rows were made. A refund of Stripe's Dashboard may be older than its row: Stripe's time finds it.
     """
     row_id, made_at, at_stripe = col(Refund.id), col(Refund.created_at), col(Refund.stripe_created_at)
     first, last = first_id("rfd", begin), last_id("rfd", end) if end is not None else None

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from returns_service.worker.maintenance import retry_follow_up
 from tests.harness.served_shop import ServedShop, expect, return_body
+from tests.harness.shop import BY
 
 EXCHANGE = {"method": "exchange", "reference": "order 4712"}
 CREDIT = {"method": "store_credit", "reference": "credit 17"}
@@ -222,3 +224,22 @@ async def test_b2_an_exchange_needs_nothing_of_its_payment(shop: ServedShop) -> 
     expect(await shop.post(f"{where}/approve", approval), 422, "amount_exceeds_refundable")
     expect(await shop.post(f"{where}/resolution", {"resolution": "exchange"}), 200)
     expect(await shop.post(f"{where}/approve", approval), 200)
+
+
+async def test_what_a_change_withdraws_is_at_once_there_for_another_return(shop: ServedShop) -> None:
+    """The other one's refund was barred for want of it; it is tried again within a second, not within the hour."""
+    payment, made = shop.pay(10_000), []
+    for _ in range(2):
+        made.append(expect(await shop.post("/v1/returns", return_body(payment, 5000, 1)), 201)["id"])
+        expect(await shop.post(f"/v1/returns/{made[-1]}/approve", {"override_reason": "A test."}), 200)
+    await shop.receive_parcel(made[0], 1)
+    queued = (await shop.read_return(made[0]))["refunds"][0]["id"]
+    expect(await shop.post(f"/v1/refunds/{queued}/cancel"), 200)
+    expect(await shop.post(f"/v1/returns/{made[0]}/retry", {"amount": 8000, "override_reason": "Goodwill."}), 202)
+    await shop.receive_parcel(made[1], 1)
+    assert (await shop.read_return(made[1]))["refund_barred"]["code"] == "amount_exceeds_refundable"
+    expect(await shop.post(f"/v1/returns/{made[0]}/resolution", {"resolution": "exchange"}), 200)
+    assert await retry_follow_up(shop.db, BY, shop.policy)
+    await shop.settle()
+    shown = await shop.read_return(made[1])
+    assert (shown["state"], shown["amount_refunded"], shown["refund_barred"]) == ("refunded", 5000, None)

@@ -182,6 +182,22 @@ async def test_b3_a_refund_above_the_limit_is_approved_by_another_person(shop: S
     assert expect(await shop.get(f"/v1/refunds/{refund['id']}"), 200)["waiting_code"] is None
 
 
+async def test_b3_whoever_makes_a_key_is_no_second_person_by_it(shop: ServedShop, desk: Desk) -> None:
+    shop.context.policy = shop.policy = replace(shop.context.policy, second_person_above={"eur": 1000})
+    await add_person(shop, "admin")
+    await desk.sign_in("admin@shop.test")
+    page = await desk.get("/settings")
+    made = await send(desk, page, "/settings/keys", name="mine", scope=["refunds:write", "returns:approve"])
+    found = re.search(r'id="secret">([^<]+)<', made.text)
+    assert found is not None
+    body = {"payment_intent": shop.pay(10_000, currency="eur"), "amount": 5000}
+    refund = expect(await shop.post("/v1/refunds", body, Authorization=f"Bearer {found[1]}"), 202)
+    assert refund["waiting_code"] == "second_person"
+    await desk.get("/approvals")
+    refused = await desk.post(f"/refunds/{refund['id']}/approve", {"once": "0123456789abcdef"})
+    assert (refused.status_code, "second person" in refused.text.lower()) == (409, True)
+
+
 async def test_several_are_decided_after_a_look_at_the_list(shop: ServedShop, approver: Desk) -> None:
     euros = [await ask(shop, f"NW-{number}", 5000) for number in range(2)]
     dollars = await ask(shop, "NW-9", 900, currency="usd")

@@ -44,7 +44,7 @@ async def test_a_key_is_shown_once_works_and_is_revoked(shop: ServedShop, admin:
     assert secret not in again.text
     async with shop.db.reading() as tx:
         (key,) = (await tx.exec(select(ApiKey).where(col(ApiKey.name) == "shop-backend"))).all()
-    assert key.scopes == ["returns:read"]
+    assert (key.scopes, key.owner) == (["returns:read"], "admin@shop.test")
     page = await admin.get("/settings")
     assert secret not in page.text
     told = await follow(admin, await send(admin, page, f"/settings/keys/{key.id}/revoke"))

@@ -8,10 +8,18 @@ import pytest
 from sqlmodel import select
 
 from returns_service.commands import erasure
+from returns_service.domain.forgotten import REDACTED
 from returns_service.domain.search_text import normalise
-from returns_service.store.tables import Photo, PortalSession
+from returns_service.store.tables import Photo, PortalSession, UnmatchedReceipt
 from returns_service.worker.maintenance import delete_expired
-from tests.factories import create_payment, create_photo, create_portal_session, create_return
+from tests.factories import (
+    create_payment,
+    create_photo,
+    create_portal_session,
+    create_return,
+    create_saved_view,
+    create_unmatched_receipt,
+)
 from tests.harness.shop import BY, Shop
 
 EMAIL = "Anna.Muster@example.com"
@@ -58,6 +66,19 @@ async def test_a_link_without_the_address_is_found_by_its_return(shop: Shop) -> 
     async with shop.db.reading() as tx:
         names = {name: (await tx.get_one(PortalSession, name)).customer_name for name in (sent.id, unused.id, other.id)}
     assert names == {sent.id: None, unused.id: None, other.id: "Anna Muster"}
+
+
+async def test_an_address_without_a_return_is_forgotten_where_people_typed_it(shop: Shop) -> None:
+    async with shop.db.transaction() as tx:
+        note = {"note": f"A call of {EMAIL}: it is hers", "items": [{"sku": "A", "quantity": 1, "condition": "new"}]}
+        parcel = await create_unmatched_receipt(tx, **note)
+        await create_unmatched_receipt(tx, note="Nobody's")
+        await create_saved_view(tx, name="Anna", filters={"q": EMAIL.lower()})
+    done = await shop.db.run(lambda tx: erasure.forget(tx, BY, shop.policy, email=EMAIL))
+    assert (dict(done.counts), done.left) == ({"views": 1, "unmatched": 1}, [])
+    async with shop.db.reading() as tx:
+        kept = await tx.get_one(UnmatchedReceipt, parcel.id)
+    assert (kept.note, kept.items) == (REDACTED, note["items"])
 
 
 async def test_links_that_nothing_was_sent_by_are_deleted_a_while_after_their_end(shop: Shop) -> None:

@@ -122,7 +122,8 @@ async def make_key(call: PageCall) -> Response[Any]:
             raise wrong_field("name", "Name who uses it, for example shop-backend.")
         if not scopes:
             raise wrong_field("scope", "Choose at least one thing that it may do.")
-        return (await api_keys.create_key(tx, name, scopes))[1]
+        # Else whoever makes it here would be the second person to what they decide.
+        return (await api_keys.create_key(tx, name, scopes, owner=call.signed_in.user.email))[1]
 
     try:
         secret = await call.context.database.run(work)
