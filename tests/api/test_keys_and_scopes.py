@@ -10,6 +10,7 @@ import pytest
 from sqlmodel import col, select
 
 from returns_service.commands.api_keys import create_key, revoke_key, rotate_key
+from returns_service.commands.staff_users import persons_of
 from returns_service.commands.tokens import hash_token
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import SCOPES
@@ -149,6 +150,18 @@ async def test_five_hundred_bad_keys_meet_a_limit_and_a_good_one_does_not(shop: 
             assert (await shop.get("/v1/returns")).status_code == 200
     assert 429 in codes
     assert (await shop.get("/v1/returns")).status_code == 200
+
+
+async def test_a_keys_successors_are_the_same_person(shop: ServedShop) -> None:
+    """Rotated twice, a key without an owner doesn't agree with itself as a second person."""
+    async with shop.db.transaction() as tx:
+        first, _ = await create_key(tx, "shop", ["returns:approve"])
+        second, _ = await rotate_key(tx, first.id, timedelta(hours=1))
+        third, _ = await rotate_key(tx, second.id, timedelta(hours=1))
+        stranger, _ = await create_key(tx, "shop", ["returns:approve"])
+        persons = await persons_of(tx, [first.id, second.id, third.id, stranger.id])
+    assert set(persons.values()) == {first.id, stranger.id}
+    assert persons[third.id] == first.id
 
 
 async def test_a_rotated_key_and_its_successor_are_in_force_together_for_a_while(shop: ServedShop) -> None:

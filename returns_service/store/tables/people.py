@@ -21,7 +21,8 @@ class ApiKey(SQLModel, table=True):
 
     id: str = Field(primary_key=True)
     name: str
-    owner: str | None = None  # the e-mail address of its person; a key without one is a person of its own
+    # The e-mail address of its person. A key without one is a person of its own; its successors name that key here.
+    owner: str | None = None
     secret_hash: str = Field(unique=True)
     scopes: list[Scope] = json_object(list)
     created_at: datetime = utc()
