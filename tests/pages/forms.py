@@ -19,12 +19,18 @@ class _Forms(HTMLParser):
         self.open: dict[str, str] | None = None
         self.area = ""
         self.select = ""
+        self.by_id: dict[str, dict[str, str]] = {}
+        self.elsewhere: list[tuple[str, str, str]] = []  # hidden fields outside their form: its id, name, value
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
             self.open = {}
             self.found.append((given.get("method", "get"), given.get("action", ""), self.open))
+            self.by_id[given.get("id", "")] = self.open
+        if tag == "input" and "form" in given and given.get("type") == "hidden":
+            self.elsewhere.append((given["form"], given["name"], given["value"]))
+            return
         if self.open is None:
             return
         name, kind = given.get("name", ""), given.get("type", "text")
@@ -54,6 +60,8 @@ def forms_in(page: httpx.Response) -> dict[str, dict[str, str]]:
     """Return the page's forms that post, by address: what each would send."""
     parser = _Forms()
     parser.feed(page.text)
+    for form, name, value in parser.elsewhere:
+        parser.by_id[form][name] = value
     return {address: fields for method, address, fields in parser.found if method == "post"}
 
 
