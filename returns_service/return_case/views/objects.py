@@ -169,9 +169,9 @@ class RefundFailureView(Struct, kw_only=True):
 
     code: str
     message: str
-    stripe_code: str | UnsetType | None = UNSET
-    failure_reason: str | UnsetType | None = UNSET
-    advice: str | UnsetType | None = UNSET
+    stripe_code: str | None
+    failure_reason: str | None
+    advice: str | None
     by: str | UnsetType = UNSET
 
 
