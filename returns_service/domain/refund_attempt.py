@@ -39,6 +39,7 @@ HoldCode = Literal[
     "external_refund_open",  # until a person assigns or acknowledges the refund made outside
     "refund_delay",  # the policy's: the dock has time to notice a miscount
 ]
+RefundWaitingCode = Literal[WaitingCode, HoldCode]
 Lookup = Literal["none", "unanswered", "empty"]
 Answer = Refused | TryLater | Unknown | Missing | None
 

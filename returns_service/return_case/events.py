@@ -81,7 +81,7 @@ def log_event(tx: Tx, event: Event) -> None:
         "payment": event.payment_id,
         **{name: data.get(name) for name in ("from", "to", "trigger", "next_attempt_at")},
         "code": data.get("code") or failure.get("code"),
-        "why": data.get("message") or failure.get("message") or (data["reason"] if stopped else None),
+        "why": data.get("message") or failure.get("message") or (data.get("reason") if stopped else None),
         "by": event.actor,
         "request_id": event.request_id,
     }

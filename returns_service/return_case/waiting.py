@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from returns_service.domain.refund_attempt import HoldCode, WaitingCode
+from returns_service.domain.refund_attempt import HoldCode, RefundWaitingCode, WaitingCode
 from returns_service.domain.refund_status import OPEN
 from returns_service.return_case.rows import is_unapproved
 from returns_service.store.tables import Payment, Refund, WebhookEndpoint
@@ -59,7 +59,7 @@ def hold_code(refund: Refund, payment: Payment) -> HoldCode | None:
     return "refund_delay" if at is not None and at > refund.updated_at else None
 
 
-def what_it_waits_for(refund: Refund, payment: Payment) -> tuple[WaitingCode | HoldCode | None, str | None]:
+def what_it_waits_for(refund: Refund, payment: Payment) -> tuple[RefundWaitingCode | None, str | None]:
     """Return the code and the sentence of what a refund waits for, be it an answer of Stripe's or a hold of ours."""
     held = None if is_unapproved(refund) else hold_code(refund, payment)
     return (held, HOLDS[held]) if held is not None else (waiting_code(refund), describe_waiting(refund))

@@ -90,6 +90,22 @@ async def test_money_never_moves_without_an_idempotency_key(shop: ServedShop, pa
     expect(await shop.post("/v1/refunds", {"payment_intent": shop.pay()}, key=None), 400, "idempotency_key_required")
 
 
+async def test_what_counts_units_needs_a_key(shop: ServedShop) -> None:
+    """A correction or a parcel of nobody that is sent twice would count its units twice, and pay them."""
+    made = await shop.create_approved_return()
+    receipt = await shop.receive_parcel(made["id"], 3, "missing")
+    change = {"line": made["lines"][0]["id"], "from": "missing", "to": "new", "quantity": 1}
+    where = f"/v1/returns/{made['id']}/receipts/{receipt['id']}/correct"
+    body = {"lines": [change], "reason": "Found."}
+    expect(await shop.post(where, body, key=None), 400, "idempotency_key_required")
+    for _ in range(2):
+        expect(await shop.post(where, body, key="correct-1"), 200)
+    await shop.settle()
+    assert (await shop.read_return(made["id"]))["amount_refunded"] == 3333
+    parcel = {"items": [{"sku": "SHIRT", "quantity": 1, "condition": "new"}]}
+    expect(await shop.post("/v1/receipts", parcel, key=None), 400, "idempotency_key_required")
+
+
 async def test_what_is_due_can_be_settled_outside(shop: ServedShop) -> None:
     made = await received(shop, 3)
     body = {"method": "bank_transfer", "reference": "t-1"}

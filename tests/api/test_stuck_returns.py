@@ -117,7 +117,19 @@ async def test_a_late_failure_and_a_barred_refund_are_warned_of_with_their_retur
     assert ("return.state_changed", failing["id"], "refund_failed") in warned
     assert ("refund.status_changed", failing["id"], "refund_failed") in warned
     assert "return.updated" in {event for event, return_id, _ in warned if return_id == barred["id"]}
-    assert (await shop.read_return(failing["id"]))["refunds_waiting"] == []
+    shown = await shop.read_return(failing["id"])
+    assert shown["refunds_waiting"] == []
+    assert shown["refunds"][0]["failure"].keys() >= {"code", "message", "stripe_code", "failure_reason", "advice"}
+
+
+async def test_a_refund_that_was_withdrawn_has_a_failure_of_the_same_shape(shop: ServedShop) -> None:
+    made = await shop.create_approved_return()
+    await shop.receive_parcel(made["id"])
+    (refund,) = (await shop.read_return(made["id"]))["refunds"]
+    withdrawn = expect(await shop.post(f"/v1/refunds/{refund['id']}/cancel", {}), 200)
+    assert withdrawn["status"] == "withdrawn"
+    assert withdrawn["failure"]["code"] == "withdrawn"
+    assert withdrawn["failure"]["stripe_code"] is withdrawn["failure"]["failure_reason"] is None
 
 
 async def test_what_was_rolled_back_is_not_logged(shop: ServedShop) -> None:

@@ -238,12 +238,8 @@ def test_a_snapshot_that_cannot_be_is_refused(stored: dict[str, Any]) -> None:
 def asked(policy: Policy, **facts: Any) -> policies.Decision:
     """Decide about an ordinary return but for `facts`."""
     ordinary: dict[str, Any] = {
-        "currency": "usd",
-        "estimate": 1000,
-        "purchased_at": NOW,
-        "requested_at": NOW,
-        "skus": ["SHIRT"],
-    }
+        "currency": "usd", "estimate": 1000, "purchased_at": NOW, "requested_at": NOW, "skus": ["SHIRT"],
+    }  # fmt: skip
     return decide(policy, **(ordinary | facts))
 
 

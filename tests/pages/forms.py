@@ -17,19 +17,19 @@ class _Forms(HTMLParser):
         super().__init__()
         self.found: list[tuple[str, str, dict[str, str]]] = []  # method, address, fields
         self.open: dict[str, str] | None = None
-        self.named: dict[str, dict[str, str]] = {}  # by the form's id
-        self.elsewhere: list[tuple[str, str, str]] = []  # fields that stand outside of their form: its id, name, value
         self.area = ""
         self.select = ""
+        self.by_id: dict[str, dict[str, str]] = {}
+        self.elsewhere: list[tuple[str, str, str]] = []  # hidden fields outside their form: its id, name, value
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
             self.open = {}
             self.found.append((given.get("method", "get"), given.get("action", ""), self.open))
-            self.named[given.get("id", "")] = self.open
-        if tag == "input" and "form" in given:
-            self.elsewhere.append((given["form"], given.get("name", ""), given.get("value", "")))
+            self.by_id[given.get("id", "")] = self.open
+        if tag == "input" and "form" in given and given.get("type") == "hidden":
+            self.elsewhere.append((given["form"], given["name"], given["value"]))
             return
         if self.open is None:
             return
@@ -61,7 +61,7 @@ def forms_in(page: httpx.Response) -> dict[str, dict[str, str]]:
     parser = _Forms()
     parser.feed(page.text)
     for form, name, value in parser.elsewhere:
-        parser.named.get(form, {})[name] = value
+        parser.by_id[form][name] = value
     return {address: fields for method, address, fields in parser.found if method == "post"}
 
 

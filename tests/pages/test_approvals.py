@@ -250,6 +250,14 @@ async def test_another_amount_than_was_seen_is_not_approved(shop: ServedShop, ap
     assert await state_of(shop, made) == "approved"
 
 
+async def test_the_version_stands_in_the_row_whose_amount_it_is(shop: ServedShop, approver: Desk) -> None:
+    """A page that is looked at renews its forms before its rows: a row must not approve what it doesn't show."""
+    made = await ask(shop, "NW-1", 900)
+    text = (await approver.get("/approvals")).text
+    (row,) = [part for part in text.split("<tr") if made["id"] in part]
+    assert re.search(r'name="if_match" value="&#34;1&#34;" form="approve-\w+"', row)
+
+
 async def test_of_several_one_that_changed_is_left(shop: ServedShop, approver: Desk) -> None:
     first, second = await ask(shop, "NW-1", 900), await ask(shop, "NW-2", 900, payment=shop.pay(9000, currency="eur"))
     page = await approver.get(f"/approvals/chosen?return={first['id']}&return={second['id']}&do=approve")

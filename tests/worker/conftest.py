@@ -8,6 +8,7 @@ import pytest
 
 from returns_service.store.database import Database
 from tests.harness.shop import Shop
+from tests.harness.webhook_receivers import WebhookReceivers
 
 
 @pytest.fixture
@@ -20,3 +21,8 @@ async def shop(database_url: str) -> AsyncIterator[Shop]:
 @pytest.fixture
 def database(shop: Shop) -> Database:
     return shop.db
+
+
+@pytest.fixture
+def receivers(shop: Shop) -> WebhookReceivers:
+    return WebhookReceivers(shop.db)

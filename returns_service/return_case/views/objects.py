@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from returns_service.domain.refund_attempt import HoldCode, WaitingCode
+from returns_service.domain.refund_attempt import RefundWaitingCode
 from returns_service.domain.refund_status import RefundStatus
 from returns_service.domain.refund_windows import RefundWarningCode
 from returns_service.domain.return_machine import PublicTrigger, State
@@ -71,12 +71,12 @@ class ReturnFailureView(Struct, kw_only=True):
     refund: RefundId
 
 
-class RefundWaitingView(Struct, kw_only=True):
+class WaitingRefundView(Struct, kw_only=True):
     """What an open refund of the return waits for, and when it is looked at next."""
 
     refund: RefundId
     status: RefundStatus
-    code: WaitingCode | HoldCode | Literal["worker", "answer"]
+    code: Literal[RefundWaitingCode, "worker", "answer"]
     message: str
     next_attempt_at: Time | None
 
@@ -137,7 +137,7 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     failure: ReturnFailureView | None
     refund_barred: dict[str, Any] | None
     refunds_waiting: Annotated[
-        list[RefundWaitingView], Meta(description="Its open refunds, the oldest first, and what each waits for.")
+        list[WaitingRefundView], Meta(description="Its open refunds, the oldest first, and what each waits for.")
     ]
     refund_deadline: Annotated[
         Time | None, Meta(description="Until then its payment method can be refunded; null: no limit known, or never.")
@@ -169,9 +169,9 @@ class RefundFailureView(Struct, kw_only=True):
 
     code: str
     message: str
-    stripe_code: str | UnsetType | None = UNSET
-    failure_reason: str | UnsetType | None = UNSET
-    advice: str | UnsetType | None = UNSET
+    stripe_code: str | None
+    failure_reason: str | None
+    advice: str | None
     by: str | UnsetType = UNSET
 
 
@@ -230,7 +230,7 @@ class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename=
     generation: Count
     first_attempt_at: Time | None
     next_attempt_at: Time | None
-    waiting_code: WaitingCode | HoldCode | None
+    waiting_code: RefundWaitingCode | None
     waits_for: str | None
     approved_by: Annotated[str | None, Meta(description="The second person, where it needed one.")]
     approved_at: Time | None

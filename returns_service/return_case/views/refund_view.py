@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -42,7 +43,7 @@ def show_refund(refund: Refund, payment: Payment) -> RefundView:
         method=refund.method,
         reference=refund.reference,
         stripe_refund=refund.stripe_refund,
-        failure=msgspec.convert(refund.failure, RefundFailureView | None),
+        failure=_show_refund_failure(refund.failure) if refund.failure is not None else None,
         breakdown=show_breakdown(rows_of(refund)),
         attempts=refund.attempts,
         generation=refund.generation,
@@ -61,6 +62,12 @@ def show_refund(refund: Refund, payment: Payment) -> RefundView:
         next_action=msgspec.convert(refund.next_action, NextActionView | None),
         metadata=refund.details,
     )
+
+
+def _show_refund_failure(failure: Mapping[str, Any]) -> RefundFailureView:
+    """Return why a refund failed; an end of our own has no code of Stripe's."""
+    usual = dict.fromkeys(("stripe_code", "failure_reason", "advice"))
+    return msgspec.convert(usual | dict(failure), RefundFailureView)
 
 
 def show_breakdown(rows: Iterable[Row]) -> list[BreakdownRowView]:

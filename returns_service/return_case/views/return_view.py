@@ -16,12 +16,12 @@ from returns_service.return_case.rows import counted
 from returns_service.return_case.views.fields import rfc3339
 from returns_service.return_case.views.objects import (
     ApprovalView,
-    RefundWaitingView,
     RefundWarningView,
     ReturnFailureView,
     ReturnLineView,
     ReturnView,
     UnitViews,
+    WaitingRefundView,
 )
 from returns_service.return_case.views.receipt_view import UndeclaredItemView, show_undeclared
 from returns_service.return_case.waiting import what_it_waits_for
@@ -126,10 +126,10 @@ def show_return(case: ReturnCase) -> ReturnView:
     )
 
 
-def _show_waiting(refund: Refund, case: ReturnCase) -> RefundWaitingView:
+def _show_waiting(refund: Refund, case: ReturnCase) -> WaitingRefundView:
     code, message = what_it_waits_for(refund, case.payment)
     usual: Literal["worker", "answer"] = "worker" if refund.status == "queued" else "answer"
-    return RefundWaitingView(
+    return WaitingRefundView(
         refund=refund.id,
         status=refund.status,
         code=code or usual,

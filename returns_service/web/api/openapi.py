@@ -158,6 +158,8 @@ def _tidied(schema: Any) -> Any:
             return {**more, **rest, "type": [kind, "null"]}
         case {"mapping": dict(mapping)}:
             return tidied | {"mapping": {word: _tidied({"$ref": link})["$ref"] for word, link in mapping.items()}}
+        case {"enum": [str(only)], **more}:  # a generated client then needs no class for the one word
+            return {"type": "string", "const": only, **more}
         case {"enum": _}:
             return {"type": "string", **tidied}
         case {"description": str(said)}:

@@ -18,7 +18,16 @@ from returns_service.return_case.views import ReceiptView, ReturnView, show_rece
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt
 from returns_service.web.operations.bodies import MOST_LINES, Body, Id, LineId, Scan, Units, Words, Wrong
-from returns_service.web.operations.operation import Empty, KeyRule, Operation, OperationCall, Reply, reads, writes
+from returns_service.web.operations.operation import (
+    KEY_REQUIRED,
+    Empty,
+    KeyRule,
+    Operation,
+    OperationCall,
+    Reply,
+    reads,
+    writes,
+)
 from returns_service.web.operations.parameters import CREATED
 from returns_service.web.operations.query_string import ListView, show_list
 from returns_service.web.operations.returns import WithReason, reply_with
@@ -197,7 +206,7 @@ async def reverse_receipt(call: OperationCall[WithReason], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/receipts/{receipt_id}/correct", TAG, ReceiptView,
-    if_match=True, scope="receipts:write", body=CorrectReceipt,
+    if_match=True, scope="receipts:write", body=CorrectReceipt, key_rule=KEY_REQUIRED,
     example={
         "lines": [{"line": "rli_01h455vb4pex5vsknk084sn02q", "from": "missing", "to": "new", "quantity": 1}],
         "reason": "It was under the packing paper.",

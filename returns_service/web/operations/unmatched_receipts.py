@@ -14,7 +14,7 @@ from returns_service.return_case.views import UnmatchedReceiptView, show_unmatch
 from returns_service.store.database import Tx
 from returns_service.store.tables import UnmatchedReceipt
 from returns_service.web.operations.bodies import MOST_LINES, Body, Name, ReturnId, Scan, Units, Words
-from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads, writes
+from returns_service.web.operations.operation import KEY_REQUIRED, Empty, Operation, OperationCall, Reply, reads, writes
 from returns_service.web.operations.parameters import CREATED, one_of, text
 from returns_service.web.operations.query_string import ListView, show_list
 
@@ -52,7 +52,7 @@ class AttachReceipt(Body):
 
 @writes(
     "/v1/receipts", TAG, UnmatchedReceiptView,
-    scope="receipts:write", body=CreateUnmatchedReceipt, status=201, headers=("Location",),
+    scope="receipts:write", body=CreateUnmatchedReceipt, status=201, headers=("Location",), key_rule=KEY_REQUIRED,
     example={
         "order_id": "order_98765", "tracking_number": "1Z999AA10123456784",
         "items": [{"sku": "SHIRT", "quantity": 1, "condition": "new"}],
@@ -61,8 +61,7 @@ class AttachReceipt(Body):
 async def create_unmatched_receipt(call: OperationCall[CreateUnmatchedReceipt], tx: Tx) -> Reply:
     """Count a parcel that no return announced.
 
-    It waits on the desk until somebody attaches it to a return. An Idempotency-Key is recommended: without one, a
-    repeated request makes a second one.
+    It waits on the desk until somebody attaches it to a return.
     """
     row = await unmatched_receipts.create_unmatched(tx, call.by, call.body.parcel())
     return Reply(show_unmatched(row), {"Location": f"/v1/receipts/{row.id}"})
