@@ -69,7 +69,7 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Return the figures for Prometheus; without the database, those of this process alone."""
     context = context_of(request)
     text = await context.figures.read(lambda: figures_now(context))
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(text, media_type="text/plain; version=0.0.4")
 
 
 async def figures_now(context: Context) -> bytes:

@@ -35,7 +35,7 @@ async def test_all_returns_are_exported_in_both_formats(shop: ServedShop) -> Non
     assert [json.loads(line)["id"] for line in lines.text.splitlines()] == made
     assert json.loads(lines.text.splitlines()[0]) == expect(await shop.get(f"/v1/returns/{made[0]}"), 200)
     table = await shop.get("/v1/returns?order_id=o3", headers={"Accept": "text/csv"})
-    assert table.headers["content-type"].startswith("text/csv")
+    assert table.headers["content-type"] == "text/csv; charset=utf-8"
     assert table.headers["content-disposition"] == 'attachment; filename="returns.csv"'
     (row,) = csv.DictReader(io.StringIO(table.text, newline=""))
     assert (row["id"], row["order_id"], row["reason"]) == (made[1], "o3", '\'=1+1, "x"\n')

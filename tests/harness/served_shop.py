@@ -123,7 +123,12 @@ def expect(response: httpx.Response, status: int, code: str | None = None) -> di
 
 
 async def check_headers(response: httpx.Response) -> None:
-    """Assert that a 2xx response carries the headers that its operation declares, and none that it doesn't."""
+    """Assert that a 2xx response carries the headers that its operation declares, and none that it doesn't.
+
+    And that whatever is answered names each parameter of its type once.
+    """
+    parameters = [part.partition("=")[0].strip() for part in response.headers.get("content-type", "").split(";")[1:]]
+    assert len(parameters) == len(set(parameters)), response.headers["content-type"]
     request = response.request
     exact = {operation.path for operation in OPERATIONS}
     for operation in OPERATIONS:

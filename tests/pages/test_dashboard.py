@@ -44,7 +44,7 @@ async def open_dashboard(shop: ServedShop, desk: Desk, query: str = "", role: Ro
 async def exported(desk: Desk, file: str, query: str = "") -> list[dict[str, str]]:
     answer = await desk.get(f"/dashboard/{file}{query}")
     assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     return list(csv.DictReader(io.StringIO(answer.text)))
 
 

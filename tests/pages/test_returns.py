@@ -33,7 +33,7 @@ async def open_as(shop: ServedShop, desk: Desk, role: Role, path: str = "/return
 
 
 def exported(answer: httpx.Response) -> list[dict[str, str]]:
-    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     return list(csv.DictReader(io.StringIO(answer.text)))
 
 

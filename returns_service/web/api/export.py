@@ -34,7 +34,7 @@ async def export(operation: Operation, call: OperationCall[Any], key: ApiKey, ki
     parts = in_csv(columns_of(operation), first, pages) if kind == CSV else in_lines(first, pages)
     name = operation.path.rpartition("/")[2]
     headers = {"Content-Disposition": f'attachment; filename="{name}.{ENDINGS[kind]}"', "Vary": "Accept"}
-    return Stream(iter(()) if head else parts, media_type=f"{kind}; charset=utf-8", headers=headers)
+    return Stream(iter(()) if head else parts, media_type=kind, headers=headers)
 
 
 async def read_pages(operation: Operation, call: OperationCall[Any], key: ApiKey) -> AsyncIterator[list[Any]]:

@@ -148,7 +148,7 @@ async def export_plot(call: PageCall) -> Response[Any]:
         "Cache-Control": "no-store",
     }
     rows = [[column.name for column in plot.columns], *([cell.value for cell in row] for row in plot.rows)]
-    return Response(csv_lines(rows), media_type="text/csv; charset=utf-8", headers=headers)
+    return Response(csv_lines(rows), media_type="text/csv", headers=headers)
 
 
 FILES: Final = frozenset({"rate.csv", "money.csv", "ages.csv", "reasons.csv", "waits.csv", "skus.csv"})

@@ -164,7 +164,7 @@ async def export_desk(call: PageCall) -> Response[Any]:
         items = [item for _, item in await explain_entries(tx, call.context.policy, found, health)]
     headers = {"Content-Disposition": 'attachment; filename="refund-desk.csv"', "Cache-Control": "no-store"}
     return Response(
-        csv_lines([COLUMNS, *(_csv_row(item) for item in items)]), media_type="text/csv; charset=utf-8", headers=headers
+        csv_lines([COLUMNS, *(_csv_row(item) for item in items)]), media_type="text/csv", headers=headers
     )
 
 

@@ -220,7 +220,7 @@ async def export_returns(call: PageCall) -> Response[Any]:
     name = f"returns-{asked.by.view}-{call.context.database.now():%Y-%m-%d}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
     rows = _csv_of(call.context.database, call, asked.by)
-    return Stream(rows, media_type="text/csv; charset=utf-8", headers=headers)
+    return Stream(rows, media_type="text/csv", headers=headers)
 
 
 async def _csv_of(database: Database, call: PageCall, by: ListedBy) -> AsyncIterator[bytes]:
