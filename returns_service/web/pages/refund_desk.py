@@ -163,9 +163,7 @@ async def export_desk(call: PageCall) -> Response[Any]:
         found = await entries(tx, health, limit=MOST_SHOWN, kinds=[kind] if kind else None) or []
         items = [item for _, item in await explain_entries(tx, call.context.policy, found, health)]
     headers = {"Content-Disposition": 'attachment; filename="refund-desk.csv"', "Cache-Control": "no-store"}
-    return Response(
-        csv_lines([COLUMNS, *(_csv_row(item) for item in items)]), media_type="text/csv", headers=headers
-    )
+    return Response(csv_lines([COLUMNS, *(_csv_row(item) for item in items)]), media_type="text/csv", headers=headers)
 
 
 def _csv_row(item: DeskItemView) -> tuple[str, ...]:
