@@ -11,7 +11,7 @@ from sqlmodel import col, select
 
 from returns_service.commands import returns
 from returns_service.commands.photo_store import add_to_store, free_bytes
-from returns_service.commands.return_lines import NewLine
+from returns_service.commands.return_lines import NewLine, lines_on_returns, ordered_numbers
 from returns_service.commands.returns import NewReturn, check_not_ahead, check_payment
 from returns_service.domain import money
 from returns_service.domain.policy import Policy
@@ -54,6 +54,8 @@ async def create_session(locked: LockedPayment, by: Actor, asked: NewSession, da
     check_not_ahead(tx, "purchased_at", asked.purchased_at)
     check_not_ahead(tx, "delivered_at", asked.delivered_at)
     _check_offered(asked, payment.captured)
+    named = [line.order_line for line in asked.lines if line.order_line is not None]
+    ordered_numbers(asked.order_id, await lines_on_returns(tx, asked.order_id, named), asked.lines)
     row = PortalSession(
         id=tx.new_id("pts"),
         order_id=asked.order_id,

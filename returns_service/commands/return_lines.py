@@ -54,7 +54,6 @@ async def check_lines(
                 quantity=line.quantity,
                 quantity_ordered=line.quantity_ordered,
             )
-    # By stand-in: an earlier return may be forgotten, and its order lines with it.
     wanted: dict[str, int] = {}
     names: dict[str, str] = {}
     for line in lines:
@@ -65,17 +64,7 @@ async def check_lines(
         return list(lines)
     if tx.postgresql:  # an order may have several payments: their locks don't meet
         await tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:order_id, 0))"), {"order_id": order_id})
-    before = (
-        select(ReturnLine)
-        .join(ReturnAuthorization, col(ReturnAuthorization.id) == col(ReturnLine.return_id))
-        .where(
-            col(ReturnAuthorization.order_id) == order_id,
-            col(ReturnAuthorization.state).not_in(("declined", "canceled")),
-            col(ReturnLine.order_line).in_([*names, *names.values()]),
-            col(ReturnAuthorization.id) != (besides or ""),
-        )
-    )
-    earlier = (await tx.exec(before)).all()
+    earlier = await lines_on_returns(tx, order_id, list(names.values()), besides)
     ordered = ordered_numbers(order_id, earlier, lines)
     for other in earlier:
         wanted[pseudonym(other.order_line or "", order_id)] += other.quantity
@@ -90,6 +79,26 @@ async def check_lines(
         return ordered.get(named, line.quantity_ordered)
 
     return [replace(line, quantity_ordered=number_of(line)) for line in lines]
+
+
+async def lines_on_returns(
+    tx: Tx, order_id: str, order_lines: Sequence[str], besides: str | None = None
+) -> Sequence[ReturnLine]:
+    """Return the lines of the order's returns that are of these order lines and neither declined nor canceled.
+
+    By stand-in too: a return may be forgotten, and its order lines with it.
+    """
+    chosen = (
+        select(ReturnLine)
+        .join(ReturnAuthorization, col(ReturnAuthorization.id) == col(ReturnLine.return_id))
+        .where(
+            col(ReturnAuthorization.order_id) == order_id,
+            col(ReturnAuthorization.state).not_in(("declined", "canceled")),
+            col(ReturnLine.order_line).in_([*order_lines, *(pseudonym(name, order_id) for name in order_lines)]),
+            col(ReturnAuthorization.id) != (besides or ""),
+        )
+    )
+    return (await tx.exec(chosen)).all()
 
 
 def keep_numbers(lines: Sequence[NewLine], before: Sequence[ReturnLine]) -> list[NewLine]:

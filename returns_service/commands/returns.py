@@ -270,7 +270,7 @@ async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str)
         row.approvals, row.policy, row.policy_version = [], None, None
     closed, row.closed_at = row.closed_at is not None, None
     case.forget_policy()
-    # What came after the closing is due again, and decides the state.
+    # Units that came after the closing are due again: they decide the state.
     return_machine.fire("reopen", row, case.facts(why=reason, reopening=True, closed=closed))
     if before in ("declined", "canceled"):
         row.approvals_required = decision_on(case).approvals_required

@@ -11,6 +11,7 @@ from typing import Any
 from sqlmodel import col, func, select
 
 from returns_service.commands.portal import offer_for, picks_of, sent_return
+from returns_service.commands.return_lines import lines_on_returns, ordered_numbers
 from returns_service.domain.forgotten import pseudonym
 from returns_service.domain.policy import Policy, decide
 from returns_service.domain.portal_offer import Offer, OfferedLine, Pick
@@ -18,7 +19,7 @@ from returns_service.domain.vocabulary import RESOLUTIONS, Resolution
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
 from returns_service.store.database import Tx
-from returns_service.store.tables import Event, Payment, Photo, PortalSession, ReturnAuthorization, ReturnLine
+from returns_service.store.tables import Event, Payment, Photo, PortalSession, ReturnAuthorization
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +75,22 @@ async def view_session(tx: Tx, policy: Policy, session_id: str) -> PortalView | 
     if sent is not None:
         return await _sent(tx, policy, row, payment, sent)
     lines = [OfferedLine.from_dict(line) for line in row.lines]
-    taken = await _units_taken(tx, row, lines)
+    units_left = await _units_left(tx, row, lines)
     photos = await _photos_by_line(tx, row)
     picks = {pick.line: pick for pick in picks_of(row)}
-    items = [_item(policy, row, place, line, taken, picks.get(place), photos) for place, line in enumerate(lines)]
+    items = [_item(policy, row, place, line, units_left, picks.get(place), photos) for place, line in enumerate(lines)]
     chosen = [item.pick for item in items if item.pick is not None]
     offer = await offer_for(tx, policy, row, payment, chosen) if chosen else None
     return PortalView(row, payment, items, offer, photos=photos)
 
 
 def _item(
-    policy: Policy, row: PortalSession, place: int, line: OfferedLine, taken: Counter[str], pick: Pick | None,
+    policy: Policy, row: PortalSession, place: int, line: OfferedLine, units_left: dict[str, int], pick: Pick | None,
     photos: dict[int, int],
 ) -> Item:  # fmt: skip
     left = line.quantity
     if line.order_line is not None:
-        left = min(left, (line.quantity_ordered or line.quantity) - taken[line.order_line])
+        left = min(left, units_left[line.order_line])
     rules = decide(
         policy, currency=row.currency, estimate=0, purchased_at=None, requested_at=row.created_at, skus=[line.sku]
     )
@@ -101,24 +102,21 @@ def _without_pick(item: Item) -> Item:
     return Item(item.place, item.line, item.units_left, item.excluded, None, item.photos)
 
 
-async def _units_taken(tx: Tx, row: PortalSession, lines: Sequence[OfferedLine]) -> Counter[str]:
-    """Return how many units of each order line are on returns of the order that were neither declined nor canceled."""
-    names = [line.order_line for line in lines if line.order_line is not None]
-    if not names:
-        return Counter()
-    stand_ins = {name: pseudonym(name, row.order_id) for name in names}  # a return may be forgotten meanwhile
-    chosen: Any = (
-        select(ReturnLine.order_line, func.sum(col(ReturnLine.quantity)))
-        .join(ReturnAuthorization, col(ReturnAuthorization.id) == col(ReturnLine.return_id))
-        .where(
-            col(ReturnAuthorization.order_id) == row.order_id,
-            col(ReturnAuthorization.state).not_in(("declined", "canceled")),
-            col(ReturnLine.order_line).in_([*names, *stand_ins.values()]),
-        )
-        .group_by(col(ReturnLine.order_line))
-    )
-    found = {name: int(units) for name, units in (await tx.execute(chosen)).all()}
-    return Counter({name: sum(found.get(one, 0) for one in {name, stand_ins[name]}) for name in stand_ins})
+async def _units_left(tx: Tx, row: PortalSession, lines: Sequence[OfferedLine]) -> dict[str, int]:
+    """Return how many units of each order line are on no return of the order yet.
+
+    The number ordered is the one that its returns have told, else the link's own, else as many as it offers.
+    """
+    offered = {line.order_line: line.quantity for line in lines if line.order_line is not None}
+    offered |= {line.order_line: line.quantity_ordered for line in lines if line.order_line and line.quantity_ordered}
+    if not offered:
+        return {}
+    before = await lines_on_returns(tx, row.order_id, list(offered))
+    told, taken = ordered_numbers(row.order_id, before, []), Counter[str]()
+    for line in before:
+        taken[pseudonym(line.order_line or "", row.order_id)] += line.quantity
+    stand_ins = {name: pseudonym(name, row.order_id) for name in offered}
+    return {name: told.get(stand_ins[name], units) - taken[stand_ins[name]] for name, units in offered.items()}
 
 
 async def _photos_by_line(tx: Tx, row: PortalSession) -> dict[int, int]:

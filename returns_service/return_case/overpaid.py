@@ -24,7 +24,7 @@ def overpaid(case: ReturnCase) -> int:
 def _beyond_worth(case: ReturnCase) -> int:
     """Return what was paid for units that are worth less by now, minor units.
 
-    What was taken off the payment by decision was never paid.
+    A reduction or a deduction was never paid, so it lowers the excess.
     """
     committed = case.committed()
     taken_off = -sum(row.amount for row in committed if row.adjustment and row.amount < 0)

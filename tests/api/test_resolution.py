@@ -145,6 +145,8 @@ async def test_b2_one_lines_resolution(shop: ServedShop, named: str) -> None:
     expect(await shop.post(where, shirt), 409, "already_refunded")
     expect(await shop.post(where, {"resolution": "exchange", "lines": ["rli_none"]}), 422, "unknown_line")
     expect(await shop.post(where, {"resolution": "voucher"}), 422, "invalid_request")
+    none = expect(await shop.post(where, {"resolution": "exchange", "lines": []}), 422, "invalid_request")
+    assert none["param"] == "lines", "no line chosen is not all of them"
 
 
 async def test_b2_a_refund_in_flight_bars_a_change_of_its_units(shop: ServedShop) -> None:

@@ -288,6 +288,27 @@ async def test_units_on_another_return_cant_be_sent_again(shop: ServedShop, desk
     assert "All of this is on a return already." in (await desk.get(third)).text
 
 
+async def test_a_link_goes_by_the_number_ordered_on_record(shop: ServedShop, desk: Desk) -> None:
+    """B6: an earlier return told three units, and took one; the link offers as many as it likes."""
+    payment = shop.pay(30_000, currency="eur")
+    line = {"sku": "CREW-L", "order_line": "1"}
+    body = {"order_id": "NW-48213", "payment_intent": payment, "currency": "eur"}
+    one = {**line, "quantity": 1, "total_amount": 1000, "quantity_ordered": 3}
+    expect(await shop.post("/v1/returns", {**body, "lines": [one]}), 201)
+    wrong = {**line, "quantity": 2, "total_amount": 2000, "quantity_ordered": 5}
+    expect(await shop.post("/v1/portal_sessions", {**body, "lines": [wrong]}), 422, "quantity_ordered_differs")
+    few, many = [
+        path_of(await offer(shop, payment=payment, lines=[{**line, "quantity": units, "total_amount": 1000 * units}]))
+        for units in (2, 3)
+    ]
+    assert "2 not yet sent back" in words_in(await desk.get(many))
+    for path in (few, many):
+        await tick(desk, path, pick=["0"], q0="3", r0="too_small")
+        assert forms_in(await desk.get(path))[path]["shown"] == "2000"
+    assert (await send_back(desk, many, pick=["0"], q0="2", r0="too_small")).status_code == 303
+    assert "All of this is on a return already." in words_in(await desk.get(few))
+
+
 async def test_a_customer_keeps_it_and_asks_again(shop: ServedShop, desk: Desk) -> None:
     path = path_of(await offer(shop))
     answer = await send_back(desk, path)

@@ -143,6 +143,7 @@ async def read_offered_payment(call: OperationCall[CreatePortalSession]) -> Stri
     errors=(
         "amount_exceeds_payment", "currency_mismatch", "payment_not_succeeded", "payment_missing", "charge_mismatch",
         "connect_not_supported", "stripe_unavailable", "stripe_refuses_us", "quantity_exceeds_ordered",
+        "quantity_ordered_differs",
     ),
 )  # fmt: skip
 async def create_portal_session(call: OperationCall[CreatePortalSession], tx: Tx) -> Reply:

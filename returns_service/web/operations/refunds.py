@@ -87,7 +87,7 @@ class AssignRefund(Body):
     """The return that a refund made outside was for, and the units that it paid where somebody knows."""
 
     return_id: ReturnId = Field(alias="return")
-    lines: list[AssignedLine] = Field(default_factory=list, max_length=MOST_LINES)
+    lines: list[AssignedLine] = Field(default_factory=list, min_length=1, max_length=MOST_LINES)
 
 
 class Acknowledge(Body):

@@ -23,7 +23,7 @@ class SetResolution(Body):
     """What the customer wants for their units: of these lines, of all that are unpaid where none is named."""
 
     resolution: Resolution
-    lines: list[Id | ResolvedLine] = Field(default_factory=list, max_length=MOST_LINES)
+    lines: list[Id | ResolvedLine] = Field(default_factory=list, min_length=1, max_length=MOST_LINES)
 
     def line_ids(self) -> list[str]:
         """Return the lines' ids."""
