@@ -126,7 +126,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     served = Served()
     thread = threading.Thread(target=lambda: asyncio.run(served.serve(url)))
     thread.start()
-    block_until(lambda: served.started.is_set() or not thread.is_alive(), "the server's start")
+
+    def look() -> tuple[bool, int]:
+        return served.started.is_set() or not thread.is_alive(), len(served.shop.wire.requests) if served.shop else 0
+
+    block_until(look, "the server's start", until=lambda seen: seen[0])
     yield served
     assert served.server is not None
     served.server.should_exit = True
