@@ -16,6 +16,7 @@ LABELS: Final = {
     "stripe_permissions": "Permissions",
     "stripe_api_version": "API version",
     "stripe_webhook": "Webhook from Stripe",
+    "stripe_deliveries": "Deliveries from Stripe",
     "stripe_webhook_secret": "Webhook’s secret",
     "oldest_refund": "Oldest refund",
     "public_url": "Our address",
