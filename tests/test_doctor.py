@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections import namedtuple
 from collections.abc import AsyncIterator
@@ -21,6 +22,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
+from returns_service import doctor
 from returns_service.cli import commands
 from returns_service.commands.sealing import look_at_sealing
 from returns_service.commands.webhook_endpoints import create_endpoint
@@ -31,6 +33,7 @@ from returns_service.store import schema
 from returns_service.store.database import Database
 from returns_service.store.vault import Vault
 from returns_service.stripe_gateway import StripeGateway
+from returns_service.web.pages.health import LABELS
 from tests.gateway.shapes import error, event, listing, ok, routes
 from tests.harness.served_shop import open_shop
 from tests.pages.conftest import add_person, open_desk
@@ -317,3 +320,11 @@ async def test_admins_see_the_same_lines_as_a_page(sqlite_url: str) -> None:
         found = await examine(shop.context.settings, shop.db, shop.context.gateway)
         for finding in (one for one in found if one.name not in ("database", "disk")):  # their figures move
             assert escape(finding.message) in page.text
+
+
+def test_the_page_has_words_for_every_line() -> None:
+    """A name of two words is a label's key; those of one word are shown as they are."""
+    code = Path(str(doctor.__file__)).read_text(encoding="utf-8")
+    names = set(re.findall(r'Finding\(\s*"(\w+)"', code))
+    assert len(names) > 10
+    assert {name for name in names if "_" in name} == set(LABELS)

@@ -8,6 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from returns_service.domain.problems import Problem
+from returns_service.web.operations.bodies import validate
+from returns_service.web.operations.returns import CreateReturn
 from tests.harness.served_shop import ServedShop, expect, return_body
 
 LINE = {"sku": "SHIRT", "quantity": 1, "total_amount": 100}
@@ -115,6 +118,27 @@ async def test_all_wrong_fields_are_named_at_once(shop: ServedShop) -> None:
         ("lines[0].quantity", "too_small"), ("lines[1].sku", "invalid"), ("lines[1].quantity", "missing"),
         ("lines[1].total_amount", "missing"),
     }  # fmt: skip
+
+
+ODD: tuple[dict[str, Any], ...] = (
+    {}, {"lines": 1}, {"lines": [1], "metadata": 1, "colour": 1}, {"lines": [], "order_id": "", "currency": "USD"},
+    {"lines": [LINE | {"quantity": 0, "sku": "x" * 201, "barcodes": ["1"] * 99}], "order_id": 1, "resolution": "x"},
+    {"lines": [LINE | {"total_amount": 10**13}], "customer_email": "x", "purchased_at": 1, "tracking_numbers": [""]},
+)  # fmt: skip
+
+
+def test_whatever_is_wrong_is_said_in_our_words() -> None:
+    messages = set()
+    for body in ODD:
+        with pytest.raises(Problem) as raised:
+            validate(CreateReturn, body)
+        messages |= {error["message"] for error in raised.value.facts["errors"]}
+    assert messages > {
+        "Is required", "There is no such field", "Must be a text", "Must be 1 or more characters long",
+        "Must hold 1 or more entries", "Must be at most 200 characters long", "Must be at least 1", "Must be a list",
+        "Must be an object", "Must match ^[a-z]{3}$", "Must be 'refund', 'store_credit' or 'exchange'",
+    }  # fmt: skip
+    assert [one for one in messages if not one.startswith(("Is ", "Must ", "There ", "Name "))] == []
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "", "json"])

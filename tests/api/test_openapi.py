@@ -18,6 +18,7 @@ from returns_service.domain.problems import PROBLEMS
 from returns_service.domain.vocabulary import EVENT_TYPES
 from returns_service.return_case.views.event_data import EVENT_KINDS
 from returns_service.web.api.openapi import contract, document
+from returns_service.web.api.openapi_words import ANSWERS, BODIES
 from returns_service.web.operations.bodies import validate
 from returns_service.web.routes import OPERATIONS
 from tests.factories.reconciliation import create_reconciliation_run
@@ -108,6 +109,15 @@ def test_a_body_has_bounds_and_no_default_that_a_client_would_send(name: str) ->
     assert parts
     assert not [part for part in parts if "default" in part]
     assert [part for part in parts if part.get("type") == "integer" and not part.keys() >= {"minimum", "maximum"}] == []
+
+
+def test_every_field_of_a_body_is_explained_and_no_explanation_is_left_over() -> None:
+    bodies = {name: one for name, one in CONTRACT["components"]["schemas"].items() if not name.islower()}
+    fields = {(name, field): part for name, one in bodies.items() for field, part in one.get("properties", {}).items()}
+    assert len(fields) > 100
+    assert [place for place, part in fields.items() if not part.get("description", "").endswith(".")] == []
+    said = {str(part.get("description")) for part in inside(CONTRACT["components"]["schemas"])}
+    assert [name for words in (BODIES, ANSWERS) for name, word in words.items() if word not in said] == []
 
 
 def kinds_of(part: dict[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ from returns_service.web.api.openapi_events import DATA, event_schemas, webhooks
 from returns_service.web.api.openapi_examples import example_of_answer, example_of_body, example_of_id
 from returns_service.web.api.openapi_links import links_of
 from returns_service.web.api.openapi_problems import HEADER_LINKS, header_components, problems, problems_of
+from returns_service.web.api.openapi_words import describe
 from returns_service.web.errors import PROBLEM_JSON, ProblemView
 from returns_service.web.health_views import HealthView, ReadinessView
 from returns_service.web.operations.operation import AnswerHeader, Operation
@@ -104,6 +105,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
         answer = links[operation.answer]["$ref"].removeprefix(COMPONENTS)
         if following := links_of(operation, answer, operations):
             paths[operation.path][operation.method.lower()]["responses"][str(operation.status)]["links"] = following
+    describe(schemas)
     schemas |= event_schemas(schemas["event"], links)
     return {
         "openapi": "3.1.0",

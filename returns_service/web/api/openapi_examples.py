@@ -1,4 +1,4 @@
-"""The contract's examples: what was really asked and answered, kept in `examples.json` beside this file.
+"""The contract's examples: exchanges that really happened, kept in `examples.json` beside this file.
 
 A test plays the story that they come from again (`python -m tests.examples` writes the file anew), so that none of them
 tells of a field that is not there any more.

@@ -53,6 +53,23 @@ ERROR_CODES = {
     "greater_than_equal": "too_small",
     "less_than_equal": "too_large",
 }
+# pydantic's sentences in our words, with the numbers that it names; one that is missing here is as pydantic says it.
+MESSAGES = {
+    "missing": "Is required",
+    "extra_forbidden": "There is no such field",
+    "literal_error": "Must be {expected}",
+    "string_type": "Must be a text",
+    "string_too_long": "Must be at most {max_length} characters long",
+    "string_too_short": "Must be {min_length} or more characters long",
+    "string_pattern_mismatch": "Must match {pattern}",
+    "list_type": "Must be a list",
+    "too_long": "Must hold at most {max_length} entries",
+    "too_short": "Must hold {min_length} or more entries",
+    "dict_type": "Must be an object",
+    "model_type": "Must be an object",
+    "greater_than_equal": "Must be at least {ge}",
+    "less_than_equal": "Must be at most {le}",
+}
 
 
 class Wrong(NamedTuple):
@@ -220,9 +237,10 @@ def validate(kind: type[B], found: dict[str, Any]) -> B:
     try:
         body = kind.model_validate(found, context=ErrorBudget())
     except ValidationError as error:
-        for one in error.errors(include_url=False, include_input=False, include_context=False):
+        for one in error.errors(include_url=False, include_input=False):
             code = ERROR_CODES.get(one["type"], "invalid")
-            wrong.append(Wrong(param_of(one["loc"]), code, one["msg"].removeprefix("Value error, ")))
+            message = MESSAGES[one["type"]].format(**one.get("ctx", {})) if one["type"] in MESSAGES else one["msg"]
+            wrong.append(Wrong(param_of(one["loc"]), code, message.removeprefix("Value error, ")))
     if body is not None and not wrong:
         return body
     first = wrong[0]

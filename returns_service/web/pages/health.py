@@ -16,6 +16,7 @@ LABELS: Final = {
     "stripe_permissions": "Permissions",
     "stripe_api_version": "API version",
     "stripe_webhook": "Webhook from Stripe",
+    "stripe_deliveries": "Deliveries from Stripe",
     "stripe_webhook_secret": "Webhook’s secret",
     "stripe_deliveries": "Deliveries by Stripe",
     "oldest_refund": "Oldest refund",

@@ -1,0 +1,122 @@
+"""The contract's words for fields: one sentence for each name, so that the same word means the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+Schema = dict[str, Any]
+# By the field's name, or by that of its shape and its own where it means something else there.
+BODIES: Final[Mapping[str, str]] = {
+    "adjustments": "Decisions beside what is due; above that they need an `override_reason`.",
+    "amount": "Minor units. Left out: all that is due, open or left.",
+    "AdjustmentAsked.amount": "Minor units, above zero.",
+    "barcodes": "Further codes that a scanner may read for it: EAN, UPC, the maker's own.",
+    "charge": "Stripe's id of the charge, where there is no PaymentIntent.",
+    "condition": "What the units are like; `missing` and `wrong_item` count what did not come.",
+    "currency": "Three letters of ISO 4217, lowercase: the payment's own.",
+    "customer_email": "Where the customer gets mail about it.",
+    "customer_name": "The customer's name, for the dock and for search.",
+    "decision": "What happens to the units.",
+    "delivered_at": "When the customer got the order; the window may begin with it.",
+    "description": "The words beside the amount in the refund's breakdown.",
+    "CreateEndpoint.description": "What it is for.",
+    "UpdateEndpoint.description": "What it is for.",
+    "disposition": "Where the units go. Left out: as their condition says; `inspect` sets them aside, unpaid.",
+    "Finding.disposition": "Where the units go now.",
+    "events": "Types of events, or `*` for all.",
+    "from": "The condition that was counted.",
+    "internal_note": "A note for the staff; customers never see it.",
+    "items": "What is in the parcel.",
+    "kind": "`goodwill` and `shipping` are added to what is due, a `deduction` is taken away.",
+    "line": "The id of a line of the return, `rli_…`.",
+    "ResolveUndeclared.line": "The line that the units are accepted as; needed where several or none have their SKU.",
+    "CountedLine.line": "The id of a line of the return, `rli_…`, or name the `sku`.",
+    "lines": "The lines, each with its units.",
+    "AssignRefund.lines": "The units that the refund paid for, where somebody knows.",
+    "SetResolution.lines": "The lines that are meant; left out: all units that are not paid yet.",
+    "UpdateReturn.lines": "All lines anew: those that were there are gone, with their ids.",
+    "locale": "The customer's language. Left out: as their browser says.",
+    "metadata": "Your own keys and values: kept, searchable, and sent to Stripe with each refund.",
+    "UpdateReturn.metadata": "Merged with what is there; an empty value deletes its key.",
+    "method": "How the money reached the customer.",
+    "note": "Free words, kept in the history.",
+    "order_id": "The order's id in the shop.",
+    "order_line": "The id of the order's line in the shop; with `quantity_ordered`, no unit comes back twice.",
+    "order_units": "Units of the whole order, so that it is known when all of it has come back.",
+    "override_reason": "Why it is done against the policy, a hold, or above what is due; kept in the history.",
+    "payment_intent": "Stripe's id of the payment.",
+    "purchased_at": "When the order was placed; the window begins with it, unless the policy says delivery.",
+    "quantity": "How many units.",
+    "Finding.quantity": "How many units; left out: all of the line that wait in this receipt.",
+    "quantity_ordered": "Units of this line of the order: over all returns no more come back.",
+    "reason": "Why; kept in the history.",
+    "CreateReturn.reason": "A code of the policy's catalogue (`GET /v1/policy`), or the customer's own words.",
+    "LineAsked.reason": "Why this line comes back, where not for the return's reason.",
+    "UpdateReturn.reason": "A code of the policy's catalogue (`GET /v1/policy`), or the customer's own words.",
+    "CreateRefund.reason": "A code of the policy's catalogue (`GET /v1/policy`), or one of Stripe's three.",
+    "RefundReturn.reason": "A code of the policy's catalogue (`GET /v1/policy`), or one of Stripe's three.",
+    "reference": "What it can be found by: the transfer's number, or Stripe's `re_…` of a Dashboard refund.",
+    "refund": "The failed refund that is meant; needed where several failed.",
+    "resolution": "What the customer wants for the units.",
+    "LineAsked.resolution": "What the customer wants for these units. Left out: as the return says.",
+    "resolutions": "What the customer may choose from.",
+    "return": "The id of the return, `ret_…`.",
+    "returns": "The returns, each as it is sent alone.",
+    "scan_id": "Names this count: sent again it is counted once.",
+    "shipping_amount": "What the customer paid for the order's shipping, minor units; the policy says when it is due.",
+    "shipping_tax_amount": "The tax in `shipping_amount`, minor units.",
+    "sku": "The shop's code of the article.",
+    "CountedLine.sku": "The SKU or barcode as it was scanned, or name the `line`.",
+    "UndeclaredUnits.sku": "The code as it was scanned.",
+    "UnmatchedUnits.sku": "The code as it was scanned.",
+    "status": "Whether it is called.",
+    "tax_amount": "The tax in `total_amount`, minor units.",
+    "title": "The article's name, as people read it.",
+    "to": "The condition that is right.",
+    "total_amount": "What the customer paid for all these units, minor units, tax and discounts in.",
+    "tracking_number": "The parcel's number at its carrier.",
+    "tracking_numbers": "Numbers of parcels on their way back: the dock finds the return by them.",
+    "UpdateReturn.tracking_numbers": "All numbers anew: the dock finds the return by them.",
+    "undeclared": "Units that are on no line of the return: they are set aside for a decision.",
+    "units": "How many units.",
+    "url": "Where events are posted: https, and a host on the public internet.",
+    "waive": "Give up what is then still open of the failed refund; it needs a `reason`.",
+}
+ANSWERS: Final[Mapping[str, str]] = {
+    "accepted_quantity": "Units counted that are paid for.",
+    "approvals": "Who agreed, and when.",
+    "approvals_required": "How many people have to agree.",
+    "arrival": "How the customer can trace the money.",
+    "attempts": "How often it was tried.",
+    "delivery.attempts": "Each call, with what was answered.",
+    "available_actions": "What would be done now.",
+    "breakdown": "What the amount is for, row by row.",
+    "closed_at": "When somebody said that the rest is not coming.",
+    "duplicate_of": "The refund that this is a second one for.",
+    "first_attempt_at": "When Stripe was first asked.",
+    "generation": "The number of its idempotency key at Stripe, from 1.",
+    "has_more": "Whether there is another page.",
+    "inspecting_quantity": "Units counted that wait for inspection.",
+    "livemode": "Whether it is about real money.",
+    "next_attempt_at": "When it is looked at next.",
+    "received_quantity": "Units counted by the dock.",
+    "refund_barred": "Why what is due is not paid by itself.",
+    "rejected_quantity": "Units counted that are not paid for.",
+    "request_id": "Names the request in the log.",
+    "source": "What it was decided by.",
+    "superseded_at": "When nothing of it was open any more.",
+    "superseded_by": "The refund that took its place.",
+    "waiting_code": "What it waits for, as a code.",
+    "waits_for": "What it waits for, in words.",
+}
+
+
+def describe(schemas: Mapping[str, Schema]) -> None:
+    """Write a sentence to each field that has none; `schemas` are named in lowercase where they are answers."""
+    for name, schema in schemas.items():
+        words = ANSWERS if name.islower() else BODIES
+        for field, part in schema.get("properties", {}).items():
+            said = words.get(f"{name}.{field}", words.get(field))
+            if said is not None and part and "description" not in part:
+                part["description"] = said
