@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 from sqlalchemy import literal_column
@@ -54,6 +54,12 @@ def describe_mail_failed(subject: str, event: Event | None) -> Explanation:
     )
 
 
+def _day(iso: str) -> str:
+    """Return a day as people read it: `24 Nov 2026`."""
+    day = date.fromisoformat(iso)
+    return f"{day.day} {day:%b %Y}"
+
+
 def describe_refund_rate(event: Event | None) -> Explanation:
     """Return what a day above the policy's refund rate is about."""
     if event is None:
@@ -64,7 +70,7 @@ def describe_refund_rate(event: Event | None) -> Explanation:
     of_charged = f" of {format_amount(charged, currency)} charged ({rate:.1%})" if rate is not None else ""
     return Explanation(
         "refund_rate_exceeded",
-        f"{format_amount(refunded, currency)}{of_charged} was refunded on {said['day']} ({said['time_zone']})"
+        f"{format_amount(refunded, currency)}{of_charged} was refunded on {_day(said['day'])} ({said['time_zone']})"
         f"{', as far as that day had come' if said['so_far'] else ''}: the policy expects at most "
         f"{float(said['refund_rate_alert']):.1%}.",
         "Look at the dashboard for what came back and why; Stripe reviews accounts that refund much. It leaves this "

@@ -286,7 +286,7 @@ async def test_the_desk_tells_of_a_day_above_the_limit_and_leads_here(shop: Serv
     await add_person(shop, "finance")
     await desk.sign_in("finance@shop.test")
     page = (await desk.get("/refunds?kind=refund_rate")).text
-    assert "20.00 EUR of 100.00 EUR charged (20.0%) was refunded on 2026-11-24 (UTC)" in page
+    assert "20.00 EUR of 100.00 EUR charged (20.0%) was refunded on 24 Nov 2026 (UTC)" in page
     assert 'href="/dashboard?currency=eur"' in page
 
 
