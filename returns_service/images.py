@@ -10,8 +10,6 @@ import warnings
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from PIL import Image, ImageOps, UnidentifiedImageError
-
 LONGEST_PHOTO_BYTES: Final = 8 * 1024 * 1024
 _FORMATS: Final = ("JPEG", "PNG", "WEBP")
 _MOST_PIXELS: Final = 50_000_000  # more than any phone takes; a small file may claim a billion
@@ -40,6 +38,8 @@ class CleanPhoto:
 
 def clean_photo(content: bytes) -> CleanPhoto:
     """Return a JPEG, PNG or WebP file as it is kept. Takes a core for a while. Raises PhotoRefused."""
+    from PIL import Image, ImageOps, UnidentifiedImageError  # most processes never need it
+
     if len(content) > LONGEST_PHOTO_BYTES:
         raise PhotoRefused("too_large")
     try:
