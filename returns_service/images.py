@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+if TYPE_CHECKING:
+    from PIL import Image
 
 LONGEST_PHOTO_BYTES: Final = 8 * 1024 * 1024
 _FORMATS: Final = ("JPEG", "PNG", "WEBP")
@@ -18,14 +19,14 @@ _MOST_PIXELS_OF_WEBP: Final = 20_000_000  # its decoder takes 15 bytes for each,
 _LONGEST_SIDE: Final = 2000  # pixels: a scratch is still seen, and a photo takes some 400 kB
 _QUALITY: Final = 82
 _TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # by EXIF's word for how the camera was held
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}  # Pillow's name, by EXIF's word for how the camera was held
 PhotoFault = Literal["too_large", "wrong_type", "unreadable"]
 
 
@@ -49,6 +50,8 @@ class CleanPhoto:
 
 def clean_photo(content: bytes) -> CleanPhoto:
     """Return a JPEG, PNG or WebP file as it is kept. Takes a core for a while. Raises PhotoRefused."""
+    from PIL import Image, UnidentifiedImageError  # most processes never need it
+
     if len(content) > LONGEST_PHOTO_BYTES:
         raise PhotoRefused("too_large")
     try:
@@ -74,9 +77,11 @@ def clean_photo(content: bytes) -> CleanPhoto:
 
 def _turn_upright(picture: Image.Image, opened: Image.Image) -> Image.Image:
     """Return a picture as the camera that took it was held: EXIF's tag 274, which some write after the picture."""
+    from PIL import ExifTags, Image
+
     try:
         said = opened.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001 - Pillow raises whatever a broken tag leads it to; the picture is there all the same
         said = None
     turn = _TURNS.get(said) if isinstance(said, int) else None
-    return picture if turn is None else picture.transpose(turn)
+    return picture if turn is None else picture.transpose(Image.Transpose[turn])

@@ -50,6 +50,13 @@ def revisions() -> list[str]:
     return [script.revision for script in scripts.walk_revisions()][::-1]
 
 
+def test_revisions_are_the_numbers_of_their_files() -> None:
+    """A start reads them off the files' names, without Alembic."""
+    assert schema.known_revisions() == set(revisions())
+    assert schema.head() == revisions()[-1]
+    assert sorted(revisions()) == revisions()
+
+
 async def test_upgrading_from_the_first_revision_keeps_what_was_there(empty_url: str) -> None:
     database = Database(empty_url)
     try:
@@ -167,7 +174,7 @@ async def test_a_migration_waits_for_the_one_before_it_however_long_it_takes(
     try:
         async with first.transaction() as tx:
             await tx.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": schema.LOCK})
-            waiting = asyncio.create_task(schema.upgrade(second))
+            waiting = asyncio.create_task(schema.upgrade(second, schema.head()))
             held = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
 
             async def wanted() -> int:

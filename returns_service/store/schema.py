@@ -1,4 +1,4 @@
-"""The schema's state: bring it to head, or say what is missing."""
+"""The schema's state: bring it to head, or say what is missing. Only a migration loads Alembic."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import SQLModel
 
 from returns_service.store import tables  # noqa: F401  (fills SQLModel.metadata)
 from returns_service.store.database import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 LOCK = 7_263_845_001  # any number, the same for all: one migration at a time
@@ -27,6 +26,8 @@ LOCK_TIMEOUT = "5s"  # rather fail than queue up behind a long transaction, and 
 
 def config(connection: Connection | None = None) -> Config:
     """Return Alembic's configuration, over `connection` where one is open."""
+    from alembic.config import Config
+
     made = Config()
     made.set_main_option("script_location", str(MIGRATIONS))
     made.attributes["connection"] = connection
@@ -36,23 +37,25 @@ def config(connection: Connection | None = None) -> Config:
 @cache
 def head() -> str:
     """Return the newest revision that this release knows."""
-    return str(ScriptDirectory.from_config(config()).get_current_head())
+    return max(known_revisions())
 
 
 @cache
 def known_revisions() -> frozenset[str]:
-    """Return all revisions of this release's history; read from its files once."""
-    return frozenset(script.revision for script in ScriptDirectory.from_config(config()).walk_revisions())
+    """Return all revisions of this release's history: its files' numbers, which follow each other."""
+    return frozenset(file.name[:4] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 async def current(database: Database) -> str | None:
     """Return the database's revision, None for an empty one."""
-
-    def read(connection: Connection) -> str | None:
-        return MigrationContext.configure(connection).get_current_revision()
-
     async with database.reader.connect() as connection:
-        return await connection.run_sync(read)
+        return await connection.run_sync(_revision)
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 
 
 def is_known(revision: str | None) -> bool:
@@ -70,12 +73,16 @@ async def upgrade(database: Database, revision: str = "head") -> None:
     """Bring the schema to `revision`, one process at a time. A schema of a newer release stays as it is."""
 
     def migrate_over(connection: Connection) -> None:
-        present = MigrationContext.configure(connection).get_current_revision()
+        from alembic import command
+
+        present = _revision(connection)
         if present is None or is_known(present):
             command.upgrade(config(connection), revision)
             if not database.postgresql and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
                 raise RuntimeError(f"The migration to {revision} would break references: {broken[:5]}")
 
+    if revision == "head" and await current(database) == head():
+        return
     async with database.writer.connect() as connection, _copying_tables(database, connection), connection.begin():
         if database.postgresql:
             # A migration may take long, and so may the one before it, which holds up nobody else meanwhile.
@@ -120,6 +127,7 @@ def migrate(url: str, revision: str = "head") -> None:
 def differences(connection: Connection) -> list[Any]:
     """Return what the models have and the schema hasn't, and the other way round."""
     from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
 
     context = MigrationContext.configure(connection, opts={"compare_type": True})
     return list(compare_metadata(context, SQLModel.metadata))

@@ -18,7 +18,6 @@ LABELS: Final = {
     "stripe_webhook": "Webhook from Stripe",
     "stripe_deliveries": "Deliveries from Stripe",
     "stripe_webhook_secret": "Webhook’s secret",
-    "stripe_deliveries": "Deliveries by Stripe",
     "oldest_refund": "Oldest refund",
     "public_url": "Our address",
 }  # the others are words already
