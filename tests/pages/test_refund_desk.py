@@ -55,6 +55,7 @@ async def test_everything_that_waits_is_listed_and_opens(shop: ServedShop, desk:
         opened = await desk.get(path)
         assert "data-open" in opened.text
         assert "<img" not in opened.text
+        assert "/v1/" not in opened.text, "advice for people, not for programs"
         for action in item["actions"]:
             if action not in ("close", "approve", "decline", "reopen"):
                 assert any(address.endswith((f"/{action}",)) for address in forms_in(opened)), (item["kind"], action)

@@ -21,6 +21,7 @@ class KindWords:
     money: str = "none"  # moved, on-its-way, not-moved, unknown, none
     waits: bool = False  # for somebody else: a bank, the customer, Stripe
     cause: str = ""  # in a line, where what happened takes longer to say
+    advice: str = ""  # where the API's own names a request to it
 
 
 KINDS: Final[Mapping[DeskKind, KindWords]] = {
@@ -58,9 +59,11 @@ KINDS: Final[Mapping[DeskKind, KindWords]] = {
     "return_to_decide": KindWords("to decide", "To decide", "desk", "warn", "Nothing moves until somebody decides.",
                                   "not-moved"),
     "undeclared_item": KindWords("undeclared", "Nobody announced", "aside", "warn",
-                                 "Nothing is paid for these units.", "not-moved"),
+                                 "Nothing is paid for these units.", "not-moved",
+                                 advice="Decide what happens to it: count it, send it back, or scrap it."),
     "unmatched_receipt": KindWords("of nobody", "Parcels of nobody", "box", "warn",
-                                   "Nothing is paid for this parcel.", "not-moved"),
+                                   "Nothing is paid for this parcel.", "not-moved",
+                                   advice="Find its return, or let the shop make one; then count the parcel there."),
     "refund_unsent": KindWords("not sent", "Not sent", "clock", "busy", "{amount} has not moved yet.", "not-moved",
                                waits=True),
     "refund_held": KindWords("held", "Held", "clock", "busy", "{amount} is held and has not moved.", "not-moved",
@@ -68,7 +71,8 @@ KINDS: Final[Mapping[DeskKind, KindWords]] = {
     "refund_rate": KindWords("days above the alert line", "Refund rate", "chart", "warn",
                              "{amount} was refunded on that day.", "moved"),
     "stripe_event": KindWords("unread events", "Unread event", "unknown", "warn", waits=True),
-    "webhook_disabled": KindWords("listeners", "A listener was given up", "desk", "warn"),
+    "webhook_disabled": KindWords("listeners", "A listener was given up", "desk", "warn",
+                                  advice="Enable it in the settings once it works: it is sent all it missed."),
     "mail_failed": KindWords("mails", "Somebody was not told", "desk", "warn"),
     "refund_requires_action": KindWords("at the customer", "Customer must act", "clock", "busy",
                                         "{amount} waits for the customer and has not moved.", "not-moved", waits=True),

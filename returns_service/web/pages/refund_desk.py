@@ -64,6 +64,16 @@ class DeskRow:
         return self.words.fact.format(amount=self.amount or "The amount")
 
     @property
+    def label(self) -> str:
+        """What it is, in a word or two."""
+        return "Balance too low" if self._waits_for_balance else self.words.label
+
+    @property
+    def advice(self) -> str:
+        """What can be done now, on these pages."""
+        return self.words.advice or self.item.advice
+
+    @property
     def money(self) -> str:
         """How the truth about the money is shown."""
         return "not-moved" if self._waits_for_balance else self.words.money
