@@ -106,6 +106,8 @@ async def play_returns(story: Story) -> None:
     shop = story.shop
     made = await story.create_return()
     await story.play("update_return", return_id=made["id"])
+    await story.play("create_note", return_id=made["id"])
+    await story.play("list_notes", return_id=made["id"])
     await story.play("preview_refund", return_id=made["id"])
     await story.play("cancel_return", return_id=made["id"])
     other = await story.create_return(approve=False, order_id="order_98766")

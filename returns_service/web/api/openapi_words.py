@@ -72,6 +72,7 @@ BODIES: Final[Mapping[str, str]] = {
     "UnmatchedUnits.sku": "The code as it was scanned.",
     "status": "Whether it is called.",
     "tax_amount": "The tax in `total_amount`, minor units.",
+    "text": "What colleagues should know; customers never see it.",
     "title": "The article's name, as people read it.",
     "to": "The condition that is right.",
     "total_amount": "What the customer paid for all these units, minor units, tax and discounts in.",
