@@ -83,7 +83,7 @@ async def timeline_of(tx: Tx, return_id: str) -> Timeline | None:
     if not rows:
         return None
     names = {event.actor: name or email for event, name, email, *_ in rows if email is not None}
-    names |= {event.actor: f"key {key}" for event, _, __, key, *_ in rows if key is not None}
+    names |= {event.actor: name_of_key(key) for event, _, __, key, *_ in rows if key is not None}
     *_, last_event, has_photos = rows[0]
     return Timeline([row[0] for row in rows], names, last_event or BEFORE_ALL, bool(has_photos))
 
@@ -102,6 +102,11 @@ async def latest_happenings(tx: Tx, *, limit: int) -> list[Happening]:
     return [Happening(event, order_id) for event, order_id in (await tx.exec(chosen)).all()]
 
 
+def name_of_key(name: str) -> str:
+    """Return what people call an API key."""
+    return f"{name} (API key)"
+
+
 async def names_of(tx: Tx, actors: Sequence[str]) -> dict[str, str]:
     """Return what people call each actor: a colleague's name, a key's, or Stripe, the service, the policy."""
     names: dict[str, str] = {}
@@ -110,6 +115,6 @@ async def names_of(tx: Tx, actors: Sequence[str]) -> dict[str, str]:
         names |= {user.id: user.name or user.email for user in people}
     if keys := [a for a in actors if a.startswith("key_")]:
         programs = (await tx.exec(select(ApiKey).where(col(ApiKey.id).in_(keys)))).all()
-        names |= {key.id: f"{key.name} (API key)" for key in programs}
+        names |= {key.id: name_of_key(key.name) for key in programs}
     names |= {actor: "the customer" for actor in actors if actor.startswith("pts_")}
     return {actor: names.get(actor) or _NAMES.get(actor, actor) for actor in actors}

@@ -112,7 +112,7 @@ def test_a_key_is_asked_for_exactly_where_a_repeat_would_move_money_or_stock() -
     needed = {operation.name for operation in OPERATIONS if operation.key_rule is not KEY_OPTIONAL}
     assert needed == {
         "create_receipt", "refund_return", "retry_return", "settle_return_outside", "create_refund", "retry_refund",
-        "settle_refund_outside", "send_refund_again", "create_returns",
+        "settle_refund_outside", "send_refund_again", "create_returns", "correct_receipt", "create_unmatched_receipt",
     }  # fmt: skip
 
 

@@ -214,6 +214,7 @@ async def test_each_list_is_narrowed_by_the_time_its_things_were_made(shop: Serv
     made = await shop.create_approved_return(quantity=1)
     await shop.receive_parcel(made["id"])
     await shop.settle()
+    expect(await shop.post(f"/v1/returns/{made['id']}/notes", {"text": "The customer called."}), 201)
     expect(await shop.post("/v1/receipts", {"items": [{"sku": "A", "quantity": 1, "condition": "new"}]}), 201)
     endpoint = expect(await shop.post("/v1/webhook_endpoints", {"url": "https://shop.test/h", "events": ["*"]}), 201)
     expect(await shop.post(f"/v1/webhook_endpoints/{endpoint['id']}/test"), 202)
