@@ -16,6 +16,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 from tests.harness.postgres import MISSING, TEMPLATE, Postgres, fast_folder, find_binaries
 
@@ -91,6 +92,14 @@ def _remove_orphans() -> None:
 def anyio_backend() -> str:
     """The loop of async tests."""
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def same_log() -> Iterator[None]:
+    """Undo what a command that a test runs in its own process has set up for its log."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")
