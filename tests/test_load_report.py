@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.load_report import GIGABYTE, Load, Sample, percentile, write_report
+from tests.bench.load_report import GIGABYTE, Load, Sample, write_report
+from tests.bench.result import percentile
 
 
 @pytest.mark.parametrize("share, value", [(0.5, 50), (0.95, 95), (0.99, 99), (1.0, 100), (0.0, 1)])

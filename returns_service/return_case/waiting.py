@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, cast, get_args
 
 from returns_service.domain.refund_attempt import HoldCode, RefundWaitingCode, WaitingCode
 from returns_service.domain.refund_status import OPEN
-from returns_service.return_case.rows import is_unapproved
+from returns_service.return_case.rows import is_unapproved, is_unsent
 from returns_service.store.tables import Payment, Refund, WebhookEndpoint
 
+# Where an open refund's money is. `balance`: Stripe has it, and keeps it until the shop's balance there is high enough.
+OpenPlace = Literal["unknown", "second_person", "balance", "unsent", "on_its_way"]
+OPEN_PLACES: Final[tuple[OpenPlace, ...]] = get_args(OpenPlace)
 WAITING: dict[WaitingCode, str] = {
     "second_person": "It is more than one person may decide alone: a second person has to approve it. It is not sent.",
     "bank_processing": "The bank is processing it.",
@@ -68,6 +72,26 @@ def what_it_waits_for(refund: Refund, payment: Payment) -> tuple[RefundWaitingCo
 def waits_for_balance(refund: Refund) -> bool:
     """Return whether Stripe holds an open refund back until the shop's balance there is high enough."""
     return refund.status in OPEN and waiting_code(refund) == "balance_too_low"
+
+
+def place_of(refund: Refund) -> OpenPlace:
+    """Return where the money of an open refund is, as far as anybody knows."""
+    if refund.status == "unknown":
+        return "unknown"
+    if is_unapproved(refund):
+        return "second_person"
+    if waits_for_balance(refund):
+        return "balance"
+    return "unsent" if is_unsent(refund) else "on_its_way"
+
+
+def amounts_by_place(refunds: Iterable[Refund]) -> Mapping[OpenPlace, int]:
+    """Return what the open ones of some refunds come to by where their money is, minor units: each counts once."""
+    amounts = dict.fromkeys(OPEN_PLACES, 0)
+    for refund in refunds:
+        if refund.status in OPEN:
+            amounts[place_of(refund)] += refund.amount
+    return amounts
 
 
 def set_waiting(refund: Refund, code: WaitingCode | None, detail: str | None = None) -> None:

@@ -28,7 +28,10 @@ from tests.bench.costs import resident_mb
 from tests.bench.load_report import Load, Sample, write_report
 from tests.bench.stage import (
     AMOUNT,
+    APPROVAL,
+    PARCEL,
     Service,
+    asked_for,
     create_database,
     open_connection,
     open_server,
@@ -77,18 +80,12 @@ class Shop:
         """Let a customer pay and send all of it back."""
         self.number += 1
         order = f"load_{self.number}"
-        form = {"amount": AMOUNT, "currency": "usd", "confirm": "true", "payment_method": "pm_card_visa"}
-        stripe = {"Authorization": f"Bearer {self.service.deployment.environment()['STRIPE_SECRET_KEY']}"}
-        paid = await self.service.client.post(f"{self.service.stripe}/v1/payment_intents", data=form, headers=stripe)
-        line = {"sku": "MUG", "title": "Stoneware mug", "quantity": 3, "total_amount": AMOUNT}
-        body = {"order_id": order, "payment_intent": paid.raise_for_status().json()["id"], "currency": "usd",
-                "reason": "too_small", "customer_email": "customer@shop.test", "lines": [line]}  # fmt: skip
+        body = asked_for(order, await self.service.pay_once())
         made = await self.ask("create a return", "POST", "/v1/returns", body, f"{order}-1")
         path = f"/v1/returns/{made['id']}"
-        await self.ask("approve it", "POST", f"{path}/approve", {"note": "Within the window."}, f"{order}-2")
+        await self.ask("approve it", "POST", f"{path}/approve", APPROVAL, f"{order}-2")
         await self.ask("read it", "GET", path)
-        count = {"lines": [{"sku": "MUG", "quantity": 3, "condition": "new"}], "scan_id": "parcel_1"}
-        await self.ask("receive its parcel", "POST", f"{path}/receipts", count, f"{order}-3")
+        await self.ask("receive its parcel", "POST", f"{path}/receipts", PARCEL, f"{order}-3")
         await self.ask("list 20 returns", "GET", "/v1/returns?limit=20&state=approved")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 from statistics import mean
+
+from tests.bench.result import percentile
 
 DAY_SECONDS = 86_400
 SIZING_SHARE = 0.5  # of a core that a shop plans with: the rest is for the busiest hour
@@ -42,11 +43,6 @@ class Load:
     refund_seconds: Sequence[float] = ()
     table_kilobytes: Mapping[str, float] = field(default_factory=dict)  # a return, by table
     samples: list[Sample] = field(default_factory=list)
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the nearest-rank percentile: the smallest value that `share` (0 to 1) of all don't exceed."""
-    return sorted(values)[max(0, ceil(share * len(values)) - 1)]
 
 
 def write_report(load: Load, machine: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from math import ceil
 from statistics import median
 from typing import Any
 
@@ -35,6 +36,11 @@ class Row:
 
 
 Measure = Callable[[int, Callable[[], None]], Coroutine[Any, Any, Sequence[Row]]]  # rounds, told after each
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the nearest-rank percentile: the smallest value that `share` (0 to 1) of all don't exceed."""
+    return sorted(values)[max(0, ceil(share * len(values)) - 1)]
 
 
 def row_of_costs(

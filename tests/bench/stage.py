@@ -33,9 +33,20 @@ from tests.harness.shop import KEY
 SHOPS = 8  # that have a return under way at once
 LIVES = 24  # a round
 AMOUNT = 10_000  # minor units
+APPROVAL = {"note": "Within the window."}
+PARCEL = {"lines": [{"sku": "MUG", "quantity": 3, "condition": "new"}], "scan_id": "parcel_1"}
 asyncpg_: Any = asyncpg  # typed in part only
 Connection = Any
 _orders = itertools.count(1)
+
+
+def asked_for(order: str, payment: str) -> dict[str, Any]:
+    """Return the body that asks for a return of all of an order."""
+    line = {"sku": "MUG", "title": "Stoneware mug", "quantity": 3, "total_amount": AMOUNT}
+    return {
+        "order_id": order, "payment_intent": payment, "currency": "usd", "reason": "too_small",
+        "customer_email": "customer@shop.test", "lines": [line],
+    }  # fmt: skip
 
 
 @asynccontextmanager
@@ -89,13 +100,16 @@ class Target:
 
     async def pay(self, number: int) -> list[str]:
         """Let so many customers pay, and all that Stripe has to tell of it arrive; return the PaymentIntents."""
-        form = {"amount": AMOUNT, "currency": "usd", "confirm": "true", "payment_method": "pm_card_visa"}
-        headers, paid = {"Authorization": f"Bearer {KEY}"}, []
-        for _ in range(number):
-            response = await self.client.post(f"{self.stripe}/v1/payment_intents", data=form, headers=headers)
-            paid.append(str(response.raise_for_status().json()["id"]))
+        paid = [await self.pay_once() for _ in range(number)]
         await self.quiet()
         return paid
+
+    async def pay_once(self) -> str:
+        """Let a customer pay; return the PaymentIntent."""
+        form = {"amount": AMOUNT, "currency": "usd", "confirm": "true", "payment_method": "pm_card_visa"}
+        headers = {"Authorization": f"Bearer {KEY}"}
+        response = await self.client.post(f"{self.stripe}/v1/payment_intents", data=form, headers=headers)
+        return str(response.raise_for_status().json()["id"])
 
     async def quiet(self) -> None:
         """Wait until all of Stripe's webhooks have arrived."""
@@ -121,16 +135,10 @@ class Target:
     async def ask_for_all(self, payment: str) -> str:
         """Create, approve and receive one return; return its id."""
         order = f"order_{next(_orders)}"
-        line = {"sku": "MUG", "title": "Stoneware mug", "quantity": 3, "total_amount": AMOUNT}
-        body = {
-            "order_id": order, "payment_intent": payment, "currency": "usd", "reason": "too_small",
-            "customer_email": "customer@shop.test", "lines": [line],
-        }  # fmt: skip
-        made = await self.post("/v1/returns", body, f"{order}-1")
+        made = await self.post("/v1/returns", asked_for(order, payment), f"{order}-1")
         path = f"/v1/returns/{made['id']}"
-        await self.post(f"{path}/approve", {"note": "Within the window."}, f"{order}-2")
-        count = {"sku": "MUG", "quantity": 3, "condition": "new"}
-        await self.post(f"{path}/receipts", {"lines": [count], "scan_id": "parcel_1"}, f"{order}-3")
+        await self.post(f"{path}/approve", APPROVAL, f"{order}-2")
+        await self.post(f"{path}/receipts", PARCEL, f"{order}-3")
         return str(made["id"])
 
     async def post(self, path: str, body: Any, key: str) -> dict[str, Any]:

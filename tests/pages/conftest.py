@@ -144,6 +144,13 @@ class _Server(uvicorn.Server):
         yield
 
 
+async def sign_in_as(shop: ServedShop, desk: Desk, role: Role, name: str | None = None) -> Desk:
+    """Sign a new person of this role in; return their browser."""
+    await add_person(shop, role, name=name)
+    await desk.sign_in(f"{role}@shop.test")
+    return desk
+
+
 @dataclass
 class Site:
     """The service on a real port, and a browser to open it with."""

@@ -12,7 +12,7 @@ from sqlmodel import col, select
 
 from returns_service.store.tables import Event, Refund
 from tests.harness.served_shop import ServedShop, expect
-from tests.pages.conftest import Desk, add_person, open_desk
+from tests.pages.conftest import Desk, add_person, open_desk, sign_in_as
 from tests.pages.forms import follow, forms_in, send
 from tests.pages.world import approved, ask
 
@@ -20,9 +20,7 @@ from tests.pages.world import approved, ask
 @pytest.fixture
 async def approver(shop: ServedShop, desk: Desk) -> Desk:
     """A browser without scripts, an approver signed in."""
-    await add_person(shop, "approver", name="Ana Novak")
-    await desk.sign_in("approver@shop.test")
-    return desk
+    return await sign_in_as(shop, desk, "approver", "Ana Novak")
 
 
 async def state_of(shop: ServedShop, made: dict[str, Any]) -> str:

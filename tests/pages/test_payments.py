@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.harness.served_shop import ServedShop, expect
-from tests.pages.conftest import Desk, add_person
+from tests.pages.conftest import Desk, sign_in_as
 from tests.pages.forms import follow, forms_in, send
 from tests.pages.world import approved
 
@@ -17,9 +17,7 @@ PAGE = "/refunds/payments?payment="
 @pytest.fixture
 async def finance(shop: ServedShop, desk: Desk) -> Desk:
     """Finance, signed in."""
-    await add_person(shop, "finance")
-    await desk.sign_in("finance@shop.test")
-    return desk
+    return await sign_in_as(shop, desk, "finance")
 
 
 async def test_a_part_of_a_payment_never_seen_is_refunded_once(shop: ServedShop, finance: Desk) -> None:

@@ -13,7 +13,7 @@ from returns_service.queries.outbox import read_outbox
 from tests.factories import create_mail, create_return
 from tests.harness.served_shop import ServedShop
 from tests.harness.smtp_listener import Mood, SmtpListener, listening
-from tests.pages.conftest import Desk, add_person
+from tests.pages.conftest import Desk, sign_in_as
 from tests.pages.forms import follow, forms_in
 
 PATH = "/settings/portal"
@@ -23,9 +23,7 @@ PASSWORD = "hunter2"
 @pytest.fixture
 async def admin(shop: ServedShop, desk: Desk) -> Desk:
     """A browser without scripts, an admin signed in."""
-    await add_person(shop, "admin")
-    await desk.sign_in("admin@shop.test")
-    return desk
+    return await sign_in_as(shop, desk, "admin")
 
 
 def change(shop: ServedShop, **settings: Any) -> None:

@@ -68,15 +68,21 @@ async def test_the_list_says_what_a_return_waits_for(shop: ServedShop, desk: Des
     expect(await shop.post(f"/v1/returns/{over['id']}/refund", goodwill), 202)
     swapped = await approved(shop, "NW-3", 5000, resolution="exchange")
     await shop.receive_parcel(swapped["id"])
+    unsent = await approved(shop, "NW-4", 6000)
+    await shop.receive_parcel(unsent["id"])
     rows = {row["order"]: row["note"] for row in exported(await open_as(shop, desk, "finance", "/returns.csv"))}
     assert rows == {
         "NW-1": "2 units still to come", "NW-2": "40.00 EUR waits for a second person",
-        "NW-3": "50.00 EUR owed as an exchange",
+        "NW-3": "50.00 EUR owed as an exchange", "NW-4": "60.00 EUR not sent yet",
     }  # fmt: skip
     page = await desk.get("/returns")
     assert page.text.count("40.00 EUR waits for a second person") == 1
     beside = await desk.get(f"/returns/{over['id']}")
     assert re.search(r"For a second person</dt><dd><bdi class=\"money\">40.00 ", beside.text), beside.text
+    beside = await desk.get(f"/returns/{unsent['id']}")
+    assert re.search(r"Has not left yet</dt><dd><bdi class=\"money\">60.00 ", beside.text), beside.text
+    assert re.search(r"On its way</dt><dd><bdi class=\"money\">0.00 ", beside.text), beside.text
+    assert " on its way</small>" not in beside.text
 
 
 async def test_a_return_says_when_its_customer_sees_the_money(shop: ServedShop, desk: Desk) -> None:

@@ -13,7 +13,7 @@ from returns_service.commands import devices
 from returns_service.store.tables import ApiKey, StaffUser, WebhookEndpoint
 from returns_service.web.pages.scanner_test import TEST_CODE
 from tests.harness.served_shop import ServedShop, expect
-from tests.pages.conftest import Desk, add_person, open_desk
+from tests.pages.conftest import Desk, add_person, open_desk, sign_in_as
 from tests.pages.forms import follow, forms_in, send
 
 SECRET = re.compile(r'class="secret" id="secret">([^<]+)<')
@@ -22,9 +22,7 @@ SECRET = re.compile(r'class="secret" id="secret">([^<]+)<')
 @pytest.fixture
 async def admin(shop: ServedShop, desk: Desk) -> Desk:
     """A browser without scripts, an admin signed in."""
-    await add_person(shop, "admin", name="Noor Haddad")
-    await desk.sign_in("admin@shop.test")
-    return desk
+    return await sign_in_as(shop, desk, "admin", "Noor Haddad")
 
 
 def secret_in(page: httpx.Response) -> str:

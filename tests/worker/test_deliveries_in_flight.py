@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -38,16 +39,26 @@ async def test_a_call_that_was_never_written_back_is_made_again(shop: Shop, rece
     assert (row.status, len(row.attempts)) == ("delivered", 1)
 
 
+async def claim_two(receivers: WebhookReceivers) -> Sequence[Any]:
+    """Let two things happen, and claim their deliveries."""
+    await receivers.record_events(count=2)
+    return await receivers.dispatcher.claim()
+
+
+async def answer_each(receivers: WebhookReceivers, claims: Sequence[Any], *statuses: int) -> None:
+    """Make the calls of the deliveries, each answered with its status."""
+    for claim, status in zip(claims, statuses, strict=True):
+        receivers.answers["shop.test"] = status
+        await receivers.dispatcher.deliver(claim)
+
+
 async def test_an_answer_that_comes_after_the_endpoint_was_deleted_changes_nothing(
     shop: Shop, receivers: WebhookReceivers
 ) -> None:
     endpoint_id, _ = await receivers.create_endpoint()
-    await receivers.record_events(count=2)
-    claims = await receivers.dispatcher.claim()
+    claims = await claim_two(receivers)
     await shop.db.run(lambda tx: delete_endpoint(tx, endpoint_id))
-    for claim, status in zip(claims, (200, 410), strict=True):
-        receivers.answers["shop.test"] = status
-        await receivers.dispatcher.deliver(claim)
+    await answer_each(receivers, claims, 200, 410)
     assert await receivers.deliveries() == []
 
 
@@ -55,12 +66,9 @@ async def test_an_answer_that_comes_after_the_endpoint_was_disabled_counts(
     shop: Shop, receivers: WebhookReceivers
 ) -> None:
     endpoint_id, _ = await receivers.create_endpoint()
-    await receivers.record_events(count=2)
-    claims = await receivers.dispatcher.claim()
+    claims = await claim_two(receivers)
     await shop.db.run(lambda tx: update_endpoint(tx, BY, endpoint_id, {"status": "disabled"}))
-    for claim, status in zip(claims, (200, 500), strict=True):
-        receivers.answers["shop.test"] = status
-        await receivers.dispatcher.deliver(claim)
+    await answer_each(receivers, claims, 200, 500)
     assert [(row.status, len(row.attempts)) for row in await receivers.deliveries()] == [("delivered", 1), ("dead", 1)]
 
 

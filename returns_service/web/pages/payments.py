@@ -11,14 +11,13 @@ from litestar import Response
 from returns_service.domain.money import format_amount
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.refund_status import OPEN
 from returns_service.domain.roles import PAY
 from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.queries.history import names_of
 from returns_service.queries.payments import payment_named, refunds_of_payment
 from returns_service.queries.second_person import decided_by_person_of
 from returns_service.return_case.locked_payment import refundable
-from returns_service.return_case.rows import is_unapproved
+from returns_service.return_case.waiting import amounts_by_place
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.ask_stripe import target_named
@@ -86,7 +85,8 @@ class PaymentShown:
     left: int
     refunded: int
     on_its_way: int
-    unapproved: int  # of what is on its way: it waits for a second person
+    not_sent: int  # it waits for a worker, or at Stripe for the shop's balance
+    unapproved: int  # it waits for a second person
     act: Act | None
     barred: str
 
@@ -137,13 +137,12 @@ async def _shown(call: PageCall, tx: Tx, name: str) -> PaymentShown | None:
                         acts_on_refund(one.refund, payment, call.may, decided_it=one.refund.id in own))
         for one in found
     ]  # fmt: skip
-    left = max(0, refundable(payment, rows))
+    left, waits = max(0, refundable(payment, rows)), amounts_by_place(rows)
     barred, stripes = _barred(payment, left), payment.payment_intent or payment.charge or payment.id
     return PaymentShown(
         payment, stripes, refunds, await names_of(tx, sorted({row.created_by for row in rows})), left,
         sum(row.amount for row in rows if row.status == "succeeded"),
-        sum(row.amount for row in rows if row.status in OPEN),
-        sum(row.amount for row in rows if is_unapproved(row)),
+        waits["on_its_way"] + waits["unknown"], waits["unsent"] + waits["balance"], waits["second_person"],
         None if barred else _act(payment, stripes, left, call.context.policy), barred,
     )  # fmt: skip
 

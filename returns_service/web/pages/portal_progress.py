@@ -139,7 +139,7 @@ def headline_of(case: ReturnCase, words: Words, decline_reason: str | None) -> H
     currency, state, wanted = case.row.currency, case.row.state, set(case.outside_lines.values())
     paid, given = paid_shares(case), given_amounts(case)
     due = Shares(case.due, case.due_outside)
-    by_bank = paid.both - sum(given.values())
+    by_bank = bank_amount(case, given)
     amounts: dict[State, int] = {
         "refunding": sum(refund.amount for refund in case.refunds if refund.status in OPEN),
         "refunded": by_bank,
@@ -181,6 +181,11 @@ def given_amounts(case: ReturnCase) -> dict[SettlementMethod, int]:
     return {method: amount for method, amount in sums.items() if amount}
 
 
+def bank_amount(case: ReturnCase, given: Mapping[SettlementMethod, int]) -> int:
+    """Return what a customer has got by their bank, minor units: all but what was `given` in hand."""
+    return paid_shares(case).both - sum(given.values())
+
+
 def waived_amount(case: ReturnCase) -> int:
     """Return what a customer has agreed not to get, minor units."""
     return sum(refund.amount for refund in case.refunds if refund.method == "waived")
@@ -194,7 +199,7 @@ def say_given(words: Words, given: Mapping[SettlementMethod, int], currency: str
 def say_paid(case: ReturnCase, words: Words) -> Markup:
     """Return all that a customer has got, as the part of a sentence."""
     given, currency = given_amounts(case), case.row.currency
-    by_bank = paid_shares(case).both - sum(given.values())
+    by_bank = bank_amount(case, given)
     back = [words("part.refund", amount=words.cash(by_bank, currency))] if by_bank or not given else []
     return words.join([*back, *say_given(words, given, currency)])
 

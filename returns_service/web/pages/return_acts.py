@@ -201,12 +201,12 @@ def decline_act(case: ReturnCase) -> Act:
 
 def approvals_of(waiting: Waiting, me: str) -> tuple[Act | None, Act | None, str]:
     """Return how one person can approve and decline a request, and what bars the approval."""
-    able = waiting.case.available()
+    able, barred = waiting.case.able_and_barred()
     decline = decline_act(waiting.case) if "decline" in able else None
     if waiting.approved_by(me):
         return None, decline, "You approved it already. Somebody else must agree."
     if "approve" not in able:
-        return None, decline, waiting.case.able_and_barred()[1].get("approve", "")
+        return None, decline, barred.get("approve", "")
     return approve_act(waiting.case, waiting.decision, direct=True), decline, ""
 
 

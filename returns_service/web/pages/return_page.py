@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -19,7 +19,7 @@ from returns_service.queries.second_person import decided_by_person_of
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.rows import counted, is_unapproved, is_unsent, open_amount, rows_of
-from returns_service.return_case.waiting import waits_for_balance, what_it_waits_for
+from returns_service.return_case.waiting import amounts_by_place, place_of, waits_for_balance, what_it_waits_for
 from returns_service.store.tables import Event, Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 from returns_service.web.pages.flashes import read_flashes
 from returns_service.web.pages.forms import Act, new_once
@@ -149,25 +149,24 @@ def fact_of(case: ReturnCase) -> Fact:
     by_status: dict[RefundStatus, int] = {}
     for refund in case.refunds:
         by_status[refund.status] = by_status.get(refund.status, 0) + refund.amount
-    unsent = sum(refund.amount for refund in case.refunds if is_unsent(refund))
-    on_its_way = sum(amount for status, amount in by_status.items() if status in OPEN and status != "unknown") - unsent
+    waits = amounts_by_place(case.refunds)
     moved = by_status.get("succeeded", 0)
     outside = by_status.get("settled_outside", 0)
     failed = sum(open_amount(refund) for refund in case.unresolved())
     after = next_of(case)
-    if by_status.get("unknown"):
-        text = f"Nobody knows yet whether {money_of(case, by_status['unknown'])} moved"
+    if unknown := waits["unknown"]:
+        text = f"Nobody knows yet whether {money_of(case, unknown)} moved"
         return Fact("unknown", "unknown", text, after)
     if failed:
         return Fact("not-moved", "stop", f"{money_of(case, failed)} did not reach the customer", after)
-    if unapproved := sum(refund.amount for refund in case.refunds if is_unapproved(refund)):
+    if unapproved := waits["second_person"]:
         text = f"{money_of(case, unapproved)} waits for a second person and has not moved"
         return Fact("not-moved", "clock", text, after)
-    if held := sum(refund.amount for refund in case.refunds if waits_for_balance(refund)):
+    if held := waits["balance"]:
         return Fact("not-moved", "clock", f"{money_of(case, held)} has not left: the Stripe balance is too low", after)
-    if unsent:
+    if unsent := waits["unsent"]:
         return Fact("not-moved", "clock", f"{money_of(case, unsent)} is decided and has not moved yet", after)
-    if on_its_way:
+    if on_its_way := waits["on_its_way"]:
         return Fact(
             "on-its-way", "refunding", f"{money_of(case, on_its_way)} is on its way to {target_of(case)}", after
         )
@@ -235,11 +234,13 @@ def _states_been(events: Sequence[Event]) -> frozenset[str]:
 
 
 def _line(case: ReturnCase, line: ReturnLine) -> LineShown:
-    def paid(*statuses: RefundStatus) -> int:
-        rows = [row for refund in case.refunds if refund.status in statuses for row in rows_of(refund)]
-        return sum(row.amount for row in rows if row.line == line.id)
+    def amount_in(refunds: Iterable[Refund]) -> int:
+        return sum(row.amount for refund in refunds for row in rows_of(refund) if row.line == line.id)
 
-    return LineShown(line, counted(line), sum(line.accepted.values()), paid("succeeded"), paid(*OPEN))
+    refunded = amount_in(refund for refund in case.refunds if refund.status == "succeeded")
+    leaves = ("on_its_way", "unknown")
+    under_way = amount_in(one for one in case.refunds if one.status in OPEN and place_of(one) in leaves)
+    return LineShown(line, counted(line), sum(line.accepted.values()), refunded, under_way)
 
 
 def _receipt(case: ReturnCase, receipt: Receipt, *, acts: bool) -> ReceiptShown:
@@ -256,13 +257,14 @@ def _meter(case: ReturnCase) -> dict[str, Any]:
     """Return the payment's figures, minor units, and their shares of what was captured, in percent."""
     captured = case.payment.captured
     refunded = sum(refund.amount for refund in case.payment_refunds if refund.status == "succeeded")
-    on_its_way = sum(refund.amount for refund in case.payment_refunds if refund.status in OPEN)
-    unapproved = sum(refund.amount for refund in case.payment_refunds if is_unapproved(refund))
+    waits = amounts_by_place(case.payment_refunds)
     share = 100 / captured if captured else 0
+    claimed = refunded + sum(waits.values())
     return {
-        "captured": captured, "refunded": refunded, "on_its_way": on_its_way - unapproved,
-        "unapproved": unapproved, "left": max(0, case.refundable),
-        "a": round(min(100.0, refunded * share), 1), "b": round(min(100.0, (refunded + on_its_way) * share), 1),
+        "captured": captured, "refunded": refunded, "on_its_way": waits["on_its_way"] + waits["unknown"],
+        "not_sent": waits["unsent"] + waits["balance"], "unapproved": waits["second_person"],
+        "left": max(0, case.refundable),
+        "a": round(min(100.0, refunded * share), 1), "b": round(min(100.0, claimed * share), 1),
     }  # fmt: skip
 
 

@@ -16,7 +16,6 @@ from litestar.response import Stream
 
 from returns_service.commands.saved_views import LONGEST_NAME, delete_view, save_view, views_of
 from returns_service.domain.money import format_amount
-from returns_service.domain.refund_status import OPEN
 from returns_service.domain.search_text import words_in
 from returns_service.domain.vocabulary import find_word
 from returns_service.queries.desk_explanations_dock import describe_wanted
@@ -34,9 +33,9 @@ from returns_service.queries.return_views import (
 from returns_service.queries.returns import MOST_WORDS
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
-from returns_service.return_case.rows import counted, is_unapproved, open_amount
+from returns_service.return_case.rows import counted, open_amount
 from returns_service.return_case.views import rfc3339
-from returns_service.return_case.waiting import waits_for_balance
+from returns_service.return_case.waiting import amounts_by_place
 from returns_service.store.database import Database, Tx
 from returns_service.web.pages.forms import next_of
 from returns_service.web.pages.handler import redirect
@@ -200,13 +199,16 @@ def note_of(case: ReturnCase) -> str:
         return f"{format_amount(failed, currency)} did not arrive"
     if row.follow_up_barred is not None:
         return f"Held: {row.follow_up_barred.get('reason', '')}"
-    if any(refund.status == "unknown" for refund in case.refunds):
+    waits = amounts_by_place(case.refunds)
+    if waits["unknown"]:
         return "Nobody knows yet whether a refund moved"
-    if unapproved := sum(refund.amount for refund in case.refunds if is_unapproved(refund)):
+    if unapproved := waits["second_person"]:
         return f"{format_amount(unapproved, currency)} waits for a second person"
-    if held := sum(refund.amount for refund in case.refunds if waits_for_balance(refund)):
+    if held := waits["balance"]:
         return f"{format_amount(held, currency)} waits for the Stripe balance"
-    if on_its_way := sum(refund.amount for refund in case.refunds if refund.status in OPEN):
+    if unsent := waits["unsent"]:
+        return f"{format_amount(unsent, currency)} not sent yet"
+    if on_its_way := waits["on_its_way"]:
         return f"{format_amount(on_its_way, currency)} on its way"
     if case.due_outside:
         return f"{format_amount(case.due_outside, currency)} owed as {describe_wanted(case)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from statistics import quantiles
 from typing import Final
 
 from playwright.async_api import Page, async_playwright
@@ -14,7 +13,7 @@ from returns_service.settings import Settings
 from returns_service.store import schema
 from returns_service.store.database import Database
 from returns_service.store.tables import DockScan
-from tests.bench.result import Row, row_of_costs
+from tests.bench.result import Row, percentile, row_of_costs
 from tests.bench.stage import open_folder
 from tests.harness.served_shop import ServedShop
 from tests.pages.conftest import MISSING, Site, add_person, find_browser, open_site
@@ -91,8 +90,7 @@ async def open_parcel(site: Site, units: int) -> Page:
 
 async def slowest(page: Page, script: str, times: int) -> float:
     """Return the 95th percentile of what a script measures, in milliseconds."""
-    found: list[float] = [await page.evaluate(script) for _ in range(times)]
-    return quantiles(found, n=20)[-1]
+    return percentile([await page.evaluate(script) for _ in range(times)], 0.95)
 
 
 async def count_scans(shop: ServedShop) -> int:
