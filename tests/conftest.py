@@ -36,11 +36,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kill-seed", type=int, help="the seed of which process is killed when (a new one each time)")
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return one worker more than there are cores: tests of processes and pages wait a lot."""
-    return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1) + 1
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Make the session's folder, and take from the environment what could lead a test to real data or money."""
     for name in list(os.environ):
