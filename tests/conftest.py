@@ -41,6 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in list(os.environ):
         if name.upper().startswith(("RETURNS_", "STRIPE_")) or name.upper() == "DATABASE_URL":
             del os.environ[name]
+    # Tests start hundreds of processes: one compiles our code, and the others read what it wrote.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not _is_worker(config):
         _remove_orphans()
         root = Path(tempfile.mkdtemp(prefix=f"{FOLDER}-{os.getpid()}-", dir=fast_folder()))
