@@ -158,11 +158,15 @@ async def test_b3_a_refund_above_the_limit_is_approved_by_another_person(shop: S
     asked = {"payment_intent": payment, "amount": 5000, "note": "<b>Tea</b>", "override_reason": "Goodwill."}
     refund = expect(await shop.post("/v1/refunds", asked), 202)
     address = f"/refunds/{refund['id']}/approve"
-    assert "1 refund waits" in (await approver.get("/approvals")).text
+    shown = (await approver.get("/approvals")).text
+    assert "1 refund waits" in shown
+    assert ">Of no return<small" in shown  # an approver has no page of the payment
     async with open_desk(shop, "192.0.2.2") as other:
         person = await add_person(shop, "admin")
         await other.sign_in("admin@shop.test")
         case = f"/refunds?case=second_person:{refund['id']}"
+        page_of_payment = f"/refunds/payments?payment={payment}"
+        assert f'href="{page_of_payment}">Of no return</a>' in (await other.get("/approvals")).text
         opened = await other.get(case)
         assert "50.00 EUR waits for a second person and has not moved." in opened.text
         assert address in forms_in(opened)

@@ -143,9 +143,10 @@ def ours_of(case: ReturnCase) -> list[Row]:
 
 
 def assigned(case: ReturnCase) -> int:
-    """Return what refunds made outside have paid of a return's units, minor units."""
+    """Return what refunds made outside, and ours in their place, have paid of whichever units, minor units."""
     made = [refund for refund in case.refunds if refund.source == "external" and refund.status in COUNTS]
-    return sum(_by_line(made).values())
+    in_place = [refund for refund in ours_of(case) if refund.status in COUNTS]
+    return sum(_by_line(made).values()) + _by_line(in_place).get(None, 0)
 
 
 def _by_line(refunds: Iterable[Row]) -> dict[str | None, int]:

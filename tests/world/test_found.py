@@ -172,3 +172,23 @@ def test_the_older_of_two_reads_ends_no_dispute(world: World) -> None:
         world.let_go(actor, 9)
     world.holds()
     assert [row.disputed for row in world.rows("payment")] == [1]
+
+
+def test_what_is_settled_of_a_failed_refund_of_unknown_units_counts() -> None:
+    world = World()
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(1, 1)], "parcel": 0}
+    world.the_shop_opens(**opening, ends=(True, True))
+    world.move("refund", world.payments[0][0], 200)
+    world.webhooks(9)
+    world.assign(world.open_externals[0], world.returns[0])
+    refund = world.rows("refund")[0]
+    world.move("require_action", refund.stripe_refund)
+    world.parcel(0, 0, 1, "new", "", again=False)
+    world.move("cancel", refund.stripe_refund)
+    world.webhooks(9)
+    wired = {"method": "bank_transfer", "reference": "wire-1", "refund": refund.id}
+    world.ask("settle it", "settle_return_outside", {"return_id": world.returns[0]}, wired, "", "usr_ben")
+    world.holds()
+    assert [(row.status, row.amount) for row in world.rows("refund")] == [("canceled", 200), ("settled_outside", 101)]
+    grow_quiet(world)
+    world.laws.check_truth()

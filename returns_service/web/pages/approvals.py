@@ -11,7 +11,7 @@ from litestar import Response
 from returns_service.domain.money import format_amount
 from returns_service.domain.policy import local_day
 from returns_service.domain.problems import Problem
-from returns_service.domain.roles import APPROVE, RECEIVE
+from returns_service.domain.roles import APPROVE, PAY, RECEIVE
 from returns_service.domain.vocabulary import find_word
 from returns_service.queries.approvals import (
     APPROVAL_VIEWS,
@@ -33,6 +33,7 @@ from returns_service.web.pages.forms import ONCE, Act, checked_once, new_once
 from returns_service.web.pages.handler import redirect
 from returns_service.web.pages.live import live_address
 from returns_service.web.pages.page import Page, PageCall, posts, shows
+from returns_service.web.pages.payments import payment_path
 from returns_service.web.pages.perform import perform
 from returns_service.web.pages.refund_acts import approve_act
 from returns_service.web.pages.rendering import render
@@ -83,9 +84,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RefundRow:
-    """One refund that waits for a second person; without an act this person decided it."""
+    """One refund that waits for a second person, and where to read about it; without an act this person decided it."""
 
     waiting: UnapprovedRefund
+    path: str | None
     approve: Act | None
 
 
@@ -137,7 +139,7 @@ async def show_approvals(call: PageCall) -> Response[Any]:
         rows = [row_of(call, waiting) for waiting in await waiting_returns(tx, call.context.policy, call.by.actor)]
         number = await count_waiting(tx)
         flashes = await read_flashes(call, tx)
-        refunds = [_refund_row(waiting) for waiting in await unapproved_refunds(tx, call.by.actor)]
+        refunds = [_refund_row(call, waiting) for waiting in await unapproved_refunds(tx, call.by.actor)]
         names = await _names(tx, rows, refunds)
         aside = await put_aside(tx)
         photos = await photos_of_returns(tx, [row.id for row in rows])
@@ -159,8 +161,11 @@ def _reasons(call: PageCall) -> dict[str, str]:
     return {name: reason.label for name, reason in call.context.policy.reasons.items()}
 
 
-def _refund_row(waiting: UnapprovedRefund) -> RefundRow:
-    return RefundRow(waiting, None if waiting.decided_it else approve_act(waiting.refund, waiting.payment))
+def _refund_row(call: PageCall, waiting: UnapprovedRefund) -> RefundRow:
+    refund, path = waiting.refund, payment_path(waiting.payment) if call.may(PAY) else None
+    if refund.return_id is not None:
+        path = f"/returns/{refund.return_id}"
+    return RefundRow(waiting, path, None if waiting.decided_it else approve_act(refund, waiting.payment))
 
 
 async def _names(tx: Tx, rows: Sequence[Row], refunds: Sequence[RefundRow]) -> dict[str, str]:
