@@ -26,7 +26,7 @@ from returns_service.domain.stripe_objects import NEEDED_EVENTS, StripeEventData
 from returns_service.queries.system_health import system_health
 from returns_service.settings import Settings
 from returns_service.store import schema
-from returns_service.store.clock import elapsed
+from returns_service.store.clock import elapsed_seconds
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import Refund, StripeEvent
 from returns_service.stripe_gateway import EndpointSnapshot, Gateway, StripeChecked, StripeSilent
@@ -93,7 +93,7 @@ async def _stripe_lines(settings: Settings, gateway: Gateway | None, database: D
     try:
         async with asyncio.timeout(STRIPE_PATIENCE_SECONDS):
             checked = await gateway.check()
-            undelivered = await _undelivered(settings, gateway, checked, database.now())
+            undelivered = await _find_undelivered(settings, gateway, checked, database.now())
     except TimeoutError:
         return [Finding("stripe_key", "fail", "Stripe doesn’t answer.", "Check the network; https://status.stripe.com")]
     return [
@@ -176,7 +176,7 @@ def _endpoint_line(endpoint: EndpointSnapshot) -> Finding:
     return Finding("stripe_webhook", "ok", f"{endpoint.url} gets every event that is needed.")
 
 
-async def _undelivered(
+async def _find_undelivered(
     settings: Settings, gateway: Gateway, checked: StripeChecked, now: datetime
 ) -> list[StripeEventData] | None:
     """Return the events of late that Stripe couldn't deliver, newest first; None where it tells none of that.
@@ -232,10 +232,10 @@ async def _database_lines(database: Database) -> list[Finding]:
     disk = [] if database.postgresql else [_disk_line(_file_of(database).parent)]
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            began = elapsed()
+            began = elapsed_seconds()
             async with database.reading() as tx:
                 await tx.execute(text("SELECT 1"))
-            took = elapsed() - began
+            took = elapsed_seconds() - began
             behind = await schema.is_behind(database)
             lines = [
                 Finding("database", "ok", f"{kind} answers in {took * 1000:.0f} ms."),

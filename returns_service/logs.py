@@ -24,7 +24,7 @@ def set_up_logs(settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        lambda _logger, _name, event: masked(event, secrets),
+        lambda _logger, _name, event: mask(event, secrets),
     ]
     last: Any = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
@@ -39,7 +39,7 @@ def set_up_logs(settings: Settings) -> None:
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
 
 
-def masked(event: MutableMapping[str, Any], secrets: list[str]) -> MutableMapping[str, Any]:
+def mask(event: MutableMapping[str, Any], secrets: list[str]) -> MutableMapping[str, Any]:
     """Return the log event with every secret of the settings, and every key of ours, replaced in its texts."""
     for name, value in event.items():
         if isinstance(value, str):

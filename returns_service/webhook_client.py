@@ -94,7 +94,7 @@ class WebhookClient:
         try:
             async with asyncio.timeout_at(end):
                 target = target_of(url, allow_private=self.allow_private)
-                answer = await self._posted(target, await self._addresses(target), headers, body)
+                answer = await self._post(target, await self._addresses(target), headers, body)
         except NotAllowed as refused:
             return Attempt(None, str(refused))
         except (TimeoutError, httpx.TimeoutException):
@@ -106,7 +106,7 @@ class WebhookClient:
             return Attempt(None, "What came back is no HTTP answer.")
         except (httpx.TransportError, OSError):
             return Attempt(None, "The connection was cut.")
-        await _drained(answer, end)
+        await _drain(answer, end)
         return verdict(answer.status_code)
 
     async def _addresses(self, target: Target) -> list[str]:
@@ -121,7 +121,7 @@ class WebhookClient:
         require_public(target.host, found)
         return found
 
-    async def _posted(
+    async def _post(
         self, target: Target, addresses: Sequence[str], headers: Mapping[str, str], body: bytes
     ) -> httpx.Response:
         limit = httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS).as_dict()
@@ -163,7 +163,7 @@ def verdict(status: int) -> Attempt:
     return Attempt(status, f"It answered {status}.")
 
 
-async def _drained(answer: httpx.Response, end: float) -> None:
+async def _drain(answer: httpx.Response, end: float) -> None:
     """Read a little of the answer and throw it away: its status has decided, whatever happens from here on."""
     read = 0
     soon = min(end, asyncio.get_running_loop().time() + DRAIN_SECONDS)

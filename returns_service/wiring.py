@@ -20,7 +20,7 @@ from returns_service.mail_client import SmtpClient
 from returns_service.mail_message import MailTextsError, load_texts
 from returns_service.settings import Settings, SettingsError
 from returns_service.store import schema
-from returns_service.store.clock import Now, elapsed
+from returns_service.store.clock import Now, elapsed_seconds
 from returns_service.store.database import Database, is_unavailable
 from returns_service.store.tables import Payment
 from returns_service.stripe_gateway import Gateway, StripeGateway
@@ -116,7 +116,7 @@ def open_gateway(settings: Settings, **options: Any) -> StripeGateway:
             key.get_secret_value() if key else "",
             api_base=settings.stripe_api_base,
             timeout_seconds=CALL_SECONDS,
-            monotonic=elapsed,
+            monotonic=elapsed_seconds,
             **options,
         )
     except ValueError as error:
@@ -128,20 +128,20 @@ async def prepare(database: Database, settings: Settings) -> None:
 
     A PostgreSQL that is just restarting is waited for.
     """
-    end = elapsed() + DATABASE_WAIT_SECONDS
+    end = elapsed_seconds() + DATABASE_WAIT_SECONDS
     while True:
         try:
-            return await _prepared(database, settings)
+            return await _prepare(database, settings)
         except (SQLAlchemyError, OSError) as error:
             if not database.postgresql or not is_unavailable(error):
                 raise
-            if elapsed() > end:
+            if elapsed_seconds() > end:
                 why = f"{type(error).__name__}: {error}".splitlines()[0]
                 raise SettingsError(f"DATABASE_URL: the database can't be reached ({why})") from None
         await asyncio.sleep(DATABASE_AGAIN_SECONDS)
 
 
-async def _prepared(database: Database, settings: Settings) -> None:
+async def _prepare(database: Database, settings: Settings) -> None:
     if not database.postgresql:
         await schema.upgrade(database)
     elif await schema.is_behind(database):

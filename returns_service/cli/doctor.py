@@ -32,7 +32,7 @@ def doctor(as_json: bool) -> None:
     except SettingsError as error:
         findings = [doctor.Finding("settings", "fail", str(error), "Correct this setting, then run doctor again.")]
     else:
-        findings = [doctor.Finding("settings", "ok", "All settings can be read."), *run(_examined(loaded))]
+        findings = [doctor.Finding("settings", "ok", "All settings can be read."), *run(_examine(loaded))]
     if as_json:
         click.echo(json.dumps(doctor.as_json(findings), ensure_ascii=False))
     else:
@@ -46,7 +46,7 @@ def doctor(as_json: bool) -> None:
         sys.exit(1)
 
 
-async def _examined(loaded: Settings) -> list[Finding]:
+async def _examine(loaded: Settings) -> list[Finding]:
     from returns_service.doctor import Finding, examine
     from returns_service.wiring import database_of, open_gateway
 

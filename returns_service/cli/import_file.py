@@ -193,7 +193,7 @@ def _read_csv(file: TextIO) -> Iterator[_Raw | Wrong]:
                 continue
             row, line = _split(columns, cells)
             if begun is not None and row.get("external_id") in (None, begun.found.get("external_id")) and line:
-                if wrong := _differing(begun.found, row):
+                if wrong := _find_difference(begun.found, row):
                     yield Wrong(number, wrong)
                 begun = _Raw(
                     begun.line, {**begun.found, "lines": [*begun.found["lines"], line]}, [*begun.lines, number]
@@ -247,7 +247,7 @@ def _value(name: str, text: str) -> Any:
     return text
 
 
-def _differing(begun: Mapping[str, Any], row: Mapping[str, Any]) -> str | None:
+def _find_difference(begun: Mapping[str, Any], row: Mapping[str, Any]) -> str | None:
     """Return what a further row says otherwise of its return; None where it says the same, or nothing."""
     for name, value in row.items():
         if begun.get(name) != value:

@@ -71,14 +71,14 @@ def reconcile(since: timedelta | datetime, fix: bool, as_json: bool) -> None:
 
     loaded = settings.load()
     try:
-        differs = run(_reconciled(loaded, since, fix, as_json))
+        differs = run(_reconcile_payments(loaded, since, fix, as_json))
     except StripeSilent as silence:
         stop(f"Stripe: {silence}. Run it again: it goes on where it stopped")
     if differs:
         sys.exit(1)
 
 
-async def _reconciled(loaded: Settings, since: timedelta | datetime, fix: bool, as_json: bool) -> bool:
+async def _reconcile_payments(loaded: Settings, since: timedelta | datetime, fix: bool, as_json: bool) -> bool:
     from returns_service.wiring import gateway_of, policy_of, prepare
     from returns_service.worker.reconcile import reconcile as compare
 

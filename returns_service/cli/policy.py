@@ -125,10 +125,10 @@ def policy_try(file: Any, since: timedelta | datetime, as_json: bool) -> None:
     from returns_service.wiring import policy_of
 
     tried = policies.parse(file.read(), file.name)
-    run(_tried(policy_of(settings.load()), tried, Path(file.name).name, since, as_json))
+    run(_print_trial(policy_of(settings.load()), tried, Path(file.name).name, since, as_json))
 
 
-async def _tried(
+async def _print_trial(
     in_force: policies.Policy, tried: policies.Policy, name: str, since: timedelta | datetime, as_json: bool
 ) -> None:
     from returns_service.queries.policy_trial import Trial, count_returns, returns_since, try_returns

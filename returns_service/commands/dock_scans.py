@@ -146,7 +146,7 @@ async def count_scan(tx: Tx, by: Actor, return_id: str, scan_id: str, code: str)
     free = next((line for line in chosen if draft.units(line).total() < draft.open_units(line)), None)
     scan = _new_scan(tx, by, draft, scan_id, chosen[0].sku if chosen else code)
     scan.line_id, scan.surplus = free.id if free else None, bool(chosen) and free is None
-    return await _added(tx, scan)
+    return await _add_scan(tx, scan)
 
 
 async def step_by_hand(
@@ -162,13 +162,13 @@ async def step_by_hand(
     line = draft.line(line_id)
     if line is None:
         raise Problem("unknown_line", f"This return has no line {line_id}.", param="line")
-    counts, known_condition = draft.units(line), _checked_condition(condition)
+    counts, known_condition = draft.units(line), _check_condition(condition)
     too_many = units > 0 and counts.total() + units > draft.open_units(line)
     if too_many or counts[known_condition] + units < 0 or not 0 < abs(units) <= MOST_UNITS:
         return None
     scan = _new_scan(tx, by, draft, scan_id, line.sku)
     scan.line_id, scan.condition, scan.quantity = line.id, known_condition, units
-    return await _added(tx, scan)
+    return await _add_scan(tx, scan)
 
 
 async def put_aside(tx: Tx, by: Actor, return_id: str, scan_id: str, *, what: str, note: str | None) -> DockScan:
@@ -181,13 +181,13 @@ async def put_aside(tx: Tx, by: Actor, return_id: str, scan_id: str, *, what: st
         raise Problem("invalid_request", "Say what it is, for example Blue mug.", param="what")
     scan = _new_scan(tx, by, draft, scan_id, what)
     scan.note = _checked_note(note)
-    return await _added(tx, scan)
+    return await _add_scan(tx, scan)
 
 
 async def set_condition(tx: Tx, return_id: str, scan_id: str, condition: str) -> DockScan:
     """Say in what condition the unit of a scan is. Raises Problem not_found, receipt_written."""
     scan = await _standing_scan(tx, return_id, scan_id)
-    scan.condition = _checked_condition(condition)
+    scan.condition = _check_condition(condition)
     await tx.flush()
     return scan
 
@@ -233,13 +233,13 @@ def _new_scan(tx: Tx, by: Actor, draft: Draft, scan_id: str, code: str) -> DockS
     )  # fmt: skip
 
 
-async def _added(tx: Tx, scan: DockScan) -> DockScan:
+async def _add_scan(tx: Tx, scan: DockScan) -> DockScan:
     tx.add(scan)
     await tx.flush()
     return scan
 
 
-def _checked_condition(condition: str) -> Condition:
+def _check_condition(condition: str) -> Condition:
     if known := find_word(CONDITIONS, condition):
         return known
     raise Problem("invalid_request", f"Conditions are {', '.join(CONDITIONS)}.", param="condition")

@@ -61,7 +61,7 @@ async def create_session(locked: LockedPayment, by: Actor, asked: NewSession, da
         order_id=asked.order_id,
         payment_id=payment.id,
         currency=payment.currency,
-        lines=[_offered(line) for line in asked.lines],
+        lines=[_describe_line(line) for line in asked.lines],
         shipping_amount=asked.shipping_amount,
         purchased_at=asked.purchased_at,
         delivered_at=asked.delivered_at,
@@ -91,7 +91,7 @@ def _check_offered(asked: NewSession, captured: int) -> None:
             )
 
 
-def _offered(line: NewLine) -> dict[str, object]:
+def _describe_line(line: NewLine) -> dict[str, object]:
     return {
         "sku": line.sku, "title": line.title, "quantity": line.quantity, "total_amount": line.total_amount,
         "order_line": line.order_line, "quantity_ordered": line.quantity_ordered, "barcodes": list(line.barcodes),

@@ -77,7 +77,7 @@ def compared(
     found = []
     for seen in at_stripe:
         row = find_owner(refunds, seen)
-        one = _owned(row, seen) if row else _strange(refunds, seen, elsewhere)
+        one = _compare_row(row, seen) if row else _strange(refunds, seen, elsewhere)
         if one is not None:
             found.append(one)
     listed = {seen.id for seen in at_stripe}
@@ -90,7 +90,7 @@ def compared(
     return found
 
 
-def _owned(row: Refund, seen: RefundSnapshot) -> Found | None:
+def _compare_row(row: Refund, seen: RefundSnapshot) -> Found | None:
     if (row.amount, row.currency) != (seen.amount, seen.currency):
         return Found(
             "other_amount",

@@ -41,8 +41,8 @@ async def judge_refund_rate(tx: Tx, by: Actor, policy: Policy) -> int:
     yesterday = today - ADAY
     if not span.holds(begin_of(yesterday, zone), end_of(yesterday, zone)):
         return 0  # it is not known yet what a day like this one charges
-    refunded = {day: await _refunded(tx, day, zone) for day in (yesterday, today)}
-    charged = {day: await _charged(tx, day, zone) for day in (yesterday, today)}
+    refunded = {day: await _sum_refunds(tx, day, zone) for day in (yesterday, today)}
+    charged = {day: await _sum_charges(tx, day, zone) for day in (yesterday, today)}
     told, number = await _read_told_days(tx), 0
     for day in (yesterday, today):
         for currency, amount in sorted(refunded[day].items()):
@@ -63,13 +63,13 @@ async def judge_refund_rate(tx: Tx, by: Actor, policy: Policy) -> int:
     return number
 
 
-async def _refunded(tx: Tx, day: date, zone: ZoneInfo) -> Mapping[str, int]:
+async def _sum_refunds(tx: Tx, day: date, zone: ZoneInfo) -> Mapping[str, int]:
     chosen = select(col(Refund.currency), func.sum(col(Refund.amount)))
     chosen = chosen.where(refunded_between(begin_of(day, zone), end_of(day, zone))).group_by(col(Refund.currency))
     return {currency: int(amount) for currency, amount in (await tx.execute(chosen)).all()}
 
 
-async def _charged(tx: Tx, day: date, zone: ZoneInfo) -> Mapping[str, int]:
+async def _sum_charges(tx: Tx, day: date, zone: ZoneInfo) -> Mapping[str, int]:
     begins_at = col(ChargeTotal.begins_at)
     chosen = select(col(ChargeTotal.currency), func.sum(col(ChargeTotal.amount)))
     chosen = chosen.where(begins_at >= begin_of(day, zone), begins_at < end_of(day, zone))

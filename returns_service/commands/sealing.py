@@ -26,7 +26,7 @@ async def look_at_sealing(tx: Tx) -> Sealing:
     rows = (await tx.exec(select(WebhookEndpoint).order_by(col(WebhookEndpoint.id)))).all()
     vault, secrets, outdated, lost = tx.database.vault, 0, 0, []
     for row in rows:
-        for stored in _stored(row):
+        for stored in _stored_secrets(row):
             secrets += 1
             try:
                 outdated += not vault.is_current(stored)
@@ -44,18 +44,18 @@ async def seal_anew(tx: Tx) -> Sealing:
     if not found.outdated:
         return found
     for row in await select_for_update(tx, select(WebhookEndpoint).order_by(col(WebhookEndpoint.id)), WebhookEndpoint):
-        row.secret = _sealed_anew(tx.database.vault, row.secret)
-        row.old_secrets = [{**old, "secret": _sealed_anew(tx.database.vault, old["secret"])} for old in row.old_secrets]
+        row.secret = _seal_anew(tx.database.vault, row.secret)
+        row.old_secrets = [{**old, "secret": _seal_anew(tx.database.vault, old["secret"])} for old in row.old_secrets]
     await tx.flush()
     return found
 
 
-def _stored(row: WebhookEndpoint) -> list[str]:
+def _stored_secrets(row: WebhookEndpoint) -> list[str]:
     old: Any = row.old_secrets
     return [row.secret, *(one["secret"] for one in old)]
 
 
-def _sealed_anew(vault: Vault, stored: str) -> str:
+def _seal_anew(vault: Vault, stored: str) -> str:
     try:
         return stored if vault.is_current(stored) else vault.seal(vault.open(stored))
     except CannotOpen:

@@ -14,7 +14,7 @@ from returns_service.commands.receipts import receive_on
 from returns_service.commands.search_index import free_slip_code
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.search_text import joined
+from returns_service.domain.search_text import join_words
 from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
@@ -49,7 +49,7 @@ async def create_unmatched(tx: Tx, by: Actor, parcel: Parcel) -> UnmatchedReceip
         number=await free_slip_code(tx, unmatched_id),
         order_id=parcel.order_id,
         tracking_number=parcel.tracking_number,
-        tracking_text=joined(parcel.tracking_number) if parcel.tracking_number else None,
+        tracking_text=join_words(parcel.tracking_number) if parcel.tracking_number else None,
         note=parcel.note,
         items=[{"sku": i.sku, "quantity": i.quantity, "condition": i.condition} for i in parcel.items],
         received_by=by.actor,
@@ -78,7 +78,7 @@ async def attach(tx: Tx, by: Actor, policy: Policy, unmatched_id: str, return_id
 
 def of_tracking_numbers(numbers: Sequence[str]) -> Any:
     """Return the condition for the parcels that carry one of the tracking numbers, however a label groups it."""
-    row, texts = UnmatchedReceipt, {joined(number) for number in numbers} - {""}
+    row, texts = UnmatchedReceipt, {join_words(number) for number in numbers} - {""}
     # A release before the text wrote the number alone.
     return or_(col(row.tracking_text).in_(texts), col(row.tracking_number).in_(numbers))
 

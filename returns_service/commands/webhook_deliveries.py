@@ -94,10 +94,10 @@ async def record_delivery(tx: Tx, claim: DeliveryClaim, attempt: Attempt) -> str
     row.failing_since = row.failing_since or claim.claimed_at
     if endpoint is None or row.status != "pending":
         return None  # it ended while the call was under way
-    return await _failed(tx, endpoint, row, attempt)
+    return await _record_failure(tx, endpoint, row, attempt)
 
 
-async def _failed(tx: Tx, endpoint: WebhookEndpoint, row: Delivery, attempt: Attempt) -> str | None:
+async def _record_failure(tx: Tx, endpoint: WebhookEndpoint, row: Delivery, attempt: Attempt) -> str | None:
     since = row.failing_since or tx.now
     if attempt.status == HTTP_GONE and endpoint.status == "enabled":
         return await disable(tx, endpoint, "http_gone")

@@ -30,7 +30,7 @@ from returns_service.commands.staff_users import existing_user, make_link
 from returns_service.demo.calendar import Calendar
 from returns_service.demo.history import History
 from returns_service.demo.past import PEOPLE, Clock, Past, email_for
-from returns_service.demo.proof import Proof, printed, prove
+from returns_service.demo.proof import Proof, print_proof, prove
 from returns_service.demo.shop import Shop
 from returns_service.demo.story import STORY
 from returns_service.demo.waiting import first_moment, plan_scenes
@@ -82,7 +82,7 @@ async def play(*, port: int, and_exit: bool, as_json: bool, data: Path | None, d
         api_key = await play_past(settings, ledger, clock, console, days)
         async with running(ledger, webhook_url=f"{url}/webhooks/stripe", webhook_secret=secret) as stripe_url:
             settings = settings.model_copy(update={"stripe_api_base": stripe_url})
-            async with _served(settings, listener, own_signals=not and_exit) as service:
+            async with _serve(settings, listener, own_signals=not and_exit) as service:
                 demo = Demo(settings, console, url, stripe_url, api_key, afterwards)
                 return await demo.show(service, and_exit=and_exit, as_json=as_json)
 
@@ -113,7 +113,7 @@ async def play_past(settings: Settings, ledger: Ledger, clock: Clock, console: C
 
 
 @asynccontextmanager
-async def _served(
+async def _serve(
     settings: Settings, listener: socket.socket, *, own_signals: bool
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Serve with a worker inside until the block ends; yield the task, once it takes requests."""
@@ -161,7 +161,7 @@ class Demo:
             return 1
         proof, portal = day.result()
         print_line()
-        printed(self.console, proof)
+        print_proof(self.console, proof)
         stripe = {"url": self.stripe_url, "page": f"{self.stripe_url}/_control/"}
         where = {"url": self.url, "api_key": self.api_key, "stripe": stripe, "sign_in": sign_in, "portal": portal}
         result = {"holds": proof.holds, "line": proof.line(), "refunds_decided": proof.decided, "returns": proof.rows}

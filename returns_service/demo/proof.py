@@ -33,12 +33,12 @@ class Proof:
         """Return the proof in one line."""
         word = "holds" if self.holds else "DOES NOT HOLD"
         return (
-            f"Proof {word}: {pluralize(len(self.ours), 'refund')} succeeded here, {summed(self.ours)}; "
-            f"{len(self.theirs)} in Stripe's ledger, {summed(self.theirs)}."
+            f"Proof {word}: {pluralize(len(self.ours), 'refund')} succeeded here, {write_sums(self.ours)}; "
+            f"{len(self.theirs)} in Stripe's ledger, {write_sums(self.theirs)}."
         )
 
 
-def summed(refunds: dict[str, tuple[int, str]]) -> str:
+def write_sums(refunds: dict[str, tuple[int, str]]) -> str:
     """Return the sums in words, each currency by itself."""
     sums: dict[str, int] = {}
     for amount, currency in refunds.values():
@@ -77,7 +77,7 @@ async def everything(client: httpx.AsyncClient, path: str) -> list[dict[str, Any
             return found
 
 
-def printed(console: Console, proof: Proof) -> None:
+def print_proof(console: Console, proof: Proof) -> None:
     """Print the day's table and the proof."""
     table = Table("order", "what happened", "state", "authorized", "refunded", "settled outside")
     for row in proof.rows:

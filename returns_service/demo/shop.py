@@ -46,7 +46,7 @@ class Shop:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def bought(
+    async def buy(
         self, shows: str, lines: list[dict[str, Any]], *,
         card: str = "pm_card_visa", currency: str = "usd", resolution: str = "refund",
     ) -> dict[str, Any]:  # fmt: skip
@@ -76,7 +76,7 @@ class Shop:
         session = await self.post("/v1/portal_sessions", {**order, "lines": lines}, expect=201)
         return str(session["url"])
 
-    async def received(self, row: dict[str, Any], units: int, condition: str = "new") -> None:
+    async def receive(self, row: dict[str, Any], units: int, condition: str = "new") -> None:
         """Count units of the first line at the dock."""
         line = {"line": row["lines"][0]["id"], "quantity": units, "condition": condition}
         await self.post(

@@ -13,25 +13,25 @@ from returns_service.domain.plural import pluralize
 
 async def a_full_return(shop: Shop) -> None:
     """All units in one parcel."""
-    row = await shop.bought("full return", [line("SHIRT", 2, 4998)])
-    await shop.received(row, 2)
+    row = await shop.buy("full return", [line("SHIRT", 2, 4998)])
+    await shop.receive(row, 2)
     await shop.becomes(row, "refunded")
 
 
 async def two_parcels(shop: Shop) -> None:
     """Three units in two parcels: the cents come out even."""
-    row = await shop.bought("two parcels, 3 units of 100.00", [line("MUG", 3, 10000)])
-    await shop.received(row, 1)
+    row = await shop.buy("two parcels, 3 units of 100.00", [line("MUG", 3, 10000)])
+    await shop.receive(row, 1)
     await shop.until(row, lambda r: bool(r["amount_refunded"] == 3333))
     shop.tell(f"{row['order_id']}: 33.33 USD for the first of three is refunded; the rest is expected")
-    await shop.received(row, 2, "opened")
+    await shop.receive(row, 2, "opened")
     await shop.becomes(row, "refunded")
 
 
 async def a_partial_return(shop: Shop) -> None:
     """One of two units comes; the shop closes the return."""
-    row = await shop.bought("partial, closed", [line("SOCKS", 2, 1799)])
-    await shop.received(row, 1)
+    row = await shop.buy("partial, closed", [line("SOCKS", 2, 1799)])
+    await shop.receive(row, 1)
     await shop.until(row, lambda r: bool(r["amount_refunded"] == 899))
     await shop.post(f"/v1/returns/{row['id']}/close", {"reason": "The customer keeps the other one."})
     await shop.becomes(row, "refunded")
@@ -39,9 +39,9 @@ async def a_partial_return(shop: Shop) -> None:
 
 async def a_lost_answer(shop: Shop) -> None:
     """Stripe refunds, the answer is lost: the same key asks again, and the money moves once."""
-    row = await shop.bought("answer lost on the way", [line("LAMP", 1, 7250)])
+    row = await shop.buy("answer lost on the way", [line("LAMP", 1, 7250)])
     await shop.fault("drop_after", method="POST", path="/v1/refunds")
-    await shop.received(row, 1)
+    await shop.receive(row, 1)
     await shop.becomes(row, "refunded")
     attempts = (await shop.refund_of(row))["attempts"]
     known_by = f"asked {pluralize(attempts, 'time')} under one key" if attempts > 1 else "its webhook told of it first"
@@ -50,10 +50,10 @@ async def a_lost_answer(shop: Shop) -> None:
 
 async def a_lost_webhook(shop: Shop) -> None:
     """A pending refund's webhook never comes: somebody asks Stripe."""
-    row = await shop.bought("webhook lost", [line("SCARF", 1, 3100)], card="pm_card_pendingRefund")
+    row = await shop.buy("webhook lost", [line("SCARF", 1, 3100)], card="pm_card_pendingRefund")
     await shop.fault("lose", event_type="refund.updated")
     await shop.fault("lose", event_type="charge.refund.updated")
-    await shop.received(row, 1)
+    await shop.receive(row, 1)
     await shop.until(row, lambda r: bool(r["state"] == "refunding"))
     refund = await shop.refund_of(row)
     shop.tell(f"{row['order_id']}: the bank takes its time, and Stripe's webhook is lost")
@@ -66,8 +66,8 @@ async def a_lost_webhook(shop: Shop) -> None:
 
 async def a_failing_refund(shop: Shop) -> None:
     """The bank gives the money back: finance settles it outside."""
-    row = await shop.bought("refund failed, settled outside", [line("BOOTS", 1, 12900)], card="pm_card_refundFail")
-    await shop.received(row, 1)
+    row = await shop.buy("refund failed, settled outside", [line("BOOTS", 1, 12900)], card="pm_card_refundFail")
+    await shop.receive(row, 1)
     found = await shop.becomes(row, "failed")
     shop.tell(f"{row['order_id']}: {found['failure']['message']}")
     outside = {"method": "bank_transfer", "reference": "SEPA-2026-11-0071"}
@@ -77,8 +77,8 @@ async def a_failing_refund(shop: Shop) -> None:
 
 async def a_late_failure(shop: Shop) -> None:
     """Succeeded, then failed: finance retries, with a new row and a new key."""
-    row = await shop.bought("late failure, retried", [line("JACKET", 1, 18400)], currency="eur")
-    await shop.received(row, 1)
+    row = await shop.buy("late failure, retried", [line("JACKET", 1, 18400)], currency="eur")
+    await shop.receive(row, 1)
     await shop.becomes(row, "refunded")
     refund = await shop.refund_of(row)
     await shop.move("fail", refund["stripe_refund"], reason="expired_or_canceled_card")
@@ -90,10 +90,10 @@ async def a_late_failure(shop: Shop) -> None:
 
 async def a_dashboard_refund(shop: Shop) -> None:
     """Somebody refunds in the Dashboard: our refund is refused, and nothing is paid twice."""
-    row = await shop.bought("refunded in the Dashboard meanwhile", [line("TENT", 1, 25000)])
+    row = await shop.buy("refunded in the Dashboard meanwhile", [line("TENT", 1, 25000)])
     await shop.move("refund", row["payment_intent"], amount=25000)
     shop.tell(f"{row['order_id']}: a colleague refunds it in the Stripe Dashboard")
-    await shop.received(row, 1)
+    await shop.receive(row, 1)
     found = await shop.until(row, lambda r: r["state"] == "failed" or r["refund_barred"] is not None)
     why = found["refund_barred"]["reason"] if found["refund_barred"] else found["failure"]["message"]
     shop.tell(f"{row['order_id']}: {why}")
@@ -106,11 +106,11 @@ async def a_dashboard_refund(shop: Shop) -> None:
 
 async def a_dashboard_refund_assigned(shop: Shop) -> None:
     """A colleague pays one unit in the Dashboard before the parcel comes: finance says what it was for."""
-    row = await shop.bought("Dashboard refund assigned", [line("CHAIR", 2, 12000)])
+    row = await shop.buy("Dashboard refund assigned", [line("CHAIR", 2, 12000)])
     await shop.move("refund", row["payment_intent"], amount=6000)
     shop.tell(f"{row['order_id']}: a colleague refunds {format_amount(6000, 'usd')} in the Stripe Dashboard")
     made = await shop.made_outside(row)
-    await shop.received(row, 2)
+    await shop.receive(row, 2)
     found = await shop.until(row, lambda r: r["refund_barred"] is not None)
     shop.tell(f"{row['order_id']}: {found['refund_barred']['reason']}")
     await shop.post(f"/v1/refunds/{made['id']}/assign", {"return": row["id"]})
@@ -120,8 +120,8 @@ async def a_dashboard_refund_assigned(shop: Shop) -> None:
 
 async def an_exchange(shop: Shop) -> None:
     """The customer wants another size instead of money: nothing is paid through Stripe."""
-    row = await shop.bought("exchanged for another size", [line("SNEAKER", 1, 9900)], resolution="exchange")
-    await shop.received(row, 1)
+    row = await shop.buy("exchanged for another size", [line("SNEAKER", 1, 9900)], resolution="exchange")
+    await shop.receive(row, 1)
     found = await shop.until(row, lambda r: bool(r["amount_due_outside"]))
     due = format_amount(found["amount_due_outside"], "usd")
     shop.tell(f"{row['order_id']}: {due} is due as an exchange; the shop sends the other size")
@@ -131,7 +131,7 @@ async def an_exchange(shop: Shop) -> None:
 
 async def two_clicks(shop: Shop) -> None:
     """Two clicks at once: one refund."""
-    row = await shop.bought("two clicks at once", [line("CAP", 2, 4000)])
+    row = await shop.buy("two clicks at once", [line("CAP", 2, 4000)])
     asked = {"amount": 4000, "override_reason": "The customer was told so on the phone."}
     keys = [{"Idempotency-Key": str(uuid.uuid4())} for _ in range(2)]
     path = f"/v1/returns/{row['id']}/refund"

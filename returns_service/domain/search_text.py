@@ -43,7 +43,7 @@ def words_in(text: str) -> list[str]:
     return list(dict.fromkeys(word[:LONGEST_WORD] for word in normalise(text).split()))
 
 
-def joined(text: str) -> str:
+def join_words(text: str) -> str:
     """Return text as one word: labels print `1Z 999 AA1` where a scanner reads `1z999aa1`."""
     return normalise(text).replace(" ", "")[:LONGEST_WORD]
 
@@ -53,7 +53,7 @@ def searchable(texts: Iterable[str | None], codes: Iterable[str | None] = ()) ->
     known = [code for code in codes if code]
     words = {word for text in (*texts, *known) if text for word in normalise(text).split()}
     found = {start[:LONGEST_WORD] for word in words for start in starts(word)}
-    return found | {code for code in map(joined, known) if code}
+    return found | {code for code in map(join_words, known) if code}
 
 
 def metadata_word(key: str, value: str) -> str:

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 
 from returns_service.domain.policy import Policy
 from returns_service.domain.scan import return_named_in
-from returns_service.domain.search_text import joined, words_in
+from returns_service.domain.search_text import join_words, words_in
 from returns_service.queries.returns import MOST_WORDS, return_ids
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
@@ -67,20 +67,20 @@ async def return_for_code(tx: Tx, code: str) -> str | None:
     by_order = (await tx.exec(select(row.id).where(col(row.order_id) == code).limit(2))).all()
     if by_order:
         return by_order[0] if len(by_order) == 1 else None
-    return await _return_for_tracking_number(tx, joined(code))
+    return await _return_for_tracking_number(tx, join_words(code))
 
 
 async def _return_for_tracking_number(tx: Tx, number: str) -> str | None:
     row = ReturnAuthorization
     chosen = select(row.id, row.tracking_numbers).join(SearchWord, col(SearchWord.return_id) == col(row.id))
     found = (await tx.exec(chosen.where(col(SearchWord.word) == number).limit(MOST_MATCHES))).all()
-    ids = {return_id for return_id, numbers in found if number in map(joined, numbers)}
+    ids = {return_id for return_id, numbers in found if number in map(join_words, numbers)}
     return ids.pop() if len(ids) == 1 else None
 
 
 async def parcel_for_number(tx: Tx, code: str) -> str | None:
     """Return the id of the parcel of nobody that has this number, with or without blanks."""
-    chosen = select(UnmatchedReceipt.id).where(col(UnmatchedReceipt.number) == joined(code))
+    chosen = select(UnmatchedReceipt.id).where(col(UnmatchedReceipt.number) == join_words(code))
     return (await tx.exec(chosen)).first()
 
 

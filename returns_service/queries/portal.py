@@ -73,7 +73,7 @@ async def view_session(tx: Tx, policy: Policy, session_id: str) -> PortalView | 
     payment = await tx.get_one(Payment, row.payment_id)
     sent = await sent_return(tx, row)
     if sent is not None:
-        return await _sent(tx, policy, row, payment, sent)
+        return await _view_of_sent(tx, policy, row, payment, sent)
     lines = [OfferedLine.from_dict(line) for line in row.lines]
     units_left = await _units_left(tx, row, lines)
     photos = await _photos_by_line(tx, row)
@@ -126,7 +126,7 @@ async def _photos_by_line(tx: Tx, row: PortalSession) -> dict[int, int]:
     return {line: number for line, number in (await tx.execute(chosen)).all() if line is not None}
 
 
-async def _sent(
+async def _view_of_sent(
     tx: Tx, policy: Policy, row: PortalSession, payment: Payment, sent: ReturnAuthorization
 ) -> PortalView:  # fmt: skip
     case = await load_case(tx, policy, sent.id)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 from sqlmodel import col, select, union
 
 from returns_service.domain.problems import Problem
-from returns_service.domain.search_text import joined, metadata_word, normalise, prefix_range, words_in
+from returns_service.domain.search_text import join_words, metadata_word, normalise, prefix_range, words_in
 from returns_service.store.metadata_value import MetadataValue
 from returns_service.store.tables import Payment, ReturnAuthorization, SearchWord
 
@@ -63,7 +63,7 @@ def search_conditions(text: str) -> list[Any]:
         return []
     ids = _with_all(words)
     if len(words) > 1:
-        ids = union(ids, _with_all([joined(text)]))
+        ids = union(ids, _with_all([join_words(text)]))
     return [col(ReturnAuthorization.id).in_(ids)]
 
 

@@ -59,7 +59,7 @@ async def bring_up_to_date(database: Database) -> None:
         await database.run(place_events)
 
 
-def filtered(
+def filter_events(
     chosen: Any, *, return_id: str | None, refund_id: str | None, kinds: Sequence[EventType] | None = None
 ) -> Any:
     """Narrow a statement over events."""
@@ -111,6 +111,6 @@ async def last_place(tx: Tx) -> tuple[int, str]:
 
 async def events_after(tx: Tx, position: int, limit: int, **narrow: Any) -> Sequence[Event]:
     """Return the events behind a place, oldest first."""
-    chosen = filtered(select(Event).where(col(Event.position) > position), **narrow)
+    chosen = filter_events(select(Event).where(col(Event.position) > position), **narrow)
     found: Sequence[Event] = (await tx.execute(chosen.order_by(col(Event.position)).limit(limit))).scalars().all()
     return found

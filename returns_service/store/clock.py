@@ -11,7 +11,7 @@ Now = Callable[[], datetime]
 BOOT = getattr(time, "CLOCK_BOOTTIME", None)
 
 
-def elapsed() -> float:
+def elapsed_seconds() -> float:
     """Return seconds that never jump: the base of all durations."""
     return time.clock_gettime(BOOT) if BOOT is not None else time.monotonic()
 
@@ -35,13 +35,13 @@ class SharedClock:
         self._since = 0.0
 
     def __call__(self) -> datetime:
-        return self._at + timedelta(seconds=elapsed() - self._since) if self._at else machine_time()
+        return self._at + timedelta(seconds=elapsed_seconds() - self._since) if self._at else machine_time()
 
     @property
     def is_stale(self) -> bool:
         """Whether the database should be asked again."""
-        return self._at is None or elapsed() - self._since > self.RESET_SECONDS
+        return self._at is None or elapsed_seconds() - self._since > self.RESET_SECONDS
 
     def set(self, told: datetime, asked_at: float) -> None:
         """Take the time that the database told between `asked_at` (monotonic seconds) and now."""
-        self._at, self._since = told, (asked_at + elapsed()) / 2
+        self._at, self._since = told, (asked_at + elapsed_seconds()) / 2

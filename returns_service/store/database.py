@@ -28,7 +28,7 @@ from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from returns_service.store import sqlite_driver
-from returns_service.store.clock import Now, SharedClock, elapsed, machine_time
+from returns_service.store.clock import Now, SharedClock, elapsed_seconds, machine_time
 from returns_service.store.ids import Ids
 from returns_service.store.pooler import POOLER_OPTIONS, set_in_each_transaction
 from returns_service.store.vault import Vault
@@ -195,7 +195,7 @@ class Database:
             tx.database = self
             if self.shared_clock and self.shared_clock.is_stale:
                 _ = await tx.connection()  # opened first: it may take long, and the clock is asked in between
-                asked_at = elapsed()
+                asked_at = elapsed_seconds()
                 self.shared_clock.set((await tx.execute(CLOCK)).scalar_one(), asked_at)
             tx.now = self.now()
             yield tx

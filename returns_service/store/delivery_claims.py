@@ -104,12 +104,14 @@ async def claim_deliveries(
     )
     rows = (await tx.execute(chosen)).all()
     return [
-        DeliveryClaim(row.id, to.id, to.url, signing(to, tx.now, tx.database.vault), event, tokens[row.id], tx.now)
+        DeliveryClaim(
+            row.id, to.id, to.url, signing_secrets(to, tx.now, tx.database.vault), event, tokens[row.id], tx.now
+        )
         for row, event, to in rows
     ]
 
 
-def signing(endpoint: WebhookEndpoint, now: datetime, vault: Vault) -> tuple[str, ...]:
+def signing_secrets(endpoint: WebhookEndpoint, now: datetime, vault: Vault) -> tuple[str, ...]:
     """Return the secrets that sign at `now`, the newest first; none where one was sealed by a key that is not set."""
     old: Sequence[dict[str, str]] = endpoint.old_secrets
     stored = endpoint.secret, *(one["secret"] for one in old if datetime.fromisoformat(one["until"]) > now)

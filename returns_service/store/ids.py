@@ -29,7 +29,7 @@ class Ids:
             millisecond, count = self._last[0], self._last[1] + 1
         self._last = millisecond, count
         bits = millisecond << 80 | 0x7 << 76 | count << 64 | 0b10 << 62 | self._random.getrandbits(62)
-        return _written(prefix, bits)
+        return _write_id(prefix, bits)
 
 
 def first_id(prefix: str, moment: datetime, *, earlier: timedelta = timedelta()) -> str:
@@ -37,7 +37,7 @@ def first_id(prefix: str, moment: datetime, *, earlier: timedelta = timedelta())
 
     `earlier`: and before those of rows that were made so much before it.
     """
-    return _written(prefix, _clamped(moment.timestamp() - earlier.total_seconds()) << 80)
+    return _write_id(prefix, _clamp(moment.timestamp() - earlier.total_seconds()) << 80)
 
 
 def last_id(prefix: str, moment: datetime, *, later: timedelta = timedelta()) -> str:
@@ -45,14 +45,14 @@ def last_id(prefix: str, moment: datetime, *, later: timedelta = timedelta()) ->
 
     `later`: and behind those of rows that were made so much after it.
     """
-    return _written(prefix, _clamped(moment.timestamp() + (AHEAD + later).total_seconds() + 1) << 80)
+    return _write_id(prefix, _clamp(moment.timestamp() + (AHEAD + later).total_seconds() + 1) << 80)
 
 
-def _clamped(seconds: float) -> int:
+def _clamp(seconds: float) -> int:
     """Return a time (Unix seconds) as an id's millisecond."""
     return min(max(int(seconds * 1000), 0), LAST_MILLISECOND)
 
 
-def _written(prefix: str, bits: int) -> str:
+def _write_id(prefix: str, bits: int) -> str:
     uuid: Any = UUID(int=bits)  # typeid asks for the class of a faster library, and takes this one
     return str(TypeID.from_uuid(uuid, prefix=prefix))

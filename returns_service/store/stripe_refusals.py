@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col
 
 from returns_service.domain.stripe_objects import TryLater
-from returns_service.store.clock import elapsed
+from returns_service.store.clock import elapsed_seconds
 from returns_service.store.database import Database, Tx, insert_ignore
 from returns_service.store.tables import StripeRefusal
 
@@ -26,7 +26,7 @@ log = structlog.get_logger("returns.stripe")
 class StripeRefusals:
     """Watches the answers of one process's calls to Stripe."""
 
-    def __init__(self, database: Database, monotonic: Callable[[], float] = elapsed) -> None:
+    def __init__(self, database: Database, monotonic: Callable[[], float] = elapsed_seconds) -> None:
         self._database, self._monotonic = database, monotonic
         self._open: set[str] = set()  # subjects that are written down, as far as this process knows
         self._looked_at: float | None = None  # monotonic

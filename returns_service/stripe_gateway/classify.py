@@ -85,7 +85,7 @@ def judge(heard: WireResponse, error: Mapping[str, Any] | None) -> Refused | Try
     """Return what a non-2xx answer means; `error` is the body's error object, None where it can't be read."""
     if error is None:
         return unreadable(heard)
-    code, kind, message = (_said(error, name) for name in ("code", "type", "message"))
+    code, kind, message = (_text_of(error, name) for name in ("code", "type", "message"))
     message = message or f"Stripe answered {heard.status} without a word"
     if heard.status == 429 or (heard.status == 400 and code == "rate_limit"):
         reason = heard.headers.get("stripe-rate-limited-reason", "").lower()
@@ -113,7 +113,7 @@ def judge(heard: WireResponse, error: Mapping[str, Any] | None) -> Refused | Try
         return _unknown(heard, code or f"http_{heard.status}", message)
     if heard.should_retry is True and not heard.replayed:
         return TryLater(code or kind or "conflict", message, _pause(heard), request_id=heard.request_id)
-    return _refused(heard, code, kind, message, _said(error, "param"))
+    return _refusal(heard, code, kind, message, _text_of(error, "param"))
 
 
 def same(
@@ -158,7 +158,7 @@ def unreadable(heard: WireResponse) -> Unknown:
     return _unknown(heard, f"http_{heard.status}", f"An answer {heard.status} without Stripe's error object")
 
 
-def _refused(heard: WireResponse, code: str, kind: str, message: str, param: str) -> Refused:
+def _refusal(heard: WireResponse, code: str, kind: str, message: str, param: str) -> Refused:
     if code == "amount_too_large" or (not code and param == "amount" and OVER_REFUND.search(message)):
         code = "over_refund"
     if not code and heard.status == 404:  # as some servers that stand in for Stripe say it
@@ -190,6 +190,6 @@ def _pause(heard: WireResponse) -> float | None:
     return max(wish or 0.0, UNASKED_WAIT_SECONDS) if heard.should_retry is False else wish
 
 
-def _said(error: Mapping[str, Any], name: str) -> str:
+def _text_of(error: Mapping[str, Any], name: str) -> str:
     value = error.get(name)
     return clean(value)[:LONGEST_MESSAGE] if isinstance(value, str) else ""

@@ -53,7 +53,7 @@ class Collection:
     def add(self, row: Json) -> Json:
         """Add `row` as the newest and return it."""
         name: str = row["id"]
-        if self._order and self._created(self._order[-1]) > row["created"]:
+        if self._order and self._creation_time(self._order[-1]) > row["created"]:
             self._by_time = False
         self._position[name] = len(self._order)
         self._order.append(name)
@@ -94,9 +94,9 @@ class Collection:
         order = self._order if among is None else among
         low, high = 0, len(order)
         if self._by_time and span.first is not None:
-            low = bisect_left(order, span.first, key=self._created)
+            low = bisect_left(order, span.first, key=self._creation_time)
         if self._by_time and span.last is not None:
-            high = bisect_right(order, span.last, key=self._created)
+            high = bisect_right(order, span.last, key=self._creation_time)
         if cursor.after is not None:
             high = min(high, bisect_left(order, self._position[cursor.after], key=self._position.__getitem__))
         if cursor.before is not None:
@@ -112,6 +112,6 @@ class Collection:
         rows = page[: cursor.limit]
         return (rows[::-1] if upward else rows), len(page) > cursor.limit
 
-    def _created(self, name: str) -> int:
+    def _creation_time(self, name: str) -> int:
         created: int = self._rows[name]["created"]
         return created

@@ -22,7 +22,7 @@ from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import EventType
 from returns_service.return_case import event_feed
 from returns_service.return_case.views import show_event
-from returns_service.store.clock import elapsed
+from returns_service.store.clock import elapsed_seconds
 from returns_service.store.database import Database
 from returns_service.store.tables import Event
 
@@ -112,9 +112,9 @@ class LiveFeed:
     ) -> AsyncIterator[str]:
         try:
             yield greeting
-            end, silent_since = elapsed() + LONGEST_SECONDS, elapsed()
+            end, silent_since = elapsed_seconds() + LONGEST_SECONDS, elapsed_seconds()
             await self._begin_to_read(seat.key_id)
-            while elapsed() < end:
+            while elapsed_seconds() < end:
                 changed = self._changed  # taken before the look: what comes after it is not missed
                 try:
                     position, events, more = await self._look(position, wanted)
@@ -122,17 +122,17 @@ class LiveFeed:
                     return  # the database is away: the reader comes back, and goes on where it was
                 for event in events:
                     yield event.brief if brief else event.text
-                    silent_since = elapsed()
+                    silent_since = elapsed_seconds()
                 if self._reached is None or seat.key_id not in self._in_force or self._closing.is_set():
                     return
                 if more:
                     continue
                 try:
-                    async with asyncio.timeout(max(0.0, silent_since + HEARTBEAT_SECONDS - elapsed())):
+                    async with asyncio.timeout(max(0.0, silent_since + HEARTBEAT_SECONDS - elapsed_seconds())):
                         await changed.wait()
                 except TimeoutError:
                     yield ": still here\n\n"
-                    silent_since = elapsed()
+                    silent_since = elapsed_seconds()
         finally:
             seat.give_back()
 

@@ -26,7 +26,7 @@ from returns_service.domain.refund_status import OPEN, STATUSES, UNANSWERED
 from returns_service.queries import desk
 from returns_service.queries.desk import LOST
 from returns_service.queries.desk_columns import HELD
-from returns_service.store.clock import elapsed
+from returns_service.store.clock import elapsed_seconds
 from returns_service.store.columns import among
 from returns_service.store.database import Tx
 from returns_service.store.tables import Delivery, Payment, ReconciliationRun, Refund, ReturnAuthorization, StripeEvent
@@ -216,10 +216,10 @@ class SettledCount:
 
     async def read(self, tx: Tx) -> Sequence[tuple[str, int]]:
         """Return each status with its number, 0 left out."""
-        if elapsed() >= self._again_at:
+        if elapsed_seconds() >= self._again_at:
             self._counted = [(status, number) for status, number in (await tx.execute(self._statement)).all()]
             rows = sum(number for _, number in self._counted)
-            self._again_at = elapsed() + (rows / ROWS_A_SECOND if rows > COUNTED_ALWAYS else 0.0)
+            self._again_at = elapsed_seconds() + (rows / ROWS_A_SECOND if rows > COUNTED_ALWAYS else 0.0)
         return self._counted
 
 

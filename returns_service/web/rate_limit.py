@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from returns_service.store.clock import elapsed
+from returns_service.store.clock import elapsed_seconds
 
 BURST = 3  # seconds' worth of requests that may come at once
 REFUSALS_PER_SECOND = 20  # that one address may collect before it is refused unheard
@@ -32,7 +32,7 @@ class Standing:
 class Limiter:
     """Buckets that fill by `per_second`."""
 
-    def __init__(self, per_second: float, now: Callable[[], float] = elapsed) -> None:
+    def __init__(self, per_second: float, now: Callable[[], float] = elapsed_seconds) -> None:
         self._rate, self._burst, self._now = per_second, per_second * BURST, now
         self._buckets: dict[str, tuple[float, float]] = {}
 
@@ -73,7 +73,7 @@ class RecentKeys:
 
     GOOD_FOR_SECONDS = 60.0
 
-    def __init__(self, now: Callable[[], float] = elapsed) -> None:
+    def __init__(self, now: Callable[[], float] = elapsed_seconds) -> None:
         self._now = now
         self._good_at: dict[str, float] = {}
 

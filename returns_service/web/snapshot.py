@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from returns_service.store.clock import elapsed
+from returns_service.store.clock import elapsed_seconds
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class Snapshot(Generic[T]):
     async def read(self, look: Callable[[], Awaitable[T]]) -> T:
         """Return the value, seen at most `seconds` ago."""
         async with self._looking:
-            if self._last is None or elapsed() - self._last[0] >= self.seconds:
-                began = elapsed()
+            if self._last is None or elapsed_seconds() - self._last[0] >= self.seconds:
+                began = elapsed_seconds()
                 self._last = began, await look()
             return self._last[1]

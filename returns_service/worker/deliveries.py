@@ -21,7 +21,7 @@ from returns_service.commands.webhook_deliveries import fan_out, record_delivery
 from returns_service.domain.webhook_signature import Attempt, signed_headers
 from returns_service.return_case import event_feed
 from returns_service.return_case.views import show_event
-from returns_service.store.clock import elapsed
+from returns_service.store.clock import elapsed_seconds
 from returns_service.store.database import Database
 from returns_service.store.delivery_claims import DELIVERY_LEASE_SECONDS, DeliveryClaim, claim_deliveries, waiting
 from returns_service.store.tables import Event, Refund
@@ -50,12 +50,12 @@ class WebhookDispatcher:
     async def once(self) -> None:
         """Begin the calls that are due; without any, wait until one ends or it is time to look again."""
         self.ended.clear()
-        asked_at = elapsed()
+        asked_at = elapsed_seconds()
         claims = await self.claim()
         for claim in claims:
             task = asyncio.create_task(self._call_in_time(claim, asked_at + self.lease_seconds), name=claim.delivery_id)
             self.in_flight[task] = claim.endpoint_id
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._forget_delivery)
         if not claims:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):  # wait_for would lose a cancellation that comes with the end
@@ -108,10 +108,10 @@ class WebhookDispatcher:
 
     async def _call_in_time(self, claim: DeliveryClaim, not_after: float) -> None:
         """Call, unless the lease has ended already: then it is another's, whose order this would break."""
-        if elapsed() < not_after:
+        if elapsed_seconds() < not_after:
             await self.deliver(claim)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _forget_delivery(self, task: asyncio.Task[None]) -> None:
         del self.in_flight[task]
         self.ended.set()
         if not task.cancelled() and (error := task.exception()) is not None:

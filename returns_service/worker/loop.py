@@ -68,7 +68,7 @@ class Worker:
         stopped = asyncio.create_task(self._wake_at(stop))
         try:
             while not stop.is_set():
-                await self._guarded(self._refunds_once)
+                await self._guard(self._refunds_once)
         finally:
             for helper in helpers:
                 helper.cancel()
@@ -89,7 +89,7 @@ class Worker:
         for scheduled in scheduled_calls:
             task = asyncio.create_task(self._execute_at_its_time(scheduled), name=scheduled.claim.refund_id)
             self.in_flight[task] = scheduled
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._forget_refund)
         if self.executor.ask_again_seconds > 0:  # no wake-up helps: there is no moment to be had yet
             await self._pause(self.executor.ask_again_seconds)
         elif not scheduled_calls:  # a dispute, or another worker, holds all that is due
@@ -105,9 +105,9 @@ class Worker:
         if scheduled.writes:
             await asyncio.sleep(self.executor.late_seconds(scheduled))
         self.begun.add(scheduled.claim.refund_id)
-        await self._guarded(lambda: self.executor.execute(scheduled))
+        await self._guard(lambda: self.executor.execute(scheduled))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _forget_refund(self, task: asyncio.Task[None]) -> None:
         scheduled = self.in_flight.pop(task)
         self.begun.discard(scheduled.claim.refund_id)
         self.executor.db.wake()  # its payment, and its place, are free again
@@ -139,7 +139,7 @@ class Worker:
         every = self.executor.lease_seconds / 3
         while True:
             await asyncio.sleep(every)
-            await self._guarded(self._renew_in_flight)
+            await self._guard(self._renew_in_flight)
 
     async def _renew_in_flight(self) -> None:
         if calls := list(self.in_flight.values()):
@@ -148,8 +148,8 @@ class Worker:
     async def _forget(self) -> None:
         hours, days = self.idempotency_hours, self.inbox_days
         while True:
-            await self._guarded(lambda: maintenance.note_arrivals(self.executor.db))
-            await self._guarded(
+            await self._guard(lambda: maintenance.note_arrivals(self.executor.db))
+            await self._guard(
                 lambda: maintenance.delete_expired(self.executor.db, idempotency_hours=hours, inbox_days=days)
             )
             await asyncio.sleep(OLD_THINGS_EVERY_SECONDS)
@@ -157,26 +157,26 @@ class Worker:
     async def _follow_policy(self, by: Actor) -> None:
         """Apply the policy of this start to what an earlier one held, or didn't."""
         while True:
-            await self._guarded(lambda: maintenance.follow_policy_on_holds(self.executor.db, by, self.policy))
+            await self._guard(lambda: maintenance.follow_policy_on_holds(self.executor.db, by, self.policy))
             await asyncio.sleep(OLD_THINGS_EVERY_SECONDS)
 
     async def _reconcile(self, by: Actor) -> None:
         """Look now and then whether the day's comparison with Stripe is due; it may take an hour, so it is no chore."""
         while True:
-            await self._guarded(lambda: reconcile_daily(self.executor.db, self.executor.gateway, by, self.policy))
+            await self._guard(lambda: reconcile_daily(self.executor.db, self.executor.gateway, by, self.policy))
             await asyncio.sleep(RECONCILE_LOOK_SECONDS)
 
     async def _count_charges(self, by: Actor) -> None:
         """Look now and then which of Stripe's charges are to be counted; a day of them may take minutes to list."""
         while True:
             await asyncio.sleep(CHARGES_LOOK_SECONDS)
-            await self._guarded(lambda: count_charges(self.executor.db, self.executor.gateway, by, self.policy))
+            await self._guard(lambda: count_charges(self.executor.db, self.executor.gateway, by, self.policy))
 
     async def _forever(self, once: Callable[[], Awaitable[object]]) -> None:
         while True:
-            await self._guarded(once)
+            await self._guard(once)
 
-    async def _guarded(self, once: Callable[[], Awaitable[object]]) -> None:
+    async def _guard(self, once: Callable[[], Awaitable[object]]) -> None:
         """Do it; what goes wrong is logged and waited out, since nobody else would go on."""
         try:
             await once()
@@ -199,7 +199,7 @@ class Worker:
         calls = [task for task in self.in_flight if task not in waiting]
         if waiting:
             await asyncio.gather(*waiting, return_exceptions=True)
-            await self._guarded(lambda: self.executor.give_back(list(waiting.values())))
+            await self._guard(lambda: self.executor.give_back(list(waiting.values())))
         if calls:
             _, late = await asyncio.wait(calls, timeout=self.shutdown_seconds)
             for task in late:

@@ -107,7 +107,7 @@ async def reconcile_daily(db: Database, gateway: Gateway, by: Actor, policy: Pol
         row.lease_until = tx.now + timedelta(seconds=runs.RUN_LEASE_SECONDS)
         return True
 
-    async def ended(tx: Tx, again_seconds: float) -> None:
+    async def record_end(tx: Tx, again_seconds: float) -> None:
         row = await tx.get_one(Sweep, "reconciliation", with_for_update=True)
         row.lease_until, row.next_at = None, tx.now + timedelta(seconds=again_seconds)
 
@@ -118,12 +118,12 @@ async def reconcile_daily(db: Database, gateway: Gateway, by: Actor, policy: Pol
             db, gateway, db.now() - WINDOW, fix=False, by=by, policy=policy, sweep="reconciliation"
         )
     except BaseException as error:
-        await db.run(lambda tx: ended(tx, RESUME_SECONDS))
+        await db.run(lambda tx: record_end(tx, RESUME_SECONDS))
         if not isinstance(error, StripeSilent):
             raise
         log.warning("reconciliation.interrupted", answer=error.answer.code)
         return None
-    await db.run(lambda tx: ended(tx, EVERY_SECONDS))
+    await db.run(lambda tx: record_end(tx, EVERY_SECONDS))
     (log.warning if report.differs else log.info)(
         "reconciliation.finished", run=report.run.id, differing=report.run.differing, counts=report.run.counts
     )
@@ -149,7 +149,7 @@ class Comparison:
             await self._made_since_it_began()
         if self.run.phase == "stripe":
             await self._lists()
-        await self._unanswered()
+        await self._check_unanswered()
         run = await self.db.run(lambda tx: runs.finish(tx, self.run.id))
         self.progress(1.0, run.counts.get("at_stripe", 0))
         return run
@@ -183,7 +183,7 @@ class Comparison:
     async def _page(self, page: list[RefundSnapshot], low: datetime, high: datetime | None) -> None:
         """Compare one page of Stripe's with our refunds of the same seconds."""
         async with self.db.reading() as tx:
-            suspects, known = await self._sifted(tx, page)
+            suspects, known = await self._sift(tx, page)
         room = MOST_EXTERNAL_ROWS - self.run.counts.get("external", 0)
         self.counts["at_stripe"] += len(page)
         self.counts.update(one.code for one in known if one.code == "external")
@@ -196,7 +196,7 @@ class Comparison:
         async for ours in self._ours_between(low, high):
             await self._examine([name for stripe_refund, name in ours if stripe_refund not in at_stripe])
 
-    async def _sifted(self, tx: Tx, page: list[RefundSnapshot]) -> tuple[list[Named], list[Found]]:
+    async def _sift(self, tx: Tx, page: list[RefundSnapshot]) -> tuple[list[Named], list[Found]]:
         """Return the payments that look wrong, and what agrees but is worth knowing."""
         names = [word for seen in page if REFUND_ID.match(word := seen.metadata.get("refund_id", ""))]
         chosen = select(Refund).where(
@@ -246,7 +246,7 @@ class Comparison:
 
     # --- what nobody knows ---------------------------------------------------------------------------------------
 
-    async def _unanswered(self) -> None:
+    async def _check_unanswered(self) -> None:
         """Look at every intent whose outcome is unknown, however old it is."""
         after = self.run.cursor or ""
         while True:

@@ -18,7 +18,7 @@ from returns_service.return_case.events import Actor
 from returns_service.return_case.views import rfc3339
 from returns_service.store import claims, stripe_throttle
 from returns_service.store.claims import Claim
-from returns_service.store.clock import elapsed
+from returns_service.store.clock import elapsed_seconds
 from returns_service.store.database import Database, Tx
 from returns_service.store.stripe_refusals import StripeRefusals
 from returns_service.store.tables import Refund
@@ -51,7 +51,7 @@ class RefundExecutor:
     gateway: Gateway
     budget: float = DEFAULT_BUDGET
     lease_seconds: float = REFUND_LEASE_SECONDS
-    monotonic: Callable[[], float] = elapsed
+    monotonic: Callable[[], float] = elapsed_seconds
     policy: Policy = DEFAULT  # in force: a return that a restore has put back may be adopted here
     by: Actor = BY
     failing: bool = field(default=False)  # the breaker counted failures when last seen

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from returns_service.domain.search_text import joined, normalise, prefix_range, searchable, words_in
+from returns_service.domain.search_text import join_words, normalise, prefix_range, searchable, words_in
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
 
@@ -45,7 +45,7 @@ def test_each_word_of_a_text_finds_it_by_any_prefix(text: str) -> None:
 
 @given(TEXT, TEXT)
 def test_a_prefix_range_holds_what_begins_so_and_nothing_else(prefix: str, text: str) -> None:
-    prefix, text = joined(prefix), joined(text)
+    prefix, text = join_words(prefix), join_words(text)
     first, last = prefix_range(prefix)
     assert (first <= text < last) is text.startswith(prefix)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from returns_service.domain.policy.toml_lines import Where, dotted, line_of, lines
+from returns_service.domain.policy.toml_lines import Where, dotted_name, line_of, lines
 
 TEXT = '''\
 # a = 1
@@ -93,7 +93,7 @@ def test_a_place_that_is_not_written_has_the_line_around_it() -> None:
     ],
 )
 def test_places_are_named_as_toml_names_them(where: Where, written: str) -> None:
-    assert dotted(where) == written
+    assert dotted_name(where) == written
 
 
 KEYS = st.sampled_from(["a", "b", "c-1", "'q'", '"q.r"', '"\\u0041"'])

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from returns_service.commands.sealing import Sealing, look_at_sealing, seal_anew
 from returns_service.commands.webhook_endpoints import create_endpoint, rotate_secret
 from returns_service.store.database import Database
-from returns_service.store.delivery_claims import signing
+from returns_service.store.delivery_claims import signing_secrets
 from returns_service.store.tables import WebhookEndpoint
 from returns_service.store.vault import CannotOpen, Vault
 
@@ -52,7 +52,7 @@ async def test_b6_a_webhook_secret_lies_sealed_and_signs_through_each_rotation(d
             stored = repr((await tx.execute(text("SELECT * FROM webhook_endpoint"))).all())
             assert not [secret for secret in known if secret in stored]
             endpoint = await tx.get_one(WebhookEndpoint, endpoint_id)
-            assert set(signing(endpoint, tx.now, database.vault)) == known
+            assert set(signing_secrets(endpoint, tx.now, database.vault)) == known
             assert await look_at_sealing(tx) == Sealing(len(known))
 
 
@@ -63,9 +63,9 @@ async def test_b6_a_lost_key_is_told_and_nothing_is_signed_wrongly(database: Dat
     database.vault = Vault([NEW])
     async with database.transaction() as tx:
         assert await seal_anew(tx) == Sealing(1, 0, (row.id,))
-        assert signing(await tx.get_one(WebhookEndpoint, row.id), tx.now, database.vault) == ()
+        assert signing_secrets(await tx.get_one(WebhookEndpoint, row.id), tx.now, database.vault) == ()
     database.vault = Vault([NEW, OLD])  # it is found again
     async with database.transaction() as tx:
         assert (await seal_anew(tx)).outdated == 1
-        assert signing(await tx.get_one(WebhookEndpoint, row.id), tx.now, database.vault) == (secret,)
+        assert signing_secrets(await tx.get_one(WebhookEndpoint, row.id), tx.now, database.vault) == (secret,)
         assert await look_at_sealing(tx) == Sealing(1)

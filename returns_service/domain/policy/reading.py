@@ -21,7 +21,7 @@ from returns_service.domain.policy.shapes import (
     Reason,
     Restocking,
 )
-from returns_service.domain.policy.toml_lines import Where, dotted
+from returns_service.domain.policy.toml_lines import Where, dotted_name
 from returns_service.domain.vocabulary import (
     CONDITIONS,
     EXTERNAL_REFUNDS,
@@ -57,7 +57,7 @@ def parse(text: str | bytes, path: str) -> Policy:
     Raises PolicyError with all that is wrong, each as `path:line: setting: what`.
     """
     if isinstance(text, bytes):
-        text = _decoded(text, path)
+        text = _decode(text, path)
     text = text.removeprefix(BYTE_ORDER_MARK)  # editors on Windows write one; TOML doesn't know it
     try:
         settings = tomllib.loads(text)
@@ -69,12 +69,12 @@ def parse(text: str | bytes, path: str) -> Policy:
     reading = _Reading()
     policy = reading.policy(settings)
     if reading.problems:
-        found = sorted((toml_lines.line_of(places, p.where), dotted(p.where), p.words) for p in reading.problems)
+        found = sorted((toml_lines.line_of(places, p.where), dotted_name(p.where), p.words) for p in reading.problems)
         raise PolicyError([f"{path}:{line}: {name}: {words}" for line, name, words in found])
     return policy
 
 
-def _decoded(raw: bytes, path: str) -> str:
+def _decode(raw: bytes, path: str) -> str:
     try:
         return raw.decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
@@ -90,7 +90,7 @@ def from_dict(stored: Mapping[str, Any]) -> Policy:
     """
     reading = _Reading()
     policy = reading.policy(stored)
-    problems = [f"{dotted(p.where)}: {p.words}" for p in reading.problems if not p.unknown]
+    problems = [f"{dotted_name(p.where)}: {p.words}" for p in reading.problems if not p.unknown]
     if problems:
         raise PolicyError(problems)
     return policy

@@ -28,7 +28,7 @@ def line_of(places: dict[Where, int], where: Where) -> int:
     return places.get(where, 1)
 
 
-def dotted(where: Where) -> str:
+def dotted_name(where: Where) -> str:
     """Return `where` as TOML writes it: `restocking.opened.basis_points`, `excluded_skus[1]`."""
     parts = []
     for part in where:

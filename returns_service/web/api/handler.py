@@ -47,7 +47,7 @@ def handler_of(operation: Operation) -> HTTPRouteHandler:
     """Return the route that serves an operation."""
 
     async def answer(request: AnyRequest) -> Response[Any]:
-        return await (_written if operation.writes else _read)(operation, request)
+        return await (_answer_write if operation.writes else _answer_read)(operation, request)
 
     route = HTTPRouteHandler(
         operation.path.replace("}", ":str}"),
@@ -61,7 +61,7 @@ def handler_of(operation: Operation) -> HTTPRouteHandler:
     return route(answer)
 
 
-async def _read(operation: Operation, request: AnyRequest) -> Response[Any]:
+async def _answer_read(operation: Operation, request: AnyRequest) -> Response[Any]:
     database = context_of(request).database
 
     async def admit(tx: Tx) -> tuple[ApiKey, OperationCall[Any]]:
@@ -97,7 +97,7 @@ async def _read(operation: Operation, request: AnyRequest) -> Response[Any]:
     return await database.read(lambda tx: answer(tx, key, call))
 
 
-async def _written(operation: Operation, request: AnyRequest) -> Response[Any]:
+async def _answer_write(operation: Operation, request: AnyRequest) -> Response[Any]:
     database = context_of(request).database
     key = await database.read(lambda tx: authentication.authenticate(request, tx, operation.scope))
     call = _call(operation, request, key)

@@ -72,7 +72,7 @@ PAYMENT_ID: Schema = TEXT | {"pattern": "^(pay_[0-9a-z]{26}|(pi|ch|py)_[A-Za-z0-
 
 def document(operations: Sequence[Operation]) -> str:
     """Return the contract as YAML, the same at each call."""
-    return _written(tuple(operations))
+    return _write_document(tuple(operations))
 
 
 @cache
@@ -82,7 +82,7 @@ def json_document(operations: tuple[Operation, ...]) -> str:
 
 
 @cache
-def _written(operations: tuple[Operation, ...]) -> str:
+def _write_document(operations: tuple[Operation, ...]) -> str:
     import yaml  # here alone: a service that nobody asks for the contract needs none
 
     plain = msgspec.json.decode(json_document(operations))  # no part of it is shared, so that none is linked
@@ -96,7 +96,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     links, schemas = answer_schemas(operations)
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = described(operation, links, schemas)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = describe_operation(operation, links, schemas)
     for operation in operations:
         answer = links[operation.answer]["$ref"].removeprefix(COMPONENTS)
         if following := links_of(operation, answer, operations):
@@ -131,8 +131,8 @@ def answer_schemas(operations: Sequence[Operation]) -> tuple[dict[Any, Schema], 
     narrow = [operation.receipts_only for operation in operations if operation.receipts_only is not None]
     views = list(dict.fromkeys([*(operation.answer for operation in operations), *narrow, *SERVICE_VIEWS, *DATA]))
     links, schemas = msgspec.json.schema_components(views, ref_template=COMPONENTS + "{name}")
-    named = {component_name(name): _tidied(schema) for name, schema in schemas.items()}
-    return dict(zip(views, _tidied(list(links)), strict=True)), named
+    named = {component_name(name): _tidy(schema) for name, schema in schemas.items()}
+    return dict(zip(views, _tidy(list(links)), strict=True)), named
 
 
 def component_name(view: str) -> str:
@@ -142,20 +142,20 @@ def component_name(view: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", view.removesuffix("View")).lower()
 
 
-def _tidied(schema: Any) -> Any:
+def _tidy(schema: Any) -> Any:
     """Return what msgspec wrote with the contract's names, the type of words, short nulls and no titles."""
     if isinstance(schema, list):
-        return [_tidied(part) for part in schema]
+        return [_tidy(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    tidied = {name: _tidied(part) for name, part in schema.items() if not _is_title(name, part)}
+    tidied = {name: _tidy(part) for name, part in schema.items() if not _is_title(name, part)}
     match tidied:
         case {"$ref": link}:
             return tidied | ref(component_name(link.removeprefix(COMPONENTS)))
         case {"anyOf": [{"type": str(kind), **rest}, {"type": "null"}], **more} if "enum" not in rest:
             return {**more, **rest, "type": [kind, "null"]}
         case {"mapping": dict(mapping)}:
-            return tidied | {"mapping": {word: _tidied({"$ref": link})["$ref"] for word, link in mapping.items()}}
+            return tidied | {"mapping": {word: _tidy({"$ref": link})["$ref"] for word, link in mapping.items()}}
         case {"enum": [str(only)], **more}:  # a generated client then needs no class for the one word
             return {"type": "string", "const": only, **more}
         case {"enum": _}:
@@ -170,7 +170,7 @@ def ref(name: str) -> Schema:
     return {"$ref": COMPONENTS + name}
 
 
-def described(operation: Operation, links: Mapping[Any, Schema], schemas: dict[str, Schema]) -> dict[str, Any]:
+def describe_operation(operation: Operation, links: Mapping[Any, Schema], schemas: dict[str, Schema]) -> dict[str, Any]:
     """Return one operation; the shapes of its body are added to `schemas`."""
     said: dict[str, Any] = {
         "operationId": operation.name,

@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 5  # where Stripe says nothing of its own: its troubles rarel
 log = structlog.get_logger("returns.stripe")
 
 
-def _given(name: str) -> dict[str, JsonValue]:
+def _requires(name: str) -> dict[str, JsonValue]:
     return {"properties": {name: {"not": {"type": "null"}}}, "required": [name]}
 
 
@@ -34,7 +34,7 @@ class Target(Body):
     """The payment that is meant: by `payment_intent`, or by `charge`."""
 
     # Not `anyOf`: the generators of clients make of it a union with anything, and lose the body's class.
-    model_config = ConfigDict(json_schema_extra={"if": _given("payment_intent"), "else": _given("charge")})
+    model_config = ConfigDict(json_schema_extra={"if": _requires("payment_intent"), "else": _requires("charge")})
 
     payment_intent: PaymentIntentId | None = None
     charge: ChargeId | None = None

@@ -8,7 +8,7 @@ from sqlalchemy import union_all
 from sqlmodel import col, select
 
 from returns_service.domain.vocabulary import EVENT_TYPES
-from returns_service.return_case.event_feed import filtered, placed_from, placed_until, position_of
+from returns_service.return_case.event_feed import filter_events, placed_from, placed_until, position_of
 from returns_service.return_case.loader import check_exists
 from returns_service.return_case.views import EventView, show_event
 from returns_service.store.database import Tx
@@ -21,11 +21,11 @@ TAG = "Events"
 TYPE = several_of("Only events of this type.", EVENT_TYPES)
 
 
-async def listed(tx: Tx, call: OperationCall[Empty], url: str, return_id: str | None) -> Reply:
+async def list_page(tx: Tx, call: OperationCall[Empty], url: str, return_id: str | None) -> Reply:
     """Answer one page of the feed, in the order in which readers may see it."""
     query = call.query
     chosen: Any = select(Event.id).where(col(Event.position).is_not(None))
-    chosen = filtered(chosen, return_id=return_id, refund_id=query.get("refund"))
+    chosen = filter_events(chosen, return_id=return_id, refund_id=query.get("refund"))
     chosen = query.within(chosen, Event.id, "evt", created=Event.created_at)
     for comparison in ("gte", "gt", "lte", "lt"):
         if (moment := query.moment(f"created[{comparison}]")) is not None:
@@ -60,7 +60,7 @@ async def list_events(call: OperationCall[Empty], tx: Tx) -> Reply:
 
     With `Accept: text/event-stream`, events come live, oldest first, after `Last-Event-ID` or from now on.
     """
-    return await listed(tx, call, "/v1/events", call.query.get("return"))
+    return await list_page(tx, call, "/v1/events", call.query.get("return"))
 
 
 @reads(
@@ -75,7 +75,7 @@ async def list_return_events(call: OperationCall[Empty], tx: Tx) -> Reply:
     """
     return_id = call.id("return_id")
     await check_exists(tx, return_id)
-    return await listed(tx, call, f"/v1/returns/{return_id}/events", return_id)
+    return await list_page(tx, call, f"/v1/returns/{return_id}/events", return_id)
 
 
 OPERATIONS: tuple[Operation, ...] = (list_events, list_return_events)

@@ -178,7 +178,7 @@ def reads(
     **options: Unpack[ReadOptions],
 ) -> Declared[Empty]:
     """Declare a read: a GET that locks nothing. `before_transaction` may ask Stripe, and keep what it said."""
-    return lambda work: Operation("GET", path, *_said(work), tag, scope, work, answer, **options)
+    return lambda work: Operation("GET", path, *_words_of(work), tag, scope, work, answer, **options)
 
 
 def writes(
@@ -193,7 +193,7 @@ def writes(
 ) -> Declared[B]:
     """Declare a write: a POST whose key, effect and answer are one transaction."""
     return lambda work: Operation(
-        "POST", path, *_said(work), tag, scope, work, answer, body=body, example=example, **options
+        "POST", path, *_words_of(work), tag, scope, work, answer, body=body, example=example, **options
     )
 
 
@@ -202,7 +202,7 @@ def batches(
 ) -> Callable[[Callable[[Sequence[BatchResult]], msgspec.Struct]], Operation]:
     """Declare a batch: a POST of many bodies of `each`; the function shows the results."""
     return lambda show: Operation(
-        "POST", path, *_said(show), tag, each.scope, each.work, answer, body=body, example=example,
+        "POST", path, *_words_of(show), tag, each.scope, each.work, answer, body=body, example=example,
         key_rule=KEY_REQUIRED, each=each, show_batch=show,
     )  # fmt: skip
 
@@ -211,10 +211,10 @@ def deletes(
     path: str, tag: str, answer: type[msgspec.Struct], *, scope: Scope, errors: tuple[ProblemCode, ...] = ()
 ) -> Declared[Empty]:
     """Declare a removal: a DELETE without a body."""
-    return lambda work: Operation("DELETE", path, *_said(work), tag, scope, work, answer, errors=errors)
+    return lambda work: Operation("DELETE", path, *_words_of(work), tag, scope, work, answer, errors=errors)
 
 
-def _said(work: Callable[..., Any]) -> tuple[str, str, str]:
+def _words_of(work: Callable[..., Any]) -> tuple[str, str, str]:
     """Return an operation's id, summary and description: its handler's name and docstring."""
     summary, _, rest = (work.__doc__ or "").strip().partition("\n")
     name: str = getattr(work, "__name__", "")

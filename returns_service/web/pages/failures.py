@@ -81,7 +81,7 @@ def _page(request: AnyRequest, error: Exception, response: Response[Any]) -> Res
         return portal_failure(request, error, response)
     again = request.url.path if request.method == "GET" else _page_before(request)
     if status == 404:
-        page = render_alone(request, "not_found.html", status=404, **_missing(request))
+        page = render_alone(request, "not_found.html", status=404, **_describe_missing(request))
     else:
         explained = _explanation(error, status)
         where = None if _is_barred(error) else again
@@ -115,7 +115,7 @@ def _detail(error: Exception) -> str | None:
     return f"It belongs to these roles: {', '.join(roles)}."
 
 
-def _missing(request: AnyRequest) -> dict[str, Any]:
+def _describe_missing(request: AnyRequest) -> dict[str, Any]:
     """Return what a page says of an address that is none: an id out of it, and what is wrong with it."""
     last = request.url.path.rstrip("/").rpartition("/")[2]
     match = _ID.fullmatch(last)

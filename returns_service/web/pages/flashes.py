@@ -26,7 +26,7 @@ class Flash:
     order_id: str | None
 
 
-async def _checked(tx: Tx, refund_id: str) -> Flash | None:
+async def _flash_of_check(tx: Tx, refund_id: str) -> Flash | None:
     """Return how a refund stands after a look at Stripe."""
     refund = await tx.get(Refund, refund_id)
     if refund is None:
@@ -38,7 +38,7 @@ async def _checked(tx: Tx, refund_id: str) -> Flash | None:
 
 async def read_flashes(call: PageCall, tx: Tx) -> list[Flash]:
     """Return what the events named by `did` say, with points between their ids."""
-    if (checked := call.query("checked")) and (told := await _checked(tx, checked)) is not None:
+    if (checked := call.query("checked")) and (told := await _flash_of_check(tx, checked)) is not None:
         return [told]
     names = call.request.query_params.get("did", "").split(".")[:MOST_TOLD]
     happenings = [await read_happening(tx, name) for name in names if _EVENT.fullmatch(name)]

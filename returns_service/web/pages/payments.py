@@ -110,7 +110,7 @@ async def show_payment(call: PageCall) -> Response[Any]:
     async with call.context.database.reading() as tx:
         flashes = await read_flashes(call, tx)
         if wanted and problem is None:
-            shown = await _shown(call, tx, wanted)
+            shown = await _load_payment(call, tx, wanted)
             problem = None if shown else Problem("payment_missing", UNKNOWN)
     return render(
         call, "payments.html", status=problem.kind.status if problem else 200, wanted=wanted, problem=problem,
@@ -125,7 +125,7 @@ async def _adopt(call: PageCall, name: str) -> None:
     await adopt_if_new(OperationCall(call.context, call.by, {"payment_id": name}, Query(), Empty()))
 
 
-async def _shown(call: PageCall, tx: Tx, name: str) -> PaymentShown | None:
+async def _load_payment(call: PageCall, tx: Tx, name: str) -> PaymentShown | None:
     payment = await payment_named(tx, name)
     if payment is None:
         return None
@@ -138,7 +138,7 @@ async def _shown(call: PageCall, tx: Tx, name: str) -> PaymentShown | None:
         for one in found
     ]  # fmt: skip
     left, waits = max(0, refundable(payment, rows)), amounts_by_place(rows)
-    barred, stripes = _barred(payment, left), payment.payment_intent or payment.charge or payment.id
+    barred, stripes = _why_barred(payment, left), payment.payment_intent or payment.charge or payment.id
     return PaymentShown(
         payment, stripes, refunds, await names_of(tx, sorted({row.created_by for row in rows})), left,
         sum(row.amount for row in rows if row.status == "succeeded"),
@@ -147,7 +147,7 @@ async def _shown(call: PageCall, tx: Tx, name: str) -> PaymentShown | None:
     )  # fmt: skip
 
 
-def _barred(payment: Payment, left: int) -> str:
+def _why_barred(payment: Payment, left: int) -> str:
     """Return why nothing can be refunded now; empty where something can."""
     if payment.connect:
         return "A Connect payment is refunded in Stripe’s Dashboard."

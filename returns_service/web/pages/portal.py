@@ -231,7 +231,7 @@ async def _send(call: PageCall, opened: OpenLink) -> Response[Any]:
     try:
         await perform(call, SEND_PICKS, {}, body, checked_once(call.field("once")), by=by)
     except Problem as problem:
-        return await _refused(call, opened, problem)
+        return await _show_refusal(call, opened, problem)
     return redirect(_address(call, opened, sent="1"))
 
 
@@ -247,7 +247,7 @@ def _say_amount(opened: OpenLink, amount: int) -> Markup:
     return opened.words("wrong.changed", amount=opened.words.cash(amount, opened.view.session.currency))
 
 
-async def _refused(call: PageCall, opened: OpenLink, problem: Problem) -> Response[Any]:
+async def _show_refusal(call: PageCall, opened: OpenLink, problem: Problem) -> Response[Any]:
     """Show the form again with what the shop's side said, in words that help a customer."""
     again = await _open(call)
     opened = opened if isinstance(again, Response) else again

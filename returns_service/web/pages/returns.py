@@ -111,7 +111,8 @@ async def show_returns(call: PageCall) -> Response[Any]:
         saved = await _saved_lists(call, tx)
     return render(
         call, "returns.html", live=live, asked=asked, cases=[(case, note_of(case)) for case in cases], page=page,
-        labels=LABELS, numbers={view: show_number(number) for view, number in numbers.items()}, applied=_applied(asked),
+        labels=LABELS, numbers={view: show_number(number) for view, number in numbers.items()},
+        applied=_applied_filters(asked),
         currencies=currencies, number=numbers[asked.by.view], counted_to=COUNTED_TO, units=units_of, size=PAGE,
         saved=saved, chosen=next((one for one in saved if one.asked.filters == asked.filters), None),
         longest_name=LONGEST_NAME,
@@ -174,7 +175,7 @@ def _cursor(call: PageCall, name: str) -> str:
     return value if _CURSOR.fullmatch(value) else ""
 
 
-def _applied(asked: Asked) -> list[Applied]:
+def _applied_filters(asked: Asked) -> list[Applied]:
     applied = []
     if asked.by.words:
         applied.append(Applied(f"Search: {asked.by.words}", f"/returns{asked.parameters(q='')}"))

@@ -128,12 +128,12 @@ async def make_key(call: PageCall) -> Response[Any]:
     try:
         secret = await call.context.database.run(work)
     except Problem as problem:
-        return await _refused(call, problem, "new-key")
+        return await _show_refusal(call, problem, "new-key")
     title = "Copy this key now. It is not shown again" if secret else "This key was made and shown before"
     return await _page(call, secret=Secret(title, secret))
 
 
-async def _refused(call: PageCall, problem: Problem, form: str) -> Response[Any]:
+async def _show_refusal(call: PageCall, problem: Problem, form: str) -> Response[Any]:
     if problem.kind.status not in (404, 409, 422):
         raise problem
     return await _page(call, problem=problem, form=form)
@@ -161,7 +161,7 @@ async def invite(call: PageCall) -> Response[Any]:
     try:
         token = await call.context.database.run(work)
     except Problem as problem:
-        return await _refused(call, problem, "invite")
+        return await _show_refusal(call, problem, "invite")
     return await _page(call, secret=_link(call, token))
 
 
@@ -188,7 +188,7 @@ async def make_link(call: PageCall) -> Response[Any]:
     try:
         token = await call.context.database.run(work)
     except Problem as problem:
-        return await _refused(call, problem, "people")
+        return await _show_refusal(call, problem, "people")
     return await _page(call, secret=_link(call, token))
 
 
@@ -198,7 +198,7 @@ async def change_person(call: PageCall) -> Response[Any]:
     user_id, wanted = call.path("user_id"), call.field("do")
     if user_id == call.signed_in.user.id:
         problem = Problem("invalid_request", "Another admin has to do that: nobody can lock themselves out.")
-        return await _refused(call, problem, "people")
+        return await _show_refusal(call, problem, "people")
 
     async def work(tx: Tx) -> str:
         user = await staff_users.user_by_id(tx, user_id)
@@ -217,7 +217,7 @@ async def change_person(call: PageCall) -> Response[Any]:
     try:
         did = await call.context.database.run(work, safe_to_repeat=True)
     except Problem as problem:
-        return await _refused(call, problem, "people")
+        return await _show_refusal(call, problem, "people")
     return redirect(f"/settings?did={did}#people")
 
 
@@ -255,7 +255,7 @@ async def add_endpoint(call: PageCall) -> Response[Any]:
     try:
         answer = await perform(call, create_webhook_endpoint, {}, body, once)
     except Problem as problem:
-        return await _refused(call, problem, "new-endpoint")
+        return await _show_refusal(call, problem, "new-endpoint")
     secret = answer.get("secret")
     title = "Copy this signing secret now. It is not shown again" if secret else "This endpoint was made before"
     return await _page(call, secret=Secret(title, secret))
@@ -280,7 +280,7 @@ async def change_endpoint(call: PageCall) -> Response[Any]:
         status = "enabled" if wanted == "enable" else "disabled"
         await perform(call, update_webhook_endpoint, path, {"status": status}, once)
     except Problem as problem:
-        return await _refused(call, problem, "hooks")
+        return await _show_refusal(call, problem, "hooks")
     return redirect(f"/settings?did={'endpoint_on' if status == 'enabled' else 'endpoint_off'}#hooks")
 
 

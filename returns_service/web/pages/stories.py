@@ -110,7 +110,7 @@ def _figure(data: Mapping[str, Any], name: str) -> str:
     return format_amount(amount, currency) if isinstance(amount, int) and isinstance(currency, str) and amount else ""
 
 
-def _created(data: Mapping[str, Any]) -> dict[str, Any]:
+def _tell_request(data: Mapping[str, Any]) -> dict[str, Any]:
     amount = _figure(data, "amount_authorized")
     return {
         "title": f"Requested: {amount}" if amount else "Requested",
@@ -138,7 +138,7 @@ def _reason(data: Mapping[str, Any]) -> str:
     return reason if isinstance(reason, str) else ""
 
 
-def _updated(data: Mapping[str, Any]) -> dict[str, Any]:
+def _tell_update(data: Mapping[str, Any]) -> dict[str, Any]:
     trigger = data.get("trigger")
     if trigger == "refund_barred":
         return {"title": "A refund is due and is held", "icon": "desk", "quote": _reason(data)}
@@ -163,7 +163,7 @@ def _resolution_due(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"title": f"{amount} is due as store credit or in an exchange".strip(), "icon": "desk"}
 
 
-def _received(data: Mapping[str, Any]) -> dict[str, Any]:
+def _tell_receipt(data: Mapping[str, Any]) -> dict[str, Any]:
     shown = _object(data)
     lines = [line for line in shown.get("lines", []) if isinstance(line, Mapping)]
     aside = sum(item.get("quantity", 0) for item in shown.get("undeclared", []))
@@ -177,7 +177,7 @@ def _taken_back(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"title": "A receipt was taken back", "icon": "undo", "quote": _reason(data)}
 
 
-def _corrected(data: Mapping[str, Any]) -> dict[str, Any]:
+def _tell_correction(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"title": "A receipt was corrected", "icon": "sync", "quote": _reason(data)}
 
 
@@ -237,9 +237,9 @@ def _other(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _TELLERS: Final[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
-    "return.created": _created, "return.state_changed": _state_changed, "return.updated": _updated,
+    "return.created": _tell_request, "return.state_changed": _state_changed, "return.updated": _tell_update,
     "return.note_added": _note_added, "return.resolution_due": _resolution_due,
-    "receipt.created": _received, "receipt.reversed": _taken_back, "receipt.corrected": _corrected,
+    "receipt.created": _tell_receipt, "receipt.reversed": _taken_back, "receipt.corrected": _tell_correction,
     "refund.created": _refund_created, "refund.approved": _refund_approved, "refund.status_changed": _refund_changed,
     "refund.attempt_failed": _attempt_failed, "refund.stuck": _stuck, "payment.updated": _payment,
     "payment.overpaid": _overpaid,

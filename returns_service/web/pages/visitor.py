@@ -94,22 +94,22 @@ def _own_hosts(request: AnyRequest) -> set[str]:
 
 def session_cookie(request: AnyRequest, token: str) -> Cookie:
     """Return the cookie of a session that begins."""
-    return _made(request, SESSION, token, int(SESSION_LIVES.total_seconds()))
+    return _make_cookie(request, SESSION, token, int(SESSION_LIVES.total_seconds()))
 
 
 def device_cookie(request: AnyRequest, token: str) -> Cookie:
     """Return the cookie of a device that asks for its approval."""
-    return _made(request, DEVICE, token, _YEAR_SECONDS)
+    return _make_cookie(request, DEVICE, token, _YEAR_SECONDS)
 
 
 def visitor_cookie(request: AnyRequest, visitor: Visitor) -> Cookie:
     """Return the cookie that binds the sign-in's form to this browser."""
-    return _made(request, VISITOR, visitor.token, _DAY_SECONDS)
+    return _make_cookie(request, VISITOR, visitor.token, _DAY_SECONDS)
 
 
 def no_session_cookie(request: AnyRequest) -> Cookie:
     """Return the cookie that takes a session's away."""
-    return _made(request, SESSION, "", 0)
+    return _make_cookie(request, SESSION, "", 0)
 
 
 def session_token(request: AnyRequest) -> str | None:
@@ -131,7 +131,7 @@ def _name(request: AnyRequest, name: str) -> str:
     return f"__Host-{name}" if is_secure(request) else name
 
 
-def _made(request: AnyRequest, name: str, value: str, max_age: int) -> Cookie:
+def _make_cookie(request: AnyRequest, name: str, value: str, max_age: int) -> Cookie:
     return Cookie(
         _name(request, name), value=value, path="/", max_age=max_age, secure=is_secure(request), httponly=True,
         samesite="lax",

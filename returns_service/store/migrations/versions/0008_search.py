@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-from returns_service.domain.search_text import joined, normalise, searchable
+from returns_service.domain.search_text import join_words, normalise, searchable
 from returns_service.domain.slip_code import slip_code
 from returns_service.store import columns
 
@@ -91,5 +91,5 @@ def fill_parcels() -> None:
     connection = op.get_bind()
     chosen = sa.select(PARCEL.c.id, PARCEL.c.tracking_number).where(PARCEL.c.tracking_number.is_not(None))
     for row in connection.execute(chosen).all():
-        changed = sa.update(PARCEL).where(PARCEL.c.id == row.id).values(tracking_text=joined(row.tracking_number))
+        changed = sa.update(PARCEL).where(PARCEL.c.id == row.id).values(tracking_text=join_words(row.tracking_number))
         connection.execute(changed)
