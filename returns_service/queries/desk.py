@@ -108,7 +108,7 @@ UNRESOLVED = and_(
     or_(
         col(Refund.return_id).is_not(None),
         col(Refund.status) != "withdrawn",
-        col(Refund.failure)["code"].as_string() == "dispute_lost",
+        col(Refund.failure)["code"].as_string().in_(("dispute_lost", "dispute_won")),
     ),
 )
 LEFT = cast(
