@@ -145,7 +145,7 @@ async def apply_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: 
     payment.observations += 1
     if another:
         ask_for_read(locked)
-    if another and payment.disputed and not seen.bars_refunds:
+    if another and not seen.bars_refunds:
         return
     was, payment.disputed = payment.disputed, seen.bars_refunds
     await _take_dispute(locked, by, policy, seen)

@@ -280,7 +280,10 @@ def _overpaid() -> Any:
         refund_id=col(Refund.id), payment_id=col(Refund.payment_id),
     )  # fmt: skip
     return chosen.join(Event, col(Event.refund_id) == col(Refund.id)).where(
-        col(Event.type) == "payment.overpaid", _status(*WAITING, "succeeded"), col(Refund.superseded_at).is_(None)
+        col(Event.type) == "payment.overpaid",
+        _status(*WAITING, "succeeded"),
+        col(Refund.superseded_at).is_(None),
+        col(Refund.duplicate_of).is_not(None),
     )
 
 

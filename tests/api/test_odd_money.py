@@ -103,3 +103,79 @@ async def test_a_payment_that_was_declined_first_is_known_by_the_charge_that_pai
     assert charge != declined
     assert (await shop.read_return(made["id"]))["charge"] == charge
     assert len(expect(await shop.get(f"/v1/refunds?charge={charge}"), 200)["data"]) == 1
+
+
+@pytest.mark.parametrize("was_sent", [False, True])
+async def test_what_a_person_took_off_is_not_paid_after_a_correction(shop: ServedShop, was_sent: bool) -> None:
+    """70.00 of 100.00 were agreed; the count behind it is corrected, and 100.00 would be due anew."""
+    payment = shop.pay(50_000, card="pm_card_refundFail")
+    made = await shop.create_approved_return(payment=payment)
+    receipt = await shop.receive_parcel(made["id"], 3)
+    await shop.settle()
+    part = {"amount": 7000, "waive": True, "reason": "Agreed on the phone."}
+    expect(await shop.post(f"/v1/returns/{made['id']}/retry", part), 202)
+    if was_sent:
+        await shop.settle()
+    change = {"line": made["lines"][0]["id"], "from": "new", "to": "opened", "quantity": 1}
+    where = f"/v1/returns/{made['id']}/receipts/{receipt['id']}/correct"
+    expect(await shop.post(where, {"lines": [change], "reason": "The box is open."}), 200)
+    await shop.settle()
+    shown = await shop.read_return(made["id"])
+    assert (shown["state"], shown["amount_open"], shop.at_stripe(payment)) == ("failed", 0, 0)
+    (item,) = expect(await shop.get("/v1/desk"), 200)["data"]
+    assert (item["kind"], item["amount"], item["actions"]) == ("refund_failed", 7000, ["retry", "settle_outside"])
+    settled = {"method": "cash", "reference": "till 3"}
+    done = expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", settled), 200)
+    assert (done["state"], done["amount_settled_outside"], done["amount_due"]) == ("refunded", 7000, 0)
+
+
+async def test_what_a_person_gave_is_not_dropped_by_a_correction(shop: ServedShop, with_policy: Any) -> None:
+    with_policy(refund_on="manual")
+    payment = shop.pay(50_000)
+    made = await shop.create_approved_return(payment=payment)
+    receipt = await shop.receive_parcel(made["id"], 3)
+    goodwill = {"kind": "goodwill", "amount": 500, "description": "Sorry."}
+    body = {"adjustments": [goodwill], "override_reason": "Agreed on the phone."}
+    expect(await shop.post(f"/v1/returns/{made['id']}/refund", body), 202)
+    change = {"line": made["lines"][0]["id"], "from": "new", "to": "missing", "quantity": 1}
+    where = f"/v1/returns/{made['id']}/receipts/{receipt['id']}/correct"
+    expect(await shop.post(where, {"lines": [change], "reason": "One is missing."}), 200)
+    assert (await shop.read_return(made["id"]))["state"] == "failed"
+    assert expect(await shop.post(f"/v1/returns/{made['id']}/retry"), 202)["amount"] == 7166
+    await shop.settle()
+    assert ((await shop.read_return(made["id"]))["state"], shop.at_stripe(payment)) == ("refunded", 7166)
+
+
+@pytest.mark.parametrize("road", ["assign", "settle_outside"])
+async def test_a_second_refund_pays_instead_of_the_first_where_that_one_fails(shop: ServedShop, road: str) -> None:
+    payment = shop.pay(50_000)
+    made = await shop.create_approved_return(payment=payment)
+    await shop.receive_parcel(made["id"], 3)
+    await shop.settle()
+    (first,) = (await shop.read_return(made["id"]))["refunds"]
+    second = shop.dashboard.refund(payment, 10_000, metadata={"refund_id": first["id"]})["id"]
+    await shop.deliver()
+    found = expect(await shop.get("/v1/refunds?limit=1"), 200)["data"][0]
+    where, body = f"/v1/refunds/{found['id']}/assign", {"return": made["id"]}
+    expect(await shop.post(where, body), 409, "refund_not_external")
+    shop.dashboard.fail(first["stripe_refund"])
+    await shop.deliver()
+    if road == "settle_outside":
+        where = f"/v1/returns/{made['id']}/settle_outside"
+        body = {"method": "dashboard_refund", "reference": second}
+    expect(await shop.post(where, body), 200)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"], shop.at_stripe(payment)) == ("refunded", 10_000, 10_000)
+    assert expect(await shop.get("/v1/desk"), 200)["data"] == []
+
+
+async def test_what_was_paid_ahead_for_units_that_do_not_come_is_told(shop: ServedShop, with_policy: Any) -> None:
+    with_policy(refund_on="approval")
+    made = await shop.create_approved_return()
+    await shop.receive_parcel(made["id"], 1)
+    expect(await shop.post(f"/v1/returns/{made['id']}/close", {"reason": "The rest is not coming."}), 200)
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"], done["overpaid_amount"]) == ("refunded", 10_000, 6667)
+    assert [item["kind"] for item in expect(await shop.get("/v1/desk"), 200)["data"]] == ["return_overpaid"]
