@@ -37,7 +37,7 @@ async def assign(
 ) -> tuple[Refund, Payment]:
     """Count a refund made outside as a return's; assigning it again moves it. Raises Problem."""
     locked, row = await lock_refund(tx, refund_id)
-    if row.source != "external" or row.duplicate_of is not None or row.status in FINAL:
+    if row.source != "external" or locked.is_second(row) or row.status in FINAL:
         raise Problem("refund_not_external", refund_status=row.status)
     case = await _case_on_payment(locked, by, policy, return_id)
     if case.row.state in ("declined", "canceled"):
@@ -45,7 +45,7 @@ async def assign(
         raise Problem("invalid_transition", detail, state=case.row.state, trigger="assign", allowed=case.available())
     _check_units(case, lines)
     before, overpaid_before = row.return_id, case.overpaid
-    row.return_id = row.acknowledged_at = None
+    row.return_id = row.acknowledged_at = row.duplicate_of = None
     give_back(locked, row)
     await make_room(case)
     rows = named_rows(case, lines, row.amount) if lines else assigned_rows(case, row.amount)

@@ -29,7 +29,7 @@ from returns_service.return_case.decided_alone import decided_alone, set_decided
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment_of_refund
-from returns_service.return_case.rows import is_unsent
+from returns_service.return_case.rows import is_unsent, rows_of
 from returns_service.return_case.transition import follow_rule, record_transition, transition
 from returns_service.return_case.views import show_refund
 from returns_service.return_case.waiting import set_waiting
@@ -359,17 +359,25 @@ async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:
     old.updated_at, old.next_attempt_at, old.amount_open = tx.now, None, 0
 
 
-async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, message: str) -> None:
-    """Take an unsent or failed refund out of the way of what its units are due by now; a new one pays the rest."""
+async def withdraw_or_supersede(
+    case: ReturnCase, refund: Refund, code: str, message: str, *, keep_decided: bool = True
+) -> None:
+    """Take an unsent or failed refund out of the way of what its units are due by now; a new one pays the rest.
+
+    `keep_decided`: one in which people decided something beside that (its adjustments) waits for a person, as far as
+    it is still due: nothing they took off is paid, and nothing they gave is dropped.
+    """
     tx, by = case.tx, case.by
+    waits = keep_decided and any(row.adjustment for row in rows_of(refund))
     if is_unsent(refund):
         before = refund.status
         withdraw_unsent(refund, tx, {"code": code, "message": message, "by": by.actor})
-        await supersede(tx, refund, None)
+        if not waits:
+            await supersede(tx, refund, None)
         shown = {"from": before, "to": refund.status, "object": show_refund(refund, case.payment)}
         await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=case.payment, data=shown)
         for other in case.payment_returns:
             if other.row.follow_up_at is not None:
                 other.row.follow_up_at = tx.now  # the payment has more left now: a worker tries again
-    elif refund.status in (*FINAL, "withdrawn"):
+    elif refund.status in (*FINAL, "withdrawn") and not waits:
         await supersede(tx, refund, None)

@@ -38,7 +38,7 @@ async def set_resolution(
     touched = {line.id for line in changed}
     for refund in case.refunds:
         if refund.superseded_at is None and depends_on(refund, touched):
-            await withdraw_or_supersede(case, refund, "resolution_changed", RESOLVED)
+            await withdraw_or_supersede(case, refund, "resolution_changed", RESOLVED, keep_decided=False)
     for line in changed:
         line.resolution = resolution
     if not lines:

@@ -244,11 +244,12 @@ async def close(
 ) -> ReturnCase:
     """Say that the rest is not coming; undeclared items bar it without an override reason. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
-    before = case.row.state
+    before, overpaid_before = case.row.state, case.overpaid
     return_machine.fire("close", case.row, case.facts(why=reason, closing=True, override=bool(override_reason)))
     for receipt in case.receipts:
         receipt.unexpected = False  # what comes from now on is
     case.row.closed_at = tx.now
+    note_overpaid(case, overpaid_before)  # what was paid ahead for units that don't come
     await record_transition(case, "close", before, override_reason or reason)
     await follow_up(case)
     return case

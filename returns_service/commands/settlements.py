@@ -103,13 +103,14 @@ def _dashboard_refund(locked: LockedPayment, asked: Outside) -> Refund:
     row = next((refund for refund in locked.refunds if refund.stripe_refund == asked.reference), None)
     if row is None:
         raise Problem("refund_missing", param="reference")
-    if row.source != "external" or row.duplicate_of is not None or row.return_id is not None or row.supersedes:
+    if row.source != "external" or locked.is_second(row) or row.return_id is not None or row.supersedes:
         claimed: dict[str, Any] = {"refund": row.id, "return": row.return_id}
         raise Problem("refund_claimed", param="reference", **claimed)
     if row.status in FINAL:
         raise Problem("refund_not_external", f"It has {row.status} at Stripe.", refund_status=row.status)
     if asked.part.amount not in (None, row.amount):
         raise Problem("refund_amount_differs", param="amount", amount=asked.part.amount, refunded=row.amount)
+    row.duplicate_of = None  # where it was a second one, the first has failed
     return row
 
 

@@ -19,8 +19,7 @@ from returns_service.commands.refunds import follow_up, new_refund
 from returns_service.domain import money, refund_explanations, return_machine
 from returns_service.domain.policy import Policy, to_dict, version_of
 from returns_service.domain.refund_mark import read_mark
-from returns_service.domain.refund_status import FINAL, OPEN, STRIPE_STATUSES, WAITING, RefundStatus, join
-from returns_service.domain.return_machine import Trigger
+from returns_service.domain.refund_status import FINAL, OPEN, STRIPE_STATUSES, WAITING, RefundStatus, join, trigger_for
 from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, PaymentSnapshot, RefundSnapshot
 from returns_service.domain.vocabulary import find_word
 from returns_service.return_case.case import ReturnCase
@@ -77,22 +76,21 @@ async def apply_payment(
     `observations_at_start`: how often Stripe had told of the payment when the read began.
     """
     payment = locked.row
-    before, known = (payment.captured, payment.status, payment.disputed), payment.dispute or {}
-    payment.charge = payment.charge or seen.charge
-    payment.method = seen.method or payment.method
+    before = payment.captured, payment.status, payment.disputed
     payment.connect, payment.amount_refunded = seen.connect, seen.amount_refunded
-    payment.captured, payment.status = seen.captured, seen.status
-    payment.authorized, payment.released = seen.authorized, seen.released
-    payment.method_type = seen.method_type or payment.method_type
-    payment.paid_at = seen.paid_at or payment.paid_at
-    if observations_at_start == payment.observations:
+    is_fresh = observations_at_start == payment.observations
+    if is_fresh or seen.captured >= payment.captured:  # captured only grows: less was read before what is known here
+        payment.charge = seen.charge or payment.charge  # the latest: a customer whose card was declined pays anew
+        payment.method = seen.method or payment.method
+        payment.method_type = seen.method_type or payment.method_type
+        payment.paid_at = seen.paid_at or payment.paid_at
+        payment.captured, payment.status = seen.captured, seen.status
+        payment.authorized, payment.released = seen.authorized, seen.released
+    if is_fresh:
         payment.observations += 1  # for another read that is under way: that one is the older
         payment.disputed = seen.disputed
         if seen.dispute is not None:
-            payment.dispute = dispute_record(seen.dispute)
-            await withdraw_lost(locked, by, policy)
-            if (known.get("id"), known.get("status"), seen.dispute.status) == (seen.dispute.id, "lost", "won"):
-                await _withdraw(locked, by, policy, refund_explanations.DISPUTE_WON, _settled_by_dispute)
+            await _take_dispute(locked, by, policy, seen.dispute)
     elif payment.disputed != seen.disputed:
         # A dispute's webhook, or another read, came meanwhile. One of the two is older, and nobody can say which: until
         # it is read again, the careful one counts.
@@ -147,13 +145,22 @@ async def apply_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: 
     payment.observations += 1
     if another:
         ask_for_read(locked)
-    if another and payment.disputed and not seen.bars_refunds:
+    if another and not seen.bars_refunds:
         return
-    payment.dispute = dispute_record(seen)
     was, payment.disputed = payment.disputed, seen.bars_refunds
-    await withdraw_lost(locked, by, policy)
+    await _take_dispute(locked, by, policy, seen)
     if was != payment.disputed:
         await _record_payment_update(locked, by, policy)
+
+
+async def _take_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: DisputeSnapshot) -> None:
+    """Keep what is known of a dispute. Its end withdraws what it holds for ever, or had settled and settles no more."""
+    known = locked.row.dispute or {}
+    locked.row.dispute = dispute_record(seen)
+    await withdraw_lost(locked, by, policy)
+    turned = (known.get("id"), known.get("status")) != (seen.id, seen.status)
+    if turned and seen.status in ("won", "warning_closed"):
+        await _withdraw(locked, by, policy, refund_explanations.DISPUTE_WON, _settled_by_dispute)
 
 
 def dispute_record(dispute: DisputeSnapshot) -> dict[str, Any]:
@@ -383,16 +390,3 @@ async def _let_return_follow(case: ReturnCase, refund: Refund, before: RefundSta
             case.row.policy_version = version_of(case.row.policy)
         await record_transition(case, trigger, state, (refund.failure or {}).get("message"))
     await follow_up(case)
-
-
-def trigger_for(before: RefundStatus | None, after: RefundStatus) -> Trigger | None:
-    """Return the return's trigger for a refund's change; None where the return doesn't care."""
-    if after == "succeeded":
-        return "settle" if before in OPEN else "adopt"
-    if after in FINAL:
-        return "fail"
-    if after == "withdrawn":
-        return "withdraw"
-    if before == "succeeded":
-        return "take_back"
-    return "adopt" if before is None or before in (*FINAL, "withdrawn") else None

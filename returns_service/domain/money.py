@@ -214,12 +214,14 @@ def due(rows: Sequence[Row]) -> int:
 
 
 def adjust_to(rows: Sequence[Row], amount: int, why: str) -> list[Row]:
-    """Return `rows` brought to exactly `amount` by a `reduction` or `goodwill` row that says why."""
-    base = list(rows) if total(rows) > 0 else []
-    gap = amount - total(base)
-    if gap:
-        base.append(Row("goodwill" if gap > 0 else "reduction", gap, description=why, adjustment=True))
-    return base
+    """Return `rows` brought to exactly `amount` by a `reduction` or `goodwill` row that says why.
+
+    All of them are kept, also where deductions eat them up: what they pay is due no more.
+    """
+    gap = amount - total(rows)
+    if not gap:
+        return list(rows)
+    return [*rows, Row("goodwill" if gap > 0 else "reduction", gap, description=why, adjustment=True)]
 
 
 def take(rows: Sequence[Row], amount: int) -> list[Row]:

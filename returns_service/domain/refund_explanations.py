@@ -39,7 +39,7 @@ DISPUTE_LOST: Final[Mapping[str, str]] = {
 }
 DISPUTE_WON: Final[Mapping[str, str]] = {
     "code": "dispute_won",
-    "message": "The dispute that had settled it was won after all: the bank took the money back from the customer.",
+    "message": "The dispute that had settled it ended in the shop's favour: the customer does not have the money.",
     "advice": "Retry it, or settle it outside another way.",
 }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from returns_service.domain.return_machine import Trigger
 from returns_service.domain.vocabulary import find_word
 
 StripeStatus = Literal["pending", "requires_action", "succeeded", "failed", "canceled"]
@@ -65,3 +66,16 @@ def join(known: RefundStatus, word: str, *, first_sight: bool, fresh: bool) -> J
     if news == known or known in FINAL:
         return Joined(known)
     return Joined(news) if fresh else Joined(known, look_again=True)
+
+
+def trigger_for(before: RefundStatus | None, after: RefundStatus) -> Trigger | None:
+    """Return the return's trigger for a refund's change; None where the return doesn't care."""
+    if after == "succeeded":
+        return "settle" if before in OPEN else "adopt"
+    if after in FINAL:
+        return "fail"
+    if after == "withdrawn":
+        return "withdraw"
+    if before == "succeeded":
+        return "take_back"
+    return "adopt" if before is None or before in (*FINAL, "withdrawn") else None

@@ -108,7 +108,7 @@ UNRESOLVED = and_(
     or_(
         col(Refund.return_id).is_not(None),
         col(Refund.status) != "withdrawn",
-        col(Refund.failure)["code"].as_string() == "dispute_lost",
+        col(Refund.failure)["code"].as_string().in_(("dispute_lost", "dispute_won")),
     ),
 )
 LEFT = cast(
@@ -280,7 +280,10 @@ def _overpaid() -> Any:
         refund_id=col(Refund.id), payment_id=col(Refund.payment_id),
     )  # fmt: skip
     return chosen.join(Event, col(Event.refund_id) == col(Refund.id)).where(
-        col(Event.type) == "payment.overpaid", _status(*WAITING, "succeeded"), col(Refund.superseded_at).is_(None)
+        col(Event.type) == "payment.overpaid",
+        _status(*WAITING, "succeeded"),
+        col(Refund.superseded_at).is_(None),
+        col(Refund.duplicate_of).is_not(None),
     )
 
 

@@ -93,7 +93,8 @@ def _payment_overpaid(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
         "second_refund",
         f"Stripe holds a second refund ({refund.stripe_refund}) for {refund.duplicate_of}: the customer may have been "
         "paid twice.",
-        "Compare both in Stripe's Dashboard, settle it with the customer, then acknowledge it with what was agreed.",
+        "Compare both in Stripe's Dashboard, settle it with the customer, then acknowledge it with what was agreed. "
+        "Where the first has failed, assign this one to the return instead.",
         ["acknowledge"],
     )
 

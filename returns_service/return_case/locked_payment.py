@@ -17,6 +17,7 @@ from sqlmodel import SQLModel, col, or_, select
 
 from returns_service.domain.policy import Policy
 from returns_service.domain.refund_status import FINAL, OPEN
+from returns_service.return_case.rows import has_failed
 from returns_service.store.database import Tx, for_update, insert_or_none, select_locked
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
@@ -48,6 +49,12 @@ class LockedPayment:
     def refund(self, refund_id: str | None) -> Refund | None:
         """Return a refund of this payment, None where it has no such refund."""
         return next((refund for refund in self.refunds if refund.id == refund_id), None)
+
+    def is_second(self, refund: Refund) -> bool:
+        """Return whether a refund is one too many for its intent: not where the first failed, and it pays instead."""
+        first = self.refund(refund.duplicate_of)
+        pays_instead = first is not None and has_failed(first) and refund.superseded_at is None
+        return refund.duplicate_of is not None and not pays_instead
 
     @property
     def refundable(self) -> int:

@@ -19,6 +19,7 @@ ON_ONE = {
     "test_keys_and_scopes": "sqlite",
     "test_long_bodies": "sqlite",
     "test_manners": "sqlite",
+    "test_odd_money": "postgresql",
     "test_openapi": "sqlite",
     "test_order_shipping": "postgresql",
     "test_other_accounts": "postgresql",
