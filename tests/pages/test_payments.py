@@ -43,11 +43,13 @@ async def test_an_amount_is_never_guessed(shop: ServedShop, finance: Desk) -> No
     page = await finance.get(f"{PAGE}{payment}")
     address = f"/refunds/payments/{payment}/refund"
     assert forms_in(page)[address]["amount"] == ""
+    assert "In EUR. At most what is left." in page.text
     for amount, note, says in (
         ("", "Goodwill.", "Enter the amount, for example 22.35."), ("5.00", "", "Say what it is for, in a sentence."),
         ("1e3", "Goodwill.", "Write the amount like"), ("100.01", "Goodwill.", "More than is left to refund"),
     ):  # fmt: skip
         refused = await send(finance, page, address, amount=amount, note=note)
+        assert "In EUR. At most what is left." in refused.text
         assert (refused.status_code, says in refused.text) == (422, True), refused.text
         assert forms_in(refused)[address]["note"] == note
     assert expect(await shop.get(f"/v1/refunds?payment_intent={payment}"), 200)["data"] == []
