@@ -379,10 +379,9 @@ async def _provider_lines(provider: IdentityProvider | None) -> list[Finding]:
         todo = f"Check the way from this machine to {provider.issuer}, and that its server runs."
         if error.fault == "misconfigured":
             todo = (
-                "Set RETURNS_OIDC_ISSUER to the issuer exactly as the provider calls itself, a / at its end included."
+                "Set RETURNS_OIDC_ISSUER to the issuer exactly as the provider calls itself, a / at its end included; "
+                "see that it publishes its endpoints and keys by https."
             )
         return [Finding("sign_in_provider", "fail", f"Nobody can sign in by the provider: {error}.", todo)]
-    message = (
-        f"{provider.issuer} answers, with {pluralize(keys, 'key')}; it sends people back to {provider.redirect_uri}."
-    )
-    return [Finding("sign_in_provider", "ok", message)]
+    home = f"it has to send people back to {provider.redirect_uri}"
+    return [Finding("sign_in_provider", "ok", f"{provider.issuer} answers, with {pluralize(keys, 'key')}; {home}.")]
