@@ -57,7 +57,7 @@ class FakeProvider:
     def sign_in(self, address: str) -> str:
         """Be the browser that goes to the provider, and the person who signs in there; return the way back."""
         parts = urlsplit(address)
-        assert f"{parts.scheme}://{parts.netloc}{parts.path}" == f"{ISSUER}/authorize"
+        assert f"{parts.scheme}://{parts.netloc}{parts.path}" == self._about_itself()["authorization_endpoint"]
         asked = {name: values[0] for name, values in parse_qs(parts.query).items()}
         assert (asked["response_type"], asked["client_id"], asked["code_challenge_method"]) == (
             "code", CLIENT_ID, "S256",

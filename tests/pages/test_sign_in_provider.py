@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
+from markupsafe import escape
 from sqlmodel import col, select
 
 from returns_service.commands import staff_users
@@ -17,7 +19,7 @@ from returns_service.commands.provider_sign_in import bind_subject
 from returns_service.store.tables import StaffSession, StaffUser
 from tests.harness.oidc_provider import ISSUER, FakeProvider
 from tests.harness.served_shop import ServedShop
-from tests.pages.conftest import Desk, add_person, open_desk
+from tests.pages.conftest import Desk, Site, add_person, open_desk
 
 SESSION = "returns_session"
 ATTEMPT = "returns_provider"
@@ -382,7 +384,9 @@ async def test_groups_give_roles_at_each_sign_in_and_take_them_back(
     assert (await desk.get("/settings")).status_code == 403, "the role counts from the next page on"
     provider.claims["groups"] = ["visitors"]
     async with open_desk(shop) as third:
-        assert "None of your groups works here" in (await come_in(third, provider)).text
+        answer = await come_in(third, provider)
+        assert "None of your groups works here" in answer.text
+        assert "You are signed out everywhere" in answer.text
     assert await sessions_in_force(shop) == []
 
 
@@ -445,6 +449,32 @@ async def test_passwords_can_be_turned_off(shop: ServedShop, desk: Desk, provide
     before = (await person(shop)).password_hash
     assert (await desk.post("/you/password", {"password": "a new password!"})).status_code == 403
     assert (await person(shop)).password_hash == before
+
+
+async def test_a_browser_goes_there_and_comes_back(site: Site) -> None:
+    """The cookies come along from another site, and the pages' strict policy lets the browser leave and return."""
+    await add_person(site.shop, "finance", MARA)
+    provider = FakeProvider()
+    site.shop.context.provider = provider.client()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
+        way_back = site.url + provider.sign_in(place + path) if path.startswith("/authorize") else "/"
+        page = f'<a href="{escape(way_back)}">I am Mara</a>'.encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n" + page)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        place = f"http://localhost:{server.sockets[0].getsockname()[1]}"  # to a browser another site than 127.0.0.1
+        provider.metadata["authorization_endpoint"] = f"{place}/authorize"
+        context = await site.context()
+        page = await context.new_page()
+        await page.goto("/refunds?kind=refund_failed")
+        await page.get_by_role("link", name="Sign in with Nordwind").click()
+        await page.get_by_role("link", name="I am Mara").click()
+        await page.wait_for_url("**/refunds?kind=refund_failed")
+        assert {one["name"]: one["sameSite"] for one in await context.cookies(site.url)}[SESSION] == "Lax"
 
 
 async def test_without_a_provider_there_is_no_way_to_one(shop: ServedShop, desk: Desk) -> None:

@@ -34,13 +34,17 @@ log = structlog.get_logger("returns.sign_in")
 Outcome = Literal[Fault, Refusal, "lost", "declined", "too_many"]
 
 
+NOTHING_CHANGED: Final = "Nobody was signed in. Nothing was changed"
+
+
 class Words(NamedTuple):
-    """What a page says of a sign-in that didn't happen: status, head, what to do; whether trying again may help."""
+    """What a page says of a sign-in that didn't happen: status, head, what to do, what it left."""
 
     status: int
     title: str
     text: str
     again: bool = True
+    safe: str = NOTHING_CHANGED
 
 
 WORDS: Final[Mapping[Outcome, Words]] = {
@@ -82,8 +86,8 @@ WORDS: Final[Mapping[Outcome, Words]] = {
     ),
     "no_role": Words(
         403, "None of your groups works here",
-        "The group that gave you your role is gone, and all your sessions are ended. Ask whoever looks after your "
-        "company account.", again=False,
+        "The group that gave you your role doesn’t name you any more. Ask whoever looks after your company account.",
+        again=False, safe="You are signed out everywhere. No money moved",
     ),
     "email_missing": Words(
         403, "The provider doesn’t say your e-mail address",
@@ -189,7 +193,7 @@ def _explain(
     text = describe_wait(tried) if tried is not None else words.text
     response = render(
         call, "sign_in_provider.html", status=words.status, title=words.title, text=text, again=words.again,
-        next=next_path, detail=detail, who=who, passwords=call.context.settings.password_sign_in,
+        safe=words.safe, next=next_path, detail=detail, who=who, passwords=call.context.settings.password_sign_in,
     )  # fmt: skip
     if words.status == 503:
         response.headers["Retry-After"] = str(AWAY_SECONDS)
