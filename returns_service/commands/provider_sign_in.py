@@ -8,11 +8,11 @@ from typing import Literal
 from sqlmodel import col, select
 
 from returns_service.commands.sessions import end_sessions
-from returns_service.commands.staff_users import LONGEST_NAME, add_user, existing_user, user_by_email
+from returns_service.commands.staff_users import LONGEST_NAME, existing_user, normalize_email, user_by_email
 from returns_service.domain.identity import LONGEST_SUBJECT, Identity, role_by_groups
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import Role
-from returns_service.store.database import Tx
+from returns_service.store.database import Tx, insert_ignore
 from returns_service.store.tables import StaffUser
 
 Refusal = Literal["disabled", "email_missing", "email_not_verified", "email_taken", "no_role", "unknown"]
@@ -80,11 +80,14 @@ async def _user_by_verified_email(tx: Tx, who: Identity) -> StaffUser | Refusal 
 
 
 async def _add(tx: Tx, who: Identity, group: str, role: Role) -> StaffUser | Refusal:
-    name = "".join(c for c in who.name or "" if c.isprintable())[:LONGEST_NAME]
     try:
-        user = await add_user(tx, who.email or "", role, name=name)
+        email = normalize_email(who.email or "")
     except Problem:  # the address is none that we keep
         return "email_missing"
-    user.role_group, user.oidc_issuer, user.oidc_subject = group, who.issuer, who.subject
-    await tx.flush()
-    return user
+    name = "".join(c for c in who.name or "" if c.isprintable())[:LONGEST_NAME]
+    values = {
+        "id": tx.new_id("usr"), "email": email, "name": name or None, "role": role, "role_group": group,
+        "oidc_issuer": who.issuer, "oidc_subject": who.subject, "created_at": tx.now,
+    }  # fmt: skip
+    await insert_ignore(tx, StaffUser, values)  # of two first sign-ins at once one adds the person
+    return await _user_of(tx, who) or "email_taken"
