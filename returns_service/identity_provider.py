@@ -34,6 +34,7 @@ MOST_CALLS: Final = 10  # under way at once
 KEPT_SECONDS: Final = 3600.0  # how long what the provider says of itself is believed
 PAUSE_SECONDS: Final = 5.0  # after a vain look, in which nobody else looks
 LEEWAY_SECONDS: Final = 60  # by which the provider's clock and ours may differ
+LONGEST_REASON: Final = 300  # characters of what a log line says of the provider's answer
 LONGEST_HEADER: Final = 8192  # bytes of a token's header: some bring a chain of certificates along
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 PUBLIC_KEYS: Final = ("RSA", "EC")  # a key of another kind verifies none of these
@@ -47,7 +48,7 @@ class ProviderError(Exception):
     """The provider let nobody in; `fault` says in which way, the message why, for the log."""
 
     def __init__(self, fault: Fault, why: str) -> None:
-        super().__init__(why)
+        super().__init__(why[:LONGEST_REASON])
         self.fault: Fault = fault
 
 

@@ -50,7 +50,8 @@ class Words(NamedTuple):
 WORDS: Final[Mapping[Outcome, Words]] = {
     "lost": Words(
         400, "This sign-in was begun elsewhere, or too long ago",
-        "That happens with the back button, in a second tab, or after ten minutes. Begin once more from here.",
+        "That happens with the back button, in a second tab, after ten minutes, or where this service was opened under "
+        "another address. Begin once more from here.",
     ),
     "declined": Words(
         403, "The sign-in was not finished",
@@ -140,8 +141,10 @@ async def come_back(call: PageCall) -> Response[Any]:
     provider, attempt = _provider(call), attempt_of(call.request)
     now = call.context.database.now()
     if attempt is None or not attempt.is_answered_by(call.query("state"), now):
-        signed_in = call.visitor.signed_in  # the other tab was quicker: they are in already
-        return redirect(path_after(call, signed_in.user, "")) if signed_in is not None else _explain(call, "lost", "")
+        signed_in = call.visitor.signed_in
+        if signed_in is not None and not signed_in.session.receiving_only:  # the other tab was quicker
+            return redirect(path_after(call, signed_in.user, ""))
+        return _explain(call, "lost", "")
     response = await _answer(call, provider, attempt)
     response.set_cookie(no_provider_cookie(call.request))
     return response
