@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
 
 import httpx
 from joserfc import jwt
-from joserfc.jwk import RSAKey
+from joserfc.jwk import ECKey, RSAKey
 
 from returns_service.domain.vocabulary import Role
 from returns_service.identity_provider import IdentityProvider
@@ -25,8 +25,10 @@ PUBLIC_URL = "http://shop.test"
 
 
 @cache
-def new_key(kid: str) -> RSAKey:
-    """Return a key of its own for each name: making one takes a while."""
+def new_key(kid: str) -> RSAKey | ECKey:
+    """Return a key of its own for each name: making one takes a while. `curve…`: an elliptic one."""
+    if kid.startswith("curve"):
+        return ECKey.generate_key("P-256", {"kid": kid, "use": "sig"})
     return RSAKey.generate_key(2048, {"kid": kid, "use": "sig"})
 
 

@@ -180,9 +180,12 @@ async def test_keys_that_were_changed_are_read_once_more(shop: ServedShop, desk:
     assert provider.calls.count("/.well-known/openid-configuration") == 1
 
 
-async def test_the_token_may_be_signed_by_pss(shop: ServedShop, desk: Desk, provider: FakeProvider) -> None:
+@pytest.mark.parametrize("algorithm, key", [("PS256", "k1"), ("ES256", "curve1")])
+async def test_the_token_may_be_signed_in_other_ways(
+    shop: ServedShop, desk: Desk, provider: FakeProvider, algorithm: str, key: str
+) -> None:
     await add_person(shop, "admin", MARA)
-    provider.algorithm = "PS256"
+    provider.algorithm, provider.signing, provider.published = algorithm, key, ["k1", "curve1"]
     assert (await come_in(desk, provider)).status_code == 303
 
 
