@@ -17,6 +17,7 @@ from prometheus_client import start_http_server
 from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service import tracing
+from returns_service.identity_provider import provider_of
 from returns_service.settings import Settings, SettingsError
 from returns_service.store.database import Database
 from returns_service.stripe_gateway import Gateway
@@ -127,6 +128,7 @@ async def serve(
     """
     start_traces(settings)
     check_portal_texts(settings)
+    provider = provider_of(settings)
     database, gateway, policy = database_of(settings), web_gateway_of(settings), policy_of(settings)
     workers_gateway = gateway_of(settings)
     learning: asyncio.Task[None] | None = None
@@ -137,6 +139,7 @@ async def serve(
         context = Context(database=database, gateway=gateway, settings=settings, policy=policy)
         context.reusable_links = reusable_links
         context.address = address_of(listener)
+        context.provider = provider
         worker = worker_of(settings, database, workers_gateway, policy, context.line)
         if with_worker:
             context.metrics.follow(worker.executor.done)
@@ -186,6 +189,8 @@ async def serve(
             raise
     finally:
         await end(learning)
+        if provider is not None:
+            await provider.close()
         await gateway.close()
         await workers_gateway.close()
         await database.close()

@@ -23,6 +23,7 @@ from returns_service.domain import policy as policies
 from returns_service.domain.plural import pluralize
 from returns_service.domain.refund_status import OPEN
 from returns_service.domain.stripe_objects import NEEDED_EVENTS, StripeEventData, TryLater
+from returns_service.identity_provider import IdentityProvider, ProviderError
 from returns_service.queries.system_health import system_health
 from returns_service.settings import Settings
 from returns_service.store import schema
@@ -66,12 +67,20 @@ def as_json(findings: Sequence[Finding]) -> dict[str, Any]:
     return {"object": "doctor", "level": worst(findings), "lines": [asdict(finding) for finding in findings]}
 
 
-async def examine(settings: Settings, database: Database, gateway: Gateway | None) -> list[Finding]:
-    """Return all lines. `gateway` None: no key is set. Raises nothing: what can't be looked at is a line that fails."""
-    stripe, data, address = await asyncio.gather(
-        _stripe_lines(settings, gateway, database), _database_lines(database), _address_lines(settings)
+async def examine(
+    settings: Settings, database: Database, gateway: Gateway | None, provider: IdentityProvider | None = None
+) -> list[Finding]:
+    """Return all lines. `gateway` None: no key is set. `provider` None: nobody signs in by one.
+
+    Raises nothing: what can't be looked at is a line that fails.
+    """
+    stripe, data, address, sign_in = await asyncio.gather(
+        _stripe_lines(settings, gateway, database),
+        _database_lines(database),
+        _address_lines(settings),
+        _provider_lines(provider),
     )
-    return [_policy_line(settings), *stripe, *data, *address]
+    return [_policy_line(settings), *stripe, *data, *address, *sign_in]
 
 
 def _policy_line(settings: Settings) -> Finding:
@@ -356,3 +365,23 @@ async def _address_lines(settings: Settings) -> list[Finding]:
         todo = "Something else answers there: check RETURNS_PUBLIC_URL and the proxy in front."
         return [Finding("public_url", "warn", f"{settings.public_url} answers {answer.status_code}.", todo)]
     return [Finding("public_url", "ok", f"{settings.public_url} answers.")]
+
+
+# --- the sign-in provider --------------------------------------------------------------------------------------------
+
+
+async def _provider_lines(provider: IdentityProvider | None) -> list[Finding]:
+    if provider is None:
+        return []
+    try:
+        keys = await provider.check()
+    except ProviderError as error:
+        todo = f"Check the way from this machine to {provider.issuer}, and that its server runs."
+        if error.fault == "misconfigured":
+            todo = (
+                "Set RETURNS_OIDC_ISSUER to the issuer exactly as the provider calls itself, a / at its end included; "
+                "see that it publishes its endpoints and keys by https."
+            )
+        return [Finding("sign_in_provider", "fail", f"Nobody can sign in by the provider: {error}.", todo)]
+    home = f"it has to send people back to {provider.redirect_uri}"
+    return [Finding("sign_in_provider", "ok", f"{provider.issuer} answers, with {pluralize(keys, 'key')}; {home}.")]

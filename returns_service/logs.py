@@ -18,7 +18,8 @@ SIGNING_SECRET = re.compile(r"whsec_[\w+/=-]{20,}")
 
 def set_up_logs(settings: Settings) -> None:
     """Log one line an event to stderr, as JSON off a terminal; secrets of the settings never appear."""
-    secrets = [s.get_secret_value() for s in (settings.stripe_secret_key, *settings.stripe_webhook_secret) if s]
+    given = (settings.stripe_secret_key, settings.oidc_client_secret, *settings.stripe_webhook_secret)
+    secrets = [secret.get_secret_value() for secret in given if secret]
     on_terminal = settings.log == "console" or (settings.log == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
         structlog.stdlib.add_log_level,

@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from returns_service.addresses import POSTGRESQL, is_address, postgresql_address
-from returns_service.shop_settings import ShopSettings
+from returns_service.sign_in_settings import SignInSettings
 
 
-class ProcessSettings(ShopSettings):
+class ProcessSettings(SignInSettings):
     """What `Settings` inherits about processes."""
 
     log: Literal["auto", "json", "console"] = Field(

@@ -23,6 +23,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from returns_service.addresses import POSTGRESQL, is_address, postgresql_address
 from returns_service.process_settings import ProcessSettings
 from returns_service.shop_settings import ShopSettings
+from returns_service.sign_in_settings import SignInSettings
 
 PREFIX = "RETURNS_"
 ENV_FILE = ".env"
@@ -332,7 +333,7 @@ def described() -> list[Described]:
     """Return what the documentation's table says of every setting, in its order."""
     lines = []
     # A class's own fields come behind those it inherits; a reader looks for the database before the shop's colour.
-    inherited = (ShopSettings.model_fields, ProcessSettings.model_fields)
+    inherited = [each.model_fields for each in (ShopSettings, SignInSettings, ProcessSettings)]
     own_first = sorted(Settings.model_fields.items(), key=lambda item: [item[0] in fields for fields in inherited])
     for name, field in own_first:
         default = "" if field.default in (None, ()) else str(field.default).removesuffix(".0")

@@ -86,6 +86,26 @@ def test_a_person_is_changed_disabled_and_enabled(run: Run) -> None:
     assert mara()["disabled"] is None
 
 
+def test_a_person_is_named_by_hand_at_the_provider(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def subjects() -> list[str | None]:
+        return [row["subject"] for row in json.loads(run("users", "list", "--json"))]
+
+    run("users", "add", "mara@shop.test", "--role", "warehouse")
+    run("users", "add", "jide@shop.test", "--role", "finance")
+    with pytest.raises(SystemExit):
+        run("users", "change", "mara@shop.test", "--subject", "u-1")
+    for name, value in (("ISSUER", "https://login.shop.test"), ("CLIENT_ID", "returns"), ("CLIENT_SECRET", "made up")):
+        monkeypatch.setenv(f"RETURNS_OIDC_{name}", value)
+    run("users", "change", "mara@shop.test", "--subject", "u-1")
+    with pytest.raises(Problem, match="is that subject already"):
+        run("users", "change", "jide@shop.test", "--subject", "u-1")
+    assert subjects() == ["u-1", None]
+    run("users", "change", "mara@shop.test", "--subject", "")
+    run("users", "change", "jide@shop.test", "--subject", "u-1")
+    assert subjects() == [None, "u-1"]
+    assert {row["role_from"] for row in json.loads(run("users", "list", "--json"))} == {"people here"}
+
+
 @pytest.mark.parametrize(
     "words, message",
     [

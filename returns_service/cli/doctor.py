@@ -48,6 +48,7 @@ def doctor(as_json: bool) -> None:
 
 async def _examine(loaded: Settings) -> list[Finding]:
     from returns_service.doctor import Finding, examine
+    from returns_service.identity_provider import provider_of
     from returns_service.wiring import database_of, open_gateway
 
     try:
@@ -55,9 +56,16 @@ async def _examine(loaded: Settings) -> list[Finding]:
     except SettingsError as error:
         return [Finding("database", "fail", str(error), "Correct DATABASE_URL, then run doctor again.")]
     gateway = open_gateway(loaded) if loaded.stripe_secret_key is not None else None
+    unset: list[Finding] = []
     try:
-        return await examine(loaded, database, gateway)
+        provider = provider_of(loaded)
+    except SettingsError as error:
+        provider, unset = None, [Finding("sign_in_provider", "fail", str(error), "Then run doctor again.")]
+    try:
+        return [*await examine(loaded, database, gateway, provider), *unset]
     finally:
+        if provider is not None:
+            await provider.close()
         if gateway is not None:
             await gateway.close()
         await database.close()

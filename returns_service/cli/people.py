@@ -202,7 +202,9 @@ def user_row(row: StaffUser) -> dict[str, Any]:
         "email": row.email,
         "name": row.name,
         "role": row.role,
+        "role_from": f"group {row.role_group}" if row.role_group is not None else "people here",
         "password": row.password_hash is not None,
+        "subject": row.oidc_subject,
         "badge": row.badge_hash is not None,
         "pin": row.pin_hash is not None,
         "created": rfc3339(row.created_at),
@@ -228,20 +230,28 @@ def users_list(as_json: bool) -> None:
 @role_option
 @name_option
 @password_option
-def users_change(email: str, role: str | None, name: str | None, password_hash: str | None) -> None:
+@click.option("--subject", help="Who the person is at the sign-in provider; '' lets their verified address say so.")
+def users_change(
+    email: str, role: str | None, name: str | None, password_hash: str | None, subject: str | None
+) -> None:
     """Change a person's role, name or password. A role counts from the next click on; a new password signs out.
 
     Example: returns-service users change mara@example.com --role approver
     """
+    from returns_service.commands.provider_sign_in import bind_subject
     from returns_service.commands.staff_users import change_user
 
-    if role is None and name is None and password_hash is None:
-        stop("Say what changes: --role, --name or --password-stdin")
-    print_user(
-        with_database(lambda tx: change_user(tx, email, role=role, name=name, password_hash=password_hash)),
-        None,
-        as_json=False,
-    )
+    if role is None and name is None and password_hash is None and subject is None:
+        stop("Say what changes: --role, --name, --password-stdin or --subject")
+    issuer = settings.load().oidc_issuer
+    if subject and issuer is None:
+        stop("A subject is one of a provider. First set RETURNS_OIDC_ISSUER")
+
+    async def change(tx: Tx) -> StaffUser:
+        row = await change_user(tx, email, role=role, name=name, password_hash=password_hash)
+        return row if subject is None else await bind_subject(tx, email, issuer or "", subject or None)
+
+    print_user(with_database(change), None, as_json=False)
 
 
 @users.command("link")

@@ -23,7 +23,7 @@ BADGE_DIGITS: Final = 20  # 66 bits
 PIN_DIGITS: Final = 6
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
 _LONGEST_EMAIL: Final = 320
-_LONGEST_NAME: Final = 100
+LONGEST_NAME: Final = 100
 
 
 def normalize_email(text: str) -> str:
@@ -63,7 +63,7 @@ async def change_user(
     """
     row = await existing_user(tx, email)
     if role is not None:
-        row.role = _checked_role(role)
+        row.role, row.role_group = _checked_role(role), None
     if name is not None:
         row.name = _checked_name(name)
     if password_hash is not None:
@@ -228,6 +228,6 @@ def _checked_role(role: str) -> Role:
 
 def _checked_name(name: str | None) -> str | None:
     name = " ".join((name or "").split())
-    if len(name) > _LONGEST_NAME or not name.isprintable():
-        raise Problem("invalid_request", f"A name has at most {_LONGEST_NAME} characters.", param="name")
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise Problem("invalid_request", f"A name has at most {LONGEST_NAME} characters.", param="name")
     return name or None

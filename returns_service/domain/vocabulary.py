@@ -109,7 +109,7 @@ DifferenceOutcome = Literal["found", "fixed", "left", "information"]
 
 Scope = Literal["returns:read", "returns:write", "returns:approve", "receipts:write", "refunds:write", "admin"]
 Role = Literal["warehouse", "approver", "finance", "admin"]
-Way = Literal["password", "link", "badge", "pin"]  # of signing in
+Way = Literal["password", "link", "badge", "pin", "provider"]  # of signing in
 
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 SUBSCRIPTIONS: tuple[Subscription, ...] = get_args(Subscription)

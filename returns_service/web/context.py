@@ -10,6 +10,7 @@ from litestar.connection import ASGIConnection
 
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.signed_link import derive_key
+from returns_service.identity_provider import IdentityProvider
 from returns_service.settings import Settings
 from returns_service.store.database import Database
 from returns_service.store.stripe_refusals import StripeRefusals
@@ -36,6 +37,7 @@ class Context:
     closing: asyncio.Event = field(default_factory=asyncio.Event)  # set it to end live streams: a stop waits for them
     reusable_links: bool = False  # sign-in links that work more than once let somebody in: in the demo alone
     account: str | None = None  # ours at Stripe, once learnt
+    provider: IdentityProvider | None = None  # that staff sign in with
     address: str = "http://127.0.0.1:8000"  # where this process listens: of links, unless the public one is set
     readiness: Snapshot[ReadinessView] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))
     figures: Snapshot[bytes] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))

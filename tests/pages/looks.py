@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from httpx import ConnectError
 from playwright.async_api import Page
 from pydantic import SecretStr
 
 from returns_service.commands import staff_users
 from returns_service.domain.vocabulary import Role
 from tests.factories import create_charge_total, create_mail, create_return, create_sweep
+from tests.harness.oidc_provider import FakeProvider
 from tests.harness.served_shop import expect
 from tests.pages.conftest import Site, add_person
 from tests.pages.world import HOSTILE, World, parcel
@@ -109,6 +111,28 @@ async def wrong_password(look: Look, page: Page) -> None:
     await page.get_by_label("Password", exact=True).fill("wrong password")
     await page.get_by_role("button", name="Sign in").click()
     await page.get_by_text("tries left").wait_for()
+
+
+@view(None)
+async def sign_in_with_a_provider(look: Look, page: Page) -> None:
+    await open_with_provider(look, page, FakeProvider(), "/sign-in?next=/returns")
+
+
+@view(None)
+async def provider_away(look: Look, page: Page) -> None:
+    await open_with_provider(
+        look, page, FakeProvider(broken=ConnectError("refused")), "/sign-in/provider?next=/returns"
+    )
+
+
+async def open_with_provider(look: Look, page: Page, provider: FakeProvider, path: str) -> None:
+    """Open a page of a shop whose staff sign in by a provider; the other situations' shop has none."""
+    context = look.site.shop.context
+    context.provider = provider.client()
+    try:
+        await page.goto(path)
+    finally:
+        context.provider = None
 
 
 @view(None)

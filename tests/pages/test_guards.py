@@ -17,6 +17,7 @@ from tests.pages.conftest import Desk, add_person, open_desk
 # Who may open what, written down once more: a page that is opened to more people by mistake is found here.
 OPEN = {
     "/sign-in", "/sign-in/link/{link:str}", "/sign-in/device", "/sign-in/device/ask",
+    "/sign-in/provider", "/sign-in/provider/callback", "/sign-in/provider/ended",
     "/portal", "/portal/{link:str}", "/portal/{link:str}/cancel",  # a customer's signed link is their key
 }  # fmt: skip
 RECEIVING = "/receive"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,8 @@ from sqlmodel import col, select
 
 from returns_service.commands import devices, sessions, sign_in_throttle, staff_users
 from returns_service.commands.passwords import hash_password, hash_pin, matches
+from returns_service.commands.provider_sign_in import admit
+from returns_service.domain.identity import Identity
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import allows, scopes_of
 from returns_service.domain.vocabulary import ROLES, SCOPES
@@ -303,3 +306,20 @@ async def test_no_secret_is_kept(database: Database) -> None:
             kept += repr([row.model_dump() for row in (await tx.exec(select(kind).order_by(col(kind.id)))).all()])
     for secret in secrets:
         assert secret not in kept
+
+
+async def test_of_many_first_sign_ins_at_the_provider_one_adds_the_person(database: Database) -> None:
+    who = Identity("https://login.shop.test", "u-1", "Mara@Shop.test", email_verified=True, groups=("dock",))
+
+    async def come_in(_: int) -> str:
+        admitted = await database.run(lambda tx: admit(tx, who, [("dock", "warehouse")]))
+        return admitted if isinstance(admitted, str) else admitted.id
+
+    assert len(set(await asyncio.gather(*map(come_in, range(8))))) == 1
+    async with database.transaction() as tx:
+        (row,) = await staff_users.list_users(tx)
+        assert (row.email, row.role, row.role_group, row.oidc_subject) == ("mara@shop.test", "warehouse", "dock", "u-1")
+        assert await admit(tx, replace(who, subject="u-2"), [("dock", "warehouse")]) == "email_taken"
+        assert await admit(tx, replace(who, issuer="https://new.shop.test"), []) is row, "the shop's next provider"
+        assert await admit(tx, replace(who, subject="u-3", email="no address"), [("dock", "admin")]) == "email_missing"
+        assert await admit(tx, replace(who, subject="u-3", email="x@shop.test"), []) == "unknown"

@@ -35,12 +35,18 @@ class StaffUser(SQLModel, table=True):
     """Somebody who signs in to the pages."""
 
     __tablename__ = "staff_user"
-    __table_args__ = (one_of("role", ROLES, "role"),)
+    __table_args__ = (
+        one_of("role", ROLES, "role"),
+        Index("uq_staff_user_oidc", "oidc_issuer", "oidc_subject", unique=True),
+    )
 
     id: str = Field(primary_key=True)
     email: str = Field(unique=True)  # in lower case
     name: str | None = None
     role: Role = word()
+    role_group: str | None = None  # the provider's group that gave the role; None: a person gave it
+    oidc_issuer: str | None = None  # the provider that has seen this person,
+    oidc_subject: str | None = None  # and who they are there, for good
     password_hash: str | None = None  # argon2id; None: signs in by link
     badge_hash: str | None = Field(default=None, unique=True, index=True)
     pin_hash: str | None = Field(default=None, unique=True, index=True)

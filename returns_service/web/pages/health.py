@@ -20,6 +20,7 @@ LABELS: Final = {
     "stripe_webhook_secret": "Webhook’s secret",
     "oldest_refund": "Oldest refund",
     "public_url": "Our address",
+    "sign_in_provider": "Sign-in provider",
 }  # the others are words already
 
 
@@ -27,7 +28,7 @@ LABELS: Final = {
 async def show_health(call: PageCall) -> Response[Any]:
     """Check everything now, and say what to do."""
     context = call.context
-    findings = await examine(context.settings, context.database, context.gateway)
+    findings = await examine(context.settings, context.database, context.gateway, context.provider)
     findings = sorted(findings, key=lambda finding: LEVELS.index(finding.level), reverse=True)
     return render(call, "health.html", findings=findings, worst=worst(findings), labels=LABELS)
 

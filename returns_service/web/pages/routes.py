@@ -27,6 +27,7 @@ from returns_service.web.pages import (
     returns,
     settings,
     sign_in,
+    sign_in_provider,
     you,
 )
 from returns_service.web.pages.forms import FormAct
@@ -35,9 +36,10 @@ from returns_service.web.pages.page import Page
 
 FORMS: Final[tuple[FormAct, ...]] = (*return_acts.FORMS, *receipt_acts.FORMS, *refund_acts.FORMS, *payments.FORMS)
 PAGES: Final[tuple[Page, ...]] = (
-    *sign_in.PAGES, *home.PAGES, *live.PAGES, *approvals.PAGES, *returns.PAGES, *return_page.PAGES, *refund_desk.PAGES,
-    *payments.PAGES, *dashboard.PAGES, *parcels.PAGES, *(form.page for form in FORMS), *receive.PAGES, *count.PAGES,
-    *health.PAGES, *settings.PAGES, *portal_settings.PAGES, *you.PAGES, *portal.PAGES, *photos.PAGES,
+    *sign_in.PAGES, *sign_in_provider.PAGES, *home.PAGES, *live.PAGES, *approvals.PAGES, *returns.PAGES,
+    *return_page.PAGES, *refund_desk.PAGES, *payments.PAGES, *dashboard.PAGES, *parcels.PAGES,
+    *(form.page for form in FORMS), *receive.PAGES, *count.PAGES, *health.PAGES, *settings.PAGES,
+    *portal_settings.PAGES, *you.PAGES, *portal.PAGES, *photos.PAGES,
 )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ from returns_service.web.pages.visitor import (
 )
 
 T = TypeVar("T")
+PROVIDER_ENDED: Final = "/sign-in/provider/ended"
 DOESNT_MATCH: Final = "E-mail and password don’t match."
 NO_SUCH_CODE: Final = "Nobody has this badge or PIN."
 
@@ -43,7 +44,7 @@ async def show_sign_in(call: PageCall) -> Response[Any]:
     """Ask for e-mail and password; somebody who is in goes to their own work."""
     signed_in = call.visitor.signed_in
     if signed_in is not None and not signed_in.session.receiving_only:
-        return redirect(_begins_at(call, signed_in.user, call.query("next")))
+        return redirect(path_after(call, signed_in.user, call.query("next")))
     return _form(call)
 
 
@@ -51,19 +52,22 @@ def _form(call: PageCall, *, status: int = 200, error: str | None = None, email:
     next_path = call.field("next") or call.query("next")
     return render(
         call, "sign_in.html", status=status, error=error, email=email, next=safe_path(next_path, ""),
-        ended=call.visitor.session_ended,
+        ended=call.visitor.session_ended, provider=call.context.provider,
+        passwords=call.context.settings.password_sign_in,
     )  # fmt: skip
 
 
 @posts("/sign-in", scope=None)
 async def sign_in(call: PageCall) -> Response[Any]:
     """Begin a session for whoever knows the password."""
+    if not call.context.settings.password_sign_in:
+        return _form(call, status=403)
     email, password = call.field("email"), call.secret_field("password")
     subjects = {"account": email.casefold(), "address": address_of(call.request)}
     database = call.context.database
     attempt = await database.run(lambda tx: sign_in_throttle.take_try(tx, **subjects))
     if attempt.wait_seconds > 0:
-        return _slowed_down(call, attempt, _form(call, status=429, error=_wait_words(attempt), email=email))
+        return slow_down(attempt, _form(call, status=429, error=describe_wait(attempt), email=email))
     async with database.reading() as tx:
         user = await staff_users.user_by_email(tx, email)
     password_hash = user.password_hash if user is not None and user.disabled_at is None else None
@@ -75,12 +79,12 @@ async def sign_in(call: PageCall) -> Response[Any]:
         if row is None or row.disabled_at is not None or row.password_hash != password_hash:
             return None
         await sign_in_throttle.give_back(tx, **subjects)
-        return await _begin(call, tx, row, "password")
+        return await begin_here(call, tx, row, "password")
 
     token = await database.run(begin)
     if token is None:
         return _form(call, status=422, error=DOESNT_MATCH, email=email)
-    return _signed_in(call, user, token, call.field("next"))
+    return lead_in(call, user, token, call.field("next"))
 
 
 @shows("/sign-in/link/{link:str}", scope=None)
@@ -106,13 +110,13 @@ async def sign_in_by_link(call: PageCall) -> Response[Any]:
 async def _use_link(call: PageCall, link: str) -> Response[Any]:
     async def begin(tx: Tx) -> tuple[StaffUser, str] | None:
         user = await staff_users.use_link(tx, link, reusable=call.context.reusable_links)
-        return (user, await _begin(call, tx, user, "link")) if user is not None else None
+        return (user, await begin_here(call, tx, user, "link")) if user is not None else None
 
     begun = await call.context.database.run(begin)
     if begun is None:
         return render(call, "link_over.html", status=410)
     user, token = begun
-    return _signed_in(call, user, token, "")
+    return lead_in(call, user, token, "")
 
 
 @shows("/sign-in/device", scope=None)
@@ -136,7 +140,7 @@ async def ask_for_approval(call: PageCall) -> Response[Any]:
     database, name = call.context.database, call.field("name")
     attempt = await database.run(lambda tx: sign_in_throttle.take_try(tx, address=address_of(call.request)))
     if attempt.wait_seconds > 0:
-        return _slowed_down(call, attempt, _device_form(call, None, status=429, error=_wait_words(attempt)))
+        return slow_down(attempt, _device_form(call, None, status=429, error=describe_wait(attempt)))
     try:
         _, token = await database.run(lambda tx: ask_for_device(tx, name))
     except Problem as problem:
@@ -155,7 +159,7 @@ async def sign_in_by_code(call: PageCall) -> Response[Any]:
     subjects, database = {"device": device.id, "address": address_of(call.request)}, call.context.database
     attempt = await database.run(lambda tx: sign_in_throttle.take_try(tx, **subjects))
     if attempt.wait_seconds > 0:
-        return _slowed_down(call, attempt, _device_form(call, device, status=429, error=_wait_words(attempt)))
+        return slow_down(attempt, _device_form(call, device, status=429, error=describe_wait(attempt)))
     way: Way = "badge" if len(code) == BADGE_DIGITS else "pin"
     is_pin = len(code) == PIN_DIGITS and code.isdecimal()
     pin_hash = await _in_thread(call, lambda: hash_pin(code)) if is_pin else None
@@ -170,13 +174,13 @@ async def sign_in_by_code(call: PageCall) -> Response[Any]:
         if user is None or here.approved_at is None:
             return here
         await sign_in_throttle.give_back(tx, **subjects)
-        return user, await _begin(call, tx, user, way, here)
+        return user, await begin_here(call, tx, user, way, here)
 
     begun = await database.run(begin)
     if isinstance(begun, Device):
         return _device_form(call, begun, status=422, error=_tries_words(NO_SUCH_CODE, attempt))
     user, token = begun
-    return _signed_in(call, user, token, "/receive")
+    return lead_in(call, user, token, "/receive")
 
 
 @posts("/sign-out")
@@ -184,34 +188,41 @@ async def sign_out(call: PageCall) -> Response[Any]:
     """End this session; on a shared device ask who works next."""
     session, user = call.signed_in
     await call.context.database.run(lambda tx: end_session(tx, user.id, session.id))
-    response = redirect("/sign-in/device" if session.device_id is not None else "/sign-in")
+    at_provider = session.way == "provider" and call.context.provider is not None
+    otherwise = PROVIDER_ENDED if at_provider else "/sign-in"
+    response = redirect("/sign-in/device" if session.device_id is not None else otherwise)
     response.set_cookie(no_session_cookie(call.request))
     return response
 
 
-async def _begin(call: PageCall, tx: Tx, user: StaffUser, way: Way, device: Device | None = None) -> str:
+async def begin_here(call: PageCall, tx: Tx, user: StaffUser, way: Way, device: Device | None = None) -> str:
+    """Return the token of a new session in this browser; the one that was here ends."""
     return await begin_session(
         tx, user, way, replaces=session_token(call.request), device=device,
         user_agent=call.request.headers.get("user-agent"), address=address_of(call.request),
     )  # fmt: skip
 
 
-def _signed_in(call: PageCall, user: StaffUser, token: str, next_path: str) -> Response[Any]:
-    response = redirect(_begins_at(call, user, next_path))
+def lead_in(call: PageCall, user: StaffUser, token: str, next_path: str) -> Response[Any]:
+    """Return the answer that hands the browser its session and leads on: to an address of ours, else to their work."""
+    response = redirect(path_after(call, user, next_path))
     response.set_cookie(session_cookie(call.request, token))
     return response
 
 
-def _begins_at(call: PageCall, user: StaffUser, next_path: str) -> str:
+def path_after(call: PageCall, user: StaffUser, next_path: str) -> str:
+    """Return where somebody goes once they are in."""
     return safe_path(next_path, landing_of(user.role, call.paths))
 
 
-def _slowed_down(call: PageCall, attempt: Try, response: Response[Any]) -> Response[Any]:
+def slow_down(attempt: Try, response: Response[Any]) -> Response[Any]:
+    """Return an answer that says how long to wait."""
     response.headers["Retry-After"] = str(math.ceil(attempt.wait_seconds))
     return response
 
 
-def _wait_words(attempt: Try) -> str:
+def describe_wait(attempt: Try) -> str:
+    """Return how long somebody has to wait, and the way round."""
     wait = timedelta(seconds=math.ceil(attempt.wait_seconds))
     minutes = math.ceil(wait.total_seconds() / 60)
     span = f"{math.ceil(wait.total_seconds())} seconds" if wait < timedelta(minutes=2) else f"{minutes} minutes"

@@ -19,6 +19,7 @@ from returns_service.commands.devices import device_of
 from returns_service.commands.sessions import SESSION_LIVES, SignedIn, session_in_force
 from returns_service.commands.tokens import new_token
 from returns_service.domain.problems import Problem
+from returns_service.domain.provider_attempt import ATTEMPT_LIVES, ProviderAttempt, read_attempt
 from returns_service.domain.roles import allows, scopes_of
 from returns_service.domain.vocabulary import Scope
 from returns_service.store.database import Tx
@@ -30,6 +31,7 @@ AnyRequest = Request[Any, Any, Any]
 SESSION: Final = "returns_session"
 VISITOR: Final = "returns_visitor"  # binds the sign-in's own form to one browser
 DEVICE: Final = "returns_device"
+PROVIDER: Final = "returns_provider"  # a sign-in under way there
 FORM_TOKEN: Final = "token"  # noqa: S105 - the name of a field
 _YEAR_SECONDS: Final = 365 * 86_400
 _DAY_SECONDS: Final = 86_400
@@ -110,6 +112,21 @@ def visitor_cookie(request: AnyRequest, visitor: Visitor) -> Cookie:
 def no_session_cookie(request: AnyRequest) -> Cookie:
     """Return the cookie that takes a session's away."""
     return _make_cookie(request, SESSION, "", 0)
+
+
+def provider_cookie(request: AnyRequest, attempt: ProviderAttempt) -> Cookie:
+    """Return the cookie that binds a sign-in at the provider to this browser."""
+    return _made(request, PROVIDER, attempt.to_cookie(), int(ATTEMPT_LIVES.total_seconds()))
+
+
+def no_provider_cookie(request: AnyRequest) -> Cookie:
+    """Return the cookie that takes away that of a sign-in at the provider."""
+    return _made(request, PROVIDER, "", 0)
+
+
+def attempt_of(request: AnyRequest) -> ProviderAttempt | None:
+    """Return the sign-in at the provider that this browser began last; None where it began none."""
+    return read_attempt(_cookie(request, PROVIDER))
 
 
 def session_token(request: AnyRequest) -> str | None:

@@ -39,7 +39,7 @@ async def _page(call: PageCall, *, status: int = 200, error: str | None = None) 
         sessions = await sessions_of(tx, user.id)
     return render(
         call, "you.html", status=status, error=error, sessions=sessions, asks_old=_asks_for_old_password(call),
-        shortest=SHORTEST_PASSWORD, did=DID.get(call.query("did")),
+        shortest=SHORTEST_PASSWORD, passwords=call.context.settings.password_sign_in, did=DID.get(call.query("did")),
     )  # fmt: skip
 
 
@@ -52,6 +52,8 @@ def _asks_for_old_password(call: PageCall) -> bool:
 @posts("/you/password", personal=True)
 async def set_password(call: PageCall) -> Response[Any]:
     """Set the password; every other session ends, and this one goes on under a new token."""
+    if not call.context.settings.password_sign_in:
+        return await _page(call, status=403)
     user, old, new = call.signed_in.user, call.secret_field("old"), call.secret_field("password")
     async with call.context.password_slots:
         if _asks_for_old_password(call) and not await asyncio.to_thread(matches, old, user.password_hash):
