@@ -22,7 +22,7 @@ from returns_service.domain.identity import LONGEST_SUBJECT, Identity
 from returns_service.domain.vocabulary import Role
 from returns_service.settings import Settings, SettingsError
 from returns_service.sign_in_settings import is_private
-from returns_service.store.clock import elapsed
+from returns_service.store.clock import elapsed_seconds
 
 if TYPE_CHECKING:
     from joserfc.jwk import KeySet
@@ -132,7 +132,7 @@ class IdentityProvider:
     async def _about_itself(self) -> Mapping[str, Any]:
         """Return what the provider says of itself: as kept, else read; while it is away the kept one goes on."""
         async with self._looking:
-            now = elapsed()
+            now = elapsed_seconds()
             if self._metadata is not None and now - self._metadata_at < KEPT_SECONDS:
                 return self._metadata
             if now - self._failed_at >= PAUSE_SECONDS:
@@ -140,7 +140,7 @@ class IdentityProvider:
                     self._metadata, self._metadata_at = await self._read_metadata(), now
                     return self._metadata
                 except ProviderError as error:
-                    self._failed_at, self._failure = elapsed(), error
+                    self._failed_at, self._failure = elapsed_seconds(), error
             if self._metadata is None:
                 raise ProviderError(self._failure.fault, str(self._failure))
             return self._metadata
@@ -200,8 +200,8 @@ class IdentityProvider:
         from joserfc.jws import JWSRegistry
 
         known = await self._about_itself()
-        if self._keys is None or elapsed() - self._keys_at > KEPT_SECONDS:
-            self._keys, self._keys_at = await self._read_keys(known), elapsed()
+        if self._keys is None or elapsed_seconds() - self._keys_at > KEPT_SECONDS:
+            self._keys, self._keys_at = await self._read_keys(known), elapsed_seconds()
         registry = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)  # some add headers of their own
         registry.max_header_length = LONGEST_HEADER
         claims = jwt.JWTClaimsRegistry(
@@ -217,7 +217,7 @@ class IdentityProvider:
             try:
                 read = jwt.decode(token, self._keys, registry=registry)
             except InvalidKeyIdError:  # the provider may have changed its keys since they were read
-                self._keys, self._keys_at = await self._read_keys(known), elapsed()
+                self._keys, self._keys_at = await self._read_keys(known), elapsed_seconds()
                 read = jwt.decode(token, self._keys, registry=registry)
             claims.validate(read.claims)
         except (JoseError, ValueError, TypeError) as error:

@@ -296,7 +296,7 @@ def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
     options: dict[str, Any] = {"pool_size": 1, "max_overflow": 0} if writes else {"pool_size": 4, "max_overflow": 4}
     engine = create_async_engine(
         url,
-        connect_args={"async_creator_fn": sqlite_driver.connect},
+        connect_args={"async_creator_fn": sqlite_driver.connect, "timeout": BUSY_SECONDS},
         pool_timeout=BUSY_SECONDS,
         hide_parameters=True,
         json_serializer=write_json,
@@ -309,8 +309,6 @@ def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
         connection.isolation_level = None  # the driver must not begin by itself
         cursor = connection.cursor()
         for pragma in (
-            f"busy_timeout={int(BUSY_SECONDS * 1000)}",
-            "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
             "secure_delete=ON",  # a forgotten person is gone from the file, too

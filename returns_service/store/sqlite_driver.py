@@ -7,11 +7,14 @@ cursor, to execute, to fetch and to close. Each way costs more than most stateme
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import aiosqlite
+
+PAUSE_SECONDS = 0.01  # between two tries to switch a new file
 
 
 class Cursor:
@@ -74,8 +77,27 @@ def _finish(connection: sqlite3.Connection, method: str, sql: str, parameters: A
         cursor.close()
 
 
+def _open(file: str, timeout: float, **options: Any) -> sqlite3.Connection:
+    """Open the file in WAL mode, https://www.sqlite.org/wal.html. `timeout`: seconds to wait for who has it locked.
+
+    Of two that switch a new file at once SQLite refuses one without any wait: https://www.sqlite.org/c3ref/busy_handler.html
+    """
+    connection: sqlite3.Connection = sqlite3.connect(file, timeout=timeout, **options)
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > end:
+                connection.close()
+                raise
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return connection
+
+
 def connect(file: str, **options: Any) -> Connection:
     """Return a connection, to be awaited; a process that ends doesn't wait for its thread."""
-    connection = Connection(partial(sqlite3.connect, file, **options), iter_chunk_size=64)
+    connection = Connection(partial(_open, file, **options), iter_chunk_size=64)
     connection._thread.daemon = True
     return connection

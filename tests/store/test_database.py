@@ -220,6 +220,17 @@ async def test_an_sqlite_file_keeps_what_was_answered(fresh: Database) -> None:
     assert kept == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
+async def test_a_new_file_that_another_process_is_making_is_waited_for(tmp_path: Path, fresh: Database) -> None:
+    """Whoever switches a new file to WAL while another writes to it is refused by SQLite at once."""
+    with closing(sqlite3.connect(tmp_path / "fresh.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        connecting = asyncio.create_task(fresh.writer.connect().start())
+        await asyncio.sleep(0.1)
+        assert not connecting.done()
+        other.execute("COMMIT")
+    await (await connecting).close()
+
+
 async def test_behind_a_pooler_nothing_outlives_a_transaction(postgresql_url: str) -> None:
     """PgBouncer lends another connection of the server's to each transaction: statements and settings stay there."""
     pooled = Database(postgresql_url, listen_url=postgresql_url)

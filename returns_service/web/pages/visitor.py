@@ -116,12 +116,12 @@ def no_session_cookie(request: AnyRequest) -> Cookie:
 
 def provider_cookie(request: AnyRequest, attempt: ProviderAttempt) -> Cookie:
     """Return the cookie that binds a sign-in at the provider to this browser."""
-    return _made(request, PROVIDER, attempt.to_cookie(), int(ATTEMPT_LIVES.total_seconds()))
+    return _make_cookie(request, PROVIDER, attempt.to_cookie(), int(ATTEMPT_LIVES.total_seconds()))
 
 
 def no_provider_cookie(request: AnyRequest) -> Cookie:
     """Return the cookie that takes away that of a sign-in at the provider."""
-    return _made(request, PROVIDER, "", 0)
+    return _make_cookie(request, PROVIDER, "", 0)
 
 
 def attempt_of(request: AnyRequest) -> ProviderAttempt | None:
