@@ -29,7 +29,7 @@ from returns_service.return_case.decided_alone import decided_alone, set_decided
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment_of_refund
-from returns_service.return_case.rows import is_unsent, rows_of
+from returns_service.return_case.rows import holds_decision, is_unsent
 from returns_service.return_case.transition import follow_rule, record_transition, transition
 from returns_service.return_case.views import show_refund
 from returns_service.return_case.waiting import set_waiting
@@ -359,16 +359,14 @@ async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:
     old.updated_at, old.next_attempt_at, old.amount_open = tx.now, None, 0
 
 
-async def withdraw_or_supersede(
-    case: ReturnCase, refund: Refund, code: str, message: str, *, keep_decided: bool = True
-) -> None:
+async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, message: str) -> None:
     """Take an unsent or failed refund out of the way of what its units are due by now; a new one pays the rest.
 
-    `keep_decided`: one in which people decided something beside that (its adjustments) waits for a person, as far as
-    it is still due: nothing they took off is paid, and nothing they gave is dropped.
+    One in which people decided something beside that waits for a person, as far as it is still due: nothing they took
+    off is paid, and nothing they gave is dropped.
     """
     tx, by = case.tx, case.by
-    waits = keep_decided and any(row.adjustment for row in rows_of(refund))
+    waits = holds_decision(refund)
     if is_unsent(refund):
         before = refund.status
         withdraw_unsent(refund, tx, {"code": code, "message": message, "by": by.actor})

@@ -14,10 +14,10 @@ from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
-from returns_service.return_case.rows import is_unsent
+from returns_service.return_case.rows import has_failed, holds_decision, is_unsent
 from returns_service.return_case.transition import transition
 from returns_service.store.database import Tx
-from returns_service.store.tables import ReturnLine
+from returns_service.store.tables import Refund, ReturnLine
 
 RESOLVED = "The customer wants something else for these units, said before it was sent; no money has moved."
 
@@ -36,9 +36,10 @@ async def set_resolution(
     if not changed:
         return case
     touched = {line.id for line in changed}
-    for refund in case.refunds:
-        if refund.superseded_at is None and depends_on(refund, touched):
-            await withdraw_or_supersede(case, refund, "resolution_changed", RESOLVED, keep_decided=False)
+    concerned = [refund for refund in case.refunds if refund.superseded_at is None and depends_on(refund, touched)]
+    _check_undecided(concerned)
+    for refund in concerned:
+        await withdraw_or_supersede(case, refund, "resolution_changed", RESOLVED)
     for line in changed:
         line.resolution = resolution
     if not lines:
@@ -46,6 +47,15 @@ async def set_resolution(
     await transition(case, "resolution", why=resolution, units_unpaid=True)
     await follow_up(case)
     return case
+
+
+def _check_undecided(concerned: Sequence[Refund]) -> None:
+    """Raise Problem where people decided about a refund of these units that has not paid: they settle it first."""
+    decided = [refund for refund in concerned if holds_decision(refund)]
+    if unsent := [refund.id for refund in decided if is_unsent(refund)]:
+        raise Problem("refund_in_progress", refunds=unsent)
+    if failed := [refund.id for refund in decided if has_failed(refund)]:
+        raise Problem("failed_refund_open", refunds=failed)
 
 
 def _named_lines(case: ReturnCase, lines: Sequence[str]) -> list[ReturnLine]:

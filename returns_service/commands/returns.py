@@ -249,7 +249,7 @@ async def close(
     for receipt in case.receipts:
         receipt.unexpected = False  # what comes from now on is
     case.row.closed_at = tx.now
-    note_overpaid(case, overpaid_before)  # they were paid ahead, and don't come
+    note_overpaid(case, overpaid_before)  # units paid ahead may not come
     await record_transition(case, "close", before, override_reason or reason)
     await follow_up(case)
     return case

@@ -19,6 +19,11 @@ def rows_of(refund: Refund) -> list[money.Row]:
     return [replace(row, tax_amount=tax) for row, tax in zip(rows, refund.taxes, strict=True)]
 
 
+def holds_decision(refund: Refund) -> bool:
+    """Return whether people decided something in a refund beside what was due: its adjustments."""
+    return any(row.adjustment for row in rows_of(refund))
+
+
 def has_failed(refund: Refund) -> bool:
     """Return whether a refund failed, or was withdrawn, and nothing has taken its place."""
     return refund.status in (*FINAL, "withdrawn") and refund.superseded_at is None

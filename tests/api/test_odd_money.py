@@ -179,3 +179,19 @@ async def test_what_was_paid_ahead_for_units_that_do_not_come_is_told(shop: Serv
     done = await shop.read_return(made["id"])
     assert (done["state"], done["amount_refunded"], done["overpaid_amount"]) == ("refunded", 10_000, 6667)
     assert [item["kind"] for item in expect(await shop.get("/v1/desk"), 200)["data"]] == ["return_overpaid"]
+
+
+async def test_another_wish_drops_nothing_that_a_person_decided(shop: ServedShop, with_policy: Any) -> None:
+    with_policy(refund_on="manual")
+    made = await shop.create_approved_return(payment=shop.pay(50_000))
+    await shop.receive_parcel(made["id"], 3)
+    goodwill = {"kind": "goodwill", "amount": 500, "description": "Sorry."}
+    body = {"adjustments": [goodwill], "override_reason": "Agreed on the phone."}
+    refund = expect(await shop.post(f"/v1/returns/{made['id']}/refund", body), 202)
+    where, wish = f"/v1/returns/{made['id']}/resolution", {"resolution": "store_credit"}
+    expect(await shop.post(where, wish), 409, "refund_in_progress")
+    expect(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 200)
+    assert expect(await shop.post(where, wish), 409, "failed_refund_open")["refunds"] == [refund["id"]]
+    credit = {"method": "store_credit", "reference": "credit 17"}
+    done = expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", credit), 200)
+    assert (done["state"], done["amount_settled_outside"], done["amount_due"]) == ("refunded", 10_500, 0)

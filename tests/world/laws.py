@@ -315,7 +315,8 @@ class Laws(LawsOfOthers):
             late = {receipt.id for receipt in case.receipts if receipt.unexpected and case.row.closed_at}
             mine = [c for c in _standing_counts(case, line) if c.accepted and c.receipt_id not in late]
             units = min(line.quantity, self.units_here(case, line), sum(count.quantity for count in mine))
-            units = units if case.policy.refund_on != "approval" else line.quantity
+            ahead = case.policy.refund_on == "approval" and case.row.closed_at is None
+            units = line.quantity if ahead else units
             worth[line.id] = line.total_amount * units // line.quantity // step * step
         return worth
 

@@ -33,7 +33,10 @@ class SetResolution(Body):
 @writes(
     "/v1/returns/{return_id}/resolution", TAG, ReturnView,
     if_match=True, scope="returns:write", body=SetResolution, headers=("ETag",), example={"resolution": "exchange"},
-    errors=("not_found", "invalid_transition", "unknown_line", "already_refunded", "refund_in_progress"),
+    errors=(
+        "not_found", "invalid_transition", "unknown_line", "already_refunded", "refund_in_progress",
+        "failed_refund_open",
+    ),
 )  # fmt: skip
 async def resolve_return(call: OperationCall[SetResolution], tx: Tx) -> Reply:
     """Say what the customer wants: a refund, store credit or an exchange.
