@@ -192,3 +192,16 @@ def test_what_is_settled_of_a_failed_refund_of_unknown_units_counts() -> None:
     assert [(row.status, row.amount) for row in world.rows("refund")] == [("canceled", 200), ("settled_outside", 101)]
     grow_quiet(world)
     world.laws.check_truth()
+
+
+def test_a_correction_after_units_that_came_late_is_told_as_overpaid() -> None:
+    world = World()
+    opening = {"amount": 30, "currency": "usd", "method": "pm_card_visa", "lines": [(1, 2), (3, 1)], "parcel": 1}
+    world.the_shop_opens(**opening, ends=(True, True))
+    world.start_worker(steps=9, fault="")
+    world.webhooks(9)
+    world.decide_on(world.returns[0], "close")
+    world.parcel(0, 1, 1, "new", "", again=False)
+    world.correct_one(world.rows("receipt_line")[0], "missing")
+    world.holds()
+    assert world.rows("return_authorization")[0].overpaid_since is not None
