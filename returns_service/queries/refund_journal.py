@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from returns_service.domain.money import decimal_amount
 from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Tx
-from returns_service.store.ids import first_id, last_id
+from returns_service.store.ids import AHEAD, first_id, last_id, read_first
 from returns_service.store.tables import Refund, ReturnAuthorization
 
 COLUMNS = ("date", "order", "return", "gross", "net", "tax", "currency", "status", "stripe_refund", "reason")
@@ -34,11 +34,14 @@ async def journal_after(tx: Tx, *, begin: datetime, end: datetime | None, after:
     Ids tell when our rows were made. A refund of Stripe's Dashboard may be older than its row: Stripe's time finds it.
     """
     row_id, made_at, at_stripe = col(Refund.id), col(Refund.created_at), col(Refund.stripe_created_at)
-    first, last = first_id("rfd", begin), last_id("rfd", end) if end is not None else None
     decided = and_(made_at >= begin, *([made_at < end] if end is not None else []))
-    ours = and_(row_id >= first, *([row_id < last] if last is not None else []))
-    late = and_(at_stripe >= begin, *([at_stripe < end] if end is not None else []), ~ours)
-    parts = [select(Refund.id).where(part, decided, row_id > after) for part in (ours, late)]
+    ours = row_id >= first_id("rfd", begin, earlier=AHEAD)  # Stripe's clock may be ahead of ours
+    parts = [select(Refund.id).where(ours, decided, row_id > after)]
+    if end is not None:
+        last = last_id("rfd", end)
+        parts[0] = parts[0].where(row_id < last)
+        late = select(Refund.id).where(at_stripe >= begin, at_stripe < end, row_id >= last)
+        parts.append(select(Refund.id).where(row_id.in_(read_first(late)), decided, row_id > after))
     pages = [part.order_by(row_id).limit(limit).subquery() for part in parts]
     chosen = (
         select(Refund, ReturnAuthorization.order_id)
