@@ -104,9 +104,9 @@ async def correct(
     return_machine.check("correct", case.row.state, case.facts())
     for refund in standing:
         await withdraw_or_supersede(case, refund, "receipt_corrected", CORRECTED)
+    before = _overpaid_amounts(case)
     for correction in corrections:
         _correct(case, receipt, correction)
-    before = _overpaid_amounts(case)
     await recount(case)
     if case.overpaid > before[case.row.id]:
         case.row.overpaid_since = tx.now

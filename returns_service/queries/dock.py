@@ -12,7 +12,7 @@ from sqlmodel import col, select
 from returns_service.domain.policy import Policy
 from returns_service.domain.scan import return_named_in
 from returns_service.domain.search_text import join_words, words_in
-from returns_service.queries.returns import MOST_WORDS, return_ids
+from returns_service.queries.returns import MOST_WORDS, finds_often, return_ids
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.reversal import reversible
@@ -87,8 +87,9 @@ async def parcel_for_number(tx: Tx, code: str) -> str | None:
 async def find_parcels(tx: Tx, policy: Policy, words: str) -> list[ParcelMatch]:
     """Return the returns that people may mean by some words, newest first."""
     words = " ".join(words_in(words)[:MOST_WORDS])
-    chosen = return_ids(words=words).order_by(col(ReturnAuthorization.id).desc()).limit(MOST_MATCHES)
-    return [_match(case) for case in await load_cases(tx, policy, (await tx.exec(chosen)).all())]
+    chosen = return_ids(words=words, frequent=await finds_often(tx, words))
+    newest = chosen.order_by(col(ReturnAuthorization.id).desc()).limit(MOST_MATCHES)
+    return [_match(case) for case in await load_cases(tx, policy, (await tx.exec(newest)).all())]
 
 
 def _match(case: ReturnCase) -> ParcelMatch:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, get_args
 
-from sqlalchemy import and_, exists, func, not_, select, union_all
+from sqlalchemy import and_, func, not_, select, union_all
 from sqlmodel import col
 
 from returns_service.domain.return_machine import State
-from returns_service.queries.returns import search_conditions
+from returns_service.queries.returns import finds_often, search_conditions
 from returns_service.store.columns import among
 from returns_service.store.database import Tx
 from returns_service.store.ids import first_id
@@ -26,7 +26,9 @@ DONE: Final[tuple[State, ...]] = ("refunded", "declined", "canceled")
 MOST_CURRENCIES: Final = 50
 
 _ROW = ReturnAuthorization
-_HAS_PARCEL = exists().where(col(Receipt.return_id) == col(_ROW.id), col(Receipt.reversed_at).is_(None))
+_STANDING = select(col(Receipt.id)).where(col(Receipt.return_id) == col(_ROW.id), col(Receipt.reversed_at).is_(None))
+# A value, not EXISTS: PostgreSQL may turn that into a join, which reads all receipts first.
+_HAS_PARCEL = _STANDING.limit(1).correlate(_ROW).scalar_subquery().is_not(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,12 @@ def view_condition(view: ListedView) -> Any:
     return conditions.get(view)
 
 
-def chosen_ids(by: ListedBy, state: State | None = None) -> Any:
+def chosen_ids(by: ListedBy, state: State | None = None, *, frequent: bool = False) -> Any:
     """Return the statement for the ids that a list is narrowed to, of one state if that is given.
 
-    The caller orders and limits it.
+    `frequent`: as `finds_often` says of its words. The caller orders and limits it.
     """
-    conditions = [view_condition(by.view), *search_conditions(by.words)]
+    conditions = [view_condition(by.view), *search_conditions(by.words, frequent=frequent)]
     conditions.append(col(_ROW.currency) == by.currency if by.currency else None)
     conditions.append(col(_ROW.state) == state if state else None)
     if by.asked_from:
@@ -86,7 +88,7 @@ async def count_lists(tx: Tx, lists: Sequence[ListedBy]) -> Sequence[int]:
     """Return how many returns each list holds, one more than COUNTED_TO where there are more; one statement."""
     numbers = []
     for by in lists:
-        some = chosen_ids(by).limit(COUNTED_TO + 1).subquery()
+        some = chosen_ids(by, frequent=await finds_often(tx, by.words)).limit(COUNTED_TO + 1).subquery()
         numbers.append(select(func.count()).select_from(some).scalar_subquery())
     return list((await tx.execute(select(*numbers))).one()) if numbers else []
 
@@ -100,12 +102,13 @@ async def page_of_ids(tx: Tx, by: ListedBy, *, after: str = "", before: str = ""
         place = row_id > before if before else row_id < after if after else None
         return (of if place is None else of.where(place)).order_by(order).limit(limit + 1)
 
-    if by.view == "done" and not by.words:
+    frequent = await finds_often(tx, by.words)
+    if by.view == "done" and (frequent or not by.words):
         # Each state's newest by their own index: to find all and sort them takes longer each year.
-        pages = (page_of(chosen_ids(by, state)).subquery().select() for state in DONE)
+        pages = (page_of(chosen_ids(by, state, frequent=frequent)).subquery().select() for state in DONE)
         statement = page_of(select(row_id).where(row_id.in_(union_all(*pages))))
     else:
-        statement = page_of(chosen_ids(by))
+        statement = page_of(chosen_ids(by, frequent=frequent))
     found = list((await tx.execute(statement)).scalars().all())
     more, ids = len(found) > limit, found[:limit]
     if before:

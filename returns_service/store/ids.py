@@ -48,6 +48,14 @@ def last_id(prefix: str, moment: datetime, *, later: timedelta = timedelta()) ->
     return _write_id(prefix, _clamp(moment.timestamp() + (AHEAD + later).total_seconds() + 1) << 80)
 
 
+def read_first(chosen: Any) -> Any:
+    """Return a statement that chooses few ids, so that it is worked out before the statement it is part of.
+
+    PostgreSQL takes a part without OFFSET into the whole, and may then walk all rows in the whole's order for it.
+    """
+    return chosen.offset(0)
+
+
 def _clamp(seconds: float) -> int:
     """Return a time (Unix seconds) as an id's millisecond."""
     return min(max(int(seconds * 1000), 0), LAST_MILLISECOND)

@@ -60,10 +60,16 @@ log = structlog.get_logger("returns.chores")
 def _find() -> Any:
     """Return the statement that tells which chores are due at `now`, but for the pull of missed events."""
     now = bindparam("now", type_=Utc())
+
+    def is_due(moment: Any) -> Any:
+        # The soonest, not any: without knowing `now` PostgreSQL expects any soon enough to read the table for it.
+        soonest = select(moment).where(moment.is_not(None)).order_by(moment).limit(1)
+        return soonest.scalar_subquery() <= now
+
     return select(
-        exists().where(col(StripeEvent.next_attempt_at) <= now).label("fold_event"),
-        exists().where(col(Payment.read_at) <= now).label("read_payment"),
-        exists().where(col(ReturnAuthorization.follow_up_at) <= now).label("follow_up"),
+        is_due(col(StripeEvent.next_attempt_at)).label("fold_event"),
+        is_due(col(Payment.read_at)).label("read_payment"),
+        is_due(col(ReturnAuthorization.follow_up_at)).label("follow_up"),
         exists().where(col(ReturnAuthorization.slip_code).is_(None)).label("complete_return"),
     )
 

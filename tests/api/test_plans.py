@@ -55,13 +55,15 @@ async def old_shop(database_url: str) -> AsyncIterator[ServedShop]:
 async def known_ids(shop: ServedShop) -> dict[str, str]:
     """Return an id for each parameter of a path."""
     tables = {
-        "return_id": "return_authorization", "refund_id": "refund", "payment_id": "payment", "event_id": "event",
+        "refund_id": "refund", "payment_id": "payment", "event_id": "event",
         "delivery_id": "delivery", "endpoint_id": "webhook_endpoint", "unmatched_id": "unmatched_receipt",
         "reconciliation_id": "reconciliation_run", "receipt_id": "receipt",
     }  # fmt: skip
     async with shop.db.reading() as tx:
         rows = {name: await tx.execute(text(f"SELECT max(id) FROM {table}")) for name, table in tables.items()}  # noqa: S608
-        return {name: str(found.scalar_one()) for name, found in rows.items()}
+        ids = {name: str(found.scalar_one()) for name, found in rows.items()}
+        of_receipt = await tx.execute(text("SELECT return_id FROM receipt WHERE id = :id"), {"id": ids["receipt_id"]})
+        return {**ids, "return_id": str(of_receipt.scalar_one())}
 
 
 def queries_of(operation: Operation, ids: Mapping[str, str], shop: ServedShop) -> Iterator[dict[str, str]]:

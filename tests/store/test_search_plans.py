@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from returns_service.queries.returns import return_ids
+from returns_service.queries.returns import finds_often, return_ids
 from returns_service.store.database import Database, Tx
 from returns_service.store.tables import ReturnAuthorization, SearchWord
 from tests.factories import create_return
@@ -67,3 +67,21 @@ async def test_the_index_finds_what_begins_so(large_shop: Database) -> None:
         assert len((await tx.execute(return_ids(words="Mülle"))).all()) == 1
         assert len((await tx.execute(return_ids(words="ORD"))).all()) == MANY + 1
         assert (await tx.execute(return_ids(words="mu"))).all() == []
+
+
+@pytest.mark.parametrize("words", ["order", "ord w", "ORDER wret 1"])
+async def test_a_frequent_word_is_looked_up_for_the_newest_returns(large_shop: Database, words: str) -> None:
+    """Else a search for what all returns have would read and sort a word of each of them."""
+    async with large_shop.reading() as tx:
+        assert await finds_often(tx, words) is (words != "ORDER wret 1")
+        found = [(await tx.execute(return_ids(words=words, frequent=way))).scalars().all() for way in (False, True)]
+    assert sorted(found[0]) == sorted(found[1])
+    (plan,) = await plans(large_shop, look_for(words=words, frequent=True))
+    assert "ix_search_word_word" not in plan
+    assert scanned(plan) == set(), plan
+
+
+@pytest.mark.parametrize("words", ["", "müller", "order müller", "nobody"])
+async def test_a_rare_word_is_looked_up_itself(large_shop: Database, words: str) -> None:
+    async with large_shop.reading() as tx:
+        assert not await finds_often(tx, words)

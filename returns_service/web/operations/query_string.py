@@ -16,7 +16,7 @@ from sqlmodel import col
 
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import Word, find_word
-from returns_service.store.ids import first_id, last_id
+from returns_service.store.ids import first_id, last_id, read_first
 
 T = TypeVar("T")
 V = TypeVar("V", bound=Struct)
@@ -173,7 +173,10 @@ class Query:
             return [chosen]
         bound = first_id(prefix, max(asked))
         touched = select(col(row_id)).where(col(updated_at) >= max(asked), col(row_id) < bound)
-        return [chosen.where(col(row_id) >= bound), chosen.where(col(row_id) < bound, col(row_id).in_(touched))]
+        return [
+            chosen.where(col(row_id) >= bound),
+            chosen.where(col(row_id) < bound, col(row_id).in_(read_first(touched))),
+        ]
 
     def window_of(
         self, branches: Sequence[Any], row_id: Any, prefix: str, column: Any, values: Sequence[str] | None

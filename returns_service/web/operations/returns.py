@@ -15,7 +15,7 @@ from returns_service.commands.returns import NewReturn
 from returns_service.commands.stripe_fold import adopt_payment
 from returns_service.domain.return_machine import STATES
 from returns_service.domain.vocabulary import Resolution
-from returns_service.queries.returns import return_ids
+from returns_service.queries.returns import finds_often, return_ids
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import load_case, load_cases
@@ -229,6 +229,7 @@ async def list_returns(call: OperationCall[Empty], tx: Tx) -> Reply:
         payment_intent=query.get("payment_intent"),
         metadata=query.keyed.get("metadata", {}),
         words=query.get("q"),
+        frequent=await finds_often(tx, query.get("q") or ""),
     )
     row = ReturnAuthorization
     chosen = query.within(chosen, row.id, "ret", created=row.created_at, updated=row.updated_at)
