@@ -132,6 +132,8 @@ def _key_line(settings: Settings, checked: StripeChecked) -> Finding:
 
 
 def _permission_lines(checked: StripeChecked) -> list[Finding]:
+    if checked.silence is not None and not checked.account_hidden:
+        return []  # nothing was tried: the key's line says why
     todo = "Give the restricted key this permission in Stripe’s Dashboard (Developers, API keys)."
     lines = [
         Finding("stripe_permissions", "fail" if one.needed else "warn", f"{one.name}: {one.message}", todo)

@@ -111,6 +111,13 @@ async def test_the_key(sqlite_url: str, answers: dict[str, Any], level: str, say
     assert bool(found.do) == (level != "ok")
 
 
+@pytest.mark.parametrize("account", [error(401, message="Invalid API Key provided"), httpx.ConnectError("cut")])
+async def test_nothing_is_said_of_permissions_that_nobody_could_try(sqlite_url: str, account: Any) -> None:
+    async with examined(sqlite_url, {**WELL, "account": account}) as lines:
+        assert lines["stripe_key"][0].level == "fail"
+        assert "stripe_permissions" not in lines
+
+
 async def test_a_key_that_hides_its_account_may_list_the_endpoints(sqlite_url: str) -> None:
     hidden = {**WELL, "account": error(403, message="no")}
     assert (await line(sqlite_url, "stripe_webhook", hidden)).level == "ok"

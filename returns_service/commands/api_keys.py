@@ -63,7 +63,8 @@ async def rotate_key(tx: Tx, key_id: str, overlap: timedelta) -> tuple[ApiKey, s
     """Return a new key like an old one, and its secret; the old one stays in force for `overlap`, no longer.
 
     The new one lives as long as the old one was made for, and is the same person's: a key without an owner is a person
-    of its own, and its successors are that person. Raises Problem not_found for a key that is not in force.
+    of its own, and its successors are that person. What was done under the old one is not done again under the new
+    one, where a request is repeated. Raises Problem not_found for a key that is not in force.
     """
     old = await tx.get(ApiKey, key_id)
     if old is None or not is_in_force(tx, old):
@@ -71,6 +72,7 @@ async def rotate_key(tx: Tx, key_id: str, overlap: timedelta) -> tuple[ApiKey, s
     expires_at = tx.now + (old.expires_at - old.created_at) if old.expires_at is not None else None
     row, secret = await create_key(tx, old.name, old.scopes, expires_at)
     row.owner = old.owner or old.id
+    row.first_id = old.first_id or old.id
     end = tx.now + overlap
     old.expires_at = min(old.expires_at, end) if old.expires_at is not None else end
     return row, secret

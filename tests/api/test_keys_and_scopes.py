@@ -164,6 +164,21 @@ async def test_a_keys_successors_are_the_same_person(shop: ServedShop) -> None:
     assert persons[third.id] == first.id
 
 
+async def test_a_request_repeated_under_a_keys_successor_is_done_once(shop: ServedShop) -> None:
+    async with shop.db.transaction() as tx:
+        first, secret = await create_key(tx, "shop", ["admin"])
+        second, second_secret = await rotate_key(tx, first.id, timedelta(hours=1))
+        _, third_secret = await rotate_key(tx, second.id, timedelta(hours=1))
+        _, other_secret = await create_key(tx, "shop", ["admin"])
+    url = f"/v1/returns/{(await shop.create_approved_return())['id']}/notes"
+    ids = []
+    for sent_by in (secret, second_secret, third_secret, other_secret):
+        answer = await shop.post(url, {"text": "Sent again."}, key="once", authorization=f"Bearer {sent_by}")
+        ids.append(expect(answer, 201)["id"])
+    assert ids == [ids[0], ids[0], ids[0], ids[3]]
+    assert ids[3] != ids[0]
+
+
 async def test_a_rotated_key_and_its_successor_are_in_force_together_for_a_while(shop: ServedShop) -> None:
     async with shop.db.transaction() as tx:
         old, secret = await create_key(

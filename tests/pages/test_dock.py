@@ -338,3 +338,19 @@ async def test_the_whole_way_with_and_without_scripts(site: Site, scripts: bool)
     await page.get_by_text("Its units are expected again").wait_for()
     async with site.shop.db.reading() as tx:
         assert [row.reversed_at is not None for row in (await tx.exec(select(Receipt))).all()] == [True]
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-in/device"])
+async def test_pages_that_were_kept_for_want_of_a_network_go_with_the_session(site: Site, path: str) -> None:
+    page, _ = await opened(site)
+    await page.reload()
+
+    async def kept() -> int:
+        names = "caches.keys().then((all) => Promise.all(all.map((k) => caches.open(k).then((c) => c.keys()))))"
+        found = await page.evaluate(f"{names}.then((all) => all.flat().map((kept) => new URL(kept.url).pathname))")
+        return sum(name.startswith("/receive") for name in found)
+
+    await wait_for(kept, "pages of the dock are kept")
+    await page.context.clear_cookies()
+    await page.goto(path)
+    await wait_for(kept, "they are gone", until=lambda number: number == 0, seconds_without_progress=10)

@@ -309,7 +309,7 @@ class IdempotencyKey(SQLModel, table=True):
 
     __tablename__ = "idempotency_key"
 
-    scope: str = Field(primary_key=True)  # API key and path
+    scope: str = Field(primary_key=True)  # API key, the first one where it was rotated, and path
     key: str = Field(primary_key=True)
     fingerprint: str
     status: int | None = None

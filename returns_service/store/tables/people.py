@@ -23,6 +23,7 @@ class ApiKey(SQLModel, table=True):
     name: str
     # The e-mail address of its person. A key without one is a person of its own; its successors name that key here.
     owner: str | None = None
+    first_id: str | None = None  # the key that this one came from by rotation: both repeat the same requests
     secret_hash: str = Field(unique=True)
     scopes: list[Scope] = json_object(list)
     created_at: datetime = utc()

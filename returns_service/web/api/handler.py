@@ -107,7 +107,7 @@ async def _answer_write(operation: Operation, request: AnyRequest) -> Response[A
     fingerprint = _fingerprint(request, canonical_json(sent))
     await _give_way(raw)
     call = replace(call, body=validate(operation.body or Empty, sent))
-    word, scope = _idempotency_key(operation, request, call), f"{key.id} {request.url.path}"
+    word, scope = _idempotency_key(operation, request, call), f"{key.first_id or key.id} {request.url.path}"
     if operation.each is not None and operation.show_batch is not None and word is not None:
         results = await execute_batch(operation.each, call, call.body.items, scope, word)
         body = msgspec.json.encode(operation.show_batch(results)).decode()

@@ -42,8 +42,8 @@ Amounts are whole numbers of minor units, times are RFC 3339 in UTC, ids tell th
 `application/problem+json` with a stable `code`; 429 and 503 say in `Retry-After` when to come back. A request that
 comes too slowly (408), or with headers that are too large (431), is refused before it is read. A POST with an
 `Idempotency-Key` may be repeated: the same key gives the same answer, and the effect happens once. A key belongs to
-one API key and one path: sent to two paths it is two keys, and both requests are done. Every answer carries a
-`Request-Id`. HEAD is answered wherever GET is.
+one API key, with its successors by `keys rotate`, and one path: sent to two paths it is two keys, and both requests are
+done. Every answer carries a `Request-Id`. HEAD is answered wherever GET is.
 
 A list is answered in pages, the newest first: while `has_more` is true, ask again with the last `id` as
 `starting_after`. It is exported whole with `Accept: text/csv` or `Accept: application/jsonl`; in CSV, a text that a

@@ -62,7 +62,7 @@
     if (zone && !document.cookie.includes(`returns_zone=${zone}`)) document.cookie = `returns_zone=${zone}; path=/; max-age=31536000; samesite=lax`;
   } catch { /* then it says UTC */ }
   // Nobody is signed in: the dock's pages that this browser kept for want of a network are nobody's now. Scans stay.
-  if ("caches" in window && location.pathname === "/sign-in") caches.keys().then((names) => names.forEach(async (name) => {
+  if ("caches" in window && location.pathname.startsWith("/sign-in")) caches.keys().then((names) => names.forEach(async (name) => {
     const cache = await caches.open(name);
     for (const kept of await cache.keys()) if (new URL(kept.url).pathname.startsWith("/receive")) cache.delete(kept);
   })).catch(() => {});
