@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from returns_service.commands.failed_refunds import take_over
 from returns_service.commands.refunds import withdraw_or_supersede
 from returns_service.domain import money
 from returns_service.domain.policy import Policy
@@ -13,6 +14,7 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment
+from returns_service.return_case.rows import holds_decision
 from returns_service.store.tables import Refund, ReturnAuthorization
 
 ASSIGNED = "A refund made outside was assigned to the return before this one was sent; no money has moved."
@@ -24,6 +26,25 @@ class AssignedUnits:
 
     line: str
     units: int
+
+
+async def pay_return(case: ReturnCase, row: Refund) -> None:
+    """Let a refund made outside pay a return: what people decided and is open first, else what is due.
+
+    So what they took off is not due again, and what they gave is not given twice.
+    """
+    failed = next((refund for refund in case.unresolved() if holds_decision(refund)), None)
+    if failed is None:
+        case.write_breakdown(row, assigned_rows(case, row.amount))
+        return
+    open_rows = case.open_rows()[failed.id]
+    limit = money.total(open_rows)
+    rows = money.take(open_rows, min(row.amount, limit))
+    if rest := max(0, row.amount - limit):
+        rows.append(money.Row("unallocated", rest, description="Refunded outside this service"))
+    case.write_breakdown(row, rows)
+    case.tx.add(row)
+    await take_over(case.tx, failed, row, left=limit - row.amount)
 
 
 async def make_room(case: ReturnCase) -> None:
@@ -71,5 +92,5 @@ async def assign_by_metadata(
     case = await case_under_lock(locked, by, policy, found.id)
     await make_room(case)
     row.return_id = found.id
-    case.write_breakdown(row, assigned_rows(case, row.amount))
+    await pay_return(case, row)
     return case

@@ -30,7 +30,7 @@ from returns_service.return_case.decided_alone import decided_again
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import LockedPayment
-from returns_service.return_case.rows import open_amount, rows_of
+from returns_service.return_case.rows import holds_decision, open_amount, rows_of
 from returns_service.return_case.transition import transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
@@ -127,10 +127,15 @@ async def take_over(tx: Tx, failed: Refund, made: Refund, *, left: int) -> None:
 def give_back(locked: LockedPayment, made: Refund) -> None:
     """Let what a refund took the place of be open again, since it pays something else now.
 
-    What a return is due is worked out anew from its counts; a failed refund of no return is open by its own amount.
+    What a return is due is worked out anew from its counts, and what people decided in its failed refund is open again;
+    a failed refund of no return is open by its own amount.
     """
     failed, made.supersedes = locked.refund(made.supersedes), None
-    if failed is None or failed.return_id is not None:
+    if failed is None:
+        return
+    if failed.return_id is not None:
+        if failed.superseded_by == made.id and holds_decision(failed):
+            failed.superseded_at = failed.superseded_by = failed.amount_open = None
         return
     parts = [row for part in locked.refunds if part.supersedes == failed.id for row in rows_of(part)]
     failed.amount_open = max(0, failed.amount - sum(row.amount for row in parts if row.kind == "standalone"))

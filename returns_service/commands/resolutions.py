@@ -14,7 +14,7 @@ from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
-from returns_service.return_case.rows import has_failed, holds_decision, is_unsent
+from returns_service.return_case.rows import holds_decision, is_unsent, open_amount
 from returns_service.return_case.transition import transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Refund, ReturnLine
@@ -54,7 +54,7 @@ def _check_undecided(concerned: Sequence[Refund]) -> None:
     decided = [refund for refund in concerned if holds_decision(refund)]
     if unsent := [refund.id for refund in decided if is_unsent(refund)]:
         raise Problem("refund_in_progress", refunds=unsent)
-    if failed := [refund.id for refund in decided if has_failed(refund)]:
+    if failed := [refund.id for refund in decided if open_amount(refund) > 0]:
         raise Problem("failed_refund_open", refunds=failed)
 
 

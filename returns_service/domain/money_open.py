@@ -41,14 +41,18 @@ def limit_to_due(failed: Sequence[Sequence[Row]], outstanding: Sequence[Row]) ->
     for row in outstanding:
         left[part_of(row)] = left.get(part_of(row), 0) + row.amount
     in_all = due(outstanding)
-    limited = []
+    limited: list[list[Row]] = []
     for rows in failed:
-        kept = _limit_parts([row for row in rows if not row.adjustment], left)
+        rest = dict(left)
+        kept = _limit_parts([row for row in rows if not row.adjustment], rest)
         if total(kept) > in_all:
             kept = take(kept, in_all) if in_all else []
-        in_all -= max(0, total(kept))
-        kept += [row for row in rows if row.adjustment]
-        limited.append(kept if total(kept) > 0 else [])
+        decided = [row for row in rows if row.adjustment]
+        if total([*kept, *decided]) <= 0:
+            limited.append([])
+            continue
+        left, in_all = rest, in_all - max(0, total(kept))
+        limited.append([*kept, *decided])
     return limited
 
 

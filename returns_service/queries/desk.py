@@ -102,6 +102,7 @@ MISSING_AT_STRIPE = or_(WAITS_FOR == "payment_missing", WAITS_FOR == "refund_mis
 UNRESOLVED = and_(
     among(Refund.status, ENDED),
     col(Refund.superseded_at).is_(None),
+    func.coalesce(col(Refund.amount_open), col(Refund.amount)) > 0,
     # One made outside that pays nothing of ours is its maker's business.
     or_(col(Refund.source) != "external", col(Refund.return_id).is_not(None), col(Refund.supersedes).is_not(None)),
     # A person who cancels a refund of no return before it is sent has decided all there is to decide.

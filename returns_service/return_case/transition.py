@@ -64,9 +64,12 @@ def _keep_due_outside(case: ReturnCase) -> bool:
 
 
 def _drop_what_is_not_due(case: ReturnCase) -> None:
-    """Keep what is open of each failed refund as an amount; one of which nothing is due any more is superseded."""
+    """Keep what is open of each failed refund as an amount; one of which nothing is due any more is superseded.
+
+    Not where people took something off in it: counted again, its units are due less that, which a person decides.
+    """
     for refund_id, rows in case.open_rows().items():
         refund = next(refund for refund in case.refunds if refund.id == refund_id)
         refund.amount_open = max(0, money.total(rows))
-        if refund.amount_open == 0:
+        if refund.amount_open == 0 and not any(row.adjustment for row in case.remaining_rows(refund)):
             refund.superseded_at = refund.updated_at = case.tx.now

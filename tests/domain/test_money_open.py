@@ -46,6 +46,11 @@ def test_b1_a_part_takes_its_rows_as_a_smaller_refund_does() -> None:
         ([[Row("line", 5000, "a", 1), Row("goodwill", 500, adjustment=True)]], [], [500]),
         ([[Row("line", 5000, "a", 1), Row("reduction", -500, adjustment=True)]], [], [0]),
         ([[Row("line", 5000, "a", 1), Row("label", -500)]], [Row("line", 5000, "a", 1)], [5000]),  # another bore it
+        (  # what people took off is all that is due of the first one: it claims nothing that the other waits for
+            [[Row("line", 5000, "a", 1), Row("reduction", -3000, adjustment=True)], [Row("line", 3000, "a", 1)]],
+            [Row("line", 3000, "a", 1)],
+            [0, 3000],
+        ),
     ],
 )
 def test_b1_no_more_is_open_than_is_due(failed: list[list[Row]], outstanding: list[Row], amounts: list[int]) -> None:
