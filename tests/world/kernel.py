@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from returns_service.worker.refunds import ScheduledCall
 
-WATCHDOG_SECONDS = 10.0  # real time; nothing between two gates takes longer, unless it waits for a parked actor
+WATCHDOG_SECONDS = 60.0  # real time; nothing between two gates takes longer, unless it waits for a parked actor
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 IDS = re.compile(r"\b(ret|rfd|pay|rcp|rli|pi|ch|re|du|evt|whe|und)_[0-9A-Za-z]{20,}")
 WORDS = {
