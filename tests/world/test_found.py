@@ -192,3 +192,41 @@ def test_what_is_settled_of_a_failed_refund_of_unknown_units_counts() -> None:
     assert [(row.status, row.amount) for row in world.rows("refund")] == [("canceled", 200), ("settled_outside", 101)]
     grow_quiet(world)
     world.laws.check_truth()
+
+
+@pytest.mark.parametrize("change", ["reverse", "correct"])
+def test_what_people_took_off_is_not_paid_when_the_units_are_counted_again(change: str) -> None:
+    world = World()
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(1, 1)], "parcel": 0}
+    world.the_shop_opens(**opening, ends=(True, True))
+    world.changed_after_a_decision(which=0, more=False, sent=False, change=change)
+    world.holds()
+    world.parcel(0, 0, 1, "new", "", again=False)
+    world.start_worker(steps=9, fault="")
+    world.holds()
+    open_ones = [(row.status, row.amount, row.amount_open) for row in world.undecided]
+    assert (world.state_of(world.returns[0]), open_ones) == ("failed", [("withdrawn", 50, 50)])
+    grow_quiet(world)
+    world.laws.check_truth()
+    assert len(world.ledger.refunds) == 0
+
+
+@pytest.mark.parametrize("amount", [30, 50, 80])
+def test_what_people_took_off_is_not_paid_beside_an_assigned_refund(amount: int) -> None:
+    """50 of 101 were agreed; a colleague paid that in the Dashboard, or less, or more."""
+    world = World()
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(1, 1)], "parcel": 1}
+    world.the_shop_opens(**opening, ends=(True, True), policy="by hand")
+    world.decide_on(world.returns[0], "refund", 50)
+    world.move("refund", world.payments[0][0], amount)
+    world.webhooks(9)
+    world.assign(world.open_externals[0], world.returns[0])
+    world.holds()
+    assert [row.amount_open for row in world.undecided] == ([20] if amount == 30 else [])
+    elsewhere = len(world.returns)
+    world.open_return(0, [(1, 1)], "")
+    world.assign(world.of(world.externals[0].id), world.returns[elsewhere])  # it was for another return after all
+    world.holds()
+    assert [row.amount_open for row in world.undecided] == [50]
+    grow_quiet(world)
+    world.laws.check_truth()
