@@ -73,11 +73,9 @@ HAPPENINGS = (
     "a missing unit came after all",
     "a correction of paid units: told as overpaid",
     "something settled by a dispute that is open",
-    "settled by a dispute that was won: reopened",
     "a refund that people decided waits for them",
     "a second refund pays for a failed first",
     "a second refund: refused",
-    "paid ahead, closed, and told as overpaid",
     "a parcel of nobody attached",
     "a parcel attached a second time",
 )

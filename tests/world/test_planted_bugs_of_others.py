@@ -15,7 +15,6 @@ from returns_service.commands import (
     external_refunds,
     receipts,
     refunds,
-    returns,
     stripe_fold,
     unmatched_receipts,
 )
@@ -152,11 +151,6 @@ def _(patch: Patch) -> None:
 @bug("a second refund stays second where the first has failed", "is a second one for")
 def _(patch: Patch) -> None:
     patch.setattr(locked_payment.LockedPayment, "is_second", lambda self, refund: refund.duplicate_of is not None)
-
-
-@bug("a close that tells nothing of what was paid ahead", "it is worth")
-def _(patch: Patch) -> None:
-    patch.setattr(returns, "note_overpaid", lambda case, before=0: None)
 
 
 @pytest.mark.parametrize("name", BUGS)
