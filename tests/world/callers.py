@@ -35,6 +35,7 @@ WHERE = {  # the states in which it may work
     "close": ("approved", "refunding"),
     "settle_outside": ("approved", "refunding", "failed"),
 }
+OPEN_DISPUTES = ("needs_response", "under_review", "warning_needs_response", "warning_under_review")
 UNDECIDED = ("failed", "canceled", "withdrawn")
 
 
@@ -115,9 +116,12 @@ class Callers(Outside):
             self.kernel.meet("a parcel scanned twice")
 
     @precondition(lambda self: self.returns)
-    @rule(which=WHICH, move=st.sampled_from(["refund", "open_dispute"]), units=st.integers(1, 2), line=WHICH)
-    def parcel_for_nothing(self, which: int, move: str, units: int, line: int) -> None:
-        """All money of a payment is gone, or disputed, and we know it, when a parcel arrives."""
+    @rule(
+        which=WHICH, move=st.sampled_from(["refund", "open_dispute", "open_inquiry"]), units=st.integers(1, 2),
+        line=WHICH, settled=st.booleans(),
+    )  # fmt: skip
+    def parcel_for_nothing(self, which: int, move: str, units: int, line: int, settled: bool) -> None:
+        """All money of a payment is gone, or disputed, and we know it, when a parcel arrives; a person settles it."""
         name = pick(self.returns, which)
         names = (
             "SELECT payment_intent FROM payment JOIN return_authorization r ON payment_id = payment.id WHERE r.id = ?"
@@ -125,6 +129,8 @@ class Callers(Outside):
         self.move(move, self.stage.one(names, name)[0])
         self.webhooks(4)
         self.parcel(which, line, units, "new", "", again=False)
+        if settled:
+            self.decide_on(name, "settle_outside")
 
     @precondition(lambda self: self.rows("receipt"))
     @rule(which=WHICH, fate=FATES)
@@ -190,7 +196,8 @@ class Callers(Outside):
         waive: bool = False,
     ) -> None:  # fmt: skip
         """A person decides about this return; with `waive` the rest of a failed refund is given up."""
-        body = BODIES[what] | (WAIVED if waive else {})
+        row = next(row for row in self.rows("return_authorization") if row.id == name)
+        body = self.body_of(what, row.payment_id) | (WAIVED if waive else {})
         if amount and what in ("refund", "retry", "settle_outside"):
             body["amount"] = amount * (2 if self.currency_of(name) == "isk" else 1)
             body |= {"override_reason": "goodwill"} if what != "settle_outside" else {}
@@ -199,6 +206,14 @@ class Callers(Outside):
         answer = self.ask(f"{what} {name}{shown}", operation, {"return_id": name}, body, fate, actor)
         if answer is not None and answer.code == "refund_in_progress":
             self.kernel.meet("a second click while the first is unanswered")
+
+    def body_of(self, what: str, payment_id: str) -> dict[str, Any]:
+        """Return what a person sends: settled outside is by the dispute that we know as open, else by the bank."""
+        payment = next(row for row in self.rows("payment") if row.id == payment_id)
+        if what == "settle_outside" and payment.dispute and payment.dispute["status"] in OPEN_DISPUTES:
+            self.kernel.meet("something settled by a dispute that is open")
+            return {"method": "dispute", "reference": payment.dispute["id"]}
+        return BODIES[what]
 
     @precondition(lambda self: self.returns)
     @rule(which=WHICH, wanted=st.sampled_from(["refund", "store_credit", "exchange"]), line=WHICH, fate=FATES)
@@ -227,7 +242,7 @@ class Callers(Outside):
     def pay_a_part(self, which: int, amount: int, fate: str) -> None:
         """A person settles a part of a failed refund outside; the rest stays failed."""
         refund = pick(self.undecided, which)
-        body = {**BODIES["settle_outside"], "amount": amount}
+        body = {**self.body_of("settle_outside", refund.payment_id), "amount": amount}
         self.ask(f"{amount} of {refund.id}", "settle_refund_outside", {"refund_id": refund.id}, body, fate, "usr_ben")
 
     @precondition(lambda self: self.undecided)
@@ -244,7 +259,8 @@ class Callers(Outside):
             self.decide_on(refund.return_id, what, amount, fate, waive=waive)
             return
         operation = "retry_refund" if what == "retry" else "settle_refund_outside"
-        body = BODIES[what] | (WAIVED if waive else {}) | ({"amount": amount * 2} if amount else {})
+        body = self.body_of(what, refund.payment_id) | (WAIVED if waive else {})
+        body |= {"amount": amount * 2} if amount else {}
         self.ask(f"{what} {refund.id}", operation, {"refund_id": refund.id}, body, fate, "usr_ben")
 
     @property

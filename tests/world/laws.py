@@ -272,7 +272,8 @@ class Laws(LawsOfOthers):
                 self.stage.kernel.meet("part of a failed refund paid" if part else "a failed refund paid whole")
             if refund.id in open_rows:
                 left = money.total(open_rows[refund.id])
-                assert left > 0, f"{refund.id}: nothing of it is open, and it waits"
+                decided = any(row.adjustment for row in case.remaining_rows(refund))
+                assert left > 0 or decided, f"{refund.id}: nothing of it is open, and it waits"
                 assert refund.amount_open in (None, left), f"{refund.id}: {left} open, it says {refund.amount_open}"
         if row.state not in return_machine.LIVE:
             return
@@ -359,7 +360,9 @@ class Laws(LawsOfOthers):
         facts = case.facts()
         if case.row.follow_up_at is not None:
             assert return_machine.unmet("refund", case.row.state, facts), f"{case.row.id}: barred by nothing"
-        if case.row.state == "refunded" and not (case.row.closed_at and case.policy.refund_on == "approval"):
+        if case.row.closed_at and case.policy.refund_on == "approval" and case.row.overpaid_since:
+            self.stage.kernel.meet("paid ahead, closed, and told as overpaid")
+        if case.row.state == "refunded":
             worth, paid = self.worth(case), self.paid(case)
             told = case.row.overpaid_since is not None
             whole = paid == worth if not assigned(case) else sum(paid.values()) + assigned(case) >= sum(worth.values())

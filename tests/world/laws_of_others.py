@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.world.stage import Stage
 
 Row = Any  # a row of a table, as a namespace: its columns are its attributes
 COUNTS = (*OPEN, "succeeded", "settled_outside")
+GIVES_NOTHING = ("won", "warning_closed")  # a dispute that ended, and the customer's bank gave them nothing
 BARS_REFUNDS = ("needs_response", "under_review", "lost")  # a dispute that is open, or gave the money to the customer
 
 
@@ -24,12 +25,17 @@ class LawsOfOthers(ABC):
     """Laws over refunds made outside, over captures and disputes, and over parcels of nobody."""
 
     stage: Stage
+    settled_by_dispute: set[str] = field(default_factory=set)  # refunds, while the dispute was open as we knew it
 
     # --- after every step --------------------------------------------------------------------------------------------
 
     def check_others(self, refunds: dict[str, Row], cases: list[ReturnCase]) -> None:
         """Check what must hold at any moment."""
         self._held(refunds, cases)
+        ended = {case.payment.id for case in cases if (case.payment.dispute or {}).get("status") in GIVES_NOTHING}
+        settled = (row for row in refunds.values() if row.method == "dispute" and row.status == "settled_outside")
+        self.settled_by_dispute |= {row.id for row in settled if row.payment_id not in ended}
+        self._decisions_stay(refunds)
         for case in cases:
             self._paid_once(case)
             self._told_what_is_overpaid(case)
@@ -55,6 +61,14 @@ class LawsOfOthers(ABC):
                 self.stage.kernel.meet("a refund made outside holds a return's refund")
             still = not barred or barred["code"] != "external_refund_open" or held
             assert still, f"{row.id} waits for a word about a refund made outside: it was given"
+
+    def _decisions_stay(self, refunds: dict[str, Row]) -> None:
+        """A refund of a return in which people decided something is taken out of the way by another one alone."""
+        for row in refunds.values():
+            dropped = row.superseded_at is not None and row.superseded_by is None and row.source == "return"
+            decided = any(item["adjustment"] for item in row.breakdown)
+            paid_whole = any(other.supersedes == row.id for other in refunds.values())
+            assert not (dropped and decided) or paid_whole, f"{row.id}: what people decided in it is gone"
 
     def _paid_once(self, case: ReturnCase) -> None:
         """No refund of ours waits to be sent for what an assigned one has paid already."""
@@ -119,6 +133,13 @@ class LawsOfOthers(ABC):
         theirs = {row["id"]: row["status"] for row in disputes}
         barred = any(status in BARS_REFUNDS for status in theirs.values())
         assert bool(payment.disputed) == barred, f"{payment.id}: disputed is {payment.disputed}, at Stripe {theirs}"
+        if theirs and all(status in GIVES_NOTHING for status in theirs.values()):
+            settled = "SELECT id FROM refund WHERE payment_id = ? AND method = 'dispute' AND status = 'settled_outside'"
+            rows = self.stage.eye.execute(f"{settled} AND superseded_at IS NULL", (payment.id,)).fetchall()
+            still = {row["id"] for row in rows} & self.settled_by_dispute
+            assert not still, f"{still} count as settled by a dispute that gave nothing, {theirs}"
+            if self.settled_by_dispute:
+                self.stage.kernel.meet("settled by a dispute that was won: reopened")
         self._window(payment, charge)
         return released
 

@@ -72,6 +72,10 @@ HAPPENINGS = (
     "a receipt before the approval",
     "a missing unit came after all",
     "a correction of paid units: told as overpaid",
+    "something settled by a dispute that is open",
+    "a refund that people decided waits for them",
+    "a second refund pays for a failed first",
+    "a second refund: refused",
     "a parcel of nobody attached",
     "a parcel attached a second time",
 )

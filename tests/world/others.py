@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from returns_service.domain.refund_status import FINAL
-from tests.world.callers import AMOUNTS, FATES, LINES, Callers
+from tests.world.acts import Answer
+from tests.world.callers import AMOUNTS, FATES, LINES, UNDECIDED, WAIVED, Callers
+from tests.world.laws import STEPS
 from tests.world.life import pick
 from tests.world.outside import DAY, WHICH
 from tests.world.stage import SETTLE_SECONDS
@@ -28,9 +30,10 @@ class Others(Callers, Workers):
 
     @property
     def externals(self) -> list[Any]:
-        """Refunds made in the Dashboard that a person may say something about; first those that hold a payment."""
-        made = [row for row in self.rows("refund") if row.source == "external" and row.duplicate_of is None]
-        return self.open_externals or [row for row in made if row.status not in FINAL]
+        """Refunds that we didn't make and a person may say something about; first those that wait for it."""
+        made = [row for row in self.rows("refund") if row.source == "external" and row.status not in FINAL]
+        seconds = [row for row in made if row.duplicate_of is not None and row.superseded_at is None]
+        return [*self.open_externals, *seconds] or [row for row in made if row.duplicate_of is None]
 
     @precondition(lambda self: self.externals)
     @rule(which=WHICH, to=WHICH, word=WORDS, stranger=st.booleans(), fate=FATES)
@@ -53,13 +56,107 @@ class Others(Callers, Workers):
         if units:
             body["lines"] = [{"line": self.lines_of(name)[0], "units": 1}]
         words = f"{refund.id} was for {name}" + (", one unit of its first line" if units else "")
+        first = self.of(refund.duplicate_of) if refund.duplicate_of else None
         answer = self.ask(words, "assign_refund", {"refund_id": refund.id}, body, fate, "usr_ben")
+        if first is not None and fate != "is slow":
+            self._told_of_a_second(refund, first, answer)
         if answer is not None and answer.done:
             self.kernel.meet("a refund of the Dashboard's assigned")
             if refund.return_id not in (None, name):
                 self.kernel.meet("an assigned refund moved to another return")
         if answer is not None and answer.code == "payment_mismatch":
             self.kernel.meet("a refund assigned to another payment's return: refused")
+
+    def _told_of_a_second(self, second: Any, first: Any, answer: Answer | None) -> None:
+        """A second refund for an intent counts only where the first has paid nothing, and nothing else its place."""
+        if answer is None:
+            return
+        pays = first.status in UNDECIDED and first.superseded_at is None
+        told = f"{second.id} is a second one for {first.id}, which is {first.status}: {answer}"
+        refused = answer.code in ("refund_not_external", "refund_claimed")
+        self.stage.law(not refused if pays else not answer.done, told)
+        self.kernel.meet("a second refund pays for a failed first" if answer.done else "a second refund: refused")
+
+    @precondition(lambda self: self.returns)
+    @rule(which=WHICH, fails=st.sampled_from([True, True, False]), settled=st.booleans())
+    def paid_twice(self, which: int, fails: bool, settled: bool) -> None:
+        """A script copies a refund of ours, mark and all; the first fails, and a person lets the second count."""
+        name = pick(self.returns, which)
+        self.parcel(which, 0, 1, "new", "", again=False)
+        self.wait_for_work()
+        self.start_worker(9, "")
+        ours = [row for row in self.refunds_of(name) if row.stripe_refund and row.source == "return"]
+        if not ours:
+            return
+        first, known = ours[-1], {refund["id"] for refund in self.ledger.refunds}
+        self.move("refund", self.intent_of(name), first.amount, None, {"refund_id": first.id})
+        made = {refund["id"] for refund in self.ledger.refunds} - known
+        self.laws.repaired |= made
+        if fails:
+            self.move("fail", first.stripe_refund)
+        self.webhooks(6)
+        for second in [row for row in self.externals if row.duplicate_of and row.stripe_refund in made]:
+            if not settled:
+                self.assign(second, name)
+                continue
+            body = {"method": "dashboard_refund", "reference": second.stripe_refund}
+            first = self.of(second.duplicate_of)
+            answer = self.ask(f"{second.id} settles {name}", "settle_return_outside", {"return_id": name}, body)
+            self._told_of_a_second(second, first, answer)
+
+    @precondition(lambda self: self.returns)
+    @rule(
+        which=WHICH, more=st.booleans(), sent=st.booleans(),
+        change=st.sampled_from(["correct", "reverse", "assign", "count again"]),
+    )  # fmt: skip
+    def changed_after_a_decision(self, which: int, more: bool, sent: bool, change: str) -> None:
+        """A person gives up a part of a refund, or adds to it; then what it stands on is found to be otherwise."""
+        name = pick(self.returns, which)
+        self.parcel(which, 0, 1, "new", "", again=False)
+        for row in [row for row in self.refunds_of(name) if row.status == "queued"]:
+            self.ask(f"cancel {row.id}", "cancel_refund", {"refund_id": row.id}, {}, "", "usr_ben")
+        failed = [row for row in self.refunds_of(name) if row in self.undecided]
+        if failed:
+            body = {"refund": failed[-1].id, "override_reason": "goodwill", **WAIVED}
+            step = STEPS.get(self.currency_of(name), 1)
+            body["amount"] = failed[-1].amount + 100 if more else max(step, failed[-1].amount // 2 // step * step)
+            self.ask(f"retry {name} by {body['amount']}", "retry_return", {"return_id": name}, body, "", "usr_ben")
+        else:
+            self.decide_on(name, "refund", 200 if more else 50)
+        if sent:
+            self.start_worker(9, "429_rate_limit")
+        known = {row.id for row in self.refunds_of(name)}
+        if change == "assign":
+            self.move("refund", self.intent_of(name), 100)
+            self.webhooks(4)
+            for row in [row for row in self.open_externals if row.payment_id == self.payment_of(name)][-1:]:
+                self.assign(row, name)
+        elif change == "correct":
+            for count in self.counts_of(name)[-1:]:
+                self.correct_one(count, "missing")
+        else:
+            self.reverse(-1, "")
+            if change == "count again":
+                self.parcel(which, 0, 1, "new", "", again=False)
+        self._waits_for_a_person(name, known)
+
+    def _waits_for_a_person(self, name: str, known: set[str]) -> None:
+        """While a refund in which people decided something waits for them, nothing of its return is paid by itself."""
+        failed = [row for row in self.refunds_of(name) if row in self.undecided and row.amount_open != 0]
+        waiting = [row.id for row in failed if any(item["adjustment"] for item in row.breakdown)]
+        made = [row.id for row in self.refunds_of(name) if row.id not in known and row.source == "return"]
+        if waiting:
+            self.kernel.meet("a refund that people decided waits for them")
+            self.stage.law(not made, f"{name}: {made} pays by itself what was decided in {waiting}")
+
+    def refunds_of(self, name: str) -> list[Any]:
+        """Return a return's refunds, oldest first."""
+        return [row for row in self.rows("refund") if row.return_id == name]
+
+    def counts_of(self, name: str) -> list[Any]:
+        """Return what the receipts of a return count, oldest first."""
+        receipts = {receipt.id for receipt in self.rows("receipt") if receipt.return_id == name}
+        return [count for count in self.rows("receipt_line") if count.receipt_id in receipts]
 
     def of(self, refund_id: str) -> Any:
         """Return a refund's committed row."""
@@ -199,9 +296,11 @@ class Others(Callers, Workers):
             )[0]
         )
 
-    @rule(which=WHICH, lines=LINES, units=UNITS, fate=FATES)
-    def parcel_comes_first(self, which: int, lines: list[tuple[int, int]], units: int, fate: str) -> None:
-        """The parcel of a request comes before anybody has approved it."""
+    @rule(which=WHICH, lines=LINES, units=UNITS, fate=FATES, closes=st.booleans())
+    def parcel_comes_first(
+        self, which: int, lines: list[tuple[int, int]], units: int, fate: str, closes: bool
+    ) -> None:  # fmt: skip
+        """The parcel of a request comes before anybody has approved it; perhaps no more is waited for."""
         known = self.returns
         self.open_return(which, lines, "", at_once=False)
         for name in [name for name in self.returns if name not in known]:
@@ -209,6 +308,8 @@ class Others(Callers, Workers):
                 self.parcel(self.returns.index(name), 0, units, "new", "", again=False)
                 self.kernel.meet("a receipt before the approval")
                 self.decide_on(name, "approve", fate=fate, actor="usr_anna")
+                if closes:
+                    self.decide_on(name, "close")
 
     @rule(sku=st.sampled_from(["SKU-1", "sku-1 ", "SKU-2", "SKU-9"]), units=UNITS, to=WHICH, again=st.booleans())
     def parcel_of_nobody(self, sku: str, units: int, to: int, again: bool) -> None:

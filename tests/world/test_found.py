@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 
+from returns_service.commands import returns
 from tests.world.outside import DAY
 from tests.world.quiet import grow_quiet
 from tests.world.world import World
@@ -205,3 +207,55 @@ def test_a_correction_after_units_that_came_late_is_told_as_overpaid() -> None:
     world.correct_one(world.rows("receipt_line")[0], "missing")
     world.holds()
     assert world.rows("return_authorization")[0].overpaid_since is not None
+
+
+@pytest.mark.parametrize("change", ["reverse", "correct"])
+def test_what_people_took_off_is_not_paid_when_the_units_are_counted_again(change: str) -> None:
+    world = World()
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(1, 1)], "parcel": 0}
+    world.the_shop_opens(**opening, ends=(True, True))
+    world.changed_after_a_decision(which=0, more=False, sent=False, change=change)
+    world.holds()
+    world.parcel(0, 0, 1, "new", "", again=False)
+    world.start_worker(steps=9, fault="")
+    world.holds()
+    open_ones = [(row.status, row.amount, row.amount_open) for row in world.undecided]
+    assert (world.state_of(world.returns[0]), open_ones) == ("failed", [("withdrawn", 50, 50)])
+    grow_quiet(world)
+    world.laws.check_truth()
+    assert len(world.ledger.refunds) == 0
+
+
+@pytest.mark.parametrize("amount", [30, 50, 80])
+def test_what_people_took_off_is_not_paid_beside_an_assigned_refund(amount: int) -> None:
+    """50 of 101 were agreed; a colleague paid that in the Dashboard, or less, or more."""
+    world = World()
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(1, 1)], "parcel": 1}
+    world.the_shop_opens(**opening, ends=(True, True), policy="by hand")
+    world.decide_on(world.returns[0], "refund", 50)
+    world.move("refund", world.payments[0][0], amount)
+    world.webhooks(9)
+    world.assign(world.open_externals[0], world.returns[0])
+    world.holds()
+    assert [row.amount_open for row in world.undecided] == ([20] if amount == 30 else [])
+    elsewhere = len(world.returns)
+    world.open_return(0, [(1, 1)], "")
+    world.assign(world.of(world.externals[0].id), world.returns[elsewhere])  # it was for another return after all
+    world.holds()
+    assert [row.amount_open for row in world.undecided] == [50]
+    grow_quiet(world)
+    world.laws.check_truth()
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_what_was_paid_ahead_for_units_that_do_not_come_is_told(is_told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The law finds a close that doesn't tell it."""
+    if not is_told:
+        monkeypatch.setattr(returns, "note_overpaid", lambda case, before=0: None)
+    world = World()
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(2, 2)], "parcel": 1}
+    world.the_shop_opens(**opening, ends=(True, True), policy="on approval")
+    world.decide_on(world.returns[0], "close")
+    with nullcontext() if is_told else pytest.raises(AssertionError, match="it is worth"):
+        world.holds()
+    world.kernel.bury_all()

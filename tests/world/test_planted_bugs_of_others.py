@@ -14,6 +14,7 @@ from returns_service.commands import (
     counting,
     external_refunds,
     receipts,
+    refunds,
     stripe_fold,
     unmatched_receipts,
 )
@@ -135,6 +136,21 @@ def _(patch: Patch) -> None:
         return {line: [item for item in self.undeclared if item.surplus_of == line] for line in lines}
 
     patch.setattr(case.ReturnCase, "surplus_items", of_any_receipt)
+
+
+@bug("a settlement by a dispute that was won stands", "by a dispute that gave nothing")
+def _(patch: Patch) -> None:
+    patch.setattr(stripe_fold, "_settled_by_dispute", lambda refund: False)
+
+
+@bug("a correction drops what people decided", "what people decided in it is gone")
+def _(patch: Patch) -> None:
+    patch.setattr(refunds, "holds_decision", lambda refund: False)
+
+
+@bug("a second refund stays second where the first has failed", "is a second one for")
+def _(patch: Patch) -> None:
+    patch.setattr(locked_payment.LockedPayment, "is_second", lambda self, refund: refund.duplicate_of is not None)
 
 
 @pytest.mark.parametrize("name", BUGS)

@@ -48,7 +48,7 @@ class OwnWorld(Callers, Workers):
         lines=LINES,
         parcel=WHICH,
         ends=st.tuples(st.booleans(), st.booleans()),
-        policy=st.sampled_from(["on receipt"] * 4 + list(POLICIES)),
+        policy=st.sampled_from(["on receipt"] * 3 + ["on approval"] + list(POLICIES)),
         listens=st.sampled_from([False, False, False, True]),
     )
     def the_shop_opens(
