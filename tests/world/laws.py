@@ -79,9 +79,13 @@ class Laws(LawsOfOthers):
         cases: list[ReturnCase] = []
         for row in self.rows("return_authorization"):
             case = ReturnCase(
-                self.stage.context.policy, payments[row.payment_id], row,
-                sorted(lines[row.id], key=lambda line: int(line.position)), refunds[row.payment_id],
-            )  # fmt: skip
+                self.stage.context.policy,
+                payments[row.payment_id],
+                row,
+                sorted(lines[row.id], key=lambda line: int(line.position)),
+                # In the service's order: a clock set back makes ids that come before those of older rows.
+                sorted(refunds[row.payment_id], key=lambda refund: str(refund.id)),
+            )
             case.receipts = receipts[row.id]
             case.receipt_lines = [count for receipt in case.receipts for count in counts[receipt.id]]
             case.undeclared = undeclared[row.id]
