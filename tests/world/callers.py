@@ -184,7 +184,9 @@ class Callers(Outside):
     @precondition(lambda self: self.returns)
     @rule(
         which=WHICH, fate=FATES, amount=st.sampled_from([None, None, 50, 200]),
-        what=st.sampled_from(["refund", "refund", "settle_outside", "close", "approve", "cancel", "decline", "reopen"]),
+        what=st.sampled_from(
+            ["refund", "refund", "settle_outside", "close", "approve", "cancel", "decline", "reopen", "reopen"]
+        ),
     )  # fmt: skip
     def decide(self, which: int, what: str, amount: int | None, fate: str) -> None:
         """A person decides about a return."""
