@@ -311,6 +311,8 @@ of_kind("undeclared_item", "admin")
 @view("finance")
 async def desk_retry(look: Look, page: Page) -> None:
     await page.goto("/refunds?kind=refund_failed")
+    # In a narrow window, or with large text, the list stands alone until a case is opened.
+    await page.goto(await page.locator(".inbox a").first.get_attribute("href") or "")
     await page.get_by_role("link", name="Retry").click()
 
 
