@@ -63,8 +63,8 @@ async def rotate_key(tx: Tx, key_id: str, overlap: timedelta) -> tuple[ApiKey, s
     """Return a new key like an old one, and its secret; the old one stays in force for `overlap`, no longer.
 
     The new one lives as long as the old one was made for, and is the same person's: a key without an owner is a person
-    of its own, and its successors are that person. What was done under the old one is not done again under the new
-    one, where a request is repeated. Raises Problem not_found for a key that is not in force.
+    of its own, and its successors are that person. Both share their idempotency keys: a request that the old one made
+    is not done again where the new one repeats it. Raises Problem not_found for a key that is not in force.
     """
     old = await tx.get(ApiKey, key_id)
     if old is None or not is_in_force(tx, old):

@@ -39,10 +39,7 @@ async def pay_return(case: ReturnCase, row: Refund) -> None:
         return
     open_rows = case.open_rows()[failed.id]
     limit = money.total(open_rows)
-    rows = money.take(open_rows, min(row.amount, limit))
-    if rest := max(0, row.amount - limit):
-        rows.append(money.Row("unallocated", rest, description="Refunded outside this service"))
-    case.write_breakdown(row, rows)
+    case.write_breakdown(row, _take_with_rest(open_rows, limit, row.amount))
     case.tx.add(row)
     await take_over(case.tx, failed, row, left=limit - row.amount)
 
@@ -58,11 +55,15 @@ def assigned_rows(case: ReturnCase, amount: int) -> list[money.Row]:
     """Return the rows that a refund made outside pays of a return: the due ones, then an `unallocated` rest."""
     ways = case.due_rows()
     unpaid = [*ways.refund, *ways.outside]
-    due = money.due(unpaid)
-    rows = money.take(unpaid, min(amount, due)) if due else []
-    if rest := amount - money.total(rows):
-        rows.append(money.Row("unallocated", rest, description="Refunded outside this service"))
-    return rows
+    return _take_with_rest(unpaid, money.due(unpaid), amount)
+
+
+def _take_with_rest(rows: Sequence[money.Row], most: int, amount: int) -> list[money.Row]:
+    """Return what an amount pays of `rows`, at most `most` of it, and its rest as `unallocated`; minor units."""
+    taken = money.take(rows, min(amount, most)) if most else []
+    if rest := amount - money.total(taken):
+        taken.append(money.Row("unallocated", rest, description="Refunded outside this service"))
+    return taken
 
 
 def named_rows(case: ReturnCase, lines: Sequence[AssignedUnits], amount: int) -> list[money.Row]:

@@ -23,6 +23,7 @@ from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
+from returns_service.return_case.overpaid import note_overpaid
 from returns_service.return_case.reversal import reversible
 from returns_service.return_case.rows import is_unsent, rows_of
 from returns_service.return_case.transition import record_return, transition
@@ -58,8 +59,7 @@ async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id:
     receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
     await _free_parcel(tx, receipt)
     await recount(case)
-    if case.overpaid > before[case.row.id]:
-        case.row.overpaid_since = tx.now
+    note_overpaid(case, before[case.row.id])
     await transition(case, "reverse", why=reason, units_reversible=True)
     done = CountResult(case, receipt)
     await record(tx, by, "receipt.reversed", row=case.row, data={"object": done.shown(), "reason": reason})
@@ -108,8 +108,7 @@ async def correct(
     for correction in corrections:
         _correct(case, receipt, correction)
     await recount(case)
-    if case.overpaid > before[case.row.id]:
-        case.row.overpaid_since = tx.now
+    note_overpaid(case, before[case.row.id])
     await transition(case, "correct", why=reason)
     done = CountResult(case, receipt)
     changed = {correction.line for correction in corrections}
