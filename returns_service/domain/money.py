@@ -255,7 +255,7 @@ def encode_breakdown(rows: Sequence[Row], positions: Mapping[str, int], limit: i
 
 
 def decode_breakdown(text: str | None, lines: Mapping[int, tuple[str, str]], amount: int) -> list[Row]:
-    """Return the rows that `compact` wrote, or one `unallocated` row where they can't be had or don't sum to `amount`.
+    """Return the rows that `encode_breakdown` wrote, or one `unallocated` row where they can't be had or don't sum to `amount`.
 
     `lines` gives (line id, title) by position.
     """

@@ -16,6 +16,15 @@ FILES = {
     "favicon-32x32.png": "image/png",
 }
 START = 'SwaggerUIBundle({url: "openapi.yaml", dom_id: "#swagger-ui", deepLinking: true});\n'
+# Swagger UI lays answers out as a table, 794 px wide: a phone gets its cells below each other.
+NARROW = """@media (max-width: 800px) {
+  .swagger-ui .responses-table :is(thead, tbody, tr, td) { display: block; width: auto; }
+  .swagger-ui .responses-table thead { display: none; }
+  .swagger-ui .operation-link pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+  .swagger-ui table { display: block; max-width: 100%; overflow-x: auto; }
+}
+"""
+OURS = {"start.js": ("text/javascript", START), "narrow.css": ("text/css", NARROW)}
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -23,6 +32,7 @@ PAGE = """<!doctype html>
 <title>Returns API</title>
 <link rel="icon" href="docs/favicon-32x32.png">
 <link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="stylesheet" href="docs/narrow.css">
 <main id="swagger-ui"></main>
 <script src="docs/swagger-ui-bundle.js"></script>
 <script src="docs/start.js"></script>
@@ -59,8 +69,9 @@ def docs_page(request: Request[Any, Any, Any]) -> Response[str]:
 def docs_file(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Return one of the page's files."""
     name: str = request.path_params["name"]
-    if name == "start.js":
-        return Response(START.encode(), media_type="text/javascript")
+    if name in OURS:
+        content_type, text = OURS[name]
+        return Response(text.encode(), media_type=content_type)
     if name not in FILES:
         raise NotFoundException
     content = (swagger_ui_path / name).read_bytes()
