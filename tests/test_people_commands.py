@@ -86,6 +86,17 @@ def test_a_person_is_changed_disabled_and_enabled(run: Run) -> None:
     assert mara()["disabled"] is None
 
 
+def test_who_is_disabled_leaves_keys_that_are_named(run: Run) -> None:
+    run("users", "add", "mara@shop.test", "--role", "warehouse")
+    for name in ("scanner", "old scanner"):
+        run("keys", "create", "--name", name, "--scope", "receipts:write", "--owner", "Mara@shop.test", "--json")
+    kept, gone = sorted(json.loads(run("keys", "list", "--json")), key=lambda key: str(key["name"]), reverse=True)
+    run("keys", "revoke", gone["id"])
+    said = run("users", "disable", "mara@shop.test")
+    assert f"The key scanner stays in force. To end it: returns-service keys revoke {kept['id']}" in said
+    assert gone["id"] not in said
+
+
 def test_a_person_is_named_by_hand_at_the_provider(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def subjects() -> list[str | None]:
         return [row["subject"] for row in json.loads(run("users", "list", "--json"))]

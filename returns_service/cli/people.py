@@ -308,14 +308,21 @@ def users_pin(email: str, as_json: bool) -> None:
 @users.command("disable")
 @click.argument("email")
 def users_disable(email: str) -> None:
-    """Let a person in no more, and end their sessions, at once.
+    """Let a person in no more, and end their sessions, at once. Their API keys, which programs may use, are named.
 
     Example: returns-service users disable mara@example.com
     """
+    from returns_service.commands.api_keys import keys_of_person
     from returns_service.commands.staff_users import disable_user
 
-    row = with_database(lambda tx: disable_user(tx, email))
+    async def work(tx: Tx) -> tuple[StaffUser, list[ApiKey]]:
+        row = await disable_user(tx, email)
+        return row, await keys_of_person(tx, row.email)
+
+    row, keys = with_database(work)
     click.echo(f"{row.email} is disabled; all sessions are ended.")
+    for key in keys:
+        click.echo(f"The key {key.name} stays in force. To end it: returns-service keys revoke {key.id}")
 
 
 @users.command("enable")

@@ -90,6 +90,14 @@ async def keys_in_force(tx: Tx, key_ids: Collection[str]) -> frozenset[str]:
     return frozenset(row.id for row in rows if is_in_force(tx, row))
 
 
+async def keys_of_person(tx: Tx, email: str) -> list[ApiKey]:
+    """Return the keys in force of one owner, oldest first: they outlive their person's sign-in until revoked."""
+    rows = (
+        await tx.exec(select(ApiKey).where(col(ApiKey.owner) == normalize_email(email)).order_by(col(ApiKey.id)))
+    ).all()
+    return [row for row in rows if is_in_force(tx, row)]
+
+
 def is_in_force(tx: Tx, row: ApiKey) -> bool:
     """Return whether the key is neither revoked nor over."""
     return row.revoked_at is None and (row.expires_at is None or row.expires_at > tx.now)

@@ -255,9 +255,10 @@ def encode_breakdown(rows: Sequence[Row], positions: Mapping[str, int], limit: i
 
 
 def decode_breakdown(text: str | None, lines: Mapping[int, tuple[str, str]], amount: int) -> list[Row]:
-    """Return the rows that `encode_breakdown` wrote, or one `unallocated` row where they can't be had or don't sum to `amount`.
+    """Return the rows that `encode_breakdown` wrote.
 
-    `lines` gives (line id, title) by position.
+    Where they can't be had, or don't sum to `amount` (minor units), it is one `unallocated` row. `lines` gives (line
+    id, title) by position.
     """
     unknown = [Row("unallocated", amount, description="Found at Stripe, units unknown")]
     rows = []

@@ -10,6 +10,7 @@ import pytest
 from sqlmodel import col, select
 
 from returns_service.commands import devices
+from returns_service.commands.api_keys import create_key
 from returns_service.store.tables import ApiKey, StaffUser, WebhookEndpoint
 from returns_service.web.pages.scanner_test import TEST_CODE
 from tests.harness.served_shop import ServedShop, expect
@@ -86,7 +87,12 @@ async def test_an_invitation_signs_in_once_and_a_role_changes_at_once(shop: Serv
         )
         assert (await jide.get("/refunds")).status_code == 403
         page = await admin.get("/settings")
-        assert "signed out everywhere" in (await follow(admin, await send(admin, page, change, do="disable"))).text
+        over = (await follow(admin, await send(admin, page, change, do="disable"))).text
+        assert "signed out everywhere" in over
+        assert "API keys of theirs stay in force" not in over
+        await shop.db.run(lambda tx: create_key(tx, "exports", ["returns:read"], owner="jide@shop.test"))
+        told = await follow(admin, await send(admin, page, change, do="disable"))
+        assert "API keys of theirs stay in force" in told.text
         assert (await jide.get("/returns")).status_code == 303
         refused = await send(admin, page, f"/settings/people/{user.id}/link")
         assert refused.status_code == 422

@@ -43,6 +43,8 @@ DID: Final = {
     "revoked": "The key is revoked: its calls are refused from now on.",
     "role": "The role is changed. It counts from that person’s next page on.",
     "disabled": "That person is signed out everywhere and can’t sign in.",
+    "disabled_but_keys": "That person is signed out everywhere and can’t sign in. API keys of theirs stay in force for "
+    "the programs that use them: revoke those that shall end.",
     "enabled": "That person can sign in again.",
     "approved": "The device is approved: badges and PINs open it for receiving.",
     "device_revoked": "The device is out of use. Sessions on it are over.",
@@ -204,7 +206,7 @@ async def change_person(call: PageCall) -> Response[Any]:
         user = await staff_users.user_by_id(tx, user_id)
         if wanted == "disable":
             await staff_users.disable_user(tx, user.email)
-            return "disabled"
+            return "disabled_but_keys" if await api_keys.keys_of_person(tx, user.email) else "disabled"
         if wanted == "enable":
             await staff_users.enable_user(tx, user.email)
             return "enabled"
