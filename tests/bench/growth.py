@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -20,6 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -129,6 +131,7 @@ def main() -> None:
     words.add_argument("--rounds", type=int, default=ROUNDS)
     words.add_argument("--folder", type=Path, help="for the databases (memory for small ones, else the disk)")
     asked = words.parse_args()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # stdout is for the rows
     kinds: list[Kind] = asked.database or ["sqlite", "postgresql"]
     for row in asyncio.run(measure_growth(asked.returns, kinds, rounds=asked.rounds, folder=asked.folder)):
         print(json.dumps(row), flush=True)
