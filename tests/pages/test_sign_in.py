@@ -276,7 +276,9 @@ async def test_a_badge_or_pin_opens_receiving_on_an_approved_device_and_nothing_
     answer = await desk.post("/sign-in/device", {"code": code})
     assert (answer.status_code, answer.headers["location"]) == (303, "/receive")
     assert (await desk.get("/receive")).status_code == 200
-    assert (await desk.get("/you")).status_code == 403
+    for personal in ("/you", "/returns.csv"):
+        assert (await desk.get(personal)).status_code == 403
+    assert "/returns.csv" not in (await desk.get("/returns")).text
     (row,) = await session_rows(shop)
     assert (row.way, row.receiving_only) == (way, True)
     await desk.get("/receive")

@@ -225,7 +225,7 @@ def note_of(case: ReturnCase) -> str:
     return ""
 
 
-@shows("/returns.csv")
+@shows("/returns.csv", personal=True)
 async def export_returns(call: PageCall) -> Response[Any]:
     """Answer all rows of the list as it is narrowed, newest first."""
     asked = read_asked(call)
