@@ -47,14 +47,15 @@ def mail_kind(event_type: str, said: Mapping[str, Any]) -> MailKind | None:
         return "refunded"
     if event_type == "refund.created":
         return "refunded" if settled_by(said) else None
+    # Beside another refund that is under way, one that fails leaves the return where it is. What a person withdrew
+    # before it was sent has failed nobody: they retry it, or settle it otherwise.
+    if trigger == "fail" and to in ("failed", "refunding"):
+        return "failed"
     if event_type != "return.state_changed":
         return None
     if trigger == "approve":
         return "approved"
-    if to == "declined":
-        return "declined"
-    # What a person withdrew before it was sent has failed nobody: they retry it, or settle it otherwise.
-    return "failed" if trigger == "fail" and to == "failed" else None
+    return "declined" if to == "declined" else None
 
 
 def settled_by(said: Mapping[str, Any]) -> SettlementMethod | None:

@@ -124,6 +124,24 @@ async def test_bad_news_is_told_too(mailing: MailingShop, ending: str) -> None:
         assert "Worn &lt;b&gt;outside&lt;/b&gt;." in html.get_content()
 
 
+async def test_a_failure_beside_another_refund_under_way_is_told_once(mailing: MailingShop) -> None:
+    shop = mailing.shop
+    made = await shop.create_approved_return(9000, 2, card="pm_card_pendingRefund", customer_email="mia@shop.test")
+    for _ in range(2):
+        await shop.receive_parcel(made["id"])
+        await shop.work()
+    first = (await shop.read_return(made["id"]))["refunds"][0]
+    shop.dashboard.fail(first["stripe_refund"])
+    await shop.deliver()
+    assert (await shop.read_return(made["id"]))["state"] == "refunding"
+    assert [mail.kind for mail in await mailing.mails()].count("failed") == 1
+    shop.clock.advance(86_400)
+    await shop.settle()
+    assert [refund["status"] for refund in (await shop.read_return(made["id"]))["refunds"]] == ["failed", "succeeded"]
+    assert (await shop.read_return(made["id"]))["state"] == "failed"
+    assert [mail.kind for mail in await mailing.mails()].count("failed") == 1
+
+
 async def test_news_that_comes_twice_is_told_once(mailing: MailingShop) -> None:
     shop = mailing.shop
     made = await shop.create_approved_return(9000, 1, customer_email="mia@shop.test")
