@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from returns_service.commands.failed_refunds import take_over
@@ -14,7 +14,7 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment
-from returns_service.return_case.rows import holds_decision
+from returns_service.return_case.rows import holds_decision, rows_of
 from returns_service.store.tables import Refund, ReturnAuthorization
 
 ASSIGNED = "A refund made outside was assigned to the return before this one was sent; no money has moved."
@@ -28,20 +28,28 @@ class AssignedUnits:
     units: int
 
 
-async def pay_return(case: ReturnCase, row: Refund) -> None:
+async def pay_return(case: ReturnCase, row: Refund, lines: Sequence[AssignedUnits] = ()) -> None:
     """Let a refund made outside pay a return: what people decided and is open first, else what is due.
 
-    So what they took off is not due again, and what they gave is not given twice.
+    So what they took off is not due again, and what they gave is not given twice. `lines`: the units that it was for;
+    then only what was decided about their lines goes first.
     """
-    failed = next((refund for refund in case.unresolved() if holds_decision(refund)), None)
+    named = {units.line for units in lines}
+    failed = next((refund for refund in case.unresolved() if holds_decision(refund) and _is_about(refund, named)), None)
     if failed is None:
-        case.write_breakdown(row, assigned_rows(case, row.amount))
+        rows = named_rows(case, lines, row.amount) if lines else assigned_rows(case, row.amount)
+        case.write_breakdown(row, rows)
         return
-    open_rows = case.open_rows()[failed.id]
+    open_rows = sorted(case.open_rows()[failed.id], key=lambda part: part.line not in named)
     limit = money.total(open_rows)
     case.write_breakdown(row, _take_with_rest(open_rows, limit, row.amount))
     case.tx.add(row)
     await take_over(case.tx, failed, row, left=limit - row.amount)
+
+
+def _is_about(refund: Refund, lines: Collection[str]) -> bool:
+    """Return whether a refund pays for one of these lines; no lines are any."""
+    return not lines or any(part.line in lines for part in rows_of(refund))
 
 
 async def make_room(case: ReturnCase) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 from sqlalchemy import and_, exists
 from sqlmodel import col, select
 
-from returns_service.commands.assignments import ASSIGNED, AssignedUnits, make_room, named_rows, pay_return
+from returns_service.commands.assignments import ASSIGNED, AssignedUnits, make_room, pay_return
 from returns_service.commands.failed_refunds import give_back
 from returns_service.commands.refunds import follow_up, lock_refund, withdraw_or_supersede
 from returns_service.commands.stripe_fold import release_hold
@@ -48,10 +48,7 @@ async def assign(
     row.return_id = row.acknowledged_at = row.duplicate_of = None
     give_back(locked, row)
     await make_room(case)
-    if lines:
-        case.write_breakdown(row, named_rows(case, lines, row.amount))
-    else:
-        await pay_return(case, row)
+    await pay_return(case, row, lines)
     row.return_id, row.updated_at = case.row.id, tx.now
     note_overpaid(case, overpaid_before)
     await _follow(case, "assign")

@@ -12,7 +12,7 @@ from sqlmodel import col, select
 from returns_service.domain import money, return_machine
 from returns_service.domain.money_open import subtract
 from returns_service.domain.policy import Policy
-from returns_service.domain.problems import Problem
+from returns_service.domain.problems import Problem, ProblemCode
 from returns_service.domain.refund_mark import write_mark
 from returns_service.domain.refund_status import FINAL, RefundStatus
 from returns_service.domain.refund_windows import NEEDS_EMAIL
@@ -38,6 +38,7 @@ from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
 BARRED_RETRY_SECONDS = 3600  # only a safety net: what frees a barred refund tries it again at once
 SEND_AGAIN_MINUTES = 15  # a call that hangs somewhere on the way has long ended by then
+TAKEN_OFF = "Somebody took it off, in a refund that failed since: it is paid if a person decides so."
 RESERVED_METADATA = ("refund_id", "lines")
 ORDER_CHANGED = "Another return of the order changed what is due for shipping before it was sent; no money has moved."
 METADATA_KEYS = 46  # Stripe's 50 less our four
@@ -254,22 +255,23 @@ async def pay_what_is_due(case: ReturnCase) -> None:
     waits = facts.refund_unanswered or facts.refund_failed
     if row.state not in ("approved", "refunding") or case.policy.refund_on == "manual" or not facts.amount or waits:
         row.follow_up_at = row.follow_up_barred = None
-        return
-    if barring := return_machine.unmet("refund", row.state, facts):
-        said = {
-            "code": barring[0].code,
-            "reason": barring[0].reason,
-            "due": facts.amount,
-            "refundable": facts.refundable,
-        }
-        row.follow_up_at = case.tx.now + timedelta(seconds=BARRED_RETRY_SECONDS)
-        if row.follow_up_barred != said:
-            row.follow_up_barred = said
-            await record_transition(case, "refund_barred", row.state, barring[0].reason)
-        return
-    await transition(case, "refund")
-    reason = case.policy.stripe_reason(row.reason)
-    await queue_refund(case, case.due_rows().refund, reason=reason, delay_seconds=case.policy.refund_delay)
+    elif barring := return_machine.unmet("refund", row.state, facts):
+        await _wait(case, facts, barring[0].code, barring[0].reason)
+    elif case.due_was_taken_off():
+        await _wait(case, facts, "failed_refund_open", TAKEN_OFF)
+    else:
+        await transition(case, "refund")
+        reason = case.policy.stripe_reason(row.reason)
+        await queue_refund(case, case.due_rows().refund, reason=reason, delay_seconds=case.policy.refund_delay)
+
+
+async def _wait(case: ReturnCase, facts: return_machine.Facts, code: ProblemCode, reason: str) -> None:
+    """Keep why what is due can't be paid now, and tell it once."""
+    said = {"code": code, "reason": reason, "due": facts.amount, "refundable": facts.refundable}
+    case.row.follow_up_at = case.tx.now + timedelta(seconds=BARRED_RETRY_SECONDS)
+    if case.row.follow_up_barred != said:
+        case.row.follow_up_barred = said
+        await record_transition(case, "refund_barred", case.row.state, reason)
 
 
 async def refund_payment(

@@ -196,6 +196,8 @@ def _refund_barred(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     if entry.payment is not None and entry.payment.disputed:
         facts["answer_by"] = _answer_by(entry.payment)
         advice = f"{_on_the_dispute(entry.payment)} It is refunded by itself once the dispute is won."
+    elif barred.get("code") == "failed_refund_open":
+        advice = "Settle it outside with the method `waived` if it stays taken off, or refund it after all."
     else:
         advice = (
             "It is tried again by itself when the payment has more left. Or refund what is left, or settle it outside."

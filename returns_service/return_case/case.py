@@ -353,6 +353,15 @@ class ReturnCase:
         taken = [row for part in self.refunds if part.supersedes == refund.id for row in rows_of(part)]
         return subtract(rows_of(refund), taken)
 
+    def due_was_taken_off(self) -> bool:
+        """Return whether people took off what is due now, in a refund that failed since and pays nothing any more."""
+        due_parts = {money.part_of(row) for row in self.unpaid() if row.amount > 0}
+        return any(
+            any(row.adjustment and row.amount < 0 for row in rows)
+            and any(not row.adjustment and money.part_of(row) in due_parts for row in rows)
+            for rows in map(self.remaining_rows, self.failed())
+        )
+
     def unresolved(self) -> list[Refund]:
         """Return failed (or withdrawn) refunds of which something is open."""
         left = self.open_rows()

@@ -195,3 +195,68 @@ async def test_another_wish_drops_nothing_that_a_person_decided(shop: ServedShop
     credit = {"method": "store_credit", "reference": "credit 17"}
     done = expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", credit), 200)
     assert (done["state"], done["amount_settled_outside"], done["amount_due"]) == ("refunded", 10_500, 0)
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+async def test_a_dashboard_refund_pays_what_was_decided_about_its_units(
+    shop: ServedShop, with_policy: Any, is_named: bool
+) -> None:
+    """70.00 of 100.00 were agreed, and failed; a colleague pays them in the Dashboard."""
+    with_policy(refund_on="manual")
+    payment = shop.pay()
+    made = await shop.create_approved_return(payment=payment)
+    await shop.receive_parcel(made["id"], 3)
+    agreed = expect(await shop.post(f"/v1/returns/{made['id']}/refund", {"amount": 7000, "note": "Worn."}), 202)
+    await shop.settle()
+    shop.dashboard.fail(expect(await shop.get(f"/v1/refunds/{agreed['id']}"), 200)["stripe_refund"])
+    outside = await pay_in_dashboard(shop, made, 7000)
+    units = {"lines": [{"line": made["lines"][0]["id"], "units": 3}]} if is_named else {}
+    expect(await shop.post(f"/v1/refunds/{outside['id']}/assign", {"return": made["id"], **units}), 200)
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"], done["amount_due"]) == ("refunded", 7000, 0)
+
+
+@pytest.mark.parametrize("road", ["settle_outside", "refund"])
+async def test_what_a_person_took_off_is_not_paid_where_another_refund_paid_the_rest(
+    shop: ServedShop, road: str
+) -> None:
+    """70.00 of 100.00 are under way, and a colleague pays them in the Dashboard; then ours fails."""
+    payment = shop.pay(50_000, card="pm_card_pendingRefund")
+    made = await shop.create_approved_return(payment=payment)
+    await shop.receive_parcel(made["id"], 3)
+    await fail_under_way(shop, made)
+    part = {"amount": 7000, "waive": True, "reason": "Agreed on the phone."}
+    expect(await shop.post(f"/v1/returns/{made['id']}/retry", part), 202)
+    await shop.work()
+    outside = await pay_in_dashboard(shop, made, 7000)
+    expect(await shop.post(f"/v1/refunds/{outside['id']}/assign", {"return": made["id"]}), 200)
+    await fail_under_way(shop, made)
+    shop.clock.advance(7200)
+    await shop.settle()
+    waits = await shop.read_return(made["id"])
+    assert (waits["state"], waits["amount_due"], shop.at_stripe(payment)) == ("approved", 3000, 7000)
+    assert waits["refund_barred"]["code"] == "failed_refund_open"
+    (item,) = expect(await shop.get("/v1/desk"), 200)["data"]
+    assert (item["kind"], item["amount"], item["actions"]) == ("refund_barred", 3000, ["refund", "settle_outside"])
+    body = {"method": "waived", "reference": "It stays taken off."} if road == "settle_outside" else {}
+    expect(await shop.post(f"/v1/returns/{made['id']}/{road}", body), 200 if body else 202)
+    await shop.settle()
+    assert (await shop.read_return(made["id"]))["state"] == "refunded"
+    assert shop.at_stripe(payment) == (7000 if body else 10_000)
+
+
+async def pay_in_dashboard(shop: ServedShop, made: dict[str, Any], amount: int) -> dict[str, Any]:
+    """Refund a part of a return's payment in Stripe's Dashboard; return it as it is known here."""
+    seen = shop.dashboard.refund(made["charge"], amount)["id"]
+    await shop.deliver()
+    refunds = expect(await shop.get(f"/v1/refunds?payment_intent={made['payment_intent']}"), 200)["data"]
+    return next(refund for refund in refunds if refund["stripe_refund"] == seen)
+
+
+async def fail_under_way(shop: ServedShop, made: dict[str, Any]) -> None:
+    """Let the bank refuse the refund of ours that is under way."""
+    await shop.work()
+    refunds = (await shop.read_return(made["id"]))["refunds"]
+    (pending,) = [one for one in refunds if (one["source"], one["status"]) == ("return", "pending")]
+    shop.dashboard.fail(pending["stripe_refund"])
+    await shop.deliver()
