@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from ipaddress import ip_address
 
 import structlog
 import uvicorn
@@ -98,8 +99,10 @@ def listen(host: str, port: int) -> socket.socket:
 def address_of(listener: socket.socket) -> str:
     """Return the address of a socket that listens, as a browser on this machine writes it."""
     host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{host}:{port}"
+    is_ipv6 = ":" in host
+    if ip_address(host).is_unspecified:
+        host = "::1" if is_ipv6 else "127.0.0.1"
+    return f"http://[{host}]:{port}" if is_ipv6 else f"http://{host}:{port}"
 
 
 def allow_files(number: int) -> None:

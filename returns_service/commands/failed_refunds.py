@@ -61,6 +61,9 @@ class Part:
         return money.take(rows, self.amount)
 
 
+WHOLE = Part()
+
+
 def choose_failed(case: ReturnCase, refund_id: str | None) -> Refund:
     """Return the failed refund that is meant. Raises Problem which_refund, no_failed_refund, …"""
     failed = case.unresolved()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from returns_service.commands.failed_refunds import (
+    WHOLE,
     Part,
     check_standalone_failed,
     choose_failed,
@@ -39,7 +40,7 @@ class Outside:
     method: SettlementMethod
     reference: str
     refund: str | None = None
-    part: Part = Part()  # noqa: RUF009 - a frozen value
+    part: Part = WHOLE
     note: str | None = None
 
 

@@ -28,8 +28,11 @@ def _template(name: str, **values: str) -> Write:
     """Return what writes a file of the package, its `{{ … }}` filled in."""
 
     def write() -> str:
-        templates = jinja2.Environment(  # noqa: S701 - nothing here is HTML, and no value is a stranger's
-            loader=jinja2.PackageLoader(__name__, "files"), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+        templates = jinja2.Environment(
+            loader=jinja2.PackageLoader(__name__, "files"),
+            undefined=jinja2.StrictUndefined,
+            keep_trailing_newline=True,
+            autoescape=jinja2.select_autoescape(),
         )
         return templates.get_template(name).render(version=version("returns-service"), **values)
 

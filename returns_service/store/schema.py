@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlmodel import SQLModel
 
-from returns_service.store import tables  # noqa: F401  (fills SQLModel.metadata)
 from returns_service.store.database import Database
+from returns_service.store.tables import METADATA
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -130,4 +129,4 @@ def differences(connection: Connection) -> list[Any]:
     from alembic.runtime.migration import MigrationContext
 
     context = MigrationContext.configure(connection, opts={"compare_type": True})
-    return list(compare_metadata(context, SQLModel.metadata))
+    return list(compare_metadata(context, METADATA))

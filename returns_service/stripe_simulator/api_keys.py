@@ -7,10 +7,12 @@ import binascii
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from .refusals import account_error, authentication_error, permission_error
 
+Status = Literal["active", "expired", "unknown"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 _TEST_KEY = re.compile(r"(?:sk|rk)_test_\w{3,}")
 
 # Kind of object -> resource of the permission, `rak_<resource>_read` or `_write`. Stripe has no permission for refunds:
@@ -36,7 +38,7 @@ class ApiKey:
     """The limits of one API key. `permissions`: `rak_…` names; None: all of them."""
 
     permissions: frozenset[str] | None = None
-    status: Literal["active", "expired", "unknown"] = "active"
+    status: Status = "active"
 
     def allows(self, permission: str) -> bool:
         """Return whether the key has `permission`. Write includes read."""
@@ -52,9 +54,10 @@ def build_key(permissions: Iterable[str] | None = None, status: str = "active") 
     unknown = sorted(name for name in names or () if name not in PERMISSIONS)
     if unknown:
         raise ValueError(f"no permission {unknown[0]!r}; there are: {', '.join(PERMISSIONS)}")
-    if status not in ("active", "expired", "unknown"):
+    known = next((word for word in STATUSES if word == status), None)
+    if known is None:
         raise ValueError(f"status is {status!r}, not active, expired or unknown")
-    return ApiKey(names, status)  # type: ignore[arg-type]
+    return ApiKey(names, known)
 
 
 def authenticate(headers: Mapping[str, str], keys: Mapping[str, ApiKey], account: str) -> tuple[str, ApiKey]:

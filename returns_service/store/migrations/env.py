@@ -5,10 +5,10 @@ from typing import Any, Literal
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import JSON
-from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
-from returns_service.store import columns, tables  # noqa: F401  (fills SQLModel.metadata)
+from returns_service.store import columns
+from returns_service.store.tables import METADATA
 
 
 def rendered(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
@@ -25,7 +25,7 @@ def rendered(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
 connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
-    target_metadata=SQLModel.metadata,
+    target_metadata=METADATA,
     render_as_batch=True,  # SQLite alters a table by copying it
     render_item=rendered,
     compare_type=True,

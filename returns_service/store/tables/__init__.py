@@ -3,6 +3,8 @@
 Amounts are minor units, times are UTC.
 """
 
+from sqlmodel import SQLModel
+
 from returns_service.store.tables.charges import ChargeTotal
 from returns_service.store.tables.core import (
     Event,
@@ -35,7 +37,10 @@ from returns_service.store.tables.reconciliation import ReconciliationDifference
 from returns_service.store.tables.stripe import StripeAccount, StripeRefusal
 from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint
 
+METADATA = SQLModel.metadata  # filled by the modules above
+
 __all__ = [
+    "METADATA",
     "ApiKey",
     "ChargeTotal",
     "Delivery",

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 import msgspec
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
@@ -180,7 +181,7 @@ def describe_operation(operation: Operation, links: Mapping[Any, Schema], schema
         "parameters": [*_of_path(operation), *_of_query(operation, links, schemas), *_of_headers(operation)],
     }
     if operation.body is not None:
-        said["requestBody"] = _body(operation, schemas)
+        said["requestBody"] = _body(operation, operation.body, schemas)
     answer = links[operation.answer]
     if operation.receipts_only is not None:
         answer = {"anyOf": [answer, links[operation.receipts_only]]}
@@ -274,16 +275,15 @@ def _is_title(name: str, part: Any) -> bool:
     return name == "title" and isinstance(part, str)
 
 
-def _body(operation: Operation, schemas: dict[str, Schema]) -> dict[str, Any]:
-    assert operation.body is not None  # noqa: S101 - only writes come here
-    schema = operation.body.model_json_schema(ref_template=COMPONENTS + "{model}", schema_generator=_WithoutDefaults)
+def _body(operation: Operation, body: type[BaseModel], schemas: dict[str, Schema]) -> dict[str, Any]:
+    schema = body.model_json_schema(ref_template=COMPONENTS + "{model}", schema_generator=_WithoutDefaults)
     if operation.each is not None and operation.each.body is not None:
         (items,) = schema["properties"].values()
         items["items"] = ref(operation.each.body.__name__)
-    for name, part in {**schema.pop("$defs", {}), operation.body.__name__: schema}.items():
+    for name, part in {**schema.pop("$defs", {}), body.__name__: schema}.items():
         schemas[name] = _without_noise(part)
-    content: dict[str, Any] = {"schema": ref(operation.body.__name__), "example": example_of_body(operation)}
-    required = any(field.is_required() for field in operation.body.model_fields.values())
+    content: dict[str, Any] = {"schema": ref(body.__name__), "example": example_of_body(operation)}
+    required = any(field.is_required() for field in body.model_fields.values())
     return {"required": required, "content": {"application/json": content}}
 
 

@@ -105,6 +105,7 @@ async def learn_account(database: Database, gateway: Gateway, configured: str | 
 
 
 def payment_in(read: StripeRead) -> PaymentSnapshot:
-    """Return the payment that was read before the transaction."""
-    assert isinstance(read, PaymentSnapshot)  # noqa: S101 - the operation's `before_transaction` has read it
+    """Return the payment that the operation's `before_transaction` has read. Raises TypeError for anything else."""
+    if not isinstance(read, PaymentSnapshot):
+        raise TypeError(f"no payment was read, but {read!r}")
     return read

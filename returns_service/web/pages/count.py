@@ -303,7 +303,8 @@ async def write_receipt(call: PageCall, by: Actor, return_id: str, once: str) ->
         draft = await lock_draft(tx, return_id)
         body = validate(CreateReceipt, draft.body(once))
         reply = await create_receipt.work(replace(operation_call, body=body), tx)
-        assert isinstance(reply.body, ReceiptView)  # noqa: S101 - `create_receipt` declares it
+        if not isinstance(reply.body, ReceiptView):
+            raise TypeError("create_receipt answers with its receipt")
         await dock_scans.mark_taken(tx, draft, reply.body.id)
         await move_photos(tx, {scan.id: _place_in(reply.body, scan) for scan in draft.aside})
         return reply

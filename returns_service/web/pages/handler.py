@@ -22,7 +22,7 @@ from returns_service.web.context import context_of
 from returns_service.web.operations.bodies import parse_object
 from returns_service.web.pages.page import Page, PageCall, read_desk
 from returns_service.web.pages.visitor import (
-    FORM_TOKEN,
+    CSRF_FIELD,
     AnyRequest,
     Visitor,
     check_form,
@@ -120,7 +120,7 @@ async def _with_form(call: PageCall) -> PageCall:
         check_form(request, call.visitor, request.headers.get("x-csrf-token", ""))
         return replace(call, json=parse_object(await request.body(), content_type))
     form, files = await _read_form(request)
-    check_form(request, call.visitor, (form.get(FORM_TOKEN) or [""])[0])
+    check_form(request, call.visitor, (form.get(CSRF_FIELD) or [""])[0])
     return replace(call, form=form, files=files)
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from returns_service.domain import machine_diagram
 from returns_service.domain.return_machine import RULE, State
-from returns_service.web.pages.rendering import ENVIRONMENT
+from returns_service.web.pages.rendering import ENVIRONMENT, as_html
 
 WIDTH, HEIGHT = 340, 436  # of the picture, pixels
 BOX_WIDTH, BOX_HEIGHT = 104, 40
@@ -60,8 +60,7 @@ class Picture:
 def show_machine(now: State, been: frozenset[str]) -> Markup:
     """Return the machine as the page shows it: the picture, and in words where a return can go from here."""
     template = ENVIRONMENT.get_template("machine.html")
-    shown = template.render(picture=draw_machine(now, been), now=now, edges=_edges_from(now))
-    return Markup(shown)  # noqa: S704 - it was escaped as it was rendered
+    return as_html(template.render(picture=draw_machine(now, been), now=now, edges=_edges_from(now)))
 
 
 def draw_machine(now: State, been: Collection[str]) -> Picture:

@@ -86,7 +86,7 @@ def need(context: TemplateContext, *names: str) -> str:
 def drawings(context: TemplateContext) -> Markup:
     """Return the drawings of the icons used above."""
     used: dict[str, str] = context["used_icons"]
-    return Markup("\n").join(Markup(used[name]) for name in sorted(used))  # noqa: S704 - our own file
+    return as_html("\n".join(used[name] for name in sorted(used)))
 
 
 def money(amount: int, currency: str) -> Markup:
@@ -149,9 +149,14 @@ def bdi(text: object) -> Markup:
     return wrap("<bdi>", text, "</bdi>")
 
 
+def as_html(text: str) -> Markup:
+    """Return text as HTML that is HTML already: ours, or escaped before."""
+    return Markup(text)  # noqa: S704 - the one place where somebody's word is taken for it
+
+
 def wrap(before: str, text: object, after: str) -> Markup:
     """Return text, escaped, between two pieces of markup. `Markup.format` does it too, many times as slowly."""
-    return Markup(f"{before}{escape(text)}{after}")  # noqa: S704 - both pieces are ours
+    return as_html(f"{before}{escape(text)}{after}")
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

@@ -32,7 +32,7 @@ SESSION: Final = "returns_session"
 VISITOR: Final = "returns_visitor"  # binds the sign-in's own form to one browser
 DEVICE: Final = "returns_device"
 PROVIDER: Final = "returns_provider"  # a sign-in under way there
-FORM_TOKEN: Final = "token"  # noqa: S105 - the name of a field
+CSRF_FIELD: Final = "token"
 _YEAR_SECONDS: Final = 365 * 86_400
 _DAY_SECONDS: Final = 86_400
 
