@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from httpx import ConnectError
 from playwright.async_api import Page
@@ -25,11 +24,11 @@ NAMES: dict[Role, str] = {"warehouse": "Mara Kowalczyk", "approver": "Ana Novak"
 
 @dataclass
 class Look:
-    """A shop, and a tab for each role that has signed in."""
+    """A shop, and the one tab that everybody looks at it with: a new one costs more than most pages."""
 
     site: Site
     world: World | None = None
-    tabs: dict[Role, Page] = field(default_factory=dict)
+    page: Page | None = None
 
     @property
     def day(self) -> World:
@@ -38,15 +37,14 @@ class Look:
         return self.world
 
     async def tab(self, role: Role | None) -> Page:
-        """Return the role's tab; a stranger gets a new one."""
-        options: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
-        if role is None:
-            return await self.site.page(**options)
-        if role not in self.tabs:
-            await add_person(self.site.shop, role, name=NAMES[role])
-            self.tabs[role] = await self.site.page(**options)
-            await self.site.sign_in(self.tabs[role], f"{role}@shop.test")
-        return self.tabs[role]
+        """Return the tab with somebody of the role signed in, or with nobody."""
+        if self.page is None:
+            self.page = await self.site.page(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+        await self.page.context.clear_cookies()
+        if role is not None:
+            person = await add_person(self.site.shop, role, name=NAMES[role])
+            await self.site.begin_session(self.page.context, person.email)
+        return self.page
 
 
 Open = Callable[[Look, Page], Awaitable[None]]
@@ -147,7 +145,8 @@ async def link_page(look: Look, page: Page) -> None:
 async def device_waits(look: Look, page: Page) -> None:
     await page.goto("/sign-in/device")
     await page.get_by_label("Name of this device").fill("Dock 2")
-    await page.get_by_role("button", name="Ask").click()
+    async with page.expect_navigation():
+        await page.get_by_role("button", name="Ask").click()
 
 
 @view(None)
@@ -159,7 +158,8 @@ async def device(look: Look, page: Page) -> None:
     assert match is not None
     async with look.site.shop.db.transaction() as tx:
         await approve_device(tx, match[0], "cli")
-    await page.get_by_role("link", name="Look again").click()
+    async with page.expect_navigation():
+        await page.get_by_role("link", name="Look again").click()
 
 
 # --- home, you, health, what goes wrong ------------------------------------------------------------------------------
@@ -195,6 +195,7 @@ async def approvals_chosen(look: Look, page: Page) -> None:
     await page.goto("/approvals")
     await page.get_by_label("Choose NW-48171").check()
     await page.get_by_role("button", name="Decline them").click()
+    await page.wait_for_url("**/approvals/chosen?**")
 
 
 @view("approver")

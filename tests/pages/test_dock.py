@@ -40,7 +40,7 @@ async def opened(site: Site, quantity: int = 3, email: str = "warehouse@shop.tes
     await add_person(site.shop, "warehouse", email)
     made = await site.shop.create_approved_return(9000, quantity)
     page = await site.page()
-    await site.sign_in(page, email)
+    await site.begin_session(page.context, email)
     await page.goto(f"/receive/{made['id']}")
     await page.evaluate("navigator.serviceWorker.ready.then(() => 1)")
     return page, str(made["id"])

@@ -136,7 +136,7 @@ async def test_a_return_that_is_open_follows_and_keeps_what_is_typed(site: Site)
     await add_person(site.shop, "approver")
     made = await ask(site.shop, "NW-1", 5900)
     page = await site.page()
-    await site.sign_in(page, "approver@shop.test")
+    await site.begin_session(page.context, "approver@shop.test")
     await page.goto(f"/returns/{made['id']}")
     note = page.get_by_label("Note for colleagues")
     await note.fill("Called her.")
@@ -156,7 +156,7 @@ async def test_a_list_offers_what_changed_and_finds_its_way_back_after_a_cut(sit
     await add_person(site.shop, "approver")
     await ask(site.shop, "NW-1")
     page = await site.page()
-    await site.sign_in(page, "approver@shop.test")
+    await site.begin_session(page.context, "approver@shop.test")
     cut = True
 
     async def line(route: Route) -> None:

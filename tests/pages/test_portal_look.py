@@ -13,7 +13,7 @@ from tests.conftest import fresh_sqlite
 from tests.harness.served_shop import expect as answered
 from tests.pages.conftest import Site, open_site
 from tests.pages.portal import offer, path_of, picture, returns_of
-from tests.pages.test_look import AXE, SCHEMES, SIDEWAYS, SMALL, VIOLATIONS, keep_screenshot
+from tests.pages.test_look import find_faults, keep_screenshot
 
 LOOKS = {"form": "en", "form_ar": "ar", "wrong_fields": "de", "sent": "en", "sent_ar": "ar", "refunded": "de",
          "declined": "en", "keep_dialog": "en", "wrong_link": "ar", "over": "de", "home": "en"}  # fmt: skip
@@ -93,24 +93,12 @@ def keep_error(site: Site, message: Any) -> None:
 @pytest.mark.parametrize("name", LOOKS)
 async def test_nothing_is_wrong_with(portal_site: Site, name: str) -> None:
     """axe finds nothing, nothing is sideways, and a finger hits what it means."""
-    site, found = portal_site, {}
+    site = portal_site
     options: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
     page = await site.page(timezone_id="Europe/Berlin", **options)
     page.on("console", lambda message: keep_error(site, message))
     await open_look(site, page, name, LOOKS[name])
-    await page.evaluate(AXE.axe_script)
-    for width in (320, 390, 1280, 1920):
-        await page.set_viewport_size({"width": width, "height": 844 if width < 1000 else 900})
-        if reaching := await page.evaluate(SIDEWAYS):
-            found[f"{width}"] = reaching
-        if width == 390 and (small := await page.evaluate(SMALL)):
-            found["too small for a finger"] = small
-        if width in (390, 1280):
-            for scheme in SCHEMES:
-                await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-                if violations := await page.evaluate(VIOLATIONS):
-                    found[f"{width} {scheme}"] = violations
-                await keep_screenshot(page, f"portal_{name}-{width}-{scheme}.png")
+    found = await find_faults(page, f"portal_{name}")
     if name == "sent":
         await page.emulate_media(media="print")
         await keep_screenshot(page, "portal_slip-print.png")

@@ -13,7 +13,7 @@ async def open_as(site: Site, role: Role, path: str) -> Page:
     """Sign in with JavaScript off, and open a page."""
     await add_person(site.shop, role)
     page = await site.page(await site.context(java_script_enabled=False))
-    await site.sign_in(page, f"{role}@shop.test")
+    await site.begin_session(page.context, f"{role}@shop.test")
     await page.goto(path)
     return page
 
@@ -61,7 +61,7 @@ async def test_a_double_click_in_a_browser_with_scripts_is_one_act(site: Site) -
     made = await ask(site.shop, "NW-1", 5900)
     await add_person(site.shop, "approver")
     page = await site.page()
-    await site.sign_in(page, "approver@shop.test")
+    await site.begin_session(page.context, "approver@shop.test")
     await page.goto("/approvals")
     await page.get_by_role("button", name="Approve NW-1").dblclick()
     await expect(page.get_by_role("status")).to_contain_text("Approved: 59.00 EUR")
