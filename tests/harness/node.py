@@ -19,7 +19,7 @@ def run_node_tool(name: str, *words: str, folder: Path) -> str:
     """Run a program and return what it printed; it must end well. Skips the test where it is missing, but not in CI."""
     program = BIN / name
     if shutil.which("node") is None or not program.exists():
-        (command,) = re.findall(r'step "(npm install .*)"', (ROOT / ".ci" / "run").read_text())
+        (command,) = re.findall(r'"(npm install .*)"', (ROOT / ".ci" / "run").read_text())
         missing = f"{name} is missing; with Node.js 20 or newer run: {command}"
         if os.environ.get("CI"):
             pytest.fail(missing)
