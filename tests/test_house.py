@@ -121,7 +121,9 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert len(commands) == 1
     install, separator, test = commands[0].rpartition(" && ")
     run = (ROOT / ".ci/run").read_text()
-    assert separator and f'{install}" ' in run and f'step "{test}"\n' in run
+    assert separator
+    assert f'{install}" ' in run
+    assert f'step "{test}"\n' in run
 
 
 def test_every_command_in_the_readme_exists() -> None:

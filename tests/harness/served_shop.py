@@ -27,6 +27,8 @@ from returns_service.webhook_client import WebhookClient
 from tests.harness.shop import KEY, SECRET, Shop
 
 SETTLE_SECONDS = 1.0  # from a refund to Stripe's news of it
+# Read once: to look for each setting in the surroundings takes longer than many a test.
+SETTINGS = Settings(stripe_secret_key=SecretStr(KEY), stripe_webhook_secret=(SecretStr(SECRET),), rate_limit=10_000)
 IDLE_APPS: list[Litestar] = []  # nothing but their context belongs to a test, and making one takes a while
 
 
@@ -38,9 +40,7 @@ class ServedShop(Shop):
 
     def __init__(self, url: str) -> None:
         super().__init__(url, settle_seconds=SETTLE_SECONDS)
-        secrets = (SecretStr(SECRET),)
-        settings = Settings(stripe_secret_key=SecretStr(KEY), stripe_webhook_secret=secrets, rate_limit=10_000)
-        self.context = Context(self.db, self.gateway, settings, DEFAULT)
+        self.context = Context(self.db, self.gateway, SETTINGS, DEFAULT)
         self.context.line = WebhookClient(resolve=resolve)
         self.app = IDLE_APPS.pop() if IDLE_APPS else litestar_app(self.context)
         self.app.state.context = self.context
