@@ -119,11 +119,7 @@ def test_every_code_of_a_problem_has_its_words() -> None:
 def test_ci_runs_the_readmes_test_command() -> None:
     commands = [block.strip() for block in blocks() if "pytest" in block]
     assert len(commands) == 1
-    install, separator, test = commands[0].rpartition(" && ")
-    run = (ROOT / ".ci/run").read_text()
-    assert separator
-    assert f'{install}" ' in run
-    assert f'step "{test}"\n' in run
+    assert f'step "{commands[0]}"\n' in (ROOT / ".ci/run").read_text()
 
 
 def test_every_command_in_the_readme_exists() -> None:
