@@ -12,9 +12,9 @@ from typing import Any
 from returns_service.domain import refund_windows, return_machine
 from returns_service.domain.refund_status import FINAL, OPEN
 from returns_service.return_case.case import ReturnCase
+from tests.world.committed import Row
 from tests.world.stage import Stage
 
-Row = Any  # a row of a table, as a namespace: its columns are its attributes
 COUNTS = (*OPEN, "succeeded", "settled_outside")
 GIVES_NOTHING = ("won", "warning_closed")  # a dispute that ended, and the customer's bank gave them nothing
 BARS_REFUNDS = ("needs_response", "under_review", "lost")  # a dispute that is open, or gave the money to the customer

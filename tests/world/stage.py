@@ -34,6 +34,7 @@ from returns_service.stripe_gateway import StripeGateway
 from returns_service.stripe_gateway import client as stripe_client
 from returns_service.stripe_simulator import Fault, Ledger, Request, answer_with_fault
 from returns_service.web.context import Context
+from tests.world.committed import Committed
 from tests.world.kernel import ACTOR, START, Clock, Kernel
 from tests.world.listener import Listener
 
@@ -199,6 +200,7 @@ class Stage:
             event.listen(engine.sync_engine, "connect", _unsafe_but_fast)
         self.loop.run_until_complete(schema.upgrade(self.db))
         self.patch = pytest.MonkeyPatch()
+        self.settings = Settings()
         self.eye = sqlite3.connect(path, isolation_level=None)
         self.eye.row_factory = sqlite3.Row
         self.tables = [table.name for table in SQLModel.metadata.sorted_tables]
@@ -230,13 +232,14 @@ class Stage:
         for name in self.tables:
             self.eye.execute(f"DELETE FROM {name}")  # noqa: S608 - a table of ours
         self.eye.execute("COMMIT")
+        self.committed = Committed(self.eye)
         self.kernel = self.db.kernel = Kernel(self.loop, Clock(START))
         self.db._now = self.clock.now
         self.db.random = random.Random(11)
         self.db.ids = Ids(self.db.random)
         self.ledger = Ledger(self.clock.unix, random.Random(7), settle_seconds=SETTLE_SECONDS)
         self.poisoned: set[str] = set()  # events of Stripe's whose fold raises
-        self.context = Context(self.db, self.gateway, Settings())
+        self.context = Context(self.db, self.gateway, self.settings)
         self.listener = Listener(self.kernel)
         self.ledger.add_endpoint("http://shop.test/webhooks/stripe", SECRET, NEEDED_EVENTS)
         self.broken: list[str] = []  # laws broken where an exception would have been caught

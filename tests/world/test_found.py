@@ -209,6 +209,22 @@ def test_a_correction_after_units_that_came_late_is_told_as_overpaid() -> None:
     assert world.rows("return_authorization")[0].overpaid_since is not None
 
 
+def test_a_unit_that_came_after_the_closing_pays_for_none_that_is_missing() -> None:
+    world = World()
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(1, 1), (1, 1)], "parcel": 4}
+    world.the_shop_opens(**opening, ends=(True, True))
+    world.start_worker(steps=9, fault="")
+    world.resolve(which=0, line=0, accept=False)
+    world.decide_on(world.returns[0], "close")
+    world.correct_one(world.rows("receipt_line")[0], "missing")
+    world.parcel(0, 0, 1, "new", "", again=False)
+    world.holds()
+    case = world.laws.cases()[0]
+    assert (case.overpaid, world.laws.worth(case)) == (101, {line.id: 0 for line in case.lines})
+    grow_quiet(world)
+    world.laws.check_truth()
+
+
 @pytest.mark.parametrize("change", ["reverse", "correct"])
 def test_what_people_took_off_is_not_paid_when_the_units_are_counted_again(change: str) -> None:
     world = World()
