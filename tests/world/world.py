@@ -62,14 +62,13 @@ class OwnWorld(Callers, Workers):
         policy: str = "on receipt",
         listens: bool = False,
     ) -> None:
-        """The janitor's first round; a payment, an approved return, mostly its first parcel."""
+        """A payment, an approved return, mostly its first parcel."""
         self.wakes_late, self.settles = ends
         self.live_by(POLICIES[policy])
         self.tell(f"the policy refunds {policy}")
         if listens:
             self.listens = True
             self.live("shop", acts.listen(self.stage), "")
-        self.sweep()
         self.buy(amount, currency, method)
         self.open_return(0, lines, "")
         if parcel and self.returns:
