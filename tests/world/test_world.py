@@ -24,7 +24,7 @@ def stories(worlds: int, start: int) -> list[str]:
             super().teardown()
             told.append("\n".join(self.kernel.story))
 
-    chosen = settings(CI, max_examples=worlds, derandomize=False, phases=[Phase.generate])
+    chosen = settings(CI, max_examples=worlds, stateful_step_count=14, derandomize=False, phases=[Phase.generate])
     run_state_machine_as_test(Told, settings=chosen)
     return told
 
