@@ -1,6 +1,7 @@
 """Look for seeds from which each planted bug is met within a few lives: `python -m tests.world.seeds [NAME…]`.
 
-Run it when rules of the world have changed and the hunts have become slow. It takes about ten minutes, most of them for a few bugs that need many rules in their order.
+Run it when rules of the world have changed and the hunts have become slow. It takes about ten minutes, most of them for
+a few bugs that need many rules in their order.
 """
 
 from __future__ import annotations
