@@ -88,8 +88,12 @@ class LawsOfOthers(ABC):
         if case.row.overpaid_since is None or case.row.state not in return_machine.LIVE:
             return
         self.stage.kernel.meet("a correction of paid units: told as overpaid")
-        paid = _by_line(refund for refund in case.refunds if refund.status in COUNTS)
-        over = sum(max(0, paid.get(line, 0) - worth) for line, worth in self.worth(case).items())
+        counted = [refund for refund in case.refunds if refund.status in COUNTS]
+        paid = _by_line(counted)
+        beyond = sum(max(0, paid.get(line, 0) - worth) for line, worth in self.worth(case).items())
+        items = [item for refund in counted for item in refund.breakdown]
+        taken_off = -sum(item["amount"] for item in items if item["adjustment"] and item["amount"] < 0)
+        over = max(0, beyond - taken_off)  # what people took off was never paid
         shipping = sum(row.amount for row in case.committed() if row.kind == "shipping" and not row.adjustment)
         # What was made outside and assigned may be more than all of the return is worth.
         theirs = sum(r.amount for r in case.refunds if r.source == "external" and r.status in COUNTS)

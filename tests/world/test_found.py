@@ -223,6 +223,21 @@ def test_a_unit_that_came_after_the_closing_pays_for_none_that_is_missing() -> N
     world.laws.check_truth()
 
 
+def test_what_people_took_off_is_not_overpaid_when_the_unit_is_missing() -> None:
+    world = World()
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(1, 1)], "parcel": 1}
+    world.the_shop_opens(**opening, ends=(True, True))
+    world.cancel_refund(which=0, fate="")
+    world.decide_on(world.returns[0], "retry", 50, waive=True)
+    world.start_worker(steps=9, fault="")
+    world.correct_one(world.rows("receipt_line")[0], "missing")
+    world.holds()
+    assert [row.overpaid_since is not None for row in world.rows("return_authorization")] == [True]
+    assert world.laws.cases()[0].overpaid == 50
+    grow_quiet(world)
+    world.laws.check_truth()
+
+
 @pytest.mark.parametrize("change", ["reverse", "correct"])
 def test_what_people_took_off_is_not_paid_when_the_units_are_counted_again(change: str) -> None:
     world = World()
