@@ -90,10 +90,14 @@ class LawsOfOthers(ABC):
         self.stage.kernel.meet("a correction of paid units: told as overpaid")
         counted = [refund for refund in case.refunds if refund.status in COUNTS]
         paid = _by_line(counted)
-        beyond = sum(max(0, paid.get(line, 0) - worth) for line, worth in self.worth(case).items())
-        items = [item for refund in counted for item in refund.breakdown]
-        taken_off = -sum(item["amount"] for item in items if item["adjustment"] and item["amount"] < 0)
-        over = max(0, beyond - taken_off)  # what people took off was never paid
+        beyond: dict[str | None, int] = {
+            line: max(0, paid.get(line, 0) - worth) for line, worth in self.worth(case).items()
+        }
+        over = sum(beyond.values())
+        for refund in counted:  # what people took off was never paid for the lines in that refund
+            taken_off = -sum(item["amount"] for item in refund.breakdown if item["adjustment"] and item["amount"] < 0)
+            over -= min(taken_off, sum(beyond.get(line, 0) for line in _by_line([refund])))
+        over = max(0, over)
         shipping = sum(row.amount for row in case.committed() if row.kind == "shipping" and not row.adjustment)
         # What was made outside and assigned may be more than all of the return is worth.
         theirs = sum(r.amount for r in case.refunds if r.source == "external" and r.status in COUNTS)

@@ -238,6 +238,23 @@ def test_what_people_took_off_is_not_overpaid_when_the_unit_is_missing() -> None
     world.laws.check_truth()
 
 
+def test_what_people_took_off_a_line_says_nothing_of_another() -> None:
+    world = World()
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(1, 1), (1, 1)], "parcel": 1}
+    world.the_shop_opens(**opening, ends=(True, True))
+    world.cancel_refund(which=0, fate="")
+    world.decide_on(world.returns[0], "retry", 50, waive=True)
+    world.start_worker(steps=9, fault="")
+    world.parcel(0, 1, 1, "new", "", again=False)
+    world.start_worker(steps=9, fault="")
+    world.correct_one(world.rows("receipt_line")[1], "missing")
+    world.holds()
+    assert [row.amount for row in world.rows("refund") if row.status == "succeeded"] == [50, 101]
+    assert world.laws.cases()[0].overpaid == 101
+    grow_quiet(world)
+    world.laws.check_truth()
+
+
 @pytest.mark.parametrize("change", ["reverse", "correct"])
 def test_what_people_took_off_is_not_paid_when_the_units_are_counted_again(change: str) -> None:
     world = World()
