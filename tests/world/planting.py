@@ -22,7 +22,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.world import dice
 from tests.world.world import CI, OwnWorld
 
-HUNT = settings(CI, max_examples=600, stateful_step_count=14, derandomize=False, phases=[Phase.generate])
+HUNT = settings(CI, max_examples=600, stateful_step_count=14, phases=[Phase.generate])
 SEEDS = Path(__file__).with_name("seeds.json")
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]

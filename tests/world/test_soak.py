@@ -71,7 +71,6 @@ def play(start: int, lives: int, shrink: bool) -> Played:
         CI,
         max_examples=lives,
         stateful_step_count=random.Random(start).choice(LENGTHS),
-        derandomize=False,
         phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
     )
     try:
