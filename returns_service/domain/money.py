@@ -161,7 +161,7 @@ def outstanding(entitled: Sequence[Row], committed: Sequence[Row]) -> list[Row]:
     found at Stripe whose units nobody knows any more) counts against the sum. Money paid for a line that is now worth
     less is left out: it is never taken from what is due for others.
     """
-    kept = {part for part, amount in _overpaid_parts(entitled, committed).items() if amount}
+    kept = {part for part, amount in overpaid_parts(entitled, committed).items() if amount}
     paid: dict[tuple[BreakdownKind, str | None], Row] = {}
     for row in committed:
         if row.adjustment or row.kind == "unallocated":
@@ -185,7 +185,7 @@ def outstanding(entitled: Sequence[Row], committed: Sequence[Row]) -> list[Row]:
 
 def overpaid(entitled: Sequence[Row], committed: Sequence[Row]) -> int:
     """Return what was paid for units and shipping and is now worth less, minor units."""
-    return max(0, sum(_overpaid_parts(entitled, committed).values()))
+    return max(0, sum(overpaid_parts(entitled, committed).values()))
 
 
 def part_of(row: Row) -> str:
@@ -193,7 +193,7 @@ def part_of(row: Row) -> str:
     return row.line or row.kind
 
 
-def _overpaid_parts(entitled: Sequence[Row], committed: Sequence[Row]) -> dict[str, int]:
+def overpaid_parts(entitled: Sequence[Row], committed: Sequence[Row]) -> dict[str, int]:
     """Return by part what was paid beyond its worth; below zero: a label's cost that nothing bears any more."""
     worth: dict[str, int] = {}
     paid: dict[str, int] = {}

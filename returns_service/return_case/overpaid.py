@@ -24,11 +24,16 @@ def overpaid(case: ReturnCase) -> int:
 def _beyond_worth(case: ReturnCase) -> int:
     """Return what was paid for units that are worth less by now, minor units.
 
-    A reduction or a deduction was never paid, so it lowers the excess.
+    A reduction or a deduction was never paid, so it lowers the excess of what its own refund pays, and of nothing else.
     """
-    committed = case.committed()
-    taken_off = -sum(row.amount for row in committed if row.adjustment and row.amount < 0)
-    return max(0, money.overpaid(case.entitled(), committed) - taken_off)
+    beyond = money.overpaid_parts(case.entitled(), case.committed())
+    excess = sum(beyond.values())
+    for refund in case.refunds:
+        rows = case.committed([refund])
+        taken_off = -sum(row.amount for row in rows if row.adjustment and row.amount < 0)
+        parts = {money.part_of(row) for row in rows if not row.adjustment}
+        excess -= min(taken_off, max(0, sum(beyond.get(part, 0) for part in parts)))
+    return max(0, excess)
 
 
 def _assigned_beyond_worth(case: ReturnCase) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -155,16 +155,16 @@ async def tell(stage: Stage) -> str:
 
 
 async def sweep(stage: Stage, policy: Policy) -> str:
-    """Do the janitor's round."""
-    by = Actor("worker")
-    again = await maintenance.refold_event(stage.db, by, policy, livemode=False)
-    read = await maintenance.reread_payment(stage.db, stage.gateway, by, policy)
-    barred = await maintenance.retry_follow_up(stage.db, by, policy)
-    pulled = await missed_events.pull_missed_events(stage.db, stage.gateway, by, policy, livemode=False)
-    if pulled:
+    """Do the janitor's round: the chores that are due, as a worker's loop finds and does them."""
+    db, gateway, by = stage.db, stage.gateway, Actor("worker")
+    chores: dict[maintenance.Chore, Callable[[], Awaitable[int | None]]] = {
+        "fold_event": lambda: maintenance.refold_event(db, by, policy, livemode=False),
+        "read_payment": lambda: maintenance.reread_payment(db, gateway, by, policy),
+        "follow_up": lambda: maintenance.retry_follow_up(db, by, policy),
+        "complete_return": lambda: maintenance.complete_return(db, by, policy),
+        "pull_event": lambda: missed_events.pull_missed_events(db, gateway, by, policy, livemode=False),
+    }
+    done = {chore: int(await chores[chore]() or 0) for chore in await db.read(maintenance.find_due_chores)}
+    if done.get("pull_event"):
         stage.kernel.meet("a lost webhook's event pulled")
-    done = [f"{pulled} events pulled"] if pulled else []
-    done += [
-        word for word, true in (("folded", again), ("payment read", read), ("tried a barred refund", barred)) if true
-    ]
-    return ", ".join(done) or "nothing to do"
+    return ", ".join(f"{chore} {number}" for chore, number in done.items() if number) or "nothing to do"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ from tests.world.world import OwnWorld
 def world_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The stage, on a file of its own."""
     stage = Stage(tmp_path_factory.mktemp("world") / "world.db")
+    gc.freeze()  # what lives as long as the process need not be looked at each time
     yield stage
     stage.close()
 
@@ -23,15 +25,22 @@ def world_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 @pytest.fixture(autouse=True)
 def stage(world_stage: Stage) -> Iterator[Stage]:
     """The stage set, the service's log silent."""
-    before = structlog.get_config()
+    before, thresholds = structlog.get_config(), gc.get_threshold()
     silent()
+    collect_rarely()
     world_stage.set()
     OwnWorld.stage = world_stage
     yield world_stage
     world_stage.strike()
     structlog.configure(**before)
+    gc.set_threshold(*thresholds)
 
 
 def silent() -> None:
     """Let the service log nothing: it would tell of every bad luck."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def collect_rarely() -> None:
+    """Let the garbage of many steps be collected at once: most of it goes by itself."""
+    gc.set_threshold(50_000, 10, 10)

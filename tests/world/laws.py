@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any
 
 from returns_service.domain import money, return_machine
 from returns_service.domain.refund_status import FINAL, OPEN, RANK, UNANSWERED, WAITING
 from returns_service.return_case.case import ReturnCase
+from tests.world.committed import Row, by
 from tests.world.laws_of_others import LawsOfOthers, assigned, ours_of
 from tests.world.listener import check_told
 
-Row = Any  # a row of a table, as a namespace: its columns are its attributes
-JSON_COLUMNS = frozenset("breakdown parameters policy approvals accepted rejected failure data dispute".split())
 LIVE_AT_STRIPE = ("pending", "requires_action", "succeeded")
 COUNTS = (*OPEN, "succeeded", "settled_outside")
 TOLD = ("pending", "requires_action", "succeeded", "failed", "canceled", "withdrawn", "settled_outside")
 NOT_HERE = ("missing", "wrong_item")
 STEPS = {"isk": 100, "kwd": 10}  # the smallest amount that Stripe moves, minor units; else 1
-
-
-@lru_cache(4096)
-def _read(text: str) -> Any:
-    return json.loads(text)
-
-
-def _row(found: sqlite3.Row) -> Row:
-    values = {
-        name: _read(value) if name in JSON_COLUMNS and isinstance(value, str) else value
-        for name, value in zip(found.keys(), found, strict=True)
-    }
-    return SimpleNamespace(**values)
 
 
 @dataclass
@@ -53,54 +34,26 @@ class Laws(LawsOfOthers):
     poisoned: set[str] = field(default_factory=set)  # events whose fold raised once
     seen_events: int = 0
     seen_version: tuple[int, int] = (-1, -1)
+    judged: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # return -> what its laws held for
 
-    def rows(self, table: str, *, after: int = 0) -> list[Row]:
+    def rows(self, table: str) -> list[Row]:
         """Return the committed rows of a table in the order of their insertion."""
-        sql = f"SELECT rowid AS number, * FROM {table} WHERE rowid > ? ORDER BY rowid"  # noqa: S608 - our own names
-        return [_row(found) for found in self.stage.eye.execute(sql, (after,))]
+        return self.stage.committed.rows(table)
 
     def at_stripe(self) -> list[dict[str, Any]]:
         """Return all refunds that Stripe holds."""
         return list(self.stage.ledger.refunds)
 
-    def cases(self) -> Iterator[ReturnCase]:
-        """Yield every return with all that decides about it, made of committed rows."""
-        payments = {row.id: row for row in self.rows("payment")}
-        refunds, lines, receipts, counts, undeclared = (
-            _by(key, self.rows(table))
-            for key, table in (
-                ("payment_id", "refund"),
-                ("return_id", "return_line"),
-                ("return_id", "receipt"),
-                ("receipt_id", "receipt_line"),
-                ("return_id", "undeclared_item"),
-            )
-        )
-        cases: list[ReturnCase] = []
-        for row in self.rows("return_authorization"):
-            case = ReturnCase(
-                self.stage.context.policy,
-                payments[row.payment_id],
-                row,
-                sorted(lines[row.id], key=lambda line: int(line.position)),
-                # In the service's order: a clock set back makes ids that come before those of older rows.
-                sorted(refunds[row.payment_id], key=lambda refund: str(refund.id)),
-            )
-            case.receipts = receipts[row.id]
-            case.receipt_lines = [count for receipt in case.receipts for count in counts[receipt.id]]
-            case.undeclared = undeclared[row.id]
-            cases.append(case)
-        for case in cases:
-            same = [one for one in cases if one.row.payment_id == case.row.payment_id]
-            case.payment_returns = [one for one in same if one is not case]
-        yield from cases
+    def cases(self) -> list[ReturnCase]:
+        """Return every return with all that decides about it, made of committed rows."""
+        return self.stage.committed.cases(self.stage.context.policy)
 
     # --- after every step --------------------------------------------------------------------------------------------
 
     def check(self) -> None:
         """Check what must hold at any moment."""
         assert not self.stage.broken, self.stage.broken[0]
-        version = (self.stage.one("PRAGMA data_version")[0], len(self.stage.ledger.events))
+        version = (self.stage.committed.version(), len(self.stage.ledger.events))
         if version == self.seen_version:
             return
         self.seen_version = version
@@ -109,16 +62,28 @@ class Laws(LawsOfOthers):
         self._once(refunds)
         self._never_too_much(refunds)
         self._nothing_silent(refunds)
-        cases = list(self.cases())
+        cases = self.cases()
         for case in cases:
-            self._return(case)
+            seen = self._seen_of(case)
+            if self.judged.get(case.row.id) != seen:
+                self._return(case)
+                self.judged[case.row.id] = seen
         self._shipping(cases)
         self.check_others(refunds, cases)
 
+    def _seen_of(self, case: ReturnCase) -> tuple[Any, ...]:
+        """Return all that a return's own laws look at: while nothing of it changes, they hold as they held."""
+        rows = [
+            (one.row, one.lines, one.receipts, one.receipt_lines, one.undeclared)
+            for one in (case, *case.payment_returns)
+        ]
+        told = self.states.get(case.row.id), self.sequences.get(case.row.id)
+        return told, case.policy_in_force, case.payment, case.payment_refunds, rows
+
     def _history(self) -> None:
         """Events have no gaps, say who and when, and their fold is the state."""
-        for event in self.rows("event", after=self.seen_events):
-            self.seen_events = event.number
+        for event in self.stage.committed.rows_after("event", self.seen_events):
+            self.seen_events = event.place
             assert event.actor, f"{event.id}: nobody did it"
             assert event.request_id or not event.actor.startswith(("key_", "usr_")), f"{event.id}: in no request"
             if event.return_id is not None and event.sequence is not None:
@@ -153,7 +118,7 @@ class Laws(LawsOfOthers):
 
     def _once(self, refunds: dict[str, Row]) -> None:
         """A row owns at most one refund at Stripe; that one is exactly as decided."""
-        owners = _by("stripe_refund", [row for row in refunds.values() if row.stripe_refund])
+        owners = by("stripe_refund", [row for row in refunds.values() if row.stripe_refund])
         found: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for refund in self.at_stripe():
             if name := refund["metadata"].get("refund_id"):
@@ -253,16 +218,16 @@ class Laws(LawsOfOthers):
     def _counts(self, case: ReturnCase) -> None:
         """A line's counts are those of its standing receipts: units that came first, then those that didn't."""
         for line in case.lines:
-            here, missing = self.units_here(case, line), 0
-            for count in _standing_counts(case, line):
-                missing += count.quantity if count.condition in NOT_HERE else 0
+            counts, items = _standing_counts(case, line), _surplus_items(case, line)
+            here = _units_here(counts, items)
+            missing = sum(count.quantity for count in counts if count.condition in NOT_HERE)
             ours = sum(line.accepted.values()) + sum(line.rejected.values()) + line.inspecting
             theirs = min(line.quantity, here + missing)
             assert ours == theirs, f"{line.id}: {ours} counted, {theirs} by its receipts"
-            good = sum(count.quantity for count in _standing_counts(case, line) if count.accepted)
+            good = sum(count.quantity for count in counts if count.accepted)
             good = min(line.quantity, here, good)
             assert sum(line.accepted.values()) == good, f"{line.id}: {line.accepted} accepted, {good} by its receipts"
-            surplus = sum(i.quantity for i in _surplus_items(case, line) if i.decision is None)
+            surplus = sum(item.quantity for item in items if item.decision is None)
             beyond = max(0, here - line.quantity)
             assert surplus == beyond, f"{line.id}: {surplus} units wait as surplus, {beyond} have no place"
 
@@ -307,21 +272,17 @@ class Laws(LawsOfOthers):
                 if case.siblings:
                     self.stage.kernel.meet("shipping paid with one of an order's returns")
 
-    def units_here(self, case: ReturnCase, line: Row) -> int:
-        """Return how many units of a line came and were not sent elsewhere as surplus."""
-        counts = [count for count in _standing_counts(case, line) if count.condition not in NOT_HERE]
-        gone = sum(int(item.quantity) for item in _surplus_items(case, line) if item.decision is not None)
-        return max(0, sum(int(count.quantity) for count in counts) - gone)
-
     def worth(self, case: ReturnCase) -> dict[str, int]:
         """Return what each line's accepted units are worth: the cumulative allocation, worked out here anew."""
         step, worth = STEPS.get(case.row.currency, 1), {}
+        late = {receipt.id for receipt in case.receipts if receipt.unexpected and case.row.closed_at}
+        ahead = case.policy.refund_on == "approval" and case.row.closed_at is None
         for line in case.lines:
-            late = {receipt.id for receipt in case.receipts if receipt.unexpected and case.row.closed_at}
-            mine = [c for c in _standing_counts(case, line) if c.accepted and c.receipt_id not in late]
-            units = min(line.quantity, self.units_here(case, line), sum(count.quantity for count in mine))
-            ahead = case.policy.refund_on == "approval" and case.row.closed_at is None
-            units = line.quantity if ahead else units
+            # What came after the closing is paid by nobody, and takes no place of what came before.
+            counts = [count for count in _standing_counts(case, line) if count.receipt_id not in late]
+            items = [item for item in _surplus_items(case, line) if item.receipt_id not in late]
+            good = sum(count.quantity for count in counts if count.accepted)
+            units = line.quantity if ahead else min(line.quantity, _units_here(counts, items), good)
             worth[line.id] = line.total_amount * units // line.quantity // step * step
         return worth
 
@@ -339,6 +300,7 @@ class Laws(LawsOfOthers):
     def check_truth(self) -> None:
         """Check what must be true once nothing is under way any more."""
         self.seen_version = (-1, -1)
+        self.judged.clear()
         self.check()
         refunds = self.rows("refund")
         rows = {row.stripe_refund: row for row in refunds if row.stripe_refund}
@@ -378,6 +340,12 @@ def _left(payment: Row, refunds: list[Row]) -> int:
     return int(payment.captured - sum(r.amount for r in refunds if r.status in (*OPEN, "succeeded")))
 
 
+def _units_here(counts: list[Row], items: list[Row]) -> int:
+    """Return how many units of a line came, by these counts, and were not sent elsewhere as surplus."""
+    came = sum(int(count.quantity) for count in counts if count.condition not in NOT_HERE)
+    return max(0, came - sum(int(item.quantity) for item in items if item.decision is not None))
+
+
 def _standing_counts(case: ReturnCase, line: Row) -> list[Row]:
     """Return what the receipts that are not reversed count on a line."""
     standing = {receipt.id for receipt in case.receipts if receipt.reversed_at is None}
@@ -388,10 +356,3 @@ def _surplus_items(case: ReturnCase, line: Row) -> list[Row]:
     """Return the undeclared items that are a line's surplus, of receipts that are not reversed."""
     standing = {receipt.id for receipt in case.receipts if receipt.reversed_at is None}
     return [item for item in case.undeclared if item.surplus_of == line.id and item.receipt_id in standing]
-
-
-def _by(key: str, rows: list[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        found[getattr(row, key)].append(row)
-    return found

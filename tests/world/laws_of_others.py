@@ -12,9 +12,9 @@ from typing import Any
 from returns_service.domain import refund_windows, return_machine
 from returns_service.domain.refund_status import FINAL, OPEN
 from returns_service.return_case.case import ReturnCase
+from tests.world.committed import Row
 from tests.world.stage import Stage
 
-Row = Any  # a row of a table, as a namespace: its columns are its attributes
 COUNTS = (*OPEN, "succeeded", "settled_outside")
 GIVES_NOTHING = ("won", "warning_closed")  # a dispute that ended, and the customer's bank gave them nothing
 BARS_REFUNDS = ("needs_response", "under_review", "lost")  # a dispute that is open, or gave the money to the customer
@@ -88,8 +88,16 @@ class LawsOfOthers(ABC):
         if case.row.overpaid_since is None or case.row.state not in return_machine.LIVE:
             return
         self.stage.kernel.meet("a correction of paid units: told as overpaid")
-        paid = _by_line(refund for refund in case.refunds if refund.status in COUNTS)
-        over = sum(max(0, paid.get(line, 0) - worth) for line, worth in self.worth(case).items())
+        counted = [refund for refund in case.refunds if refund.status in COUNTS]
+        paid = _by_line(counted)
+        beyond: dict[str | None, int] = {
+            line: max(0, paid.get(line, 0) - worth) for line, worth in self.worth(case).items()
+        }
+        over = sum(beyond.values())
+        for refund in counted:  # what people took off was never paid for the lines in that refund
+            taken_off = -sum(item["amount"] for item in refund.breakdown if item["adjustment"] and item["amount"] < 0)
+            over -= min(taken_off, sum(beyond.get(line, 0) for line in _by_line([refund])))
+        over = max(0, over)
         shipping = sum(row.amount for row in case.committed() if row.kind == "shipping" and not row.adjustment)
         # What was made outside and assigned may be more than all of the return is worth.
         theirs = sum(r.amount for r in case.refunds if r.source == "external" and r.status in COUNTS)

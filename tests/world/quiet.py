@@ -14,7 +14,7 @@ from returns_service.domain import return_machine
 from returns_service.domain.refund_status import WAITING
 from returns_service.worker import missed_events
 from tests.world import acts
-from tests.world.laws import Row
+from tests.world.committed import Row
 from tests.world.listener import due_at
 
 if TYPE_CHECKING:
@@ -134,6 +134,6 @@ def _next_chore(world: OwnWorld) -> datetime | None:
     moments = [row.read_at for row in world.rows("payment")]
     moments += [row.next_attempt_at for row in world.rows("stripe_event")]
     for case in world.laws.cases():
-        barred = return_machine.unmet("refund", case.row.state, case.facts())
-        moments += [case.row.follow_up_at] if not barred else []
+        if case.row.follow_up_at and not return_machine.unmet("refund", case.row.state, case.facts()):
+            moments.append(case.row.follow_up_at)
     return min((datetime.fromisoformat(moment) for moment in moments if moment), default=None)

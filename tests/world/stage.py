@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
-import aiosqlite
 import httpx
 import pytest
 from sqlalchemy import event
@@ -34,8 +33,10 @@ from returns_service.stripe_gateway import StripeGateway
 from returns_service.stripe_gateway import client as stripe_client
 from returns_service.stripe_simulator import Fault, Ledger, Request, answer_with_fault
 from returns_service.web.context import Context
+from tests.world.committed import Committed
 from tests.world.kernel import ACTOR, START, Clock, Kernel
 from tests.world.listener import Listener
+from tests.world.one_thread import stay_on_one_thread
 
 T = TypeVar("T")
 KEY = "sk_test_world"
@@ -183,11 +184,6 @@ async def at_once(_: float) -> None:
     """Pause for no time: the clock of a world moves by its own rules alone."""
 
 
-async def inline(_: aiosqlite.Connection, call: Callable[..., object], *args: object, **kwargs: object) -> object:
-    """Do on the loop's thread what aiosqlite would do on its own: the same stories, more than twice as fast."""
-    return call(*args, **kwargs)
-
-
 class Stage:
     """What outlives a world: a loop, the engines, the gateway, and the eye, which sees what is committed."""
 
@@ -197,8 +193,10 @@ class Stage:
         self.db = GatedDatabase(f"sqlite:///{path}?check_same_thread=false")
         for engine in (self.db.writer, self.db.reader):
             event.listen(engine.sync_engine, "connect", _unsafe_but_fast)
-        self.loop.run_until_complete(schema.upgrade(self.db))
+        self.loop.run_until_complete(self._open())
         self.patch = pytest.MonkeyPatch()
+        self.settings = Settings()
+        self.first_round: list[tuple[Any, ...]] = []  # what the janitor's first round leaves, in each world the same
         self.eye = sqlite3.connect(path, isolation_level=None)
         self.eye.row_factory = sqlite3.Row
         self.tables = [table.name for table in SQLModel.metadata.sorted_tables]
@@ -215,6 +213,12 @@ class Stage:
         event.listen(Session, "before_flush", self._witness)
         self.begin()
 
+    async def _open(self) -> None:
+        """Make the tables, and open the connections."""
+        await schema.upgrade(self.db)
+        async with self.db.reading() as tx:
+            _ = await tx.connection()
+
     @property
     def clock(self) -> Clock:
         """The present world's clock."""
@@ -229,14 +233,17 @@ class Stage:
         self.eye.execute("BEGIN IMMEDIATE")
         for name in self.tables:
             self.eye.execute(f"DELETE FROM {name}")  # noqa: S608 - a table of ours
+        for row in self.first_round:
+            self.eye.execute(f"INSERT INTO sweep VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
         self.eye.execute("COMMIT")
+        self.committed = Committed(self.eye)
         self.kernel = self.db.kernel = Kernel(self.loop, Clock(START))
         self.db._now = self.clock.now
         self.db.random = random.Random(11)
         self.db.ids = Ids(self.db.random)
         self.ledger = Ledger(self.clock.unix, random.Random(7), settle_seconds=SETTLE_SECONDS)
         self.poisoned: set[str] = set()  # events of Stripe's whose fold raises
-        self.context = Context(self.db, self.gateway, Settings())
+        self.context = Context(self.db, self.gateway, self.settings)
         self.listener = Listener(self.kernel)
         self.ledger.add_endpoint("http://shop.test/webhooks/stripe", SECRET, NEEDED_EVENTS)
         self.broken: list[str] = []  # laws broken where an exception would have been caught
@@ -244,7 +251,7 @@ class Stage:
 
     def set(self) -> None:
         """Put the world's seams where the code under test meets time, threads and its own bugs."""
-        self.patch.setattr(aiosqlite.Connection, "_execute", inline)
+        stay_on_one_thread(self.patch)
         self.patch.setattr(stripe_inbox, "fold", self._fold_or_raise(stripe_inbox.fold))
         # Real time must not end a call that stands at a gate; what a late or lost answer does, faults and freezes show.
         instant = SimpleNamespace(timeout=lambda _: nullcontext(), sleep=at_once)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 
 import pytest
 
-from returns_service.commands import returns
 from tests.world.outside import DAY
 from tests.world.quiet import grow_quiet
 from tests.world.world import World
@@ -209,6 +207,54 @@ def test_a_correction_after_units_that_came_late_is_told_as_overpaid() -> None:
     assert world.rows("return_authorization")[0].overpaid_since is not None
 
 
+def test_a_unit_that_came_after_the_closing_pays_for_none_that_is_missing() -> None:
+    world = World()
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(1, 1), (1, 1)], "parcel": 4}
+    world.the_shop_opens(**opening, ends=(True, True))
+    world.start_worker(steps=9, fault="")
+    world.resolve(which=0, line=0, accept=False)
+    world.decide_on(world.returns[0], "close")
+    world.correct_one(world.rows("receipt_line")[0], "missing")
+    world.parcel(0, 0, 1, "new", "", again=False)
+    world.holds()
+    case = world.laws.cases()[0]
+    assert (case.overpaid, world.laws.worth(case)) == (101, {line.id: 0 for line in case.lines})
+    grow_quiet(world)
+    world.laws.check_truth()
+
+
+def test_what_people_took_off_is_not_overpaid_when_the_unit_is_missing() -> None:
+    world = World()
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(1, 1)], "parcel": 1}
+    world.the_shop_opens(**opening, ends=(True, True))
+    world.cancel_refund(which=0, fate="")
+    world.decide_on(world.returns[0], "retry", 50, waive=True)
+    world.start_worker(steps=9, fault="")
+    world.correct_one(world.rows("receipt_line")[0], "missing")
+    world.holds()
+    assert [row.overpaid_since is not None for row in world.rows("return_authorization")] == [True]
+    assert world.laws.cases()[0].overpaid == 50
+    grow_quiet(world)
+    world.laws.check_truth()
+
+
+def test_what_people_took_off_a_line_says_nothing_of_another() -> None:
+    world = World()
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(1, 1), (1, 1)], "parcel": 1}
+    world.the_shop_opens(**opening, ends=(True, True))
+    world.cancel_refund(which=0, fate="")
+    world.decide_on(world.returns[0], "retry", 50, waive=True)
+    world.start_worker(steps=9, fault="")
+    world.parcel(0, 1, 1, "new", "", again=False)
+    world.start_worker(steps=9, fault="")
+    world.correct_one(world.rows("receipt_line")[1], "missing")
+    world.holds()
+    assert [row.amount for row in world.rows("refund") if row.status == "succeeded"] == [50, 101]
+    assert world.laws.cases()[0].overpaid == 101
+    grow_quiet(world)
+    world.laws.check_truth()
+
+
 @pytest.mark.parametrize("change", ["reverse", "correct"])
 def test_what_people_took_off_is_not_paid_when_the_units_are_counted_again(change: str) -> None:
     world = World()
@@ -247,15 +293,12 @@ def test_what_people_took_off_is_not_paid_beside_an_assigned_refund(amount: int)
     world.laws.check_truth()
 
 
-@pytest.mark.parametrize("is_told", [True, False])
-def test_what_was_paid_ahead_for_units_that_do_not_come_is_told(is_told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The law finds a close that doesn't tell it."""
-    if not is_told:
-        monkeypatch.setattr(returns, "note_overpaid", lambda case, before=0: None)
+def test_what_was_paid_ahead_for_units_that_do_not_come_is_told() -> None:
     world = World()
     opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(2, 2)], "parcel": 1}
     world.the_shop_opens(**opening, ends=(True, True), policy="on approval")
     world.decide_on(world.returns[0], "close")
-    with nullcontext() if is_told else pytest.raises(AssertionError, match="it is worth"):
-        world.holds()
-    world.kernel.bury_all()
+    world.holds()
+    assert world.rows("return_authorization")[0].overpaid_since is not None
+    grow_quiet(world)
+    world.laws.check_truth()

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tests.harness.postgres import fast_folder
-from tests.world.conftest import silent
+from tests.world.conftest import collect_rarely, silent
 from tests.world.met import Met
 from tests.world.stage import Stage
 from tests.world.world import CI, World
@@ -59,7 +59,7 @@ def play(start: int, lives: int, shrink: bool) -> Played:
         World.stage = Stage(Path(tempfile.mkdtemp(prefix="soak-", dir=fast_folder())) / "world.db")
         World.stage.set()
         gc.freeze()  # what lives as long as the process need not be looked at each time
-        gc.set_threshold(50_000, 10, 10)
+        collect_rarely()
     met, failure = Met(), None
 
     class Counted(World):
@@ -71,7 +71,6 @@ def play(start: int, lives: int, shrink: bool) -> Played:
         CI,
         max_examples=lives,
         stateful_step_count=random.Random(start).choice(LENGTHS),
-        derandomize=False,
         phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
     )
     try:

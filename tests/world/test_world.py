@@ -12,6 +12,8 @@ from tests.world.met import Met
 from tests.world.world import CI, World
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+CHUNK = 35  # lives from one seed
+LEAST, MOST = 3 * CHUNK, 10 * CHUNK
 
 
 def stories(worlds: int, start: int) -> list[str]:
@@ -24,12 +26,13 @@ def stories(worlds: int, start: int) -> list[str]:
             super().teardown()
             told.append("\n".join(self.kernel.story))
 
-    chosen = settings(CI, max_examples=worlds, derandomize=False, phases=[Phase.generate])
+    chosen = settings(CI, max_examples=worlds, stateful_step_count=14, phases=[Phase.generate])
     run_state_machine_as_test(Told, settings=chosen)
     return told
 
 
 def test_money_comes_out_right_and_every_fault_was_met(record_property: Callable[[str, object], None]) -> None:
+    """Which lives meet a rare thing is luck: some more are played where one is still missing."""
     met = Met()
 
     class Counted(World):
@@ -37,7 +40,10 @@ def test_money_comes_out_right_and_every_fault_was_met(record_property: Callable
             super().teardown()
             met.add(self)
 
-    run_state_machine_as_test(Counted, settings=CI)
+    for start in range(MOST // CHUNK):
+        if met.worlds < LEAST or met.missing():
+            chosen = settings(CI, max_examples=CHUNK)
+            run_state_machine_as_test(seed(start)(Counted), settings=chosen)
     record_property("met", met.report())
     print(met.report())  # shown where it fails, and with -s
     assert not met.missing(), f"these were never met: {met.missing()}"

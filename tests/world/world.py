@@ -15,10 +15,9 @@ from tests.world.quiet import grow_quiet
 from tests.world.workers import Workers
 
 CI = settings(
-    max_examples=140,
     stateful_step_count=26,
     deadline=None,
-    derandomize=True,
+    derandomize=False,
     database=None,
     backend=dice.NAME,
     phases=[Phase.explicit, Phase.generate, Phase.shrink],  # `explain` traces every line: several times slower
@@ -62,14 +61,13 @@ class OwnWorld(Callers, Workers):
         policy: str = "on receipt",
         listens: bool = False,
     ) -> None:
-        """The janitor's first round; a payment, an approved return, mostly its first parcel."""
+        """A payment, an approved return, mostly its first parcel."""
         self.wakes_late, self.settles = ends
         self.live_by(POLICIES[policy])
         self.tell(f"the policy refunds {policy}")
         if listens:
             self.listens = True
             self.live("shop", acts.listen(self.stage), "")
-        self.sweep()
         self.buy(amount, currency, method)
         self.open_return(0, lines, "")
         if parcel and self.returns:
