@@ -293,7 +293,7 @@ def postgresql_engine(
 
 def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
     """Return an engine on the file: one connection that writes, or several that read."""
-    options: dict[str, Any] = {"pool_size": 1, "max_overflow": 0} if writes else {"pool_size": 4, "max_overflow": 4}
+    options: dict[str, Any] = {"pool_size": 1 if writes else 8, "max_overflow": 0}
     engine = create_async_engine(
         url,
         connect_args={"async_creator_fn": sqlite_driver.connect, "timeout": BUSY_SECONDS},
@@ -320,7 +320,7 @@ def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
 
         @event.listens_for(engine.sync_engine, "begin")
         def begin(connection: Any) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.connection.driver_connection.begin_with_next()
 
     return engine
 
