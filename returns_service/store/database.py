@@ -22,9 +22,10 @@ from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.ext.asyncio import AsyncSession as SessionOfSqlalchemy
+from sqlalchemy.ext.asyncio import AsyncSession as AsyncSessionOfSqlalchemy
+from sqlalchemy.orm import Session as SessionOfSqlalchemy
 from sqlalchemy.orm import make_transient_to_detached
-from sqlmodel import SQLModel
+from sqlmodel import Session, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from returns_service.store.clock import Now, SharedClock, elapsed_seconds, machine_time
@@ -45,12 +46,19 @@ class CommitLost(ConnectionError):
     """The connection was lost while COMMIT was under way: nobody knows whether the transaction holds."""
 
 
+class PlainSession(Session):
+    """SQLModel's session under a Tx, whose `execute` goes no detour."""
+
+    execute = SessionOfSqlalchemy.execute  # SQLModel's adds a call to say: use `exec`
+
+
 class Tx(AsyncSession):
     """One transaction: it knows its time, makes ids, and remembers which payments it has locked."""
 
     database: Database
     now: datetime
-    execute = SessionOfSqlalchemy.execute  # SQLModel's warns at each call that `exec` is better typed
+    sync_session_class = PlainSession
+    execute = AsyncSessionOfSqlalchemy.execute  # SQLModel's warns at each call that `exec` is better typed
 
     def new_id(self, prefix: str) -> str:
         """Return a new id of that kind."""
