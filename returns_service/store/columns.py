@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, DateTime, Dialect, Index, String, literal_column, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -20,6 +20,16 @@ SQLModel.metadata.naming_convention = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+class StoredRow(SQLModel):
+    """The base of all tables: what a row is given goes to SQLAlchemy alone.
+
+    SQLModel also keeps for pydantic which fields were set, at three times the cost; nothing here asks for that.
+    """
+
+    if not TYPE_CHECKING:  # or a type checker would take any name for a field
+        __setattr__ = object.__setattr__
 
 
 def _read_text(value: str | None) -> datetime | None:
