@@ -231,7 +231,7 @@ class ReturnCase:
     @property
     def due_outside(self) -> int:
         """The amount still to be settled outside, for units that the customer wants no refund for; minor units."""
-        return money.due(self.due_rows().outside)
+        return money.due(self.due_rows().outside) if self.outside_lines else 0
 
     @property
     def overpaid(self) -> int:
