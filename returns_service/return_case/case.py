@@ -375,7 +375,7 @@ class ReturnCase:
     def facts_if_asked(self) -> Facts:
         """Return the facts for the question what could be done next; a retry asks for the failed refund's amount."""
         facts = self.facts()
+        if self.row.state != "failed":
+            return facts
         failed = [amount for rows in self.open_rows().values() if (amount := money.total(rows)) > 0]
-        if self.row.state == "failed" and failed:
-            facts = replace(facts, amount=min(failed), settleable=facts.due_outside or min(failed))
-        return facts
+        return replace(facts, amount=min(failed), settleable=facts.due_outside or min(failed)) if failed else facts
