@@ -320,11 +320,11 @@ class ReturnCase:
         rows = [CountedUnits(row.condition, row.quantity, row.accepted) for row in self.rows_on(line.id, receipts)]
         return rows, sum(item.quantity for item in surplus if item.decision is not None)
 
-    def is_unpaid(self, line: ReturnLine, refunds: Iterable[Refund]) -> bool:
-        """Return whether the line has units, counted or still to come, that none of `refunds` pays."""
+    def is_unpaid(self, line: ReturnLine, paid: Iterable[money.Row]) -> bool:
+        """Return whether the line has units, counted or still to come, that none of the rows `paid` pays."""
         units = sum(line.accepted.values()) if self.row.closed_at is not None else line.quantity
         worth = money.line_value(line.total_amount, line.quantity, units, money.step(self.row.currency))
-        rows = [row for row in self.committed(refunds) if row.line == line.id and row.kind == "line"]
+        rows = [row for row in paid if row.line == line.id and row.kind == "line"]
         return money.total(rows) < worth or (worth == 0 and sum(row.units for row in rows) < units)
 
     def open_items(self) -> list[UndeclaredItem]:
