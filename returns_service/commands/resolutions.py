@@ -73,7 +73,8 @@ def _unpaid_lines(case: ReturnCase, lines: Sequence[ReturnLine], *, whole: bool)
     Raises Problem refund_in_progress, already_refunded.
     """
     sent = [refund for refund in case.refunds if not is_unsent(refund)]
-    unpaid = [line for line in lines if case.is_unpaid(line, sent)]
+    paid = case.committed(sent)
+    unpaid = [line for line in lines if case.is_unpaid(line, paid)]
     if len(unpaid) == len(lines) or (whole and unpaid):
         return unpaid
     rest = {line.id for line in lines if line not in unpaid}

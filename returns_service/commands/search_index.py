@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete
+from sqlalchemy import bindparam, delete
 from sqlmodel import col, insert, select
 
 from returns_service.domain.policy import Policy
@@ -15,6 +15,14 @@ from returns_service.return_case.loader import lock_case
 from returns_service.return_case.transition import record_return
 from returns_service.store.database import Tx
 from returns_service.store.tables import ReturnAuthorization, ReturnLine, SearchWord, UnmatchedReceipt
+
+# Built once: each new return runs it.
+TAKEN = (
+    select(ReturnAuthorization.id)
+    .where(col(ReturnAuthorization.slip_code) == bindparam("code"))
+    .union_all(select(UnmatchedReceipt.id).where(col(UnmatchedReceipt.number) == bindparam("code")))
+    .limit(1)
+)
 
 
 def words_of(row: ReturnAuthorization, lines: Sequence[ReturnLine]) -> set[str]:
@@ -60,6 +68,4 @@ async def free_slip_code(tx: Tx, new_id: str) -> str:
 
 
 async def _is_taken(tx: Tx, code: str) -> bool:
-    of_return = select(ReturnAuthorization.id).where(col(ReturnAuthorization.slip_code) == code)
-    of_parcel = select(UnmatchedReceipt.id).where(col(UnmatchedReceipt.number) == code)
-    return (await tx.execute(of_return.union_all(of_parcel).limit(1))).first() is not None
+    return (await tx.execute(TAKEN, {"code": code})).first() is not None

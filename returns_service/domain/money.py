@@ -7,8 +7,10 @@ https://docs.stripe.com/currencies
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from returns_service.domain.vocabulary import BREAKDOWN_KINDS, BreakdownKind, ShippingRefunded, find_word
 
@@ -53,8 +55,7 @@ def line_value(total: int, quantity: int, units: int, floor_to: int = 1) -> int:
     return total * units // quantity // floor_to * floor_to
 
 
-@dataclass(frozen=True, slots=True)
-class PricedLine:
+class PricedLine(Struct, frozen=True):
     """A return's line as money sees it. `accepted` counts units by condition; `total_amount` is for all `quantity`."""
 
     id: str
@@ -71,8 +72,7 @@ class PricedLine:
         return sum(self.accepted.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """The policy's money rules for one currency. Fees: condition -> (basis points, fixed minor units a unit)."""
 
     currency: str
@@ -83,8 +83,7 @@ class Terms:
     order_complete: bool | None = None  # whether all of the order came back; None: this return's lines say
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One row of a breakdown. `adjustment` rows are decisions of people: they never make anything due."""
 
     kind: BreakdownKind

@@ -7,7 +7,8 @@ waits for a person. No part pays more of a line, or of all, than is still due. P
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from returns_service.domain.money import Row, due, part_of, take, total
 

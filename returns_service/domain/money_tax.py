@@ -6,7 +6,9 @@ Pure; amounts are minor units.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from returns_service.domain.money import Row, part_of
 

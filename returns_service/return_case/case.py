@@ -231,7 +231,7 @@ class ReturnCase:
     @property
     def due_outside(self) -> int:
         """The amount still to be settled outside, for units that the customer wants no refund for; minor units."""
-        return money.due(self.due_rows().outside)
+        return money.due(self.due_rows().outside) if self.outside_lines else 0
 
     @property
     def overpaid(self) -> int:
@@ -320,11 +320,11 @@ class ReturnCase:
         rows = [CountedUnits(row.condition, row.quantity, row.accepted) for row in self.rows_on(line.id, receipts)]
         return rows, sum(item.quantity for item in surplus if item.decision is not None)
 
-    def is_unpaid(self, line: ReturnLine, refunds: Iterable[Refund]) -> bool:
-        """Return whether the line has units, counted or still to come, that none of `refunds` pays."""
+    def is_unpaid(self, line: ReturnLine, paid: Iterable[money.Row]) -> bool:
+        """Return whether the line has units, counted or still to come, that none of the rows `paid` pays."""
         units = sum(line.accepted.values()) if self.row.closed_at is not None else line.quantity
         worth = money.line_value(line.total_amount, line.quantity, units, money.step(self.row.currency))
-        rows = [row for row in self.committed(refunds) if row.line == line.id and row.kind == "line"]
+        rows = [row for row in paid if row.line == line.id and row.kind == "line"]
         return money.total(rows) < worth or (worth == 0 and sum(row.units for row in rows) < units)
 
     def open_items(self) -> list[UndeclaredItem]:
@@ -384,7 +384,7 @@ class ReturnCase:
     def facts_if_asked(self) -> Facts:
         """Return the facts for the question what could be done next; a retry asks for the failed refund's amount."""
         facts = self.facts()
+        if self.row.state != "failed":
+            return facts
         failed = [amount for rows in self.open_rows().values() if (amount := money.total(rows)) > 0]
-        if self.row.state == "failed" and failed:
-            facts = replace(facts, amount=min(failed), settleable=facts.due_outside or min(failed))
-        return facts
+        return replace(facts, amount=min(failed), settleable=facts.due_outside or min(failed)) if failed else facts

@@ -9,8 +9,8 @@ from returns_service.domain.refund_status import COUNTS_AS_PAID, OPEN, UNANSWERE
 from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.return_case import order_shipping
-from returns_service.return_case.reversal import reversible
-from returns_service.return_case.rows import counted, is_unsent
+from returns_service.return_case.reversal import reversible, sent_rows
+from returns_service.return_case.rows import counted
 
 if TYPE_CHECKING:
     from returns_service.return_case.case import ReturnCase
@@ -20,7 +20,7 @@ def read_facts(case: ReturnCase) -> Facts:
     """Return the facts of a return as it stands."""
     ways, refunds = case.due_rows(), case.refunds
     due, due_outside = money.due(ways.refund), money.due(ways.outside)
-    sent = [refund for refund in refunds if not is_unsent(refund)]
+    sent = sent_rows(case)
     return Facts(
         due=due + due_outside,
         due_outside=due_outside,
@@ -37,7 +37,7 @@ def read_facts(case: ReturnCase) -> Facts:
         paid=any(r.status in COUNTS_AS_PAID for r in refunds),
         units_expected=case.units_expected,
         units_received=any(counted(line) for line in case.lines),
-        units_reversible=any(True for _ in reversible(case)),
+        units_reversible=any(True for _ in reversible(case, sent)),
         units_to_inspect=any(line.inspecting for line in case.lines),
         units_unpaid=any(case.is_unpaid(line, sent) for line in case.lines),
         undeclared_open=bool(case.open_items()),

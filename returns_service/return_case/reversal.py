@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from returns_service.domain import money
@@ -13,9 +13,14 @@ if TYPE_CHECKING:
     from returns_service.return_case.case import ReturnCase
 
 
-def reversible(case: ReturnCase) -> Iterator[Receipt]:
-    """Yield the receipts that stand and without which what was sent is worth as much."""
-    sent = case.committed(refund for refund in case.refunds if not is_unsent(refund))
+def sent_rows(case: ReturnCase) -> list[money.Row]:
+    """Return the rows of the refunds of which Stripe may know."""
+    return case.committed(refund for refund in case.refunds if not is_unsent(refund))
+
+
+def reversible(case: ReturnCase, sent: Sequence[money.Row] | None = None) -> Iterator[Receipt]:
+    """Yield the receipts that stand and without which what was sent is worth as much. `sent`: its rows, if known."""
+    sent = sent_rows(case) if sent is None else sent
     unknown = any(row.kind == "unallocated" for row in sent)
     paid: dict[str | None, int] = {}
     for row in sent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from returns_service.domain import money
 from returns_service.domain.counts import PLACEHOLDERS

@@ -120,7 +120,6 @@ async def claim_refunds(tx: Tx, limit: int, lease_seconds: float = REFUND_LEASE_
         tx.locked_payments.add(payment.id)
         payment.busy_until = until
         _lease(row, tx.now, until)
-    await tx.flush()
     return [claim_of(row, payment) for row, payment in picked]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, DateTime, Dialect, Index, String, literal_column, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -20,6 +20,16 @@ SQLModel.metadata.naming_convention = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+class StoredRow(SQLModel):
+    """The base of all tables: what a row is given goes to SQLAlchemy alone.
+
+    SQLModel also keeps for pydantic which fields were set, at three times the cost; nothing here asks for that.
+    """
+
+    if not TYPE_CHECKING:  # or a type checker would take any name for a field
+        __setattr__ = object.__setattr__
 
 
 def _read_text(value: str | None) -> datetime | None:
@@ -78,21 +88,13 @@ def utc(index: bool = False, nullable: bool = False, primary_key: bool = False) 
     return Field(default=default, sa_type=Utc, nullable=nullable, index=index, primary_key=primary_key)
 
 
-def _empty_object() -> dict[str, Any]:
-    """Return an empty object. A plain function: of `dict` pydantic would parse the signature for each row."""
-    return {}
-
-
-def _empty_list() -> list[Any]:
-    """Return an empty list; see `_empty_object`."""
-    return []
-
-
 def json_object(empty: type[dict[str, Any]] | type[list[Any]] = dict, *, server_default: bool = False) -> Any:
-    """Declare a JSON column that is never null. `server_default`: a release before it leaves it out."""
-    factory = _empty_list if empty is list else _empty_object
+    """Declare a JSON column that is never null. `server_default`: a release before it leaves it out.
+
+    The default is an object, which pydantic copies for each row: of a factory it would parse the signature each time.
+    """
     arguments = {"server_default": "[]" if empty is list else "{}"} if server_default else {}
-    return Field(default_factory=factory, sa_type=Json, nullable=False, sa_column_kwargs=arguments)
+    return Field(default=empty(), sa_type=Json, nullable=False, sa_column_kwargs=arguments)
 
 
 def json_or_null() -> Any:
@@ -112,7 +114,7 @@ def minor_units(default: Any = ...) -> Any:
 
 def metadata_column() -> Any:
     """Declare the caller's metadata: `metadata` in the table, since SQLModel keeps that name for itself."""
-    return Field(default_factory=_empty_object, sa_column=Column("metadata", Json, nullable=False))
+    return Field(default={}, sa_column=Column("metadata", Json, nullable=False))
 
 
 def partial(name: str, *columns: str, where: str, unique: bool = False) -> Index:

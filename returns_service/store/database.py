@@ -1,4 +1,4 @@
-"""The engine, transactions and locks, on SQLite and PostgreSQL alike.
+"""Transactions and locks, on SQLite and PostgreSQL alike.
 
 SQLite has one writer: all commands share one connection and begin IMMEDIATE, so nobody meets a busy database halfway.
 PostgreSQL has row locks, always taken in the order payment, returns, refunds, `FOR NO KEY UPDATE` (plain FOR UPDATE
@@ -16,21 +16,21 @@ from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
 
-import msgspec
-from sqlalchemy import event, inspect, make_url, text
+from sqlalchemy import inspect, make_url, text
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.ext.asyncio import AsyncSession as SessionOfSqlalchemy
-from sqlmodel import SQLModel
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncSession as AsyncSessionOfSqlalchemy
+from sqlalchemy.orm import Session as SessionOfSqlalchemy
+from sqlalchemy.orm import make_transient_to_detached
+from sqlmodel import Session, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from returns_service.store import sqlite_driver
 from returns_service.store.clock import Now, SharedClock, elapsed_seconds, machine_time
+from returns_service.store.engines import postgresql_engine, sqlite_engine
 from returns_service.store.ids import Ids
-from returns_service.store.pooler import POOLER_OPTIONS, set_in_each_transaction
 from returns_service.store.vault import Vault
 
 T = TypeVar("T")
@@ -39,8 +39,6 @@ WAKE_CHANNEL = "returns_work"
 RETRIES = 4  # of a whole command after a deadlock or a serialization failure; the fifth answers 503
 PASSING = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 LOCK_NOT_AVAILABLE = "55P03"
-LOCK_TIMEOUT = "15s"  # of any wait for a lock; a request answers 409 or 503 then
-BUSY_SECONDS = 10.0
 NOTIFY, CLOCK = text("SELECT pg_notify(:channel, '')"), text("SELECT clock_timestamp()")
 
 
@@ -48,12 +46,19 @@ class CommitLost(ConnectionError):
     """The connection was lost while COMMIT was under way: nobody knows whether the transaction holds."""
 
 
+class PlainSession(Session):
+    """SQLModel's session under a Tx, whose `execute` goes no detour."""
+
+    execute = SessionOfSqlalchemy.execute  # SQLModel's adds a call to say: use `exec`
+
+
 class Tx(AsyncSession):
     """One transaction: it knows its time, makes ids, and remembers which payments it has locked."""
 
     database: Database
     now: datetime
-    execute = SessionOfSqlalchemy.execute  # SQLModel's warns at each call that `exec` is better typed
+    sync_session_class = PlainSession
+    execute = AsyncSessionOfSqlalchemy.execute  # SQLModel's warns at each call that `exec` is better typed
 
     def new_id(self, prefix: str) -> str:
         """Return a new id of that kind."""
@@ -248,83 +253,6 @@ def async_url(url: str) -> str:
     return parsed.set(drivername="sqlite+aiosqlite").render_as_string(hide_password=False)
 
 
-def write_json(value: object) -> str:
-    """Return a value of a JSON column as it is sent."""
-    return msgspec.json.encode(value).decode()
-
-
-def postgresql_engine(
-    url: str, pool_size: int, statement_timeout_seconds: float, *, pooled: bool = False
-) -> AsyncEngine:
-    """Return a pool that never waits for ever. The newest connection goes first, so that idle ones may be closed.
-
-    `pooled`: a pooler in transaction mode is in between.
-
-    No `pool_pre_ping`: it costs three round trips a checkout. `Database.run` repeats what a lost connection left.
-    """
-    milliseconds = str(int(statement_timeout_seconds * 1000))
-    settings = {
-        "timezone": "UTC",
-        "statement_timeout": milliseconds,
-        "idle_in_transaction_session_timeout": milliseconds,
-        "lock_timeout": LOCK_TIMEOUT,
-        "jit": "off",  # compiling the desk's statement took seconds
-    }
-    at_start = {} if pooled else settings  # a pooler refuses to connect with settings that it doesn't know
-    engine = create_async_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=statement_timeout_seconds,
-        pool_use_lifo=True,
-        hide_parameters=True,  # an error message would quote customers
-        json_serializer=write_json,
-        json_deserializer=msgspec.json.decode,
-        connect_args={
-            "timeout": 10,
-            "server_settings": {"application_name": "returns-service", **at_start},
-            **(POOLER_OPTIONS if pooled else {}),
-        },
-    )
-    if pooled:
-        set_in_each_transaction(engine, settings)
-    return engine
-
-
-def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
-    """Return an engine on the file: one connection that writes, or several that read."""
-    options: dict[str, Any] = {"pool_size": 1, "max_overflow": 0} if writes else {"pool_size": 4, "max_overflow": 4}
-    engine = create_async_engine(
-        url,
-        connect_args={"async_creator_fn": sqlite_driver.connect, "timeout": BUSY_SECONDS},
-        pool_timeout=BUSY_SECONDS,
-        hide_parameters=True,
-        json_serializer=write_json,
-        json_deserializer=msgspec.json.decode,
-        **options,
-    )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def settle_connection(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # the driver must not begin by itself
-        cursor = connection.cursor()
-        for pragma in (
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            "secure_delete=ON",  # a forgotten person is gone from the file, too
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    if writes:
-
-        @event.listens_for(engine.sync_engine, "begin")
-        def begin(connection: Any) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
-
-
 def may_pass(error: BaseException) -> bool:
     """Return whether the same command, done again, may work: a deadlock, a serialization failure, a busy file."""
     original = getattr(error, "orig", None)
@@ -383,11 +311,20 @@ def _insert_ignore(kind: type[SQLModel], postgresql: bool) -> Any:
 
 
 async def insert_or_none(tx: Tx, row: Row) -> Row | None:
-    """Insert a row, which is then in `tx`, unless one of its unique keys is taken; return it as it was inserted."""
-    insert = insert_postgresql if tx.postgresql else insert_sqlite
-    kind = type(row)
-    statement = insert(kind).values(**row.model_dump()).on_conflict_do_nothing().returning(kind)
-    return (await tx.execute(statement)).scalars().one_or_none()
+    """Insert a row, which is then in `tx`, and return it; None where one of its unique keys is taken."""
+    values = {column: getattr(row, name) for name, column in _columns(type(row))}
+    if not await insert_ignore(tx, type(row), values):
+        return None
+    make_transient_to_detached(row)  # to the session it is a row that was read
+    tx.add(row)
+    return row
+
+
+@cache
+def _columns(kind: type[SQLModel]) -> list[tuple[str, str]]:
+    """Return the names of a table's attributes, each with its column's."""
+    mapper = inspect(kind)
+    return [(mapper.get_property_by_column(column).key, column.key) for column in mapper.local_table.columns]
 
 
 async def insert_ignore_all(tx: Tx, kind: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,7 +1,8 @@
-"""SQLite's driver, with one change of threads a statement.
+"""SQLite's driver, with one change of threads a statement and none for what changes nothing.
 
-aiosqlite keeps each connection in a thread of its own, and SQLAlchemy goes there four times a statement: to make a
-cursor, to execute, to fetch and to close. Each way costs more than most statements do.
+aiosqlite keeps each connection in a thread of its own, and SQLAlchemy goes there four times a statement (to make a
+cursor, to execute, to fetch and to close), once to begin, and twice to roll back what only read. Each way costs more
+than most statements do.
 """
 
 from __future__ import annotations
@@ -56,6 +57,13 @@ class Cursor:
 class Connection(aiosqlite.Connection):
     """A connection in a thread of its own."""
 
+    _begins = False  # a transaction, with the next statement
+    _at_rest = True  # the thread has told the end of all that it was given
+
+    def begin_with_next(self) -> None:
+        """Begin a transaction on the way to the next statement, whose thread is gone to anyway."""
+        self._begins = True
+
     def cursor(self) -> Cursor:  # type: ignore[override]  # all that SQLAlchemy calls of it
         """Return a cursor."""
         return Cursor(self)
@@ -63,13 +71,36 @@ class Connection(aiosqlite.Connection):
     async def finish(self, method: str, sql: str, parameters: Any) -> tuple[Any, int, Any, list[Any]]:
         """Execute a statement to its end; return its columns, the number of rows changed, its last id and its rows."""
         in_thread: Any = self._execute  # typed in part only
-        finished: tuple[Any, int, Any, list[Any]] = await in_thread(_finish, self._conn, method, sql, parameters)
+        begins, self._begins, self._at_rest = self._begins, False, False
+        finished: tuple[Any, int, Any, list[Any]] = await in_thread(
+            _finish, self._conn, begins, method, sql, parameters
+        )
+        self._at_rest = True
         return finished
 
+    async def commit(self) -> None:
+        """Commit what a statement has begun."""
+        if self._begins:
+            self._begins = False
+        else:
+            await super().commit()
 
-def _finish(connection: sqlite3.Connection, method: str, sql: str, parameters: Any) -> tuple[Any, int, Any, list[Any]]:
+    async def rollback(self) -> None:
+        """Roll back what a statement has begun: a pool does it to each connection, and most have nothing open."""
+        self._begins = False
+        if self._at_rest and not self.in_transaction:
+            return
+        await super().rollback()
+        self._at_rest = True
+
+
+def _finish(
+    connection: sqlite3.Connection, begins: bool, method: str, sql: str, parameters: Any
+) -> tuple[Any, int, Any, list[Any]]:
     cursor = connection.cursor()
     try:
+        if begins:
+            cursor.execute("BEGIN IMMEDIATE")
         getattr(cursor, method)(sql, parameters)
         rows = cursor.fetchall() if cursor.description else []  # the last of them brings `rowcount` up to date
         return cursor.description, cursor.rowcount, cursor.lastrowid, rows

@@ -45,12 +45,22 @@ from returns_service.stripe_gateway.classify import (
     same,
     unreadable,
 )
-from returns_service.stripe_gateway.connection import NOT_SENT, RESPONSE, Connection, NoTurn, Turns, tls_check
+from returns_service.stripe_gateway.connection import (
+    NOT_SENT,
+    RESPONSE,
+    Connection,
+    NoTurn,
+    Turns,
+    object_in,
+    read_intent,
+    tls_check,
+)
 from returns_service.stripe_gateway.interface import (
     Gateway,
     StripeChecked,
     StripeSilent,
     Watcher,
+    check_refund,
     is_loopback,
     livemode_of,
 )
@@ -79,7 +89,7 @@ EVENT_TYPES_AT_ONCE = 20  # `types[]` takes no more (https://docs.stripe.com/api
 stripe.enable_telemetry = False  # else the SDK writes an id file into the user's configuration folder
 logging.getLogger("stripe").setLevel(logging.WARNING)  # at DEBUG the SDK logs whole bodies, customers included
 log = structlog.get_logger(__name__)
-Call = Callable[[], Awaitable[stripe.StripeObject]]
+Call = Callable[[], Awaitable[Any]]  # of an object of the SDK's, or its raw response
 
 
 class StripeGateway(Gateway):
@@ -127,9 +137,10 @@ class StripeGateway(Gateway):
                 ),
             )
         )
-        self._stripe = stripe.StripeClient(
+        self._client = stripe.StripeClient(
             secret_key, max_network_retries=0, http_client=self._wire, base_addresses={"api": address}
-        ).v1
+        )
+        self._stripe = self._client.v1
 
     def watch(self, watcher: Watcher) -> None:
         """Tell `watcher` from now on which calls Stripe lets this key make."""
@@ -138,16 +149,8 @@ class StripeGateway(Gateway):
     async def create_refund(
         self, parameters: Mapping[str, Any], *, key: str, not_after: float | None
     ) -> RefundSnapshot | Refused | TryLater | Unknown:
-        """Send exactly `parameters` under idempotency `key`.
-
-        Raises ValueError, with nothing sent, for what must never reach Stripe: no key (the SDK would make one up), no
-        amount (Stripe would refund all that is left), no payment.
-        """
-        amount = parameters.get("amount")
-        if not key or type(amount) is not int or amount < 1:
-            raise ValueError("a refund needs its key and a whole amount in minor units")
-        if bool(parameters.get("payment_intent")) == bool(parameters.get("charge")):
-            raise ValueError("a refund needs a payment_intent or a charge, and not both")
+        """Send exactly `parameters` under idempotency `key`. Raises ValueError, with nothing sent; see check_refund."""
+        check_refund(parameters, key)
         seconds = self._timeout_seconds
         if not_after is not None:
             seconds = min(seconds, not_after - self._monotonic())
@@ -262,11 +265,8 @@ class StripeGateway(Gateway):
             owner = paid.get("payment_intent")
             payment_intent = owner.get("id") if isinstance(owner, dict) else owner
         if payment_intent:
-            asked = payment_intent
-            intent = await self._read(
-                lambda: self._stripe.payment_intents.retrieve_async(asked, {"expand": ["latest_charge.refunds"]})
-            )
-            demand(intent, "payment_intent", asked)
+            intent = await self._read(partial(read_intent, self._client, payment_intent))
+            demand(intent, "payment_intent", payment_intent)
             paid = intent.get("latest_charge")
             if isinstance(paid, str):  # not every server expands
                 paid = await self._charge(paid)
@@ -376,7 +376,7 @@ class StripeGateway(Gateway):
                 self._turns.take(seconds if seconds is not None else self._timeout_seconds) as left_seconds,
                 asyncio.timeout(left_seconds),
             ):
-                return (await call()).to_dict(for_json=True)
+                return object_in(await call())
         except NoTurn:
             # That we have many calls under way says nothing about Stripe: it isn't counted as Stripe's failure.
             raise StripeSilent(TryLater("no_free_connection", "All our connections to Stripe are in use")) from None

@@ -146,3 +146,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def check_refund(parameters: Mapping[str, Any], key: str) -> None:
+    """Raise ValueError for a refund that must never reach Stripe.
+
+    Without a key the SDK would make one up, without an amount Stripe would refund all that is left.
+    """
+    amount = parameters.get("amount")
+    if not key or type(amount) is not int or amount < 1:
+        raise ValueError("a refund needs its key and a whole amount in minor units")
+    if bool(parameters.get("payment_intent")) == bool(parameters.get("charge")):
+        raise ValueError("a refund needs a payment_intent or a charge, and not both")

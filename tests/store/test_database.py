@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlmodel import select
 
 from returns_service.return_case.locked_payment import lock_payment
-from returns_service.store import database, schema
+from returns_service.store import engines, schema
 from returns_service.store.database import Database, Tx, is_unavailable, may_pass
 from returns_service.store.tables import Payment
 from returns_service.worker.notifications import listen
@@ -53,7 +53,7 @@ async def test_a_deadlock_is_done_again_as_a_whole(postgresql: Database) -> None
 
 async def test_d3_a_busy_file_is_known_by_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """D3: another program holds the file for too long; SQLite's sentence about it may change, its code doesn't."""
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(engines, "BUSY_SECONDS", 0.05)
     db = Database(f"sqlite:///{tmp_path}/busy.db")
     with closing(sqlite3.connect(tmp_path / "busy.db", isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode=WAL")

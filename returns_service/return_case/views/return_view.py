@@ -72,7 +72,8 @@ def show_change(case: ReturnCase) -> dict[str, Any]:
 def show_return(case: ReturnCase) -> ReturnView:
     """Return a return with what can be done next, what can't, and why."""
     row, refunds = case.row, case.refunds
-    failed, facts = case.unresolved(), case.facts_if_asked()
+    facts = case.facts_if_asked()
+    failed = case.unresolved() if row.state == "failed" else []
     barred = return_machine.barred(row.state, facts)
     return ReturnView(
         id=row.id,
@@ -112,7 +113,7 @@ def show_return(case: ReturnCase) -> ReturnView:
         approvals=msgspec.convert(row.approvals, list[ApprovalView]),
         approvals_required=row.approvals_required,
         closed_at=rfc3339(row.closed_at),
-        failure=show_failure(failed[-1]) if row.state == "failed" and failed else None,
+        failure=show_failure(failed[-1]) if failed else None,
         refund_barred=row.follow_up_barred,
         refunds_waiting=[_show_waiting(refund, case) for refund in refunds if refund.status in OPEN],
         refund_deadline=rfc3339(case.refund_deadline),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from returns_service.store.columns import minor_units, utc
+from returns_service.store.columns import StoredRow, minor_units, utc
 
 
-class ChargeTotal(SQLModel, table=True):
+class ChargeTotal(StoredRow, table=True):
     """The charges of one quarter of an hour in one currency, as Stripe lists them: how many, and what they captured.
 
     Quarters, since the day of every time zone begins with one: the policy's zone may change.

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Index, Text, false
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from returns_service.domain.refund_status import ENDED, STATUSES, UNANSWERED, RefundStatus
 from returns_service.domain.return_machine import STATES, State
@@ -23,6 +23,7 @@ from returns_service.domain.vocabulary import (
 )
 from returns_service.store.columns import (
     DUE_SQL,
+    StoredRow,
     bytewise,
     defer_foreign_keys,
     json_object,
@@ -37,7 +38,7 @@ from returns_service.store.columns import (
 from returns_service.tracing import current_traceparent
 
 
-class Payment(SQLModel, table=True):
+class Payment(StoredRow, table=True):
     """One Stripe PaymentIntent, or one bare charge. Its row lock is taken before anything of it is decided."""
 
     __tablename__ = "payment"
@@ -80,7 +81,7 @@ PARCEL_HERE_STATES: tuple[State, ...] = ("approved", "refunding", "failed")
 PARCEL_HERE_SQL = f"arrived_at IS NOT NULL AND state IN ({', '.join(map(repr, PARCEL_HERE_STATES))})"
 
 
-class ReturnAuthorization(SQLModel, table=True):
+class ReturnAuthorization(StoredRow, table=True):
     """A return, from the shop's request to the customer's money."""
 
     __tablename__ = "return_authorization"
@@ -137,7 +138,7 @@ class ReturnAuthorization(SQLModel, table=True):
     updated_at: datetime = utc()
 
 
-class ReturnLine(SQLModel, table=True):
+class ReturnLine(StoredRow, table=True):
     """Units of one SKU that may come back; counts are of standing (not reversed) receipts."""
 
     __tablename__ = "return_line"
@@ -166,7 +167,7 @@ class ReturnLine(SQLModel, table=True):
     tax_amount: int | None = Field(default=None, sa_type=BigInteger)  # of `total_amount`
 
 
-class SearchWord(SQLModel, table=True):
+class SearchWord(StoredRow, table=True):
     """A word by whose prefixes a return is found."""
 
     __tablename__ = "search_word"
@@ -180,7 +181,7 @@ UNANSWERED_SQL = f"status IN ({', '.join(repr(s) for s in UNANSWERED)})"
 UNRESOLVED_SQL = f"status IN ({', '.join(repr(s) for s in ENDED)}) AND superseded_at IS NULL"
 
 
-class Refund(SQLModel, table=True):
+class Refund(StoredRow, table=True):
     """One intent to move money, and a row of the worker's queue: when it is due next, under which lease."""
 
     __tablename__ = "refund"
@@ -262,7 +263,7 @@ class Refund(SQLModel, table=True):
     traceparent: str | None = Field(default_factory=current_traceparent)
 
 
-class Event(SQLModel, table=True):
+class Event(StoredRow, table=True):
     """What happened to what, who did it, and when: append-only."""
 
     __tablename__ = "event"
@@ -287,7 +288,7 @@ class Event(SQLModel, table=True):
     created_at: datetime = utc()
 
 
-class StripeEvent(SQLModel, table=True):
+class StripeEvent(StoredRow, table=True):
     """The inbox: each Stripe event once, raw."""
 
     __tablename__ = "stripe_event"
@@ -304,7 +305,7 @@ class StripeEvent(SQLModel, table=True):
     next_attempt_at: datetime | None = utc(nullable=True)
 
 
-class IdempotencyKey(SQLModel, table=True):
+class IdempotencyKey(StoredRow, table=True):
     """A key, the request it came with and the answer it got: one transaction with the effect."""
 
     __tablename__ = "idempotency_key"
@@ -318,7 +319,7 @@ class IdempotencyKey(SQLModel, table=True):
     created_at: datetime = utc(index=True)
 
 
-class StripePace(SQLModel, table=True):
+class StripePace(StoredRow, table=True):
     """One row: how fast all workers together may write to Stripe, and whether Stripe is down."""
 
     __tablename__ = "stripe_pace"
@@ -333,7 +334,7 @@ class StripePace(SQLModel, table=True):
     open_reason: str | None = None
 
 
-class Sweep(SQLModel, table=True):
+class Sweep(StoredRow, table=True):
     """How far a sweep has come, so that a restart goes on there."""
 
     __tablename__ = "sweep"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from returns_service.domain.vocabulary import Condition
-from returns_service.store.columns import defer_foreign_keys, partial, utc, word
+from returns_service.store.columns import StoredRow, defer_foreign_keys, partial, utc, word
 
 
-class DockScan(SQLModel, table=True):
+class DockScan(StoredRow, table=True):
     """Units counted by a scan, or by hand (then below zero, too). The id is the browser's, so each is counted once."""
 
     __tablename__ = "dock_scan"

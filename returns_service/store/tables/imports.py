@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from returns_service.store.columns import defer_foreign_keys, utc
+from returns_service.store.columns import StoredRow, defer_foreign_keys, utc
 
 
-class ImportedReturn(SQLModel, table=True):
+class ImportedReturn(StoredRow, table=True):
     """A return by its id in the other system. Only digests are kept: such an id may name the customer."""
 
     __tablename__ = "imported_return"

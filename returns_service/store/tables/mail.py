@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from returns_service.domain.vocabulary import (
     MAIL_KINDS,
@@ -14,10 +14,10 @@ from returns_service.domain.vocabulary import (
     MailStatus,
     StaffMailKind,
 )
-from returns_service.store.columns import DUE_SQL, defer_foreign_keys, one_of, partial, utc, word
+from returns_service.store.columns import DUE_SQL, StoredRow, defer_foreign_keys, one_of, partial, utc, word
 
 
-class Mail(SQLModel, table=True):
+class Mail(StoredRow, table=True):
     """One mail about one event. It names nobody: address and words are looked up when it is sent.
 
     So whoever is forgotten meanwhile gets none, and nothing of theirs is left in here.
@@ -45,7 +45,7 @@ class Mail(SQLModel, table=True):
     ended_at: datetime | None = utc(nullable=True)
 
 
-class StaffMail(SQLModel, table=True):
+class StaffMail(StoredRow, table=True):
     """One mail to staff about one event that needs them. Addresses and words are looked up when it is sent."""
 
     __tablename__ = "staff_mail"

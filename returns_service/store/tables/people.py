@@ -8,13 +8,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from returns_service.domain.vocabulary import ROLES, WAYS, Role, Scope, Way
-from returns_service.store.columns import defer_foreign_keys, json_object, one_of, utc, word
+from returns_service.store.columns import StoredRow, defer_foreign_keys, json_object, one_of, utc, word
 
 
-class ApiKey(SQLModel, table=True):
+class ApiKey(StoredRow, table=True):
     """An API key with its scopes. Only a hash of the secret is kept."""
 
     __tablename__ = "api_key"
@@ -32,7 +32,7 @@ class ApiKey(SQLModel, table=True):
     last_used_at: datetime | None = utc(nullable=True)
 
 
-class StaffUser(SQLModel, table=True):
+class StaffUser(StoredRow, table=True):
     """Somebody who signs in to the pages."""
 
     __tablename__ = "staff_user"
@@ -55,7 +55,7 @@ class StaffUser(SQLModel, table=True):
     disabled_at: datetime | None = utc(nullable=True)
 
 
-class StaffSession(SQLModel, table=True):
+class StaffSession(StoredRow, table=True):
     """One sign-in, from its beginning to its end. The browser holds the token, this row its hash."""
 
     __tablename__ = "staff_session"
@@ -79,7 +79,7 @@ class StaffSession(SQLModel, table=True):
         return self.way in ("badge", "pin")
 
 
-class Device(SQLModel, table=True):
+class Device(StoredRow, table=True):
     """A shared device of the dock. Once approved, badges and PINs open it for receiving."""
 
     __tablename__ = "device"
@@ -95,7 +95,7 @@ class Device(SQLModel, table=True):
     revoked_at: datetime | None = utc(nullable=True)
 
 
-class SignInLink(SQLModel, table=True):
+class SignInLink(StoredRow, table=True):
     """A link that signs its person in, once and within minutes."""
 
     __tablename__ = "sign_in_link"
@@ -110,7 +110,7 @@ class SignInLink(SQLModel, table=True):
     used_at: datetime | None = utc(nullable=True)
 
 
-class SignInThrottle(SQLModel, table=True):
+class SignInThrottle(StoredRow, table=True):
     """How often an account, an address or a device was tried in vain, and when last."""
 
     __tablename__ = "sign_in_throttle"
@@ -120,7 +120,7 @@ class SignInThrottle(SQLModel, table=True):
     tried_at: datetime = utc(index=True)
 
 
-class SavedView(SQLModel, table=True):
+class SavedView(StoredRow, table=True):
     """Filters of the list of returns under a name, for one person."""
 
     __tablename__ = "saved_view"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from returns_service.store.columns import json_object, utc
+from returns_service.store.columns import StoredRow, json_object, utc
 
 
-class PolicyVersion(SQLModel, table=True):
+class PolicyVersion(StoredRow, table=True):
     """The rules that a policy said, once however often they were in force; the id is made of the rules."""
 
     __tablename__ = "policy_version"

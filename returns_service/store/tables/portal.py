@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Index, LargeBinary
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from returns_service.store.columns import defer_foreign_keys, json_object, json_or_null, minor_units, utc
+from returns_service.store.columns import StoredRow, defer_foreign_keys, json_object, json_or_null, minor_units, utc
 
 
-class PortalSession(SQLModel, table=True):
+class PortalSession(StoredRow, table=True):
     """An order's items that a signed link lets its customer send back. The link itself is kept nowhere."""
 
     __tablename__ = "portal_session"
@@ -36,7 +36,7 @@ class PortalSession(SQLModel, table=True):
     expires_at: datetime = utc(index=True)  # of the first link; a mail may carry a later one
 
 
-class Photo(SQLModel, table=True):
+class Photo(StoredRow, table=True):
     """A photo of a customer or of the dock, as it was encoded anew. Staff alone see it."""
 
     __tablename__ = "photo"

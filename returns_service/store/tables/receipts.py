@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import CheckConstraint, Index, false
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from returns_service.domain.vocabulary import Condition, Disposition, UndeclaredDecision
-from returns_service.store.columns import defer_foreign_keys, json_object, partial, utc, word
+from returns_service.store.columns import StoredRow, defer_foreign_keys, json_object, partial, utc, word
 
 
-class Receipt(SQLModel, table=True):
+class Receipt(StoredRow, table=True):
     """One count at the dock."""
 
     __tablename__ = "receipt"
@@ -34,7 +34,7 @@ class Receipt(SQLModel, table=True):
     created_at: datetime = utc()
 
 
-class ReceiptLine(SQLModel, table=True):
+class ReceiptLine(StoredRow, table=True):
     """Units of one line in one condition, counted in one receipt."""
 
     __tablename__ = "receipt_line"
@@ -52,7 +52,7 @@ class ReceiptLine(SQLModel, table=True):
     scanned: str | None = None  # as the scanner read it, where that isn't the SKU
 
 
-class UndeclaredItem(SQLModel, table=True):
+class UndeclaredItem(StoredRow, table=True):
     """Units that nobody announced: a surplus or an unknown SKU."""
 
     __tablename__ = "undeclared_item"
@@ -75,7 +75,7 @@ class UndeclaredItem(SQLModel, table=True):
     decided_at: datetime | None = utc(nullable=True)
 
 
-class UnmatchedReceipt(SQLModel, table=True):
+class UnmatchedReceipt(StoredRow, table=True):
     """A parcel without any authorization, as the dock counted it; attached to a return, it counts there."""
 
     __tablename__ = "unmatched_receipt"

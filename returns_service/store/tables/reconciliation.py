@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Index, Text
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from returns_service.domain.vocabulary import (
     DIFFERENCE_CODES,
@@ -15,10 +15,10 @@ from returns_service.domain.vocabulary import (
     DifferenceOutcome,
     RunPhase,
 )
-from returns_service.store.columns import json_object, one_of, partial, utc, word
+from returns_service.store.columns import StoredRow, json_object, one_of, partial, utc, word
 
 
-class ReconciliationRun(SQLModel, table=True):
+class ReconciliationRun(StoredRow, table=True):
     """One comparison of Stripe's refunds with ours. `cursor`: how far it has come, so that a restart goes on there."""
 
     __tablename__ = "reconciliation_run"
@@ -40,7 +40,7 @@ class ReconciliationRun(SQLModel, table=True):
     finished_at: datetime | None = utc(nullable=True)
 
 
-class ReconciliationDifference(SQLModel, table=True):
+class ReconciliationDifference(StoredRow, table=True):
     """One difference that a run met: its code, its cause in words, its outcome, and the advice for people.
 
     Ids are kept as words, without foreign keys, since the rows they name may be missing here. Amounts in minor units.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import CheckConstraint
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
-from returns_service.store.columns import utc
+from returns_service.store.columns import StoredRow, utc
 
 
-class StripeRefusal(SQLModel, table=True):
+class StripeRefusal(StoredRow, table=True):
     """A kind of call that Stripe answers with 401 or 403, from the first such answer until the next success."""
 
     __tablename__ = "stripe_refusal"
@@ -21,7 +21,7 @@ class StripeRefusal(SQLModel, table=True):
     since: datetime = utc()
 
 
-class StripeAccount(SQLModel, table=True):
+class StripeAccount(StoredRow, table=True):
     """One row: the account that the key in force belongs to."""
 
     __tablename__ = "stripe_account"

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Index
-from sqlmodel import Field, SQLModel
+from sqlmodel import Field
 
 from returns_service.domain.vocabulary import (
     DELIVERY_STATUSES,
@@ -15,12 +15,22 @@ from returns_service.domain.vocabulary import (
     EndpointStatus,
     Subscription,
 )
-from returns_service.store.columns import DUE_SQL, Json, defer_foreign_keys, json_object, one_of, partial, utc, word
+from returns_service.store.columns import (
+    DUE_SQL,
+    Json,
+    StoredRow,
+    defer_foreign_keys,
+    json_object,
+    one_of,
+    partial,
+    utc,
+    word,
+)
 
 PENDING_SQL = "status = 'pending'"
 
 
-class WebhookEndpoint(SQLModel, table=True):
+class WebhookEndpoint(StoredRow, table=True):
     """Where a shop wants to be told (Standard Webhooks). `position`: how far into the feed of events it was told."""
 
     __tablename__ = "webhook_endpoint"
@@ -43,7 +53,7 @@ class WebhookEndpoint(SQLModel, table=True):
     created_at: datetime = utc()
 
 
-class Delivery(SQLModel, table=True):
+class Delivery(StoredRow, table=True):
     """One event on its way to one endpoint, and a row of the dispatcher's queue.
 
     Deliveries of one `stream` (a return, else a refund or payment) go to an endpoint one after the other, by

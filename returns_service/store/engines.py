@@ -1,0 +1,92 @@
+"""The engines: how connections to SQLite and PostgreSQL are set up, kept and bounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from returns_service.store import sqlite_driver
+from returns_service.store.pooler import POOLER_OPTIONS, set_in_each_transaction
+
+LOCK_TIMEOUT = "15s"  # of any wait for a lock; a request answers 409 or 503 then
+BUSY_SECONDS = 10.0
+
+
+def write_json(value: object) -> str:
+    """Return a value of a JSON column as it is sent."""
+    return msgspec.json.encode(value).decode()
+
+
+def postgresql_engine(
+    url: str, pool_size: int, statement_timeout_seconds: float, *, pooled: bool = False
+) -> AsyncEngine:
+    """Return a pool that never waits for ever. The newest connection goes first, so that idle ones may be closed.
+
+    `pooled`: a pooler in transaction mode is in between.
+
+    No `pool_pre_ping`: it costs three round trips a checkout. `Database.run` repeats what a lost connection left.
+    """
+    milliseconds = str(int(statement_timeout_seconds * 1000))
+    settings = {
+        "timezone": "UTC",
+        "statement_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": milliseconds,
+        "lock_timeout": LOCK_TIMEOUT,
+        "jit": "off",  # compiling the desk's statement took seconds
+    }
+    at_start = {} if pooled else settings  # a pooler refuses to connect with settings that it doesn't know
+    engine = create_async_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=statement_timeout_seconds,
+        pool_use_lifo=True,
+        hide_parameters=True,  # an error message would quote customers
+        json_serializer=write_json,
+        json_deserializer=msgspec.json.decode,
+        connect_args={
+            "timeout": 10,
+            "server_settings": {"application_name": "returns-service", **at_start},
+            **(POOLER_OPTIONS if pooled else {}),
+        },
+    )
+    if pooled:
+        set_in_each_transaction(engine, settings)
+    return engine
+
+
+def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:
+    """Return an engine on the file: one connection that writes, or several that read."""
+    options: dict[str, Any] = {"pool_size": 1 if writes else 8, "max_overflow": 0}
+    engine = create_async_engine(
+        url,
+        connect_args={"async_creator_fn": sqlite_driver.connect, "timeout": BUSY_SECONDS},
+        pool_timeout=BUSY_SECONDS,
+        hide_parameters=True,
+        json_serializer=write_json,
+        json_deserializer=msgspec.json.decode,
+        **options,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def settle_connection(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # the driver must not begin by itself
+        cursor = connection.cursor()
+        for pragma in (
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "secure_delete=ON",  # a forgotten person is gone from the file, too
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    if writes:
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def begin(connection: Any) -> None:
+            connection.connection.driver_connection.begin_with_next()
+
+    return engine
