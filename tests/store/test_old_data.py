@@ -20,6 +20,7 @@ from returns_service.return_case.loader import load_cases
 from returns_service.store import schema
 from returns_service.store.database import Database
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
+from tests.harness.clock import NOON
 from tests.harness.postgres import Postgres
 from tests.harness.served_shop import ServedShop, expect, open_shop
 
@@ -61,7 +62,7 @@ async def old(old_url: str) -> AsyncIterator[Database]:
     database = Database(old_url)
     await schema.upgrade(database, "0004")
     async with database.writer.begin() as connection:
-        at = (database.now() - AGE).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        at = (NOON - AGE).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         script = full_id(FILLED.read_text(encoding="utf-8")).replace("{at}", at)
         for statement in re.findall(r"^INSERT INTO .*?;$", script, flags=re.DOTALL | re.MULTILINE):
             await connection.exec_driver_sql(statement.rstrip(";"))
