@@ -40,7 +40,6 @@ from returns_service.store.tables.webhooks import Delivery, WebhookEndpoint
 METADATA = SQLModel.metadata  # filled by the modules above
 
 __all__ = [
-    "METADATA",
     "ApiKey",
     "ChargeTotal",
     "Delivery",
