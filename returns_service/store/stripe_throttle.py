@@ -21,7 +21,10 @@ HEADROOM = 0.97  # of the budget: clocks and sockets jitter, and a limit is a li
 AHEAD_SECONDS = 0.25  # no claim waits longer than this for its moment: a lease is not for waiting
 BREAK_AFTER, PROBE_SECONDS = 10, 5.0  # failures in a row without a success; then one probe each 5 s
 LONGEST_AHEAD_SECONDS = 60.0  # no moment is given out further ahead: one that is was by a clock since set back
-SLOWEST, SLOWER, FASTER, FASTER_AFTER_SECONDS = 1.0, 0.5, 1.1, 10.0  # a 429 halves the rate, calm raises it again
+SLOWEST, SLOWER = 1.0, 0.5  # a 429 halves the rate
+# Calm raises it again, to twice as much in 15 s. A pace that recovers no sooner than stray 429s come sinks for ever,
+# and refunds queue up behind it.
+FASTER, FASTER_AFTER_SECONDS = 1.1, 2.0
 
 PACE: Any = (  # built once: a worker runs it several times a second
     select(StripePace).where(col(StripePace.id) == 1).with_for_update().execution_options(populate_existing=True)

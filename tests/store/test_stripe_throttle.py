@@ -75,6 +75,17 @@ async def test_a_429_halves_the_pace_and_calm_raises_it_again(database: Database
     assert await given_row(database) == BUDGET
 
 
+async def test_a_stray_429_a_minute_holds_nobody_up(database: Database, clock: Clock) -> None:
+    """Other programs on the account draw them; what recovers no sooner sinks with each one."""
+    for _ in range(10):
+        async with database.transaction() as tx:
+            await stripe_throttle.slow_down(tx, BUDGET)
+        for _ in range(60):
+            clock.advance(1)
+            await given(database, 1)
+        assert await given_row(database) == BUDGET
+
+
 async def given_row(database: Database) -> float:
     """Return the present pace, writes a second."""
     async with database.reading() as tx:
