@@ -249,7 +249,10 @@ async def follow_order(case: ReturnCase) -> None:
 
 
 async def pay_what_is_due(case: ReturnCase) -> None:
-    """Refund what is due now, unless the policy leaves it to people or a guard bars it; then the reason is kept."""
+    """Refund what is due now, unless the policy leaves it to people.
+
+    Where a guard bars it, or a person took it off before, the reason is kept.
+    """
     row = case.row
     facts = case.facts()
     waits = facts.refund_unanswered or facts.refund_failed
