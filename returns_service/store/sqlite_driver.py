@@ -1,8 +1,10 @@
-"""SQLite's driver, with one change of threads a statement and none for what changes nothing.
+"""SQLite's driver, which changes threads only for what may take long.
 
 aiosqlite keeps each connection in a thread of its own, and SQLAlchemy goes there four times a statement (to make a
 cursor, to execute, to fetch and to close), once to begin, and twice to roll back what only read. Each way costs more
-than most statements do.
+than most statements do. So a statement goes once; and in a transaction that writes it doesn't go at all: what a command
+reads and writes there is found by an index. What waits for another process or for the disk goes: to begin where the
+file is locked, and to commit.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 
 import aiosqlite
 
+Finished = tuple[Any, int, Any, list[Any]]  # columns, the number of rows changed, the last id, rows
 PAUSE_SECONDS = 0.01  # between two tries to switch a new file
 
 
@@ -68,13 +71,14 @@ class Connection(aiosqlite.Connection):
         """Return a cursor."""
         return Cursor(self)
 
-    async def finish(self, method: str, sql: str, parameters: Any) -> tuple[Any, int, Any, list[Any]]:
+    async def finish(self, method: str, sql: str, parameters: Any) -> Finished:
         """Execute a statement to its end; return its columns, the number of rows changed, its last id and its rows."""
+        begins, self._begins = self._begins, False
+        if self._at_rest and (_begin_at_once(self._conn) if begins else self.in_transaction):
+            return _finish(self._conn, False, method, sql, parameters)
         in_thread: Any = self._execute  # typed in part only
-        begins, self._begins, self._at_rest = self._begins, False, False
-        finished: tuple[Any, int, Any, list[Any]] = await in_thread(
-            _finish, self._conn, begins, method, sql, parameters
-        )
+        self._at_rest = False
+        finished: Finished = await in_thread(_finish, self._conn, begins, method, sql, parameters)
         self._at_rest = True
         return finished
 
@@ -94,9 +98,21 @@ class Connection(aiosqlite.Connection):
         self._at_rest = True
 
 
-def _finish(
-    connection: sqlite3.Connection, begins: bool, method: str, sql: str, parameters: Any
-) -> tuple[Any, int, Any, list[Any]]:
+def _begin_at_once(connection: sqlite3.Connection) -> bool:
+    """Begin a transaction that writes, unless that had to wait; return whether it has begun."""
+    (milliseconds,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout=0")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+            raise
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={milliseconds}")
+    return connection.in_transaction
+
+
+def _finish(connection: sqlite3.Connection, begins: bool, method: str, sql: str, parameters: Any) -> Finished:
     cursor = connection.cursor()
     try:
         if begins:
