@@ -329,7 +329,7 @@ def variable(field: str) -> str:
     return alias if isinstance(alias, str) else PREFIX + field.upper()
 
 
-def described() -> list[Described]:
+def describe_settings() -> list[Described]:
     """Return what the documentation's table says of every setting, in its order."""
     lines = []
     # A class's own fields come behind those it inherits; a reader looks for the database before the shop's colour.

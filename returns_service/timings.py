@@ -27,7 +27,7 @@ HISTOGRAMS = (REQUESTS, STRIPE_CALLS, CLAIMS, FOLDS, DELIVERIES)
 
 
 @contextmanager
-def timed(histogram: Histogram, *labels: str) -> Iterator[None]:
+def observe_seconds(histogram: Histogram, *labels: str) -> Iterator[None]:
     """Observe how long the block takes, whether it ends well or raises."""
     began = perf_counter()
     try:

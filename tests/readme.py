@@ -9,14 +9,14 @@ from returns_service.deploy.alerts import ALERTS
 from returns_service.domain import machine_diagram, refund_attempt
 from returns_service.domain.problems import PROBLEMS
 from returns_service.return_case.views.event_data import EVENT_KINDS
-from returns_service.settings import described
+from returns_service.settings import describe_settings
 
 README = Path(__file__).parent.parent / "README.md"
 
 
 def parts() -> dict[str, str]:
     """Return what belongs between the markers, by their names."""
-    rows = [f"| `{s.name}` | {f'`{s.default}`' if s.default else ''} | {s.description} |" for s in described()]
+    rows = [f"| `{s.name}` | {f'`{s.default}`' if s.default else ''} | {s.description} |" for s in describe_settings()]
     problems = [f"| `{code}` | {kind.status} | {kind.title}. {kind.advice} |" for code, kind in PROBLEMS.items()]
     details = "<details><summary>All codes</summary>\n\n| code | status | what it means, what to do |\n|---|---|---|\n"
     attempts = [f"| {' | '.join(row)} |" for row in refund_attempt.table()]

@@ -82,7 +82,7 @@ def test_every_command_in_a_file_is_one_of_ours() -> None:
 
 
 def test_every_setting_in_a_file_exists() -> None:
-    known = {setting.name for setting in settings.described()} | OF_A_SHELL
+    known = {setting.name for setting in settings.describe_settings()} | OF_A_SHELL
     for name, text in FILES.items():
         assert set(SETTINGS.findall(text)) <= known, name
 

@@ -29,7 +29,7 @@ async def test_models_equal_migrations(database_url: str) -> None:
     try:
         async with database.writer.connect() as connection:
             assert await connection.run_sync(schema.differences) == []
-        assert await schema.current(database) == schema.head()
+        assert await schema.current_revision(database) == schema.head()
         assert not await schema.is_behind(database)
     finally:
         await database.close()
@@ -39,7 +39,7 @@ async def test_migrating_twice_changes_nothing(database_url: str) -> None:
     database = Database(database_url)
     try:
         await schema.upgrade(database)
-        assert await schema.current(database) == schema.head()
+        assert await schema.current_revision(database) == schema.head()
     finally:
         await database.close()
 
@@ -151,7 +151,7 @@ async def test_a_release_runs_on_the_schema_of_a_newer_one(empty_url: str) -> No
         async with database.transaction() as tx:
             await tx.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         await schema.upgrade(database)
-        assert await schema.current(database) == "9999"
+        assert await schema.current_revision(database) == "9999"
     finally:
         await database.close()
 
@@ -160,7 +160,7 @@ async def test_two_processes_migrate_one_after_the_other(empty_url: str) -> None
     databases = [Database(empty_url) for _ in range(2)]
     try:
         await asyncio.gather(*(schema.upgrade(database) for database in databases))
-        assert await schema.current(databases[0]) == schema.head()
+        assert await schema.current_revision(databases[0]) == schema.head()
     finally:
         for database in databases:
             await database.close()

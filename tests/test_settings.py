@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from returns_service.settings import Settings, SettingsError, described, load, variable
+from returns_service.settings import Settings, SettingsError, describe_settings, load, variable
 
 LIVE = "sk_live_" + "x"
 TEST = "sk_test_" + "x"
@@ -188,7 +188,7 @@ def test_names_without_our_prefix_are_nobodys_setting(monkeypatch: pytest.Monkey
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for setting in described():
+    for setting in describe_settings():
         monkeypatch.setenv(setting.name, "")
     assert load() == Settings()
 
@@ -223,7 +223,7 @@ def test_settings_are_frozen() -> None:
 
 
 def test_every_setting_is_described_once() -> None:
-    lines = described()
+    lines = describe_settings()
     assert {line.name for line in lines} == {variable(field) for field in Settings.model_fields}
     assert lines[0].name == "DATABASE_URL"
     assert len({line.name for line in lines}) == len(lines)
@@ -233,7 +233,7 @@ def test_every_setting_is_described_once() -> None:
 
 def test_the_described_defaults_are_the_ones_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = load()
-    for line in described():
+    for line in describe_settings():
         if line.default:
             monkeypatch.setenv(line.name, line.default)
     assert load() == plain

@@ -142,9 +142,9 @@ def migrate() -> None:
 
         database = database_of(loaded)
         try:
-            before = await schema.current(database)
+            before = await schema.current_revision(database)
             await schema.upgrade(database)
-            return before, await schema.current(database)
+            return before, await schema.current_revision(database)
         finally:
             await database.close()
 

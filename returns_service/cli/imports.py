@@ -48,7 +48,7 @@ class Result:
     code: str | None = None
     message: str | None = None
 
-    def shown(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return it as JSON shows it."""
         return {
             "line": self.line, "external_id": self.external_id, "outcome": self.outcome, "return": self.return_id,
@@ -93,7 +93,7 @@ def import_returns(file: Path, kind: FileFormat | None, dry_run: bool, reason: s
     counts = Counter(result.outcome for result in results)
     if as_json:
         summary = {"object": "import", "file": str(file), "dry_run": dry_run, "counts": dict(counts)}
-        click.echo(json.dumps({**summary, "results": [one.shown() for one in results]}, ensure_ascii=False))
+        click.echo(json.dumps({**summary, "results": [one.to_json() for one in results]}, ensure_ascii=False))
     else:
         print_results(results, counts, dry_run=dry_run)
     if counts["refused"]:

@@ -235,7 +235,7 @@ def forget(order_id: str | None, email: str | None, payment: str | None, as_json
 
     done = run(inside())
     if as_json:
-        click.echo(json.dumps(done.shown(), ensure_ascii=False))
+        click.echo(json.dumps(done.to_json(), ensure_ascii=False))
         return
     if not done.counts:
         click.echo("Nothing personal of theirs is here.")

@@ -35,7 +35,9 @@ async def pay_return(case: ReturnCase, row: Refund, lines: Sequence[AssignedUnit
     then only what was decided about their lines goes first.
     """
     named = {units.line for units in lines}
-    failed = next((refund for refund in case.unresolved() if holds_decision(refund) and _is_about(refund, named)), None)
+    failed = next(
+        (refund for refund in case.unresolved_refunds() if holds_decision(refund) and _is_about(refund, named)), None
+    )
     if failed is None:
         rows = named_rows(case, lines, row.amount) if lines else assigned_rows(case, row.amount)
         case.write_breakdown(row, rows)

@@ -62,7 +62,7 @@ async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id:
     note_overpaid(case, before[case.row.id])
     await transition(case, "reverse", why=reason, units_reversible=True)
     done = CountResult(case, receipt)
-    await record(tx, by, "receipt.reversed", row=case.row, data={"object": done.shown(), "reason": reason})
+    await record(tx, by, "receipt.reversed", row=case.row, data={"object": done.show(), "reason": reason})
     await follow_up(case)
     await _tell_siblings(case, before)
     return done
@@ -112,7 +112,7 @@ async def correct(
     await transition(case, "correct", why=reason)
     done = CountResult(case, receipt)
     changed = {correction.line for correction in corrections}
-    shown = {"object": done.show_change(changed), "reason": reason, "overpaid_amount": case.overpaid}
+    shown = {"object": done.show_change(changed), "reason": reason, "overpaid_amount": case.overpaid_amount}
     await record(tx, by, "receipt.corrected", row=case.row, data=shown)
     await follow_up(case)
     await _tell_siblings(case, before)
@@ -121,16 +121,16 @@ async def correct(
 
 def _overpaid_amounts(case: ReturnCase) -> dict[str, int]:
     """Return what each of the order's returns was paid beyond its worth, minor units."""
-    return {one.row.id: one.overpaid for one in (case, *case.siblings)}
+    return {one.row.id: one.overpaid_amount for one in (case, *case.siblings)}
 
 
 async def _tell_siblings(case: ReturnCase, before: Mapping[str, int]) -> None:
     """Put the order's other returns on the desk that were paid shipping which this correction made undue."""
     for other in case.siblings:
-        if other.overpaid > before[other.row.id]:
+        if other.overpaid_amount > before[other.row.id]:
             sibling = await case_under_lock(case.lock, case.by, case.policy_in_force, other.row.id)
             sibling.row.overpaid_since = case.tx.now
-            await record_return(sibling, "return.updated", {"overpaid_amount": sibling.overpaid})
+            await record_return(sibling, "return.updated", {"overpaid_amount": sibling.overpaid_amount})
 
 
 def _rows_in(case: ReturnCase, receipt: Receipt, line_id: str, condition: Condition) -> list[ReceiptLine]:
@@ -178,7 +178,7 @@ async def acknowledge_overpaid(tx: Tx, by: Actor, policy: Policy, return_id: str
     case = await lock_case(tx, by, policy, return_id)
     if case.row.overpaid_since is None:
         raise Problem("nothing_overpaid")
-    amount = case.overpaid
+    amount = case.overpaid_amount
     case.row.overpaid_since = None
     await record_return(case, "return.updated", {"overpaid_amount": amount, "reason": reason})
     return case

@@ -41,13 +41,13 @@ class CountResult:
     receipt: Receipt
     known: bool = False
 
-    def shown(self) -> ReceiptView:
+    def show(self) -> ReceiptView:
         """Return the receipt as it is answered."""
         return show_receipt(self.receipt, self.case.receipt_lines, self.case.undeclared)
 
     def show_change(self, line_ids: Collection[str]) -> ReceiptView:
         """Return the receipt as the history keeps a change of it: what it counts on these lines."""
-        view = self.shown()
+        view = self.show()
         view.lines = [line for line in view.lines if line.line in line_ids]
         return view
 

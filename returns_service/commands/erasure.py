@@ -94,7 +94,7 @@ class Forgotten:
         if why not in self.left:
             self.left.append(why)
 
-    def shown(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return it as it is printed; without personal data."""
         return {
             "object": "forgotten",

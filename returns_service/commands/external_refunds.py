@@ -44,7 +44,7 @@ async def assign(
         detail = f"A return that is {case.row.state} can't take a refund: reopen it first."
         raise Problem("invalid_transition", detail, state=case.row.state, trigger="assign", allowed=case.available())
     _check_units(case, lines)
-    before, overpaid_before = row.return_id, case.overpaid
+    before, overpaid_before = row.return_id, case.overpaid_amount
     row.return_id = row.acknowledged_at = row.duplicate_of = None
     give_back(locked, row)
     await make_room(case)
@@ -100,7 +100,7 @@ async def withdraw_if_paid_outside(locked: LockedPayment, by: Actor, policy: Pol
     if not any(other.source == "external" and other.status in (*OPEN, "succeeded") for other in others):
         return
     asked = sum(row.amount for row in rows_of(refund) if not row.adjustment)
-    if asked > max(0, money.due(money.outstanding(case.entitled(), case.committed(others)))):
+    if asked > max(0, money.due(money.outstanding(case.entitled_rows(), case.committed_rows(others)))):
         await withdraw_or_supersede(case, refund, "refund_assigned", ASSIGNED)
         await _follow(case, "assign")
 

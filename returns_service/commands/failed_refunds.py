@@ -66,7 +66,7 @@ WHOLE = Part()
 
 def choose_failed(case: ReturnCase, refund_id: str | None) -> Refund:
     """Return the failed refund that is meant. Raises Problem which_refund, no_failed_refund, …"""
-    failed = case.unresolved()
+    failed = case.unresolved_refunds()
     if refund_id is None:
         if len(failed) > 1:
             raise Problem("which_refund", refunds=[r.id for r in failed], param="refund")

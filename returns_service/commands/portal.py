@@ -181,7 +181,7 @@ async def offer_for(tx: Tx, policy: Policy, row: PortalSession, payment: Payment
         policy,
         [OfferedLine.from_dict(line) for line in row.lines],
         picks,
-        terms=case.terms(money.authorized(case.money_lines()), planned=True),
+        terms=case.terms(money.accept_all(case.money_lines()), planned=True),
         decision=decision,
         approves_itself=returns.approves_itself(case, decision),
     )

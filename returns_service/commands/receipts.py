@@ -32,7 +32,7 @@ from returns_service.domain.vocabulary import Condition, FinalDisposition, Undec
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import lock_case
-from returns_service.return_case.rows import counted, has_scan_id, units_here
+from returns_service.return_case.rows import counted_units, has_scan_id, units_here
 from returns_service.return_case.transition import transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, ReturnLine, UndeclaredItem
@@ -90,7 +90,7 @@ async def receive_on(
         add_undeclared(case, receipt, item)
     await transition(case, "receive")
     done = CountResult(case, receipt)
-    await record(tx, case.by, "receipt.created", row=row, data={"object": done.shown()})
+    await record(tx, case.by, "receipt.created", row=row, data={"object": done.show()})
     await follow_up(case)
     return done
 
@@ -111,7 +111,7 @@ def _count(
             if not left:
                 break
             tally = tallies[line.id]
-            taken = tally.units_here if in_place_of_missing else tally.counted
+            taken = tally.units_here if in_place_of_missing else tally.counted_units
             units = min(left, max(0, line.quantity - taken - shares[line.id]))
             shares[line.id] += units
             left -= units
@@ -242,7 +242,7 @@ def _line_for(case: ReturnCase, item: UndeclaredItem, line_id: str | None, condi
         raise Problem("unknown_line", f"This return has no line {line_id}.", param="line")
     if len(fitting) != 1:
         raise Problem("line_required", param="line", lines=[line.id for line in case.lines])
-    taken = counted(fitting[0]) if condition in PLACEHOLDERS else units_here(fitting[0])
+    taken = counted_units(fitting[0]) if condition in PLACEHOLDERS else units_here(fitting[0])
     if taken + item.quantity > fitting[0].quantity:
         raise Problem("line_complete", line=fitting[0].id, quantity=fitting[0].quantity, counted=taken)
     return fitting[0]

@@ -67,9 +67,7 @@ def agrees(row: Refund, seen: RefundSnapshot) -> bool:
     return (row.amount, row.currency, row.status) == (seen.amount, seen.currency, seen.status)
 
 
-def compared(
-    refunds: list[Refund], at_stripe: Sequence[RefundSnapshot], elsewhere: Collection[str] = ()
-) -> list[Found]:
+def compare(refunds: list[Refund], at_stripe: Sequence[RefundSnapshot], elsewhere: Collection[str] = ()) -> list[Found]:
     """Return all that differs between our rows and Stripe's refunds of one payment, and what is worth knowing.
 
     `elsewhere`: ids that these name and that are rows of other payments.
@@ -203,12 +201,12 @@ async def examine(
         return
     under_way = {row.id for row in refunds if is_under_way(row, tx) or stood.rows.get(row.id) != stand_of(row)}
     elsewhere = await _named_elsewhere(tx, refunds, at_stripe)
-    before = [one for one in compared(refunds, at_stripe, elsewhere) if not (one.row and one.row.id in under_way)]
+    before = [one for one in compare(refunds, at_stripe, elsewhere) if not (one.row and one.row.id in under_way)]
     told = {one.key: _describe(one) for one in before}  # rows change below: what they were is what differed
     after: dict[tuple[DifferenceCode, str], Found] = {}
     if fix and seen is not None and any(one.differs and one.safe for one in before):
         refunds = await _repair(tx, by, policy, payment_id, seen, stood)
-        after = {one.key: one for one in compared(refunds, at_stripe, elsewhere)}
+        after = {one.key: one for one in compare(refunds, at_stripe, elsewhere)}
     elif fix:
         after = {one.key: one for one in before}
     for one in before:

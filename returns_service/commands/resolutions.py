@@ -73,7 +73,7 @@ def _unpaid_lines(case: ReturnCase, lines: Sequence[ReturnLine], *, whole: bool)
     Raises Problem refund_in_progress, already_refunded.
     """
     sent = [refund for refund in case.refunds if not is_unsent(refund)]
-    paid = case.committed(sent)
+    paid = case.committed_rows(sent)
     unpaid = [line for line in lines if case.is_unpaid(line, paid)]
     if len(unpaid) == len(lines) or (whole and unpaid):
         return unpaid

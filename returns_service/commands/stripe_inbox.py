@@ -32,7 +32,7 @@ from returns_service.return_case.events import Actor
 from returns_service.return_case.locked_payment import find_payment_id, lock_payment_at_stripe
 from returns_service.store.database import Tx, insert_ignore, is_unavailable, may_pass
 from returns_service.store.tables import StripeEvent
-from returns_service.timings import FOLDS, timed
+from returns_service.timings import FOLDS, observe_seconds
 
 # A fold that raised is tried again after a minute, then ever more slowly, at least every six hours.
 FIRST_REFOLD_SECONDS, SLOWEST_REFOLD_SECONDS = 60, 21_600
@@ -56,7 +56,7 @@ async def receive(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, 
     if not await insert_ignore(tx, StripeEvent, row):
         return "known"
     try:
-        with timed(FOLDS):
+        with observe_seconds(FOLDS):
             outcome = await fold(tx, by, policy, event, livemode=livemode)
             await tx.flush()
     except Exception as error:  # noqa: BLE001 - the event must stay whatever the fold raises
@@ -86,7 +86,7 @@ async def process(
 ) -> Folded:
     """Fold an event stored before, for the `attempts`-th time; an exception of the fold is returned, not raised."""
     try:
-        with timed(FOLDS):
+        with observe_seconds(FOLDS):
             async with tx.begin_nested():
                 outcome = await fold(tx, by, policy, event, livemode=livemode)
                 await tx.flush()

@@ -43,7 +43,7 @@ class LineTally:
         return min(self.quantity, self.here)
 
     @property
-    def counted(self) -> int:
+    def counted_units(self) -> int:
         """How many units of the line are counted, in whatever condition."""
         return min(self.quantity, self.units_here + self.missing)
 

@@ -148,7 +148,7 @@ def restocking_fee(line: PricedLine, terms: Terms) -> int:
     return fee
 
 
-def authorized(lines: Sequence[PricedLine]) -> list[PricedLine]:
+def accept_all(lines: Sequence[PricedLine]) -> list[PricedLine]:
     """Return the lines as if every authorized unit had been accepted as new: the estimate's counts."""
     return [replace(line, accepted={"new": line.quantity}) for line in lines]
 
@@ -182,7 +182,7 @@ def outstanding(entitled: Sequence[Row], committed: Sequence[Row]) -> list[Row]:
     return [row for row in rows if part_of(row) not in kept]
 
 
-def overpaid(entitled: Sequence[Row], committed: Sequence[Row]) -> int:
+def overpaid_amount(entitled: Sequence[Row], committed: Sequence[Row]) -> int:
     """Return what was paid for units and shipping and is now worth less, minor units."""
     return max(0, sum(overpaid_parts(entitled, committed).values()))
 

@@ -110,7 +110,7 @@ def make_offer(
         )
         for number, pick in enumerate(picks)
     ]
-    rows = money.entitlement(money.authorized(priced), terms)
+    rows = money.entitlement(money.accept_all(priced), terms)
     amount = money.due(rows)
     outside = {str(pick.line) for pick in picks if pick.resolution != "refund"}
     amount_outside = money.due(split_by_way(rows, outside, []).outside)

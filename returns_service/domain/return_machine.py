@@ -317,7 +317,7 @@ def unmet(trigger: Trigger, state: State, facts: Facts) -> list[Guard]:
 
 def available(state: State, facts: Facts) -> list[PublicTrigger]:
     """Return the public triggers that would work now."""
-    return others_than(barred(state, facts))
+    return others_than(barred_triggers(state, facts))
 
 
 def others_than(barred_triggers: Container[PublicTrigger]) -> list[PublicTrigger]:
@@ -325,7 +325,7 @@ def others_than(barred_triggers: Container[PublicTrigger]) -> list[PublicTrigger
     return [trigger for trigger in PUBLIC if trigger not in barred_triggers]
 
 
-def barred(state: State, facts: Facts) -> dict[PublicTrigger, str]:
+def barred_triggers(state: State, facts: Facts) -> dict[PublicTrigger, str]:
     """Return each public trigger that would not work now, and why, in plain words."""
     asked = _as_if_asked(facts)
     reasons: dict[PublicTrigger, str] = {}

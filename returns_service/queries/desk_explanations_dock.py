@@ -64,7 +64,7 @@ def describe_unexpected(case: ReturnCase) -> Explanation:
 
 def describe_overpaid(case: ReturnCase) -> Explanation:
     """Return what to do with money that was paid beyond what a return is worth."""
-    amount = case.overpaid
+    amount = case.overpaid_amount
     return Explanation(
         "overpaid",
         f"{format_amount(amount, case.row.currency)} were paid beyond what the return is worth: a correction made its "

@@ -16,7 +16,7 @@ from returns_service.queries.returns import MOST_WORDS, finds_often, return_ids
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.reversal import reversible
-from returns_service.return_case.rows import counted
+from returns_service.return_case.rows import counted_units
 from returns_service.store.database import Tx
 from returns_service.store.ids import first_id
 from returns_service.store.tables import Receipt, ReturnAuthorization, SearchWord, UnmatchedReceipt
@@ -93,12 +93,13 @@ async def find_parcels(tx: Tx, policy: Policy, words: str) -> list[ParcelMatch]:
 
 
 def _match(case: ReturnCase) -> ParcelMatch:
-    open_lines = [line for line in case.lines if counted(line) < line.quantity]
+    open_lines = [line for line in case.lines if counted_units(line) < line.quantity]
     names = [line.title or line.sku for line in open_lines]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ParcelMatch(
         case.row.id, case.row.order_id, case.row.customer_name or case.row.customer_email, case.row.state,
-        sum(line.quantity - counted(line) for line in open_lines), ", ".join(names[:3]) + more, case.row.created_at,
+        sum(line.quantity - counted_units(line) for line in open_lines), ", ".join(names[:3]) + more,
+        case.row.created_at,
     )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ def judge(case: ReturnCase) -> Judgement:
         reasons=reasons_of(case),
         warning=refund_windows.refund_warning(case.payment.method_type, case.payment.paid_at, row.created_at),
     )
-    owed = money.due(case.entitled()) if row.state in return_machine.LIVE else 0
+    owed = money.due(case.entitled_rows()) if row.state in return_machine.LIVE else 0
     return Judgement(decision, worth, owed)
 
 

@@ -24,7 +24,7 @@ from returns_service.return_case import order_shipping, overpaid
 from returns_service.return_case.events import NOBODY, Actor
 from returns_service.return_case.facts import read_facts
 from returns_service.return_case.locked_payment import LockedPayment, refundable
-from returns_service.return_case.rows import counted, has_failed, rows_of
+from returns_service.return_case.rows import counted_units, has_failed, rows_of
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
     Payment,
@@ -174,11 +174,11 @@ class ReturnCase:
         whole = self.authorized_rows()
         if self.row.state != "requested":
             return whole
-        return money.outstanding(whole, self.committed())  # a refund made outside may be assigned already
+        return money.outstanding(whole, self.committed_rows())  # a refund made outside may be assigned already
 
     def authorized_rows(self) -> list[money.Row]:
         """Return what is owed if every authorized unit is accepted as new."""
-        lines = money.authorized(self.money_lines())
+        lines = money.accept_all(self.money_lines())
         return money.entitlement(lines, self.terms(lines, planned=True))
 
     @property
@@ -186,14 +186,14 @@ class ReturnCase:
         """The lines that the customer wants no refund for: what they want, by line."""
         return {line.id: line.resolution for line in self.lines if line.resolution != "refund"}
 
-    def entitled(self) -> list[money.Row]:
+    def entitled_rows(self) -> list[money.Row]:
         """Return what is owed in all; with `refund_on = approval` that is for the authorized units."""
         lines = self.money_lines()
         paid_ahead = self.policy.refund_on == "approval" and self.row.closed_at is None
-        lines = money.authorized(lines) if paid_ahead else lines
+        lines = money.accept_all(lines) if paid_ahead else lines
         return money.entitlement(lines, self.terms(lines))
 
-    def committed(self, refunds: Iterable[Refund] | None = None) -> list[money.Row]:
+    def committed_rows(self, refunds: Iterable[Refund] | None = None) -> list[money.Row]:
         """Return the rows of refunds that are open, succeeded or settled outside."""
         chosen = self.refunds if refunds is None else refunds
         return [row for refund in chosen if refund.status in (*OPEN, *COUNTS_AS_PAID) for row in rows_of(refund)]
@@ -204,7 +204,7 @@ class ReturnCase:
         if self.row.shipping_tax_amount:
             amounts["shipping"] = TaxedAmount(self.row.shipping_amount, self.row.shipping_tax_amount)
         others = [refund for refund in self.refunds if refund is not besides]
-        return add_taxes(rows, self.committed(others), amounts)
+        return add_taxes(rows, self.committed_rows(others), amounts)
 
     def write_breakdown(self, refund: Refund, rows: Sequence[money.Row]) -> None:
         """Keep what a refund of the return pays, with the tax in each row."""
@@ -212,16 +212,16 @@ class ReturnCase:
         refund.breakdown = [row.to_dict() for row in rows]
         refund.taxes = taxes if any(taxes) else None
 
-    def unpaid(self) -> list[money.Row]:
+    def unpaid_rows(self) -> list[money.Row]:
         """Return the rows that are still to be paid."""
         if self.row.state in ("requested", "declined", "canceled"):
             return []
-        return money.outstanding(self.entitled(), self.committed())
+        return money.outstanding(self.entitled_rows(), self.committed_rows())
 
     def due_rows(self) -> DueRows:
         """Return the rows that are still to be paid, by the way they are paid."""
         failed = [row for rows in self.open_rows().values() for row in rows if not row.adjustment]
-        return split_by_way(self.unpaid(), self.outside_lines, failed)
+        return split_by_way(self.unpaid_rows(), self.outside_lines, failed)
 
     @property
     def due(self) -> int:
@@ -234,9 +234,9 @@ class ReturnCase:
         return money.due(self.due_rows().outside) if self.outside_lines else 0
 
     @property
-    def overpaid(self) -> int:
+    def overpaid_amount(self) -> int:
         """The amount paid beyond the return's worth, minor units: told, never taken."""
-        return overpaid.overpaid(self)
+        return overpaid.overpaid_amount(self)
 
     @property
     def refundable(self) -> int:
@@ -262,7 +262,7 @@ class ReturnCase:
         """Whether the dock should still wait for units."""
         if self.policy.refund_on == "approval":
             return False
-        return any(counted(line) < line.quantity for line in self.lines)
+        return any(counted_units(line) < line.quantity for line in self.lines)
 
     def standing(self) -> set[str]:
         """Return the ids of the receipts that are not reversed."""
@@ -334,18 +334,18 @@ class ReturnCase:
 
     # --- the machine ---------------------------------------------------------------------------------------------
 
-    def failed(self) -> list[Refund]:
+    def failed_refunds(self) -> list[Refund]:
         """Return failed (or withdrawn) refunds that are not superseded."""
         return [refund for refund in self.refunds if has_failed(refund)]
 
     def open_rows(self) -> dict[str, list[money.Row]]:
         """Return by refund what is open of each failed one: without the parts paid, and no more than is still due."""
-        failed = self.failed()
+        failed = self.failed_refunds()
         if not failed:
             return {}
         rows = [self.remaining_rows(refund) for refund in failed]
         if self.row.state not in return_machine.DORMANT:  # there nothing is due yet, or any more
-            rows = limit_to_due(rows, self.unpaid())
+            rows = limit_to_due(rows, self.unpaid_rows())
         return {refund.id: left for refund, left in zip(failed, rows, strict=True)}
 
     def remaining_rows(self, refund: Refund) -> list[money.Row]:
@@ -355,17 +355,17 @@ class ReturnCase:
 
     def due_was_taken_off(self) -> bool:
         """Return whether people took off what is due now, in a refund that failed since and pays nothing any more."""
-        due_parts = {money.part_of(row) for row in self.unpaid() if row.amount > 0}
+        due_parts = {money.part_of(row) for row in self.unpaid_rows() if row.amount > 0}
         return any(
             any(row.adjustment and row.amount < 0 for row in rows)
             and any(not row.adjustment and money.part_of(row) in due_parts for row in rows)
-            for rows in map(self.remaining_rows, self.failed())
+            for rows in map(self.remaining_rows, self.failed_refunds())
         )
 
-    def unresolved(self) -> list[Refund]:
+    def unresolved_refunds(self) -> list[Refund]:
         """Return failed (or withdrawn) refunds of which something is open."""
         left = self.open_rows()
-        return [refund for refund in self.failed() if money.total(left[refund.id]) > 0] if left else []
+        return [refund for refund in self.failed_refunds() if money.total(left[refund.id]) > 0] if left else []
 
     def facts(self, **asked: Any) -> Facts:
         """Return what the guards may look at; `asked` overrides what this trigger brings along."""
@@ -379,7 +379,7 @@ class ReturnCase:
     def able_and_barred(self) -> tuple[list[PublicTrigger], dict[PublicTrigger, str]]:
         """Return the public triggers that would work now; and those that would not, and why."""
         facts = self.facts_if_asked()
-        return return_machine.available(self.row.state, facts), return_machine.barred(self.row.state, facts)
+        return return_machine.available(self.row.state, facts), return_machine.barred_triggers(self.row.state, facts)
 
     def facts_if_asked(self) -> Facts:
         """Return the facts for the question what could be done next; a retry asks for the failed refund's amount."""

@@ -10,7 +10,7 @@ from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.return_case import order_shipping
 from returns_service.return_case.reversal import reversible, sent_rows
-from returns_service.return_case.rows import counted
+from returns_service.return_case.rows import counted_units
 
 if TYPE_CHECKING:
     from returns_service.return_case.case import ReturnCase
@@ -33,10 +33,10 @@ def read_facts(case: ReturnCase) -> Facts:
         external_open=case.payment.external_open,
         refund_open=any(r.status in OPEN for r in refunds),
         refund_unanswered=any(r.status in UNANSWERED for r in refunds),
-        refund_failed=bool(case.unresolved()),
+        refund_failed=bool(case.unresolved_refunds()),
         paid=any(r.status in COUNTS_AS_PAID for r in refunds),
         units_expected=case.units_expected,
-        units_received=any(counted(line) for line in case.lines),
+        units_received=any(counted_units(line) for line in case.lines),
         units_reversible=any(True for _ in reversible(case, sent)),
         units_to_inspect=any(line.inspecting for line in case.lines),
         units_unpaid=any(case.is_unpaid(line, sent) for line in case.lines),

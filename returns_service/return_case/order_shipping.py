@@ -63,8 +63,8 @@ def shipping_claimed(case: ReturnCase) -> int:
 def pays_undue_shipping(case: ReturnCase, refund: Refund) -> bool:
     """Return whether a refund of the return pays shipping that is due with it no more."""
     paid = shipping_in(row for row in case.claimed_rows(refund) if not row.adjustment)
-    return paid > 0 and shipping_in(row for row in case.committed() if not row.adjustment) > shipping_in(
-        case.entitled()
+    return paid > 0 and shipping_in(row for row in case.committed_rows() if not row.adjustment) > shipping_in(
+        case.entitled_rows()
     )
 
 
@@ -76,7 +76,7 @@ def headroom(case: ReturnCase) -> int:
     shipping = {case.row.order_id: shipping_in(case.rows_if_all_comes())}
     left = case.refundable
     for other in case.neighbours:
-        unpaid = money.outstanding(other.authorized_rows(), other.committed())
+        unpaid = money.outstanding(other.authorized_rows(), other.committed_rows())
         needed, counted = shipping_in(unpaid), shipping.get(other.row.order_id, 0)
         refund = money.due(split_by_way(unpaid, other.outside_lines, []).refund)
         left -= max(0, refund - min(needed, counted))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from returns_service.return_case.case import ReturnCase
 
 
-def overpaid(case: ReturnCase) -> int:
+def overpaid_amount(case: ReturnCase) -> int:
     """Return what was paid and is not, or no more, worth it, minor units: units corrected since, or assigned money."""
     if case.row.state in return_machine.DORMANT:
         return 0
@@ -26,10 +26,10 @@ def _beyond_worth(case: ReturnCase) -> int:
 
     A reduction or a deduction was never paid, so it lowers the excess of what its own refund pays, and of nothing else.
     """
-    beyond = money.overpaid_parts(case.entitled(), case.committed())
+    beyond = money.overpaid_parts(case.entitled_rows(), case.committed_rows())
     excess = sum(beyond.values())
     for refund in case.refunds:
-        rows = case.committed([refund])
+        rows = case.committed_rows([refund])
         taken_off = -sum(row.amount for row in rows if row.adjustment and row.amount < 0)
         parts = {money.part_of(row) for row in rows if not row.adjustment}
         excess -= min(taken_off, max(0, sum(beyond.get(part, 0) for part in parts)))
@@ -45,11 +45,11 @@ def _assigned_beyond_worth(case: ReturnCase) -> int:
     if not any(refund.source == "external" for refund in paid):
         return 0
     rows = [row for refund in paid for row in rows_of(refund) if refund.source == "external" or not row.adjustment]
-    worth = case.authorized_rows() if case.row.closed_at is None else case.entitled()
+    worth = case.authorized_rows() if case.row.closed_at is None else case.entitled_rows()
     return max(0, money.total(rows) - money.due(worth))
 
 
 def note_overpaid(case: ReturnCase | None, before: int = 0) -> None:
     """Put a return on the desk where more is overpaid than `before`, minor units."""
-    if case is not None and case.overpaid > before:
+    if case is not None and case.overpaid_amount > before:
         case.row.overpaid_since = case.tx.now

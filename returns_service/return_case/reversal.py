@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def sent_rows(case: ReturnCase) -> list[money.Row]:
     """Return the rows of the refunds of which Stripe may know."""
-    return case.committed(refund for refund in case.refunds if not is_unsent(refund))
+    return case.committed_rows(refund for refund in case.refunds if not is_unsent(refund))
 
 
 def reversible(case: ReturnCase, sent: Sequence[money.Row] | None = None) -> Iterator[Receipt]:

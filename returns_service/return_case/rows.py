@@ -51,11 +51,11 @@ def has_scan_id(receipt: Receipt, scan_id: str | None) -> bool:
     return scan_id is not None and receipt.scan_id in (scan_id, pseudonym(scan_id, receipt.return_id))
 
 
-def counted(line: ReturnLine) -> int:
+def counted_units(line: ReturnLine) -> int:
     """Return how many units of the line the dock has counted, in whatever condition."""
     return sum(line.accepted.values()) + sum(line.rejected.values()) + line.inspecting
 
 
 def units_here(line: ReturnLine) -> int:
     """Return how many units of the line have come: without those counted as missing or as another item."""
-    return counted(line) - sum(units for condition, units in line.rejected.items() if condition in PLACEHOLDERS)
+    return counted_units(line) - sum(units for condition, units in line.rejected.items() if condition in PLACEHOLDERS)

@@ -43,7 +43,7 @@ async def follow_rule(case: ReturnCase) -> None:
 async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, Any]) -> Event:
     """Record what happened to a return, with the return as it is then: its version counts this event."""
     _drop_what_is_not_due(case)
-    if case.row.overpaid_since is not None and not case.overpaid:
+    if case.row.overpaid_since is not None and not case.overpaid_amount:
         case.row.overpaid_since = None  # a later unit is worth it, or the refund failed
     rose = _keep_due_outside(case)
     event = await record(case.tx, case.by, kind, row=case.row, data={})

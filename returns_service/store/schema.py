@@ -45,7 +45,7 @@ def known_revisions() -> frozenset[str]:
     return frozenset(file.name[:4] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
-async def current(database: Database) -> str | None:
+async def current_revision(database: Database) -> str | None:
     """Return the database's revision, None for an empty one."""
     async with database.reader.connect() as connection:
         return await connection.run_sync(_revision)
@@ -64,7 +64,7 @@ def is_known(revision: str | None) -> bool:
 
 async def is_behind(database: Database) -> bool:
     """Return whether migrations are missing. A schema that a newer release has migrated is not behind."""
-    revision = await current(database)
+    revision = await current_revision(database)
     return revision is None or (is_known(revision) and revision != head())
 
 
@@ -80,7 +80,7 @@ async def upgrade(database: Database, revision: str = "head") -> None:
             if not database.postgresql and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
                 raise RuntimeError(f"The migration to {revision} would break references: {broken[:5]}")
 
-    if revision == "head" and await current(database) == head():
+    if revision == "head" and await current_revision(database) == head():
         return
     async with database.writer.connect() as connection, _copying_tables(database, connection), connection.begin():
         if database.postgresql:

@@ -15,7 +15,7 @@ import stripe
 
 from returns_service import tracing
 from returns_service.stripe_gateway.classify import WireResponse
-from returns_service.timings import STRIPE_CALLS, timed
+from returns_service.timings import STRIPE_CALLS, observe_seconds
 
 # The answer to the call in this task: the SDK forgets the headers of an answer whose body it can't read.
 RESPONSE: ContextVar[WireResponse] = ContextVar("response")
@@ -48,7 +48,7 @@ class Connection(stripe.HTTPClient):
         response = RESPONSE.get(WireResponse())
         response.subject = urlsplit(url).path.removeprefix("/v1/").partition("/")[0]
         with (
-            timed(STRIPE_CALLS, method.upper(), response.subject),
+            observe_seconds(STRIPE_CALLS, method.upper(), response.subject),
             tracing.span(f"Stripe {method.upper()} {response.subject}", kind="CLIENT") as span,
         ):
             answer = await self._http.request(method, url, headers=headers, content=post_data)

@@ -23,7 +23,7 @@ from returns_service.store.database import Database, Tx
 from returns_service.store.stripe_refusals import StripeRefusals
 from returns_service.store.tables import Refund
 from returns_service.stripe_gateway import Gateway
-from returns_service.timings import CLAIMS, timed
+from returns_service.timings import CLAIMS, observe_seconds
 
 BY = Actor("worker")
 EARLY_SECONDS = 0.5  # by our clock a lease ends so much earlier: two clocks never run at quite the same speed
@@ -68,7 +68,7 @@ class RefundExecutor:
     async def claim(self, limit: int) -> list[ScheduledCall]:
         """Lease up to `limit` due refunds, each with the moment of its call."""
         asked_at = self.monotonic()
-        with timed(CLAIMS):
+        with observe_seconds(CLAIMS):
             async with self.db.transaction() as tx:
                 late = max(0.0, self.next_write_at - self.monotonic())
                 wanted = limit if self.warm else min(limit, 1)

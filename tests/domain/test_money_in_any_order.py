@@ -56,7 +56,7 @@ class Books:
         """Paid, settled, waived and due come to what is owed, whichever way each part goes."""
         committed, ways = self.committed, self.ways
         waived = -sum(row.amount for row in committed if row.kind == "reduction")
-        over = money.overpaid(self.entitled, committed)
+        over = money.overpaid_amount(self.entitled, committed)
         told = money.total(committed) + waived + money.total(self.outstanding) - over
         assert told == money.total(self.entitled)
         assert money.due(ways.refund) + money.due(ways.outside) == money.due(self.outstanding)

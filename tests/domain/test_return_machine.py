@@ -65,7 +65,7 @@ def test_a_failed_refund_is_never_shown_as_refunded(facts: Facts) -> None:
 
 @given(st.sampled_from(STATES), FACTS)
 def test_every_public_trigger_is_either_available_or_barred_with_a_reason(state: State, facts: Facts) -> None:
-    available, barred = machine.available(state, facts), machine.barred(state, facts)
+    available, barred = machine.available(state, facts), machine.barred_triggers(state, facts)
     assert set(available) | set(barred) == set(machine.PUBLIC)
     assert not set(available) & set(barred)
     assert all(barred.values())

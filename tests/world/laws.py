@@ -246,17 +246,17 @@ class Laws(LawsOfOthers):
                 assert refund.amount_open in (None, left), f"{refund.id}: {left} open, it says {refund.amount_open}"
         if row.state not in return_machine.LIVE:
             return
-        entitled, committed = case.entitled(), case.committed()
+        entitled, committed = case.entitled_rows(), case.committed_rows()
         waived = -sum(part.amount for part in committed if part.kind == "reduction")
         extra = sum(p.amount for p in committed if p.adjustment and p.kind != "reduction")
-        over = money.overpaid(entitled, committed)
-        told = money.total(committed) + waived - extra + money.total(case.unpaid()) - over
+        over = money.overpaid_amount(entitled, committed)
+        told = money.total(committed) + waived - extra + money.total(case.unpaid_rows()) - over
         assert told == money.total(entitled), f"{row.id}: {told} paid, waived and due, {money.total(entitled)} owed"
         undecided = sum(part.amount for rows in open_rows.values() for part in rows if not part.adjustment)
         assert undecided <= case.due, f"{row.id}: {undecided} failed and open, {case.due} due"
         ways = case.due_rows()
         due = money.due(ways.refund), money.due(ways.outside)
-        assert sum(due) == money.due(case.unpaid()), f"{row.id}: {due} by their ways, {case.unpaid()} in all"
+        assert sum(due) == money.due(case.unpaid_rows()), f"{row.id}: {due} by their ways, {case.unpaid_rows()} in all"
         assert row.due_outside == due[1], f"{row.id}: {due[1]} due outside, it says {row.due_outside}"
         assert (row.due_outside_since is None) == (due[1] == 0), f"{row.id}: {due[1]} due outside, and not on the desk"
 
@@ -264,7 +264,7 @@ class Laws(LawsOfOthers):
         """Shipping is paid once an order, whatever the number of its returns."""
         paid: dict[str, list[int]] = defaultdict(list)
         for case in cases:
-            shipping = sum(row.amount for row in case.committed() if row.kind == "shipping")
+            shipping = sum(row.amount for row in case.committed_rows() if row.kind == "shipping")
             if shipping:
                 paid[case.row.order_id].append(shipping)
                 whole, sums = case.row.shipping_amount, paid[case.row.order_id]

@@ -98,10 +98,10 @@ class LawsOfOthers(ABC):
             taken_off = -sum(item["amount"] for item in refund.breakdown if item["adjustment"] and item["amount"] < 0)
             over -= min(taken_off, sum(beyond.get(line, 0) for line in _by_line([refund])))
         over = max(0, over)
-        shipping = sum(row.amount for row in case.committed() if row.kind == "shipping" and not row.adjustment)
+        shipping = sum(row.amount for row in case.committed_rows() if row.kind == "shipping" and not row.adjustment)
         # What was made outside and assigned may be more than all of the return is worth.
         theirs = sum(r.amount for r in case.refunds if r.source == "external" and r.status in COUNTS)
-        told = case.overpaid
+        told = case.overpaid_amount
         most = over + shipping + theirs
         assert over <= told <= most, f"{case.row.id}: {over} overpaid beside shipping, we say {told}"
 

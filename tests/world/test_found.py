@@ -218,7 +218,7 @@ def test_a_unit_that_came_after_the_closing_pays_for_none_that_is_missing() -> N
     world.parcel(0, 0, 1, "new", "", again=False)
     world.holds()
     case = world.laws.cases()[0]
-    assert (case.overpaid, world.laws.worth(case)) == (101, {line.id: 0 for line in case.lines})
+    assert (case.overpaid_amount, world.laws.worth(case)) == (101, {line.id: 0 for line in case.lines})
     grow_quiet(world)
     world.laws.check_truth()
 
@@ -233,7 +233,7 @@ def test_what_people_took_off_is_not_overpaid_when_the_unit_is_missing() -> None
     world.correct_one(world.rows("receipt_line")[0], "missing")
     world.holds()
     assert [row.overpaid_since is not None for row in world.rows("return_authorization")] == [True]
-    assert world.laws.cases()[0].overpaid == 50
+    assert world.laws.cases()[0].overpaid_amount == 50
     grow_quiet(world)
     world.laws.check_truth()
 
@@ -250,7 +250,7 @@ def test_what_people_took_off_a_line_says_nothing_of_another() -> None:
     world.correct_one(world.rows("receipt_line")[1], "missing")
     world.holds()
     assert [row.amount for row in world.rows("refund") if row.status == "succeeded"] == [50, 101]
-    assert world.laws.cases()[0].overpaid == 101
+    assert world.laws.cases()[0].overpaid_amount == 101
     grow_quiet(world)
     world.laws.check_truth()
 

@@ -62,13 +62,13 @@ def _(patch: Patch) -> None:
 
 @bug("an assigned refund counts for nothing", "waits beside assigned refunds")
 def _(patch: Patch) -> None:
-    committed = case.ReturnCase.committed
+    committed = case.ReturnCase.committed_rows
 
     def ours(self: case.ReturnCase, refunds: Any = None) -> Any:
         chosen = self.refunds if refunds is None else refunds
         return committed(self, [refund for refund in chosen if refund.source != "external"])
 
-    patch.setattr(case.ReturnCase, "committed", ours)
+    patch.setattr(case.ReturnCase, "committed_rows", ours)
 
 
 @bug("an assigned refund leaves what was queued", "waits beside assigned refunds")

@@ -171,7 +171,7 @@ class _Reading:
             "restocking": self.restocking,
             "reasons": self.reasons,
         }
-        return Policy(**self.known((), settings, checks))
+        return Policy(**self.known_values((), settings, checks))
 
     def fail(self, where: Where, words: str) -> None:
         self.problems.append(_Problem(where, words))
@@ -182,7 +182,7 @@ class _Reading:
         self.fail(where, f"must be a table, not {_as_found(value)}")
         return {}
 
-    def known(self, where: Where, value: object, checks: Mapping[str, Check[object]]) -> dict[str, Any]:
+    def known_values(self, where: Where, value: object, checks: Mapping[str, Check[object]]) -> dict[str, Any]:
         """Return the checked values of a table whose names are given."""
         taken: dict[str, Any] = {}
         for name, inner in self.table(where, value).items():
@@ -278,7 +278,7 @@ class _Reading:
                 known = f"a fee is for one of {', '.join(ACCEPTABLE)}"
                 near = difflib.get_close_matches(condition, ACCEPTABLE, n=1)
                 self.fail(place, f"unknown condition, did you mean {near[0]}?" if near else known)
-            taken[condition] = Restocking(**self.known(place, inner, checks))
+            taken[condition] = Restocking(**self.known_values(place, inner, checks))
         return taken
 
     def reasons(self, where: Where, value: object) -> dict[str, Reason]:
@@ -292,7 +292,7 @@ class _Reading:
             place = (*where, name)
             if not name.strip():
                 self.fail(place, "a reason needs a name")
-            entry = self.known(place, inner, checks)
+            entry = self.known_values(place, inner, checks)
             if "label" not in entry:
                 if isinstance(inner, Mapping):
                     self.fail((*place, "label"), "missing: the words that customers see")

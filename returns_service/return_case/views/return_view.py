@@ -12,7 +12,7 @@ from returns_service.domain.policy import to_dict
 from returns_service.domain.refund_status import OPEN
 from returns_service.domain.refund_windows import RefundWarning
 from returns_service.return_case.case import ReturnCase
-from returns_service.return_case.rows import counted
+from returns_service.return_case.rows import counted_units
 from returns_service.return_case.views.fields import rfc3339
 from returns_service.return_case.views.objects import (
     ApprovalView,
@@ -73,8 +73,8 @@ def show_return(case: ReturnCase) -> ReturnView:
     """Return a return with what can be done next, what can't, and why."""
     row, refunds = case.row, case.refunds
     facts = case.facts_if_asked()
-    failed = case.unresolved() if row.state == "failed" else []
-    barred = return_machine.barred(row.state, facts)
+    failed = case.unresolved_refunds() if row.state == "failed" else []
+    barred = return_machine.barred_triggers(row.state, facts)
     return ReturnView(
         id=row.id,
         created=rfc3339(row.created_at),
@@ -108,8 +108,8 @@ def show_return(case: ReturnCase) -> ReturnView:
         amount_open=sum(r.amount for r in refunds if r.status in OPEN),
         amount_refunded=sum(r.amount for r in refunds if r.status == "succeeded"),
         amount_settled_outside=sum(r.amount for r in refunds if r.status == "settled_outside"),
-        amount_waived=-sum(part.amount for part in case.committed() if part.kind == "reduction"),
-        overpaid_amount=case.overpaid if row.overpaid_since else 0,
+        amount_waived=-sum(part.amount for part in case.committed_rows() if part.kind == "reduction"),
+        overpaid_amount=case.overpaid_amount if row.overpaid_since else 0,
         approvals=msgspec.convert(row.approvals, list[ApprovalView]),
         approvals_required=row.approvals_required,
         closed_at=rfc3339(row.closed_at),
@@ -156,7 +156,7 @@ def _show_line(line: ReturnLine, refunded_amount: int) -> ReturnLineView:
         quantity=line.quantity,
         total_amount=line.total_amount,
         tax_amount=line.tax_amount,
-        received_quantity=counted(line),
+        received_quantity=counted_units(line),
         accepted_quantity=sum(line.accepted.values()),
         rejected_quantity=sum(line.rejected.values()),
         inspecting_quantity=line.inspecting,

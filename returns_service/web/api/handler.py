@@ -78,7 +78,7 @@ async def _answer_read(operation: Operation, request: AnyRequest) -> Response[An
         # What `expand[]` adds has versions of its own, which the ETag doesn't tell.
         if known is not None and tag is not None and not call.query.expand and is_known(known, tag):
             return _answer(operation, request, key, Remembered(HTTP_NOT_MODIFIED, reply.headers, ""))
-        return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encoded()))
+        return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encode()))
 
     kind = request.accept.best_match([JSON, CSV, JSON_LINES]) if operation.paged else None
     exported = kind if kind in (CSV, JSON_LINES) else None

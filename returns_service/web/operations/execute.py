@@ -37,9 +37,9 @@ async def execute(
         if call.if_match is not None:
             await check_if_match(tx, call.id("return_id"), call.if_match)
         reply = await operation.work(call, tx)
-        answer = Remembered(operation.status, dict(reply.headers), reply.encoded())
+        answer = Remembered(operation.status, dict(reply.headers), reply.encode())
         if word is not None:
-            await idempotency.remember(tx, scope, word, replace(answer, body=reply.encoded_to_keep()))
+            await idempotency.remember(tx, scope, word, replace(answer, body=reply.encode_to_keep()))
         return answer, False
 
     return await database.run(work, safe_to_repeat=word is not None or operation.repeats_safely(call.body))

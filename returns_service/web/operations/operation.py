@@ -62,11 +62,11 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     repeated: msgspec.Struct | None = None  # what a repeated request gets, where `body` holds a secret: it isn't kept
 
-    def encoded(self) -> str:
+    def encode(self) -> str:
         """Return the body as JSON."""
         return msgspec.json.encode(self.body).decode()
 
-    def encoded_to_keep(self) -> str:
+    def encode_to_keep(self) -> str:
         """Return as JSON what is kept for a repeated request."""
         return msgspec.json.encode(self.repeated or self.body).decode()
 

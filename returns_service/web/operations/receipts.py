@@ -132,7 +132,7 @@ class ResolveUndeclared(Body):
 def reply_with_receipt(counted: CountResult) -> Reply:
     """Answer with the receipt; where it is."""
     where = f"/v1/returns/{counted.receipt.return_id}/receipts/{counted.receipt.id}"
-    return Reply(counted.shown(), {"Location": where, **({"Idempotent-Replayed": "true"} if counted.known else {})})
+    return Reply(counted.show(), {"Location": where, **({"Idempotent-Replayed": "true"} if counted.known else {})})
 
 
 def show_case_receipt(case: ReturnCase, receipt: Receipt) -> ReceiptView:
@@ -201,7 +201,7 @@ async def reverse_receipt(call: OperationCall[WithReason], tx: Tx) -> Reply:
     A refund of it that was not sent yet is withdrawn; a refund that was sent bars the reversal.
     """
     return_id, receipt_id = call.id("return_id"), call.id("receipt_id")
-    return Reply((await corrections.reverse(tx, call.by, call.policy, return_id, receipt_id, call.body.reason)).shown())
+    return Reply((await corrections.reverse(tx, call.by, call.policy, return_id, receipt_id, call.body.reason)).show())
 
 
 @writes(
@@ -225,7 +225,7 @@ async def correct_receipt(call: OperationCall[CorrectReceipt], tx: Tx) -> Reply:
     lines = [line.correction() for line in call.body.lines]
     return_id, receipt_id = call.id("return_id"), call.id("receipt_id")
     done = await corrections.correct(tx, call.by, call.policy, return_id, receipt_id, lines, call.body.reason)
-    return Reply(done.shown())
+    return Reply(done.show())
 
 
 @writes(
@@ -238,7 +238,7 @@ async def inspect_receipt(call: OperationCall[InspectReceipt], tx: Tx) -> Reply:
     """Say what the inspection of set-aside units found."""
     found = [InspectionFinding(**finding.model_dump()) for finding in call.body.lines]
     return Reply(
-        (await receipts.inspect(tx, call.by, call.policy, call.id("return_id"), call.id("receipt_id"), found)).shown()
+        (await receipts.inspect(tx, call.by, call.policy, call.id("return_id"), call.id("receipt_id"), found)).show()
     )
 
 

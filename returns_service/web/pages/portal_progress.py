@@ -17,7 +17,7 @@ from returns_service.domain.return_machine import State
 from returns_service.domain.vocabulary import SettlementMethod
 from returns_service.queries.portal import PortalView
 from returns_service.return_case.case import ReturnCase
-from returns_service.return_case.rows import counted
+from returns_service.return_case.rows import counted_units
 from returns_service.web.pages.portal_words import Words
 
 OUTSIDE_METHODS: Final[tuple[SettlementMethod, ...]] = ("store_credit", "exchange")
@@ -143,7 +143,7 @@ def headline_of(case: ReturnCase, words: Words, decline_reason: str | None) -> H
     amounts: dict[State, int] = {
         "refunding": sum(refund.amount for refund in case.refunds if refund.status in OPEN),
         "refunded": by_bank,
-        "failed": sum(refund.amount for refund in case.unresolved()),
+        "failed": sum(refund.amount for refund in case.unresolved_refunds()),
     }
     key: str = state
     if state == "approved" and units_here(case):
@@ -237,7 +237,7 @@ def _shares_in_all(case: ReturnCase) -> tuple[Shares, Collection[str]]:
 
 def units_here(case: ReturnCase) -> bool:
     """Return whether the dock has counted any unit."""
-    return any(counted(line) for line in case.lines)
+    return any(counted_units(line) for line in case.lines)
 
 
 def can_keep(case: ReturnCase) -> bool:

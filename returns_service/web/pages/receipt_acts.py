@@ -8,7 +8,7 @@ from typing import Any, Final
 from returns_service.domain.counts import PLACEHOLDERS
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.reversal import reversible
-from returns_service.return_case.rows import counted
+from returns_service.return_case.rows import counted_units
 from returns_service.store.tables import Receipt, ReceiptLine, UndeclaredItem
 from returns_service.web.operations.receipts import (
     correct_receipt,
@@ -106,7 +106,7 @@ def acts_on_receipt(case: ReturnCase, receipt: Receipt) -> list[Act]:
         question, text = "What did the inspection find?", "It is paid for as the policy says."
         units = {"quantity": str(waiting[0].quantity)}
         acts.append(_act(INSPECT, names, question, text, "Record it", choices={"which": choices}, values=units))
-    if lines and "correct" in able and any(counted(line) for line in case.lines):
+    if lines and "correct" in able and any(counted_units(line) for line in case.lines):
         question, text = "Correct what was counted?", "What is unpaid follows; what was paid stays."
         units, rows = {"quantity": str(lines[0].quantity)}, {"which": [_counted_as(row) for row in lines]}
         acts.append(_act(CORRECT, names, question, text, "Correct it", choices=rows, values=units))

@@ -129,7 +129,7 @@ def acts_on(case: ReturnCase, able: Collection[PublicTrigger], may: Callable[[Sc
         ("close", lambda: _close(case)), ("cancel", lambda: _cancel(case)),
     ]  # fmt: skip
     acts = [offer() for trigger, offer in offers if trigger in able and may(_LABELS[trigger][1])]
-    if case.row.overpaid_since is not None and case.overpaid and may("refunds:write"):
+    if case.row.overpaid_since is not None and case.overpaid_amount and may("refunds:write"):
         acts.append(overpaid_act(case))
     return acts
 
@@ -259,7 +259,7 @@ def _pay(case: ReturnCase) -> Act:
 
 def failed_of(case: ReturnCase) -> Refund | None:
     """Return the failed refund that waits for a decision, the newest; None where none does."""
-    failed = case.unresolved()
+    failed = case.unresolved_refunds()
     return failed[-1] if failed else None
 
 
@@ -289,7 +289,7 @@ def _settle(case: ReturnCase) -> Act:
 
 def overpaid_act(case: ReturnCase) -> Act:
     """Return what ends the question of money that a correction made worth less."""
-    amount = money_of(case, case.overpaid)
+    amount = money_of(case, case.overpaid_amount)
     return _act(
         case, OVERPAID, f"Leave {amount} with the customer?",
         "It was paid, and a correction made it worth less. No money moves; it leaves the desk.",

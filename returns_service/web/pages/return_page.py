@@ -18,7 +18,7 @@ from returns_service.queries.photos import photos_of_returns
 from returns_service.queries.second_person import decided_by_person_of
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
-from returns_service.return_case.rows import counted, is_unapproved, is_unsent, open_amount, rows_of
+from returns_service.return_case.rows import counted_units, is_unapproved, is_unsent, open_amount, rows_of
 from returns_service.return_case.waiting import amounts_by_place, place_of, waits_for_balance, what_it_waits_for
 from returns_service.store.tables import Event, Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 from returns_service.web.pages.flashes import read_flashes
@@ -126,7 +126,7 @@ async def show_return(call: PageCall) -> Response[Any]:
         fact=fact_of(case), steps=steps_of(case, events), machine=show_machine(case.row.state, _states_been(events)),
         lines=[_line(case, line) for line in case.lines], refunds=refunds, receipts=receipts, stories=stories,
         names=names, flashes=flashes, acts=acts, primary=primary, others=[act for act in acts if act is not primary],
-        barred=barred_on(able, barred, call.may), unpaid=case.unpaid(), due=case.due, reasons=_reasons(case),
+        barred=barred_on(able, barred, call.may), unpaid=case.unpaid_rows(), due=case.due, reasons=_reasons(case),
         goes_to=PLACES, conditions=CONDITIONS, target=target_of(case), meter=_meter(case), total=total,
         photos=[photo for photo in photos if photo.about_id not in of_dock], once=new_once,
         photos_of={name: [photo for photo in photos if photo.about_id == name] for name in of_dock},
@@ -152,7 +152,7 @@ def fact_of(case: ReturnCase) -> Fact:
     waits = amounts_by_place(case.refunds)
     moved = by_status.get("succeeded", 0)
     outside = by_status.get("settled_outside", 0)
-    failed = sum(open_amount(refund) for refund in case.unresolved())
+    failed = sum(open_amount(refund) for refund in case.unresolved_refunds())
     after = next_of(case)
     if unknown := waits["unknown"]:
         text = f"Nobody knows yet whether {money_of(case, unknown)} moved"
@@ -191,7 +191,7 @@ def next_of(case: ReturnCase) -> str:
         return "It is closed: nothing more is expected."
     if row.state == "requested":
         return f"An approver decides; approved, it pays up to {money_of(case, case.estimate)}."
-    to_come = sum(line.quantity - counted(line) for line in case.lines)
+    to_come = sum(line.quantity - counted_units(line) for line in case.lines)
     comes = f"{plural(to_come, 'unit')} still to come." if case.units_expected and to_come else ""
     sentences: dict[State, str] = {
         "approved": comes or "All units are here.",
@@ -240,7 +240,7 @@ def _line(case: ReturnCase, line: ReturnLine) -> LineShown:
     refunded = amount_in(refund for refund in case.refunds if refund.status == "succeeded")
     leaves = ("on_its_way", "unknown")
     under_way = amount_in(one for one in case.refunds if one.status in OPEN and place_of(one) in leaves)
-    return LineShown(line, counted(line), sum(line.accepted.values()), refunded, under_way)
+    return LineShown(line, counted_units(line), sum(line.accepted.values()), refunded, under_way)
 
 
 def _receipt(case: ReturnCase, receipt: Receipt, *, acts: bool) -> ReceiptShown:

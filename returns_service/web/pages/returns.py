@@ -33,7 +33,7 @@ from returns_service.queries.return_views import (
 from returns_service.queries.returns import MOST_WORDS
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
-from returns_service.return_case.rows import counted, open_amount
+from returns_service.return_case.rows import counted_units, open_amount
 from returns_service.return_case.views import rfc3339
 from returns_service.return_case.waiting import amounts_by_place
 from returns_service.store.database import Database, Tx
@@ -189,14 +189,14 @@ def _applied_filters(asked: Asked) -> list[Applied]:
 
 def units_of(case: ReturnCase) -> tuple[int, int]:
     """Return how many units are counted, and how many are authorized."""
-    return sum(counted(line) for line in case.lines), sum(line.quantity for line in case.lines)
+    return sum(counted_units(line) for line in case.lines), sum(line.quantity for line in case.lines)
 
 
 def note_of(case: ReturnCase) -> str:
     """Return the one thing to know of a return beside its state."""
     row, currency = case.row, case.row.currency
-    if row.state == "failed" and case.unresolved():
-        failed = sum(open_amount(refund) for refund in case.unresolved())
+    if row.state == "failed" and case.unresolved_refunds():
+        failed = sum(open_amount(refund) for refund in case.unresolved_refunds())
         return f"{format_amount(failed, currency)} did not arrive"
     if row.follow_up_barred is not None:
         return f"Held: {row.follow_up_barred.get('reason', '')}"
@@ -220,7 +220,7 @@ def note_of(case: ReturnCase) -> str:
     if case.open_items():
         return f"{plural(len(case.open_items()), 'item')} put aside"
     if row.state == "approved" and case.units_expected:
-        to_come = sum(line.quantity - counted(line) for line in case.lines)
+        to_come = sum(line.quantity - counted_units(line) for line in case.lines)
         return f"{plural(to_come, 'unit')} still to come"
     return ""
 
