@@ -19,7 +19,7 @@ import hypothesis
 import pytest
 import structlog
 
-from tests.harness.postgres import MISSING, TEMPLATE, Postgres, fast_folder, find_binaries
+from tests.harness.postgres import MISSING, Postgres, fast_folder, find_binaries
 
 ROOT = "TEST_SERVERS_ROOT"  # tells the workers where the session's folder is
 FOLDER = "returns-tests"
@@ -144,8 +144,7 @@ def pg(session_root: Path) -> Postgres:
 
     def create() -> None:
         server.create()
-        server.sql(f"CREATE DATABASE {TEMPLATE}")
-        _migrate(server.url(TEMPLATE))
+        server.create_template(_migrate)
 
     _once(session_root, "postgres", create)
     return server
@@ -158,8 +157,7 @@ def own_pg(session_root: Path) -> Iterator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=session_root))
     server = Postgres(folder)
     server.create()
-    server.sql(f"CREATE DATABASE {TEMPLATE}")
-    _migrate(server.url(TEMPLATE))
+    server.create_template(_migrate)
     yield server
     server.destroy()
 

