@@ -1,10 +1,10 @@
-"""SQLite's driver, which changes threads only for what may take long.
+"""SQLite's driver, which leaves the loop only for what may take long.
 
 aiosqlite keeps each connection in a thread of its own, and SQLAlchemy goes there four times a statement (to make a
 cursor, to execute, to fetch and to close), once to begin, and twice to roll back what only read. Each way costs more
-than most statements do. So a statement goes once; and in a transaction that writes it doesn't go at all: what a command
-reads and writes there is found by an index. What waits for another process or for the disk goes: to begin where the
-file is locked, and to commit.
+than most statements do. So only what may take long goes there: what waits for who has the file locked, what waits for
+the disk (a commit), and a read that has not ended after about a millisecond, which then begins anew. A write finds its
+rows by an index and stays.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import aiosqlite
 
 Finished = tuple[Any, int, Any, list[Any]]  # columns, the number of rows changed, the last id, rows
+SOON_STEPS = 20_000  # of SQLite's machine, which makes some twenty in a microsecond
 PAUSE_SECONDS = 0.01  # between two tries to switch a new file
 
 
@@ -58,13 +59,14 @@ class Cursor:
 
 
 class Connection(aiosqlite.Connection):
-    """A connection in a thread of its own."""
+    """A connection with a thread of its own, for what may take long."""
 
+    wait_seconds = 0.0  # in the thread, for who has the file locked; elsewhere nothing waits
     _begins = False  # a transaction, with the next statement
     _at_rest = True  # the thread has told the end of all that it was given
 
     def begin_with_next(self) -> None:
-        """Begin a transaction on the way to the next statement, whose thread is gone to anyway."""
+        """Begin a transaction with the next statement."""
         self._begins = True
 
     def cursor(self) -> Cursor:  # type: ignore[override]  # all that SQLAlchemy calls of it
@@ -74,20 +76,30 @@ class Connection(aiosqlite.Connection):
     async def finish(self, method: str, sql: str, parameters: Any) -> Finished:
         """Execute a statement to its end; return its columns, the number of rows changed, its last id and its rows."""
         begins, self._begins = self._begins, False
-        if self._at_rest and (_begin_at_once(self._conn) if begins else self.in_transaction):
-            return _finish(self._conn, False, method, sql, parameters)
+        if self._at_rest:
+            if begins and _begins_at_once(self._conn):
+                begins = False
+            reads = sql.startswith("SELECT")
+            if not begins and (reads or self.in_transaction):
+                finished = _finish_soon(self._conn, method, sql, parameters, repeatable=reads)
+                if finished is not None:
+                    return finished
         in_thread: Any = self._execute  # typed in part only
         self._at_rest = False
-        finished: Finished = await in_thread(_finish, self._conn, begins, method, sql, parameters)
+        done: Finished = await in_thread(
+            _wait_and_finish, self._conn, self.wait_seconds, begins, method, sql, parameters
+        )
         self._at_rest = True
-        return finished
+        return done
 
     async def commit(self) -> None:
         """Commit what a statement has begun."""
         if self._begins:
             self._begins = False
-        else:
-            await super().commit()
+            return
+        self._at_rest = False
+        await super().commit()
+        self._at_rest = True
 
     async def rollback(self) -> None:
         """Roll back what a statement has begun: a pool does it to each connection, and most have nothing open."""
@@ -98,25 +110,56 @@ class Connection(aiosqlite.Connection):
         self._at_rest = True
 
 
-def _begin_at_once(connection: sqlite3.Connection) -> bool:
-    """Begin a transaction that writes, unless that had to wait; return whether it has begun."""
-    (milliseconds,) = connection.execute("PRAGMA busy_timeout").fetchone()
-    connection.execute("PRAGMA busy_timeout=0")
+def _begins_at_once(connection: sqlite3.Connection) -> bool:
+    """Begin a transaction that writes, unless somebody has the file locked; return whether it has begun."""
     try:
         connection.execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
-        if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+        if not _is_busy(error):
             raise
+        return False
+    return True
+
+
+def _finish_soon(
+    connection: sqlite3.Connection, method: str, sql: str, parameters: Any, *, repeatable: bool
+) -> Finished | None:
+    """Execute a statement; None where a `repeatable` one would take long: it was given up, and has changed nothing.
+
+    One that writes is not given up: that would take back the whole transaction, https://www.sqlite.org/c3ref/interrupt.html
+    """
+    if not repeatable:
+        return _finish(connection, method, sql, parameters)
+    connection.set_progress_handler(_give_up, SOON_STEPS)
+    try:
+        return _finish(connection, method, sql, parameters)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorname != "SQLITE_INTERRUPT" and not _is_busy(error):
+            raise
+        return None
     finally:
-        connection.execute(f"PRAGMA busy_timeout={milliseconds}")
-    return connection.in_transaction
+        connection.set_progress_handler(None, 0)
 
 
-def _finish(connection: sqlite3.Connection, begins: bool, method: str, sql: str, parameters: Any) -> Finished:
-    cursor = connection.cursor()
+def _give_up() -> int:
+    return 1
+
+
+def _wait_and_finish(
+    connection: sqlite3.Connection, wait_seconds: float, begins: bool, method: str, sql: str, parameters: Any
+) -> Finished:
+    connection.execute(f"PRAGMA busy_timeout={int(wait_seconds * 1000)}")
     try:
         if begins:
-            cursor.execute("BEGIN IMMEDIATE")
+            connection.execute("BEGIN IMMEDIATE")
+        return _finish(connection, method, sql, parameters)
+    finally:
+        connection.execute("PRAGMA busy_timeout=0")
+
+
+def _finish(connection: sqlite3.Connection, method: str, sql: str, parameters: Any) -> Finished:
+    cursor = connection.cursor()
+    try:
         getattr(cursor, method)(sql, parameters)
         rows = cursor.fetchall() if cursor.description else []  # the last of them brings `rowcount` up to date
         return cursor.description, cursor.rowcount, cursor.lastrowid, rows
@@ -124,27 +167,37 @@ def _finish(connection: sqlite3.Connection, begins: bool, method: str, sql: str,
         cursor.close()
 
 
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorname.startswith("SQLITE_BUSY")
+
+
 def _open(file: str, timeout: float, **options: Any) -> sqlite3.Connection:
     """Open the file in WAL mode, https://www.sqlite.org/wal.html. `timeout`: seconds to wait for who has it locked.
 
     Of two that switch a new file at once SQLite refuses one without any wait: https://www.sqlite.org/c3ref/busy_handler.html
     """
+    options["check_same_thread"] = False  # the loop and the connection's thread take turns
     connection: sqlite3.Connection = sqlite3.connect(file, timeout=timeout, **options)
     end = time.monotonic() + timeout
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
-            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > end:
+            if not _is_busy(error) or time.monotonic() > end:
                 connection.close()
                 raise
             time.sleep(PAUSE_SECONDS)
         else:
+            connection.execute("PRAGMA busy_timeout=0")
             return connection
 
 
-def connect(file: str, **options: Any) -> Connection:
-    """Return a connection, to be awaited; a process that ends doesn't wait for its thread."""
-    connection = Connection(partial(_open, file, **options), iter_chunk_size=64)
+def connect(file: str, *, timeout: float, **options: Any) -> Connection:
+    """Return a connection, to be awaited; a process that ends doesn't wait for its thread.
+
+    `timeout`: seconds to wait for who has the file locked.
+    """
+    connection = Connection(partial(_open, file, timeout, **options), iter_chunk_size=64)
+    connection.wait_seconds = timeout
     connection._thread.daemon = True
     return connection
