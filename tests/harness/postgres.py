@@ -104,7 +104,7 @@ class Postgres:
     def __init__(self, root: Path) -> None:
         self.root, self.data, self.binaries = root, root / "data", root / "bin"
         self.log, self._pid_file = root / "log", root / "pid"
-        self._idle: list[str] = []  # databases of this process that are as new
+        self._idle: list[tuple[str, subprocess.Popen[str]]] = []  # databases that are as new, each with its psql
 
     @property
     def pid(self) -> int:
@@ -193,8 +193,10 @@ class Postgres:
 
     def sql(self, query: str, database: str = "postgres") -> str:
         """Run one statement as the superuser; returns its rows unaligned. Raises RuntimeError if it fails."""
-        connect = ("-h", self.data, "-U", "postgres", "-d", database)
-        return self._run("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", *connect, "-c", query)
+        return self._run(*self._psql(database), "-c", query)
+
+    def _psql(self, database: str) -> list[str]:
+        return ["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", str(self.data), "-U", "postgres", "-d", database]
 
     def url(self, database: str) -> str:
         """Return the address of a database, good in any process."""
@@ -215,12 +217,24 @@ class Postgres:
     @contextmanager
     def database(self) -> Iterator[str]:
         """Lend the address of a migrated database of one's own, with nothing in it."""
-        name = self._idle.pop() if self._idle else self.create_database(TEMPLATE)
+        name, psql = self._idle.pop() if self._idle else self._new_database()
         yield self.url(name)
-        if self.sql(RESET, name) == "t":
-            self._idle.append(name)
-        else:
-            self.sql(f"DROP DATABASE {name} WITH (FORCE)")
+        assert psql.stdin
+        assert psql.stdout
+        psql.stdin.write(f"{RESET};\n")
+        psql.stdin.flush()
+        if psql.stdout.readline().strip() == "t":
+            self._idle.append((name, psql))
+            return
+        psql.communicate()
+        self.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _new_database(self) -> tuple[str, subprocess.Popen[str]]:
+        """Return a copy of the template, and who will make it as new after each test: its connection stays warm."""
+        name = self.create_database(TEMPLATE)
+        psql, *arguments = self._psql(name)
+        command = [str(self.binaries / psql), *arguments]
+        return name, subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/")
 
     def _surroundings(self) -> dict[str, Any]:
         user = _unprivileged()
