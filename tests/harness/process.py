@@ -22,6 +22,7 @@ from uuid import uuid4
 
 from tests.harness.patience import block_until
 
+WORK_SECONDS = 5  # of CPU: more than what only waits takes in a minute
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     """
@@ -62,6 +63,15 @@ def type_in(text: str) -> None:
     raw = io.FileIO(0, closefd=False)
     raw.name = "<stdin>"
     sys.stdin = io.TextIOWrapper(io.BufferedReader(raw))
+
+
+def _cpu_seconds(pid: int) -> int:
+    """Return the CPU seconds that a process has used; 0 where the system doesn't say, or it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return (int(fields[11]) + int(fields[12])) // os.sysconf("SC_CLK_TCK")
 
 
 class Process:
@@ -117,12 +127,13 @@ class Process:
         return self.wait()
 
     def wait(self) -> int:
-        """Wait for the end; return the exit status. What it prints is progress. Raises NoProgress."""
+        """Wait for the end; return the exit status. What it prints is progress, and so is work. Raises NoProgress."""
 
-        def look() -> tuple[int | None, int]:
-            return self.exit_status, self.log.stat().st_size if self.log.exists() else 0
+        def look() -> tuple[int | None, ...]:
+            printed = [file.stat().st_size if file.exists() else 0 for file in (self.log, self.errors)]
+            return self.exit_status, *printed, _cpu_seconds(self.pid) // WORK_SECONDS
 
-        status, _ = block_until(look, f"the end of {self.log.name}", until=lambda seen: seen[0] is not None)
+        status = block_until(look, f"the end of {self.log.name}", until=lambda seen: seen[0] is not None)[0]
         assert status is not None
         return status
 
