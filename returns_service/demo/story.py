@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from typing import Any
 
 from returns_service.demo.shop import PATIENCE_SECONDS, Shop, line
 from returns_service.domain.money import format_amount
@@ -89,19 +90,26 @@ async def a_late_failure(shop: Shop) -> None:
 
 
 async def a_dashboard_refund(shop: Shop) -> None:
-    """Somebody refunds in the Dashboard: our refund is refused, and nothing is paid twice."""
+    """Somebody refunds in the Dashboard: our refund is held or refused, and nothing is paid twice."""
     row = await shop.buy("refunded in the Dashboard meanwhile", [line("TENT", 1, 25000)])
     await shop.move("refund", row["payment_intent"], amount=25000)
     shop.tell(f"{row['order_id']}: a colleague refunds it in the Stripe Dashboard")
     await shop.receive(row, 1)
-    found = await shop.until(row, lambda r: r["state"] == "failed" or r["refund_barred"] is not None)
-    why = found["refund_barred"]["reason"] if found["refund_barred"] else found["failure"]["message"]
-    shop.tell(f"{row['order_id']}: {why}")
-    listed = await shop.get(f"/v1/refunds?payment_intent={row['payment_intent']}")
-    made = next(refund for refund in listed["data"] if refund["source"] == "external")
-    paid = {"method": "dashboard_refund", "reference": made["stripe_refund"]}
-    await shop.post(f"/v1/returns/{row['id']}/settle_outside", paid)
+    found = await shop.until(row, lambda r: bool(r["state"] == "failed" or r["refund_barred"] or _holds_a_refund(r)))
+    made = await shop.made_outside(row)
+    if not found["failure"] and not found["refund_barred"]:  # Stripe's word came before our call, and after its intent
+        shop.tell(f"{row['order_id']}: {found['refunds_waiting'][0]['message']}")
+        await shop.post(f"/v1/refunds/{made['id']}/assign", {"return": row["id"]})
+    else:
+        shop.tell(f"{row['order_id']}: {(found['failure'] or {}).get('message') or found['refund_barred']['reason']}")
+        paid = {"method": "dashboard_refund", "reference": made["stripe_refund"]}
+        await shop.post(f"/v1/returns/{row['id']}/settle_outside", paid)
     await shop.becomes(row, "refunded")
+
+
+def _holds_a_refund(row: dict[str, Any]) -> bool:
+    """Return whether a refund made outside holds one of the return's that is not sent yet."""
+    return any(refund["code"] == "external_refund_open" for refund in row["refunds_waiting"])
 
 
 async def a_dashboard_refund_assigned(shop: Shop) -> None:
