@@ -79,7 +79,9 @@ async def test_a_return_that_was_paid_in_part_is_closed_not_canceled(shop: Serve
     await shop.receive_parcel(made["id"], 1)
     await shop.settle()
     where = f"/v1/returns/{made['id']}"
-    expect(await shop.post(f"{where}/cancel", {"reason": "kept"}), 409, "money_moved")
+    barred = expect(await shop.post(f"{where}/cancel", {"reason": "kept"}), 409, "money_moved")
+    assert barred["detail"] == (await shop.read_return(made["id"]))["barred_actions"]["cancel"]
+    assert barred["advice"].startswith("Close the return instead."), "it was told at the type's page alone"
     closed = expect(await shop.post(f"{where}/close", {"reason": "The rest is lost."}), 200)
     assert (closed["state"], closed["amount_refunded"]) == ("refunded", 3333)
     assert closed["closed_at"] is not None

@@ -237,7 +237,7 @@ async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
 @writes(
     "/v1/refunds/{refund_id}/check", TAG, RefundView,
     scope="refunds:write", body=Empty, example={}, before_transaction=read_at_stripe,
-    errors=("not_found", "payment_missing", "stripe_unavailable"),
+    errors=("not_found", "payment_missing", "stripe_unavailable", "stripe_refuses_us"),
 )  # fmt: skip
 async def check_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Ask Stripe now what became of a refund."""
@@ -315,7 +315,7 @@ async def canceled_at_stripe(call: OperationCall[Empty]) -> StripeRead:
 @writes(
     "/v1/refunds/{refund_id}/cancel", TAG, RefundView,
     scope="refunds:write", body=Empty, example={}, before_transaction=canceled_at_stripe,
-    errors=("not_found", "refund_not_cancelable", "stripe_unavailable"),
+    errors=("not_found", "refund_not_cancelable", "stripe_unavailable", "stripe_refuses_us"),
 )  # fmt: skip
 async def cancel_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Cancel a refund that was not sent yet, or that waits for the customer."""
