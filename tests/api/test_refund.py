@@ -106,6 +106,29 @@ async def test_what_counts_units_needs_a_key(shop: ServedShop) -> None:
     expect(await shop.post("/v1/receipts", parcel, key=None), 400, "idempotency_key_required")
 
 
+async def test_an_inspection_of_some_units_needs_a_key_and_one_of_all_is_done_once(shop: ServedShop) -> None:
+    """Sent again because its answer was lost, an inspection of one unit decided a second one, and paid it."""
+    made = await shop.create_approved_return()
+    receipt = await shop.receive_parcel(made["id"], 3, "opened", disposition="inspect")
+    where = f"/v1/returns/{made['id']}/receipts/{receipt['id']}/inspect"
+    good = {"line": made["lines"][0]["id"], "condition": "new", "disposition": "restock"}
+    one = {"lines": [good | {"quantity": 1}]}
+    expect(await shop.post(where, one, key=None), 400, "idempotency_key_required")
+    for _ in range(2):
+        expect(await shop.post(where, one, key="inspect-1"), 200)
+    await shop.settle()
+    assert (await shop.read_return(made["id"]))["amount_refunded"] == 3333
+    expect(await shop.post(where, {"lines": [good]}, key=None), 200)
+    expect(await shop.post(where, {"lines": [good]}, key=None), 409, "nothing_to_inspect")
+    await shop.settle()
+    assert (await shop.read_return(made["id"]))["amount_refunded"] == 10_000
+
+
+async def test_an_empty_value_keeps_no_key_of_a_refunds_metadata(shop: ServedShop) -> None:
+    body = {"payment_intent": shop.pay(), "amount": 5, "metadata": {"ticket": "T-1", "desk": ""}}
+    assert expect(await shop.post("/v1/refunds", body), 202)["metadata"] == {"ticket": "T-1"}
+
+
 async def test_what_is_due_can_be_settled_outside(shop: ServedShop) -> None:
     made = await received(shop, 3)
     body = {"method": "bank_transfer", "reference": "t-1"}

@@ -9,7 +9,7 @@ from sqlmodel import col, select
 
 from returns_service.commands import external_refunds, refund_actions
 from returns_service.commands.assignments import AssignedUnits
-from returns_service.commands.refunds import check_reason, refund_payment
+from returns_service.commands.refunds import check_reason, merge_metadata, refund_payment
 from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import STATUSES
@@ -134,7 +134,7 @@ async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
         if known is None:
             raise LookupError("The payment was known before this transaction, and payments are never deleted.")
         locked = known
-    metadata = body.metadata or {}
+    metadata = merge_metadata({}, body.metadata or {})
     reason = call.policy.stripe_reason(body.reason) if body.reason else None
     row = await refund_payment(
         locked, call.by, call.policy, amount=body.amount, reason=reason, metadata=metadata,
