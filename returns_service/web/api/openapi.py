@@ -187,7 +187,8 @@ def describe_operation(operation: Operation, links: Mapping[Any, Schema], schema
         answer = {"anyOf": [answer, links[operation.receipts_only]]}
     said["responses"] = {str(operation.status): _success(operation, answer), **problems_of(operation)}
     if not operation.writes and "ETag" in operation.headers:
-        said["responses"]["304"] = {"description": "Nothing has changed."}
+        headers = {**HEADER_LINKS, "ETag": {"description": HEADERS["ETag"], "schema": TEXT}}
+        said["responses"]["304"] = {"description": "Nothing has changed.", "headers": headers}
     return said
 
 
