@@ -19,7 +19,7 @@ from returns_service.commands.refunds import (
     stripe_reason,
     supersede,
 )
-from returns_service.domain import money, return_machine
+from returns_service.domain import money
 from returns_service.domain.money_open import subtract
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
@@ -31,7 +31,7 @@ from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.rows import holds_decision, open_amount, rows_of
-from returns_service.return_case.transition import transition
+from returns_service.return_case.transition import check_edge, transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 
@@ -97,7 +97,7 @@ async def retry(
     """Try a failed refund again, whole or in part: a new row with a new key. Raises Problem."""
     part.check()
     case = await lock_case(tx, by, policy, return_id)
-    return_machine.check_edge("retry", case.row.state, case.facts())
+    check_edge(case, "retry")
     failed = choose_failed(case, refund_id)
     open_rows = case.open_rows()[failed.id]
     limit, amount = money.total(open_rows), part.amount

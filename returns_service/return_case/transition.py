@@ -18,17 +18,37 @@ from returns_service.store.tables import Event
 RecordedTrigger = Literal[Trigger, "refund_barred", "forget", "assign", "acknowledge"]
 
 
-async def transition(case: ReturnCase, trigger: Trigger, *, why: str | None = None, **facts: Any) -> None:
-    """Fire `trigger` and record it. `facts` are what it brings along. Raises Problem, nothing changed."""
+def check_edge(case: ReturnCase, trigger: Trigger) -> None:
+    """Raise Problem invalid_transition unless an edge of `trigger` leaves the return's state.
+
+    It tells what can be done now, whatever this request brought along.
+    """
+    if not return_machine.edges(trigger, case.row.state):
+        return_machine.check_edge(trigger, case.row.state, case.facts_if_asked())
+
+
+async def transition(
+    case: ReturnCase, trigger: Trigger, *, why: str | None = None, in_spite: str | None = None, **facts: Any
+) -> None:
+    """Fire `trigger` and record it. `facts` are what it brings along. Raises Problem, nothing changed.
+
+    `why` is its reason, `in_spite` the one beside it for what would bar it.
+    """
     before = case.row.state
-    return_machine.fire(trigger, case.row, case.facts(why=why, **facts))
-    await record_transition(case, trigger, before, why)
+    check_edge(case, trigger)
+    overriding = {"override": True} if in_spite else {}
+    return_machine.fire(trigger, case.row, case.facts(why=why, **overriding, **facts))
+    await record_transition(case, trigger, before, why, in_spite)
 
 
-async def record_transition(case: ReturnCase, trigger: RecordedTrigger, before: State, why: str | None) -> None:
+async def record_transition(
+    case: ReturnCase, trigger: RecordedTrigger, before: State, why: str | None, in_spite: str | None = None
+) -> None:
     """Record a trigger that has fired: `return.state_changed`, or `return.updated` where it led back."""
     kind: EventType = "return.updated" if case.row.state == before else "return.state_changed"
     said: dict[str, Any] = {"from": before, "to": case.row.state, "trigger": trigger, "reason": why}
+    if in_spite:
+        said["override_reason"] = in_spite
     await record_return(case, kind, said)
 
 
