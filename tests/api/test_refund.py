@@ -347,6 +347,25 @@ async def test_a_payment_never_seen_is_asked_for_at_stripe_once(shop: ServedShop
     assert (await shop.count_rows())["Payment"] == 1
 
 
+async def test_a_payment_that_was_seen_before_it_was_paid_is_asked_for_again(shop: ServedShop) -> None:
+    """What was read once stood for good: no webhook that we need tells that a PaymentIntent succeeded."""
+    intent = shop.start_payment()
+    waits = expect(await shop.get(f"/v1/payments/{intent}"), 200)
+    assert (waits["status"], waits["captured"]) == ("requires_payment_method", 0)
+    expect(await shop.post("/v1/refunds", {"payment_intent": intent, "amount": 500}), 422, "payment_not_succeeded")
+    shop.confirm_payment(intent)
+    shop.lose_webhooks()
+    refund = expect(await shop.post("/v1/refunds", {"payment_intent": intent, "amount": 500}), 202)
+    assert refund["payment"] == waits["id"]
+    other = shop.start_payment()
+    waits = expect(await shop.get(f"/v1/payments/{other}"), 200)
+    shop.confirm_payment(other)
+    shop.lose_webhooks()
+    for name in (other, waits["id"]):
+        paid = expect(await shop.get(f"/v1/payments/{name}"), 200)
+        assert (paid["status"], paid["refundable"]) == ("succeeded", 10_000), name
+
+
 async def test_a_payment_that_nobody_knows_or_stripe_cannot_tell(shop: ServedShop) -> None:
     """B8: only Stripe's names are asked for, and nothing is kept of what isn't there."""
     expect(await shop.get("/v1/payments/pi_nobody"), 404, "payment_missing")

@@ -13,14 +13,14 @@ from returns_service.commands.refunds import check_reason, merge_metadata, refun
 from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import STATUSES
-from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused
+from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, has_captured
 from returns_service.queries.refunds import refund_ids, with_payments
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.locked_payment import find_payment_id, lock_payment_at_stripe
 from returns_service.return_case.views import RefundView, ReturnView, show_payment, show_refund, show_return
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
-from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, stripe_of, usable_or_503
+from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, stripe_of, target_of, usable_or_503
 from returns_service.web.operations.bodies import (
     MOST_LINES,
     Body,
@@ -96,13 +96,17 @@ class Acknowledge(Body):
     reason: Reason
 
 
-async def payment_if_new(call: OperationCall[CreateRefund]) -> StripeRead:
-    """Ask Stripe for a payment that we never saw; with a known one, an intent can wait until Stripe is back."""
+async def payment_unless_paid(call: OperationCall[CreateRefund]) -> StripeRead:
+    """Ask Stripe for a payment that we never saw, or that was not paid when we did.
+
+    With a known one that was paid, an intent can wait until Stripe is back.
+    """
     body = call.body
     async with call.context.database.reading() as tx:
         known = await find_payment_id(tx, payment_intent=body.payment_intent, charge=body.charge)
         row = await tx.get(Payment, known) if known else None
-    if row is not None and body.payment_intent in (None, row.payment_intent) and body.charge in (None, row.charge):
+    is_meant = row and body.payment_intent in (None, row.payment_intent) and body.charge in (None, row.charge)
+    if row is not None and is_meant and has_captured(row.status, row.captured):
         return None
     return await payment_at_stripe(call.context, body)
 
@@ -110,7 +114,7 @@ async def payment_if_new(call: OperationCall[CreateRefund]) -> StripeRead:
 @writes(
     "/v1/refunds", TAG, RefundView,
     scope="refunds:write", body=CreateRefund, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
-    before_transaction=payment_if_new,
+    before_transaction=payment_unless_paid,
     example={"payment_intent": "pi_3PxExample", "amount": 1500, "reason": "requested_by_customer"},
     errors=(
         "amount_exceeds_refundable", "charge_already_refunded", "amount_not_a_step", "payment_missing",
@@ -221,10 +225,7 @@ async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
         observations = row.observations
         read = usable_or_503(await call.context.gateway.retrieve_refund(row.stripe_refund))
     else:
-        target = Target(
-            payment_intent=payment.payment_intent, charge=None if payment.payment_intent else payment.charge
-        )
-        read, observations = await payment_at_stripe(call.context, target), payment.observations
+        read, observations = await payment_at_stripe(call.context, target_of(payment)), payment.observations
     if not isinstance(read, RefundSnapshot | PaymentSnapshot):
         raise Problem("payment_missing", f"Stripe knows no refund {row.stripe_refund}.")
     seen = read
