@@ -150,6 +150,17 @@ async def test_a_stream_of_a_type_that_there_isnt_is_refused_as_the_list_is(shop
         assert stream.status_code == 422
 
 
+async def test_a_stream_refuses_what_narrows_pages_alone(shop: ServedShop) -> None:
+    """They were read over: a reader waited for the events since a time, and was told what came from now on."""
+    async with served(shop) as client:
+        for query in ("created[gte]=0", "limit=5", f"starting_after=evt_{'0' * 26}"):
+            async with client.stream("GET", f"/v1/events?{query}") as stream:
+                assert stream.status_code == 422, query
+                problem = json.loads(await stream.aread())
+            assert problem["param"] == query.partition("=")[0]
+            assert "Last-Event-ID" in problem["detail"]
+
+
 async def test_a_revoked_key_stops_listening(shop: ServedShop) -> None:
     async with shop.db.transaction() as tx:
         row, secret = await create_key(tx, "listener", ["returns:read"])
