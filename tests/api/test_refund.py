@@ -180,6 +180,21 @@ async def test_a_refund_made_in_the_dashboard_shows_as_external(shop: ServedShop
     assert expect(await shop.get(f"/v1/payments/{made['payment']}"), 200)["refundable"] == 7500
 
 
+async def test_the_banks_reference_is_among_what_changed_since(shop: ServedShop) -> None:
+    """It comes days after the money, and no status changes with it: whoever asked for changes was never told."""
+    made = await received(shop, 3)
+    expect(await shop.post(f"/v1/returns/{made['id']}/refund"), 202)
+    await shop.settle()
+    (paid,) = (await shop.read_return(made["id"]))["refunds"]
+    shop.advance(86_400)
+    since = shop.time.isoformat()
+    assert expect(await shop.get("/v1/refunds", params={"updated[gte]": since}), 200)["data"] == []
+    shop.dashboard.set_arn(paid["stripe_refund"], "74537604221431000000001")
+    await shop.deliver()
+    (told,) = expect(await shop.get("/v1/refunds", params={"updated[gte]": since}), 200)["data"]
+    assert (told["id"], told["arrival"]["reference"]) == (paid["id"], "74537604221431000000001")
+
+
 async def test_check_asks_stripe_now(shop: ServedShop) -> None:
     made = await shop.create_approved_return(quantity=1, card="pm_card_pendingRefund")
     await shop.receive_parcel(made["id"])
