@@ -79,7 +79,7 @@ async def settle_outside(
     if failed:
         await take_over(tx, failed, settled, left=0 if part.waive else money.total(subtract(settleable, rows)))
     said = asked.note or (asked.method if made_outside is None else f"{asked.method} {asked.reference}")
-    await transition(case, "settle_outside", why=(part.reason if part.waive else None) or said, **facts)
+    await transition(case, "settle_outside", why=part.reason or said, **facts)
     if made_outside is None:
         shown = {"object": show_refund(settled, case.payment)}
         await record(tx, by, "refund.created", row=case.row, refund=settled, payment=case.payment, data=shown)
@@ -138,7 +138,7 @@ async def settle_standalone_outside(
         raise Problem("amount_exceeds_due", amount=amount, due=limit)
     check_step(amount, locked.row.currency)
     made = made_outside or _settled_row(locked, by, asked, amount, source="standalone")
-    made.supersedes, made.note, made.updated_at = old.id, asked.note, tx.now
+    made.supersedes, made.note, made.updated_at = old.id, asked.note or part.reason, tx.now
     made.breakdown = [row.to_dict() for row in part.rows(standalone_open_rows(old))]
     if made_outside is None:
         made.details = old.details

@@ -36,8 +36,9 @@ async def transition(
     """
     before = case.row.state
     check_edge(case, trigger)
-    overriding = {"override": True} if in_spite else {}
-    return_machine.fire(trigger, case.row, case.facts(why=why, **overriding, **facts))
+    if in_spite:
+        facts["override"] = True
+    return_machine.fire(trigger, case.row, case.facts(why=why, **facts))
     await record_transition(case, trigger, before, why, in_spite)
 
 
