@@ -241,7 +241,6 @@ async def cancel(
     """End a return before any money moved. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
     await transition(case, "cancel", why=reason, in_spite=override_reason)
-    case.row.follow_up_at = case.row.follow_up_barred = None  # a refund that a guard bars is wanted no more
     await follow_order(case)
     return case
 

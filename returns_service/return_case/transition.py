@@ -14,6 +14,7 @@ from returns_service.return_case.mail_outbox import queue_mail
 from returns_service.return_case.views.return_view import show_change
 from returns_service.store.tables import Event
 
+PAYING: tuple[State, ...] = ("approved", "refunding")  # states in which what is due is paid by itself
 # Those beside the machine's own lead back to the same state.
 RecordedTrigger = Literal[Trigger, "refund_barred", "forget", "assign", "acknowledge"]
 
@@ -39,6 +40,8 @@ async def transition(
     if in_spite:
         facts["override"] = True
     return_machine.fire(trigger, case.row, case.facts(why=why, **facts))
+    if trigger == "refund":
+        _forget_bar(case)
     await record_transition(case, trigger, before, why, in_spite)
 
 
@@ -64,6 +67,8 @@ async def follow_rule(case: ReturnCase) -> None:
 async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, Any]) -> Event:
     """Record what happened to a return, with the return as it is then: its version counts this event."""
     _drop_what_is_not_due(case)
+    if case.row.follow_up_barred is not None and (case.row.state not in PAYING or not case.due):
+        _forget_bar(case)
     if case.row.overpaid_since is not None and not case.overpaid:
         case.row.overpaid_since = None  # a later unit is worth it, or the refund failed
     rose = _keep_due_outside(case)
@@ -74,6 +79,11 @@ async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, An
         due = await record(case.tx, case.by, "return.resolution_due", row=case.row, data={})
         due.data = to_json_object({"amount_due_outside": case.row.due_outside, **show_change(case)})
     return event
+
+
+def _forget_bar(case: ReturnCase) -> None:
+    """Drop what barred a refund of what is due: it is paid now, or nothing is due. Told by the event of that."""
+    case.row.follow_up_at = case.row.follow_up_barred = None
 
 
 def _keep_due_outside(case: ReturnCase) -> bool:
