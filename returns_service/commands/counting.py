@@ -9,7 +9,7 @@ from returns_service.domain.counts import PLACEHOLDERS, default_disposition
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import Condition, Disposition
 from returns_service.return_case.case import ReturnCase
-from returns_service.return_case.views import ReceiptView, show_receipt
+from returns_service.return_case.views import ReceiptView, rfc3339, show_receipt
 from returns_service.store.tables import Receipt, ReceiptLine, ReturnLine, UndeclaredItem
 
 
@@ -56,7 +56,7 @@ def standing_receipt(case: ReturnCase, receipt_id: str) -> Receipt:
     """Return a receipt of the case. Raises Problem not_found, or receipt_reversed."""
     receipt = receipt_of(case, receipt_id)
     if receipt.reversed_at is not None:
-        raise Problem("receipt_reversed", reversed_at=receipt.reversed_at.isoformat())
+        raise Problem("receipt_reversed", reversed_at=rfc3339(receipt.reversed_at))
     return receipt
 
 

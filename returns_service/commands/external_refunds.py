@@ -135,10 +135,12 @@ async def _case_on_payment(locked: LockedPayment, by: Actor, policy: Policy, ret
 
 def _check_units(case: ReturnCase, lines: Sequence[AssignedUnits]) -> None:
     known = {line.id: line.quantity for line in case.lines}
+    left = dict(known)  # a line may be named more than once
     for number, named in enumerate(lines):
         if named.line not in known:
             raise Problem("unknown_line", f"This return has no line {named.line}.", param=f"lines[{number}].line")
-        if named.units > known[named.line]:
+        left[named.line] -= named.units
+        if left[named.line] < 0:
             detail = f"lines[{number}].units: the line has {pluralize(known[named.line], 'unit')}"
             error = {"param": f"lines[{number}].units", "code": "too_large", "message": "More than the line has"}
             raise Problem("invalid_request", detail, param=error["param"], errors=[error])

@@ -19,7 +19,7 @@ from returns_service.commands.refunds import (
     stripe_reason,
     supersede,
 )
-from returns_service.domain import money, return_machine
+from returns_service.domain import money
 from returns_service.domain.money_open import subtract
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
@@ -31,7 +31,7 @@ from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.rows import holds_decision, open_amount, rows_of
-from returns_service.return_case.transition import transition
+from returns_service.return_case.transition import check_edge, transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 
@@ -97,7 +97,7 @@ async def retry(
     """Try a failed refund again, whole or in part: a new row with a new key. Raises Problem."""
     part.check()
     case = await lock_case(tx, by, policy, return_id)
-    return_machine.check_edge("retry", case.row.state, case.facts())
+    check_edge(case, "retry")
     failed = choose_failed(case, refund_id)
     open_rows = case.open_rows()[failed.id]
     limit, amount = money.total(open_rows), part.amount
@@ -108,11 +108,12 @@ async def retry(
         check_step(amount, case.row.currency)
     if amount is not None and amount > limit:
         rows = money.adjust_to(rows, amount, override_reason or "")
-    why = (part.reason if part.waive else None) or override_reason or note
-    await transition(case, "retry", why=why, amount=money.total(rows), override=bool(override_reason))
+    why, in_spite = (part.reason, override_reason) if part.reason else (override_reason or note, None)
+    override = bool(override_reason)
+    await transition(case, "retry", why=why, in_spite=in_spite, amount=money.total(rows), override=override)
     reason = failed.reason or stripe_reason(case, None)
     made = await queue_refund(
-        case, rows, reason=reason, note=note or failed.note, override=bool(override_reason), supersedes=failed.id,
+        case, rows, reason=reason, note=note or failed.note, override=override, supersedes=failed.id,
         decided=decided_again(failed, money.total(rows), limit),
     )  # fmt: skip
     await take_over(tx, failed, made, left=0 if part.waive else money.total(subtract(open_rows, rows)))
@@ -170,7 +171,7 @@ async def retry_standalone(
     rows = part.rows(standalone_open_rows(old))
     if amount > limit:
         rows = money.adjust_to(rows, amount, override_reason or "")
-    words = note or override_reason or old.note
+    words = note or part.reason or override_reason or old.note
     made = await refund_payment(
         locked, by, policy, amount=amount, reason=reason, metadata=metadata, note=words,
         override_reason=override_reason, rows=rows, decided=decided_again(old, amount, limit),

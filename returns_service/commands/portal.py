@@ -83,7 +83,10 @@ def _check_offered(asked: NewSession, captured: int) -> None:
     worth = sum(line.total_amount for line in asked.lines) + asked.shipping_amount
     if worth > captured:
         raise Problem("amount_exceeds_payment", amount=worth, captured=captured, param="lines")
+    smallest = money.step(asked.currency)
     for number, line in enumerate(asked.lines):
+        if line.total_amount % smallest:
+            raise Problem("amount_not_a_step", param=f"lines[{number}].total_amount", step=smallest)
         if line.quantity_ordered is not None and line.quantity > line.quantity_ordered:
             place = f"lines[{number}].quantity"
             raise Problem(

@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from sqlmodel import col, select
+
 from returns_service.commands.counting import (
     Count,
     CountResult,
@@ -56,6 +58,12 @@ async def receive(
     if known is not None:
         return CountResult(case, known, known=True)
     return await receive_on(case, counts, undeclared, scan_id=scan_id)
+
+
+async def is_scanned(tx: Tx, return_id: str, scan_id: str | None) -> bool:
+    """Return whether the return has a receipt that came with this scan id."""
+    of_return = select(Receipt).where(col(Receipt.return_id) == return_id, col(Receipt.scan_id).is_not(None))
+    return any(has_scan_id(receipt, scan_id) for receipt in (await tx.exec(of_return)).all())
 
 
 async def receive_on(

@@ -30,7 +30,7 @@ from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment_of_refund
 from returns_service.return_case.rows import holds_decision, is_unsent
-from returns_service.return_case.transition import follow_rule, record_transition, transition
+from returns_service.return_case.transition import PAYING, follow_rule, record_transition, transition
 from returns_service.return_case.views import show_refund
 from returns_service.return_case.waiting import set_waiting
 from returns_service.store.database import Tx
@@ -256,7 +256,7 @@ async def pay_what_is_due(case: ReturnCase) -> None:
     row = case.row
     facts = case.facts()
     waits = facts.refund_unanswered or facts.refund_failed
-    if row.state not in ("approved", "refunding") or case.policy.refund_on == "manual" or not facts.amount or waits:
+    if row.state not in PAYING or case.policy.refund_on == "manual" or not facts.amount or waits:
         row.follow_up_at = row.follow_up_barred = None
     elif barring := return_machine.unmet("refund", row.state, facts):
         await _wait(case, facts, barring[0].code, barring[0].reason)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from returns_service.commands.corrections import depends_on
 from returns_service.commands.refunds import follow_up, withdraw_or_supersede
-from returns_service.domain import return_machine
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import OPEN
@@ -15,7 +14,7 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.rows import holds_decision, is_unsent, open_amount
-from returns_service.return_case.transition import transition
+from returns_service.return_case.transition import check_edge, transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Refund, ReturnLine
 
@@ -30,7 +29,7 @@ async def set_resolution(
     A refund of theirs that is not sent yet is withdrawn, a failed one superseded. Raises Problem.
     """
     case = await lock_case(tx, by, policy, return_id)
-    return_machine.check_edge("resolution", case.row.state, case.facts())
+    check_edge(case, "resolution")
     unpaid = _unpaid_lines(case, _named_lines(case, lines), whole=not lines)
     changed = [line for line in unpaid if line.resolution != resolution]
     if not changed:

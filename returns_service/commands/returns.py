@@ -32,7 +32,13 @@ from returns_service.return_case.loader import case_of_draft, case_of_new_return
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.overpaid import note_overpaid
 from returns_service.return_case.rows import rows_of
-from returns_service.return_case.transition import follow_rule, record_return, record_transition, transition
+from returns_service.return_case.transition import (
+    check_edge,
+    follow_rule,
+    record_return,
+    record_transition,
+    transition,
+)
 from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
@@ -198,6 +204,7 @@ async def _record_approval(case: ReturnCase, *, note: str | None, override_reaso
         raise Problem("policy_violation", " ".join(v.message for v in decision.violations), violations=said)
     given = {"by": case.by.actor, "at": rfc3339(case.tx.now), "note": note, "override_reason": override_reason}
     given["warning"] = decision.warning.code if decision.warning else None
+    check_edge(case, "approve")
     approvals = [*row.approvals, {key: value for key, value in given.items() if value is not None}]
     missing = len(approvals) < decision.approvals_required
     return_machine.check("approve", row.state, case.facts(approvals_missing=missing))
@@ -233,8 +240,7 @@ async def cancel(
 ) -> ReturnCase:
     """End a return before any money moved. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
-    await transition(case, "cancel", why=override_reason or reason, override=bool(override_reason))
-    case.row.follow_up_at = case.row.follow_up_barred = None  # a refund that a guard bars is wanted no more
+    await transition(case, "cancel", why=reason, in_spite=override_reason)
     await follow_order(case)
     return case
 
@@ -244,13 +250,14 @@ async def close(
 ) -> ReturnCase:
     """Say that the rest is not coming; undeclared items bar it without an override reason. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
-    before, overpaid_before = case.row.state, case.overpaid_amount
+    check_edge(case, "close")
+    before, overpaid_before = case.row.state, case.overpaid
     return_machine.fire("close", case.row, case.facts(why=reason, closing=True, override=bool(override_reason)))
     for receipt in case.receipts:
         receipt.unexpected = False  # what comes from now on is
     case.row.closed_at = tx.now
     note_overpaid(case, overpaid_before)  # units paid ahead may not come
-    await record_transition(case, "close", before, override_reason or reason)
+    await record_transition(case, "close", before, reason, override_reason)
     await follow_up(case)
     return case
 
@@ -262,6 +269,7 @@ async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str)
     """
     case = await lock_case(tx, by, policy, return_id)
     row, before = case.row, case.row.state
+    check_edge(case, "reopen")
     return_machine.check("reopen", before, case.facts(why=reason, reopening=True))
     if before in ("declined", "canceled"):
         asked = [as_requested_line(line) for line in case.lines]
@@ -312,7 +320,7 @@ async def update(tx: Tx, by: Actor, policy: Policy, return_id: str, changes: Map
         _set_email_text(row)
     if "lines" in changes:
         await _replace_lines(case, lines)
-    if "lines" in changes or "shipping_amount" in changes:
+    if early:
         row.approvals_required = decision_on(case).approvals_required
     if changes.keys() & SEARCHED:
         await index_return(tx, row, case.lines)

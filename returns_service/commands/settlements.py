@@ -27,7 +27,7 @@ from returns_service.return_case.events import Actor, record, to_json_object
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.rows import open_amount
-from returns_service.return_case.transition import transition
+from returns_service.return_case.transition import check_edge, transition
 from returns_service.return_case.views import show_payment, show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
@@ -54,7 +54,7 @@ async def settle_outside(
     """
     asked.part.check()
     case = await lock_case(tx, by, policy, return_id)
-    return_machine.check_edge("settle_outside", case.row.state, case.facts())
+    check_edge(case, "settle_outside")
     made_outside = _dashboard_refund(case.lock, asked) if asked.method == "dashboard_refund" else None
     part = replace(asked.part, amount=made_outside.amount) if made_outside else asked.part
     failed: Refund | None = None
@@ -64,7 +64,7 @@ async def settle_outside(
     limit = money.due(settleable)
     amount = limit if part.amount is None else part.amount
     check_step(amount, case.row.currency)
-    facts = {"amount": amount, "settleable": limit, "due_outside": case.due_outside}
+    facts: dict[str, Any] = {"amount": amount, "settleable": limit, "due_outside": case.due_outside}
     return_machine.check("settle_outside", case.row.state, case.facts(**facts))
     rows = part.rows(settleable)
     if asked.method == "exchange" and failed is None and not part.waive:
@@ -79,7 +79,7 @@ async def settle_outside(
     if failed:
         await take_over(tx, failed, settled, left=0 if part.waive else money.total(subtract(settleable, rows)))
     said = asked.note or (asked.method if made_outside is None else f"{asked.method} {asked.reference}")
-    await transition(case, "settle_outside", why=(part.reason if part.waive else None) or said, **facts)
+    await transition(case, "settle_outside", why=part.reason or said, **facts)
     if made_outside is None:
         shown = {"object": show_refund(settled, case.payment)}
         await record(tx, by, "refund.created", row=case.row, refund=settled, payment=case.payment, data=shown)
@@ -138,7 +138,7 @@ async def settle_standalone_outside(
         raise Problem("amount_exceeds_due", amount=amount, due=limit)
     check_step(amount, locked.row.currency)
     made = made_outside or _settled_row(locked, by, asked, amount, source="standalone")
-    made.supersedes, made.note, made.updated_at = old.id, asked.note, tx.now
+    made.supersedes, made.note, made.updated_at = old.id, asked.note or part.reason, tx.now
     made.breakdown = [row.to_dict() for row in part.rows(standalone_open_rows(old))]
     if made_outside is None:
         made.details = old.details

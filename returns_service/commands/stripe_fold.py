@@ -237,7 +237,7 @@ async def apply_refund(
         row.failures_in_a_row, row.lookups_only = 0, False
     row.stripe_refund, row.stripe_created_at, row.status = seen.id, seen.created, joined.status
     row.observations += 1  # of a read, too: another read that is under way began before this one ended
-    row.arrival = refund_explanations.describe_arrival(seen) or row.arrival
+    traced, row.arrival = row.arrival, refund_explanations.describe_arrival(seen) or row.arrival
     row.next_action = refund_explanations.describe_next_action(seen)
     if joined.status == seen.status:
         set_waiting(row, refund_explanations.waiting_code_of(seen))
@@ -247,6 +247,8 @@ async def apply_refund(
     if before != row.status:
         row.updated_at = locked.tx.now
         await propagate_status(locked, by, policy, row, before)
+    elif row.status == "succeeded" and row.arrival != traced:
+        row.updated_at = locked.tx.now  # a list of what changed tells the bank's reference, too
     if hold_ended:
         await release_hold(locked, by, policy)
     return row

@@ -54,6 +54,7 @@ class Facts(Struct, frozen=True):
     units_expected: bool = False
     units_received: bool = False
     units_reversible: bool = False
+    units_in_flight: bool = False  # of each line that has units here, a refund is on its way
     units_to_inspect: bool = False
     units_unpaid: bool = False  # some that are neither paid nor settled: what the customer wants for them may change
     undeclared_open: bool = False  # items nobody declared wait for a decision
@@ -192,6 +193,11 @@ def something_counted(f: Facts) -> bool:
     return f.units_received
 
 
+@guard("refund_in_progress", "A refund of what was counted is on its way.")
+def none_in_flight(f: Facts) -> bool:
+    return not f.units_in_flight
+
+
 @guard(
     "undeclared_open", "Items that nobody declared wait for a decision: resolve them, or close with an override reason."
 )
@@ -263,8 +269,8 @@ TRANSITIONS: list[TransitionConfigDict] = [
     *leading_back("reverse", something_reversible),
     *by_the_rule("inspect", LIVE, something_to_inspect),
     *leading_back("inspect", something_to_inspect),
-    *by_the_rule("correct", LIVE, something_counted),
-    *leading_back("correct", something_counted),
+    *by_the_rule("correct", LIVE, something_counted, none_in_flight),
+    *leading_back("correct", something_counted, none_in_flight),
     *by_the_rule("resolution", LIVE, something_unpaid),
     edge("resolution", ["requested"], "requested", something_unpaid),
     edge("refund", ["approved", "refunding", "refunded"], "refunding", *REFUNDABLE),

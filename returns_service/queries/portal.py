@@ -131,8 +131,14 @@ async def _view_of_sent(
 ) -> PortalView:  # fmt: skip
     case = await load_case(tx, policy, sent.id)
     reason = await _decline_reason(tx, sent.id) if sent.state == "declined" else None
-    paid = [refund.updated_at for refund in case.refunds if refund.status == "succeeded"]
-    return PortalView(row, payment, [], None, case, sent.created_at, reason, max(paid, default=None))
+    return PortalView(row, payment, [], None, case, sent.created_at, reason, await _refunded_at(tx, case))
+
+
+async def _refunded_at(tx: Tx, case: ReturnCase) -> datetime | None:
+    """Return when the last of a return's refunds that succeeded did so; None where none has."""
+    paid = [refund.id for refund in case.refunds if refund.status == "succeeded"]
+    of_paid = (col(Event.refund_id).in_(paid), col(Event.type).in_(("refund.created", "refund.status_changed")))
+    return (await tx.exec(select(func.max(Event.created_at)).where(*of_paid))).one() if paid else None
 
 
 async def _decline_reason(tx: Tx, return_id: str) -> str | None:

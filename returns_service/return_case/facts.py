@@ -9,8 +9,8 @@ from returns_service.domain.refund_status import COUNTS_AS_PAID, OPEN, UNANSWERE
 from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.return_case import order_shipping
-from returns_service.return_case.reversal import reversible, sent_rows
-from returns_service.return_case.rows import counted_units
+from returns_service.return_case.reversal import lines_in_flight, reversible, sent_rows
+from returns_service.return_case.rows import counted
 
 if TYPE_CHECKING:
     from returns_service.return_case.case import ReturnCase
@@ -21,6 +21,7 @@ def read_facts(case: ReturnCase) -> Facts:
     ways, refunds = case.due_rows(), case.refunds
     due, due_outside = money.due(ways.refund), money.due(ways.outside)
     sent = sent_rows(case)
+    here, in_flight = {line.id for line in case.lines if counted(line)}, lines_in_flight(case)
     return Facts(
         due=due + due_outside,
         due_outside=due_outside,
@@ -36,7 +37,8 @@ def read_facts(case: ReturnCase) -> Facts:
         refund_failed=bool(case.unresolved_refunds()),
         paid=any(r.status in COUNTS_AS_PAID for r in refunds),
         units_expected=case.units_expected,
-        units_received=any(counted_units(line) for line in case.lines),
+        units_received=bool(here),
+        units_in_flight=bool(here) and here <= in_flight,
         units_reversible=any(True for _ in reversible(case, sent)),
         units_to_inspect=any(line.inspecting for line in case.lines),
         units_unpaid=any(case.is_unpaid(line, sent) for line in case.lines),

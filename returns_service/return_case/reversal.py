@@ -1,4 +1,7 @@
-"""Which receipts can be reversed: the customer keeps what they got, so nothing that was sent may be worth less."""
+"""Which receipts can be reversed: the customer keeps what they got, so nothing that was sent may be worth less.
+
+A line whose refund is on its way can't be corrected before it has ended.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from returns_service.domain import money
-from returns_service.return_case.rows import is_unsent
+from returns_service.domain.refund_status import OPEN
+from returns_service.return_case.rows import is_unsent, rows_of
 from returns_service.store.tables import Receipt
 
 if TYPE_CHECKING:
@@ -16,6 +20,12 @@ if TYPE_CHECKING:
 def sent_rows(case: ReturnCase) -> list[money.Row]:
     """Return the rows of the refunds of which Stripe may know."""
     return case.committed_rows(refund for refund in case.refunds if not is_unsent(refund))
+
+
+def lines_in_flight(case: ReturnCase) -> set[str | None]:
+    """Return the lines that a refund at Stripe, which has neither paid nor failed, would pay."""
+    refunds = (refund for refund in case.refunds if refund.status in OPEN and not is_unsent(refund))
+    return {row.line for refund in refunds if refund.superseded_at is None for row in rows_of(refund)}
 
 
 def reversible(case: ReturnCase, sent: Sequence[money.Row] | None = None) -> Iterator[Receipt]:

@@ -14,21 +14,45 @@ from returns_service.return_case.mail_outbox import queue_mail
 from returns_service.return_case.views.return_view import show_change
 from returns_service.store.tables import Event
 
+PAYING: tuple[State, ...] = ("approved", "refunding")  # states in which what is due is paid by itself
 # Those beside the machine's own lead back to the same state.
 RecordedTrigger = Literal[Trigger, "refund_barred", "forget", "assign", "acknowledge"]
 
 
-async def transition(case: ReturnCase, trigger: Trigger, *, why: str | None = None, **facts: Any) -> None:
-    """Fire `trigger` and record it. `facts` are what it brings along. Raises Problem, nothing changed."""
+def check_edge(case: ReturnCase, trigger: Trigger) -> None:
+    """Raise Problem invalid_transition unless an edge of `trigger` leaves the return's state.
+
+    It tells what can be done now, whatever this request brought along.
+    """
+    if not return_machine.edges(trigger, case.row.state):
+        return_machine.check_edge(trigger, case.row.state, case.facts_if_asked())
+
+
+async def transition(
+    case: ReturnCase, trigger: Trigger, *, why: str | None = None, in_spite: str | None = None, **facts: Any
+) -> None:
+    """Fire `trigger` and record it. `facts` are what it brings along. Raises Problem, nothing changed.
+
+    `why` is its reason, `in_spite` the one beside it for what would bar it.
+    """
     before = case.row.state
+    check_edge(case, trigger)
+    if in_spite:
+        facts["override"] = True
     return_machine.fire(trigger, case.row, case.facts(why=why, **facts))
-    await record_transition(case, trigger, before, why)
+    if trigger == "refund":
+        _forget_bar(case)
+    await record_transition(case, trigger, before, why, in_spite)
 
 
-async def record_transition(case: ReturnCase, trigger: RecordedTrigger, before: State, why: str | None) -> None:
+async def record_transition(
+    case: ReturnCase, trigger: RecordedTrigger, before: State, why: str | None, in_spite: str | None = None
+) -> None:
     """Record a trigger that has fired: `return.state_changed`, or `return.updated` where it led back."""
     kind: EventType = "return.updated" if case.row.state == before else "return.state_changed"
     said: dict[str, Any] = {"from": before, "to": case.row.state, "trigger": trigger, "reason": why}
+    if in_spite:
+        said["override_reason"] = in_spite
     await record_return(case, kind, said)
 
 
@@ -43,7 +67,9 @@ async def follow_rule(case: ReturnCase) -> None:
 async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, Any]) -> Event:
     """Record what happened to a return, with the return as it is then: its version counts this event."""
     _drop_what_is_not_due(case)
-    if case.row.overpaid_since is not None and not case.overpaid_amount:
+    if case.row.follow_up_barred is not None and (case.row.state not in PAYING or not case.due):
+        _forget_bar(case)
+    if case.row.overpaid_since is not None and not case.overpaid:
         case.row.overpaid_since = None  # a later unit is worth it, or the refund failed
     rose = _keep_due_outside(case)
     event = await record(case.tx, case.by, kind, row=case.row, data={})
@@ -53,6 +79,11 @@ async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, An
         due = await record(case.tx, case.by, "return.resolution_due", row=case.row, data={})
         due.data = to_json_object({"amount_due_outside": case.row.due_outside, **show_change(case)})
     return event
+
+
+def _forget_bar(case: ReturnCase) -> None:
+    """Drop what barred a refund of what is due: it is paid now, or nothing is due. Told by the event of that."""
+    case.row.follow_up_at = case.row.follow_up_barred = None
 
 
 def _keep_due_outside(case: ReturnCase) -> bool:

@@ -79,6 +79,7 @@ class ProblemView(msgspec.Struct, kw_only=True):
     title: str
     status: HttpStatus
     detail: str
+    advice: Annotated[str, msgspec.Meta(description="What can be done about problems of this code.")]
     instance: str
     code: ProblemCode
     param: str | None
@@ -93,6 +94,7 @@ def problem_body(problem: Problem, *, base: str, instance: str, request_id: str)
         title=problem.kind.title,
         status=problem.kind.status,
         detail=problem.detail,
+        advice=problem.kind.advice,
         instance=instance,
         code=problem.code,
         param=problem.param,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from returns_service.domain.policy.shapes import Restocking
 from tests.harness.served_shop import ServedShop, expect
 
 
@@ -79,7 +80,9 @@ async def test_a_return_that_was_paid_in_part_is_closed_not_canceled(shop: Serve
     await shop.receive_parcel(made["id"], 1)
     await shop.settle()
     where = f"/v1/returns/{made['id']}"
-    expect(await shop.post(f"{where}/cancel", {"reason": "kept"}), 409, "money_moved")
+    barred = expect(await shop.post(f"{where}/cancel", {"reason": "kept"}), 409, "money_moved")
+    assert barred["detail"] == (await shop.read_return(made["id"]))["barred_actions"]["cancel"]
+    assert barred["advice"].startswith("Close the return instead."), "it was told at the type's page alone"
     closed = expect(await shop.post(f"{where}/close", {"reason": "The rest is lost."}), 200)
     assert (closed["state"], closed["amount_refunded"]) == ("refunded", 3333)
     assert closed["closed_at"] is not None
@@ -92,3 +95,42 @@ async def test_two_returns_of_one_payment_are_not_both_approved_beyond_it(shop: 
     expect(await shop.post(f"/v1/returns/{first['id']}/approve", {"override_reason": "ok"}), 200)
     answer = await shop.post(f"/v1/returns/{second['id']}/approve", {"override_reason": "ok"})
     expect(answer, 422, "amount_exceeds_refundable")
+
+
+async def test_what_is_allowed_instead_is_what_the_return_says(shop: ServedShop, with_policy: Any) -> None:
+    """`allowed` was worked out with the amount and the override of the very request that could not be done."""
+    made = await shop.create_approved_return(card="pm_card_refundFail")
+    await shop.receive_parcel(made["id"], 3)
+    await shop.settle()
+    failed = await shop.read_return(made["id"])
+    assert (failed["state"], "retry" in failed["available_actions"]) == ("failed", True)
+    huge = {"amount": 999_999, "override_reason": "Goodwill."}
+    for action, body in (("refund", huge), ("approve", {"override_reason": "x"}), ("cancel", {"reason": "x"})):
+        problem = expect(await shop.post(f"/v1/returns/{made['id']}/{action}", body), 409, "invalid_transition")
+        assert problem["allowed"] == failed["available_actions"], action
+
+
+async def test_both_reasons_of_a_cancellation_or_a_close_are_kept(shop: ServedShop, with_policy: Any) -> None:
+    """The reason that is asked for was lost wherever another was given for what would have barred it."""
+    with_policy(refund_on="manual")
+    canceled, closed = [await shop.create_approved_return(quantity=2) for _ in range(2)]
+    for made in (canceled, closed):
+        await shop.receive_parcel(made["id"], 1)
+    both = {"reason": "She keeps it.", "override_reason": "The hat is ours."}
+    expect(await shop.post(f"/v1/returns/{canceled['id']}/cancel", both), 200)
+    settled = {"method": "cash", "reference": "1"}
+    expect(await shop.post(f"/v1/returns/{closed['id']}/settle_outside", settled), 200)
+    expect(await shop.post(f"/v1/returns/{closed['id']}/close", both), 200)
+    for made, trigger in ((canceled, "cancel"), (closed, "close")):
+        told = expect(await shop.get(f"/v1/returns/{made['id']}/events"), 200)["data"]
+        (data,) = [event["data"] for event in told if event["data"].get("trigger") == trigger]
+        assert {name: data[name] for name in both} == both, trigger
+
+
+async def test_another_reason_may_ask_for_another_number_of_people(shop: ServedShop, with_policy: Any) -> None:
+    """Above 95.00 two people decide; the fee of a tenth is waived for what is the shop's own fault."""
+    with_policy(second_person_above={"usd": 9500}, restocking={"new": Restocking(1000)})
+    made = await shop.create_return(reason="too_small")
+    assert (made["amount_estimated"], made["approvals_required"]) == (9000, 1)
+    corrected = expect(await shop.post(f"/v1/returns/{made['id']}", {"reason": "wrong_item"}), 200)
+    assert (corrected["amount_estimated"], corrected["approvals_required"]) == (10_000, 2)

@@ -200,7 +200,9 @@ async def test_a_refund_in_flight_bars_a_correction(shop: ServedShop) -> None:
     await shop.work()
     before = await shop.count_rows()
     expect(await correct(shop, receipt, "new", "missing"), 409, "refund_in_progress")
-    assert line_of(await shop.read_return(made["id"])) == (1, 0, 1)
+    told = await shop.read_return(made["id"])
+    assert line_of(told) == (1, 0, 1)
+    assert told["barred_actions"]["correct"] == "A refund of what was counted is on its way."
     after = await shop.count_rows()
     assert {name: after[name] for name in ("Refund", "Event")} == {name: before[name] for name in ("Refund", "Event")}
 

@@ -150,6 +150,17 @@ async def test_a_stream_of_a_type_that_there_isnt_is_refused_as_the_list_is(shop
         assert stream.status_code == 422
 
 
+async def test_a_stream_refuses_what_narrows_pages_alone(shop: ServedShop) -> None:
+    """They were read over: a reader waited for the events since a time, and was told what came from now on."""
+    async with served(shop) as client:
+        for query in ("created[gte]=0", "limit=5", f"starting_after=evt_{'0' * 26}"):
+            async with client.stream("GET", f"/v1/events?{query}") as stream:
+                assert stream.status_code == 422, query
+                problem = json.loads(await stream.aread())
+            assert problem["param"] == query.partition("=")[0]
+            assert "Last-Event-ID" in problem["detail"]
+
+
 async def test_a_revoked_key_stops_listening(shop: ServedShop) -> None:
     async with shop.db.transaction() as tx:
         row, secret = await create_key(tx, "listener", ["returns:read"])
@@ -313,3 +324,25 @@ async def test_events_tell_lines_and_items_that_are_gone(shop: ServedShop) -> No
     assert len((await agree())["undeclared"]) == 1
     expect(await shop.post(f"{where}/receipts/{with_item['id']}/reverse", {"reason": "Not ours."}), 200)
     assert (await agree())["undeclared"] == []
+
+
+@pytest.mark.parametrize("end", ["acknowledge", "settle_outside", "cancel"])
+async def test_events_tell_that_nothing_bars_a_refund_any_more(shop: ServedShop, end: str) -> None:
+    """What barred it was dropped after the event that ended it: a listener kept it on a return that was paid."""
+    made = await shop.create_approved_return(10_000, payment=shop.pay(20_000))
+    where = f"/v1/returns/{made['id']}"
+    shop.dashboard.refund(made["payment_intent"], 3000)
+    await shop.deliver()
+    await shop.receive_parcel(made["id"], 1)
+    assert (await shop.read_return(made["id"]))["refund_barred"]["code"] == "external_refund_open"
+    (external,) = expect(await shop.get("/v1/refunds"), 200)["data"]
+    path, body = {
+        "acknowledge": (f"/v1/refunds/{external['id']}/acknowledge", {"reason": "Of no return."}),
+        "settle_outside": (f"{where}/settle_outside", {"method": "cash", "reference": "1"}),
+        "cancel": (f"{where}/cancel", {"reason": "x", "override_reason": "x"}),
+    }[end]
+    expect(await shop.post(path, body), 200)
+    assert (await shop.read_return(made["id"]))["refund_barred"] is None
+    events = expect(await shop.get(f"{where}/events"), 200)["data"]
+    told = next(event for event in events if event["data"]["object"]["object"] == "return")
+    assert told["data"]["object"]["refund_barred"] is None

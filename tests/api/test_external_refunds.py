@@ -244,7 +244,8 @@ async def test_what_cannot_be_assigned_is_said(shop: ServedShop) -> None:
     expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": elsewhere["id"]}), 422, "payment_mismatch")
     expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": "ret_none"}), 404, "not_found")
     lines = [{"line": made["lines"][0]["id"], "units": 9}]
-    for some in (lines, []):
+    twice = [lines[0] | {"units": 1}] * 2  # of a line of one unit: each is no more than it has
+    for some in (lines, twice, []):
         expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"], "lines": some}), 422)
     expect(await shop.post(f"/v1/returns/{made['id']}/cancel", {"reason": "Kept."}), 200)
     expect(await shop.post(f"/v1/refunds/{refund_id}/assign", {"return": made["id"]}), 409, "invalid_transition")

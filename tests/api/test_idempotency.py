@@ -113,6 +113,7 @@ def test_a_key_is_asked_for_exactly_where_a_repeat_would_move_money_or_stock() -
     assert needed == {
         "create_receipt", "refund_return", "retry_return", "settle_return_outside", "create_refund", "retry_refund",
         "settle_refund_outside", "send_refund_again", "create_returns", "correct_receipt", "create_unmatched_receipt",
+        "inspect_receipt",
     }  # fmt: skip
 
 

@@ -260,3 +260,12 @@ async def fail_under_way(shop: ServedShop, made: dict[str, Any]) -> None:
     (pending,) = [one for one in refunds if (one["source"], one["status"]) == ("return", "pending")]
     shop.dashboard.fail(pending["stripe_refund"])
     await shop.deliver()
+
+
+async def test_a_link_offers_no_amount_that_stripe_cannot_move(shop: ServedShop) -> None:
+    """149 krónur were offered, and a customer who sent the item back would have been given 100."""
+    line = {"sku": "A", "quantity": 1, "total_amount": 149}
+    body = {"order_id": "A-1", "payment_intent": shop.pay(20_000, currency="isk"), "currency": "isk", "lines": [line]}
+    for path in ("/v1/portal_sessions", "/v1/returns"):
+        problem = expect(await shop.post(path, body), 422, "amount_not_a_step")
+        assert (problem["param"], problem["step"]) == ("lines[0].total_amount", 100)

@@ -20,6 +20,7 @@ from returns_service.return_case.views.event_data import EVENT_KINDS
 from returns_service.web.api.openapi import contract, document
 from returns_service.web.api.openapi_words import ANSWERS, BODIES
 from returns_service.web.operations.bodies import validate
+from returns_service.web.operations.webhook_endpoints import url_checked
 from returns_service.web.routes import OPERATIONS
 from tests.factories.reconciliation import create_reconciliation_run
 from tests.harness.node import run_node_tool
@@ -277,6 +278,18 @@ def test_what_passes_says_when_to_come_back() -> None:
     answers = [answer for one in operations for status, answer in one["responses"].items() if status in ("429", "503")]
     assert len(answers) == 2 * len(OPERATIONS)
     assert all("Retry-After" in answer["headers"] for answer in answers)
+    conflicts = [one["responses"]["409"] for one in operations if "409" in one["responses"]]
+    waits = [one for one in conflicts if "idempotency_key_in_use" in one["description"]]
+    assert waits
+    assert all("Retry-After" in answer["headers"] for answer in waits), "it is answered with one, too"
+
+
+def test_what_asks_stripe_says_both_ways_in_which_it_may_not_answer() -> None:
+    """Two operations told of the outage alone, and answered `stripe_refuses_us` as well."""
+    away = {operation.name for operation in OPERATIONS if "stripe_unavailable" in operation.errors}
+    refuses = {operation.name for operation in OPERATIONS if "stripe_refuses_us" in operation.errors}
+    asking = {operation.name for operation in OPERATIONS if operation.before_transaction not in (None, url_checked)}
+    assert away == refuses == asking
 
 
 async def test_answers_are_as_the_contract_says(shop: ServedShop) -> None:

@@ -203,3 +203,25 @@ async def test_b1_a_refund_that_turns_up_after_a_part_was_paid_is_a_second_one(s
     second = expect(await shop.get("/v1/refunds?limit=1"), 200)["data"][0]
     assert (second["source"], second["duplicate_of"], second["amount"]) == ("external", refund_id, 10_000)
     assert (await read_refund(shop, refund_id))["amount_open"] == 6000
+
+
+@pytest.mark.parametrize("action", ["retry", "settle_outside"])
+async def test_a_reason_is_kept_also_where_nothing_is_given_up(shop: ServedShop, action: str) -> None:
+    """It was dropped without a word unless it gave something up, and then the override's was."""
+    return_id, _ = await failed_return(shop)
+    said = {"reason": "She asked for it."} | ({"override_reason": "Agreed."} if action == "retry" else OUTSIDE)
+    expect(await shop.post(f"/v1/returns/{return_id}/{action}", said), 202 if action == "retry" else 200)
+    told = expect(await shop.get(f"/v1/returns/{return_id}/events"), 200)["data"]
+    (data,) = [event["data"] for event in told if event["data"].get("trigger") == action]
+    assert (data["reason"], data.get("override_reason")) == ("She asked for it.", said.get("override_reason"))
+
+
+async def test_a_reason_about_a_refund_of_no_return_is_its_note(shop: ServedShop) -> None:
+    payment = shop.pay(card="pm_card_refundFail")
+    failed = expect(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 400}), 202)
+    await shop.settle()
+    where = f"/v1/refunds/{failed['id']}"
+    first = {"amount": 100, "reason": "A part of it."}
+    assert expect(await shop.post(f"{where}/retry", first), 202)["note"] == "A part of it."
+    rest = {**OUTSIDE, "reason": "The rest in cash."}
+    assert expect(await shop.post(f"{where}/settle_outside", rest), 200)["note"] == "The rest in cash."

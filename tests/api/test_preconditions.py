@@ -87,3 +87,47 @@ async def test_b2_a_read_of_what_is_known_is_spared(shop: ServedShop) -> None:
     assert whole.status_code == 200, "what is expanded may have changed"
     expect(await shop.post(where, {"internal_note": "x"}), 200)
     assert (await shop.get(where, headers={"If-None-Match": tag})).status_code == 200
+
+
+async def test_a_read_is_not_spared_where_another_changed_what_it_tells(shop: ServedShop) -> None:
+    """The version is of what happened to the return: a dispute of its payment, or its sibling, is no event of its."""
+    made = await shop.create_return()
+    where, known = f"/v1/returns/{made['id']}", {"If-None-Match": f'"{made["version"]}"'}
+    assert (await shop.get(where, headers=known)).status_code == 304
+    shop.advance(120)
+    shop.dashboard.open_dispute(made["payment_intent"])
+    await shop.deliver()
+    told = expect(await shop.get(where, headers=known), 200)
+    assert ("approve" in made["available_actions"], "approve" in told["available_actions"]) == (True, False)
+    assert told["version"] == made["version"]
+    other = await shop.create_return()
+    path, known = f"/v1/returns/{other['id']}", {"If-None-Match": f'"{other["version"]}"'}
+    sibling = await shop.create_return(payment=other["payment_intent"])
+    expect(await shop.post(f"/v1/returns/{sibling['id']}/approve", {"override_reason": "x"}), 200)
+    told = expect(await shop.get(path, headers=known), 200)
+    assert ("approve" in other["available_actions"], "approve" in told["available_actions"]) == (True, False)
+
+
+async def test_a_read_of_what_waits_at_stripe_is_not_spared(shop: ServedShop) -> None:
+    made = await shop.create_approved_return(quantity=1)
+    await shop.receive_parcel(made["id"])
+    waits = await shop.read_return(made["id"])
+    assert waits["refunds_waiting"]
+    where = f"/v1/returns/{made['id']}"
+    assert (await shop.get(where, headers={"If-None-Match": f'"{waits["version"]}"'})).status_code == 200
+    await shop.settle()
+    done = await shop.read_return(made["id"])
+    assert (await shop.get(where, headers={"If-None-Match": f'"{done["version"]}"'})).status_code == 304
+
+
+async def test_a_scan_sent_again_with_its_version_gets_its_receipt(shop: ServedShop) -> None:
+    """The count itself had changed the version: its repeat was refused, as if it had not been counted."""
+    made = await shop.create_approved_return()
+    where, version = f"/v1/returns/{made['id']}/receipts", f'"{made["version"]}"'
+    scan = {"lines": [{"sku": "SHIRT", "quantity": 1, "condition": "new"}], "scan_id": "dock-1"}
+    first = await shop.post(where, scan, key=None, If_Match=version)
+    again = await shop.post(where, scan, key=None, If_Match=version)
+    assert expect(again, 201) == expect(first, 201)
+    assert again.headers["idempotent-replayed"] == "true"
+    expect(await shop.post(where, scan | {"scan_id": "dock-2"}, key=None, If_Match=version), 412, "version_mismatch")
+    assert (await shop.read_return(made["id"]))["lines"][0]["received_quantity"] == 1

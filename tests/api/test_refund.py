@@ -106,6 +106,29 @@ async def test_what_counts_units_needs_a_key(shop: ServedShop) -> None:
     expect(await shop.post("/v1/receipts", parcel, key=None), 400, "idempotency_key_required")
 
 
+async def test_an_inspection_of_some_units_needs_a_key_and_one_of_all_is_done_once(shop: ServedShop) -> None:
+    """Sent again because its answer was lost, an inspection of one unit decided a second one, and paid it."""
+    made = await shop.create_approved_return()
+    receipt = await shop.receive_parcel(made["id"], 3, "opened", disposition="inspect")
+    where = f"/v1/returns/{made['id']}/receipts/{receipt['id']}/inspect"
+    good = {"line": made["lines"][0]["id"], "condition": "new", "disposition": "restock"}
+    one = {"lines": [good | {"quantity": 1}]}
+    expect(await shop.post(where, one, key=None), 400, "idempotency_key_required")
+    for _ in range(2):
+        expect(await shop.post(where, one, key="inspect-1"), 200)
+    await shop.settle()
+    assert (await shop.read_return(made["id"]))["amount_refunded"] == 3333
+    expect(await shop.post(where, {"lines": [good]}, key=None), 200)
+    expect(await shop.post(where, {"lines": [good]}, key=None), 409, "nothing_to_inspect")
+    await shop.settle()
+    assert (await shop.read_return(made["id"]))["amount_refunded"] == 10_000
+
+
+async def test_an_empty_value_keeps_no_key_of_a_refunds_metadata(shop: ServedShop) -> None:
+    body = {"payment_intent": shop.pay(), "amount": 5, "metadata": {"ticket": "T-1", "desk": ""}}
+    assert expect(await shop.post("/v1/refunds", body), 202)["metadata"] == {"ticket": "T-1"}
+
+
 async def test_what_is_due_can_be_settled_outside(shop: ServedShop) -> None:
     made = await received(shop, 3)
     body = {"method": "bank_transfer", "reference": "t-1"}
@@ -155,6 +178,21 @@ async def test_a_refund_made_in_the_dashboard_shows_as_external(shop: ServedShop
     listed = expect(await shop.get("/v1/refunds", params={"payment_intent": made["payment_intent"]}), 200)["data"]
     assert [(r["source"], r["amount"], r["status"]) for r in listed] == [("external", 2500, "succeeded")]
     assert expect(await shop.get(f"/v1/payments/{made['payment']}"), 200)["refundable"] == 7500
+
+
+async def test_the_banks_reference_is_among_what_changed_since(shop: ServedShop) -> None:
+    """It comes days after the money, and no status changes with it: whoever asked for changes was never told."""
+    made = await received(shop, 3)
+    expect(await shop.post(f"/v1/returns/{made['id']}/refund"), 202)
+    await shop.settle()
+    (paid,) = (await shop.read_return(made["id"]))["refunds"]
+    shop.advance(86_400)
+    since = shop.time.isoformat()
+    assert expect(await shop.get("/v1/refunds", params={"updated[gte]": since}), 200)["data"] == []
+    shop.dashboard.set_arn(paid["stripe_refund"], "74537604221431000000001")
+    await shop.deliver()
+    (told,) = expect(await shop.get("/v1/refunds", params={"updated[gte]": since}), 200)["data"]
+    assert (told["id"], told["arrival"]["reference"]) == (paid["id"], "74537604221431000000001")
 
 
 async def test_check_asks_stripe_now(shop: ServedShop) -> None:
@@ -322,6 +360,25 @@ async def test_a_payment_never_seen_is_asked_for_at_stripe_once(shop: ServedShop
     assert expect(await shop.get(f"/v1/payments/{read['id']}"), 200) == read
     assert len(shop.wire.requests) == asked_before
     assert (await shop.count_rows())["Payment"] == 1
+
+
+async def test_a_payment_that_was_seen_before_it_was_paid_is_asked_for_again(shop: ServedShop) -> None:
+    """What was read once stood for good: no webhook that we need tells that a PaymentIntent succeeded."""
+    intent = shop.start_payment()
+    waits = expect(await shop.get(f"/v1/payments/{intent}"), 200)
+    assert (waits["status"], waits["captured"]) == ("requires_payment_method", 0)
+    expect(await shop.post("/v1/refunds", {"payment_intent": intent, "amount": 500}), 422, "payment_not_succeeded")
+    shop.confirm_payment(intent)
+    shop.lose_webhooks()
+    refund = expect(await shop.post("/v1/refunds", {"payment_intent": intent, "amount": 500}), 202)
+    assert refund["payment"] == waits["id"]
+    other = shop.start_payment()
+    waits = expect(await shop.get(f"/v1/payments/{other}"), 200)
+    shop.confirm_payment(other)
+    shop.lose_webhooks()
+    for name in (other, waits["id"]):
+        paid = expect(await shop.get(f"/v1/payments/{name}"), 200)
+        assert (paid["status"], paid["refundable"]) == ("succeeded", 10_000), name
 
 
 async def test_a_payment_that_nobody_knows_or_stripe_cannot_tell(shop: ServedShop) -> None:

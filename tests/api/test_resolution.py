@@ -243,3 +243,23 @@ async def test_what_a_change_withdraws_is_at_once_there_for_another_return(shop:
     await shop.settle()
     shown = await shop.read_return(made[1])
     assert (shown["state"], shown["amount_refunded"], shown["refund_barred"]) == ("refunded", 5000, None)
+
+
+@pytest.mark.parametrize("line, param", [
+    ("", "lines[0].line"), (7, "lines[0]"), ({}, "lines[0].line"), ({"line": 7}, "lines[0].line"),
+    ({"line": "rli_1", "colour": "red"}, "lines[0].colour"),
+])  # fmt: skip
+async def test_a_wrong_line_is_one_error_under_the_name_that_was_sent(shop: ServedShop, line: Any, param: str) -> None:
+    """It was told twice, as `lines[0].constrained-str` and `lines[0].ResolvedLine`."""
+    made = await shop.create_return()
+    body = {"resolution": "exchange", "lines": [line]}
+    problem = expect(await shop.post(f"/v1/returns/{made['id']}/resolution", body), 422, "invalid_request")
+    assert [error["param"] for error in problem["errors"]] == [param]
+
+
+async def test_a_line_is_named_by_its_id_or_in_a_field(shop: ServedShop) -> None:
+    made = await create(shop, ("SHIRT", 4000, None), ("HAT", 6000, None))
+    first, second = (line["id"] for line in made["lines"])
+    body = {"resolution": "exchange", "lines": [first, {"line": second}]}
+    shown = expect(await shop.post(f"/v1/returns/{made['id']}/resolution", body), 200)
+    assert [line["resolution"] for line in shown["lines"]] == ["exchange", "exchange"]

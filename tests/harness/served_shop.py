@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +22,9 @@ from returns_service.domain.vocabulary import SCOPES, Scope
 from returns_service.return_case.views.event_data import EVENT_KINDS
 from returns_service.settings import Settings
 from returns_service.store import tables
+from returns_service.web.api.openapi_problems import problems_of
 from returns_service.web.context import Context
+from returns_service.web.operations.operation import Operation
 from returns_service.web.routes import OPERATIONS, litestar_app
 from returns_service.webhook_client import WebhookClient
 from tests.harness.shop import KEY, SECRET, Shop
@@ -122,8 +125,8 @@ def expect(response: httpx.Response, status: int, code: str | None = None) -> di
     return body
 
 
-async def check_headers(response: httpx.Response) -> None:
-    """Assert that a 2xx response carries the headers that its operation declares, and none that it doesn't."""
+async def check_answer(response: httpx.Response) -> None:
+    """Assert that an answer is one that its operation declares: its headers, or its problem's status and code."""
     request, content_type = response.request, response.headers.get("content-type", "")
     assert content_type.count("charset=") == content_type.startswith("text/"), content_type
     exact = {operation.path for operation in OPERATIONS}
@@ -131,9 +134,22 @@ async def check_headers(response: httpx.Response) -> None:
         path = re.sub(r"\{\w+\}", "[^/]+", operation.path)
         if request.url.path in exact and request.url.path != operation.path:
             continue
-        if response.is_success and operation.method == request.method and re.fullmatch(path, request.url.path):
+        if operation.method != request.method or not re.fullmatch(path, request.url.path):
+            continue
+        if response.is_success:
             sent = {name for name in ("ETag", "Location") if name in response.headers}
             assert sent == set(operation.headers), operation.name
+        elif response.is_error:
+            problem = msgspec.json.decode(await response.aread())
+            assert problem["code"] in declared_codes(operation, response.status_code), (operation.name, problem)
+
+
+@cache
+def declared_codes(operation: Operation, status: int) -> frozenset[str]:
+    """Return the codes of the problems that an operation declares for a status."""
+    answer = problems_of(operation).get(str(status))
+    content = answer["content"].values() if answer else ()
+    return frozenset(code for one in content for code in one["schema"]["properties"]["code"]["enum"])
 
 
 async def check_events(shop: ServedShop, since: datetime) -> None:
@@ -171,7 +187,7 @@ async def open_shop(url: str) -> AsyncIterator[ServedShop]:
     shop.secret = await shop.create_key(*SCOPES)
     served: Any = shop.app  # the two libraries word ASGI's types differently
     transport = httpx.ASGITransport(app=served, raise_app_exceptions=False)
-    headers, hooks = {"Authorization": f"Bearer {shop.secret}"}, {"response": [check_headers]}
+    headers, hooks = {"Authorization": f"Bearer {shop.secret}"}, {"response": [check_answer]}
     async with (
         shop.app.lifespan(),
         httpx.AsyncClient(

@@ -59,6 +59,13 @@ async def test_a_customer_sends_items_back_and_watches_the_money_return(shop: Se
     page = await desk.get(path)
     assert "Your money is back" in page.text
     assert "€91.16" in page.text
+    times = re.findall(r'<time datetime="([^"]+)"', page.text)
+    (refund,) = (await shop.read_return(made["id"]))["refunds"]
+    shop.advance(3 * 86_400)
+    shop.dashboard.set_arn(refund["stripe_refund"], "74537604221431000000001")
+    await shop.deliver()
+    later = re.findall(r'<time datetime="([^"]+)"', (await desk.get(path)).text)
+    assert later == times, "the money came when it came, whenever its bank tells the number"
 
 
 async def test_a_customer_chooses_what_they_get_for_each_item(shop: ServedShop, desk: Desk) -> None:

@@ -24,6 +24,10 @@ Removed = (
     | UnsetType
 )
 
+OverrideReason = (
+    Annotated[str, Meta(description="Beside `reason`: why in spite of what would have barred it.")] | UnsetType
+)
+
 
 class ReturnCreatedData(Struct, kw_only=True, rename=FROM):
     """The return as it was made, with all its lines."""
@@ -42,6 +46,7 @@ class ReturnStateChangedData(Struct, kw_only=True, rename=FROM):
     to: State
     trigger: str
     reason: str | None
+    override_reason: OverrideReason = UNSET
     removed: Removed = UNSET
 
 
@@ -53,6 +58,7 @@ class ReturnUpdatedData(Struct, kw_only=True, rename=FROM):
     to: State | UnsetType = UNSET
     trigger: Annotated[str, Meta(description="What happened, where it led back to the same state.")] | UnsetType = UNSET
     reason: str | UnsetType | None = UNSET
+    override_reason: OverrideReason = UNSET
     changed: Annotated[list[str], Meta(description="The fields that were corrected.")] | UnsetType = UNSET
     inspected: ReceiptId | UnsetType = UNSET
     overpaid_amount: Annotated[int, minor_units("What was acknowledged.")] | UnsetType = UNSET

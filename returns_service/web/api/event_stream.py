@@ -12,13 +12,17 @@ from returns_service.return_case.loader import check_exists
 from returns_service.store.tables import ApiKey
 from returns_service.web.live_feed import EventFilter, greeting
 from returns_service.web.operations.operation import OperationCall
+from returns_service.web.operations.query_string import wrong
 
 
 async def live(call: OperationCall[Any], key: ApiKey, last_event: str | None) -> Stream:
     """Return the stream of events that begins after `last_event`, or now.
 
-    Raises Problem for an unknown one or type, or too_many_streams.
+    Raises Problem for an unknown one or type, for a parameter of pages, or too_many_streams.
     """
+    for name in call.query.values:
+        if name not in ("type", "return", "refund"):
+            raise wrong(name, "A stream goes on from Last-Event-ID, or from now: leave this out")
     return_id = call.path.get("return_id") or call.query.get("return")
     kinds = call.query.several_of("type", EVENT_TYPES)  # a misspelt one would be waited for without end
     wanted = EventFilter(return_id, call.query.get("refund"), kinds)

@@ -20,6 +20,7 @@ from returns_service.commands.idempotency import Remembered
 from returns_service.domain.problems import Problem
 from returns_service.return_case import event_feed
 from returns_service.return_case.events import Actor
+from returns_service.return_case.views import ReturnView
 from returns_service.store.database import Tx
 from returns_service.store.tables import ApiKey
 from returns_service.web import authentication
@@ -31,8 +32,8 @@ from returns_service.web.head import ASKED
 from returns_service.web.operations.batch import execute_batch
 from returns_service.web.operations.bodies import LONGEST_BODY_BYTES, canonical_json, parse_object, validate
 from returns_service.web.operations.execute import execute
-from returns_service.web.operations.operation import Empty, Operation, OperationCall
-from returns_service.web.operations.preconditions import is_known
+from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply
+from returns_service.web.operations.preconditions import is_known, version_tells_all
 from returns_service.web.operations.query_string import read_query, wrong
 
 LONGEST_KEY = 255  # of an Idempotency-Key, and of an id
@@ -74,9 +75,7 @@ async def _answer_read(operation: Operation, request: AnyRequest) -> Response[An
 
     async def answer(tx: Tx, key: ApiKey, call: OperationCall[Any]) -> Response[bytes]:
         reply = await operation.work(call, tx)
-        known, tag = request.headers.get("if-none-match"), reply.headers.get("ETag")
-        # What `expand[]` adds has versions of its own, which the ETag doesn't tell.
-        if known is not None and tag is not None and not call.query.expand and is_known(known, tag):
+        if await _is_known(request, call, reply, tx):
             return _answer(operation, request, key, Remembered(HTTP_NOT_MODIFIED, reply.headers, ""))
         return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encode()))
 
@@ -95,6 +94,17 @@ async def _answer_read(operation: Operation, request: AnyRequest) -> Response[An
     if operation.streams and EVENT_STREAM in request.headers.get("accept", "") and not head:
         return await live(call, key, request.headers.get("last-event-id"))
     return await database.read(lambda tx: answer(tx, key, call))
+
+
+async def _is_known(request: AnyRequest, call: OperationCall[Any], reply: Reply, tx: Tx) -> bool:
+    """Return whether the caller has this answer already, by `If-None-Match`.
+
+    What `expand[]` adds has versions of its own, which the ETag doesn't tell.
+    """
+    known, view = request.headers.get("if-none-match"), reply.body
+    if known is None or call.query.expand or not isinstance(view, ReturnView):
+        return False
+    return is_known(known, reply.headers["ETag"]) and await version_tells_all(tx, view)
 
 
 async def _answer_write(operation: Operation, request: AnyRequest) -> Response[Any]:

@@ -187,7 +187,8 @@ def describe_operation(operation: Operation, links: Mapping[Any, Schema], schema
         answer = {"anyOf": [answer, links[operation.receipts_only]]}
     said["responses"] = {str(operation.status): _success(operation, answer), **problems_of(operation)}
     if not operation.writes and "ETag" in operation.headers:
-        said["responses"]["304"] = {"description": "Nothing has changed."}
+        headers = {**HEADER_LINKS, "ETag": {"description": HEADERS["ETag"], "schema": TEXT}}
+        said["responses"]["304"] = {"description": "Nothing has changed.", "headers": headers}
     return said
 
 
@@ -242,7 +243,7 @@ def _of_headers(operation: Operation) -> list[dict[str, Any]]:
     if not operation.writes and "ETag" in operation.headers:
         found.append(_header("If-None-Match", "ETags that are known already: 304, without `expand[]`.", HEADER))
     if operation.streams:
-        event_id = TEXT | {"pattern": ID_PATTERN.format("evt")}
+        event_id = TEXT | {"pattern": "^evt_(0|[0-9a-z]{26})$"}  # a stream of an empty feed opens with `evt_0`
         found.append(_header("Last-Event-ID", "Live only: the id of the last event that was seen.", event_id))
     return found
 

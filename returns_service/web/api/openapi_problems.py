@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from returns_service.domain.problems import PROBLEMS, ProblemCode
-from returns_service.web.errors import PROBLEM_JSON
+from returns_service.web.errors import PASSING, PROBLEM_JSON
 from returns_service.web.operations.operation import KEY_OPTIONAL, Operation
 
 PROBLEM = {"$ref": "#/components/schemas/problem"}
@@ -30,7 +30,7 @@ COMMON_HEADERS = {
     "RateLimit": "`r`: the requests left now; `t`: the seconds until all are there again. With every counted request.",
     "RateLimit-Policy": "`q`: the requests that may come within `w` seconds.",
 }
-COME_BACK = (429, 503)  # the statuses that say when
+COME_BACK = (429, 503)  # the statuses that always say when; of others a problem that passes does
 HEADER_LINKS = {name: {"$ref": f"#/components/headers/{name}"} for name in COMMON_HEADERS}
 
 
@@ -61,7 +61,8 @@ def problems(codes: Sequence[ProblemCode]) -> dict[str, Any]:
         here = sorted({code for code in codes if PROBLEMS[code].status == status})
         lines = "\n".join(f"- `{code}`: {PROBLEMS[code].title}." for code in here)
         schema = PROBLEM | {"properties": {"code": {"enum": here}}}
-        later = {RETRY_AFTER: {"$ref": f"#/components/headers/{RETRY_AFTER}"}} if status in COME_BACK else {}
+        passes = status in COME_BACK or any(code in PASSING for code in here)
+        later = {RETRY_AFTER: {"$ref": f"#/components/headers/{RETRY_AFTER}"}} if passes else {}
         content = {PROBLEM_JSON: {"schema": schema}}
         found[str(status)] = {"description": lines, "headers": HEADER_LINKS | later, "content": content}
     return found

@@ -16,6 +16,7 @@ from returns_service.domain.problems import Problem
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, TryLater, Unknown
 from returns_service.return_case.events import Actor
 from returns_service.store.database import Database
+from returns_service.store.tables import Payment
 from returns_service.stripe_gateway import Gateway
 from returns_service.web.context import Context
 from returns_service.web.operations.bodies import Body, ChargeId, PaymentIntentId, Wrong
@@ -45,6 +46,12 @@ class Target(Body):
         if found.get("payment_intent") is None and found.get("charge") is None:
             return [Wrong("payment_intent", "missing", "Name the payment: payment_intent or charge")]
         return []
+
+
+def target_of(payment: Payment) -> Target:
+    """Return how Stripe knows a payment on record: a charge that has a PaymentIntent is asked for by that."""
+    intent = payment.payment_intent
+    return Target(payment_intent=intent, charge=None if intent else payment.charge)
 
 
 def target_named(name: str) -> Target | None:

@@ -58,7 +58,8 @@ async def list_page(tx: Tx, call: OperationCall[Empty], url: str, return_id: str
 async def list_events(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List what happened, newest first.
 
-    With `Accept: text/event-stream`, events come live, oldest first, after `Last-Event-ID` or from now on.
+    With `Accept: text/event-stream`, events come live, oldest first, after `Last-Event-ID` or from now on; `type`,
+    `return` and `refund` narrow them too.
     """
     return await list_page(tx, call, "/v1/events", call.query.get("return"))
 
@@ -71,7 +72,8 @@ async def list_events(call: OperationCall[Empty], tx: Tx) -> Reply:
 async def list_return_events(call: OperationCall[Empty], tx: Tx) -> Reply:
     """List what happened to a return, newest first.
 
-    With `Accept: text/event-stream`, its events come live, oldest first, after `Last-Event-ID` or from now on.
+    With `Accept: text/event-stream`, its events come live, oldest first, after `Last-Event-ID` or from now on; `type`
+    narrows them too.
     """
     return_id = call.id("return_id")
     await check_exists(tx, return_id)

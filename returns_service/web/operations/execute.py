@@ -11,6 +11,7 @@ from typing import Any
 
 from returns_service.commands import idempotency
 from returns_service.commands.idempotency import Remembered
+from returns_service.domain.problems import Problem
 from returns_service.store.database import Tx
 from returns_service.web.operations.operation import Operation, OperationCall
 from returns_service.web.operations.preconditions import check_if_match
@@ -35,7 +36,7 @@ async def execute(
         if word is not None and (stored := await idempotency.begin(tx, scope, word, fingerprint)):
             return stored, True
         if call.if_match is not None:
-            await check_if_match(tx, call.id("return_id"), call.if_match)
+            await _check_version(operation, call, tx, call.if_match)
         reply = await operation.work(call, tx)
         answer = Remembered(operation.status, dict(reply.headers), reply.encode())
         if word is not None:
@@ -43,3 +44,12 @@ async def execute(
         return answer, False
 
     return await database.run(work, safe_to_repeat=word is not None or operation.repeats_safely(call.body))
+
+
+async def _check_version(operation: Operation, call: OperationCall[Any], tx: Tx, if_match: str) -> None:
+    """Raise Problem version_mismatch, unless it is this very request that has changed the version before."""
+    try:
+        await check_if_match(tx, call.id("return_id"), if_match)
+    except Problem:  # the payment is locked from here on: nobody else can do it meanwhile
+        if operation.is_done is None or not await operation.is_done(call, tx):
+            raise

@@ -120,6 +120,8 @@ class Operation:
     before_transaction: Callable[[OperationCall[Any]], Awaitable[StripeRead]] | None = None
     key_rule: KeyRule = KEY_OPTIONAL
     if_match: bool = False  # takes an `If-Match` with versions of the return in its path
+    # Of a request that names itself in its body: whether it was done before. Doing it twice is then doing it once.
+    is_done: Callable[[OperationCall[Any], Tx], Awaitable[bool]] | None = None
     parameters: Mapping[str, Parameter] = field(default_factory=dict)  # of the query, by name
     expandable: tuple[str, ...] = ()
     paged: bool = False  # a list: `limit`, `starting_after`, `ending_before`
@@ -129,7 +131,7 @@ class Operation:
 
     def repeats_safely(self, body: Any) -> bool:
         """Return whether doing it twice is doing it once even without an Idempotency-Key: the body names itself."""
-        return self.key_rule is not KEY_OPTIONAL and not self.key_rule.needs_key(body)
+        return self.is_done is not None and not self.key_rule.needs_key(body)
 
     @property
     def query_forms(self) -> dict[str, Form]:
@@ -167,6 +169,7 @@ class WriteOptions(TypedDict, total=False):
     before_transaction: Callable[[OperationCall[Any]], Awaitable[StripeRead]]
     key_rule: KeyRule
     if_match: bool
+    is_done: Callable[[OperationCall[Any], Tx], Awaitable[bool]]
 
 
 def reads(

@@ -6,21 +6,26 @@ from sqlmodel import col, select
 
 from returns_service.commands.stripe_fold import adopt_payment
 from returns_service.domain.problems import Problem
-from returns_service.return_case.locked_payment import find_payment_id
+from returns_service.domain.stripe_objects import has_captured
+from returns_service.queries.payments import payment_named
 from returns_service.return_case.views import PaymentView, show_payment
 from returns_service.store.database import Tx
-from returns_service.store.tables import Payment, Refund
-from returns_service.web.operations.ask_stripe import payment_at_stripe, stripe_of, target_named
+from returns_service.store.tables import Refund
+from returns_service.web.operations.ask_stripe import payment_at_stripe, stripe_of, target_named, target_of
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, StripeRead, reads
 
 
-async def adopt_if_new(call: OperationCall[Empty]) -> StripeRead:
-    """Ask Stripe for a payment that we never saw, and keep it: what can be refunded is known before a return exists."""
+async def adopt_unless_paid(call: OperationCall[Empty]) -> StripeRead:
+    """Ask Stripe for a payment that we never saw, and keep it: what can be refunded is known before a return exists.
+
+    A payment that was not paid when it was last read is asked for again: no webhook that we need tells of its success.
+    """
     name, database = call.id("payment_id"), call.context.database
-    target = target_named(name)
-    if target is None:
+    known = await database.read(lambda tx: payment_named(tx, name))
+    if known is not None and has_captured(known.status, known.captured):
         return None
-    if await database.read(lambda tx: find_payment_id(tx, payment_intent=name, charge=name)):
+    target = target_of(known) if known else target_named(name)
+    if target is None:
         return None
     seen = await payment_at_stripe(call.context, target)
     await database.run(lambda tx: adopt_payment(tx, stripe_of(call), call.policy, seen), safe_to_repeat=True)
@@ -29,16 +34,16 @@ async def adopt_if_new(call: OperationCall[Empty]) -> StripeRead:
 
 @reads(
     "/v1/payments/{payment_id}", "Payments", PaymentView,
-    before_transaction=adopt_if_new, errors=("not_found", "payment_missing", "stripe_unavailable", "stripe_refuses_us"),
+    before_transaction=adopt_unless_paid,
+    errors=("not_found", "payment_missing", "stripe_unavailable", "stripe_refuses_us"),
 )  # fmt: skip
 async def read_payment(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a payment, by `pay_…` or by Stripe's `pi_…` or `ch_…`, with all its refunds.
 
-    A payment that the service has never seen is read at Stripe first.
+    A payment that the service has never seen, or that was not paid so far, is read at Stripe first.
     """
     name = call.id("payment_id")
-    ours = name if name.startswith("pay_") else await find_payment_id(tx, payment_intent=name, charge=name)
-    payment = await tx.get(Payment, ours) if ours else None
+    payment = await payment_named(tx, name)
     if payment is None:
         raise Problem("not_found", f"There is no payment {name} on record.")
     chosen = select(Refund).where(col(Refund.payment_id) == payment.id).order_by(col(Refund.id))

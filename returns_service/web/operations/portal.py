@@ -22,7 +22,7 @@ from returns_service.shop_settings import Language
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, PortalSession
 from returns_service.web.context import Context
-from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, payment_in, stripe_of
+from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, payment_in, stripe_of, target_of
 from returns_service.web.operations.bodies import (
     Amount,
     Body,
@@ -141,9 +141,9 @@ async def read_offered_payment(call: OperationCall[CreatePortalSession]) -> Stri
         "purchased_at": "2026-01-02T03:04:05Z", "customer_email": "customer@example.com", "locale": "de",
     },
     errors=(
-        "amount_exceeds_payment", "currency_mismatch", "payment_not_succeeded", "payment_missing", "charge_mismatch",
-        "connect_not_supported", "stripe_unavailable", "stripe_refuses_us", "quantity_exceeds_ordered",
-        "quantity_ordered_differs",
+        "amount_exceeds_payment", "amount_not_a_step", "currency_mismatch", "payment_not_succeeded", "payment_missing",
+        "charge_mismatch", "connect_not_supported", "stripe_unavailable", "stripe_refuses_us",
+        "quantity_exceeds_ordered", "quantity_ordered_differs",
     ),
 )  # fmt: skip
 async def create_portal_session(call: OperationCall[CreatePortalSession], tx: Tx) -> Reply:
@@ -165,8 +165,7 @@ async def read_session_payment(call: OperationCall[SendPicks]) -> StripeRead:
         payment = (await tx.exec(chosen.where(col(PortalSession.id) == call.body.session))).first()
     if payment is None:
         raise Problem("not_found", f"There is no portal session {call.body.session}.")
-    intent, charge = payment.payment_intent, payment.charge
-    return await payment_at_stripe(call.context, Target(payment_intent=intent, charge=None if intent else charge))
+    return await payment_at_stripe(call.context, target_of(payment))
 
 
 async def send_picks(call: OperationCall[SendPicks], tx: Tx) -> Reply:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 
+from sqlalchemy import exists, or_
 from sqlmodel import col, select
 
 from returns_service.domain.problems import Problem
 from returns_service.return_case.locked_payment import OF_RETURN, lock_row
+from returns_service.return_case.views import ReturnView
 from returns_service.store.database import Tx
-from returns_service.store.tables import ReturnAuthorization
+from returns_service.store.tables import Event, ReturnAuthorization
 
 TAG = r'(?:W/)?"[\x21\x23-\x7e]*"'
+LONGEST_TRANSACTION = timedelta(minutes=1)  # of one that began before another, and was committed after it
 LIST = re.compile(rf"\s*{TAG}(?:\s*,\s*{TAG})*\s*")
 
 
@@ -45,3 +49,17 @@ def is_known(header: str, tag: str) -> bool:
     """Return whether a client that sends this `If-None-Match` has what `tag` names already."""
     tags = tags_in(header)
     return tags is None or tag in [known.removeprefix("W/") for known in tags]
+
+
+async def version_tells_all(tx: Tx, view: ReturnView) -> bool:
+    """Return whether a return is as it was when its version was made: what it shows is not all of its own.
+
+    A dispute of its payment, or another return on it, changes what is possible; an open refund is looked at again, and
+    a method's time to refund runs out, without any event.
+    """
+    if view.refunds_waiting or view.refund_deadline is not None:
+        return False
+    since = datetime.fromisoformat(view.updated) - LONGEST_TRANSACTION
+    of_others = or_(col(Event.return_id) != view.id, col(Event.return_id).is_(None))
+    told = exists().where(col(Event.payment_id) == view.payment, of_others, col(Event.created_at) >= since)
+    return not (await tx.execute(select(told))).scalar_one()

@@ -142,12 +142,21 @@ def show_case_receipt(case: ReturnCase, receipt: Receipt) -> ReceiptView:
 
 # A `scan_id` makes a count safe to repeat by itself.
 KEY_UNLESS_SCANNED = KeyRule(lambda body: body.scan_id is None, note=" Not needed with a `scan_id`.")
+# All units that wait can be decided once; of a number of them a repeated request would decide as many more.
+KEY_FOR_A_NUMBER = KeyRule(
+    lambda body: any(finding.quantity is not None for finding in body.lines), note=" Needed with a `quantity`."
+)
+
+
+async def is_counted(call: OperationCall[CreateReceipt], tx: Tx) -> bool:
+    """Return whether this scan was counted before."""
+    return await receipts.is_scanned(tx, call.id("return_id"), call.body.scan_id)
 
 
 @writes(
     "/v1/returns/{return_id}/receipts", TAG, ReceiptView,
     if_match=True, scope="receipts:write", body=CreateReceipt, status=201, headers=("Location",),
-    key_rule=KEY_UNLESS_SCANNED,
+    key_rule=KEY_UNLESS_SCANNED, is_done=is_counted,
     example={"lines": [{"sku": "SHIRT", "quantity": 1, "condition": "opened"}], "scan_id": "dock-2-000417"},
     errors=("not_found", "unknown_line", "scan_id_reused"),
 )  # fmt: skip
@@ -230,12 +239,16 @@ async def correct_receipt(call: OperationCall[CorrectReceipt], tx: Tx) -> Reply:
 
 @writes(
     "/v1/returns/{return_id}/receipts/{receipt_id}/inspect", TAG, ReceiptView,
-    if_match=True, scope="receipts:write", body=InspectReceipt,
+    if_match=True, scope="receipts:write", body=InspectReceipt, key_rule=KEY_FOR_A_NUMBER,
     example={"lines": [{"line": "rli_01h455vb4pex5vsknk084sn02q", "condition": "new", "disposition": "restock"}]},
     errors=("not_found", "invalid_transition", "receipt_reversed", "nothing_to_inspect"),
 )  # fmt: skip
 async def inspect_receipt(call: OperationCall[InspectReceipt], tx: Tx) -> Reply:
-    """Say what the inspection of set-aside units found."""
+    """Say what the inspection of set-aside units found.
+
+    A finding without `quantity` is about all units of its line that wait in this receipt. One with a `quantity` needs
+    an Idempotency-Key: sent twice, it would decide, and pay, as many units more.
+    """
     found = [InspectionFinding(**finding.model_dump()) for finding in call.body.lines]
     return Reply(
         (await receipts.inspect(tx, call.by, call.policy, call.id("return_id"), call.id("receipt_id"), found)).show()

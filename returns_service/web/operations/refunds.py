@@ -9,18 +9,18 @@ from sqlmodel import col, select
 
 from returns_service.commands import external_refunds, refund_actions
 from returns_service.commands.assignments import AssignedUnits
-from returns_service.commands.refunds import check_reason, refund_payment
+from returns_service.commands.refunds import check_reason, merge_metadata, refund_payment
 from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import STATUSES
-from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused
+from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, has_captured
 from returns_service.queries.refunds import refund_ids, with_payments
 from returns_service.return_case.loader import load_cases
 from returns_service.return_case.locked_payment import find_payment_id, lock_payment_at_stripe
 from returns_service.return_case.views import RefundView, ReturnView, show_payment, show_refund, show_return
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
-from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, stripe_of, usable_or_503
+from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, stripe_of, target_of, usable_or_503
 from returns_service.web.operations.bodies import (
     MOST_LINES,
     Body,
@@ -96,13 +96,17 @@ class Acknowledge(Body):
     reason: Reason
 
 
-async def payment_if_new(call: OperationCall[CreateRefund]) -> StripeRead:
-    """Ask Stripe for a payment that we never saw; with a known one, an intent can wait until Stripe is back."""
+async def payment_unless_paid(call: OperationCall[CreateRefund]) -> StripeRead:
+    """Ask Stripe for a payment that we never saw, or that was not paid when we did.
+
+    With a known one that was paid, an intent can wait until Stripe is back.
+    """
     body = call.body
     async with call.context.database.reading() as tx:
         known = await find_payment_id(tx, payment_intent=body.payment_intent, charge=body.charge)
         row = await tx.get(Payment, known) if known else None
-    if row is not None and body.payment_intent in (None, row.payment_intent) and body.charge in (None, row.charge):
+    is_meant = row and body.payment_intent in (None, row.payment_intent) and body.charge in (None, row.charge)
+    if row is not None and is_meant and has_captured(row.status, row.captured):
         return None
     return await payment_at_stripe(call.context, body)
 
@@ -110,7 +114,7 @@ async def payment_if_new(call: OperationCall[CreateRefund]) -> StripeRead:
 @writes(
     "/v1/refunds", TAG, RefundView,
     scope="refunds:write", body=CreateRefund, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
-    before_transaction=payment_if_new,
+    before_transaction=payment_unless_paid,
     example={"payment_intent": "pi_3PxExample", "amount": 1500, "reason": "requested_by_customer"},
     errors=(
         "amount_exceeds_refundable", "charge_already_refunded", "amount_not_a_step", "payment_missing",
@@ -134,7 +138,7 @@ async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
         if known is None:
             raise LookupError("The payment was known before this transaction, and payments are never deleted.")
         locked = known
-    metadata = body.metadata or {}
+    metadata = merge_metadata({}, body.metadata or {})
     reason = call.policy.stripe_reason(body.reason) if body.reason else None
     row = await refund_payment(
         locked, call.by, call.policy, amount=body.amount, reason=reason, metadata=metadata,
@@ -221,10 +225,7 @@ async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
         observations = row.observations
         read = usable_or_503(await call.context.gateway.retrieve_refund(row.stripe_refund))
     else:
-        target = Target(
-            payment_intent=payment.payment_intent, charge=None if payment.payment_intent else payment.charge
-        )
-        read, observations = await payment_at_stripe(call.context, target), payment.observations
+        read, observations = await payment_at_stripe(call.context, target_of(payment)), payment.observations
     if not isinstance(read, RefundSnapshot | PaymentSnapshot):
         raise Problem("payment_missing", f"Stripe knows no refund {row.stripe_refund}.")
     seen = read
@@ -237,7 +238,7 @@ async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
 @writes(
     "/v1/refunds/{refund_id}/check", TAG, RefundView,
     scope="refunds:write", body=Empty, example={}, before_transaction=read_at_stripe,
-    errors=("not_found", "payment_missing", "stripe_unavailable"),
+    errors=("not_found", "payment_missing", "stripe_unavailable", "stripe_refuses_us"),
 )  # fmt: skip
 async def check_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Ask Stripe now what became of a refund."""
@@ -315,7 +316,7 @@ async def canceled_at_stripe(call: OperationCall[Empty]) -> StripeRead:
 @writes(
     "/v1/refunds/{refund_id}/cancel", TAG, RefundView,
     scope="refunds:write", body=Empty, example={}, before_transaction=canceled_at_stripe,
-    errors=("not_found", "refund_not_cancelable", "stripe_unavailable"),
+    errors=("not_found", "refund_not_cancelable", "stripe_unavailable", "stripe_refuses_us"),
 )  # fmt: skip
 async def cancel_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Cancel a refund that was not sent yet, or that waits for the customer."""

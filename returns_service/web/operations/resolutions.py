@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
 
 from returns_service.commands.resolutions import set_resolution
 from returns_service.domain.vocabulary import Resolution
@@ -19,15 +21,24 @@ class ResolvedLine(Body):
     line: Id
 
 
+def read_line(sent: Any) -> Any:
+    """Return a line that is named by its id alone as one that is named by a field."""
+    return {"line": sent} if isinstance(sent, str) else sent
+
+
+# Not a union of the two: what is wrong with either would be told of both, under names that no caller has sent.
+NamedLine = Annotated[ResolvedLine, BeforeValidator(read_line, json_schema_input_type=Id | ResolvedLine)]
+
+
 class SetResolution(Body):
     """What the customer wants for their units: of these lines, of all that are unpaid where none is named."""
 
     resolution: Resolution
-    lines: list[Id | ResolvedLine] = Field(default_factory=list, min_length=1, max_length=MOST_LINES)
+    lines: list[NamedLine] = Field(default_factory=list, min_length=1, max_length=MOST_LINES)
 
     def line_ids(self) -> list[str]:
         """Return the lines' ids."""
-        return [line if isinstance(line, str) else line.line for line in self.lines]
+        return [line.line for line in self.lines]
 
 
 @writes(

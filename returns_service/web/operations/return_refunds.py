@@ -19,7 +19,7 @@ from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import RefundView, ReturnView, show_refund
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
-from returns_service.web.operations.ask_stripe import Target, payment_at_stripe
+from returns_service.web.operations.ask_stripe import payment_at_stripe, target_of
 from returns_service.web.operations.bodies import Body, LineId, Money, Name, Reason, RefundId, Words
 from returns_service.web.operations.operation import (
     KEY_REQUIRED,
@@ -121,8 +121,7 @@ async def dashboard_refunds_at_stripe(call: OperationCall[Any]) -> StripeRead:
     database = call.context.database
     async with database.reading() as tx:
         payment = await _payment_named(tx, call.path)
-    target = Target(payment_intent=payment.payment_intent, charge=None if payment.payment_intent else payment.charge)
-    seen = await payment_at_stripe(call.context, target)
+    seen = await payment_at_stripe(call.context, target_of(payment))
     stripe = Actor("stripe", call.by.request_id)
     await database.run(lambda tx: apply_payment_read(tx, stripe, call.policy, payment.id, seen, payment.observations))
     return seen

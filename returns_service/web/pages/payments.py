@@ -22,7 +22,7 @@ from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.ask_stripe import target_named
 from returns_service.web.operations.operation import Empty, OperationCall
-from returns_service.web.operations.payments import adopt_if_new
+from returns_service.web.operations.payments import adopt_unless_paid
 from returns_service.web.operations.query_string import Query
 from returns_service.web.operations.refunds import create_refund
 from returns_service.web.pages.flashes import read_flashes
@@ -98,7 +98,7 @@ class PaymentShown:
 
 @shows(PATH, scope=PAY, personal=True)
 async def show_payment(call: PageCall) -> Response[Any]:
-    """Show the payment that is asked for, by Stripe's id or ours; one never seen is read at Stripe first."""
+    """Show the payment that is asked for, by Stripe's id or ours; one never seen paid is read at Stripe first."""
     wanted, problem, shown = call.query("payment"), None, None
     if wanted:
         try:
@@ -119,10 +119,10 @@ async def show_payment(call: PageCall) -> Response[Any]:
 
 
 async def _adopt(call: PageCall, name: str) -> None:
-    """Let Stripe tell of a payment that the service has never seen. Raises Problem."""
+    """Let Stripe tell of a payment that the service has never seen, or never paid. Raises Problem."""
     if target_named(name) is None and not name.startswith("pay_"):
         raise Problem("payment_missing", UNKNOWN)
-    await adopt_if_new(OperationCall(call.context, call.by, {"payment_id": name}, Query(), Empty()))
+    await adopt_unless_paid(OperationCall(call.context, call.by, {"payment_id": name}, Query(), Empty()))
 
 
 async def _load_payment(call: PageCall, tx: Tx, name: str) -> PaymentShown | None:

@@ -134,8 +134,8 @@ def _state_changed(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reason(data: Mapping[str, Any]) -> str:
-    reason = data.get("reason")
-    return reason if isinstance(reason, str) else ""
+    reasons = data.get("reason"), data.get("override_reason")
+    return " · ".join(reason for reason in reasons if isinstance(reason, str))
 
 
 def _tell_update(data: Mapping[str, Any]) -> dict[str, Any]:
