@@ -251,7 +251,7 @@ async def close(
     """Say that the rest is not coming; undeclared items bar it without an override reason. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
     check_edge(case, "close")
-    before, overpaid_before = case.row.state, case.overpaid
+    before, overpaid_before = case.row.state, case.overpaid_amount
     return_machine.fire("close", case.row, case.facts(why=reason, closing=True, override=bool(override_reason)))
     for receipt in case.receipts:
         receipt.unexpected = False  # what comes from now on is

@@ -10,7 +10,7 @@ from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.return_case import order_shipping
 from returns_service.return_case.reversal import lines_in_flight, reversible, sent_rows
-from returns_service.return_case.rows import counted
+from returns_service.return_case.rows import counted_units
 
 if TYPE_CHECKING:
     from returns_service.return_case.case import ReturnCase
@@ -21,7 +21,7 @@ def read_facts(case: ReturnCase) -> Facts:
     ways, refunds = case.due_rows(), case.refunds
     due, due_outside = money.due(ways.refund), money.due(ways.outside)
     sent = sent_rows(case)
-    here, in_flight = {line.id for line in case.lines if counted(line)}, lines_in_flight(case)
+    here, in_flight = {line.id for line in case.lines if counted_units(line)}, lines_in_flight(case)
     return Facts(
         due=due + due_outside,
         due_outside=due_outside,

@@ -69,7 +69,7 @@ async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, An
     _drop_what_is_not_due(case)
     if case.row.follow_up_barred is not None and (case.row.state not in PAYING or not case.due):
         _forget_bar(case)
-    if case.row.overpaid_since is not None and not case.overpaid:
+    if case.row.overpaid_since is not None and not case.overpaid_amount:
         case.row.overpaid_since = None  # a later unit is worth it, or the refund failed
     rose = _keep_due_outside(case)
     event = await record(case.tx, case.by, kind, row=case.row, data={})
