@@ -47,7 +47,11 @@ def test_only_problems_there_are_have_words() -> None:
         (Problem("amount_exceeds_refundable", refundable=5), "", "Enter less, or settle the rest outside."),
         (Problem("amount_not_a_step", step=100), "isk", "in steps of 1.00 ISK only"),
         (Problem("refund_amount_differs", refunded=400), "usd", "Enter 4.00 USD: that is what was refunded."),
-        (Problem("invalid_transition", "A return that is failed can't take close.", state="failed"), "", "is failed by"),
+        (
+            Problem("invalid_transition", "A return that is failed can't take close.", state="failed"),
+            "",
+            "is failed by",
+        ),
         (Problem("invalid_request", "text: Must be x", errors=[{"message": "Must be x"}]), "", "Must be x."),
         (Problem("not_found", "This session is over already."), "", "This session is over already."),
     ],

@@ -28,6 +28,7 @@ from returns_service.web.operations.refunds import create_refund
 from returns_service.web.pages.flashes import read_flashes
 from returns_service.web.pages.forms import SHOWN_AGAIN, Act, Choices, FormAct, FormField, body_of
 from returns_service.web.pages.page import Page, PageCall, shows
+from returns_service.web.pages.problem_words import describe_problem
 from returns_service.web.pages.refund_acts import acts_on_refund
 from returns_service.web.pages.rendering import render
 from returns_service.web.pages.return_acts import CURRENCY, OVERRIDE, url_of
@@ -122,7 +123,7 @@ async def show_payment(call: PageCall) -> Response[Any]:
             problem = None if shown else Problem("payment_missing", UNKNOWN)
     return render(
         call, "payments.html", status=problem.kind.status if problem else 200, wanted=wanted, problem=problem,
-        shown=shown, flashes=flashes, statuses=STATUSES,
+        wrong=describe_problem(problem).text if problem else "", shown=shown, flashes=flashes, statuses=STATUSES,
     )  # fmt: skip
 
 

@@ -119,7 +119,7 @@ def describe_problem(problem: Problem, currency: str = "") -> ProblemWords:
 
 def _own_message(problem: Problem) -> str:
     """Return a problem's own sentence, without the place in the body that the API puts before it."""
-    first = next(iter(problem.facts.get("errors", ())), {})
+    first: Mapping[str, Any] = next(iter(problem.facts.get("errors", ())), {})
     message = str(first.get("message") or "")
     return f"{message.removesuffix('.')}." if message else problem.detail
 

@@ -21,7 +21,7 @@ from returns_service.web.operations.receipts import (
 from returns_service.web.operations.unmatched_receipts import attach_receipt
 from returns_service.web.pages.forms import Act, Choices, FormAct, FormField, parse_units, wrong_field
 from returns_service.web.pages.page import PageCall
-from returns_service.web.pages.rendering import plural
+from returns_service.web.pages.rendering import isolate, plural
 from returns_service.web.pages.return_acts import WHY, choices_of_lines, url_of
 from returns_service.web.pages.stories import CONDITIONS
 
@@ -141,11 +141,11 @@ def acts_on_receipt(case: ReturnCase, receipt: Receipt) -> list[Act]:
 
 
 def _waits_as(row: ReceiptLine) -> tuple[str, str]:
-    return row.line_id, f"{row.quantity} × {row.sku}"
+    return row.line_id, f"{row.quantity} × {isolate(row.sku)}"
 
 
 def _counted_as(row: ReceiptLine) -> tuple[str, str]:
-    return f"{row.line_id}|{row.condition}", f"{row.quantity} × {row.sku}, {CONDITIONS[row.condition]}"
+    return f"{row.line_id}|{row.condition}", f"{row.quantity} × {isolate(row.sku)}, {CONDITIONS[row.condition]}"
 
 
 def _act(form: FormAct, names: dict[str, str], question: str, text: str, button: str, **more: Any) -> Act:
@@ -157,6 +157,6 @@ def resolve_act(case: ReturnCase, item: UndeclaredItem) -> Act:
     names = {"return_id": case.row.id, "undeclared_id": item.id}
     lines: Sequence[tuple[str, str]] = choices_of_lines(case)
     values = {"line": item.surplus_of or "", "condition": "new"}
-    return _act(RESOLVE, names, f"What happens to {item.quantity} × {item.sku[:60]}?",
+    return _act(RESOLVE, names, f"What happens to {item.quantity} × {isolate(item.sku[:60])}?",
                 "Nobody announced it. Counted on this return, it is paid for as far as its item has a place.",
                 "Decide", choices={"line": lines}, values=values)  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from returns_service.domain.money import format_amount
 from returns_service.store.tables import Event
-from returns_service.web.pages.rendering import ICON_OF_STATE, plural
+from returns_service.web.pages.rendering import ICON_OF_STATE, isolate, plural
 
 METHODS: Final[Mapping[str, str]] = {
     "bank_transfer": "bank transfer", "store_credit": "store credit", "cash": "cash", "exchange": "exchange",
@@ -168,7 +168,7 @@ def _tell_receipt(data: Mapping[str, Any]) -> dict[str, Any]:
     lines = [line for line in shown.get("lines", []) if isinstance(line, Mapping)]
     aside = sum(item.get("quantity", 0) for item in shown.get("undeclared", []))
     units = sum(line.get("quantity", 0) for line in lines)
-    parts = [f"{line['quantity']} × {line['sku']} ({CONDITIONS.get(line['condition'], '')})" for line in lines]
+    parts = [f"{line['quantity']} × {isolate(line['sku'])} ({CONDITIONS.get(line['condition'], '')})" for line in lines]
     parts += [f"{plural(aside, 'unit')} put aside"] if aside else []
     return {"title": f"{plural(units, 'unit')} received", "detail": ", ".join(parts), "icon": "box"}
 
@@ -186,8 +186,9 @@ def _refund_created(data: Mapping[str, Any]) -> dict[str, Any]:
     status, amount = str(shown.get("status")), _money(shown)
     if status == "settled_outside":
         way = METHODS.get(str(shown.get("method")), "another way")
+        reference = isolate(str(shown.get("reference")))
         return {"title": f"{amount} settled outside: {way}", "icon": "refunded", "state": "refunded",
-                "detail": f"Reference {shown.get('reference')}", "quote": shown.get("note") or ""}  # fmt: skip
+                "detail": f"Reference {reference}", "quote": shown.get("note") or ""}  # fmt: skip
     if shown.get("source") == "external":
         return {"title": f"{amount} refunded in Stripe’s Dashboard", "icon": "out", "state": "refunded"}
     if shown.get("waiting_code") == "second_person":

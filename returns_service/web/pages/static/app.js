@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const off = () => { try { return localStorage.getItem("keys") === "off"; } catch { return false; } };
-  const wake = (part) => { for (const e of part.querySelectorAll("[data-copy], [data-print], [data-all], [data-pin], [data-fill], button[data-dialog]")) e.hidden = false; };
+  const wake = (part) => { for (const e of part.querySelectorAll(`${navigator.clipboard ? "[data-copy], " : ""}[data-print], [data-all], [data-pin], [data-fill], button[data-dialog]`)) e.hidden = false; };
   wake(document);
   const view = document.querySelector(".views [aria-current]"), strip = view?.closest(".views");  // the chosen view in sight
   if (strip) strip.scrollLeft += Math.max(0, view.getBoundingClientRect().right - strip.getBoundingClientRect().right + 16);
@@ -12,7 +12,7 @@
     for (const menu of document.querySelectorAll("details.menu[open], details.places[open]")) if (!menu.contains(e.target)) menu.open = false;
     if (!a) return;
     const { dialog, copy } = a.dataset;
-    if (dialog && document.getElementById(dialog)) e.preventDefault(), document.getElementById(dialog).showModal();
+    if (dialog && document.getElementById(dialog)?.showModal) e.preventDefault(), document.getElementById(dialog).showModal();
     else if ("close" in a.dataset && a.closest("dialog[open]")) e.preventDefault(), a.closest("dialog").close();
     else if ("print" in a.dataset) print();
     else if (copy) navigator.clipboard.writeText(document.getElementById(copy).textContent.trim()).then(() => (a.lastChild.textContent = "Copied"));
@@ -22,6 +22,16 @@
     } else if (a.closest("[data-fill]")) {
       const box = document.getElementById(a.closest("[data-fill]").dataset.fill);
       box.value = a.value, box.focus();
+    }
+  });
+  // A question and a button that name an amount name the one that is typed.
+  document.addEventListener("input", (e) => {
+    const box = e.target, currency = box.form?.elements.currency?.value.toUpperCase();
+    if (box.name !== "amount" || !currency) return;
+    const typed = box.value.trim(), same = !typed || typed === box.defaultValue;
+    for (const says of box.form.querySelectorAll("h2 bdi, [data-once]")) {
+      says.dataset.said ??= says.textContent;
+      says.textContent = same ? says.dataset.said : says.dataset.said.replace(/[\d.,]+ [A-Z]{3}/, () => `${typed} ${currency}`);
     }
   });
   // A form whose button moves money is sent once; the server's idempotency is what makes it safe, this only shows it.
