@@ -301,7 +301,9 @@ async def test_a_badge_or_pin_opens_receiving_on_an_approved_device_and_nothing_
     assert (answer.status_code, answer.headers["location"]) == (303, "/receive")
     assert (await desk.get("/receive")).status_code == 200
     for personal in ("/you", "/returns.csv"):
-        assert (await desk.get(personal)).status_code == 403
+        barred = await desk.get(personal)
+        assert (barred.status_code, f'href="/sign-in?next={personal}"' in barred.text) == (403, True)
+        assert "not part of your role" not in barred.text
     assert "/returns.csv" not in (await desk.get("/returns")).text
     (row,) = await session_rows(shop)
     assert (row.way, row.receiving_only) == (way, True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from litestar import Response
 
@@ -48,6 +48,9 @@ EXPLAINED: Final[Mapping[int, Explanation]] = {
         "What was counted or decided before is kept. Trying again is safe: nothing counts or pays twice.",
     ),
 }  # fmt: skip
+BY_BADGE: Final = Explanation(
+    "A badge or PIN only receives", NOTHING_CHANGED, "Sign in with e-mail for this; then Receive is there as well."
+)
 OUT_OF_DATE: Final = Explanation(
     "This form is out of date",
     NOTHING_CHANGED,
@@ -91,8 +94,9 @@ def _page(request: AnyRequest, error: Exception, response: Response[Any]) -> Res
             explained = explained._replace(safe=NOT_HALF_DONE)
         where = None if _is_barred(error) else again
         page = render_alone(
-            request, "error.html", status=status, explained=explained, again=where, detail=_detail(error)
-        )
+            request, "error.html", status=status, explained=explained, again=where, detail=_detail(error),
+            sign_in=f"/sign-in?next={quote(again, safe='/')}" if explained is BY_BADGE else None,
+        )  # fmt: skip
     page.headers.update({name: value for name, value in response.headers.items() if name in ("Retry-After", "Allow")})
     return page
 
@@ -101,6 +105,8 @@ def _explanation(error: Exception, status: int) -> Explanation:
     if isinstance(error, Problem):
         if error.code == "form_out_of_date":
             return OUT_OF_DATE
+        if _is_barred(error) and "required_scope" not in error.facts:
+            return BY_BADGE
         if error.code == "not_found":
             return Explanation("It is not there any more", NOTHING_CHANGED, error.detail)
         if status in (404, 409, 412, 422) or error.code in ("stripe_unavailable", "stripe_refuses_us"):
@@ -118,7 +124,7 @@ def _detail(error: Exception) -> str | None:
         return None
     scope = error.facts.get("required_scope")
     if scope is None:
-        return error.detail
+        return None
     roles = [role for role in ROLES if allows(scopes_of(role), scope)]
     return f"It belongs to these roles: {', '.join(roles)}."
 
