@@ -36,6 +36,11 @@ async def item_of(shop: ServedShop, kind: str) -> dict[str, Any]:
     return dict(found[0])
 
 
+def flash_html(page: httpx.Response) -> str:
+    """Return the HTML of what the page says just happened."""
+    return page.text.partition('class="flash"')[2].partition("</p>")[0].replace("</bdi>", "")
+
+
 def flash_of(page: httpx.Response) -> str:
     """Return what the page says just happened."""
     match = re.search(r'class="flash"[^>]*>(.*?)</p>', page.text, re.DOTALL)
@@ -130,6 +135,10 @@ async def test_an_unknown_refund_is_looked_for_at_stripe(shop: ServedShop, desk:
     item = await item_of(shop, "refund_unknown")
     page = await open_as(shop, desk, "finance", "/refunds?kind=refund_unknown")
     assert "Nobody knows yet whether 18,400 JPY moved." in page.text
+    looked = await desk.get(f"/refunds?checked={item['refund']}")
+    assert re.search(
+        r"nobody knows yet whether it moved\. Next look <time [^>]+>\d\d:\d\d UTC</time>\.", flash_html(looked)
+    )
     told = await follow(desk, await send(desk, page, f"/refunds/{item['refund']}/check"))
     assert "Checked with Stripe: 18,400 JPY" in told.text
 

@@ -40,13 +40,22 @@
     if (once && !e.defaultPrevented) setTimeout(() => { once.disabled = true; once.textContent = "Sending…"; });
   });
   addEventListener("pageshow", (e) => { if (e.persisted && document.querySelector("[data-once]:disabled")) location.reload(); });
+  // The sums of amounts as the page writes them, by currency: `1,234.50 EUR`. In whole units, so that no cent is rounded.
+  const sumsOf = (amounts) => {
+    const sums = new Map();
+    for (const [number, currency] of amounts.map((text) => text.trim().split(/\s+/))) {
+      const [units, places] = sums.get(currency) ?? [0, (number.split(".")[1] ?? "").length];
+      sums.set(currency, [units + Number(number.replace(/[,.]/g, "")), places]);
+    }
+    return [...sums].map(([currency, [units, places]]) => `${(units / 10 ** places).toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places })} ${currency}`);
+  };
   const picked = () => [...document.querySelectorAll("tbody .pick input:not(:disabled)")], all = document.querySelector("[data-all] input");
   const tell = () => {
     const picks = picked(), chosen = picks.filter((p) => p.checked), sums = document.querySelector("[data-sums]");
     if (all) all.checked = chosen.length === picks.length, all.indeterminate = chosen.length > 0 && !all.checked;
     const count = document.querySelector("[data-count]");
     if (count) count.textContent = `${chosen.length} chosen`;
-    if (sums) sums.textContent = chosen.map((p) => p.closest("tr").querySelector(".money").textContent.trim()).join(" and ");
+    if (sums) sums.textContent = sumsOf(chosen.map((p) => p.closest("tr").querySelector(".money").textContent)).join(" and ");
   };
   document.addEventListener("change", (e) => {
     if (e.target === all) for (const p of picked()) p.checked = all.checked;
