@@ -183,7 +183,7 @@ async def test_what_is_put_aside_keeps_its_note_and_can_be_removed(shop: ServedS
     refused = await dock.post(f"{path}/aside", {"what": " ", "note": "It hums.", "scan_id": "d" * 16})
     assert refused.status_code == 422
     assert forms_in(refused)[f"{path}/aside"]["note"] == "It hums."
-    assert re.search(r'<dialog id="by-hand"[^>]* open>', refused.text)
+    assert re.search(r'<dialog id="by-hand"[^>]* open data-shown>', refused.text)
     await dock.post(f"{path}/aside", {"what": "A shoe", "scan_id": "e" * 16})
     await dock.post(f"{path}/counts", {"remove": "e" * 16})
     await done(dock, made["id"], **{f"note:{mug.id}": "<b>Handle</b> chipped"})
