@@ -1,6 +1,6 @@
 """Problems in the words of a page: what a person does about one there, and at which field of the form it stands.
 
-The API's own sentences name fields and requests; whatever a form can meet of those is said anew here.
+The API's own sentences name fields and requests. This module has other ones for those that a form can meet.
 """
 
 from __future__ import annotations
