@@ -23,11 +23,16 @@ _TRIGGERS: Final[Mapping[str, str]] = {
     "forget": "Personal data erased", "assign": "A refund made outside was assigned",
     "adopt": "A refund made outside was assigned here",
     "acknowledge": "A refund made outside was set apart", "settle_outside": "Settled outside",
-    "resolution": "The customer wants something else",
 }  # fmt: skip
 _TOLD_BESIDE: Final = frozenset(
     "receive reverse correct inspect settle fail take_back withdraw refund retry settle_outside".split()
 )
+_DECIDED: Final[Mapping[str, str]] = {
+    "accept_as_line": "counted on this return", "return_to_customer": "back to the customer", "scrap": "scrap",
+}  # fmt: skip
+_WANTED: Final[Mapping[str, str]] = {
+    "refund": "a refund", "store_credit": "store credit", "exchange": "an exchange",
+}  # fmt: skip
 _LED_TO: Final[Mapping[str, str]] = {
     "requested": "Waits for a decision", "approved": "Approved, waits for the parcel", "refunding": "Refund on its way",
     "refunded": "Refunded", "failed": "A refund failed", "declined": "Declined", "canceled": "Canceled",
@@ -73,7 +78,8 @@ class Story:
 
 def is_told_beside(event: Event) -> bool:
     """Return whether an event only says where another one led, which a return's history tells in its own words."""
-    return event.type.startswith("return.") and event.data.get("trigger") in _TOLD_BESIDE
+    of_return = event.type.startswith("return.") and event.data.get("trigger") in _TOLD_BESIDE
+    return of_return and _decided_item(event.data) is None  # a decision about those has no other event
 
 
 def told_first(events: Sequence[Event]) -> str | None:
@@ -110,6 +116,20 @@ def _figure(data: Mapping[str, Any], name: str) -> str:
     return format_amount(amount, currency) if isinstance(amount, int) and isinstance(currency, str) and amount else ""
 
 
+def _decided_item(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the units nobody announced that somebody decided about in an event; None for other events."""
+    if data.get("trigger") != "receive" or not data.get("reason"):
+        return None
+    items = [one for one in _object(data).get("undeclared", ()) if isinstance(one, Mapping) and one.get("decision")]
+    return max(items, key=lambda one: str(one.get("decided_at")), default=None)
+
+
+def _tell_decision(item: Mapping[str, Any]) -> dict[str, Any]:
+    decision = _DECIDED.get(str(item.get("decision")), str(item.get("decision")))
+    units = f"{item.get('quantity')} × {isolate(str(item.get('sku')))}"
+    return {"title": f"{units}, nobody announced it: {decision}", "icon": "box"}
+
+
 def _tell_request(data: Mapping[str, Any]) -> dict[str, Any]:
     amount = _figure(data, "amount_authorized")
     return {
@@ -125,12 +145,27 @@ def _state_changed(data: Mapping[str, Any]) -> dict[str, Any]:
     led_to, figure = _LED_TO.get(to, to), _figure(data, _FIGURE_OF.get(to, ""))
     led_to = f"{led_to}: {figure}" if figure else led_to
     told = {"icon": ICON_OF_STATE.get(to, "info"), "state": to, "quote": _reason(data)}
+    if (item := _decided_item(data)) is not None:
+        return {**_tell_decision(item), "detail": f"Now: {led_to}", "state": to}
+    if trigger == "resolution":
+        return {**told, "title": _tell_wanted(data), "detail": f"Now: {led_to}", "quote": ""}
     if trigger not in _TRIGGERS:
         return {"title": led_to, **told}
     if trigger == "approve" and to == "approved":
         return {"title": f"Approved: {figure}" if figure else "Approved", **told}
     says_it_all = trigger in ("decline", "cancel")
     return {"title": _TRIGGERS[trigger], "detail": "" if says_it_all else f"Now: {led_to}", **told}
+
+
+def _tell_wanted(data: Mapping[str, Any]) -> str:
+    return f"The customer wants {_WANTED.get(_reason(data), 'something else')}"
+
+
+def _tell_overpaid(data: Mapping[str, Any]) -> dict[str, Any]:
+    amount = _money({**_object(data), "amount": data["overpaid_amount"]})
+    if reason := _reason(data):
+        return {"title": f"{amount} stays with the customer", "icon": "check", "quote": reason}
+    return {"title": f"{amount} more was paid than the return is worth", "icon": "desk"}
 
 
 def _reason(data: Mapping[str, Any]) -> str:
@@ -144,6 +179,12 @@ def _tell_update(data: Mapping[str, Any]) -> dict[str, Any]:
         return {"title": "A refund is due and is held", "icon": "desk", "quote": _reason(data)}
     if trigger == "approve":
         return {"title": "Approved once; a second person has to agree", "icon": "approved", "quote": _reason(data)}
+    if (item := _decided_item(data)) is not None:
+        return _tell_decision(item)
+    if trigger == "resolution":
+        return {"title": _tell_wanted(data)}
+    if "overpaid_amount" in data:
+        return _tell_overpaid(data)
     if trigger in _TRIGGERS:
         return {"title": _TRIGGERS[str(trigger)], "quote": _reason(data)}
     if "inspected" in data:
