@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ METHODS: Final[Mapping[str, str]] = {
     "bank_transfer": "bank transfer", "store_credit": "store credit", "cash": "cash", "exchange": "exchange",
     "dashboard_refund": "Stripe’s Dashboard", "dispute": "the lost dispute", "waived": "waived by the customer",
 }  # fmt: skip
+_METHOD: Final = re.compile(r"(\w+)(?: re_\w+)?")
 CONDITIONS: Final[Mapping[str, str]] = {
     "new": "new", "opened": "opened", "damaged": "damaged", "missing": "missing", "wrong_item": "wrong item",
 }  # fmt: skip
@@ -149,12 +151,20 @@ def _state_changed(data: Mapping[str, Any]) -> dict[str, Any]:
         return {**_tell_decision(item), "detail": f"Now: {led_to}", "state": to}
     if trigger == "resolution":
         return {**told, "title": _tell_wanted(data), "detail": f"Now: {led_to}", "quote": ""}
+    if trigger == "settle_outside" and (method := _settled_by(data)):
+        return {**told, "title": f"Settled outside: {method}", "detail": f"Now: {led_to}", "quote": ""}
     if trigger not in _TRIGGERS:
         return {"title": led_to, **told}
     if trigger == "approve" and to == "approved":
         return {"title": f"Approved: {figure}" if figure else "Approved", **told}
     says_it_all = trigger in ("decline", "cancel")
     return {"title": _TRIGGERS[trigger], "detail": "" if says_it_all else f"Now: {led_to}", **told}
+
+
+def _settled_by(data: Mapping[str, Any]) -> str:
+    """Return the method that something was settled by, in words; empty where a person's own reason is kept instead."""
+    match = _METHOD.fullmatch(_reason(data))
+    return METHODS.get(match[1], "") if match else ""
 
 
 def _tell_wanted(data: Mapping[str, Any]) -> str:
