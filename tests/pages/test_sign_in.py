@@ -253,6 +253,22 @@ async def test_a_form_that_comes_too_late_says_that_nothing_was_done(shop: Serve
     assert "undone" not in (await desk.post("/sign-out")).headers["location"], "that was what they wanted"
 
 
+@pytest.mark.parametrize(
+    "came_from, begins_at",
+    [
+        ("/settings/keys", "/settings"), ("/returns/ret_x/approve?did=evt_x", "/returns/ret_x"),
+        ("/refunds/rfd_x/retry", "/refunds"), ("/receive/ret_x/counts", "/receive/ret_x"), ("/photos/of/x", "/"),
+        ("/returns/ret_x?a=b", "/returns/ret_x?a=b"), ("//evil.test/returns", "/"),
+    ],
+)  # fmt: skip
+async def test_a_form_begins_again_at_a_page_that_can_be_opened(
+    shop: ServedShop, desk: Desk, came_from: str, begins_at: str
+) -> None:
+    await desk.get("/sign-in")
+    answer = await desk.post("/you/password", {}, Referer=f"http://shop.test{came_from}")
+    assert parse_qs(urlsplit(answer.headers["location"]).query).get("next", ["/"]) == [begins_at]
+
+
 async def test_a_role_that_changes_counts_from_the_next_click_on(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     await desk.sign_in("finance@shop.test")

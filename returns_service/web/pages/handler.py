@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -83,12 +85,31 @@ def safe_path(path: str, otherwise: str = "/") -> str:
 
 
 def page_before(request: AnyRequest) -> str:
-    """Return the address of ours that a form came from, without what it told; home where the browser doesn't say."""
+    """Return the address of ours that a form came from, without what it told; home where the browser doesn't say.
+
+    A form that was refused stands at an address that only takes forms: the page above it is where it came from.
+    """
     referer = urlsplit(request.headers.get("referer", ""))
-    if referer.netloc != request.headers.get("host") or referer.path.startswith("/sign-in"):
+    path = referer.path
+    if referer.netloc != request.headers.get("host") or path.startswith("/sign-in"):
         return "/"
     kept = [(name, value) for name, value in parse_qsl(referer.query) if name not in TOLD]
-    return safe_path(f"{referer.path}?{urlencode(kept)}" if kept else referer.path)
+    if kept and _is_shown(request, path):
+        return safe_path(f"{path}?{urlencode(kept)}")
+    while path and not _is_shown(request, path):
+        path = path.rpartition("/")[0]
+    return safe_path(path or "/")
+
+
+def _is_shown(request: AnyRequest, path: str) -> bool:
+    pages: tuple[Page, ...] = request.app.state.pages
+    shown = (page.path for page in pages if page.method == "GET" and not page.path.startswith("/photos/"))
+    return any(_pattern(one).fullmatch(path) for one in shown)
+
+
+@cache
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\{\w+:str\\}", "[^/]+", re.escape(path)))
 
 
 def _ask_to_sign_in(call: PageCall) -> Response[Any]:

@@ -55,6 +55,7 @@
       drop(key);
       tell("danger", scan.done ? "Not done" : "Not taken", said.detail ?? "Scan it again or put the item aside.");
       if (scan.done) receipt?.removeAttribute("data-done");
+      if (leads) follow();
       return true;
     }
     return later();
