@@ -114,9 +114,12 @@ async def touch_session(tx: Tx, session_id: str) -> None:
 
 
 async def end_session(tx: Tx, user_id: str, session_id: str) -> bool:
-    """End one session of a person; return whether there was one to end."""
-    chosen = (col(StaffSession.id) == session_id) & (col(StaffSession.user_id) == user_id)
-    return await _end(tx, chosen)
+    """End one session of a person; return whether it is theirs. Where it is over already, nothing changes."""
+    row = await tx.get(StaffSession, session_id)
+    if row is None or row.user_id != user_id:
+        return False
+    await _end(tx, col(StaffSession.id) == session_id)
+    return True
 
 
 async def end_sessions(tx: Tx, user_id: str, *, but: str | None = None) -> None:
@@ -189,6 +192,5 @@ def _is_in_use(device: Device | None) -> bool:
     return device is not None and device.approved_at is not None and device.revoked_at is None
 
 
-async def _end(tx: Tx, chosen: ColumnElement[bool]) -> bool:
-    ended = update(StaffSession).where(chosen, col(StaffSession.ended_at).is_(None)).values(ended_at=tx.now)
-    return (await tx.execute(ended.returning(col(StaffSession.id)))).first() is not None
+async def _end(tx: Tx, chosen: ColumnElement[bool]) -> None:
+    await tx.execute(update(StaffSession).where(chosen, col(StaffSession.ended_at).is_(None)).values(ended_at=tx.now))

@@ -155,16 +155,20 @@ async def entries(
     limit: int,
     kinds: Sequence[DeskKind] | None = None,
     cursor: tuple[str, bool] | None = None,
+    only: str | None = None,
 ) -> list[DeskEntry] | None:
     """Return up to `limit` things, most urgent first, then oldest; None where the cursor's is no longer on the desk.
 
-    `cursor`: an entry's id and whether to go back from it; going back, the nearest comes first.
+    `cursor`: an entry's id and whether to go back from it; going back, the nearest comes first. `only`: one's id.
     """
     entry, values = _entry(), moments(tx.now)
     page: Any = select(entry)
     back = cursor is not None and cursor[1]
     if kinds is not None:
         page = page.where(entry.c.kind.in_(kinds))
+    if only is not None:
+        of, _, subject = only.partition(":")
+        page = page.where(entry.c.kind == of, entry.c.subject == subject)
     if cursor is not None:
         of, _, subject = cursor[0].partition(":")
         at = select(entry.c.urgency, entry.c.since).where(entry.c.kind == of, entry.c.subject == subject)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from returns_service.domain.return_machine import PUBLIC
+from returns_service.web.pages.rendering import isolate
 from returns_service.web.pages.routes import FORMS, PAGES
 from returns_service.web.routes import OPERATIONS
 
@@ -41,3 +42,8 @@ def test_a_form_asks_for_nothing_that_its_operation_does_not_take() -> None:
             continue
         taken = {field.alias or name for name, field in form.operation.body.model_fields.items()}
         assert {field.name for field in form.fields} - {"currency", "if_match"} <= taken, form.name
+
+
+def test_an_order_that_runs_from_right_to_left_turns_no_amount_around() -> None:
+    assert isolate("NW-1") == "NW-1"
+    assert isolate("NW-\u202e1") == "\u2068NW-\u202e1\u2069"

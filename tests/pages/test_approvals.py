@@ -219,6 +219,19 @@ async def test_several_are_decided_after_a_look_at_the_list(shop: ServedShop, ap
     assert [len(await events_of(shop, made)) for made in euros] == [2, 2]
 
 
+async def test_an_approval_that_moves_money_asks_first(shop: ServedShop, approver: Desk) -> None:
+    """Where the policy refunds at approval, one tap would send money: amount and target are asked about."""
+    shop.policy = shop.context.policy = replace(shop.context.policy, refund_on="approval")
+    made = await ask(shop, "NW-1", 5000)
+    page = await approver.get("/approvals")
+    assert "50.00 EUR goes to Visa ending 4242 at once." in page.text
+    assert re.search(r'<dialog id="approve-\w+"', page.text)
+    chosen = await approver.get(f"/approvals/chosen?return={made['id']}&do=approve")
+    assert "The money goes out at once." in chosen.text
+    await send(approver, page, f"/returns/{made['id']}/approve")
+    assert await state_of(shop, made) == "refunding"
+
+
 async def test_several_each_have_their_own_result(shop: ServedShop, approver: Desk) -> None:
     first, second = await ask(shop, "NW-1"), await ask(shop, "NW-2")
     page = await approver.get(f"/approvals/chosen?return={first['id']}&return={second['id']}&do=decline")

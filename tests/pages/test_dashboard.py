@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -268,6 +269,9 @@ async def test_own_ends_stand_in_the_address(shop: ServedShop, desk: Desk, query
     assert len(await exported(desk, "rate.csv", query)) == days
     assert ('role="alert"' in page) == bool(said)
     assert said in page
+    if said:
+        for name, typed in parse_qsl(query[1:]):
+            assert f'name="{name}" type="date" value="{typed}"' in page, "what was typed stays"
 
 
 @pytest.mark.parametrize("role, place", [("finance", True), ("approver", True), ("admin", True), ("warehouse", False)])

@@ -14,10 +14,10 @@ from sqlmodel import col, select
 
 from returns_service.store.tables import DockScan, Receipt, ReceiptLine, StaffUser
 from tests.harness.patience import wait_for
-from tests.harness.served_shop import ServedShop
+from tests.harness.served_shop import ServedShop, expect, return_body
 from tests.pages.conftest import Site, add_person
 from tests.pages.looks import scan, sent
-from tests.pages.world import parcel
+from tests.pages.world import approved, parcel
 
 QUEUE = "**/receive/queue"
 Handler = Callable[[Route], Awaitable[None]]
@@ -354,3 +354,44 @@ async def test_pages_that_were_kept_for_want_of_a_network_go_with_the_session(si
     await page.context.clear_cookies()
     await page.goto(path)
     await wait_for(kept, "they are gone", until=lambda number: number == 0, seconds_without_progress=10)
+
+
+async def test_units_scanned_by_barcode_before_their_return_has_opened_are_its(site: Site) -> None:
+    """C2 in the browser too: a barcode is no stranger, with or without a line; and a slip's units wait for no page."""
+    await add_person(site.shop, "warehouse")
+    body = return_body(site.shop.pay(), 9000, 3, order_id="NW-1")
+    body["lines"][0]["barcodes"] = ["036000291452"]
+    made = expect(await site.shop.post("/v1/returns", body), 201)
+    expect(await site.shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "A test."}), 200)
+    await approved(site.shop, "NW-2")  # the barcode means none of it, and it must not open
+    page = await site.page()
+    await site.begin_session(page.context, "warehouse@shop.test")
+    await page.goto("/receive")
+    answers = asyncio.Event()
+
+    async def wait_a_while(route: Route) -> None:
+        await answers.wait()
+        await route.continue_()
+
+    await cut(page.context, wait_a_while)
+    await scan(page, made["slip_code"], "0036000291452", "036000291452")
+    answers.set()
+    await page.wait_for_url(f"**/receive/{made['id']}")
+    await sent(page)
+    assert [row.return_id for row in await scans(site.shop)] == [made["id"]] * 2
+    await page.locator("#units", has_text="2").wait_for()
+    answers.clear()
+    await scan(page, "1234567890", "036000291452")  # ten digits, and no slip of ours: the parcel stays open
+    await shows(page, "Kept for the next return")
+    answers.set()
+    await sent(page)
+    await page.locator("#units", has_text="3").wait_for()
+    await page.context.unroute_all(behavior="wait")
+    await page.context.set_offline(True)
+    await scan(page, "0036000291452")
+    await shows(page, "One too many")
+    await page.context.set_offline(False)
+    await sent(page)
+    assert await page.locator("#aside strong").all_text_contents() == ["1234567890", "0036000291452"]
+    assert [row.return_id for row in await scans(site.shop)] == [made["id"]] * 5
+    assert page.url.endswith(str(made["id"]))

@@ -225,6 +225,36 @@ async def test_a_page_says_what_is_safe_when_the_database_is_gone(
     assert "No money moved" in answer.text
 
 
+async def test_a_form_whose_answer_got_lost_is_not_called_undone(
+    shop: ServedShop, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that goes away at the commit may have done it: the page says what is true in both cases."""
+    await add_person(shop, "admin")
+    await desk.sign_in("admin@shop.test")
+    await desk.get("/you")
+
+    async def gone(*_: Any, **__: Any) -> Any:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(type(shop.db), "run", gone)
+    answer = await desk.post("/you/sessions/end")
+    assert answer.status_code == 503
+    assert "Nothing is half done" in answer.text
+    assert "nothing was changed" not in answer.text
+
+
+async def test_a_form_about_what_is_gone_says_so_and_keeps_the_way_back(shop: ServedShop, desk: Desk) -> None:
+    await add_person(shop, "admin")
+    await desk.sign_in("admin@shop.test")
+    await desk.get("/returns")
+    referer = {"Referer": "http://shop.test/returns?view=failed&did=evt_x"}
+    answer = await desk.post("/you/sessions/ses_gone/end", {}, **referer)
+    assert answer.status_code == 404
+    assert "You have no such session." in answer.text
+    assert "No page has the address" not in answer.text
+    assert 'href="/returns?view=failed"' in answer.text
+
+
 async def test_an_error_of_ours_tells_its_number_and_nothing_else(
     shop: ServedShop, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from returns_service.domain.vocabulary import Role
-from tests.harness.served_shop import ServedShop
-from tests.pages.conftest import Desk, add_person
+from tests.harness.served_shop import ServedShop, expect
+from tests.pages.conftest import Desk, add_person, sign_in_as
 from tests.pages.world import HOSTILE, approved, ask, play_day
 
 FIGURE = re.compile(r'<a href="([^"]+)"><span class="label">([^<]+)</span><span class="figure">([^<]+)</span>')
@@ -53,6 +53,18 @@ async def test_the_latest_is_told_with_who_did_it(shop: ServedShop, desk: Desk) 
     assert f'href="/returns/{made["id"]}"' in text
     assert "Approved: 59.00 EUR" in text
     assert "test (API key)" in text
+
+
+async def test_what_was_settled_outside_is_told_without_codes(shop: ServedShop, desk: Desk) -> None:
+    made = await approved(shop, "NW-1", 9000)
+    expect(await shop.post(f"/v1/returns/{made['id']}/resolution", {"resolution": "store_credit"}), 200)
+    await shop.receive_parcel(made["id"])
+    settled = {"method": "store_credit", "reference": "GIFT-77"}
+    expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", settled), 200)
+    await sign_in_as(shop, desk, "finance")
+    page = await desk.get("/")
+    assert "Settled outside: store credit" in page.text
+    assert "store_credit" not in page.text
 
 
 async def test_the_first_steps_tick_themselves(shop: ServedShop, desk: Desk) -> None:

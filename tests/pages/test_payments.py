@@ -45,7 +45,7 @@ async def test_an_amount_is_never_guessed(shop: ServedShop, finance: Desk) -> No
     assert forms_in(page)[address]["amount"] == ""
     assert "In EUR. At most what is left." in page.text
     for amount, note, says in (
-        ("", "Goodwill.", "Enter the amount, for example 22.35."), ("5.00", "", "Say what it is for, in a sentence."),
+        ("", "Goodwill.", "Enter the amount."), ("5.00", "", "Say what it is for, in a sentence."),
         ("1e3", "Goodwill.", "Write the amount like"), ("100.01", "Goodwill.", "More than is left to refund"),
     ):  # fmt: skip
         refused = await send(finance, page, address, amount=amount, note=note)

@@ -158,6 +158,10 @@ async def test_a_parcel_without_units_or_with_a_broken_photo_loses_nothing_that_
     made = await upload(dock, refused, "/parcels", broken, items="MUG", condition="new")
     assert (made.status_code, "written down, its photo is not" in made.text) == (422, True)
     assert len(expect(await shop.get("/v1/receipts"), 200)["data"]) == 1
+    large = ("x.jpg", b"\xff\xd8" + bytes(12 * 1024 * 1024), "image/jpeg")  # as phones take them
+    made = await upload(dock, await dock.get("/receive"), "/parcels", large, items="MUG", condition="new")
+    assert (made.status_code, "This photo is too large: up to 8 MB" in made.text) == (422, True)
+    assert len(expect(await shop.get("/v1/receipts"), 200)["data"]) == 2
     assert await photos(shop) == []
 
 

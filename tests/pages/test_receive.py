@@ -23,6 +23,7 @@ from returns_service.store.tables import (
 )
 from tests.harness.served_shop import ServedShop
 from tests.pages.conftest import Desk, add_person, open_desk
+from tests.pages.forms import forms_in
 from tests.pages.world import parcel
 
 
@@ -79,7 +80,7 @@ async def queue(dock: Desk, entry: dict[str, Any]) -> httpx.Response:
 async def test_scans_count_and_done_writes_one_receipt_under_the_persons_name(shop: ServedShop, dock: Desk) -> None:
     made = await parcel(shop)
     assert await scan(dock, made["id"], "TOTE-NAT") == "Counted: 1 of 1 > Restock"
-    assert await scan(dock, made["id"], "tote-nat\r") == "One too many: 1 unit authorized > Put aside"
+    assert await scan(dock, made["id"], "tote-nat\r") == "One too many: 1 expected > Put aside"
     assert await scan(dock, made["id"], "MUG-COBALT-11") == "Not on this return > Put aside"
     assert await scan(dock, made["id"], " CREW-MER-UND-L ") == "Counted: 1 of 3 > Restock"
     answer = await done(dock, made["id"])
@@ -158,6 +159,12 @@ async def test_counts_by_hand_step_and_type(shop: ServedShop, dock: Desk) -> Non
         refused = await dock.post(path, {f"{sweater}:new": wrong, "done": "1"})
         assert refused.status_code == 422, wrong
         assert "What is counted is kept" in refused.text
+    more = {f"{sweater}:opened": "1", f"{tote}:new": "2"}
+    refused = await dock.post(path, {f"{sweater}:new": "0", **more, "done": "1"})
+    assert "1 unit expected" in refused.text
+    shown = forms_in(refused)[path]
+    assert {name: shown[name] for name in more} == more, "what was typed stays"
+    assert "4 of 6 units" in (await dock.get(f"/receive/{made['id']}")).text, "all or nothing of it is taken"
     assert await rows(shop, Receipt) == []
     await done(dock, made["id"])
     assert {(row.sku, row.quantity, row.condition, row.disposition) for row in await rows(shop, ReceiptLine)} == {
@@ -173,7 +180,10 @@ async def test_what_is_put_aside_keeps_its_note_and_can_be_removed(shop: ServedS
     path = f"/receive/{made['id']}"
     await dock.post(f"{path}/aside", {"what": "Blue mug", "note": "no box", "scan_id": "c" * 16})
     await dock.post(f"{path}/aside", {"what": "Blue mug", "note": "no box", "scan_id": "c" * 16})
-    assert (await dock.post(f"{path}/aside", {"what": " ", "scan_id": "d" * 16})).status_code == 422
+    refused = await dock.post(f"{path}/aside", {"what": " ", "note": "It hums.", "scan_id": "d" * 16})
+    assert refused.status_code == 422
+    assert forms_in(refused)[f"{path}/aside"]["note"] == "It hums."
+    assert re.search(r'<dialog id="by-hand"[^>]* open data-shown>', refused.text)
     await dock.post(f"{path}/aside", {"what": "A shoe", "scan_id": "e" * 16})
     await dock.post(f"{path}/counts", {"remove": "e" * 16})
     await done(dock, made["id"], **{f"note:{mug.id}": "<b>Handle</b> chipped"})
@@ -308,7 +318,8 @@ async def test_a_parcel_of_today_is_taken_back_until_it_is_paid(shop: ServedShop
     assert path is not None
     assert (await dock.post(path[1])).status_code == 303
     assert "No parcel yet today" in (await dock.get("/receive")).text
-    assert (await dock.post(path[1])).status_code == 404
+    again = await dock.post(path[1])
+    assert (again.status_code, again.headers["location"][:14]) == (303, "/receive?back=")
     await scan(dock, made["id"], "TOTE-NAT")
     await done(dock, made["id"])
     await shop.settle()

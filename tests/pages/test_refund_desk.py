@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from returns_service.domain.vocabulary import DESK_KINDS, Role
+from returns_service.web.pages import refund_desk
 from returns_service.web.pages.desk_words import KINDS
 from tests.harness.served_shop import ServedShop, expect
 from tests.pages.conftest import Desk, add_person, open_desk
@@ -35,6 +36,11 @@ async def item_of(shop: ServedShop, kind: str) -> dict[str, Any]:
     return dict(found[0])
 
 
+def flash_html(page: httpx.Response) -> str:
+    """Return the HTML of what the page says just happened."""
+    return page.text.partition('class="flash"')[2].partition("</p>")[0].replace("</bdi>", "")
+
+
 def flash_of(page: httpx.Response) -> str:
     """Return what the page says just happened."""
     match = re.search(r'class="flash"[^>]*>(.*?)</p>', page.text, re.DOTALL)
@@ -56,6 +62,7 @@ async def test_everything_that_waits_is_listed_and_opens(shop: ServedShop, desk:
         assert "data-open" in opened.text
         assert "<img" not in opened.text
         assert "/v1/" not in opened.text, "advice for people, not for programs"
+        assert "`" not in opened.text
         for action in item["actions"]:
             if action not in ("close", "approve", "decline", "reopen"):
                 assert any(address.endswith((f"/{action}",)) for address in forms_in(opened)), (item["kind"], action)
@@ -70,6 +77,19 @@ async def test_a_kind_can_be_looked_at_alone_and_a_gone_case_says_so(shop: Serve
     gone = await desk.get("/refunds?case=refund_failed:rfd_gone")
     assert "not on the desk any more" in gone.text
     assert (await desk.get("/refunds?kind=nonsense&case=%00")).status_code == 200
+
+
+async def test_what_waits_behind_the_list_is_counted_and_opens(
+    shop: ServedShop, desk: Desk, day: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = expect(await shop.get("/v1/desk?limit=100"), 200)["data"]
+    monkeypatch.setattr(refund_desk, "MOST_SHOWN", 2)
+    page = await open_as(shop, desk, "finance")
+    assert f"These are the 2 most urgent. {len(listed) - 2} more wait behind them" in page.text
+    opened = await desk.get(f"/refunds?case={listed[-1]['id']}")
+    assert "data-open" in opened.text
+    assert "not on the desk any more" not in opened.text
+    assert "most urgent" not in (await desk.get("/refunds?kind=refund_failed")).text
 
 
 async def test_a_failed_refund_is_retried_once(shop: ServedShop, desk: Desk, day: World) -> None:
@@ -115,6 +135,10 @@ async def test_an_unknown_refund_is_looked_for_at_stripe(shop: ServedShop, desk:
     item = await item_of(shop, "refund_unknown")
     page = await open_as(shop, desk, "finance", "/refunds?kind=refund_unknown")
     assert "Nobody knows yet whether 18,400 JPY moved." in page.text
+    looked = await desk.get(f"/refunds?checked={item['refund']}")
+    assert re.search(
+        r"nobody knows yet whether it moved\. Next look <time [^>]+>\d\d:\d\d UTC</time>\.", flash_html(looked)
+    )
     told = await follow(desk, await send(desk, page, f"/refunds/{item['refund']}/check"))
     assert "Checked with Stripe: 18,400 JPY" in told.text
 
@@ -129,7 +153,8 @@ async def test_what_was_paid_beyond_its_worth_is_acknowledged(shop: ServedShop, 
     page = await open_as(shop, desk, "finance")
     assert "100.00 EUR moved for units that are worth less now." in page.text
     address = f"/returns/{made['id']}/acknowledge"
-    assert (await send(desk, page, address, reason="Goodwill.")).status_code == 303
+    told = await follow(desk, await send(desk, page, address, reason="Goodwill."))
+    assert "100.00 EUR stays with the customer" in flash_of(told)
     assert "Nothing needs a person" in (await desk.get("/refunds")).text
 
 

@@ -316,7 +316,9 @@ async def test_the_dock_corrects_takes_back_and_decides_on_the_returns_page(shop
     told = await follow(desk, corrected)
     assert "A receipt was corrected" in told.text
     undeclared = f"/returns/{made['id']}/undeclared/{receipt['undeclared'][0]['id']}/resolve"
-    assert (await send(desk, told, undeclared, decision="scrap")).status_code == 303
+    told = await follow(desk, await send(desk, told, undeclared, decision="scrap"))
+    assert told.text.count("<strong><bdi>1 × X, nobody announced it: scrap</bdi></strong>") == 1, "in the history"
+    assert "<span><bdi>1 × X, nobody announced it: scrap</bdi>" in told.text, "and as what just happened"
     of_line = (await shop.read_return(made["id"]))["lines"][0]
     assert (of_line["received_quantity"], of_line["accepted_quantity"]) == (2, 1)
     assert (await shop.read_return(made["id"]))["undeclared"][0]["decision"] == "scrap"
@@ -346,8 +348,9 @@ async def test_a_return_the_customer_wants_store_credit_for_says_so_and_is_settl
     made = await approved(shop, "NW-31", 9_000)
     where = f"/returns/{made['id']}"
     page = await open_as(shop, desk, "admin", where)
-    done = await send(desk, page, f"{where}/resolution", resolution="store_credit")
-    assert done.status_code == 303, done.text
+    told = await follow(desk, await send(desk, page, f"{where}/resolution", resolution="store_credit"))
+    assert "The customer wants store credit" in told.text
+    assert "“store_credit”" not in told.text
     await shop.receive_parcel(made["id"], quantity=made["lines"][0]["quantity"])
     await shop.settle()
     owed = await shop.read_return(made["id"])

@@ -13,6 +13,7 @@ from returns_service.commands import devices
 from returns_service.commands.api_keys import create_key
 from returns_service.store.tables import ApiKey, StaffUser, WebhookEndpoint
 from returns_service.web.pages.scanner_test import TEST_CODE
+from returns_service.web.pages.settings import DID
 from tests.harness.served_shop import ServedShop, expect
 from tests.pages.conftest import Desk, add_person, open_desk, sign_in_as
 from tests.pages.forms import follow, forms_in, send
@@ -60,6 +61,35 @@ async def test_a_key_without_name_or_scope_is_none(
     assert refused.status_code == 422
     assert says in refused.text
     assert (await admin.post("/settings/keys", fields)).status_code == 200, "its token was not used up"
+
+
+async def test_what_was_typed_and_chosen_stays_and_the_page_opens_at_what_is_wrong(
+    shop: ServedShop, admin: Desk
+) -> None:
+    page = await admin.get("/settings")
+    refused = await send(admin, page, "/settings/keys", name="", scope=["refunds:write", "admin"])
+    assert re.search(
+        r'<input id="k-name"[^>]* aria-invalid="true" autofocus aria-describedby="k-h new-key-name-e"', refused.text
+    )
+    assert re.findall(r'name="scope" value="([a-z:]+)" checked', refused.text) == ["refunds:write", "admin"]
+    none = await send(admin, page, "/settings/keys", name="shop", scope=[])
+    assert re.search(r'value="returns:read" aria-invalid="true" autofocus', none.text)
+    assert forms_in(none)["/settings/keys"]["name"] == "shop"
+    taken = await send(admin, page, "/settings/people", email="admin@shop.test", name="Noor", role="finance")
+    assert re.search(r'<input id="p-email"[^>]* aria-invalid="true" autofocus', taken.text)
+    assert {name: forms_in(taken)["/settings/people"][name] for name in ("email", "name", "role")} == {
+        "email": "admin@shop.test", "name": "Noor", "role": "finance",
+    }  # fmt: skip
+    private = await send(admin, page, "/settings/webhooks", url="http://inside.test/hook")
+    assert re.search(r'<input id="w-url"[^>]* autofocus aria-describedby="w-h new-endpoint-url-e"', private.text)
+
+
+async def test_what_happened_is_told_where_the_browser_scrolls(admin: Desk) -> None:
+    for did, (section, words, kind) in DID.items():
+        page = (await admin.get(f"/settings?did={did}")).text
+        part = page.partition(f'id="{section}"')[2].partition("</section>")[0]
+        assert f'data-kind="{kind}"' in part.partition(words)[0], did
+        assert page.count('class="flash"') == 1, did
 
 
 async def test_an_invitation_signs_in_once_and_a_role_changes_at_once(shop: ServedShop, admin: Desk) -> None:

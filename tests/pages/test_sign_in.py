@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -12,8 +14,10 @@ from sqlmodel import col, select
 from returns_service.commands import devices, sessions, staff_users
 from returns_service.commands.passwords import hash_pin
 from returns_service.store.tables import StaffSession
+from returns_service.web.pages.routes import PAGES
 from tests.harness.served_shop import ServedShop
 from tests.pages.conftest import PASSWORD, Desk, add_person, open_desk
+from tests.pages.forms import forms_in
 
 SESSION = "returns_session"
 
@@ -229,6 +233,42 @@ async def test_a_session_that_is_used_stays(shop: ServedShop, desk: Desk) -> Non
     assert (await desk.get("/")).status_code == 303, "a shift is over"
 
 
+async def test_a_form_that_comes_too_late_says_that_nothing_was_done(shop: ServedShop, desk: Desk) -> None:
+    """The list with its filters is where somebody begins again; what it told before isn't told anew."""
+    await add_person(shop, "finance")
+    await desk.sign_in("finance@shop.test")
+    await desk.get("/refunds")
+    shop.clock.advance(24 * 3600)
+    came_from = "http://shop.test/refunds?kind=refund_failed&did=evt_01k9x7d3m8f2aw01k9x7d3m8f2"
+    answer = await desk.post("/refunds/rfd_x/check", {}, Referer=came_from)
+    where = urlsplit(answer.headers["location"])
+    assert parse_qs(where.query) == {"undone": ["1"], "next": ["/refunds?kind=refund_failed"]}
+    page = await desk.get(answer.headers["location"])
+    assert "What you just sent was not done" in page.text
+    again = await desk.post("/sign-in", {"email": "finance@shop.test", "password": PASSWORD,
+                                         "next": "/refunds?kind=refund_failed"})  # fmt: skip
+    assert again.headers["location"] == "/refunds?kind=refund_failed"
+    await desk.get("/refunds")
+    shop.clock.advance(24 * 3600)
+    assert "undone" not in (await desk.post("/sign-out")).headers["location"], "that was what they wanted"
+
+
+@pytest.mark.parametrize(
+    "came_from, begins_at",
+    [
+        ("/settings/keys", "/settings"), ("/returns/ret_x/approve?did=evt_x", "/returns/ret_x"),
+        ("/refunds/rfd_x/retry", "/refunds"), ("/receive/ret_x/counts", "/receive/ret_x"), ("/photos/of/x", "/"),
+        ("/returns/ret_x?a=b", "/returns/ret_x?a=b"), ("//evil.test/returns", "/"),
+    ],
+)  # fmt: skip
+async def test_a_form_begins_again_at_a_page_that_can_be_opened(
+    shop: ServedShop, desk: Desk, came_from: str, begins_at: str
+) -> None:
+    await desk.get("/sign-in")
+    answer = await desk.post("/you/password", {}, Referer=f"http://shop.test{came_from}")
+    assert parse_qs(urlsplit(answer.headers["location"]).query).get("next", ["/"]) == [begins_at]
+
+
 async def test_a_role_that_changes_counts_from_the_next_click_on(shop: ServedShop, desk: Desk) -> None:
     await add_person(shop, "finance")
     await desk.sign_in("finance@shop.test")
@@ -277,12 +317,38 @@ async def test_a_badge_or_pin_opens_receiving_on_an_approved_device_and_nothing_
     assert (answer.status_code, answer.headers["location"]) == (303, "/receive")
     assert (await desk.get("/receive")).status_code == 200
     for personal in ("/you", "/returns.csv"):
-        assert (await desk.get(personal)).status_code == 403
+        barred = await desk.get(personal)
+        assert (barred.status_code, f'href="/sign-in?next={personal}"' in barred.text) == (403, True)
+        assert "not part of your role" not in barred.text
     assert "/returns.csv" not in (await desk.get("/returns")).text
     (row,) = await session_rows(shop)
     assert (row.way, row.receiving_only) == (way, True)
     await desk.get("/receive")
     assert (await desk.post("/sign-out")).headers["location"] == "/sign-in/device"
+
+
+async def test_a_badge_is_offered_nothing_that_it_may_not(shop: ServedShop, desk: Desk) -> None:
+    """Every link and form that a session by badge is shown leads somewhere."""
+    made = await shop.create_approved_return(9000, 3)
+    receipt = await shop.receive_parcel(made["id"])
+    await add_person(shop, "admin")
+    badge, _ = await give_codes(shop, "admin@shop.test")
+    await approved_device(shop, desk)
+    await desk.post("/sign-in/device", {"code": badge})
+    forms = [(re.sub(r"\{\w+:str\}", r"[^/]+", page.path), page) for page in PAGES if page.method == "POST"]
+    where = ("/", "/returns", "/returns?q=shirt&view=refunding", f"/returns/{made['id']}", "/receive",
+             f"/receive/{made['id']}")  # fmt: skip
+    for path in where:
+        page = await desk.get(path)
+        assert page.status_code == 200, path
+        assert "Switch person" in page.text, path
+        for link in set(re.findall(r'href="(/[^"#]*)', page.text)):
+            if not link.startswith("/static"):
+                assert (await desk.get(html.unescape(link))).status_code == 200, (path, link)
+        for address in forms_in(page):
+            taken = next(form for pattern, form in forms if re.fullmatch(pattern, address))
+            assert not taken.personal, (path, address)
+    assert f"/receipts/{receipt['id']}/take_back" in (await desk.get(f"/returns/{made['id']}")).text
 
 
 async def test_a_badge_is_worth_nothing_on_a_device_that_nobody_approved(shop: ServedShop, desk: Desk) -> None:

@@ -59,10 +59,14 @@ async def test_finance_settles_a_failed_refund_from_the_desk(site: Site) -> None
 
 async def test_a_double_click_in_a_browser_with_scripts_is_one_act(site: Site) -> None:
     made = await ask(site.shop, "NW-1", 5900)
+    for order, amount, currency in (("NW-2", 12_345_610, "eur"), ("NW-3", 18_400, "jpy"), ("NW-4", 10, "kwd")):
+        await ask(site.shop, order, amount, currency=currency)
     await add_person(site.shop, "approver")
     page = await site.page()
     await site.begin_session(page.context, "approver@shop.test")
     await page.goto("/approvals")
+    await page.get_by_label("Choose all").check()
+    await expect(page.locator("[data-sums]")).to_have_text("123,515.10 EUR and 18,400 JPY and 0.010 KWD")
     await page.get_by_role("button", name="Approve NW-1").dblclick()
     await expect(page.get_by_role("status")).to_contain_text("Approved: 59.00 EUR")
     assert len((await site.shop.read_return(made["id"]))["approvals"]) == 1

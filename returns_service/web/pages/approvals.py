@@ -35,6 +35,7 @@ from returns_service.web.pages.live import live_address
 from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.payments import payment_path
 from returns_service.web.pages.perform import perform
+from returns_service.web.pages.problem_words import describe_problem
 from returns_service.web.pages.refund_acts import approve_act
 from returns_service.web.pages.rendering import render
 from returns_service.web.pages.return_acts import FOR_THE_CUSTOMER, approvals_of, roles_with
@@ -78,8 +79,8 @@ class Row:
 
     @property
     def can_be_chosen(self) -> bool:
-        """Whether it may be decided together with others: nothing has to be asked about it."""
-        return self.approve is not None and self.approve.direct
+        """Whether it may be decided together with others: no reason has to be given for it."""
+        return self.approve is not None and not self.approve.required
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +240,7 @@ async def decide_chosen(call: PageCall) -> Response[Any]:
 
 def _why_not(problem: Problem) -> str:
     changed = problem.code == "version_mismatch"
-    return "It changed after the list was shown: look at it once more." if changed else problem.detail
+    return "It changed after the list was shown: look at it once more." if changed else describe_problem(problem).text
 
 
 async def _events_of(call: PageCall, results: Sequence[Result]) -> list[str]:

@@ -30,7 +30,7 @@ from returns_service.return_case.loader import lock_case
 from returns_service.return_case.rows import has_scan_id
 from returns_service.return_case.views import ReceiptView, rfc3339
 from returns_service.store.database import Tx
-from returns_service.store.tables import DockScan
+from returns_service.store.tables import DockScan, ReturnLine
 from returns_service.web.operations.bodies import validate
 from returns_service.web.operations.operation import OperationCall, Reply
 from returns_service.web.operations.receipts import CreateReceipt, create_receipt, reply_with_receipt
@@ -38,6 +38,7 @@ from returns_service.web.pages.forms import new_once
 from returns_service.web.pages.handler import redirect
 from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.perform import perform
+from returns_service.web.pages.problem_words import describe_problem
 from returns_service.web.pages.receive import address_for
 from returns_service.web.pages.rendering import plural, render
 
@@ -62,7 +63,10 @@ async def show_count(call: PageCall) -> Response[Any]:
     return await _page(call, call.path("return_id"))
 
 
-async def _page(call: PageCall, return_id: str, *, status: int = 200, error: str | None = None) -> Response[Any]:
+async def _page(
+    call: PageCall, return_id: str, *, status: int = 200, error: str | None = None, failed: str = ""
+) -> Response[Any]:
+    """Show a parcel; `failed`: the form that was refused, which shows again what was typed into it."""
     async with call.context.database.reading() as tx:
         draft = await read_draft(tx, return_id)
         last = await tx.get(DockScan, call.query("last")) if call.query("last") else None
@@ -76,7 +80,8 @@ async def _page(call: PageCall, return_id: str, *, status: int = 200, error: str
         conditions=[_choice(draft, c, call.context.policy) for c in CONDITIONS],
         photos=photos, once=new_once,
         scan_id=new_scan_id(), done_id=new_scan_id(), places_of_units=PLACES,
-        undone=last is not None and last.undone_at is not None,
+        undone=last is not None and last.undone_at is not None, failed=failed,
+        typed={name: values[0] for name, values in call.form.items() if values} if failed else {},
     )  # fmt: skip
 
 
@@ -88,18 +93,19 @@ def _choice(draft: Draft, condition: Condition, policy: Policy) -> dict[str, str
 def outcome(draft: Draft, scan: DockScan, policy: Policy) -> dict[str, str]:
     """Return what the dock is told of a scan: did it count, and where does the unit in the hand go."""
     line = draft.line(scan.line_id)
+    of = {"line": line.id if line is not None else ""}  # for the page, whose own guess may have been another
     icon, words = PLACES[disposition_of(draft, scan.condition, policy) if line is not None else "aside"]
     if scan.undone_at is not None:
         return {"kind": "ok", "message": "Taken back", "text": scan.code, "icon": "aside", "goes": "Back in the parcel"}
     if line is not None:
         message = f"Counted: {draft.units(line).total()} of {draft.open_units(line)}"
-        return {"kind": "ok", "message": message, "text": line.title or line.sku, "icon": icon, "goes": words}
+        return of | {"kind": "ok", "message": message, "text": line.title or line.sku, "icon": icon, "goes": words}
     if scan.surplus:
-        surplus = next((line for line in draft.lines if line.sku == scan.code), None)
-        message = f"One too many: {plural(surplus.quantity if surplus else 0, 'unit')} authorized"
-        text = (surplus.title or surplus.sku) if surplus else scan.code
-        return {"kind": "warn", "message": message, "text": text, "icon": icon, "goes": words}
-    return {"kind": "danger", "message": "Not on this return", "text": scan.code, "icon": icon, "goes": words}
+        full = [line for line in draft.lines if line.sku == scan.code]
+        message = f"One too many: {sum(map(draft.open_units, full))} expected"
+        text = (full[0].title or scan.code) if full else scan.code
+        return of | {"kind": "warn", "message": message, "text": text, "icon": icon, "goes": words}
+    return of | {"kind": "danger", "message": "Not on this return", "text": scan.code, "icon": icon, "goes": words}
 
 
 # --- without scripts: a form each ------------------------------------------------------------------------------------
@@ -143,7 +149,7 @@ async def aside_by_form(call: PageCall) -> Response[Any]:
     except Problem as problem:
         if problem.code != "invalid_request":
             raise
-        return await _page(call, return_id, status=422, error=problem.detail)
+        return await _page(call, return_id, status=422, error=problem.detail, failed="aside")
     return redirect(f"/receive/{return_id}?last={scan_id}")
 
 
@@ -157,35 +163,32 @@ async def counts_by_form(call: PageCall) -> Response[Any]:
         return redirect(f"/receive/{return_id}?last={removed}")
     refused = await database.run(lambda tx: _take_typed(tx, call, return_id))
     if refused:
-        return await _page(call, return_id, status=422, error=refused)
+        return await _page(call, return_id, status=422, error=refused, failed="counts")
     if call.field("done"):
         try:
             receipt = await write_receipt(call, call.by, return_id, call.field("done_id") or new_scan_id())
         except Problem as problem:
             if problem.kind.status not in (409, 422):
                 raise
-            return await _page(call, return_id, status=problem.kind.status, error=problem.detail)
+            return await _page(call, return_id, status=problem.kind.status, error=describe_problem(problem).text)
         return redirect(f"/receive?did={receipt['id']}")
     return redirect(f"/receive/{return_id}")
 
 
 async def _take_typed(tx: Tx, call: PageCall, return_id: str) -> str | None:
-    """Take the numbers and notes of the form; return what is wrong with them, None if nothing is."""
+    """Take the numbers and notes of the form, all or none; return what is wrong with them, None if nothing is."""
     draft = await lock_draft(tx, return_id)
-    step_line, _, step = call.field("step").partition(" ")
+    wanted = {line.id: _wanted_units(call, draft, line) for line in draft.lines}
+    for line in draft.lines:
+        units, name = wanted[line.id], line.title or line.sku
+        if units is None:
+            return f"Counts of {name} are whole numbers from 0 to 9999."
+        if sum(units.values()) > draft.open_units(line):
+            expected = plural(draft.open_units(line), "unit")
+            return f"{name}: {expected} expected. Put the others aside, as items without a barcode."
     for line in draft.lines:
         have = draft.units(line)
-        typed = {c: call.field(f"{line.id}:{c}") or str(have[c]) for c in CONDITIONS}
-        if not all(number.isascii() and number.isdecimal() and len(number) <= 4 for number in typed.values()):
-            return f"Counts of {line.title or line.sku} are whole numbers from 0 to 9999."
-        wanted = {condition: int(number) for condition, number in typed.items()}
-        stepped = find_word(CONDITIONS, step_line.removeprefix(f"{line.id}:"))
-        if stepped is not None and step in ("1", "-1"):
-            wanted[stepped] = max(0, wanted[stepped] + int(step))
-        if sum(wanted.values()) > draft.open_units(line):
-            expected = plural(draft.open_units(line), "unit")
-            return f"{line.title or line.sku}: {expected} expected. Put the others aside, as items without a barcode."
-        changes = {condition: number - have[condition] for condition, number in wanted.items()}
+        changes = {condition: number - have[condition] for condition, number in (wanted[line.id] or {}).items()}
         for condition in sorted(changes, key=lambda c: changes[c]):  # fewer first: there is never one too many
             if changes[condition]:
                 await dock_scans.step_by_hand(
@@ -195,6 +198,20 @@ async def _take_typed(tx: Tx, call: PageCall, return_id: str) -> str | None:
     notes = {name.removeprefix("note:"): values[0] for name, values in call.form.items() if name.startswith("note:")}
     await dock_scans.set_notes(tx, return_id, notes)
     return None
+
+
+def _wanted_units(call: PageCall, draft: Draft, line: ReturnLine) -> dict[Condition, int] | None:
+    """Return the units of a line that the form asks for, by condition; None where a number is none."""
+    have = draft.units(line)
+    typed = {condition: call.field(f"{line.id}:{condition}") or str(have[condition]) for condition in CONDITIONS}
+    if not all(number.isascii() and number.isdecimal() and len(number) <= 4 for number in typed.values()):
+        return None
+    wanted = {condition: int(number) for condition, number in typed.items()}
+    step_line, _, step = call.field("step").partition(" ")
+    stepped = find_word(CONDITIONS, step_line.removeprefix(f"{line.id}:"))
+    if stepped is not None and step in ("1", "-1"):
+        wanted[stepped] = max(0, wanted[stepped] + int(step))
+    return wanted
 
 
 # --- with scripts: the browser's queue -------------------------------------------------------------------------------
@@ -211,7 +228,7 @@ async def take_from_queue(call: PageCall) -> Response[Any]:
     except Problem as problem:
         if problem.code in RETRIED:
             raise
-        body = {"scan_id": scan_id, "code": problem.code, "detail": problem.detail}
+        body = {"scan_id": scan_id, "code": problem.code, "detail": describe_problem(problem).text}
         return Response(body, status_code=problem.kind.status, headers={"Cache-Control": "no-store"})
     return Response({"scan_id": scan_id, **answer}, headers={"Cache-Control": "no-store"})
 

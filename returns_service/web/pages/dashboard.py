@@ -125,6 +125,7 @@ async def show_dashboard(call: PageCall) -> Response[Any]:
     return render(
         call, "dashboard.html", choice=choice, shown=shown, currencies=sorted(currencies), usual=USUAL_DAYS,
         above=above[::-1], limit=policy.refund_rate_alert, zone_words=policy.time_zone, say_days=say_days,
+        typed={name: call.query(name) for name in ("from", "to")} if choice.problem else {},
         counted_until=_clock(span.end, zone) if span else "", today=day_at(call.context.database.now(), zone),
     )  # fmt: skip
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode
 
 from litestar import Response
 
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import allows, scopes_of
 from returns_service.domain.vocabulary import ROLES
+from returns_service.web.pages.handler import TOLD, page_before, safe_path
 from returns_service.web.pages.portal_failures import is_portal, portal_failure
+from returns_service.web.pages.problem_words import describe_problem
 from returns_service.web.pages.rendering import render_alone
 from returns_service.web.pages.visitor import AnyRequest
 
@@ -33,6 +35,7 @@ class Explanation(NamedTuple):
 
 
 NOTHING_CHANGED: Final = "No money moved, nothing was changed"
+NOT_HALF_DONE: Final = "Nothing is half done"  # a form's answer got lost: it may be done, and nobody knows here
 EXPLAINED: Final[Mapping[int, Explanation]] = {
     400: Explanation("This can’t be read", NOTHING_CHANGED, "The form came damaged. Go back and send it again."),
     403: Explanation("This is not part of your role", NOTHING_CHANGED, "Ask an admin if you need it."),
@@ -45,6 +48,9 @@ EXPLAINED: Final[Mapping[int, Explanation]] = {
         "What was counted or decided before is kept. Trying again is safe: nothing counts or pays twice.",
     ),
 }  # fmt: skip
+BY_BADGE: Final = Explanation(
+    "A badge or PIN only receives", NOTHING_CHANGED, "Sign in with e-mail for this; then Receive is there as well."
+)
 OUT_OF_DATE: Final = Explanation(
     "This form is out of date",
     NOTHING_CHANGED,
@@ -52,7 +58,7 @@ OUT_OF_DATE: Final = Explanation(
 )
 OURS: Final = Explanation(
     "That didn’t work, and it’s our fault",
-    "Nothing is half done",
+    NOT_HALF_DONE,
     "Either all of it was written or nothing. Trying once more is safe: it can’t count or pay twice.",
 )
 
@@ -79,15 +85,18 @@ def _page(request: AnyRequest, error: Exception, response: Response[Any]) -> Res
     status = response.status_code or 500
     if is_portal(request):
         return portal_failure(request, error, response)
-    again = request.url.path if request.method == "GET" else _page_before(request)
-    if status == 404:
+    again = _this_page(request) if request.method == "GET" else page_before(request)
+    if status == 404 and not (request.method == "POST" and isinstance(error, Problem)):
         page = render_alone(request, "not_found.html", status=404, **_describe_missing(request))
     else:
         explained = _explanation(error, status)
+        if status == 503 and request.method == "POST":
+            explained = explained._replace(safe=NOT_HALF_DONE)
         where = None if _is_barred(error) else again
         page = render_alone(
-            request, "error.html", status=status, explained=explained, again=where, detail=_detail(error)
-        )
+            request, "error.html", status=status, explained=explained, again=where, detail=_detail(error),
+            sign_in=f"/sign-in?next={quote(again, safe='/')}" if explained is BY_BADGE else None,
+        )  # fmt: skip
     page.headers.update({name: value for name, value in response.headers.items() if name in ("Retry-After", "Allow")})
     return page
 
@@ -96,8 +105,13 @@ def _explanation(error: Exception, status: int) -> Explanation:
     if isinstance(error, Problem):
         if error.code == "form_out_of_date":
             return OUT_OF_DATE
-        if status in (409, 412, 422):
-            return Explanation(error.kind.title, NOTHING_CHANGED, error.detail)
+        if _is_barred(error) and "required_scope" not in error.facts:
+            return BY_BADGE
+        if error.code == "not_found":
+            return Explanation("It is not there any more", NOTHING_CHANGED, error.detail)
+        if status in (404, 409, 412, 422) or error.code in ("stripe_unavailable", "stripe_refuses_us"):
+            words = describe_problem(error)
+            return Explanation(words.title, NOTHING_CHANGED if words.nothing_changed else NOT_HALF_DONE, words.text)
     return EXPLAINED.get(status, OURS)
 
 
@@ -110,7 +124,7 @@ def _detail(error: Exception) -> str | None:
         return None
     scope = error.facts.get("required_scope")
     if scope is None:
-        return error.detail
+        return None
     roles = [role for role in ROLES if allows(scopes_of(role), scope)]
     return f"It belongs to these roles: {', '.join(roles)}."
 
@@ -123,6 +137,7 @@ def _describe_missing(request: AnyRequest) -> dict[str, Any]:
     return {"id": last if match else None, "short": max(0, short), "path": request.url.path}
 
 
-def _page_before(request: AnyRequest) -> str:
-    referer = urlsplit(request.headers.get("referer", ""))
-    return referer.path if referer.netloc == request.headers.get("host") and referer.path.startswith("/") else "/"
+def _this_page(request: AnyRequest) -> str:
+    """Return the address of the page that was asked for, with its filters but without what it told."""
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in TOLD]
+    return safe_path(f"{request.url.path}?{urlencode(kept)}" if kept else request.url.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from returns_service.domain.money import format_amount
@@ -24,6 +25,7 @@ class Flash:
     story: Story
     return_id: str | None
     order_id: str | None
+    next_look_at: datetime | None = None  # where nobody knows yet
 
 
 async def _flash_of_check(tx: Tx, refund_id: str) -> Flash | None:
@@ -33,7 +35,8 @@ async def _flash_of_check(tx: Tx, refund_id: str) -> Flash | None:
         return None
     icon, state, words = STATUSES[refund.status]
     title = f"Checked with Stripe: {format_amount(refund.amount, refund.currency)} {words}"
-    return Flash(Story("", refund.updated_at, "stripe", title, icon=icon, state=state), None, None)
+    story = Story("", refund.updated_at, "stripe", title, icon=icon, state=state)
+    return Flash(story, None, None, refund.next_attempt_at if refund.status == "unknown" else None)
 
 
 async def read_flashes(call: PageCall, tx: Tx) -> list[Flash]:

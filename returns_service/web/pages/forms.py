@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Literal
@@ -21,15 +21,18 @@ from returns_service.domain.roles import RECEIVE
 from returns_service.queries.history import events_of_request
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
+from returns_service.store.database import Tx
 from returns_service.web.errors import request_id_of
 from returns_service.web.operations.operation import Operation
 from returns_service.web.pages.handler import redirect, safe_path
 from returns_service.web.pages.page import Page, PageCall
 from returns_service.web.pages.perform import perform
+from returns_service.web.pages.problem_words import describe_problem, field_of
 from returns_service.web.pages.rendering import render
 from returns_service.web.pages.stories import told_first
 
 FieldKind = Literal["text", "area", "amount", "choice", "number", "flag", "hidden"]
+Choices = Mapping[str, Sequence[tuple[str, str]]]  # field -> what can be chosen: value, words
 ONCE: Final = "once"  # the field with the one-time token
 NEXT: Final = "next"  # the field with the page that leads on
 NOT_IN_BODIES: Final = ("currency", "if_match")  # fields that say how the others are read, or when they hold
@@ -73,6 +76,7 @@ class FormAct:
     home: str = "/"  # where it leads on to, unless the form says
     only_looks: bool = False  # nothing may have happened: what is known now is told instead
     ask_again: Callable[[ReturnCase], Act] | None = None  # of a return that changed meanwhile: what is decided now
+    choices: Callable[[PageCall, Tx], Awaitable[Choices]] | None = None  # of fields that depend on what it is about
 
     @property
     def page(self) -> Page:
@@ -95,7 +99,7 @@ class Act:
     button: str
     label: str
     values: Mapping[str, str] = field(default_factory=dict)
-    choices: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # of fields that depend on the case
+    choices: Choices = field(default_factory=dict)  # of fields that depend on the case
     primary: bool = False
     direct: bool = False
     required: frozenset[str] = frozenset()  # fields that this case needs
@@ -127,7 +131,7 @@ async def do_act(act: FormAct, call: PageCall) -> Response[Any]:
         asked = None
         if problem.code == "version_mismatch" and act.ask_again is not None:
             asked = act.ask_again(await _load_case(call, path["return_id"]))
-        return show_refused(call, act, problem, asked)
+        return await show_refused(call, act, problem, asked)
     if act.only_looks:
         return redirect(with_parameter(next_of(call, act.home), "checked", path.get("refund_id")))
     async with call.context.database.reading() as tx:
@@ -161,15 +165,20 @@ def with_parameter(path: str, name: str, value: str | None) -> str:
     return f"{path}{'&' if '?' in path else '?'}{name}={value}"
 
 
-def show_refused(call: PageCall, act: FormAct, problem: Problem, asked: Act | None = None) -> Response[Any]:
+async def show_refused(call: PageCall, act: FormAct, problem: Problem, asked: Act | None = None) -> Response[Any]:
     """Show a form again that was refused: why, and all that was typed. `asked`: the question as it is by now."""
-    wrong = str(problem.facts.get("param") or "")
     typed = {name: (values[0] if values else "") for name, values in call.form.items() if name != "token"}
     if asked is not None:  # sent again, what is asked now is meant
         typed |= asked.values
+    choices: Choices = {}
+    if act.choices is not None:
+        async with call.context.database.reading() as tx:
+            choices = await act.choices(call, tx)
+    wrong = field_of(problem, [one.name for one in act.fields if one.kind != "hidden"])
     return render(
-        call, "act_refused.html", status=problem.kind.status, act=act, problem=problem, typed=typed, wrong=wrong,
-        once=new_once(), back=next_of(call, act.home), asked=asked,
+        call, "act_refused.html", status=problem.kind.status, act=act, typed=typed, wrong=wrong, choices=choices,
+        words=describe_problem(problem, call.field("currency")), once=new_once(), back=next_of(call, act.home),
+        asked=asked, is_hopeless=problem.kind.status in (404, 409) and not wrong and asked is None,
     )  # fmt: skip
 
 

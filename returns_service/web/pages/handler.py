@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from litestar import HttpMethod, Response
 from litestar.background_tasks import BackgroundTask
@@ -31,6 +33,7 @@ from returns_service.web.pages.visitor import (
 )
 
 SEE_OTHER: Final = 303
+TOLD: Final = ("did", "checked", "back", "new", "undone")  # parameters of pages that tell what just happened
 LOOKED_BY_ITSELF: Final = "x-live"  # the header with which a page's script reads the page anew
 
 
@@ -81,17 +84,46 @@ def safe_path(path: str, otherwise: str = "/") -> str:
     return path if ours and path.isascii() and path.isprintable() and "\\" not in path else otherwise
 
 
+def page_before(request: AnyRequest) -> str:
+    """Return the address of ours that a form came from, without what it told; home where the browser doesn't say.
+
+    A form that was refused stands at an address that only takes forms: the page above it is where it came from.
+    """
+    referer = urlsplit(request.headers.get("referer", ""))
+    path = referer.path
+    if referer.netloc != request.headers.get("host") or path.startswith("/sign-in"):
+        return "/"
+    kept = [(name, value) for name, value in parse_qsl(referer.query) if name not in TOLD]
+    if kept and _is_shown(request, path):
+        return safe_path(f"{path}?{urlencode(kept)}")
+    while path and not _is_shown(request, path):
+        path = path.rpartition("/")[0]
+    return safe_path(path or "/")
+
+
+def _is_shown(request: AnyRequest, path: str) -> bool:
+    pages: tuple[Page, ...] = request.app.state.pages
+    shown = (page.path for page in pages if page.method == "GET" and not page.path.startswith("/photos/"))
+    return any(_pattern(one).fullmatch(path) for one in shown)
+
+
+@cache
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\{\w+:str\\}", "[^/]+", re.escape(path)))
+
+
 def _ask_to_sign_in(call: PageCall) -> Response[Any]:
     if wants_json(call.request):
         raise Problem("unauthorized", "Sign in, then send it again: nothing was taken.")
-    path = call.request.url.path
+    told: dict[str, str] = {}
     if call.request.method == "GET":
-        query = call.request.url.query
-        path = f"{path}?{query}" if query else path
+        path, query = call.request.url.path, call.request.url.query
+        path = safe_path(f"{path}?{query}" if query else path)
     else:  # the form is lost; its page is where to begin again
-        referer = urlsplit(call.request.headers.get("referer", ""))
-        path = referer.path if referer.netloc == call.request.headers.get("host") else "/"
-    return redirect("/sign-in" if path == "/" else f"/sign-in?next={quote(safe_path(path), safe='/')}")
+        path = page_before(call.request)
+        told = {} if call.request.url.path == "/sign-out" else {"undone": "1"}
+    wanted = told | ({} if path == "/" else {"next": path})
+    return redirect(f"/sign-in?{urlencode(wanted, safe='/', quote_via=quote)}" if wanted else "/sign-in")
 
 
 def _let_in(page: Page, visitor: Visitor) -> None:

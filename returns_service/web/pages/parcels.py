@@ -25,7 +25,7 @@ from returns_service.web.pages.perform import perform
 from returns_service.web.pages.photos import FIELD, LONGEST_PHOTO_FORM_BYTES, keep_photo
 from returns_service.web.pages.receipt_acts import ATTACH
 from returns_service.web.pages.receive import show_start
-from returns_service.web.pages.rendering import render
+from returns_service.web.pages.rendering import isolate, plural, render
 from returns_service.web.pages.return_acts import url_of
 from returns_service.web.pages.stories import CONDITIONS
 
@@ -101,8 +101,8 @@ def attach_act(row: UnmatchedReceipt, return_id: str, order_id: str) -> Act:
     """Return the act that counts a parcel on one return."""
     units = sum(int(item["quantity"]) for item in row.items)
     return Act(
-        ATTACH, url_of(ATTACH, unmatched_id=row.id), f"Count this parcel on {order_id}?",
-        f"{units} units are counted there and refunded as they are due. Taking that receipt back frees the parcel.",
+        ATTACH, url_of(ATTACH, unmatched_id=row.id), f"Count this parcel on {isolate(order_id)}?",
+        f"{plural(units, 'unit')} counted there, refunded as they are due. Taking that receipt back frees the parcel.",
         "Count it there", "Attach", values={"return": return_id}, primary=False,
     )  # fmt: skip
 

@@ -26,8 +26,9 @@ from returns_service.web.operations.payments import adopt_unless_paid
 from returns_service.web.operations.query_string import Query
 from returns_service.web.operations.refunds import create_refund
 from returns_service.web.pages.flashes import read_flashes
-from returns_service.web.pages.forms import SHOWN_AGAIN, Act, FormAct, FormField, body_of
+from returns_service.web.pages.forms import SHOWN_AGAIN, Act, Choices, FormAct, FormField, body_of
 from returns_service.web.pages.page import Page, PageCall, shows
+from returns_service.web.pages.problem_words import describe_problem
 from returns_service.web.pages.refund_acts import acts_on_refund
 from returns_service.web.pages.rendering import render
 from returns_service.web.pages.return_acts import CURRENCY, OVERRIDE, url_of
@@ -45,17 +46,25 @@ def _body(call: PageCall) -> dict[str, Any]:
     return {**target.model_dump(exclude_none=True), **body_of(REFUND_PAYMENT.fields, call)}
 
 
+async def _reason_choices(call: PageCall, _: Tx) -> Choices:
+    return {"reason": _reasons_to_choose(call.context.policy)}
+
+
+def _reasons_to_choose(policy: Policy) -> list[tuple[str, str]]:
+    return [NO_REASON, *((code, reason.label) for code, reason in policy.reasons.items())]
+
+
 REFUND_PAYMENT: Final = FormAct(
     "refund_payment", f"{PATH}/{{payment_id:str}}/refund", "Refund", create_refund,
     (
         CURRENCY,
-        FormField("amount", "Amount", "amount", "At most what is left.", True, "Enter the amount, for example 22.35."),
+        FormField("amount", "Amount", "amount", "At most what is left.", True, "Enter the amount."),
         FormField("reason", "Reason", "choice"),
         FormField("note", "What is it for?", "area", "For colleagues, and kept in the history.", True,
                   "Say what it is for, in a sentence."),
         OVERRIDE,
     ),
-    build=_body, home=PATH,
+    build=_body, home=PATH, choices=_reason_choices,
 )  # fmt: skip
 FORMS: Final[tuple[FormAct, ...]] = (REFUND_PAYMENT,)
 
@@ -114,7 +123,7 @@ async def show_payment(call: PageCall) -> Response[Any]:
             problem = None if shown else Problem("payment_missing", UNKNOWN)
     return render(
         call, "payments.html", status=problem.kind.status if problem else 200, wanted=wanted, problem=problem,
-        shown=shown, flashes=flashes, statuses=STATUSES,
+        wrong=describe_problem(problem).text if problem else "", shown=shown, flashes=flashes, statuses=STATUSES,
     )  # fmt: skip
 
 
@@ -165,11 +174,10 @@ def _act(payment: Payment, name: str, left: int, policy: Policy) -> Act:
         "back."
     )
     held = "A refund made in Stripe’s Dashboard waits on the desk, unexplained: it may be this one. "
-    reasons = [NO_REASON, *((code, reason.label) for code, reason in policy.reasons.items())]
     return Act(
         REFUND_PAYMENT, url_of(REFUND_PAYMENT, payment_id=name), f"Refund how much to {target}?",
         held + text if payment.external_open else text, "Refund", REFUND_PAYMENT.label,
-        values={"currency": payment.currency}, choices={"reason": reasons}, primary=True,
+        values={"currency": payment.currency}, choices={"reason": _reasons_to_choose(policy)}, primary=True,
         required=frozenset({"override_reason"} if payment.external_open else ()),
     )  # fmt: skip
 

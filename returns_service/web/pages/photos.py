@@ -16,7 +16,7 @@ from returns_service.images import LONGEST_PHOTO_BYTES, CleanPhoto, PhotoFault, 
 from returns_service.store.tables import Photo
 from returns_service.web.pages.forms import ONCE, checked_once, next_of, wrong_field
 from returns_service.web.pages.handler import redirect
-from returns_service.web.pages.page import LONGEST_FORM_BYTES, Page, PageCall, posts, shows
+from returns_service.web.pages.page import Page, PageCall, posts, shows
 
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -24,7 +24,8 @@ HEADERS: Final = {
     "Content-Disposition": "inline",
 }
 FIELD: Final = "photo"
-LONGEST_PHOTO_FORM_BYTES: Final = LONGEST_PHOTO_BYTES + LONGEST_FORM_BYTES
+# More than one photo may have: a form that brings too large a one is read, so that what was typed beside it is kept.
+LONGEST_PHOTO_FORM_BYTES: Final = 4 * LONGEST_PHOTO_BYTES
 REFUSED: Final[Mapping[PhotoFault, str]] = {
     "too_large": "This photo is too large: up to 8 MB and 50 megapixels (WebP: 20). Send a smaller one.",
     "wrong_type": "This is no photo we can read: send a JPEG, PNG or WebP.",

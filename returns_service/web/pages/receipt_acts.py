@@ -7,8 +7,10 @@ from typing import Any, Final
 
 from returns_service.domain.counts import PLACEHOLDERS
 from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.loader import load_case
 from returns_service.return_case.reversal import reversible
-from returns_service.return_case.rows import counted_units
+from returns_service.return_case.rows import counted
+from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, UndeclaredItem
 from returns_service.web.operations.receipts import (
     correct_receipt,
@@ -17,9 +19,9 @@ from returns_service.web.operations.receipts import (
     reverse_receipt,
 )
 from returns_service.web.operations.unmatched_receipts import attach_receipt
-from returns_service.web.pages.forms import Act, FormAct, FormField, parse_units, wrong_field
+from returns_service.web.pages.forms import Act, Choices, FormAct, FormField, parse_units, wrong_field
 from returns_service.web.pages.page import PageCall
-from returns_service.web.pages.rendering import plural
+from returns_service.web.pages.rendering import isolate, plural
 from returns_service.web.pages.return_acts import WHY, choices_of_lines, url_of
 from returns_service.web.pages.stories import CONDITIONS
 
@@ -64,26 +66,47 @@ def _attach_body(call: PageCall) -> dict[str, Any]:
     return {"return": call.field("return")}
 
 
+async def _counted_choices(call: PageCall, tx: Tx) -> Choices:
+    return {"which": [_counted_as(row) for row in _lines_of(await _case(call, tx), call.path("receipt_id"))]}
+
+
+async def _waiting_choices(call: PageCall, tx: Tx) -> Choices:
+    lines = _lines_of(await _case(call, tx), call.path("receipt_id"))
+    return {"which": [_waits_as(row) for row in lines if row.accepted is None]}
+
+
+async def _line_choices(call: PageCall, tx: Tx) -> Choices:
+    return {"line": choices_of_lines(await _case(call, tx))}
+
+
+async def _case(call: PageCall, tx: Tx) -> ReturnCase:
+    return await load_case(tx, call.context.policy, call.path("return_id"))
+
+
+def _lines_of(case: ReturnCase, receipt_id: str) -> list[ReceiptLine]:
+    return [row for row in case.receipt_lines if row.receipt_id == receipt_id]
+
+
 REVERSE: Final = FormAct("reverse", f"{_RECEIPT}/take_back", "Take it back", reverse_receipt, (WHY,))
 CORRECT: Final = FormAct(
     "correct", f"{_RECEIPT}/correct", "Correct", correct_receipt,
     (FormField("which", "What was counted", "choice"), FormField("to", "It is", "choice", choices=TO_CONDITION),
      UNITS, WHY),
-    build=_correct_body,
+    build=_correct_body, choices=_counted_choices,
 )  # fmt: skip
 INSPECT: Final = FormAct(
     "inspect", f"{_RECEIPT}/inspect", "Inspect", inspect_receipt,
     (FormField("which", "What was inspected", "choice"), UNITS,
      FormField("condition", "It is", "choice", choices=FOUND),
      FormField("disposition", "It goes to", "choice", choices=DISPOSITIONS)),
-    build=_inspect_body,
+    build=_inspect_body, choices=_waiting_choices,
 )  # fmt: skip
 RESOLVE: Final = FormAct(
     "resolve", "/returns/{return_id:str}/undeclared/{undeclared_id:str}/resolve", "Decide", resolve_undeclared,
     (FormField("decision", "What happens to it", "choice", choices=DECISIONS),
      FormField("line", "If it is counted: as which item", "choice"),
      FormField("condition", "If it is counted: in which condition", "choice", choices=FOUND)),
-    build=_resolve_body,
+    build=_resolve_body, choices=_line_choices,
 )  # fmt: skip
 ATTACH: Final = FormAct(
     "attach", "/parcels/{unmatched_id:str}/attach", "Attach", attach_receipt,
@@ -98,11 +121,11 @@ def acts_on_receipt(case: ReturnCase, receipt: Receipt) -> list[Act]:
     acts: list[Act] = []
     if receipt.reversed_at is not None:
         return acts
-    lines = [row for row in case.receipt_lines if row.receipt_id == receipt.id]
+    lines = _lines_of(case, receipt.id)
     able, names = case.available(), {"return_id": case.row.id, "receipt_id": receipt.id}
     waiting = [row for row in lines if row.accepted is None]
     if waiting and "inspect" in able:
-        choices = [(row.line_id, f"{row.quantity} × {row.sku}") for row in waiting]
+        choices = [_waits_as(row) for row in waiting]
         question, text = "What did the inspection find?", "It is paid for as the policy says."
         units = {"quantity": str(waiting[0].quantity)}
         acts.append(_act(INSPECT, names, question, text, "Record it", choices={"which": choices}, values=units))
@@ -117,8 +140,12 @@ def acts_on_receipt(case: ReturnCase, receipt: Receipt) -> list[Act]:
     return acts
 
 
+def _waits_as(row: ReceiptLine) -> tuple[str, str]:
+    return row.line_id, f"{row.quantity} × {isolate(row.sku)}"
+
+
 def _counted_as(row: ReceiptLine) -> tuple[str, str]:
-    return f"{row.line_id}|{row.condition}", f"{row.quantity} × {row.sku}, {CONDITIONS[row.condition]}"
+    return f"{row.line_id}|{row.condition}", f"{row.quantity} × {isolate(row.sku)}, {CONDITIONS[row.condition]}"
 
 
 def _act(form: FormAct, names: dict[str, str], question: str, text: str, button: str, **more: Any) -> Act:
@@ -130,6 +157,6 @@ def resolve_act(case: ReturnCase, item: UndeclaredItem) -> Act:
     names = {"return_id": case.row.id, "undeclared_id": item.id}
     lines: Sequence[tuple[str, str]] = choices_of_lines(case)
     values = {"line": item.surplus_of or "", "condition": "new"}
-    return _act(RESOLVE, names, f"What happens to {item.quantity} × {item.sku[:60]}?",
+    return _act(RESOLVE, names, f"What happens to {item.quantity} × {isolate(item.sku[:60])}?",
                 "Nobody announced it. Counted on this return, it is paid for as far as its item has a place.",
                 "Decide", choices={"line": lines}, values=values)  # fmt: skip

@@ -24,10 +24,12 @@ from returns_service.web.pages.forms import new_once
 from returns_service.web.pages.handler import redirect
 from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.perform import perform
+from returns_service.web.pages.problem_words import describe_problem, field_of
 from returns_service.web.pages.rendering import render, zone_of
 from returns_service.web.pages.stories import CONDITIONS
 from returns_service.web.pages.visitor import AnyRequest
 
+FIELDS: Final = ("tracking_number", "items", "note")  # of a parcel of nobody
 TAKEN_BACK: Final = "Taken back at the dock."
 
 
@@ -49,7 +51,8 @@ async def show_start(call: PageCall, problem: Problem | None = None) -> Response
         call, "receive.html", status=problem.kind.status if problem else 200, problem=problem, once=new_once(),
         typed={name: values[0] for name, values in call.form.items() if values}, conditions=CONDITIONS,
         nobodys=nobodys, words=words, matches=matches, today=today, done=done,
-        taken_back=call.query("back"),
+        taken_back=call.query("back"), wrong=describe_problem(problem).text if problem else "",
+        wrong_at=(field_of(problem, FIELDS) if problem else "") or "items",
         units=sum(parcel.units for parcel in today), aside=sum(parcel.aside for parcel in today),
     )  # fmt: skip
 
@@ -82,13 +85,13 @@ async def address_for(call: PageCall, code: str) -> str:
 
 @posts("/receive/{return_id:str}/receipts/{receipt_id:str}/reverse", scope=RECEIVE)
 async def take_back(call: PageCall) -> Response[Any]:
-    """Undo a receipt, as long as nothing of it was paid."""
+    """Undo a receipt, as long as nothing of it was paid; twice is once."""
     path = {"return_id": call.path("return_id"), "receipt_id": call.path("receipt_id")}
-    async with call.context.database.reading() as tx:
-        parcel = await parcel_of(tx, call.context.policy, path["receipt_id"])
-    if parcel is None or parcel.return_id != path["return_id"]:
-        raise Problem("not_found", "There is no such receipt, or it was taken back already.")
-    await perform(call, reverse_receipt, path, {"reason": TAKEN_BACK}, f"take back {path['receipt_id']}")
+    try:
+        await perform(call, reverse_receipt, path, {"reason": TAKEN_BACK}, f"take back {path['receipt_id']}")
+    except Problem as problem:
+        if problem.code != "receipt_reversed":  # else somebody else was quicker: it is as it should be
+            raise
     return redirect(f"/receive?back={path['return_id']}")
 
 

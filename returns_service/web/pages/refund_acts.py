@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from returns_service.domain.money import format_amount
 from returns_service.domain.vocabulary import DeskAction, Scope
+from returns_service.queries.desk_solved import returns_on_payment
 from returns_service.return_case.rows import is_unapproved, is_unsent, open_amount
+from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.refunds import (
     acknowledge_refund,
@@ -19,7 +21,7 @@ from returns_service.web.operations.refunds import (
     settle_refund_outside,
 )
 from returns_service.web.operations.second_person import approve_refund
-from returns_service.web.pages.forms import Act, FormAct, FormField, type_amount, wrong_field
+from returns_service.web.pages.forms import Act, Choices, FormAct, FormField, type_amount, wrong_field
 from returns_service.web.pages.page import PageCall
 from returns_service.web.pages.return_acts import AMOUNT, CURRENCY, METHOD, MORE, NOTE, PART, REFERENCE, WHY, url_of
 
@@ -30,6 +32,11 @@ def _assign_body(call: PageCall) -> dict[str, Any]:
     if not call.field("return"):
         raise wrong_field("return", "Choose the return that it paid, or enter its id.")
     return {"return": call.field("return")}
+
+
+async def _return_choices(call: PageCall, tx: Tx) -> Choices:
+    refund = await tx.get(Refund, call.path("refund_id"))
+    return {"return": await returns_on_payment(tx, refund.payment_id) if refund is not None else []}
 
 
 CHECK: Final = FormAct("check", f"{_REFUND}/check", "Check with Stripe", check_refund, home="/refunds", only_looks=True)
@@ -55,6 +62,7 @@ ACKNOWLEDGE: Final = FormAct(
 ASSIGN: Final = FormAct(
     "assign_refund", f"{_REFUND}/assign", "Assign to a return", assign_refund,
     (FormField("return", "Which return did it pay?", "choice", required=True),), build=_assign_body, home="/refunds",
+    choices=_return_choices,
 )  # fmt: skip
 APPROVE_ONE: Final = FormAct(
     "approve_refund", f"{_REFUND}/approve", "Approve", approve_refund, (NOTE,), home="/approvals"

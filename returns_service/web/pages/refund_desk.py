@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,13 +34,20 @@ from returns_service.web.pages.refund_acts import act_on_refund
 from returns_service.web.pages.rendering import render, zone_of
 from returns_service.web.pages.return_acts import acts_on, roles_with
 from returns_service.web.pages.returns import csv_lines
-from returns_service.web.pages.stories import STATUSES
+from returns_service.web.pages.stories import METHODS, STATUSES
 
 MOST_SHOWN: Final = 100
 COLUMNS: Final = ("kind", "since", "amount", "currency", "order", "return", "refund", "what", "advice")
+_CODE_WORD: Final = re.compile(r"`([^`]+)`")
+_FORM_WORDS: Final = {**METHODS, "waive": "give the rest up"}
 _SCOPES: Final[Mapping[DeskAction, Scope]] = {
     "approve": "returns:approve", "decline": "returns:approve", "reopen": "returns:approve", "close": "returns:write",
 }  # fmt: skip
+
+
+def _on_pages(text: str) -> str:
+    """Return a sentence of the API with its words as the pages' forms have them."""
+    return _CODE_WORD.sub(lambda match: f"“{_FORM_WORDS.get(match[1], match[1])}”", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,7 @@ class DeskRow:
     @property
     def advice(self) -> str:
         """What can be done now, on these pages."""
-        return self.words.advice or self.item.advice
+        return self.words.advice or _on_pages(self.item.advice)
 
     @property
     def money(self) -> str:
@@ -125,6 +133,10 @@ async def show_desk(call: PageCall) -> Response[Any]:
         explained = await explain_entries(tx, call.context.policy, found, health)
         rows = [DeskRow(entry, item, KINDS[entry.kind]) for entry, item in explained]
         chosen = next((row for row in rows if row.entry.id == wanted), None)
+        if chosen is None and wanted:  # it may wait behind those that are shown
+            alone = await entries(tx, limit=1, only=wanted) or []
+            explained = await explain_entries(tx, call.context.policy, alone, health)
+            chosen = next((DeskRow(entry, item, KINDS[entry.kind]) for entry, item in explained), None)
         first = chosen or (rows[0] if rows and not wanted else None)
         opened = await _open(call, tx, first) if first else None
         flashes = await read_flashes(call, tx)
@@ -134,6 +146,7 @@ async def show_desk(call: PageCall) -> Response[Any]:
         call, "refund_desk.html", live=live, rows=rows, kinds=KINDS, numbers=numbers, kind=kind, opened=opened,
         flashes=flashes, is_open=chosen is not None, gone=bool(wanted) and chosen is None, solved=len(solved), run=run,
         here_to=f"/refunds?kind={kind}" if kind else "/refunds", number=sum(numbers.values()), rows_of=rows_of,
+        left_out=max(0, (numbers[kind] if kind else sum(numbers.values())) - len(rows)),
     )  # fmt: skip
 
 

@@ -149,6 +149,11 @@ def bdi(text: object) -> Markup:
     return wrap("<bdi>", text, "</bdi>")
 
 
+def isolate(text: str) -> str:
+    """Return strangers' text for a plain sentence: what may run from right to left turns nothing around it."""
+    return text if text.isascii() else f"\u2068{text}\u2069"
+
+
 def as_html(text: str) -> Markup:
     """Return text as HTML that is HTML already: ours, or escaped before."""
     return Markup(text)  # noqa: S704 - the one place where somebody's word is taken for it

@@ -29,6 +29,7 @@ from returns_service.web.operations.returns import (
     reopen_return,
 )
 from returns_service.web.pages.forms import Act, FormAct, FormField, type_amount
+from returns_service.web.pages.rendering import isolate
 from returns_service.web.pages.stories import METHODS
 
 WAYS: Final = tuple((method, words[0].upper() + words[1:]) for method, words in METHODS.items())
@@ -153,6 +154,10 @@ def money_of(case: ReturnCase, amount: int) -> str:
     return format_amount(amount, case.row.currency)
 
 
+def _order(case: ReturnCase) -> str:
+    return isolate(case.row.order_id)
+
+
 def target_of(case: ReturnCase) -> str:
     """Return where a refund goes, in words."""
     return case.payment.method or "the payment"
@@ -172,7 +177,7 @@ def _act(case: ReturnCase, form: FormAct, question: str, text: str, button: str,
 
 
 def approve_act(case: ReturnCase, decision: Decision, *, direct: bool = False) -> Act:
-    """Return the approval of a request; against the policy it asks for a reason."""
+    """Return the approval of a request; against the policy it asks for a reason. `direct`: unless money moves by it."""
     amount, policy = money_of(case, case.estimate), case.policy_in_force
     says = " ".join(violation.message for violation in decision.violations)
     when = {
@@ -183,8 +188,9 @@ def approve_act(case: ReturnCase, decision: Decision, *, direct: bool = False) -
     second = " A second person has to agree." if decision.approvals_required > len(case.row.approvals) + 1 else ""
     warning = f" {decision.warning.message}" if decision.warning else ""
     return _act(
-        case, APPROVE, f"Approve {case.row.order_id} for {amount}?", f"{says} {when}{second}{warning}".strip(),
-        f"Approve {amount}", primary=not decision.violations, direct=direct and not decision.violations,
+        case, APPROVE, f"Approve {_order(case)} for {amount}?", f"{says} {when}{second}{warning}".strip(),
+        f"Approve {amount}", primary=not decision.violations,
+        direct=direct and not decision.violations and policy.refund_on != "approval",
         required=frozenset({"override_reason"} if decision.violations else ()), keep="Keep waiting",
         values={"if_match": etag(case.row.version)},
     )  # fmt: skip
@@ -194,8 +200,8 @@ def decline_act(case: ReturnCase) -> Act:
     """Return the refusal of a request; the customer is told its reason."""
     amount = money_of(case, case.estimate)
     return _act(
-        case, DECLINE, f"Decline {case.row.order_id}?", f"{amount} stays with the shop. It can be reopened.",
-        f"Decline {case.row.order_id}", keep="Keep waiting",
+        case, DECLINE, f"Decline {_order(case)}?", f"{amount} stays with the shop. It can be reopened.",
+        f"Decline {_order(case)}", keep="Keep waiting",
     )  # fmt: skip
 
 
@@ -214,7 +220,7 @@ def _cancel(case: ReturnCase) -> Act:
     received = case.facts().units_received
     text = "Units were received: say what becomes of them." if received else "No money has moved."
     return _act(
-        case, CANCEL, f"Cancel {case.row.order_id}?", f"{text} It can be reopened.", f"Cancel {case.row.order_id}",
+        case, CANCEL, f"Cancel {_order(case)}?", f"{text} It can be reopened.", f"Cancel {_order(case)}",
         required=frozenset({"override_reason"} if received else ()),
     )  # fmt: skip
 
@@ -225,20 +231,20 @@ def _close(case: ReturnCase) -> Act:
     if waits:
         text += f" {waits} undeclared items wait for a decision."
     return _act(
-        case, CLOSE, f"Close {case.row.order_id}?", text, f"Close {case.row.order_id}",
+        case, CLOSE, f"Close {_order(case)}?", text, f"Close {_order(case)}",
         required=frozenset({"override_reason"} if waits else ()),
     )  # fmt: skip
 
 
 def _reopen(case: ReturnCase) -> Act:
     asks = "It waits for a decision again." if case.row.state in ("declined", "canceled") else "Units may come again."
-    return _act(case, REOPEN, f"Reopen {case.row.order_id}?", asks, f"Reopen {case.row.order_id}")
+    return _act(case, REOPEN, f"Reopen {_order(case)}?", asks, f"Reopen {_order(case)}")
 
 
 def _want(case: ReturnCase) -> Act:
     wanted = {line.resolution for line in case.lines}
     return _act(
-        case, WANT, f"What does the customer of {case.row.order_id} want?",
+        case, WANT, f"What does the customer of {_order(case)} want?",
         "It holds for all units that are not paid yet. Store credit and exchanges are never paid through Stripe: the "
         "desk asks to settle them outside.",
         "Save", values={"resolution": wanted.pop() if len(wanted) == 1 else ""},
@@ -252,7 +258,7 @@ def _pay(case: ReturnCase) -> Act:
         case, PAY, f"Refund {money_of(case, amount)} to {target_of(case)}?",
         f"{due} is due for what was received. Less is a reduction, more needs a reason. This moves money and can’t be "
         "taken back.",
-        "Refund", primary=True,
+        f"Refund {money_of(case, amount)}", primary=True,
         values={"currency": case.row.currency, "amount": type_amount(amount, case.row.currency)},
     )  # fmt: skip
 

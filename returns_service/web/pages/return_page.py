@@ -30,7 +30,7 @@ from returns_service.web.pages.receipt_acts import acts_on_receipt, resolve_act
 from returns_service.web.pages.refund_acts import acts_on_refund
 from returns_service.web.pages.rendering import plural, render
 from returns_service.web.pages.return_acts import WANTED, WRITE_NOTE, acts_on, barred_on, money_of, target_of, url_of
-from returns_service.web.pages.stories import CONDITIONS, is_told_beside, tell
+from returns_service.web.pages.stories import CONDITIONS, METHODS, is_told_beside, tell
 
 PLACES: Final[Mapping[str, str]] = {
     "restock": "restock", "scrap": "scrap", "return_to_customer": "back to the customer", "inspect": "inspection",
@@ -126,8 +126,8 @@ async def show_return(call: PageCall) -> Response[Any]:
         fact=fact_of(case), steps=steps_of(case, events), machine=show_machine(case.row.state, _states_been(events)),
         lines=[_line(case, line) for line in case.lines], refunds=refunds, receipts=receipts, stories=stories,
         names=names, flashes=flashes, acts=acts, primary=primary, others=[act for act in acts if act is not primary],
-        barred=barred_on(able, barred, call.may), unpaid=case.unpaid_rows(), due=case.due, reasons=_reasons(case),
-        goes_to=PLACES, conditions=CONDITIONS, target=target_of(case), meter=_meter(case), total=total,
+        barred=barred_on(able, barred, call.may), unpaid=case.unpaid(), due=case.due, reasons=_reasons(case),
+        goes_to=PLACES, methods=METHODS, conditions=CONDITIONS, target=target_of(case), meter=_meter(case), total=total,
         photos=[photo for photo in photos if photo.about_id not in of_dock], once=new_once,
         photos_of={name: [photo for photo in photos if photo.about_id == name] for name in of_dock},
         at_the_bank=at_the_bank, can_receive=dock, can_pay=call.may(PAY), can_note=call.may("returns:write"),

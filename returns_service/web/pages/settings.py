@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from litestar import Response
 
@@ -31,6 +31,7 @@ from returns_service.web.pages.handler import redirect
 from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.perform import perform
 from returns_service.web.pages.portal_progress import qr_path
+from returns_service.web.pages.problem_words import describe_problem, field_of
 from returns_service.web.pages.rendering import render
 from returns_service.web.pages.scanner_test import TEST_CODE, judge_scan
 
@@ -39,23 +40,39 @@ MAY: Final = {
     "returns:approve": "Approve and decline", "receipts:write": "Receive", "refunds:write": "Move money",
     "admin": "Everything, also keys and webhooks",
 }  # fmt: skip
+
+
+class Told(NamedTuple):
+    """What just happened, and the section of the page that says it: a browser scrolls there."""
+
+    section: str
+    words: str
+    kind: str = "ok"
+
+
 DID: Final = {
-    "revoked": "The key is revoked: its calls are refused from now on.",
-    "role": "The role is changed. It counts from that person’s next page on.",
-    "disabled": "That person is signed out everywhere and can’t sign in.",
-    "disabled_but_keys": "That person is signed out everywhere and can’t sign in. API keys of theirs stay in force for "
-    "the programs that use them: revoke those that shall end.",
-    "enabled": "That person can sign in again.",
-    "approved": "The device is approved: badges and PINs open it for receiving.",
-    "device_revoked": "The device is out of use. Sessions on it are over.",
-    "redelivered": "It is sent again now. Look again in a moment.",
-    "endpoint_on": "The endpoint is on: it is sent all it missed.",
-    "endpoint_off": "The endpoint is off: it is told nothing more.",
-    "endpoint_gone": "The endpoint is deleted, and its deliveries with it.",
-    "session_over": "That session is over: its browser has to sign in again.",
-    "sessions_over": "That person is signed out everywhere.",
-    "pinged": "A ping is on its way. Look at its delivery in a moment.",
-}
+    "revoked": Told("keys", "The key is revoked: its calls are refused from now on."),
+    "role": Told("people", "The role is changed. It counts from that person’s next page on."),
+    "disabled": Told("people", "That person is signed out everywhere and can’t sign in."),
+    "disabled_but_keys": Told(
+        "people",
+        "That person is signed out everywhere and can’t sign in. API keys of theirs stay in force for the programs "
+        "that use them: revoke those that shall end, under Keys.", "warn",
+    ),
+    "enabled": Told("people", "That person can sign in again."),
+    "approved": Told("devices", "The device is approved: badges and PINs open it for receiving."),
+    "device_revoked": Told("devices", "The device is out of use. Sessions on it are over."),
+    "redelivered": Told("hooks", "It is sent again now. Look again in a moment."),
+    "endpoint_on": Told("hooks", "The endpoint is on: it is sent all it missed."),
+    "endpoint_off": Told("hooks", "The endpoint is off: it is told nothing more."),
+    "endpoint_gone": Told("hooks", "The endpoint is deleted, and its deliveries with it."),
+    "session_over": Told("people", "That session is over: its browser has to sign in again."),
+    "sessions_over": Told("people", "That person is signed out everywhere."),
+    "pinged": Told("hooks", "A ping is on its way. Look at its delivery in a moment."),
+}  # fmt: skip
+FIELDS: Final = {  # form -> its fields, in their order
+    "new-key": ("name", "scope"), "invite": ("email", "name", "role"), "new-endpoint": ("url", "description"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +96,11 @@ async def _page(
         found = await read_settings(tx)
     status = problem.kind.status if problem is not None else 200
     typed = {name: values[0] for name, values in call.form.items() if values}
+    fields = FIELDS.get(form, ())
     return render(
         call, "settings.html", status=status, settings=found, secret=secret, problem=problem, failed=form, typed=typed,
+        wrong=describe_problem(problem).text if problem else "", ticked=call.form.get("scope", ()),
+        wrong_at=(field_of(problem, fields) if problem else "") or next(iter(fields), ""),
         did=DID.get(call.query("did")), once=new_once, may=MAY, scopes=SCOPES, roles=ROLES,
         policy=policy_lines(call.context.policy), policy_file=call.context.settings.policy, why_off=describe_disabled,
         test_code=TEST_CODE, test_drawing=qr_path(TEST_CODE), heard=judge_scan(call.query("scan")),
@@ -296,5 +316,5 @@ async def redeliver(call: PageCall) -> Response[Any]:
 
 PAGES: Final[tuple[Page, ...]] = (
     show_settings, make_key, revoke_key, invite, make_link, change_person, end_one_session, change_device, add_endpoint,
-    change_endpoint,    redeliver,
+    change_endpoint, redeliver,
 )  # fmt: skip

@@ -52,7 +52,7 @@ def _form(call: PageCall, *, status: int = 200, error: str | None = None, email:
     next_path = call.field("next") or call.query("next")
     return render(
         call, "sign_in.html", status=status, error=error, email=email, next=safe_path(next_path, ""),
-        ended=call.visitor.session_ended, provider=call.context.provider,
+        ended=call.visitor.session_ended, undone=bool(call.query("undone")), provider=call.context.provider,
         passwords=call.context.settings.password_sign_in,
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,12 +10,13 @@ from typing import Any, Final
 
 from returns_service.domain.money import format_amount
 from returns_service.store.tables import Event
-from returns_service.web.pages.rendering import ICON_OF_STATE, plural
+from returns_service.web.pages.rendering import ICON_OF_STATE, isolate, plural
 
 METHODS: Final[Mapping[str, str]] = {
     "bank_transfer": "bank transfer", "store_credit": "store credit", "cash": "cash", "exchange": "exchange",
     "dashboard_refund": "Stripe’s Dashboard", "dispute": "the lost dispute", "waived": "waived by the customer",
 }  # fmt: skip
+_METHOD: Final = re.compile(r"(\w+)(?: re_\w+)?")
 CONDITIONS: Final[Mapping[str, str]] = {
     "new": "new", "opened": "opened", "damaged": "damaged", "missing": "missing", "wrong_item": "wrong item",
 }  # fmt: skip
@@ -23,11 +25,16 @@ _TRIGGERS: Final[Mapping[str, str]] = {
     "forget": "Personal data erased", "assign": "A refund made outside was assigned",
     "adopt": "A refund made outside was assigned here",
     "acknowledge": "A refund made outside was set apart", "settle_outside": "Settled outside",
-    "resolution": "The customer wants something else",
 }  # fmt: skip
 _TOLD_BESIDE: Final = frozenset(
     "receive reverse correct inspect settle fail take_back withdraw refund retry settle_outside".split()
 )
+_DECIDED: Final[Mapping[str, str]] = {
+    "accept_as_line": "counted on this return", "return_to_customer": "back to the customer", "scrap": "scrap",
+}  # fmt: skip
+_WANTED: Final[Mapping[str, str]] = {
+    "refund": "a refund", "store_credit": "store credit", "exchange": "an exchange",
+}  # fmt: skip
 _LED_TO: Final[Mapping[str, str]] = {
     "requested": "Waits for a decision", "approved": "Approved, waits for the parcel", "refunding": "Refund on its way",
     "refunded": "Refunded", "failed": "A refund failed", "declined": "Declined", "canceled": "Canceled",
@@ -73,7 +80,8 @@ class Story:
 
 def is_told_beside(event: Event) -> bool:
     """Return whether an event only says where another one led, which a return's history tells in its own words."""
-    return event.type.startswith("return.") and event.data.get("trigger") in _TOLD_BESIDE
+    of_return = event.type.startswith("return.") and event.data.get("trigger") in _TOLD_BESIDE
+    return of_return and _decided_item(event.data) is None  # a decision about those has no other event
 
 
 def told_first(events: Sequence[Event]) -> str | None:
@@ -110,6 +118,20 @@ def _figure(data: Mapping[str, Any], name: str) -> str:
     return format_amount(amount, currency) if isinstance(amount, int) and isinstance(currency, str) and amount else ""
 
 
+def _decided_item(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the units nobody announced that somebody decided about in an event; None for other events."""
+    if data.get("trigger") != "receive" or not data.get("reason"):
+        return None
+    items = [one for one in _object(data).get("undeclared", ()) if isinstance(one, Mapping) and one.get("decision")]
+    return max(items, key=lambda one: str(one.get("decided_at")), default=None)
+
+
+def _tell_decision(item: Mapping[str, Any]) -> dict[str, Any]:
+    decision = _DECIDED.get(str(item.get("decision")), str(item.get("decision")))
+    units = f"{item.get('quantity')} × {isolate(str(item.get('sku')))}"
+    return {"title": f"{units}, nobody announced it: {decision}", "icon": "box"}
+
+
 def _tell_request(data: Mapping[str, Any]) -> dict[str, Any]:
     amount = _figure(data, "amount_authorized")
     return {
@@ -125,12 +147,35 @@ def _state_changed(data: Mapping[str, Any]) -> dict[str, Any]:
     led_to, figure = _LED_TO.get(to, to), _figure(data, _FIGURE_OF.get(to, ""))
     led_to = f"{led_to}: {figure}" if figure else led_to
     told = {"icon": ICON_OF_STATE.get(to, "info"), "state": to, "quote": _reason(data)}
+    if (item := _decided_item(data)) is not None:
+        return {**_tell_decision(item), "detail": f"Now: {led_to}", "state": to}
+    if trigger == "resolution":
+        return {**told, "title": _tell_wanted(data), "detail": f"Now: {led_to}", "quote": ""}
+    if trigger == "settle_outside" and (method := _settled_by(data)):
+        return {**told, "title": f"Settled outside: {method}", "detail": f"Now: {led_to}", "quote": ""}
     if trigger not in _TRIGGERS:
         return {"title": led_to, **told}
     if trigger == "approve" and to == "approved":
         return {"title": f"Approved: {figure}" if figure else "Approved", **told}
     says_it_all = trigger in ("decline", "cancel")
     return {"title": _TRIGGERS[trigger], "detail": "" if says_it_all else f"Now: {led_to}", **told}
+
+
+def _settled_by(data: Mapping[str, Any]) -> str:
+    """Return the method that something was settled by, in words; empty where a person's own reason is kept instead."""
+    match = _METHOD.fullmatch(_reason(data))
+    return METHODS.get(match[1], "") if match else ""
+
+
+def _tell_wanted(data: Mapping[str, Any]) -> str:
+    return f"The customer wants {_WANTED.get(_reason(data), 'something else')}"
+
+
+def _tell_overpaid(data: Mapping[str, Any]) -> dict[str, Any]:
+    amount = _money({**_object(data), "amount": data["overpaid_amount"]})
+    if reason := _reason(data):
+        return {"title": f"{amount} stays with the customer", "icon": "check", "quote": reason}
+    return {"title": f"{amount} more was paid than the return is worth", "icon": "desk"}
 
 
 def _reason(data: Mapping[str, Any]) -> str:
@@ -144,6 +189,12 @@ def _tell_update(data: Mapping[str, Any]) -> dict[str, Any]:
         return {"title": "A refund is due and is held", "icon": "desk", "quote": _reason(data)}
     if trigger == "approve":
         return {"title": "Approved once; a second person has to agree", "icon": "approved", "quote": _reason(data)}
+    if (item := _decided_item(data)) is not None:
+        return _tell_decision(item)
+    if trigger == "resolution":
+        return {"title": _tell_wanted(data)}
+    if "overpaid_amount" in data:
+        return _tell_overpaid(data)
     if trigger in _TRIGGERS:
         return {"title": _TRIGGERS[str(trigger)], "quote": _reason(data)}
     if "inspected" in data:
@@ -168,7 +219,7 @@ def _tell_receipt(data: Mapping[str, Any]) -> dict[str, Any]:
     lines = [line for line in shown.get("lines", []) if isinstance(line, Mapping)]
     aside = sum(item.get("quantity", 0) for item in shown.get("undeclared", []))
     units = sum(line.get("quantity", 0) for line in lines)
-    parts = [f"{line['quantity']} × {line['sku']} ({CONDITIONS.get(line['condition'], '')})" for line in lines]
+    parts = [f"{line['quantity']} × {isolate(line['sku'])} ({CONDITIONS.get(line['condition'], '')})" for line in lines]
     parts += [f"{plural(aside, 'unit')} put aside"] if aside else []
     return {"title": f"{plural(units, 'unit')} received", "detail": ", ".join(parts), "icon": "box"}
 
@@ -186,8 +237,9 @@ def _refund_created(data: Mapping[str, Any]) -> dict[str, Any]:
     status, amount = str(shown.get("status")), _money(shown)
     if status == "settled_outside":
         way = METHODS.get(str(shown.get("method")), "another way")
+        reference = isolate(str(shown.get("reference")))
         return {"title": f"{amount} settled outside: {way}", "icon": "refunded", "state": "refunded",
-                "detail": f"Reference {shown.get('reference')}", "quote": shown.get("note") or ""}  # fmt: skip
+                "detail": f"Reference {reference}", "quote": shown.get("note") or ""}  # fmt: skip
     if shown.get("source") == "external":
         return {"title": f"{amount} refunded in Stripe’s Dashboard", "icon": "out", "state": "refunded"}
     if shown.get("waiting_code") == "second_person":

@@ -78,10 +78,10 @@ async def set_password(call: PageCall) -> Response[Any]:
 
 @posts("/you/sessions/{session:str}/end", personal=True)
 async def end_one(call: PageCall) -> Response[Any]:
-    """End one session, this one too."""
+    """End one session, this one too; where it is over already, nothing changes."""
     user_id, session_id = call.signed_in.user.id, call.path("session")
-    if not await call.context.database.run(lambda tx: end_session(tx, user_id, session_id)):
-        raise Problem("not_found", "This session is over already.")
+    if not await call.context.database.run(lambda tx: end_session(tx, user_id, session_id), safe_to_repeat=True):
+        raise Problem("not_found", "You have no such session.")
     return redirect("/you?did=session")
 
 

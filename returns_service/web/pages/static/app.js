@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const off = () => { try { return localStorage.getItem("keys") === "off"; } catch { return false; } };
-  const wake = (part) => { for (const e of part.querySelectorAll("[data-copy], [data-print], [data-all], [data-pin], [data-fill], button[data-dialog]")) e.hidden = false; };
+  const wake = (part) => { for (const e of part.querySelectorAll(`${navigator.clipboard ? "[data-copy], " : ""}[data-print], [data-all], [data-pin], [data-fill], button[data-dialog]`)) e.hidden = false; };
   wake(document);
   const view = document.querySelector(".views [aria-current]"), strip = view?.closest(".views");  // the chosen view in sight
   if (strip) strip.scrollLeft += Math.max(0, view.getBoundingClientRect().right - strip.getBoundingClientRect().right + 16);
@@ -12,7 +12,7 @@
     for (const menu of document.querySelectorAll("details.menu[open], details.places[open]")) if (!menu.contains(e.target)) menu.open = false;
     if (!a) return;
     const { dialog, copy } = a.dataset;
-    if (dialog && document.getElementById(dialog)) e.preventDefault(), document.getElementById(dialog).showModal();
+    if (dialog && document.getElementById(dialog)?.showModal) e.preventDefault(), document.getElementById(dialog).showModal();
     else if ("close" in a.dataset && a.closest("dialog[open]")) e.preventDefault(), a.closest("dialog").close();
     else if ("print" in a.dataset) print();
     else if (copy) navigator.clipboard.writeText(document.getElementById(copy).textContent.trim()).then(() => (a.lastChild.textContent = "Copied"));
@@ -24,19 +24,38 @@
       box.value = a.value, box.focus();
     }
   });
+  // A question and a button that name an amount name the one that is typed.
+  document.addEventListener("input", (e) => {
+    const box = e.target, currency = box.form?.elements.currency?.value.toUpperCase();
+    if (box.name !== "amount" || !currency) return;
+    const typed = box.value.trim(), same = !typed || typed === box.defaultValue;
+    for (const says of box.form.querySelectorAll("h2 bdi, [data-once]")) {
+      says.dataset.said ??= says.textContent;
+      says.textContent = same ? says.dataset.said : says.dataset.said.replace(/[\d.,]+ [A-Z]{3}/, () => `${typed} ${currency}`);
+    }
+  });
   // A form whose button moves money is sent once; the server's idempotency is what makes it safe, this only shows it.
   document.addEventListener("submit", (e) => {
     const once = e.submitter?.closest("[data-once]");
     if (once && !e.defaultPrevented) setTimeout(() => { once.disabled = true; once.textContent = "Sending…"; });
   });
   addEventListener("pageshow", (e) => { if (e.persisted && document.querySelector("[data-once]:disabled")) location.reload(); });
+  // The sums of amounts as the page writes them, by currency: `1,234.50 EUR`. In whole units, so that no cent is rounded.
+  const sumsOf = (amounts) => {
+    const sums = new Map();
+    for (const [number, currency] of amounts.map((text) => text.trim().split(/\s+/))) {
+      const [units, places] = sums.get(currency) ?? [0, (number.split(".")[1] ?? "").length];
+      sums.set(currency, [units + Number(number.replace(/[,.]/g, "")), places]);
+    }
+    return [...sums].map(([currency, [units, places]]) => `${(units / 10 ** places).toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places })} ${currency}`);
+  };
   const picked = () => [...document.querySelectorAll("tbody .pick input:not(:disabled)")], all = document.querySelector("[data-all] input");
   const tell = () => {
     const picks = picked(), chosen = picks.filter((p) => p.checked), sums = document.querySelector("[data-sums]");
     if (all) all.checked = chosen.length === picks.length, all.indeterminate = chosen.length > 0 && !all.checked;
     const count = document.querySelector("[data-count]");
     if (count) count.textContent = `${chosen.length} chosen`;
-    if (sums) sums.textContent = chosen.map((p) => p.closest("tr").querySelector(".money").textContent.trim()).join(" and ");
+    if (sums) sums.textContent = sumsOf(chosen.map((p) => p.closest("tr").querySelector(".money").textContent)).join(" and ");
   };
   document.addEventListener("change", (e) => {
     if (e.target === all) for (const p of picked()) p.checked = all.checked;

@@ -9,7 +9,8 @@
   const byId = (id) => document.getElementById(id), meta = (name) => document.querySelector(`meta[name=${name}]`)?.content ?? "";
   const box = form.elements.q, net = byId("net"), last = byId("last"), receipt = byId("receipt"), cond = byId("condition"), undo = byId("undo");
   const page = form.dataset.return ?? "", made = [];   // made: ids of what was kept while this page is open
-  let target = page, serial = 0, wait = 500, sending = false, asked = false, timer, flight, sound, now = null;
+  const ours = (of) => of === page || Boolean(form.dataset.slip) && of === form.dataset.slip;
+  let leads = "", idle, target = page, serial = 0, wait = 500, sending = false, asked = false, timer, flight, sound, now = null;
   const uuid = () => crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
   const stored = (work, otherwise) => { try { return work(); } catch { return otherwise; } };   // no storage, or no room in it
   const kept = (prefix = "scan:") => stored(() => Object.keys(localStorage).filter((k) => k.startsWith(prefix)).sort(), []);
@@ -54,22 +55,34 @@
       drop(key);
       tell("danger", scan.done ? "Not done" : "Not taken", said.detail ?? "Scan it again or put the item aside.");
       if (scan.done) receipt?.removeAttribute("data-done");
+      if (leads) follow();
       return true;
     }
     return later();
   }
   function took(scan, said) {                   // answered: what the server says is how it is
     if (scan.done) stored(() => localStorage.removeItem(`tally:${scan.return}`));
-    const here = scan.return === page && made.includes(scan.scan_id), newest = made.at(-1) === scan.scan_id;
+    const here = ours(scan.return) && made.includes(scan.scan_id), newest = made[made.length - 1] === scan.scan_id;
     if (said.url && here && newest) return location.assign(said.url), false;
-    if (said.url && !scan.return && made.includes(scan.scan_id) && newest) return location.assign(said.url), false;
+    if (here && scan.code && scan.code === target) said.url ? (leads = said.url) : stay(scan, said);   // units came faster
+    if (leads) follow();
     if (said.counts && scan.return) {
-      stored(() => localStorage.setItem(`tally:${scan.return}`, JSON.stringify({ at: said.at, counts: said.counts, aside: said.aside })));
-      const waiting = kept().some((k) => read(k)?.return === page);
-      if (scan.return === page && !waiting) show(said.counts, said.aside);
+      stored(() => localStorage.setItem(`tally:${ours(scan.return) ? page : scan.return}`, JSON.stringify({ at: said.at, counts: said.counts, aside: said.aside })));
+      const waiting = kept().some((k) => ours(read(k)?.return));
+      correct(scan, said);
+      if (ours(scan.return) && !waiting) show(said.counts, said.aside);
       if (said.message && here && newest) tell(said.kind, said.message, said.text, [said.icon, said.goes]);
     }
     return true;
+  }
+  function stay(scan, said) {                   // ten digits that are no slip's: what was scanned since is of this parcel
+    target = page;
+    for (const key of kept()) { const later = read(key); if (later?.return === scan.code) stored(() => localStorage.setItem(key, JSON.stringify({ ...later, return: page }))); }
+    if (receipt && said.line === "") aside(scan, said.kind === "warn" ? "One too many" : "Not on this return");
+  }
+  function follow() {                           // once nobody scans: keys typed while a page opens would be lost
+    clearTimeout(idle);
+    idle = setTimeout(() => { if (!kept().length && !box.value) location.assign(leads); }, 1000);
   }
   function later() {
     clearTimeout(timer);
@@ -141,11 +154,17 @@
     if (!u || Number(u.dataset.n) + by < 0 || (by > 0 && total(line) + by > Number(line.dataset.open))) return false;
     return put(u, Number(u.dataset.n) + by), draw(), true;
   }
+  // What a scan means, as the server reads it: an SKU as it is, then any name of a line, as it is, without case, as a GTIN.
+  const clean = (code) => code.normalize("NFKC").replace(/[\p{Cc}\p{Cf}\p{Z}]/gu, "");
+  const READINGS = [(code) => code, (code) => code.toLowerCase(), (code) => /^(\d{8}|\d{12,14})$/.test(code) && code.padStart(14, "0")];
+  const names = new Map(lines.map((l) => [l, JSON.parse(l.dataset.names).map(clean)]));
   function lineOf(code) {
-    const same = (a, b) => a === b, close = (a, b) => a.toLowerCase() === b.toLowerCase();
-    for (const alike of [same, close]) {
-      const all = lines.filter((l) => alike(l.dataset.sku, code));
-      if (all.length) return all.find((l) => total(l) < Number(l.dataset.open)) ?? all[0];
+    const open = (all) => all.find((l) => total(l) < Number(l.dataset.open)) ?? all[0];
+    const exact = lines.filter((l) => l.dataset.sku === code);
+    if (exact.length) return open(exact);
+    for (const reading of READINGS) {
+      const wanted = reading(clean(code)), all = wanted ? lines.filter((l) => names.get(l).some((name) => reading(name) === wanted)) : [];
+      if (all.length) return new Set(all.map((l) => l.dataset.sku)).size === 1 ? open(all) : null;
     }
     return null;
   }
@@ -178,6 +197,13 @@
     }
     return "ok";
   }
+  function correct(scan, said) {                // where the guess was another than what the server did
+    const was = known.get(scan.scan_id), line = lines.find((l) => l.dataset.line === said.line) ?? null;
+    if (!receipt || !scan.code || !was || !("line" in said) || was.line === line) return;
+    if (line) byId("aside").querySelector(`[data-scan="${CSS.escape(scan.scan_id)}"]`)?.remove();
+    else aside(scan, said.kind === "warn" ? "One too many" : "Not on this return");
+    was.line = line;
+  }
   function aside(scan, why) {
     const row = byId("aside-row").content.cloneNode(true), item = row.firstElementChild;
     item.dataset.scan = scan.scan_id;
@@ -194,11 +220,16 @@
   form.addEventListener("submit", (e) => {
     const code = box.value.trim();
     if (!code) return receipt && e.preventDefault();
+    if (receipt && ours(code)) return e.preventDefault(), box.value = leads = "", target = page, tell("ok", "This return is open", code, null);
+    const slip = opens(code), before = target;
+    if (slip) target = page;                    // it is looked up by itself; what comes after it is its
     const id = keep({ code });
-    if (!id) return;
+    if (!id) return void (target = before);
     e.preventDefault(), box.value = "";
-    if (!receipt || target !== page) return receipt && tell("ok", "Kept for the next return", code, ["sync", "the next parcel"]);
-    if (opens(code)) return target = code, now = null, tell("ok", "Slip read", "Scans count for it from now on.", ["sync", "the next parcel"]);
+    if (slip) target = code, now = null;
+    if (!receipt) return;
+    if (slip) return tell("ok", "Slip read", "Scans count for it from now on.", ["sync", "the next parcel"]);
+    if (target !== page) return tell("ok", "Kept for the next return", code, ["sync", "the next parcel"]);
     signal(guess({ scan_id: id, code }));
   });
   const press = (what, event) => {              // keep it, show it; without storage the form posts itself
@@ -252,7 +283,7 @@
   if (receipt) {
     const heard = read(`tally:${page}`);
     if (heard && heard.at > form.dataset.at) show(heard.counts, heard.aside);
-    const waiting = kept().map(read).filter((s) => s?.return === page), before = now;
+    const waiting = kept().map(read).filter((s) => ours(s?.return)), before = now;
     for (const scan of waiting) guess(scan);
     if (waiting.some((s) => s.done)) receipt.setAttribute("data-done", "");
     if (!waiting.length) now = before;
@@ -262,7 +293,7 @@
   addEventListener("offline", () => badge());
   addEventListener("storage", (e) => {          // another tab kept, sent or heard something
     const heard = e.key === `tally:${page}` && receipt && read(e.key);
-    if (heard && !kept().some((k) => read(k)?.return === page)) show(heard.counts, heard.aside);
+    if (heard && !kept().some((k) => ours(read(k)?.return))) show(heard.counts, heard.aside);
     badge();
   });
   addEventListener("visibilitychange", () => document.visibilityState === "visible" && go());

@@ -8,7 +8,7 @@
     for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(e.target)) menu.open = false;
     if (!a) return;
     const dialog = document.getElementById(a.dataset.dialog ?? "");
-    if (dialog) e.preventDefault(), dialog.showModal();
+    if (dialog?.showModal) e.preventDefault(), dialog.showModal();
     else if ("close" in a.dataset && a.closest("dialog[open]")) e.preventDefault(), a.closest("dialog").close();
     else if ("print" in a.dataset) print();
   });
