@@ -9,7 +9,7 @@ from returns_service.domain.counts import PLACEHOLDERS
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.reversal import reversible
-from returns_service.return_case.rows import counted
+from returns_service.return_case.rows import counted_units
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, UndeclaredItem
 from returns_service.web.operations.receipts import (

@@ -126,7 +126,7 @@ async def show_return(call: PageCall) -> Response[Any]:
         fact=fact_of(case), steps=steps_of(case, events), machine=show_machine(case.row.state, _states_been(events)),
         lines=[_line(case, line) for line in case.lines], refunds=refunds, receipts=receipts, stories=stories,
         names=names, flashes=flashes, acts=acts, primary=primary, others=[act for act in acts if act is not primary],
-        barred=barred_on(able, barred, call.may), unpaid=case.unpaid(), due=case.due, reasons=_reasons(case),
+        barred=barred_on(able, barred, call.may), unpaid=case.unpaid_rows(), due=case.due, reasons=_reasons(case),
         goes_to=PLACES, methods=METHODS, conditions=CONDITIONS, target=target_of(case), meter=_meter(case), total=total,
         photos=[photo for photo in photos if photo.about_id not in of_dock], once=new_once,
         photos_of={name: [photo for photo in photos if photo.about_id == name] for name in of_dock},
