@@ -28,11 +28,14 @@ PLACE = """
 WITH oldest AS (
     SELECT id, return_id, sequence FROM event WHERE position IS NULL ORDER BY id LIMIT :most
 ),
+latest AS (
+    SELECT return_id, max(sequence) AS sequence FROM oldest WHERE return_id IS NOT NULL GROUP BY return_id
+),
 unplaced AS (
     SELECT id, return_id, sequence FROM oldest
     UNION
     SELECT event.id, event.return_id, event.sequence
-    FROM oldest JOIN event ON event.return_id = oldest.return_id AND event.sequence < oldest.sequence
+    FROM latest JOIN event ON event.return_id = latest.return_id AND event.sequence < latest.sequence
     WHERE event.position IS NULL
 ),
 ordered AS (
