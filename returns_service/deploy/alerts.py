@@ -96,6 +96,7 @@ ALERTS = (
         "Money is decided and Stripe has not taken it.",
         "page",
         above=3600,
+        for_seconds=300,  # a refund that was held until now is sent within seconds
     ),
     Alert(
         "StripeEventsUnread",

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from sqlalchemy import case, literal_column
+from sqlalchemy import and_, case, literal_column, or_
 from sqlmodel import col, func, select
 
 from returns_service.domain.refund_status import OPEN, STATUSES, UNANSWERED
@@ -113,9 +113,12 @@ class Metrics:
             self.refunds.labels(status).set(number)
         for status, number in (await tx.execute(by_status)).all():
             self.refunds.labels(status).set(number)
-        # A refund that a dispute or a person holds is no outage: it may wait for weeks.
-        oldest = select(func.min(Refund.created_at)).join(Payment, col(Payment.id) == col(Refund.payment_id))
-        oldest = oldest.where(among(Refund.status, UNANSWERED), ~HELD, ~col(Refund.unapproved))
+        # A refund that a dispute, a person or the policy's delay holds is no outage: it may wait for weeks.
+        tried, due_at = col(Refund.attempts) > 0, col(Refund.next_attempt_at)
+        oldest: Any = select(func.min(case((tried, col(Refund.created_at)), else_=due_at)))
+        oldest = oldest.join(Payment, col(Payment.id) == col(Refund.payment_id))
+        free = and_(~HELD, ~col(Refund.unapproved), or_(tried, due_at <= tx.now))
+        oldest = oldest.where(among(Refund.status, UNANSWERED), free)
         since = (await tx.exec(oldest)).first()
         self.oldest.set(_age(tx, since))
         await self._look_at_work(tx)

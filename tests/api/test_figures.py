@@ -50,6 +50,18 @@ async def test_a_refund_that_waits_for_a_second_person_is_not_one_without_an_ans
     assert (await figures(shop))[UNANSWERED] == 0
 
 
+async def test_a_refund_that_the_policy_puts_off_is_not_one_without_an_answer(
+    shop: ServedShop, with_policy: Any
+) -> None:
+    with_policy(refund_delay=DAY)
+    made = await shop.create_approved_return()
+    await shop.receive_parcel(made["id"])
+    shop.advance(DAY - 1)
+    assert (await figures(shop))[UNANSWERED] == 0
+    shop.advance(HOUR + 1)
+    assert (await figures(shop))[UNANSWERED] == HOUR, "since it is due"
+
+
 async def test_a_short_comparison_takes_no_difference_off(shop: ServedShop) -> None:
     expect(await shop.post("/v1/refunds", {"payment_intent": shop.pay(), "amount": 5}), 202)
     await shop.settle()
