@@ -7,12 +7,15 @@ receiving servers tell that it is one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from returns_service.commands.mail import (
     MAIL_LEASE_SECONDS,
@@ -66,7 +69,7 @@ class MailSender:
             by_return.setdefault(claim.row.id, []).append(claim)
         tasks = [
             *(self._begin(self._send_in_order(group, end)) for group in by_return.values()),
-            *(self._begin(self._send_to_staff(claim)) for claim in staff_claims),
+            *(self._begin(self._attempt(claim, partial(self._send_to_staff, claim))) for claim in staff_claims),
         ]
         if tasks:
             await asyncio.wait(tasks)  # a stop that comes meanwhile leaves them to `finish`
@@ -96,7 +99,18 @@ class MailSender:
         for claim in claims:
             if elapsed_seconds() > end:
                 return
-            await self._send(claim)
+            await self._attempt(claim, partial(self._send, claim))
+
+    async def _attempt(self, claim: MailClaim | StaffMailClaim, send: Callable[[], Awaitable[None]]) -> None:
+        """Make one attempt. An error that nobody foresaw counts as this mail's failure, which the desk tells of."""
+        try:
+            await send()
+        except (SQLAlchemyError, OSError):
+            raise  # the database is away: the lease ends by itself
+        except Exception as error:  # noqa: BLE001 - logged, and counted: else it would come back for ever, unseen
+            where = "".join(traceback.format_tb(error.__traceback__))  # its words may be the customer's
+            log.error("mail.not_sent", mail=claim.mail_id, error=type(error).__name__, at=where)
+            await self._record(claim, MailOutcome("try_later", "unforeseen"))
 
     async def _send(self, claim: MailClaim) -> None:
         recipient, sender = claim.row.customer_email, self.settings.sender

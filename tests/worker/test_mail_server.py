@@ -17,6 +17,7 @@ from returns_service.mail_client import CONVERSATION_SECONDS, MailOutcome, SmtpC
 from returns_service.mail_message import load_texts
 from returns_service.store.database import Database
 from returns_service.store.tables import Mail, ReturnAuthorization
+from returns_service.worker import mail
 from returns_service.worker.mail import MailSender
 from returns_service.worker.maintenance import delete_expired
 from tests.factories import create_mail, create_return
@@ -95,6 +96,20 @@ async def test_no_mail_is_begun_that_could_outlive_its_lease(
     sender.lease_seconds = CONVERSATION_SECONDS - 1
     assert await sender.send_due() == 2
     assert (server.asked, await statuses(database)) == (0, ["pending", "pending"])
+
+
+async def test_a_mail_that_nobody_foresaw_counts_as_failed_and_holds_up_no_other(
+    database: Database, sender: MailSender, server: SlowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> EmailMessage:
+        raise LookupError("a word that is not there")
+
+    await write_mails(database, 1)
+    monkeypatch.setattr(mail, "compose", fail)
+    assert await sender.send_due() == 1
+    async with database.reading() as tx:
+        row = (await tx.execute(select(Mail))).scalars().one()
+    assert (row.status, row.failures, row.reason, server.asked) == ("pending", 1, "unforeseen", 0)
 
 
 @pytest.fixture
