@@ -89,12 +89,19 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; on `::` for both kinds of addresses. Raises SettingsError with what to do."""
-    kind, both = (socket.AF_INET6, socket.has_dualstack_ipv6()) if ":" in host else (socket.AF_INET, False)
+    """Return a socket that listens. Raises SettingsError with what to do.
+
+    An IPv6 address takes no IPv4 callers: theirs would look like `::ffff:10.0.0.5`, and be no trusted proxy's.
+    """
     try:
-        return socket.create_server((host, port), family=kind, backlog=2048, dualstack_ipv6=both)
+        return socket.create_server((host, port), family=family_of(host), backlog=2048)
     except OSError as error:
         raise SettingsError(f"Can't listen on {host}:{port} ({error.strerror}). Choose another with --port") from None
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    """Return the kind of an address to listen on, or of a name."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def address_of(listener: socket.socket) -> str:
