@@ -89,11 +89,19 @@ class Server(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens. Raises SettingsError with what to do."""
+    """Return a socket that listens. Raises SettingsError with what to do.
+
+    An IPv6 address takes no IPv4 callers: theirs would look like `::ffff:10.0.0.5`, and be no trusted proxy's.
+    """
     try:
-        return socket.create_server((host, port), backlog=2048, reuse_port=False)
+        return socket.create_server((host, port), family=family_of(host), backlog=2048)
     except OSError as error:
         raise SettingsError(f"Can't listen on {host}:{port} ({error.strerror}). Choose another with --port") from None
+
+
+def family_of(host: str) -> socket.AddressFamily:
+    """Return the kind of an address to listen on, or of a name."""
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def address_of(listener: socket.socket) -> str:
@@ -124,7 +132,7 @@ async def serve(
     on_ready: Callable[[Server], None] = lambda _: None,
     lifeline: int | None = None,
 ) -> None:
-    """Serve until told to stop: requests end, then the worker's calls, then the connections.
+    """Serve until told to stop: requests and the worker's calls end, then the connections.
 
     `reusable_links`: let people in by links that work more than once, as the demo makes them.
     `lifeline`: a file that ends with the process that started this one; then it is time to stop as well.
@@ -149,12 +157,12 @@ async def serve(
 
         @contextlib.asynccontextmanager
         async def worker_inside(_: object) -> AsyncIterator[None]:
-            stop = asyncio.Event()
-            work = asyncio.create_task(worker.run(stop))
+            # It is told to stop when the server is: no claims are made while the last requests end.
+            work = asyncio.create_task(worker.run(context.closing))
             try:
                 yield
             finally:
-                stop.set()
+                context.closing.set()
                 await work
                 await context.line.close()
 

@@ -28,7 +28,7 @@ from returns_service.queries.system_health import system_health
 from returns_service.settings import Settings
 from returns_service.store import schema
 from returns_service.store.clock import elapsed_seconds
-from returns_service.store.database import Database, Tx
+from returns_service.store.database import Database, Tx, takes_writes
 from returns_service.store.tables import Refund, StripeEvent
 from returns_service.stripe_gateway import EndpointSnapshot, Gateway, StripeChecked, StripeSilent
 
@@ -74,9 +74,9 @@ async def examine(
 
     Raises nothing: what can't be looked at is a line that fails.
     """
-    stripe, data, address, sign_in = await asyncio.gather(
+    data = await _database_lines(database)  # first: PostgreSQL's clock, which webhooks are judged by, is known then
+    stripe, address, sign_in = await asyncio.gather(
         _stripe_lines(settings, gateway, database),
-        _database_lines(database),
         _address_lines(settings),
         _provider_lines(provider),
     )
@@ -101,15 +101,15 @@ async def _stripe_lines(settings: Settings, gateway: Gateway | None, database: D
         return [Finding("stripe_key", "fail", "No key is set.", "Set STRIPE_SECRET_KEY=sk_test_…")]
     try:
         async with asyncio.timeout(STRIPE_PATIENCE_SECONDS):
-            checked = await gateway.check()
-            undelivered = await _find_undelivered(settings, gateway, checked, database.now())
+            checked, now = await gateway.check(), database.now()
+            undelivered = await _find_undelivered(settings, gateway, checked, now)
     except TimeoutError:
         return [Finding("stripe_key", "fail", "Stripe doesn’t answer.", "Check the network; https://status.stripe.com")]
     return [
         _key_line(settings, checked),
         *_permission_lines(checked),
         Finding("stripe_api_version", "ok", f"Asked for: {checked.api_version or 'unknown'}."),
-        _clock_line(checked, database.now()),
+        _clock_line(checked, now, "the database’s machine" if database.postgresql else "this machine"),
         *_endpoint_lines(settings, checked),
         *_delivery_lines(settings, checked, undelivered),
         *_secret_lines(settings),
@@ -142,7 +142,7 @@ def _permission_lines(checked: StripeChecked) -> list[Finding]:
     return lines or [Finding("stripe_permissions", "ok", "The key may do all that is needed.")]
 
 
-def _clock_line(checked: StripeChecked, now: datetime) -> Finding:
+def _clock_line(checked: StripeChecked, now: datetime, whose: str) -> Finding:
     if checked.stripe_time is None:
         return Finding("clock", "ok", "Stripe told no time to compare with.")
     ahead = (now - checked.stripe_time).total_seconds()
@@ -150,7 +150,7 @@ def _clock_line(checked: StripeChecked, now: datetime) -> Finding:
     level: Level = "ok" if off <= CLOCK_WARNS_SECONDS else "warn" if off <= CLOCK_FAILS_SECONDS else "fail"
     where = "ahead of" if ahead > 0 else "behind"
     message = f"{off:.0f} s {where} Stripe’s." if off > CLOCK_WARNS_SECONDS else "Agrees with Stripe’s."
-    todo = "Let this machine take its time from a server (NTP): a webhook that looks older than 300 s is refused."
+    todo = f"Let {whose} take its time from a server (NTP): a webhook that looks older than 300 s is refused."
     return Finding("clock", level, message, "" if level == "ok" else todo)
 
 
@@ -245,8 +245,11 @@ async def _database_lines(database: Database) -> list[Finding]:
         async with asyncio.timeout(PATIENCE_SECONDS):
             began = elapsed_seconds()
             async with database.reading() as tx:
-                await tx.execute(text("SELECT 1"))
+                writable = await takes_writes(tx)
             took = elapsed_seconds() - began
+            if not writable:
+                todo = "Let DATABASE_URL lead to the primary, or make room where it is kept: no write gets through."
+                return [Finding("database", "fail", f"{kind} takes no writes.", todo), *disk]
             behind = await schema.is_behind(database)
             lines = [
                 Finding("database", "ok", f"{kind} answers in {took * 1000:.0f} ms."),
@@ -307,8 +310,11 @@ async def _queue_lines(tx: Tx) -> AsyncIterator[Finding]:
         yield Finding("oldest_refund", "ok", age)
     newest = await _time(tx, select(func.max(StripeEvent.received_at)))
     arrived = f"the last one {_age(tx, newest)} ago" if newest is not None else "none yet"
-    if health.events_read_at is not None and tx.now - health.events_read_at > QUIET_FOR:
-        message = f"Stripe’s list was read {_age(tx, health.events_read_at)} ago; events: {arrived}."
+    # Where no worker ever ran, the list was never read.
+    read_at = health.events_read_at or await _time(tx, select(func.min(StripeEvent.received_at)))
+    if read_at is not None and tx.now - read_at > QUIET_FOR:
+        read = f"was read {_age(tx, read_at)} ago" if health.events_read_at else "was never read"
+        message = f"Stripe’s list {read}; events: {arrived}."
         yield Finding("events", "warn", message, "Start a worker: it pulls what a webhook didn’t bring.")
     else:
         yield Finding("events", "ok", f"Events of Stripe’s: {arrived}.")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from pydantic import SecretStr
+from sqlalchemy.exc import DBAPIError
 
 from returns_service.settings import Settings
 
@@ -18,13 +21,12 @@ SIGNING_SECRET = re.compile(r"whsec_[\w+/=-]{20,}")
 
 def set_up_logs(settings: Settings) -> None:
     """Log one line an event to stderr, as JSON off a terminal; secrets of the settings never appear."""
-    given = (settings.stripe_secret_key, settings.oidc_client_secret, *settings.stripe_webhook_secret)
-    secrets = [secret.get_secret_value() for secret in given if secret]
+    secrets = secrets_in(settings)
     on_terminal = settings.log == "console" or (settings.log == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(write_exception),
         lambda _logger, _name, event: mask(event, secrets),
     ]
     last: Any = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
@@ -38,6 +40,25 @@ def set_up_logs(settings: Settings) -> None:
     plain = structlog.stdlib.ProcessorFormatter(processor=last, foreign_pre_chain=shared)
     handler.setFormatter(plain)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def secrets_in(settings: Settings) -> list[str]:
+    """Return every secret of the settings, the longest first: one may be a part of another."""
+    values = [value for _, value in settings]
+    each = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
+    found = (one.get_secret_value() for one in each if isinstance(one, SecretStr))
+    return sorted(filter(None, found), key=len, reverse=True)
+
+
+def write_exception(exc_info: Any) -> str:
+    """Return the traceback of an exception, `(type, value, traceback)`.
+
+    A database's error comes without its cause: the driver's own words quote the row that was refused, a customer's.
+    """
+    error: BaseException | None = exc_info[1]
+    while error is not None and not isinstance(error, DBAPIError):
+        error = error.__cause__ or error.__context__
+    return "".join(traceback.format_exception(*exc_info, chain=error is None)).rstrip("\n")
 
 
 def mask(event: MutableMapping[str, Any], secrets: list[str]) -> MutableMapping[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -11,7 +13,9 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 from pydantic import SecretStr
 
-SEND_SECONDS: Final = 20.0  # each step of a conversation
+STEP_SECONDS: Final = 20.0  # each step of a conversation
+CONVERSATION_SECONDS: Final = 90.0  # all of them: a server may take its time with each, for ever
+QUIT_SECONDS: Final = 2.0  # that a farewell may take: the mail is handed over by then
 _SUBMISSION_PORT: Final = {"smtp": 587, "smtps": 465}
 MailResult = Literal["taken", "refused", "try_later"]
 
@@ -48,12 +52,17 @@ class SmtpClient:
 
         A server that takes it for some of the recipients has taken it.
         """
+        client = aiosmtplib.SMTP(
+            hostname=self._host, port=self._port, username=self._user, password=self._password, use_tls=self._tls,
+            start_tls=False if self._tls else self._start_tls, timeout=STEP_SECONDS,
+        )  # fmt: skip
         try:
-            await aiosmtplib.send(
-                message, sender=sender, recipients=list(recipients), hostname=self._host, port=self._port,
-                username=self._user, password=self._password, use_tls=self._tls,
-                start_tls=False if self._tls else self._start_tls, timeout=SEND_SECONDS,
-            )  # fmt: skip
+            async with asyncio.timeout(CONVERSATION_SECONDS):
+                await client.connect()
+                await client.send_message(message, sender=sender, recipients=list(recipients))
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):  # a timeout is an OSError
+                async with asyncio.timeout(QUIT_SECONDS):
+                    await client.quit()
         except aiosmtplib.SMTPRecipientsRefused as error:
             return _read_code(error.recipients[0].code)
         except aiosmtplib.SMTPAuthenticationError as error:
@@ -62,6 +71,8 @@ class SmtpClient:
             return _read_code(error.code)
         except (aiosmtplib.SMTPException, OSError, ssl.SSLError, TimeoutError):
             return MailOutcome("try_later", "no_answer")
+        finally:
+            client.close()
         return MailOutcome("taken")
 
 

@@ -9,6 +9,8 @@ from pydantic import Field, field_validator
 from returns_service.addresses import POSTGRESQL, is_address, postgresql_address
 from returns_service.sign_in_settings import SignInSettings
 
+COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the metrics library's own word: processes keep their counters in it
+
 
 class ProcessSettings(SignInSettings):
     """What `Settings` inherits about processes."""

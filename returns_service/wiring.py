@@ -54,6 +54,8 @@ def database_of(settings: Settings, *, now: Now | None = None) -> Database:
     """
     if settings.database_url.startswith("sqlite:///"):
         file = Path(settings.database_url.removeprefix("sqlite:///").partition("?")[0])
+        if file.is_dir():
+            raise SettingsError(f"DATABASE_URL: {file} is a folder. Name a file in it")
         if not os.access(file if file.exists() else file.parent, os.W_OK):
             raise SettingsError(f"DATABASE_URL: {file} can't be written. Name a file in a folder that is yours")
         keep_private(file)

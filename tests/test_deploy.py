@@ -30,6 +30,7 @@ FILES = {name: text for kind in KINDS for name, text in deploy_files(kind).items
 UNITS = {name: text for name, text in FILES.items() if name.endswith(".service")}
 SETTINGS = re.compile(r"\b(?:RETURNS_[A-Z_]+|STRIPE_[A-Z_]+|DATABASE_URL|OTEL_[A-Z_]+)\b")
 OF_A_SHELL = {"PYTHONDONTWRITEBYTECODE", "POSTGRES_PASSWORD"}
+PHOTOS_AT_ONCE, LARGEST_PHOTO_MIB = 2, 450  # while they are decoded
 ENDINGS = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"), "gauge": ("",)}
 
 
@@ -70,7 +71,7 @@ def families() -> dict[str, Metric]:
     """Return what `/metrics` shows, by the names that PromQL selects."""
     figures = Metrics()
     figures.follow({("asked", "queued"): 1})
-    shown = [*figures.registry.collect(), *figures.counts.collect()]
+    shown = [*figures.own.collect(), *figures.registry.collect(), *figures.counts.collect()]
     return {f"{family.name}{ending}": family for family in shown for ending in ENDINGS[family.type]}
 
 
@@ -142,6 +143,8 @@ def test_kubernetes_gets_a_job_webs_and_workers_that_may_do_little() -> None:
             assert one["spec"]["selector"]["matchLabels"] == one["spec"]["template"]["metadata"]["labels"]
     (web,) = [one for one in made if one["kind"] == "Deployment" and one["metadata"]["name"].endswith("web")]
     probes = web["spec"]["template"]["spec"]["containers"][0]
+    memory = int(probes["resources"]["limits"]["memory"].removesuffix("Mi"))
+    assert memory > PHOTOS_AT_ONCE * LARGEST_PHOTO_MIB + 200, "else a customer's upload ends the process"
     assert probes["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert probes["livenessProbe"]["httpGet"]["path"] == "/healthz"
 
@@ -156,6 +159,7 @@ def test_the_proxy_tells_who_calls_and_keeps_the_figures_to_itself(name: str) ->
     assert "proxy_set_header X-Forwarded-Proto $scheme" in directives
     assert re.search(r"location = /metrics \{\s+return 404;", text)
     (kept,) = re.findall(r"keepalive_timeout (\d+)s", text)
+    assert ("server web:8000 resolve" in directives) == (name == "nginx.conf"), "Docker gives a new web a new address"
     assert int(kept) < settings.Settings.model_fields["idle_seconds"].default
 
 
@@ -170,6 +174,7 @@ def test_alerts_are_about_figures_that_are_shown() -> None:
         assert rule["annotations"]["summary"]
     expressions = {rule["alert"]: (rule["expr"], rule.get("for")) for rule in rules}
     assert expressions["ReturnsDatabaseDown"] == ("min(returns_database_up) == 0", "60s")
+    assert expressions["ReturnsNobodyAnswers"] == ("absent(returns_database_up)", "300s")
     assert expressions["ReturnsStripeSilent"] == ("max(returns_stripe_failures_in_a_row) >= 10", None)
 
 
@@ -202,6 +207,12 @@ def test_every_file_is_in_the_package() -> None:
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
     for path in (ROOT / "returns_service/deploy/files").iterdir():
         assert any(fnmatchcase(path.name, pattern) for pattern in patterns), path
+
+
+def test_an_image_has_every_extra_that_a_setting_asks_for() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (installed,) = re.findall(r"'\.\[(.*)\]'", FILES["Dockerfile"])
+    assert set(installed.split(",")) == extras.keys() - {"dev"}
 
 
 def test_the_command_prints_or_writes_them(tmp_path: Path) -> None:

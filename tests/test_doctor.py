@@ -34,6 +34,7 @@ from returns_service.store.database import Database
 from returns_service.store.vault import Vault
 from returns_service.stripe_gateway import StripeGateway
 from returns_service.web.pages.health import LABELS
+from tests.factories import create_stripe_event
 from tests.gateway.shapes import error, event, listing, ok, routes
 from tests.harness.served_shop import open_shop
 from tests.pages.conftest import add_person, open_desk
@@ -210,6 +211,31 @@ async def test_the_clock_is_compared_with_stripes(sqlite_url: str, behind_second
     assert (found.do != "") == (level != "ok")
 
 
+async def test_the_clock_is_read_when_stripe_tells_its_own(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def take_a_minute(*_: object) -> None:
+        monkeypatch.setattr(Database, "now", lambda _: datetime.now(UTC) + timedelta(minutes=1))
+
+    monkeypatch.setattr(doctor, "_find_undelivered", take_a_minute)
+    there = format_datetime(datetime.now(UTC), usegmt=True)
+    assert (await line(sqlite_url, "clock", {**WELL, "account": ok(ACCOUNT, Date=there)})).level == "ok"
+
+
+async def test_the_clock_that_webhooks_are_judged_by_is_the_databases(postgresql_url: str) -> None:
+    there = format_datetime(datetime.now(UTC) - timedelta(minutes=1), usegmt=True)
+    found = await line(postgresql_url, "clock", {**WELL, "account": ok(ACCOUNT, Date=there)})
+    assert (found.level, "the database’s machine" in found.do) == ("warn", True)
+
+
+async def test_a_database_that_takes_no_writes(postgresql_url: str) -> None:
+    database = Database(postgresql_url)
+    async with database.writer.begin() as connection:
+        name = (await connection.execute(text("SELECT current_database()"))).scalar_one()
+        await connection.execute(text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'))
+    await database.close()
+    found = await line(postgresql_url, "database", WELL)
+    assert (found.level, "primary" in found.do) == ("fail", True)
+
+
 async def test_a_database_that_is_gone_or_old(tmp_path: Path) -> None:
     found = await line(f"sqlite:///{tmp_path}/none.db", "database", WELL)
     assert (found.level, (tmp_path / "none.db").exists()) == ("warn", False)
@@ -270,6 +296,15 @@ async def test_what_waits_too_long(database_url: str) -> None:
         lines = {f.name: f for f in await examine(shop.context.settings, shop.db, shop.context.gateway)}
         assert (lines["queue"].level, "1 refund," in lines["queue"].message) == ("fail", True)
         assert (lines["oldest_refund"].level, "15 days" in lines["oldest_refund"].message) == ("warn", True)
+
+
+async def test_a_worker_that_never_ran_is_missed(database_url: str) -> None:
+    async with open_shop(database_url) as shop:
+        async with shop.db.transaction() as tx:
+            await create_stripe_event(tx)
+        shop.clock.advance(3601)
+        lines = {f.name: f for f in await examine(shop.context.settings, shop.db, shop.context.gateway)}
+        assert (lines["events"].level, "never read" in lines["events"].message) == ("warn", True)
 
 
 async def test_a_wrong_policy_is_named_by_its_line(sqlite_url: str, tmp_path: Path) -> None:

@@ -41,3 +41,10 @@ def test_b6_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     (tmp_path / "new.db").chmod(0o644)
     assert create_key(tmp_path).code == 0
     assert (tmp_path / "new.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_is_no_database_and_stays_open(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    ended = run_to_end(["keys", "list"], clean_environment(DATABASE_URL=f"sqlite:///{tmp_path}"), tmp_path)
+    assert (ended.code, "is a folder" in ended.err) == (1, True)
+    assert tmp_path.stat().st_mode & 0o777 == 0o755

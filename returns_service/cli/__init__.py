@@ -13,7 +13,15 @@ from returns_service.cli import doctor, operator, people
 from returns_service.cli.deploy import deploy
 from returns_service.cli.imports import import_returns
 from returns_service.cli.journal import journal
-from returns_service.cli.output import explained_errors, json_option, print_rows, run, stop
+from returns_service.cli.output import (
+    explained_errors,
+    json_option,
+    log_quietly,
+    print_rows,
+    reaching_database,
+    run,
+    stop,
+)
 from returns_service.cli.policy import policy
 from returns_service.domain import machine_diagram, return_machine
 
@@ -95,7 +103,7 @@ def serve(host: str, port: int, no_worker: bool, webs: int) -> None:
 
     wiring.policy_of(loaded)
     listener = app.listen(host, port)
-    address = f"http://{host}:{listener.getsockname()[1]}"
+    address = app.address_of(listener)
     run(
         app.serve(
             loaded,
@@ -136,13 +144,15 @@ def migrate() -> None:
     from returns_service.store import schema
 
     loaded = settings.load()
+    log_quietly(loaded)
 
     async def work() -> tuple[str | None, str | None]:
         from returns_service.wiring import database_of
 
         database = database_of(loaded)
         try:
-            before = await schema.current_revision(database)
+            with reaching_database():
+                before = await schema.current_revision(database)
             await schema.upgrade(database)
             return before, await schema.current_revision(database)
         finally:

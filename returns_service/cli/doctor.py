@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from returns_service import settings
-from returns_service.cli.output import json_option, run
+from returns_service.cli.output import json_option, log_quietly, run
 from returns_service.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ async def _examine(loaded: Settings) -> list[Finding]:
     from returns_service.identity_provider import provider_of
     from returns_service.wiring import database_of, open_gateway
 
+    log_quietly(loaded)
     try:
         database = database_of(loaded)
     except SettingsError as error:

@@ -45,7 +45,10 @@ def begin_of(_: click.Context, __: click.Parameter, value: str) -> timedelta | d
         day = datetime.fromisoformat(value)
     except ValueError:
         raise click.BadParameter(f"{value!r} is no span like 12h, 30d or 4w, and no day like 2026-11-01") from None
-    return day if day.tzinfo else day.replace(tzinfo=UTC)
+    try:
+        return day.astimezone(UTC) if day.tzinfo else day.replace(tzinfo=UTC)
+    except OverflowError:  # in UTC it lies before the year 1, or after 9999
+        raise click.BadParameter(f"{value!r} is no day of these ten thousand years") from None
 
 
 @click.command()

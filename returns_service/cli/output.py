@@ -36,9 +36,20 @@ def explained_errors() -> Iterator[None]:
     try:
         yield
     except (SettingsError, PolicyError, Problem, OSError) as error:
-        stop(str(error))
+        stop(str(error) or type(error).__name__)  # a timeout has no words
     except SQLAlchemyError as error:
-        stop(f"DATABASE_URL: the database can't be used: {getattr(error, 'orig', None) or error}")
+        said = " ".join(str(getattr(error, "orig", None) or error).split())  # a server's has lines of hints
+        stop(f"DATABASE_URL: the database can't be used: {said}")
+
+
+@contextmanager
+def reaching_database() -> Iterator[None]:
+    """Say which setting is about a database that can't be reached. Raises SettingsError."""
+    try:
+        yield
+    except OSError as error:
+        why = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise SettingsError(f"DATABASE_URL: the database can't be reached ({why})") from None
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -50,22 +61,28 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(work)
 
 
+def log_quietly(loaded: Settings) -> None:
+    """Log to stderr what went wrong, or more if somebody asked for it: stdout is the command's answer, JSON perhaps."""
+    from returns_service.logs import set_up_logs
+
+    quiet = {} if "log_level" in loaded.model_fields_set else {"log_level": "warning"}
+    set_up_logs(loaded.model_copy(update=quiet))
+
+
 @asynccontextmanager
 async def open_database(loaded: Settings) -> AsyncIterator[Database]:
     """Lend the settings' database; an SQLite file is migrated first. Raises SettingsError for an old schema."""
-    from returns_service.logs import set_up_logs
     from returns_service.store import schema
     from returns_service.wiring import database_of
 
-    # Stdout is the command's answer, JSON perhaps; stderr is for what went wrong, unless somebody asked for more.
-    quiet = {} if "log_level" in loaded.model_fields_set else {"log_level": "warning"}
-    set_up_logs(loaded.model_copy(update=quiet))
+    log_quietly(loaded)
     database = database_of(loaded)
     try:
-        if not database.postgresql:
-            await schema.upgrade(database)
-        elif await schema.is_behind(database):
-            raise SettingsError("The database's schema is older than this release. Run: returns-service migrate")
+        with reaching_database():
+            if not database.postgresql:
+                await schema.upgrade(database)
+            elif await schema.is_behind(database):
+                raise SettingsError("The database's schema is older than this release. Run: returns-service migrate")
         yield database
     finally:
         await database.close()

@@ -39,7 +39,11 @@ def read_password(_: click.Context, __: click.Parameter, wanted: bool) -> str | 
         return None
     from returns_service.commands.passwords import hash_password
 
-    return hash_password(sys.stdin.readline().rstrip("\r\n"))
+    try:
+        line = sys.stdin.readline()
+    except UnicodeDecodeError:
+        raise click.BadParameter("what stdin holds is not UTF-8") from None
+    return hash_password(line.rstrip("\r\n"))
 
 
 password_option = click.option(

@@ -97,6 +97,8 @@ class Processes:
             os.close(self._life)
             os.close(self._news)
             status = part.work(self._lifeline, self._say_ready)
+        except Exception:
+            log.exception("process.failed", part=part.name)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -13,6 +13,7 @@ import rich_click as click
 
 from returns_service.cli.output import explained_errors, run
 from returns_service.cli.processes import Part, Processes
+from returns_service.process_settings import COUNTS_FOLDER
 from returns_service.settings import Settings
 
 BESIDE_REQUESTS_SECONDS = 10.0  # what a stop takes beside the requests and calls under way
@@ -22,13 +23,12 @@ def serve_many(settings: Settings, host: str, port: int, *, webs: int, with_work
     """Serve with several processes until a signal comes; return the exit status. Raises SettingsError."""
     from prometheus_client import values
 
-    from returns_service import app, wiring
-    from returns_service.web.metrics import COUNTS_FOLDER
-
     folder = tempfile.mkdtemp(prefix="returns-counts-")
     os.environ[COUNTS_FOLDER] = folder
     choose: Any = values.get_value_class  # the library looked for the folder when it was imported
     values.ValueClass = choose()
+    from returns_service import app, wiring  # not before: a figure without labels is made as its module is imported
+
     try:
         wiring.policy_of(settings)
         asyncio.run(wiring.check_database(settings))  # on a loop without threads: they would not survive a fork
@@ -44,7 +44,7 @@ def serve_many(settings: Settings, host: str, port: int, *, webs: int, with_work
         parts = [Part(f"web {number + 1}", web) for number in range(webs)]
         parts += [Part("worker", worker)] if with_worker else []
         processes = Processes(parts, settings.shutdown_seconds + BESIDE_REQUESTS_SECONDS)
-        return processes.run(lambda: click.echo(f"ready http://{host}:{listener.getsockname()[1]}"))
+        return processes.run(lambda: click.echo(f"ready {app.address_of(listener)}"))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -85,7 +85,8 @@ async def claim_window(tx: Tx, sweep: ChargeSweep) -> ChargeWindow | None:
     """Lease the next time that a sweep has to count; None where it is not yet due, or somebody is at it."""
     start = quarter_of(tx.now)
     first = start - AGAIN_AFTER if sweep == "charges_again" else start
-    await insert_ignore(tx, Sweep, {"name": sweep, "next_at": tx.now, "cursor": first.isoformat()})
+    begun = {"name": sweep, "next_at": tx.now, "done_at": tx.now, "cursor": first.isoformat()}
+    await insert_ignore(tx, Sweep, begun)
     row = await tx.get_one(Sweep, sweep, with_for_update=True)
     if _is_ahead(row.next_at, tx.now, EVERY_SECONDS) or _is_ahead(row.lease_until, tx.now, COUNT_LEASE_SECONDS):
         return None

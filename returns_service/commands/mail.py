@@ -13,7 +13,7 @@ from returns_service.domain.vocabulary import MailKind, StaffMailKind
 from returns_service.store.database import Tx, select_for_update
 from returns_service.store.tables import Event, Mail, PortalSession, ReturnAuthorization, StaffMail
 
-MAIL_LEASE_SECONDS = 180.0  # longer than the longest conversation with a mail server
+MAIL_LEASE_SECONDS = 180.0  # a conversation with a mail server takes 92 at most, its write-back waits for the database
 DELAYS = (60, 300, 1800, 7200)  # seconds after a failure, then every six hours
 LATER_DELAY_SECONDS = 6 * 3600
 TOLD_AT = 3  # failures from which the desk tells of a mail; one that was refused for good is told at once

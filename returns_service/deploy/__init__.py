@@ -39,8 +39,8 @@ def _template(name: str, **values: str) -> Write:
     return write
 
 
-_ON_THIS_MACHINE = {"upstream": "127.0.0.1:8000", "certificates": "/etc/ssl/returns"}
-_IN_COMPOSE = {"upstream": "web:8000", "certificates": "/etc/nginx/tls"}
+_ON_THIS_MACHINE = {"upstream": "127.0.0.1:8000", "resolver": "", "certificates": "/etc/ssl/returns"}
+_IN_COMPOSE = {"upstream": "web:8000", "resolver": "127.0.0.11", "certificates": "/etc/nginx/tls"}  # Docker's own
 _COMPOSE_NETWORK = {"trusted_proxies": "172.30.57.0/24"}
 _DATABASE = "postgresql://returns:CHANGE_ME@{}/returns"
 _ENVIRONMENT = "returns-service.env"

@@ -25,19 +25,24 @@ class Alert:
     for_seconds: int = 0
     within_seconds: int = 3600
     counts: bool = False  # it only ever grows, in each process by itself
+    absent: bool = False  # nobody shows it
 
     @property
     def when(self) -> str:
         """When it is wrong, in words."""
+        lasting = f" for {LONGER[self.for_seconds]}" if self.for_seconds else ""
+        if self.absent:
+            return f"nobody shows it{lasting}"
         if self.above is None:
             return "rises"
         sign = "" if self.equals else "≥ " if self.at_least else "> "
-        lasting = f" for {LONGER[self.for_seconds]}" if self.for_seconds else ""
         return f"{sign}{self.above:g}{lasting}"
 
     @property
     def expression(self) -> str:
         """When it is wrong, in PromQL: all webs read the same rows, so the greatest value counts."""
+        if self.absent:
+            return f"absent({self.figure})"
         if self.above is None:
             window = f"{self.figure}[{self.within_seconds // 60}m]"
             return f"sum(increase({window})) > 0" if self.counts else f"max(delta({window})) > 0"
@@ -48,9 +53,17 @@ class Alert:
 
 ALERTS = (
     Alert(
+        "NobodyAnswers",
+        "returns_database_up",
+        "No web answers Prometheus: none runs, or the way to it is wrong. Every other alert is blind then.",
+        "page",
+        absent=True,
+        for_seconds=300,
+    ),
+    Alert(
         "DatabaseDown",
         "returns_database_up",
-        "The API answers 503, and Stripe sends its webhooks again.",
+        "The database is away or takes no writes: the API answers 503, and Stripe sends its webhooks again.",
         "page",
         equals=True,
         for_seconds=60,
@@ -65,7 +78,7 @@ ALERTS = (
     Alert(
         "ChoresOverdue",
         "returns_chores_overdue",
-        "The same, for events, payments and returns to look at again.",
+        "The same, for events, payments and returns to look at again, and for mail.",
         "ticket",
         for_seconds=600,
     ),
@@ -83,11 +96,19 @@ ALERTS = (
         "Money is decided and Stripe has not taken it.",
         "page",
         above=3600,
+        for_seconds=300,  # a refund that was held until now is sent within seconds
     ),
     Alert(
         "StripeEventsUnread",
         'returns_sweep_age_seconds{sweep="events"}',
         "Stripe's list of events can't be read: lost webhooks stay lost.",
+        "ticket",
+        above=3600,
+    ),
+    Alert(
+        "ChargesUncounted",
+        'returns_sweep_age_seconds{sweep="charges"}',
+        "Stripe's charges can't be listed: no day's refund rate is judged.",
         "ticket",
         above=3600,
     ),

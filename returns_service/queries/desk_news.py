@@ -42,13 +42,13 @@ def describe_mail_failed(subject: str, event: Event | None) -> Explanation:
     if event is not None:
         return Explanation(
             "staff_mail_not_sent",
-            f"Staff were not told of {event.type} by mail: the mail server did not take {subject}.",
+            f"Staff were not told of {event.type} by mail: no mail server took {subject}.",
             "Check RETURNS_STAFF_MAIL and RETURNS_SMTP. It is tried again for three days, and leaves this list after "
             "two weeks.",
         )
     return Explanation(
         "mail_not_sent",
-        f"The customer was not told what happened: the mail server did not take {subject}.",
+        f"The customer was not told what happened: no mail server took {subject}.",
         "Check the customer's address and RETURNS_SMTP, or tell them yourself. It is tried again for three days, and "
         "leaves this list after two weeks.",
     )

@@ -40,6 +40,7 @@ RETRIES = 4  # of a whole command after a deadlock or a serialization failure; t
 PASSING = {"40001", "40P01"}  # serialization_failure, deadlock_detected
 LOCK_NOT_AVAILABLE = "55P03"
 NOTIFY, CLOCK = text("SELECT pg_notify(:channel, '')"), text("SELECT clock_timestamp()")
+TAKES_WRITES = text("SELECT current_setting('transaction_read_only') = 'off'")
 
 
 class CommitLost(ConnectionError):
@@ -277,8 +278,22 @@ def is_unavailable(error: BaseException) -> bool:
     if isinstance(error, DBAPIError):
         state = str(getattr(error.orig, "sqlstate", ""))
         passing = may_pass(error) or state == LOCK_NOT_AVAILABLE
-        return error.connection_invalidated or passing or state[:2] in ("08", "53", "57")
+        return error.connection_invalidated or passing or state[:2] in ("08", "53", "57", "58")
     return isinstance(error, OSError)  # a stopped PostgreSQL takes its socket's file away: FileNotFoundError too
+
+
+async def takes_writes(tx: Tx) -> bool:
+    """Return whether the database takes writes: no standby does, nor a server that was closed for lack of room.
+
+    A connection to one that doesn't is given up, since the next may lead to the primary.
+    """
+    if not tx.postgresql:
+        await tx.execute(text("SELECT 1"))
+        return True
+    found: bool = (await tx.execute(TAKES_WRITES)).scalar_one()
+    if not found:
+        await tx.invalidate()
+    return found
 
 
 def for_update(chosen: Any, kind: type[Row]) -> Any:

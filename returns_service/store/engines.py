@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import event
+from sqlalchemy import ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from returns_service.store import sqlite_driver
+from returns_service.store import postgresql_connection, sqlite_driver
 from returns_service.store.pooler import POOLER_OPTIONS, set_in_each_transaction
 
 LOCK_TIMEOUT = "15s"  # of any wait for a lock; a request answers 409 or 503 then
 BUSY_SECONDS = 10.0
+READ_ONLY = "25006"  # read_only_sql_transaction
 
 
 def write_json(value: object) -> str:
@@ -48,14 +49,25 @@ def postgresql_engine(
         json_serializer=write_json,
         json_deserializer=msgspec.json.decode,
         connect_args={
-            "timeout": 10,
+            "async_creator_fn": postgresql_connection.connect,
             "server_settings": {"application_name": "returns-service", **at_start},
             **(POOLER_OPTIONS if pooled else {}),
         },
     )
     if pooled:
         set_in_each_transaction(engine, settings)
+    event.listen(engine.sync_engine, "handle_error", leave_standby)
     return engine
+
+
+def leave_standby(context: ExceptionContext) -> None:
+    """Give a connection up that leads to a server which takes no writes: it was the primary, or will be.
+
+    Connections outlive a change of roles, and new ones follow a name server that is late: without this the pool would
+    keep them for ever.
+    """
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
 
 
 def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:

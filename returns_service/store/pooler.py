@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import asyncpg
 from sqlalchemy import Connection, bindparam, event, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-asyncpg_: Any = asyncpg  # typed in part only
+from returns_service.store import postgresql_connection
 
 
-class PooledConnection(asyncpg_.Connection):  # type: ignore[misc]
+class PooledConnection(postgresql_connection.Connection):
     """A connection that asks about types inside a transaction, as each new one does before its first statement."""
 
     async def set_type_codec(self, *arguments: Any, **options: Any) -> None:

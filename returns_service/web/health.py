@@ -8,16 +8,19 @@ from typing import Any
 import structlog
 from litestar import Request, Response, get
 from msgspec import UNSET
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col
 
 from returns_service.store import schema
+from returns_service.store.database import Tx, takes_writes
 from returns_service.store.tables import StripeRefusal
 from returns_service.web.context import Context, context_of
 from returns_service.web.health_views import HealthView, MissingPartView, ReadinessView
 
 PATIENCE_SECONDS = 5  # a database that takes longer to say one word is not there for callers either
+AWAY = "Check that DATABASE_URL is right and that the database runs."
+TAKES_NO_WRITES = "Let DATABASE_URL lead to the primary, or make room: the database takes no writes."
 log = structlog.get_logger("returns.health")
 
 
@@ -37,31 +40,24 @@ async def readyz(request: Request[Any, Any, Any]) -> Response[ReadinessView]:
 
 async def readiness_now(context: Context) -> ReadinessView:
     """Return whether requests can be served, and what is missing if not."""
-    missing = await missing_now(context)
-    if missing:
-        return ReadinessView("not_ready", missing)
-    return ReadinessView("ready", [], await warnings_now(context) or UNSET)
-
-
-async def warnings_now(context: Context) -> list[MissingPartView]:
-    """Return what doesn't bar requests as a whole, and yet needs a person: Stripe refuses the key."""
-    async with context.database.reading() as tx:
-        subjects = (await tx.execute(select(col(StripeRefusal.subject)).order_by(col(StripeRefusal.subject)))).scalars()
-        do = "See the desk for Stripe's own words: `returns-service desk`."
-        return [MissingPartView("stripe_refuses", f"{do} It refuses: {subject}.") for subject in subjects]
-
-
-async def missing_now(context: Context) -> list[MissingPartView]:
-    """Return what is missing, each with what to do."""
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             async with context.database.reading() as tx:
-                await tx.execute(text("SELECT 1"))
-            behind = await schema.is_behind(context.database)
+                if not await takes_writes(tx):
+                    return ReadinessView("not_ready", [MissingPartView("database", TAKES_NO_WRITES)])
+            if await schema.is_behind(context.database):
+                return ReadinessView("not_ready", [MissingPartView("schema", "Run `returns-service migrate`.")])
+            return ReadinessView("ready", [], await context.database.read(warnings_now) or UNSET)
     except (SQLAlchemyError, OSError) as error:  # a timeout is an OSError
         log.warning("database.unavailable", error=type(error).__name__)
-        return [MissingPartView("database", "Check that DATABASE_URL is right and that the database runs.")]
-    return [MissingPartView("schema", "Run `returns-service migrate`.")] if behind else []
+        return ReadinessView("not_ready", [MissingPartView("database", AWAY)])
+
+
+async def warnings_now(tx: Tx) -> list[MissingPartView]:
+    """Return what doesn't bar requests as a whole, and yet needs a person: Stripe refuses the key."""
+    subjects = (await tx.execute(select(col(StripeRefusal.subject)).order_by(col(StripeRefusal.subject)))).scalars()
+    do = "See the desk for Stripe's own words: `returns-service desk`."
+    return [MissingPartView("stripe_refuses", f"{do} It refuses: {subject}.") for subject in subjects]
 
 
 @get("/metrics", include_in_schema=False, name="metrics")

@@ -116,10 +116,7 @@ class LiveFeed:
             await self._begin_to_read(seat.key_id)
             while elapsed_seconds() < end:
                 changed = self._changed  # taken before the look: what comes after it is not missed
-                try:
-                    position, events, more = await self._look(position, wanted)
-                except (SQLAlchemyError, OSError):
-                    return  # the database is away: the reader comes back, and goes on where it was
+                position, events, more = await self._look(position, wanted)
                 for event in events:
                     yield event.brief if brief else event.text
                     silent_since = elapsed_seconds()
@@ -133,6 +130,8 @@ class LiveFeed:
                 except TimeoutError:
                     yield ": still here\n\n"
                     silent_since = elapsed_seconds()
+        except (SQLAlchemyError, OSError):
+            return  # the database is away: the reader comes back, and goes on where it was
         finally:
             seat.give_back()
 
@@ -186,7 +185,7 @@ class LiveFeed:
             in_force = await keys_in_force(tx, keys) | await sessions_in_force(tx, keys)
             events = await event_feed.events_after(tx, self._reached or 0, AT_ONCE, **asdict(EventFilter()))
         revoked = frozenset(keys) - in_force
-        self._in_force = (self._in_force | in_force) - revoked
+        self._in_force = ((self._in_force | in_force) - revoked).intersection(self.streams)  # the rest have left
         for event in events:
             self._reached = event.position or 0
             self._kept.append(_feed_event(event))

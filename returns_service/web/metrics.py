@@ -19,20 +19,30 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from sqlalchemy import case, literal_column
+from sqlalchemy import and_, case, literal_column, or_
 from sqlmodel import col, func, select
 
 from returns_service.domain.refund_status import OPEN, STATUSES, UNANSWERED
+from returns_service.process_settings import COUNTS_FOLDER
 from returns_service.queries import desk
 from returns_service.queries.desk import LOST
 from returns_service.queries.desk_columns import HELD
 from returns_service.store.clock import elapsed_seconds
 from returns_service.store.columns import among
-from returns_service.store.database import Tx
-from returns_service.store.tables import Delivery, Payment, ReconciliationRun, Refund, ReturnAuthorization, StripeEvent
+from returns_service.store.database import Tx, takes_writes
+from returns_service.store.tables import (
+    Delivery,
+    Mail,
+    Payment,
+    ReconciliationRun,
+    Refund,
+    ReturnAuthorization,
+    StaffMail,
+    StripeEvent,
+    Sweep,
+)
 from returns_service.timings import HISTOGRAMS
 
-COUNTS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the client library's own word: processes keep their counters in it
 COUNTED_ALWAYS = 10_000
 ROWS_A_SECOND = 10_000  # counting them takes about a millisecond
 LATE_SECONDS = 60  # a worker looks at due work within seconds, and a claim moves its moment ahead
@@ -40,14 +50,18 @@ CHORES = {
     "fold_event": col(StripeEvent.next_attempt_at),
     "read_payment": col(Payment.read_at),
     "follow_up": col(ReturnAuthorization.follow_up_at),
+    "send_mail": col(Mail.next_attempt_at),
+    "send_staff_mail": col(StaffMail.next_attempt_at),
 }
 
 
 class Metrics:
-    """One registry a context, so that two applications in one process don't share figures."""
+    """Registries of a context's own, so that two applications in one process don't share figures."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = CollectorRegistry()  # of what the database knows
+        self.known = False  # whether it could be asked at the last look
+        self.own = CollectorRegistry()  # of this process's worker, and of its way to the database
         self.counts = CollectorRegistry()  # of what this process does
         self.requests = Counter(
             "returns_http_requests", "Requests answered.", ["method", "route", "status"], registry=self.counts
@@ -55,13 +69,15 @@ class Metrics:
         self.webhooks = Counter(
             "returns_stripe_webhooks", "Webhooks from Stripe by outcome.", ["outcome"], registry=self.counts
         )
+        self.webhooks.labels("invalid_signature")  # of which an alert goes by the rise: it begins at zero
         for histogram in HISTOGRAMS:
             self.counts.register(histogram)
-        self.database = self._gauge("database_up", "Whether the database answered.")
+        said = "Whether the database answered, and takes writes."
+        self.database = Gauge("returns_database_up", said, registry=self.own)
         self.refunds = self._gauge("refunds", "Refunds by status.", "status")
         self.oldest = self._gauge(
             "oldest_unanswered_refund_seconds",
-            "Age of the oldest refund that Stripe has not answered; 0 where none is open.",
+            "Age of the oldest refund that Stripe has not answered and that nothing here holds; 0: none.",
         )
         self.deliveries = self._gauge("deliveries", "Deliveries by status.", "status")
         self.oldest_delivery = self._gauge(
@@ -76,7 +92,7 @@ class Metrics:
         self.disputes = self._gauge("disputes_open", "Payments that a dispute bars from refunds, not lost yet.")
         self.desk = self._gauge("desk_items", "What waits for a person.", "kind")
         self.desk_oldest = self._gauge("desk_oldest_seconds", "How long the oldest of them waits; 0: none.", "kind")
-        self.sweep = self._gauge("sweep_age_seconds", "Time since a sweep last got through.", "sweep")
+        self.sweep = self._gauge("sweep_age_seconds", "Time since a sweep last got through, or was begun.", "sweep")
         self.settled_refunds = SettledCount(Refund.status, [word for word in STATUSES if word not in OPEN])
         self.settled_deliveries = SettledCount(Delivery.status, ["delivered", "dead"])
         self.differing = self._gauge("reconciliation_differences", "Unrepaired ones of the last finished comparison.")
@@ -86,24 +102,31 @@ class Metrics:
 
     def follow(self, done: Mapping[tuple[str, str], int]) -> None:
         """Show what the worker inside this process has done, too; `done` is its own count."""
-        self.registry.register(WorkDone(done))
+        self.own.register(WorkDone(done))
 
     async def look(self, tx: Tx) -> None:
-        """Read the figures that the database knows."""
+        """Read the figures that the database knows; where that fails none of them is shown, since all would be old."""
+        self.known = False
         by_status = _count_by(Refund.status, OPEN)
         self.refunds.clear()
         for status, number in await self.settled_refunds.read(tx):
             self.refunds.labels(status).set(number)
         for status, number in (await tx.execute(by_status)).all():
             self.refunds.labels(status).set(number)
-        oldest = select(func.min(Refund.created_at)).where(col(Refund.status).in_(UNANSWERED))
+        # A refund that a dispute, a person or the policy's delay holds is no outage: it may wait for weeks.
+        tried, due_at = col(Refund.attempts) > 0, col(Refund.next_attempt_at)
+        oldest: Any = select(func.min(case((tried, col(Refund.created_at)), else_=due_at)))
+        oldest = oldest.join(Payment, col(Payment.id) == col(Refund.payment_id))
+        free = and_(~HELD, ~col(Refund.unapproved), or_(tried, due_at <= tx.now))
+        oldest = oldest.where(among(Refund.status, UNANSWERED), free)
         since = (await tx.exec(oldest)).first()
         self.oldest.set(_age(tx, since))
         await self._look_at_work(tx)
         await self._look_at_stripe(tx)
         await self._look_at_deliveries(tx)
         await self._look_at_the_desk(tx)
-        self.database.set(1)
+        self.database.set(await takes_writes(tx))
+        self.known = True
 
     async def _look_at_work(self, tx: Tx) -> None:
         """Read what is planned for a moment that has passed."""
@@ -128,12 +151,6 @@ class Metrics:
         self.unfolded.set((await tx.exec(failed)).one())
         disputed = select(func.count()).select_from(Payment).where(literal_column("payment.disputed"), ~LOST)
         self.disputes.set((await tx.exec(disputed)).one())
-        runs = select(ReconciliationRun).where(col(ReconciliationRun.finished_at).is_not(None))
-        last = (await tx.exec(runs.order_by(col(ReconciliationRun.id).desc()).limit(1))).first()
-        self.sweep.clear()  # a sweep that has not got through yet has no age
-        if last is not None:
-            self.sweep.labels("reconciliation").set(_age(tx, last.finished_at))
-        self.differing.set(last.differing or 0 if last else 0)
 
     async def _look_at_deliveries(self, tx: Tx) -> None:
         self.deliveries.clear()
@@ -148,8 +165,19 @@ class Metrics:
     async def _look_at_the_desk(self, tx: Tx) -> None:
         figures = await desk.read_figures(tx)
         health = figures.health
-        if health.events_read_at is not None:
-            self.sweep.labels("events").set(_age(tx, health.events_read_at))
+        # As the desk: a short look back, or one by hand, says nothing of what is older.
+        last = await tx.get(ReconciliationRun, health.last_run) if health.last_run is not None else None
+        self.differing.set(last.differing or 0 if last else 0)
+        charges = await tx.get(Sweep, "charges")
+        ages = {
+            "charges": charges.done_at if charges else None,
+            "events": health.events_read_at,
+            "reconciliation": last.finished_at if last else health.uncompared_since,
+        }
+        self.sweep.clear()  # a sweep that was not begun yet has no age
+        for sweep, since in ages.items():
+            if since is not None:
+                self.sweep.labels(sweep).set(_age(tx, since))
         self.failing.set(health.call_failures)
         for total in figures.totals:
             self.desk.labels(total.kind).set(total.number)
@@ -161,7 +189,8 @@ class Metrics:
         if folder := os.environ.get(COUNTS_FOLDER):
             counts = CollectorRegistry()
             counts.register(CountsOfAll(Path(folder)))
-        return generate_latest(self.registry) + generate_latest(counts)
+        shown = [self.own, *([self.registry] if self.known else []), counts]
+        return b"".join(generate_latest(registry) for registry in shown)
 
 
 class CountsOfAll(Collector):

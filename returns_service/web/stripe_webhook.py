@@ -32,7 +32,8 @@ async def stripe_webhook(request: Request[Any, Any, Any]) -> Response[StripeEven
     try:
         event = read_webhook(await request.body(), signature, secrets, now=context.database.now().timestamp())
     except InvalidSignature as error:
-        context.metrics.webhooks.labels("invalid_signature").inc()
+        # What isn't signed at all comes from strangers who try addresses out: it says nothing of our secret.
+        context.metrics.webhooks.labels("invalid_signature" if signature else "unsigned").inc()
         log.warning("webhook.refused", reason=error.reason)
         raise Problem("invalid_signature", error.reason) from None
     by = Actor("stripe", request_id_of(request))

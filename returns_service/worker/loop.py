@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
 from returns_service.domain.policy import Policy
+from returns_service.return_case import event_feed
 from returns_service.return_case.events import Actor
 from returns_service.store import claims
 from returns_service.store.database import is_unavailable, may_pass
@@ -28,6 +30,7 @@ AFTER_ERROR_SECONDS = 1.0
 CHORES_EVERY_SECONDS = 0.5  # not woken: each refund wakes everybody, and no chore is that urgent
 OLD_THINGS_EVERY_SECONDS = 3600.0
 RECONCILE_LOOK_SECONDS = 300.0
+PLACES_EVERY_SECONDS = 60.0
 CHARGES_LOOK_SECONDS = 5.0  # at most so often a day of the past is listed, beside all that is urgent
 log = structlog.get_logger("returns.worker")
 
@@ -64,6 +67,7 @@ class Worker:
             asyncio.create_task(self._follow_policy(by), name="holds"),
             asyncio.create_task(self._reconcile(by), name="reconcile"),
             asyncio.create_task(self._count_charges(by), name="charges"),
+            asyncio.create_task(self._place_events(), name="places"),
         ]
         stopped = asyncio.create_task(self._wake_at(stop))
         try:
@@ -74,7 +78,8 @@ class Worker:
                 helper.cancel()
             stopped.cancel()
             await asyncio.gather(*helpers, stopped, return_exceptions=True)
-            await asyncio.gather(self._finish(), self.dispatcher.finish(self.shutdown_seconds))
+            mail = [self.mail.finish(self.shutdown_seconds)] if self.mail else []
+            await asyncio.gather(self._finish(), self.dispatcher.finish(self.shutdown_seconds), *mail)
 
     async def _refunds_once(self) -> None:
         db = self.executor.db
@@ -127,13 +132,17 @@ class Worker:
             "complete_return": lambda: maintenance.complete_return(db, by, policy),
             "pull_event": lambda: missed_events.pull_missed_events(db, gateway, by, policy, livemode=livemode),
         }
-        total = 0
+        before = self._chores_done()
         for chore in await db.read(maintenance.find_due_chores):
-            number = int(await chores[chore]() or 0)
-            self.executor.done["chore", chore] += number
-            total += number
-        if not total:
+            await self._guard(partial(self._do_chore, chore, chores[chore]))  # its failure keeps no other waiting
+        if self._chores_done() == before:
             await asyncio.sleep(CHORES_EVERY_SECONDS)
+
+    async def _do_chore(self, name: Chore, chore: Callable[[], Awaitable[int | None]]) -> None:
+        self.executor.done["chore", name] += int(await chore() or 0)
+
+    def _chores_done(self) -> int:
+        return sum(number for (kind, _), number in self.executor.done.items() if kind == "chore")
 
     async def _renew(self) -> None:
         every = self.executor.lease_seconds / 3
@@ -171,6 +180,12 @@ class Worker:
         while True:
             await asyncio.sleep(CHARGES_LOOK_SECONDS)
             await self._guard(lambda: count_charges(self.executor.db, self.executor.gateway, by, self.policy))
+
+    async def _place_events(self) -> None:
+        """Place events in the feed now and then, where nobody reads it: else its first reader has to wait."""
+        while True:
+            await self._guard(lambda: event_feed.bring_up_to_date(self.executor.db))
+            await asyncio.sleep(PLACES_EVERY_SECONDS)
 
     async def _forever(self, once: Callable[[], Awaitable[object]]) -> None:
         while True:

@@ -7,21 +7,33 @@ receiving servers tell that it is one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
-from returns_service.commands.mail import MailClaim, StaffMailClaim, claim_mail, claim_staff_mail, record_mail
+from returns_service.commands.mail import (
+    MAIL_LEASE_SECONDS,
+    MailClaim,
+    StaffMailClaim,
+    claim_mail,
+    claim_staff_mail,
+    record_mail,
+)
 from returns_service.domain.signed_link import sign_link
 from returns_service.domain.vocabulary import MailText
 from returns_service.localize import write_amount
-from returns_service.mail_client import MailClient, MailOutcome
+from returns_service.mail_client import CONVERSATION_SECONDS, MailClient, MailOutcome
 from returns_service.mail_message import LANGUAGES, NewMail, Texts, compose, compose_for_staff
 from returns_service.return_case.mail_outbox import TOLD_METHODS, settled_by
 from returns_service.settings import Settings
 from returns_service.shop_settings import Language
+from returns_service.store.clock import elapsed_seconds
 from returns_service.store.database import Database
 
 AT_ONCE = 5  # a mail server's own limit on connections is rarely lower
@@ -38,6 +50,8 @@ class MailSender:
     texts: Texts
     settings: Settings
     link_keys: Sequence[bytes]
+    lease_seconds: float = MAIL_LEASE_SECONDS
+    in_flight: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def once(self) -> None:
         """Send what is due; without any, wait until it is time to look again."""
@@ -46,21 +60,57 @@ class MailSender:
 
     async def send_due(self) -> int:
         """Send the mails that are due now, up to AT_ONCE of each outbox; return how many there were."""
+        # A conversation that begins by then ends within its lease.
+        end = elapsed_seconds() + self.lease_seconds - CONVERSATION_SECONDS
         claims = await self.db.run(lambda tx: claim_mail(tx, AT_ONCE))
         staff_claims = await self.db.run(lambda tx: claim_staff_mail(tx, AT_ONCE))
         by_return: dict[str, list[MailClaim]] = {}
         for claim in claims:
             by_return.setdefault(claim.row.id, []).append(claim)
-        await asyncio.gather(
-            *(self._send_in_order(group) for group in by_return.values()),
-            *(self._send_to_staff(claim) for claim in staff_claims),
-        )
+        tasks = [
+            *(self._begin(self._send_in_order(group, end)) for group in by_return.values()),
+            *(self._begin(self._attempt(claim, partial(self._send_to_staff, claim))) for claim in staff_claims),
+        ]
+        if tasks:
+            await asyncio.wait(tasks)  # a stop that comes meanwhile leaves them to `finish`
+            for failure in filter(None, [task.exception() for task in tasks]):
+                raise failure
         return len(claims) + len(staff_claims)
 
-    async def _send_in_order(self, claims: Sequence[MailClaim]) -> None:
-        """Send one return's mails, the oldest first: nobody reads of their money before their parcel."""
+    async def finish(self, seconds: float) -> None:
+        """Let conversations under way end: cut off, they may have handed a mail over, and would do it again."""
+        if under_way := list(self.in_flight):
+            _, late = await asyncio.wait(under_way, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self.in_flight.add(task)
+        task.add_done_callback(self.in_flight.discard)
+        return task
+
+    async def _send_in_order(self, claims: Sequence[MailClaim], end: float) -> None:
+        """Send one return's mails, the oldest first: nobody reads of their money before their parcel.
+
+        After `end` (monotonic seconds) none is begun: the rest is due again by itself, in its order.
+        """
         for claim in claims:
-            await self._send(claim)
+            if elapsed_seconds() > end:
+                return
+            await self._attempt(claim, partial(self._send, claim))
+
+    async def _attempt(self, claim: MailClaim | StaffMailClaim, send: Callable[[], Awaitable[None]]) -> None:
+        """Make one attempt. An error that nobody foresaw counts as this mail's failure, which the desk tells of."""
+        try:
+            await send()
+        except (SQLAlchemyError, OSError):
+            raise  # the database is away: the lease ends by itself
+        except Exception as error:  # noqa: BLE001 - logged, and counted: else it would come back for ever, unseen
+            where = "".join(traceback.format_tb(error.__traceback__))  # its words may be the customer's
+            log.error("mail.not_sent", mail=claim.mail_id, error=type(error).__name__, at=where)
+            await self._record(claim, MailOutcome("try_later", "unforeseen"))
 
     async def _send(self, claim: MailClaim) -> None:
         recipient, sender = claim.row.customer_email, self.settings.sender

@@ -1,6 +1,7 @@
 """What else is due: folds that raised, payments to read again, refunds that a guard barred.
 
-Each chore takes one thing, so that a bad one stops nobody else, and is safe to do twice.
+Each chore takes one thing and is safe to do twice. The thing is put off before it is done, so that a bad one comes
+back later, and keeps nothing behind it waiting.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sqlalchemy import and_, bindparam, delete, exists, func, inspect, select, t
 from sqlmodel import SQLModel, col
 
 from returns_service.commands.external_refunds import follow_policy, payments_held_otherwise
+from returns_service.commands.mail import GIVE_UP_AFTER, TOLD_AT
 from returns_service.commands.refunds import follow_up
 from returns_service.commands.search_index import complete
 from returns_service.commands.stripe_fold import apply_payment
@@ -46,7 +48,7 @@ from returns_service.store.tables import (
 from returns_service.stripe_gateway import Gateway, event_data_from_payload
 from returns_service.worker.missed_events import is_time_to_pull
 
-PAYMENT_REREAD_SECONDS = 60  # a read that got no answer
+AGAIN_SECONDS = 60  # what raised, or a read that got no answer
 BATCH = 500  # rows a cleaning transaction takes at once
 SESSION_KEPT_DAYS = 30  # after its end: people see where they were signed in, and late scans find their name
 PORTAL_KEPT = timedelta(days=30)  # after its link's end, where nothing was sent by it
@@ -84,15 +86,32 @@ async def find_due_chores(tx: Tx) -> list[Chore]:
     return [chore for chore in CHORES if found[chore]]
 
 
+async def _put_off(db: Database, row_id: Any, moment: Any) -> str | None:
+    """Put off the row whose moment came first, and that no worker holds; return its id, None where none is due."""
+
+    async def work(tx: Tx) -> str | None:
+        due = select(col(row_id)).where(col(moment) <= tx.now).order_by(col(moment)).limit(1)
+        found: str | None = (await tx.execute(due.with_for_update(key_share=True, skip_locked=True))).scalars().first()
+        if found is not None:
+            later = update(row_id.class_).where(col(row_id) == found)
+            later = later.values({col(moment): tx.now + timedelta(seconds=AGAIN_SECONDS)})
+            await tx.execute(later.execution_options(synchronize_session=False))
+        return found
+
+    return await db.run(work, safe_to_repeat=True)
+
+
 async def refold_event(db: Database, by: Actor, policy: Policy, *, livemode: bool) -> bool:
     """Fold one stored event whose fold raised before; return whether there was one."""
+    found = await _put_off(db, StripeEvent.id, StripeEvent.next_attempt_at)
+    if found is None:
+        return False
 
     async def work(tx: Tx) -> bool:
-        due = select(StripeEvent).where(col(StripeEvent.next_attempt_at) <= tx.now)
-        due = due.order_by(col(StripeEvent.next_attempt_at)).limit(1).with_for_update(skip_locked=True)
-        row = (await tx.execute(due)).scalars().first()
-        if row is None:
-            return False
+        chosen = select(StripeEvent).where(col(StripeEvent.id) == found).with_for_update()
+        row = (await tx.execute(chosen)).scalars().one()
+        if row.next_attempt_at is None:
+            return False  # somebody else has folded it meanwhile
         event = event_data_from_payload(row.payload)
         folded = await process(tx, by, policy, event, attempts=row.attempts + 1, livemode=livemode)
         for name, value in asdict(folded).items():
@@ -109,7 +128,7 @@ async def reread_payment(db: Database, gateway: Gateway, by: Actor, policy: Poli
         payment = (await tx.execute(chosen.with_for_update(key_share=True, skip_locked=True))).scalars().first()
         if payment is None:
             return False
-        again = tx.now + timedelta(seconds=PAYMENT_REREAD_SECONDS)
+        again = tx.now + timedelta(seconds=AGAIN_SECONDS)
         payment.read_at = again
         names, observations = (payment.payment_intent, payment.charge), payment.observations
     seen = await gateway.read_payment(payment_intent=names[0], charge=None if names[0] else names[1])
@@ -129,10 +148,7 @@ async def reread_payment(db: Database, gateway: Gateway, by: Actor, policy: Poli
 
 async def retry_follow_up(db: Database, by: Actor, policy: Policy) -> bool:
     """Try one refund again that a guard barred; return whether there was one."""
-    async with db.reading() as tx:
-        due = select(col(ReturnAuthorization.id))
-        due = due.where(col(ReturnAuthorization.follow_up_at) <= tx.now).order_by(col(ReturnAuthorization.follow_up_at))
-        found = (await tx.execute(due.limit(1))).scalars().first()
+    found = await _put_off(db, ReturnAuthorization.id, ReturnAuthorization.follow_up_at)
     if found is None:
         return False
 
@@ -188,7 +204,8 @@ async def delete_expired(db: Database, *, idempotency_hours: int, inbox_days: in
 
     A folded event loses its body first and its row once Stripe can't tell it again (it keeps them for 30 days); one
     whose fold raised stays. A delivery that arrived goes with them; a delivery that was given up waits longer for a
-    person. In small transactions: nobody waits for a cleaning.
+    person. Mail that nobody tried to send for days, since mail was off, is given up. In small transactions: nobody
+    waits for a cleaning.
     """
     now = db.now()
     old_event = _folded_before(now - timedelta(days=inbox_days))
@@ -200,10 +217,13 @@ async def delete_expired(db: Database, *, idempotency_hours: int, inbox_days: in
     old_try = col(SignInThrottle.tried_at) < now - timedelta(days=1)
     old_portal = and_(col(PortalSession.expires_at) < now - PORTAL_KEPT, col(PortalSession.return_id).is_(None))
     old_photo = col(Photo.portal_session_id).in_(select(col(PortalSession.id)).where(old_portal))
+    stale = {"status": "dead", "reason": "too_old", "failures": TOLD_AT, "next_attempt_at": None, "ended_at": now}
     old_key = col(IdempotencyKey.created_at) < now - timedelta(hours=idempotency_hours)
     done = 0
     for kind, chosen, values in (
         (IdempotencyKey, old_key, None),
+        (Mail, col(Mail.next_attempt_at) < now - GIVE_UP_AFTER, stale),
+        (StaffMail, col(StaffMail.next_attempt_at) < now - GIVE_UP_AFTER, stale),
         (Mail, col(Mail.ended_at) < now - timedelta(days=inbox_days), None),
         (StaffMail, col(StaffMail.ended_at) < now - timedelta(days=inbox_days), None),
         (Photo, old_photo, None),
@@ -226,7 +246,7 @@ def _folded_before(moment: datetime) -> Any:
     return and_(col(StripeEvent.received_at) < moment, col(StripeEvent.processed_at) < moment)
 
 
-async def _one_batch(db: Database, kind: type[SQLModel], chosen: Any, values: dict[str, str] | None) -> int:
+async def _one_batch(db: Database, kind: type[SQLModel], chosen: Any, values: dict[str, Any] | None) -> int:
     keys = list(inspect(kind).primary_key)
     some = select(*keys).where(chosen).limit(BATCH).with_for_update(skip_locked=True)
     async with db.transaction() as tx:

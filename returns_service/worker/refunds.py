@@ -94,6 +94,8 @@ class RefundExecutor:
     def late_seconds(self, scheduled: ScheduledCall) -> float:
         """Return how long a write has to wait for the one before it: after a hold-up all moments are past at once."""
         now = self.monotonic()
+        if now >= scheduled.not_after:
+            return 0.0  # its lease is over: it sends nothing, and takes nobody's moment
         at = max(now, self.next_write_at)
         self.next_write_at = at + self.apart_seconds
         self.overran_seconds = max(self.overran_seconds, at - scheduled.moment - NOT_WORTH_SECONDS)

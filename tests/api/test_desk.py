@@ -21,6 +21,7 @@ from returns_service.domain.vocabulary import DESK_KINDS
 from returns_service.return_case.events import Actor
 from returns_service.store.tables import StripeEvent
 from returns_service.web.metrics import Metrics
+from returns_service.worker.charges import count_charges
 from returns_service.worker.deliveries import WebhookDispatcher
 from returns_service.worker.loop import Worker
 from returns_service.worker.missed_events import pull_missed_events
@@ -273,7 +274,8 @@ async def test_the_work_of_a_worker_inside_is_counted_and_its_sweep_has_an_age(s
 async def test_every_figure_that_the_readme_alerts_on_is_served(shop: ServedShop) -> None:
     """Served is a value, with the labels that the README names, once each thing has happened once."""
     context, by = shop.context, Actor("worker")
-    await shop.client.post("/webhooks/stripe", content=b"{}")
+    await shop.client.post("/webhooks/stripe", content=b"{}", headers={"Stripe-Signature": "t=1,v1=0"})
+    await count_charges(context.database, context.gateway, by, DEFAULT)
     await pull_missed_events(context.database, context.gateway, by, DEFAULT, livemode=False)
     await reconcile(context.database, context.gateway, context.database.now() - timedelta(days=1), fix=False)
     table = README.read_text(encoding="utf-8").partition("<!-- alerts -->")[2].partition("<!-- end -->")[0]

@@ -61,6 +61,13 @@ async def test_reconcile_says_that_stripe_is_silent_in_one_line(shop: Shop, data
     assert "goes on where it stopped" in ended.err
 
 
+async def test_doctor_prints_one_document_whatever_it_meets(shop: Shop, database_url: str, tmp_path: Path) -> None:
+    shop.faults.arm("503_html", method="GET", path="/v1/webhook_endpoints")  # a read that is repeated, and logged
+    async with running(shop.ledger, shop.faults) as stripe:
+        done = await command(database_url, stripe, tmp_path, "doctor", "--json")
+    assert (done.json()["object"], done.err) == ("doctor", "")
+
+
 @pytest.mark.parametrize("since", ["0001-01-01", "99999w"])
 async def test_reconcile_looks_back_to_stripes_beginning_at_most(
     shop: Shop, database_url: str, tmp_path: Path, since: str
@@ -72,12 +79,18 @@ async def test_reconcile_looks_back_to_stripes_beginning_at_most(
 
 
 @pytest.mark.parametrize(
-    "words", [["reconcile", "--since", "yesterday"], ["forget"], ["forget", "--order", "a", "--email", "b"]]
+    "words",
+    [
+        ["reconcile", "--since", "yesterday"],
+        ["journal", "--since", "0001-01-01T00:00:00+14:00"],
+        ["forget"],
+        ["forget", "--order", "a", "--email", "b"],
+    ],
 )
 async def test_what_cannot_be_meant_is_refused(sqlite_url: str, tmp_path: Path, words: list[str]) -> None:
     ended = await command(sqlite_url, NOWHERE, tmp_path, *words)
     assert ended.code != 0
-    assert "Traceback" not in ended.err
+    assert (ended.out, "Traceback" in ended.err, "DATABASE_URL" in ended.err) == ("", False, False)
 
 
 async def test_forget_says_what_it_did_and_the_second_time_nothing(
