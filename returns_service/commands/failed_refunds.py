@@ -137,7 +137,7 @@ def give_back(locked: LockedPayment, made: Refund) -> None:
     if failed is None:
         return
     if failed.return_id is not None:
-        if failed.superseded_by == made.id and holds_decision(failed):
+        if failed.superseded_by is not None and holds_decision(failed):
             failed.superseded_at = failed.superseded_by = failed.amount_open = None
         return
     parts = [row for part in locked.refunds if part.supersedes == failed.id for row in rows_of(part)]

@@ -25,6 +25,7 @@ WAITING: dict[WaitingCode, str] = {
     "stripe_unavailable": "Stripe can't take it right now ({detail}); nothing has moved.",
     "stripe_refuses": "Stripe refuses this service's key; nothing has moved. Stripe says: {detail}",
     "in_doubt": "Stripe can't be asked right now ({detail}); an earlier attempt is still in doubt.",
+    "due_no_more": "Nobody knows whether it was made. What it pays is due no more: it is looked for, not sent again.",
     "refusal_unconfirmed": "Stripe refused it ({detail}); the payment is read again before that is believed.",
     "refused_for_now": "{detail}",
     "payment_missing": "Stripe says it knows no such payment: was the account or the mode changed?",

@@ -159,8 +159,11 @@ async def call_stripe(gateway: Gateway, claim: Claim, not_after: float, db: Data
         return await look_up(gateway, claim, None)
     if claim.must_look_before:
         heard = await look_up(gateway, claim, None)
-        if heard.lookup is None or any(r.metadata.get("refund_id") == claim.refund_id for r in heard.lookup.refunds):
+        seen = heard.lookup
+        if seen is None or any(refund.metadata.get("refund_id") == claim.refund_id for refund in seen.refunds):
             return heard
+        if seen.amount_refunded != claim.payment_refunded:
+            return heard  # somebody may have refunded instead: that is written down before anything is sent
     answer = await gateway.create_refund(claim.parameters, key=claim.key, not_after=not_after)
     if isinstance(answer, Refused) and (answer.reread or claim.ever_unknown or claim.generation > 1):
         return await look_up(gateway, claim, answer)

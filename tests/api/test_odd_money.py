@@ -172,7 +172,8 @@ async def test_a_second_refund_pays_instead_of_the_first_where_that_one_fails(sh
 
 async def test_what_was_paid_ahead_for_units_that_do_not_come_is_told(shop: ServedShop, with_policy: Any) -> None:
     with_policy(refund_on="approval")
-    made = await shop.create_approved_return()
+    made = await shop.create_approved_return(card="pm_card_pendingRefund")
+    await shop.work()
     await shop.receive_parcel(made["id"], 1)
     expect(await shop.post(f"/v1/returns/{made['id']}/close", {"reason": "The rest is not coming."}), 200)
     await shop.settle()

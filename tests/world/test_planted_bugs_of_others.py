@@ -17,6 +17,7 @@ from returns_service.commands import (
     refunds,
     returns,
     stripe_fold,
+    undue_refunds,
     unmatched_receipts,
 )
 from returns_service.commands.counting import Count
@@ -76,7 +77,7 @@ def _(patch: Patch) -> None:
     async def left(*_: Any) -> None:
         return None
 
-    for module in (assignments, external_refunds):
+    for module in (assignments, undue_refunds):
         patch.setattr(module, "withdraw_or_supersede", left)
 
 
