@@ -1,7 +1,7 @@
 """Refunds that would pay what is due no more, since another one has paid it or the return has changed meanwhile.
 
-One that Stripe holds nothing of is withdrawn, and the rest that is due becomes a new one. One in doubt is only looked
-for: sent again, it would pay a second time.
+The service withdraws one that Stripe holds nothing of, and what is still due becomes a new one. It only looks for one
+in doubt: sent again, that would pay a second time.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def sent_rows(case: ReturnCase) -> list[money.Row]:
 def reversible(case: ReturnCase, sent: Sequence[money.Row] | None = None) -> Iterator[Receipt]:
     """Yield the receipts that stand and without which what was sent is worth as much. `sent`: its rows, if known.
 
-    What is paid ahead hangs on no receipt.
+    No receipt decides what is paid ahead.
     """
     if case.is_paid_ahead:
         yield from (receipt for receipt in case.receipts if receipt.reversed_at is None)
