@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,6 +51,12 @@ def _(patch: Patch) -> None:
     due = select(Refund, Payment).join(Payment, col(Payment.id) == col(Refund.payment_id))
     due = due.where(col(Refund.next_attempt_at) <= now, *free)
     patch.setattr(claims, "CANDIDATES", due.limit(bindparam("most", type_=Integer())))
+
+
+@bug("a refund in doubt sent again in spite of a hold", "in doubt, and sent beside one made outside")
+def _(patch: Patch) -> None:
+    claim_of = claims.claim_of
+    patch.setattr(claims, "claim_of", lambda row, payment: replace(claim_of(row, payment), only_looks=False))
 
 
 @bug("a word about a refund made outside lets nothing go on", "it was given")
