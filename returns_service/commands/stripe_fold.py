@@ -30,6 +30,7 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment, insert_payment, lock_payment_at_stripe
+from returns_service.return_case.rows import has_failed
 from returns_service.return_case.transition import record_transition
 from returns_service.return_case.views import rfc3339, show_payment, show_refund
 from returns_service.return_case.waiting import set_waiting
@@ -159,9 +160,28 @@ async def _take_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: 
     known = locked.row.dispute or {}
     locked.row.dispute = dispute_record(seen)
     await withdraw_lost(locked, by, policy)
-    turned = (known.get("id"), known.get("status")) != (seen.id, seen.status)
-    if turned and seen.status in ("won", "warning_closed"):
+    if (known.get("id"), known.get("status")) == (seen.id, seen.status):
+        return
+    if gave_money_back(seen.status, bars_refunds=locked.row.disputed):
+        await _explain_anew(locked, by, policy, refund_explanations.describe_lost(seen.status))
+    elif seen.status in ("won", "warning_closed"):
+        await _explain_anew(locked, by, policy, refund_explanations.DISPUTE_WON)
         await _withdraw(locked, by, policy, refund_explanations.DISPUTE_WON, _settled_by_dispute)
+
+
+async def _explain_anew(locked: LockedPayment, by: Actor, policy: Policy, failure: Mapping[str, str]) -> None:
+    """Let what a dispute's end withdrew say how that has turned: its old advice would pay the customer twice, or never.
+
+    It still waits for a person.
+    """
+    for refund in locked.refunds:
+        code = (refund.failure or {}).get("code")
+        if code == failure["code"] or code not in ("dispute_lost", "dispute_won") or not has_failed(refund):
+            continue
+        refund.failure, refund.updated_at = dict(failure), locked.tx.now
+        if refund.return_id is not None:
+            case = await case_under_lock(locked, by, policy, refund.return_id)
+            await record_transition(case, "adopt", case.row.state, failure["message"])
 
 
 def dispute_record(dispute: DisputeSnapshot) -> dict[str, Any]:

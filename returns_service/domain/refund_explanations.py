@@ -38,7 +38,7 @@ HOW_LOST: Final[Mapping[str | None, str]] = {
 }
 DISPUTE_WON: Final[Mapping[str, str]] = {
     "code": "dispute_won",
-    "message": "The dispute that had settled it ended in the shop's favour: the customer does not have the money.",
+    "message": "The dispute ended in the shop's favour: the customer does not have the money.",
     "advice": "Retry it, or settle it outside another way.",
 }
 

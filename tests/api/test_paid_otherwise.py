@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from returns_service.stripe_simulator import signature_of
+from tests.api.test_partial_captures import reread
 from tests.harness.served_shop import ServedShop, expect
 from tests.harness.shop import SECRET
 
@@ -195,6 +196,34 @@ async def test_a_dispute_that_was_settled_before_it_was_filed_holds_nothing_for_
     assert "settled before it was filed" in item["message"]
     settled = {"method": "dispute", "reference": dispute["id"]}
     assert expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", settled), 200)["state"] == "refunded"
+
+
+@pytest.mark.parametrize("first, then", [("lose", "dispute_won"), ("win", "dispute_lost")])
+async def test_what_a_dispute_withdrew_says_how_it_has_turned(
+    shop: ServedShop, with_policy: Any, first: str, then: str
+) -> None:
+    """Lost, the customer had the money; won after all they have not: to settle it as a dispute would pay nobody."""
+    with_policy(refund_delay=HOUR)
+    payment = shop.pay()
+    made = await shop.create_approved_return(payment=payment)
+    await shop.receive_parcel(made["id"], 3)
+    dispute = shop.dashboard.open_dispute(payment)["id"]
+    await shop.deliver()
+    if first == "win":
+        (refund,) = (await shop.read_return(made["id"]))["refunds"]
+        expect(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 200)
+        settled = {"method": "dispute", "reference": dispute}
+        expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", settled), 200)
+    getattr(shop.dashboard, first)(dispute)
+    await shop.deliver()
+    shop.dashboard.overturn(dispute)
+    await shop.deliver()
+    await reread(shop)
+    turned = await shop.read_return(made["id"])
+    assert (turned["state"], turned["failure"]["code"]) == ("failed", then)
+    (item,) = expect(await shop.get("/v1/desk"), 200)["data"]
+    actions = {"dispute_won": ["retry", "settle_outside"], "dispute_lost": ["settle_outside"]}
+    assert (item["code"], item["actions"]) == (then, actions[then])
 
 
 async def test_what_people_took_off_stays_off_where_an_assignment_is_undone_later(
