@@ -7,7 +7,7 @@ from typing import Final, Literal, cast, get_args
 
 from returns_service.domain.refund_attempt import HoldCode, RefundWaitingCode, WaitingCode
 from returns_service.domain.refund_status import OPEN
-from returns_service.return_case.rows import is_unapproved, is_unsent
+from returns_service.return_case.rows import is_unapproved
 from returns_service.store.tables import Payment, Refund, WebhookEndpoint
 
 # Where an open refund's money is. `balance`: Stripe has it, and keeps it until the shop's balance there is high enough.
@@ -83,7 +83,7 @@ def place_of(refund: Refund) -> OpenPlace:
         return "second_person"
     if waits_for_balance(refund):
         return "balance"
-    return "unsent" if is_unsent(refund) else "on_its_way"
+    return "unsent" if refund.status == "queued" else "on_its_way"
 
 
 def amounts_by_place(refunds: Iterable[Refund]) -> Mapping[OpenPlace, int]:
