@@ -113,6 +113,7 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
         if adjustment.line is not None and adjustment.line not in {line.id for line in case.lines}:
             detail = f"This return has no line {adjustment.line}."
             raise Problem("unknown_line", detail, param=f"adjustments[{number}].line")
+        check_step(adjustment.amount, case.row.currency, f"adjustments[{number}].amount")
     rows = breakdown(case, asked)
     amount = money.total(rows)
     check_step(amount, case.row.currency)
@@ -146,10 +147,10 @@ def stripe_reason(case: ReturnCase, reason: str | None) -> StripeReason:
     return policy.stripe_reason(word)
 
 
-def check_step(amount: int, currency: str) -> None:
+def check_step(amount: int, currency: str, param: str = "amount") -> None:
     """Raise Problem for an amount that Stripe can't move in this currency."""
     if amount % money.step(currency):
-        raise Problem("amount_not_a_step", param="amount", step=money.step(currency))
+        raise Problem("amount_not_a_step", param=param, step=money.step(currency))
 
 
 async def queue_refund(

@@ -199,6 +199,8 @@ def _refund_barred(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
         advice = f"{_on_the_dispute(entry.payment)} It is refunded by itself once the dispute is won."
     elif barred.get("code") == "failed_refund_open":
         advice = "Settle it outside with the method `waived` if it stays taken off, or refund it after all."
+    elif barred.get("code") == "external_refund_open":
+        advice = "Assign that refund to its return, or acknowledge it: what is due after that is refunded by itself."
     else:
         advice = (
             "It is tried again by itself when the payment has more left. Or refund what is left, or settle it outside."

@@ -38,7 +38,9 @@ async def test_an_unassigned_refund_holds_what_the_dock_counts(shop: ServedShop)
     held = await shop.read_return(made["id"])
     assert (held["state"], held["amount_due"], held["amount_refunded"]) == ("approved", 5000, 0)
     assert held["refund_barred"]["code"] == "external_refund_open"
-    assert "external_refund" in await kinds(shop)
+    waiting = expect(await shop.get("/v1/desk"), 200)["data"]
+    assert [item["kind"] for item in waiting] == ["external_refund", "refund_barred"]
+    assert all("acknowledge it" in item["advice"] for item in waiting), "to settle it outside may pay it twice"
     expect(await shop.post(f"/v1/returns/{made['id']}/refund"), 409, "external_refund_open")
 
 
