@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -28,6 +28,7 @@ from returns_service.timings import CLAIMS, timed
 BY = Actor("worker")
 EARLY_SECONDS = 0.5  # by our clock a lease ends so much earlier: two clocks never run at quite the same speed
 NOT_WORTH_SECONDS = 0.02  # by so much a moment may be missed: it evens out
+PAYMENT_CHANGED = TryLater("payment_changed", "Stripe has refunded more or less of the payment than was known")
 DEFAULT_BUDGET = 20.0  # writes a second: Stripe's own limit is 25 an endpoint unless raised
 log = structlog.get_logger("returns.refunds")
 
@@ -163,7 +164,8 @@ async def call_stripe(gateway: Gateway, claim: Claim, not_after: float, db: Data
         if seen is None or any(refund.metadata.get("refund_id") == claim.refund_id for refund in seen.refunds):
             return heard
         if seen.amount_refunded != claim.payment_refunded:
-            return heard  # somebody may have refunded instead: that is written down before anything is sent
+            # Somebody may have refunded instead: that is written down before anything is sent.
+            return heard if claim.ever_unknown else replace(heard, answer=PAYMENT_CHANGED)
     answer = await gateway.create_refund(claim.parameters, key=claim.key, not_after=not_after)
     if isinstance(answer, Refused) and (answer.reread or claim.ever_unknown or claim.generation > 1):
         return await look_up(gateway, claim, answer)

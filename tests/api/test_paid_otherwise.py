@@ -95,6 +95,19 @@ async def test_a_refund_in_doubt_is_not_sent_again_beside_one_made_outside(
     assert await kinds(shop) == []
 
 
+async def test_what_has_waited_for_long_is_not_sent_beside_one_made_outside(shop: ServedShop) -> None:
+    """No worker ran for two days, and nobody told of what a colleague did meanwhile: a look tells."""
+    made = await shop.create_approved_return(5000, 1, payment=shop.pay(10_000))
+    await shop.receive_parcel(made["id"])
+    shop.dashboard.refund(made["payment_intent"], 5000)
+    shop.lose_webhooks()
+    shop.advance(2 * DAY)
+    await shop.settle()
+    assert shop.at_stripe(made["payment_intent"]) == 5000
+    (waits,) = (await shop.read_return(made["id"]))["refunds_waiting"]
+    assert (waits["status"], waits["code"]) == ("queued", "external_refund_open")
+
+
 async def test_what_is_in_doubt_goes_on_where_the_assigned_refund_fails(shop: ServedShop) -> None:
     made = await refund_in_doubt(shop)
     shop.dashboard.refund(made["payment_intent"], 5000)
