@@ -110,7 +110,8 @@ async def retry(
         rows = money.adjust_to(rows, amount, override_reason or "")
     why = (part.reason if part.waive else None) or override_reason or note
     await transition(case, "retry", why=why, amount=money.total(rows), override=bool(override_reason))
-    reason = failed.reason or stripe_reason(case, None)
+    # The reason of one made outside nobody gave here: `fraudulent` blocks a card, and not every word can be sent.
+    reason = (failed.reason if failed.source != "external" else None) or stripe_reason(case, None)
     made = await queue_refund(
         case, rows, reason=reason, note=note or failed.note, override=bool(override_reason), supersedes=failed.id,
         decided=decided_again(failed, money.total(rows), limit),
