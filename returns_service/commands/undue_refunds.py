@@ -9,16 +9,17 @@ from __future__ import annotations
 from returns_service.commands.assignments import ASSIGNED
 from returns_service.commands.refunds import follow_up, withdraw_or_supersede
 from returns_service.domain import money, return_machine
-from returns_service.domain.policy import Policy
+from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.refund_status import OPEN
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
-from returns_service.return_case.loader import case_under_lock
+from returns_service.return_case.loader import case_under_lock, load_case
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.rows import rows_of
 from returns_service.return_case.transition import record_transition
 from returns_service.return_case.waiting import set_waiting
-from returns_service.store.tables import Refund
+from returns_service.store.database import Tx
+from returns_service.store.tables import Payment, Refund
 
 DUE_NO_MORE = "What it pays is due no more; it was not sent, and no money has moved."
 
@@ -44,6 +45,18 @@ async def withdraw_undue(case: ReturnCase) -> bool:
             await withdraw_or_supersede(case, refund, code, message)
             withdrawn = True
     return withdrawn
+
+
+async def is_paid_otherwise(tx: Tx, refund_id: str) -> bool:
+    """Return whether another refund waits for a word, or has paid by now what this one would pay."""
+    refund = await tx.get_one(Refund, refund_id)
+    payment = await tx.get_one(Payment, refund.payment_id)
+    if payment.external_open and not refund.overrides_hold:
+        return True
+    if refund.return_id is None:
+        return False
+    case = await load_case(tx, DEFAULT, refund.return_id)  # it goes by its own policy since it was approved
+    return any(one.id == refund_id and pays_undue(case, one) for one in case.refunds)
 
 
 async def withdraw_if_undue(locked: LockedPayment, by: Actor, policy: Policy, refund: Refund) -> None:

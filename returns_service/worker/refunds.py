@@ -11,6 +11,7 @@ import structlog
 
 from returns_service import tracing
 from returns_service.commands.refund_attempts import AttemptOutcome, record_attempt
+from returns_service.commands.undue_refunds import is_paid_otherwise
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.refund_attempt import REFUND_LEASE_SECONDS
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, TryLater, Unknown
@@ -163,13 +164,19 @@ async def call_stripe(gateway: Gateway, claim: Claim, not_after: float, db: Data
         seen = heard.lookup
         if seen is None or any(refund.metadata.get("refund_id") == claim.refund_id for refund in seen.refunds):
             return heard
-        if seen.amount_refunded != claim.payment_refunded:
+        if seen.amount_refunded != claim.payment_refunded or await _is_paid_otherwise(db, claim):
             # Somebody may have refunded instead: that is written down before anything is sent.
             return heard if claim.ever_unknown else replace(heard, answer=PAYMENT_CHANGED)
     answer = await gateway.create_refund(claim.parameters, key=claim.key, not_after=not_after)
     if isinstance(answer, Refused) and (answer.reread or claim.ever_unknown or claim.generation > 1):
         return await look_up(gateway, claim, answer)
     return AttemptOutcome(answer)
+
+
+async def _is_paid_otherwise(db: Database, claim: Claim) -> bool:
+    """Return what has become of it since the claim: a look-up may take long, and people act meanwhile."""
+    async with db.reading() as tx:
+        return await is_paid_otherwise(tx, claim.refund_id)
 
 
 async def look_up(gateway: Gateway, claim: Claim, refused: Refused | None) -> AttemptOutcome:

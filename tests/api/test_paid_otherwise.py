@@ -95,6 +95,34 @@ async def test_a_refund_in_doubt_is_not_sent_again_beside_one_made_outside(
     assert await kinds(shop) == []
 
 
+@pytest.mark.parametrize("was_sent", [True, False])
+async def test_what_is_assigned_during_a_look_up_stops_the_call_after_it(
+    shop: ServedShop, monkeypatch: pytest.MonkeyPatch, was_sent: bool
+) -> None:
+    """Stripe answers slowly, and a colleague refunds and assigns meanwhile."""
+    if was_sent:
+        made = await refund_in_doubt(shop)
+    else:  # since a day and longer no worker ran
+        made = await shop.create_approved_return(5000, 1, payment=shop.pay(10_000))
+        await shop.receive_parcel(made["id"])
+    read = shop.gateway.read_payment
+
+    async def read_slowly(**names: Any) -> Any:
+        seen = await read(**names)
+        monkeypatch.undo()
+        shop.dashboard.refund(made["payment_intent"], 5000)
+        await shop.deliver()
+        expect(await shop.post(f"/v1/refunds/{await external_of(shop)}/assign", {"return": made["id"]}), 200)
+        return seen
+
+    monkeypatch.setattr(shop.gateway, "read_payment", read_slowly)
+    shop.advance(HOUR if was_sent else 2 * DAY)
+    await pass_time(shop, DAY + HOUR)
+    done = await shop.read_return(made["id"])
+    assert (done["state"], done["amount_refunded"]) == ("refunded", 5000)
+    assert shop.at_stripe(made["payment_intent"]) == 5000
+
+
 async def test_what_has_waited_for_long_is_not_sent_beside_one_made_outside(shop: ServedShop) -> None:
     """No worker ran for two days, and nobody told of what a colleague did meanwhile: a look tells."""
     made = await shop.create_approved_return(5000, 1, payment=shop.pay(10_000))

@@ -31,6 +31,7 @@ from returns_service.store import claims, database
 from returns_service.store.columns import Utc
 from returns_service.store.tables import Payment, Refund, UndeclaredItem, UnmatchedReceipt
 from returns_service.stripe_gateway import client
+from returns_service.worker import refunds as executor
 from tests.world.planting import Bugs, Patch, find, listed_in
 from tests.world.world import World
 
@@ -57,6 +58,11 @@ def _(patch: Patch) -> None:
 def _(patch: Patch) -> None:
     claim_of = claims.claim_of
     patch.setattr(claims, "claim_of", lambda row, payment: replace(claim_of(row, payment), only_looks=False))
+
+    async def nobody_else(*_: Any) -> bool:
+        return False
+
+    patch.setattr(executor, "_is_paid_otherwise", nobody_else)
 
 
 @bug("a word about a refund made outside lets nothing go on", "it was given")
