@@ -11,21 +11,21 @@ from typing import Literal
 from sqlalchemy import and_, exists
 from sqlmodel import col, select
 
-from returns_service.commands.assignments import ASSIGNED, AssignedUnits, make_room, pay_return
+from returns_service.commands.assignments import AssignedUnits, make_room, pay_return
 from returns_service.commands.failed_refunds import give_back
-from returns_service.commands.refunds import follow_up, lock_refund, withdraw_or_supersede
+from returns_service.commands.refunds import follow_up, lock_refund
 from returns_service.commands.stripe_fold import release_hold
+from returns_service.commands.undue_refunds import withdraw_undue
 from returns_service.domain import money, return_machine
 from returns_service.domain.plural import pluralize
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.refund_status import FINAL, OPEN
+from returns_service.domain.refund_status import FINAL
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record, to_json_object
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment
 from returns_service.return_case.overpaid import note_overpaid
-from returns_service.return_case.rows import is_unsent, rows_of
 from returns_service.return_case.transition import record_transition
 from returns_service.return_case.views import show_payment
 from returns_service.store.database import Tx
@@ -50,6 +50,7 @@ async def assign(
     await make_room(case)
     await pay_return(case, row, lines)
     row.return_id, row.updated_at = case.row.id, tx.now
+    await withdraw_undue(case)
     note_overpaid(case, overpaid_before)
     await _follow(case, "assign")
     if before is not None and before != return_id:
@@ -86,23 +87,6 @@ async def acknowledge(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason:
         await _follow(await case_under_lock(locked, by, policy, before), "acknowledge")
     await _end_hold(locked, by, policy)
     return row, locked.row
-
-
-async def withdraw_if_paid_outside(locked: LockedPayment, by: Actor, policy: Policy, refund: Refund) -> None:
-    """Withdraw an unsent refund of what an assigned one has paid; the rest that is due becomes a new refund.
-
-    Its call was under way when the other was assigned, and came to nothing: tried again it would pay a second time.
-    """
-    if refund.return_id is None or not is_unsent(refund):
-        return
-    case = await case_under_lock(locked, by, policy, refund.return_id)
-    others = [other for other in case.refunds if other is not refund]
-    if not any(other.source == "external" and other.status in (*OPEN, "succeeded") for other in others):
-        return
-    asked = sum(row.amount for row in rows_of(refund) if not row.adjustment)
-    if asked > max(0, money.due(money.outstanding(case.entitled_rows(), case.committed_rows(others)))):
-        await withdraw_or_supersede(case, refund, "refund_assigned", ASSIGNED)
-        await _follow(case, "assign")
 
 
 async def payments_held_otherwise(tx: Tx, policy: Policy) -> list[str]:

@@ -111,7 +111,8 @@ async def retry(
     why, in_spite = (part.reason, override_reason) if part.reason else (override_reason or note, None)
     override = bool(override_reason)
     await transition(case, "retry", why=why, in_spite=in_spite, amount=money.total(rows), override=override)
-    reason = failed.reason or stripe_reason(case, None)
+    # The reason of one made outside nobody gave here: `fraudulent` blocks a card, and not every word can be sent.
+    reason = (failed.reason if failed.source != "external" else None) or stripe_reason(case, None)
     made = await queue_refund(
         case, rows, reason=reason, note=note or failed.note, override=override, supersedes=failed.id,
         decided=decided_again(failed, money.total(rows), limit),
@@ -138,7 +139,7 @@ def give_back(locked: LockedPayment, made: Refund) -> None:
     if failed is None:
         return
     if failed.return_id is not None:
-        if failed.superseded_by == made.id and holds_decision(failed):
+        if failed.superseded_by is not None and holds_decision(failed):
             failed.superseded_at = failed.superseded_by = failed.amount_open = None
         return
     parts = [row for part in locked.refunds if part.supersedes == failed.id for row in rows_of(part)]

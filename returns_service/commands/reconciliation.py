@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from returns_service.commands.found_refunds import REFUND_ID
 from returns_service.commands.stripe_fold import (
     NO_OBSERVATIONS,
-    REFUND_ID,
     adopt_payment,
     apply_payment,
     apply_refund,

@@ -12,12 +12,15 @@ from returns_service.commands.refund_attempts import start_generation_by_hand
 from returns_service.commands.refunds import SEND_AGAIN_MINUTES, lock_refund, withdraw_unsent
 from returns_service.commands.settlements import Outside, settle_outside, settle_standalone_outside
 from returns_service.commands.stripe_fold import apply_payment, apply_refund, propagate_status
+from returns_service.commands.undue_refunds import pays_undue
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem, ProblemCode
+from returns_service.domain.refund_status import COUNTS_AS_PAID, OPEN
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
+from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import lock_payment
 from returns_service.return_case.views import rfc3339, show_breakdown
 from returns_service.return_case.views.fields import Currency, ReturnId, Time, minor_units
@@ -128,7 +131,7 @@ async def apply_payment_read(
 
 
 async def cancel_unsent(tx: Tx, by: Actor, policy: Policy, refund_id: str) -> tuple[Refund, Payment]:
-    """Take back an intent that Stripe knows nothing of. Raises Problem refund_not_cancelable."""
+    """Take back an intent that Stripe holds nothing of. Raises Problem refund_not_cancelable."""
     locked, row = await lock_refund(tx, refund_id)
     before = row.status
     failure = {
@@ -163,11 +166,19 @@ async def send_again(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason: 
     check_sendable_again(tx, row)
     if locked.row.disputed:
         raise Problem("payment_disputed")  # queued it would be held, for ever where the dispute is lost
+    case = await case_under_lock(locked, by, policy, row.return_id) if row.return_id else None
+    if case is not None and pays_undue(case, row):
+        raise Problem("already_refunded", "What it pays is paid otherwise, or due no more.", refunds=_others(case, row))
     before = row.status
     start_generation_by_hand(tx, row, reason)
     row.updated_at = tx.now
     await propagate_status(locked, by, policy, row, before)
     return row, locked.row
+
+
+def _others(case: ReturnCase, row: Refund) -> list[str]:
+    """Return the return's other refunds that are paid or on their way."""
+    return [one.id for one in case.refunds if one is not row and one.status in (*OPEN, *COUNTS_AS_PAID)]
 
 
 async def get_refund(tx: Tx, refund_id: str) -> Refund:

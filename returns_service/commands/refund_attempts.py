@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from returns_service.commands.external_refunds import withdraw_if_paid_outside
 from returns_service.commands.stripe_fold import apply_payment, apply_refund, propagate_status, withdraw_lost
+from returns_service.commands.undue_refunds import pays_undue, withdraw_if_undue
 from returns_service.domain.policy import Policy
 from returns_service.domain.refund_attempt import (
     SECOND_LOOKUP_SECONDS,
@@ -71,7 +71,7 @@ async def record_attempt(tx: Tx, by: Actor, policy: Policy, claim: Claim, outcom
         row.next_attempt_at = tx.now  # a webhook overtook the answer: look again
     if row.status == "queued":
         await withdraw_lost(locked, by, policy)  # the dispute was lost while the call was under way
-        await withdraw_if_paid_outside(locked, by, policy, row)
+        await withdraw_if_undue(locked, by, policy, row)
     return row
 
 
@@ -96,6 +96,7 @@ async def _apply(
         claimed_lookups_only=claim.lookups_only,
         at_stripe=claim.stripe_refund is not None,
         disputed=locked.row.disputed,
+        due_no_more=await _is_due_no_more(locked, by, policy, row),
     )
     lookup: Lookup = "empty" if outcome.lookup is not None else "unanswered" if outcome.looked else "none"
     after = after_attempt(attempt, Outcome(answer, lookup), tx.now, jitter=tx.database.random.uniform(0, 1))
@@ -116,6 +117,12 @@ async def _apply(
     if outcome_is_news and row.status != before:
         await propagate_status(locked, by, policy, row, before)
     await _record(locked, by, policy, row, later, answer)
+
+
+async def _is_due_no_more(locked: LockedPayment, by: Actor, policy: Policy, row: Refund) -> bool:
+    if row.return_id is None or row.stripe_refund is not None:
+        return False
+    return pays_undue(await case_under_lock(locked, by, policy, row.return_id), row)
 
 
 def _write(tx: Tx, row: Refund, after: Next) -> None:

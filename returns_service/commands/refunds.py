@@ -29,7 +29,7 @@ from returns_service.return_case.decided_alone import decided_alone, set_decided
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment_of_refund
-from returns_service.return_case.rows import holds_decision, is_unsent
+from returns_service.return_case.rows import holds_decision
 from returns_service.return_case.transition import PAYING, follow_rule, record_transition, transition
 from returns_service.return_case.views import show_refund
 from returns_service.return_case.waiting import set_waiting
@@ -113,6 +113,7 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
         if adjustment.line is not None and adjustment.line not in {line.id for line in case.lines}:
             detail = f"This return has no line {adjustment.line}."
             raise Problem("unknown_line", detail, param=f"adjustments[{number}].line")
+        check_step(adjustment.amount, case.row.currency, f"adjustments[{number}].amount")
     rows = breakdown(case, asked)
     amount = money.total(rows)
     check_step(amount, case.row.currency)
@@ -146,10 +147,10 @@ def stripe_reason(case: ReturnCase, reason: str | None) -> StripeReason:
     return policy.stripe_reason(word)
 
 
-def check_step(amount: int, currency: str) -> None:
+def check_step(amount: int, currency: str, param: str = "amount") -> None:
     """Raise Problem for an amount that Stripe can't move in this currency."""
     if amount % money.step(currency):
-        raise Problem("amount_not_a_step", param="amount", step=money.step(currency))
+        raise Problem("amount_not_a_step", param=param, step=money.step(currency))
 
 
 async def queue_refund(
@@ -242,7 +243,7 @@ async def follow_order(case: ReturnCase) -> None:
             continue
         sibling = await case_under_lock(case.lock, case.by, case.policy_in_force, other.row.id)
         for refund in sibling.refunds:
-            if is_unsent(refund) and order_shipping.pays_undue_shipping(sibling, refund):
+            if refund.status == "queued" and order_shipping.pays_undue_shipping(sibling, refund):
                 await withdraw_or_supersede(sibling, refund, "order_changed", ORDER_CHANGED)
         await follow_rule(sibling)
         await pay_what_is_due(sibling)
@@ -350,8 +351,8 @@ async def lock_refund(tx: Tx, refund_id: str) -> tuple[LockedPayment, Refund]:
 
 
 def withdraw_unsent(row: Refund, tx: Tx, failure: Mapping[str, Any]) -> None:
-    """Take back an intent that was never sent. Raises Problem if it may have been."""
-    if not is_unsent(row):
+    """Take back an intent that Stripe holds nothing of, as far as it was asked. Raises Problem for any other."""
+    if row.status != "queued":
         raise Problem("refund_not_cancelable", refund_status=row.status)
     row.status, row.next_attempt_at, row.failure, row.updated_at = "withdrawn", None, dict(failure), tx.now
     set_waiting(row, None)
@@ -365,14 +366,14 @@ async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:
 
 
 async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, message: str) -> None:
-    """Take an unsent or failed refund out of the way of what its units are due by now; a new one pays the rest.
+    """Take a queued or failed refund out of the way of what its units are due by now; a new one pays the rest.
 
     One in which people decided something beside that waits for a person, as far as it is still due: nothing they took
     off is paid, and nothing they gave is dropped.
     """
     tx, by = case.tx, case.by
     waits = holds_decision(refund)
-    if is_unsent(refund):
+    if refund.status == "queued":
         before = refund.status
         withdraw_unsent(refund, tx, {"code": code, "message": message, "by": by.actor})
         if not waits:

@@ -51,8 +51,8 @@ async def set_resolution(
 def _check_undecided(concerned: Sequence[Refund]) -> None:
     """Raise Problem where people decided about a refund of these units that has not paid: they settle it first."""
     decided = [refund for refund in concerned if holds_decision(refund)]
-    if unsent := [refund.id for refund in decided if is_unsent(refund)]:
-        raise Problem("refund_in_progress", refunds=unsent)
+    if queued := [refund.id for refund in decided if refund.status == "queued"]:
+        raise Problem("refund_in_progress", refunds=queued)
     if failed := [refund.id for refund in decided if open_amount(refund) > 0]:
         raise Problem("failed_refund_open", refunds=failed)
 

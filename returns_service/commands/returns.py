@@ -19,6 +19,7 @@ from returns_service.commands.return_lines import (
 )
 from returns_service.commands.search_index import free_slip_code, index_return
 from returns_service.commands.staff_users import persons_of
+from returns_service.commands.undue_refunds import follow_withdrawal, withdraw_undue
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Decision, Policy, decide, to_dict, version_of
 from returns_service.domain.problems import Problem
@@ -256,9 +257,10 @@ async def close(
     for receipt in case.receipts:
         receipt.unexpected = False  # what comes from now on is
     case.row.closed_at = tx.now
-    note_overpaid(case, overpaid_before)  # units paid ahead may not come
+    withdrawn = await withdraw_undue(case)  # units paid ahead may not come
+    note_overpaid(case, overpaid_before)
     await record_transition(case, "close", before, reason, override_reason)
-    await follow_up(case)
+    await (follow_withdrawal if withdrawn else follow_up)(case)
     return case
 
 

@@ -7,37 +7,39 @@ own: nothing hides moved money.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from sqlmodel import col, select
 
-from returns_service.commands.assignments import assign_by_metadata
-from returns_service.commands.refunds import follow_up, new_refund
-from returns_service.domain import money, refund_explanations, return_machine
+from returns_service.commands.found_refunds import REFUND_ID, add_found_refund
+from returns_service.commands.refunds import follow_up
+from returns_service.domain import refund_explanations, return_machine
 from returns_service.domain.policy import Policy, to_dict, version_of
-from returns_service.domain.refund_mark import read_mark
-from returns_service.domain.refund_status import FINAL, OPEN, STRIPE_STATUSES, WAITING, RefundStatus, join, trigger_for
-from returns_service.domain.stripe_objects import ChargeSnapshot, DisputeSnapshot, PaymentSnapshot, RefundSnapshot
-from returns_service.domain.vocabulary import find_word
+from returns_service.domain.refund_status import FINAL, OPEN, WAITING, RefundStatus, join, trigger_for
+from returns_service.domain.stripe_objects import (
+    ChargeSnapshot,
+    DisputeSnapshot,
+    PaymentSnapshot,
+    RefundSnapshot,
+    gave_money_back,
+    may_be_older,
+)
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment, insert_payment, lock_payment_at_stripe
-from returns_service.return_case.overpaid import note_overpaid
+from returns_service.return_case.rows import has_failed
 from returns_service.return_case.transition import record_transition
 from returns_service.return_case.views import rfc3339, show_payment, show_refund
 from returns_service.return_case.waiting import set_waiting
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
-REFUND_ID = re.compile(r"rfd_[0-7][0-9a-hjkmnp-tv-z]{25}\Z")
 SLOWEST_LOOK_SECONDS = 86_400  # `pending` may last weeks: from a minute, doubling, to once a day
 NO_OBSERVATIONS = -1  # matches no counter: the read or answer is taken as stale
 SECOND_LOOK_SECONDS = 60  # news that came between our first read of a payment and its row was for nobody
-STRIPE = Actor("stripe")
 
 
 async def adopt_payment(tx: Tx, by: Actor, policy: Policy, seen: PaymentSnapshot) -> LockedPayment:
@@ -132,13 +134,13 @@ def may_be_release(locked: LockedPayment, seen: RefundSnapshot) -> bool:
 async def apply_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: DisputeSnapshot) -> None:
     """Fold a dispute: a formal one holds what is queued; won, all goes on; lost, the desk decides.
 
-    A payment may have several, and only all together decide: then a worker lists them. A dispute that ended may
-    end differently after all: an arbitration turns it, or its news comes late. A worker then reads it.
+    A payment may have several, and only all together decide: then a worker lists them. What contradicts what is known
+    of a dispute may come late, or tell that its end has turned: a worker then reads it.
     """
     payment = locked.row
     known = payment.dispute or {}
     another = known.get("id", seen.id) != seen.id
-    if not another and known.get("status") in ("won", "lost", "warning_closed"):
+    if not another and may_be_older(seen.status, known.get("status")):
         if known["status"] != seen.status:
             ask_for_read(locked)
         return
@@ -158,9 +160,28 @@ async def _take_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: 
     known = locked.row.dispute or {}
     locked.row.dispute = dispute_record(seen)
     await withdraw_lost(locked, by, policy)
-    turned = (known.get("id"), known.get("status")) != (seen.id, seen.status)
-    if turned and seen.status in ("won", "warning_closed"):
+    if (known.get("id"), known.get("status")) == (seen.id, seen.status):
+        return
+    if gave_money_back(seen.status, bars_refunds=locked.row.disputed):
+        await _explain_anew(locked, by, policy, refund_explanations.describe_lost(seen.status))
+    elif seen.status in ("won", "warning_closed"):
+        await _explain_anew(locked, by, policy, refund_explanations.DISPUTE_WON)
         await _withdraw(locked, by, policy, refund_explanations.DISPUTE_WON, _settled_by_dispute)
+
+
+async def _explain_anew(locked: LockedPayment, by: Actor, policy: Policy, failure: Mapping[str, str]) -> None:
+    """Let what a dispute's end withdrew say how that has turned: its old advice would pay the customer twice, or never.
+
+    It still waits for a person.
+    """
+    for refund in locked.refunds:
+        code = (refund.failure or {}).get("code")
+        if code == failure["code"] or code not in ("dispute_lost", "dispute_won") or not has_failed(refund):
+            continue
+        refund.failure, refund.updated_at = dict(failure), locked.tx.now
+        if refund.return_id is not None:
+            case = await case_under_lock(locked, by, policy, refund.return_id)
+            await record_transition(case, "adopt", case.row.state, failure["message"])
 
 
 def dispute_record(dispute: DisputeSnapshot) -> dict[str, Any]:
@@ -174,8 +195,10 @@ async def withdraw_lost(locked: LockedPayment, by: Actor, policy: Policy) -> Non
 
     A refund that was sent is waited for.
     """
-    if (locked.row.dispute or {}).get("status") == "lost":
-        await _withdraw(locked, by, policy, refund_explanations.DISPUTE_LOST, lambda refund: refund.status == "queued")
+    status = (locked.row.dispute or {}).get("status")
+    if gave_money_back(status, bars_refunds=locked.row.disputed):
+        why = refund_explanations.describe_lost(status)
+        await _withdraw(locked, by, policy, why, lambda refund: refund.status == "queued")
 
 
 def _settled_by_dispute(refund: Refund) -> bool:
@@ -227,7 +250,7 @@ async def apply_refund(
     row = find_owner(locked.refunds, seen)
     before = row.status if row else None
     if row is None:
-        row = await _add_row(locked, by, policy, seen)
+        row = await add_found_refund(locked, by, policy, seen)
     elif of is None and _says_nothing_new(row, seen):
         return row
     fresh = row.id == of and observations_at_start == row.observations
@@ -292,54 +315,6 @@ def find_owner(refunds: list[Refund], seen: RefundSnapshot) -> Refund | None:
 def is_dealt_with(refunds: list[Refund], row: Refund) -> bool:
     """Return whether another refund has taken a failed one's place, or a part of it: it is then paid no more."""
     return row.superseded_at is not None or any(part.supersedes == row.id for part in refunds)
-
-
-async def _add_row(locked: LockedPayment, by: Actor, policy: Policy, seen: RefundSnapshot) -> Refund:
-    """Make a row for a refund we didn't know of: adopted as ours after a restore, else external or a duplicate."""
-    tx, payment = locked.tx, locked.row
-    named = seen.metadata.get("refund_id", "")
-    known = locked.refund(named)
-    if known is None and REFUND_ID.match(named):
-        known = await tx.get(Refund, named)
-    status = find_word(STRIPE_STATUSES, seen.status) or "pending"
-    row = new_refund(tx, STRIPE, payment, seen.amount, source="external", status=status)
-    row.reason, row.details = seen.reason, dict(seen.metadata)
-    row.breakdown = [money.Row("unallocated", seen.amount, description="Refunded outside this service").to_dict()]
-    row.created_at = seen.created
-    case = None
-    if known is not None:
-        row.duplicate_of = known.id
-    elif REFUND_ID.match(named):
-        row.id, row.source = named, "standalone"
-        case = await _attach_to_return(locked, by, policy, row, seen)
-    elif status not in FINAL:  # a failed one has paid nothing, so no queued one has to make room
-        case = await assign_by_metadata(locked, by, policy, row, seen)
-    locked.add(row)
-    if row.source == "external":
-        note_overpaid(case)
-    of = case.row if case else None
-    shown = {"object": show_refund(row, payment), "found_at": "stripe"}
-    await record(tx, by, "refund.created", row=of, refund=row, payment=payment, data=shown)
-    if row.duplicate_of:
-        overpaid = {**shown, "duplicate_of": row.duplicate_of}
-        await record(tx, by, "payment.overpaid", refund=row, payment=payment, data=overpaid)
-    return row
-
-
-async def _attach_to_return(
-    locked: LockedPayment, by: Actor, policy: Policy, row: Refund, seen: RefundSnapshot
-) -> ReturnCase | None:
-    """Give an adopted refund back to its return, with the units that its metadata says it paid."""
-    mark = read_mark(seen.metadata)
-    found = await locked.tx.get(ReturnAuthorization, mark.return_id) if mark is not None else None
-    if mark is None or found is None or found.payment_id != locked.row.id:
-        return None
-    case = await case_under_lock(locked, by, policy, found.id)
-    lines = {line.position: (line.id, line.title or line.sku) for line in case.lines}
-    rows = money.decode_breakdown(mark.breakdown, lines, seen.amount)
-    row.return_id, row.source = found.id, "return"
-    case.write_breakdown(row, rows)
-    return case
 
 
 def _schedule(tx: Tx, row: Refund, before: RefundStatus | None, *, look_again: bool, fresh: bool) -> None:

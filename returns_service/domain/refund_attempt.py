@@ -27,6 +27,7 @@ WaitingCode = Literal[
     "stripe_unavailable",  # nothing was executed
     "stripe_refuses",  # nothing was executed: the key is not known, expired, or may not make this call
     "in_doubt",  # this attempt was not executed, an earlier one is in doubt
+    "due_no_more",  # in doubt, and what it pays is paid otherwise or due no more: only looked for
     "refusal_unconfirmed",  # refused, and the look-up that confirms it got no answer
     "refused_for_now",  # refused for a cause that may pass; sent again under a new key
     "payment_missing",  # Stripe does not know the payment: another account or mode?
@@ -65,6 +66,7 @@ class Attempt:
     claimed_lookups_only: bool = False  # as it was when this attempt began
     at_stripe: bool = False  # Stripe holds it: the attempt was a read
     disputed: bool = False
+    due_no_more: bool = False  # what it pays is paid otherwise by now, or the return has changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,13 @@ def after_attempt(attempt: Attempt, outcome: Outcome, now: datetime, *, jitter: 
 
     `jitter` from 0 to 1 spreads the back-off (full jitter), so that a thousand refunds don't knock together.
     """
+    after = _after_attempt(attempt, outcome, now, jitter)
+    if attempt.due_no_more and after.status == "unknown":
+        return replace(after, waiting_code="due_no_more", waiting_detail=None)
+    return after
+
+
+def _after_attempt(attempt: Attempt, outcome: Outcome, now: datetime, jitter: float) -> Next:
     answer = outcome.answer
     stay = Next(
         status="unknown" if attempt.ever_unknown else "queued",
@@ -191,7 +200,8 @@ def _after_empty_lookup(attempt: Attempt, stay: Next, now: datetime) -> Next:
     wait = lookup_delay_seconds(attempt.failures_in_a_row)
     if attempt.first_attempt_at is not None:
         wait = min(wait, max(0.0, KEY_LIFE_SECONDS - age))
-    return replace(stay, status="unknown", ever_unknown=True, retry_in_seconds=wait, waiting_code="stored_error")
+    code: WaitingCode = "stored_error" if attempt.lookups_only else "no_answer"
+    return replace(stay, status="unknown", ever_unknown=True, retry_in_seconds=wait, waiting_code=code)
 
 
 def key_age_seconds(first_attempt_at: datetime | None, now: datetime) -> float:

@@ -32,16 +32,21 @@ FAILURES = {
     "unknown": ("The bank gave no reason.", "Retry once, or settle it outside."),
 }
 
-DISPUTE_LOST: Final[Mapping[str, str]] = {
-    "code": "dispute_lost",
-    "message": "The dispute is lost: the bank has given the customer the money back.",
-    "advice": "Settle it outside as `dispute`.",
+HOW_LOST: Final[Mapping[str | None, str]] = {
+    "lost": "The dispute is lost: the bank has given the customer the money back.",
+    "prevented": "The dispute was settled before it was filed: the bank has given the customer the money back.",
 }
 DISPUTE_WON: Final[Mapping[str, str]] = {
     "code": "dispute_won",
-    "message": "The dispute that had settled it ended in the shop's favour: the customer does not have the money.",
+    "message": "The dispute ended in the shop's favour: the customer does not have the money.",
     "advice": "Retry it, or settle it outside another way.",
 }
+
+
+def describe_lost(status: str | None) -> Mapping[str, str]:
+    """Return why a refund is withdrawn for a dispute that ended, with this status, with the money at the customer."""
+    message = HOW_LOST.get(status, HOW_LOST["lost"])
+    return {"code": "dispute_lost", "message": message, "advice": "Settle it outside as `dispute`."}
 
 
 def describe_arrival(seen: RefundSnapshot) -> dict[str, Any] | None:

@@ -62,6 +62,26 @@ class DisputeSnapshot:
     answer_by: datetime | None = None  # to be answered by then, or it is lost; None: it waits for no answer
 
 
+DISPUTE_ENDS = ("won", "lost", "prevented", "warning_closed")
+
+
+def may_be_older(news: str, known: str | None) -> bool:
+    """Say whether a dispute's status may be older than the known one: then only a read tells.
+
+    An inquiry comes before its formal dispute, and that before its appeal. An end may turn, or its news come late.
+    """
+    if known is None or known in DISPUTE_ENDS:
+        return known is not None
+    if known.startswith("appeal_"):
+        return not news.startswith("appeal_")
+    return news.startswith("warning_") and not known.startswith("warning_")
+
+
+def gave_money_back(status: str | None, *, bars_refunds: bool) -> bool:
+    """Say whether a dispute has ended with the money at the customer: lost, or settled before it was filed."""
+    return status == "lost" or (status == "prevented" and bars_refunds)
+
+
 @dataclass(frozen=True, slots=True)
 class PaymentSnapshot:
     """A PaymentIntent with its charge and *all* refunds, or a bare charge (`payment_intent` None)."""

@@ -93,7 +93,8 @@ def _status(*words: RefundStatus) -> Any:
     return among(Refund.status, words)
 
 
-LOST = func.coalesce(col(Payment.dispute)["status"].as_string(), "") == "lost"
+DISPUTE = func.coalesce(col(Payment.dispute)["status"].as_string(), "")
+LOST = or_(DISPUTE == "lost", and_(DISPUTE == "prevented", col(Payment.disputed)))  # as `gave_money_back` says
 # A sentence that an older release wrote stands for no code of ours.
 WAITS_FOR = case(
     (col(Refund.waits_for).is_not(None), "unknown_reason"), else_=func.coalesce(col(Refund.waiting_code), "")

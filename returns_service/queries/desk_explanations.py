@@ -11,6 +11,7 @@ from returns_service.commands.refund_actions import sendable_again_at
 from returns_service.domain import return_machine
 from returns_service.domain.money import format_amount
 from returns_service.domain.plural import pluralize
+from returns_service.domain.refund_explanations import describe_lost
 from returns_service.domain.refund_windows import refund_warning
 from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
@@ -27,7 +28,7 @@ from returns_service.queries.desk_explanations_dock import (
 from returns_service.queries.desk_news import describe_mail_failed, describe_refund_rate
 from returns_service.queries.system_health import SystemHealth
 from returns_service.return_case.case import ReturnCase
-from returns_service.return_case.rows import is_unsent, open_amount
+from returns_service.return_case.rows import open_amount
 from returns_service.return_case.views import show_failure
 from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
 from returns_service.store.database import Tx
@@ -111,7 +112,7 @@ def _difference(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
 
 def _refund_unknown(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
     refund, payment = _of_refund(entry)
-    possible = tx.now >= sendable_again_at(refund) and not payment.disputed
+    possible = tx.now >= sendable_again_at(refund) and not payment.disputed and waiting_code(refund) != "due_no_more"
     again: list[DeskAction] = ["send_again"] if possible else []
     return Explanation(
         "stored_error" if refund.lookups_only else "no_answer",
@@ -182,7 +183,7 @@ def _dispute_lost(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
         actions = _out_of_barred(entry)
     return Explanation(
         "dispute_lost",
-        "The dispute is lost: the bank has given the customer the money back.",
+        describe_lost((entry.payment.dispute or {}).get("status") if entry.payment else None)["message"],
         "Settle it outside with the method `dispute`: the customer has the money already.",
         [action for action in actions if action == "settle_outside"],
         facts,
@@ -198,6 +199,8 @@ def _refund_barred(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
         advice = f"{_on_the_dispute(entry.payment)} It is refunded by itself once the dispute is won."
     elif barred.get("code") == "failed_refund_open":
         advice = "Settle it outside with the method `waived` if it stays taken off, or refund it after all."
+    elif barred.get("code") == "external_refund_open":
+        advice = "Assign that refund to its return, or acknowledge it: what is due after that is refunded by itself."
     else:
         advice = (
             "It is tried again by itself when the payment has more left. Or refund what is left, or settle it outside."
@@ -265,7 +268,7 @@ def _refund_unsent(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     gone = waiting_code(refund) == "payment_missing"
     advice = OTHER_ACCOUNT if gone else "It is sent again by itself. Do what the message says, or cancel it."
     code = "payment_missing" if gone else "not_taken"
-    return Explanation(code, message, advice, ["cancel"] if is_unsent(refund) else [])
+    return Explanation(code, message, advice, ["cancel"] if refund.status == "queued" else [])
 
 
 def _refund_held(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
@@ -275,13 +278,13 @@ def _refund_held(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
             "external_refund_open",
             "A refund made outside this service waits for a person: this refund is held, and nothing has moved.",
             "Assign that refund to its return, or acknowledge it. Or cancel this one, and refund with an override.",
-            ["cancel"] if is_unsent(refund) else [],
+            ["cancel"] if refund.status == "queued" else [],
         )
     return Explanation(
         "payment_disputed",
         "The payment is disputed: this refund is held, and nothing has moved.",
         f"{_on_the_dispute(payment)} Won, it is sent by itself; lost, settle it outside as `dispute`.",
-        ["cancel"] if is_unsent(refund) else [],
+        ["cancel"] if refund.status == "queued" else [],
         {"answer_by": _answer_by(payment)},
     )
 

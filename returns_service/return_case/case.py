@@ -87,8 +87,7 @@ class ReturnCase:
     @property
     def neighbours(self) -> list[ReturnCase]:
         """Other returns of the payment that may still need money of it."""
-        others = self.payment_returns
-        return [other for other in others if other.row.state in NEIGHBOUR_STATES and other.row.closed_at is None]
+        return [other for other in self.payment_returns if other.row.state in NEIGHBOUR_STATES]
 
     @property
     def siblings(self) -> list[ReturnCase]:
@@ -182,6 +181,11 @@ class ReturnCase:
         return money.entitlement(lines, self.terms(lines, planned=True))
 
     @property
+    def is_paid_ahead(self) -> bool:
+        """Whether it is paid for what was authorized, whatever the dock counts until it is closed."""
+        return self.policy.refund_on == "approval" and self.row.closed_at is None
+
+    @property
     def outside_lines(self) -> dict[str, Resolution]:
         """The lines that the customer wants no refund for: what they want, by line."""
         return {line.id: line.resolution for line in self.lines if line.resolution != "refund"}
@@ -189,8 +193,7 @@ class ReturnCase:
     def entitled_rows(self) -> list[money.Row]:
         """Return what is owed in all; with `refund_on = approval` that is for the authorized units."""
         lines = self.money_lines()
-        paid_ahead = self.policy.refund_on == "approval" and self.row.closed_at is None
-        lines = money.accept_all(lines) if paid_ahead else lines
+        lines = money.accept_all(lines) if self.is_paid_ahead else lines
         return money.entitlement(lines, self.terms(lines))
 
     def committed_rows(self, refunds: Iterable[Refund] | None = None) -> list[money.Row]:

@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, false
 from sqlmodel import SQLModel, col, or_, select
 
 from returns_service.domain.policy import Policy
-from returns_service.domain.refund_status import FINAL, OPEN
+from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED
 from returns_service.return_case.rows import has_failed
 from returns_service.store.database import Tx, for_update, insert_or_none, select_locked
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
@@ -45,6 +45,12 @@ class LockedPayment:
         was = self.row.external_open
         self.row.external_open = policy.external_refunds == "hold" and any(map(waits_for_person, self.refunds))
         return was and not self.row.external_open
+
+    def end_overrides(self) -> None:
+        """Let nothing that is not begun go on in spite of a hold: of the one that begins now nobody knew."""
+        for refund in self.refunds:
+            if refund.status in UNANSWERED:
+                refund.overrides_hold = False
 
     def refund(self, refund_id: str | None) -> Refund | None:
         """Return a refund of this payment, None where it has no such refund."""

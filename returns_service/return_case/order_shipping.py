@@ -76,7 +76,8 @@ def headroom(case: ReturnCase) -> int:
     shipping = {case.row.order_id: shipping_in(case.rows_if_all_comes())}
     left = case.refundable
     for other in case.neighbours:
-        unpaid = money.outstanding(other.authorized_rows(), other.committed_rows())
+        owed = other.authorized_rows() if other.row.closed_at is None else other.entitled_rows()
+        unpaid = money.outstanding(owed, other.committed_rows())
         needed, counted = shipping_in(unpaid), shipping.get(other.row.order_id, 0)
         refund = money.due(split_by_way(unpaid, other.outside_lines, []).refund)
         left -= max(0, refund - min(needed, counted))

@@ -16,8 +16,7 @@ def overpaid_amount(case: ReturnCase) -> int:
     """Return what was paid and is not, or no more, worth it, minor units: units corrected since, or assigned money."""
     if case.row.state in return_machine.DORMANT:
         return 0
-    paid_ahead = case.policy.refund_on == "approval" and case.row.closed_at is None
-    corrected = 0 if paid_ahead else _beyond_worth(case)
+    corrected = 0 if case.is_paid_ahead else _beyond_worth(case)
     return max(corrected, _assigned_beyond_worth(case))
 
 

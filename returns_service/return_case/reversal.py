@@ -29,7 +29,13 @@ def lines_in_flight(case: ReturnCase) -> set[str | None]:
 
 
 def reversible(case: ReturnCase, sent: Sequence[money.Row] | None = None) -> Iterator[Receipt]:
-    """Yield the receipts that stand and without which what was sent is worth as much. `sent`: its rows, if known."""
+    """Yield the receipts that stand and without which what was sent is worth as much. `sent`: its rows, if known.
+
+    No receipt decides what is paid ahead.
+    """
+    if case.is_paid_ahead:
+        yield from (receipt for receipt in case.receipts if receipt.reversed_at is None)
+        return
     sent = sent_rows(case) if sent is None else sent
     unknown = any(row.kind == "unallocated" for row in sent)
     paid: dict[str | None, int] = {}

@@ -7,7 +7,7 @@ from typing import Final, Literal, cast, get_args
 
 from returns_service.domain.refund_attempt import HoldCode, RefundWaitingCode, WaitingCode
 from returns_service.domain.refund_status import OPEN
-from returns_service.return_case.rows import is_unapproved, is_unsent
+from returns_service.return_case.rows import is_unapproved
 from returns_service.store.tables import Payment, Refund, WebhookEndpoint
 
 # Where an open refund's money is. `balance`: Stripe has it, and keeps it until the shop's balance there is high enough.
@@ -25,6 +25,7 @@ WAITING: dict[WaitingCode, str] = {
     "stripe_unavailable": "Stripe can't take it right now ({detail}); nothing has moved.",
     "stripe_refuses": "Stripe refuses this service's key; nothing has moved. Stripe says: {detail}",
     "in_doubt": "Stripe can't be asked right now ({detail}); an earlier attempt is still in doubt.",
+    "due_no_more": "Nobody knows whether it was made. What it pays is due no more: it is looked for, not sent again.",
     "refusal_unconfirmed": "Stripe refused it ({detail}); the payment is read again before that is believed.",
     "refused_for_now": "{detail}",
     "payment_missing": "Stripe says it knows no such payment: was the account or the mode changed?",
@@ -82,7 +83,7 @@ def place_of(refund: Refund) -> OpenPlace:
         return "second_person"
     if waits_for_balance(refund):
         return "balance"
-    return "unsent" if is_unsent(refund) else "on_its_way"
+    return "unsent" if refund.status == "queued" else "on_its_way"
 
 
 def amounts_by_place(refunds: Iterable[Refund]) -> Mapping[OpenPlace, int]:

@@ -41,6 +41,8 @@ class Claim:
     lookups_only: bool
     observations: int
     payment_observations: int
+    payment_refunded: int  # as Stripe counted when the payment was last read, minor units
+    only_looks: bool  # another refund may pay instead: one that Stripe doesn't hold is not sent again
     token: int
     lease_until: datetime
     traceparent: str | None
@@ -63,8 +65,8 @@ class Claim:
         return self.ever_unknown or (self.first_attempt_at - self.decided_at).total_seconds() >= KEY_LIFE_SECONDS
 
     def must_look_first(self, now: datetime) -> bool:
-        """Return whether only a look-up may be made: the key is old, or its answer is stored."""
-        return self.lookups_only or key_age_seconds(self.first_attempt_at, now) >= KEY_LIFE_SECONDS
+        """Return whether only a look-up may be made: the key is old, its answer is stored, or another one may pay."""
+        return self.lookups_only or self.only_looks or key_age_seconds(self.first_attempt_at, now) >= KEY_LIFE_SECONDS
 
 
 def _candidates() -> Any:
@@ -156,6 +158,8 @@ def claim_of(row: Refund, payment: Payment) -> Claim:
         lookups_only=row.lookups_only,
         observations=row.observations,
         payment_observations=payment.observations,
+        payment_refunded=payment.amount_refunded,
+        only_looks=(payment.external_open and not row.overrides_hold) or row.waiting_code == "due_no_more",
         token=row.lease_token,
         lease_until=row.lease_until or row.created_at,
         traceparent=row.traceparent,

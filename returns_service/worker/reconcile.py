@@ -18,6 +18,7 @@ from sqlalchemy import or_, select
 from sqlmodel import col
 
 from returns_service.commands import reconciliation_runs as runs
+from returns_service.commands.found_refunds import REFUND_ID
 from returns_service.commands.reconciliation import (
     Found,
     Named,
@@ -29,7 +30,6 @@ from returns_service.commands.reconciliation import (
     note_information,
     stand_of,
 )
-from returns_service.commands.stripe_fold import REFUND_ID
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot
 from returns_service.domain.vocabulary import RunPhase

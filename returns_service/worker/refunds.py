@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
 from returns_service import tracing
 from returns_service.commands.refund_attempts import AttemptOutcome, record_attempt
+from returns_service.commands.undue_refunds import is_paid_otherwise
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.refund_attempt import REFUND_LEASE_SECONDS
 from returns_service.domain.stripe_objects import Missing, PaymentSnapshot, RefundSnapshot, Refused, TryLater, Unknown
@@ -28,6 +29,7 @@ from returns_service.timings import CLAIMS, observe_seconds
 BY = Actor("worker")
 EARLY_SECONDS = 0.5  # by our clock a lease ends so much earlier: two clocks never run at quite the same speed
 NOT_WORTH_SECONDS = 0.02  # by so much a moment may be missed: it evens out
+PAYMENT_CHANGED = TryLater("payment_changed", "Stripe has refunded more or less of the payment than was known")
 DEFAULT_BUDGET = 20.0  # writes a second: Stripe's own limit is 25 an endpoint unless raised
 log = structlog.get_logger("returns.refunds")
 
@@ -161,12 +163,22 @@ async def call_stripe(gateway: Gateway, claim: Claim, not_after: float, db: Data
         return await look_up(gateway, claim, None)
     if claim.must_look_before:
         heard = await look_up(gateway, claim, None)
-        if heard.lookup is None or any(r.metadata.get("refund_id") == claim.refund_id for r in heard.lookup.refunds):
+        seen = heard.lookup
+        if seen is None or any(refund.metadata.get("refund_id") == claim.refund_id for refund in seen.refunds):
             return heard
+        if seen.amount_refunded != claim.payment_refunded or await _is_paid_otherwise(db, claim):
+            # Somebody may have refunded instead: that is written down before anything is sent.
+            return heard if claim.ever_unknown else replace(heard, answer=PAYMENT_CHANGED)
     answer = await gateway.create_refund(claim.parameters, key=claim.key, not_after=not_after)
     if isinstance(answer, Refused) and (answer.reread or claim.ever_unknown or claim.generation > 1):
         return await look_up(gateway, claim, answer)
     return AttemptOutcome(answer)
+
+
+async def _is_paid_otherwise(db: Database, claim: Claim) -> bool:
+    """Return what has become of it since the claim: a look-up may take long, and people act meanwhile."""
+    async with db.reading() as tx:
+        return await is_paid_otherwise(tx, claim.refund_id)
 
 
 async def look_up(gateway: Gateway, claim: Claim, refused: Refused | None) -> AttemptOutcome:

@@ -38,7 +38,9 @@ async def test_an_unassigned_refund_holds_what_the_dock_counts(shop: ServedShop)
     held = await shop.read_return(made["id"])
     assert (held["state"], held["amount_due"], held["amount_refunded"]) == ("approved", 5000, 0)
     assert held["refund_barred"]["code"] == "external_refund_open"
-    assert "external_refund" in await kinds(shop)
+    waiting = expect(await shop.get("/v1/desk"), 200)["data"]
+    assert [item["kind"] for item in waiting] == ["external_refund", "refund_barred"]
+    assert all("acknowledge it" in item["advice"] for item in waiting), "to settle it outside may pay it twice"
     expect(await shop.post(f"/v1/returns/{made['id']}/refund"), 409, "external_refund_open")
 
 
@@ -124,6 +126,23 @@ async def test_an_assigned_refund_that_fails_is_paid_once(shop: ServedShop, coun
     await shop.settle()
     done = await shop.read_return(made["id"])
     assert (done["state"], done["amount_refunded"], shop.at_stripe(made["payment_intent"])) == ("refunded", 5000, 5000)
+
+
+@pytest.mark.parametrize("said", ["fraudulent", "expired_uncaptured_charge"])
+async def test_a_retry_gives_the_returns_reason_and_not_the_dashboards(shop: ServedShop, said: str) -> None:
+    payment = shop.pay(10_000)
+    made = await shop.create_approved_return(5000, 1, payment=payment)
+    outside = shop.dashboard.refund(payment, 5000, said)
+    await shop.deliver()
+    await shop.receive_parcel(made["id"])
+    found = expect(await shop.get("/v1/refunds?limit=1"), 200)["data"][0]
+    expect(await shop.post(f"/v1/refunds/{found['id']}/assign", {"return": made["id"]}), 200)
+    shop.dashboard.fail(outside["id"])
+    await shop.deliver()
+    again = expect(await shop.post(f"/v1/returns/{made['id']}/retry"), 202)
+    await shop.settle()
+    assert again["reason"] == "requested_by_customer"
+    assert (await shop.read_return(made["id"]))["state"] == "refunded"
 
 
 async def test_a_request_that_was_paid_outside_is_not_declined(shop: ServedShop) -> None:

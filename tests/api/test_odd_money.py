@@ -31,6 +31,19 @@ async def test_a_decided_amount_is_all_that_is_paid_where_deductions_eat_up_what
     assert (done["state"], done["amount_refunded"], done["amount_due"]) == ("refunded", 3000, 0)
 
 
+async def test_each_amount_that_a_person_decides_is_one_that_stripe_can_move(
+    shop: ServedShop, with_policy: Any
+) -> None:
+    """Two of 0.005 KWD make a whole together, but what fails may be paid in parts."""
+    with_policy(refund_on="manual")
+    payment = shop.pay(10_000, currency="kwd")
+    made = await shop.create_approved_return(9000, payment=payment, currency="kwd")
+    await shop.receive_parcel(made["id"], 3)
+    both = [{"kind": kind, "amount": 5, "description": "Worn."} for kind in ("goodwill", "deduction")]
+    answer = await shop.post(f"/v1/returns/{made['id']}/refund", {"adjustments": both})
+    assert expect(answer, 422, "amount_not_a_step")["param"] == "adjustments[0].amount"
+
+
 @pytest.mark.parametrize("kind", ["dispute", "inquiry"])
 async def test_what_was_settled_while_a_dispute_was_open_is_due_again_once_it_is_won(
     shop: ServedShop, with_policy: Any, kind: str
@@ -172,7 +185,8 @@ async def test_a_second_refund_pays_instead_of_the_first_where_that_one_fails(sh
 
 async def test_what_was_paid_ahead_for_units_that_do_not_come_is_told(shop: ServedShop, with_policy: Any) -> None:
     with_policy(refund_on="approval")
-    made = await shop.create_approved_return()
+    made = await shop.create_approved_return(card="pm_card_pendingRefund")
+    await shop.work()
     await shop.receive_parcel(made["id"], 1)
     expect(await shop.post(f"/v1/returns/{made['id']}/close", {"reason": "The rest is not coming."}), 200)
     await shop.settle()

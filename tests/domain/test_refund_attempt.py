@@ -88,9 +88,18 @@ def test_a_dispute_that_we_know_nothing_of_is_a_refusal() -> None:
     assert after(SENT, Outcome(replace(NO, code="charge_disputed"))).status == "failed"
 
 
-def test_an_empty_look_up_within_the_keys_life_gives_no_new_key() -> None:
-    it = after(IN_DOUBT, EMPTY)
-    assert (it.status, it.new_key_because, it.waiting_code) == ("unknown", None, "stored_error")
+@pytest.mark.parametrize("stored, code", [(True, "stored_error"), (False, "no_answer")])
+def test_an_empty_look_up_within_the_keys_life_gives_no_new_key(stored: bool, code: str) -> None:
+    it = after(replace(IN_DOUBT, lookups_only=stored), EMPTY)
+    assert (it.status, it.new_key_because, it.waiting_code) == ("unknown", None, code)
+
+
+@pytest.mark.parametrize("outcome", [EMPTY, Outcome(LATER), Outcome(Unknown("timeout", "")), Outcome(Missing(""))])
+@pytest.mark.parametrize("attempt", [SENT, IN_DOUBT, OLD])
+def test_what_is_in_doubt_and_due_no_more_says_so(attempt: Attempt, outcome: Outcome) -> None:
+    """By this word it is not sent again: whatever came between, the word stays."""
+    it = after(replace(attempt, due_no_more=True), outcome)
+    assert (it.waiting_code == "due_no_more") == (it.status == "unknown")
 
 
 def test_past_the_keys_life_it_takes_two_empty_look_ups_a_minute_apart() -> None:

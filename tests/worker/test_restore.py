@@ -205,6 +205,30 @@ async def test_a_worker_that_begins_before_anybody_compares_pays_nothing_twice(k
         await shop.close()
 
 
+async def test_a_parcel_counted_again_before_its_refund_is_found_is_paid_once(keeper: Keeper) -> None:
+    """The dock counts before anybody compares: what waits to be sent gives way to what was paid."""
+    shop = Shop(keeper.url)
+    try:
+        intent = shop.pay(9000)
+        return_id = await shop.authorize_return(intent)
+        keeper.back_up()
+        await shop.count(return_id, scan_id="monday")
+        await shop.work()
+        await shop.deliver()
+        assert shop.at_stripe(intent) == 3000
+
+        shop.advance(600)
+        await restored(shop, keeper)
+        await shop.count(return_id, scan_id="monday")
+        assert [row.status for row in await shop.refunds()] == ["queued"]
+        await reconcile(shop.db, shop.gateway, shop.time - timedelta(days=30), fix=True)
+        await shop.work()
+        done = await shop.show_return(return_id)
+        assert (done["state"], done["amount_refunded"], shop.at_stripe(intent)) == ("approved", 3000, 3000)
+    finally:
+        await shop.close()
+
+
 async def test_what_waited_long_and_was_never_sent_is_sent_at_once(shop: Shop) -> None:
     intent = shop.pay(9000)
     return_id = await shop.authorize_return(intent)

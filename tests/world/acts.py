@@ -109,7 +109,8 @@ async def work(stage: Stage) -> str:
         return "idle"
     scheduled = scheduled_calls[0]
     actor.scheduled = scheduled
-    if scheduled.claim.must_look_first(stage.db.now()) and not scheduled.claim.lookups_only:
+    claim = scheduled.claim
+    if claim.must_look_first(stage.db.now()) and not (claim.lookups_only or claim.only_looks):
         stage.kernel.meet("a key too old: looked up first")
     row = await executor.execute(scheduled)
     if row is None:

@@ -325,7 +325,8 @@ class Laws(LawsOfOthers):
         """A refunded return paid every line its cumulative allocation; a barred one is barred for a reason."""
         facts = case.facts()
         if case.row.follow_up_at is not None:
-            assert return_machine.unmet("refund", case.row.state, facts), f"{case.row.id}: barred by nothing"
+            barred = return_machine.unmet("refund", case.row.state, facts) or case.due_was_taken_off()
+            assert barred, f"{case.row.id}: barred by nothing"
         if case.row.closed_at and case.policy.refund_on == "approval" and case.row.overpaid_since:
             self.stage.kernel.meet("paid ahead, closed, and told as overpaid")
         if case.row.state == "refunded":

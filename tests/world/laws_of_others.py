@@ -74,7 +74,7 @@ class LawsOfOthers(ABC):
         """No refund of ours waits to be sent for what an assigned one has paid already."""
         theirs = [r for r in case.refunds if r.source == "external" and r.status in COUNTS]
         mine = [r for r in ours_of(case) if r.status in COUNTS and not r.overrides_hold]
-        unsent = [r for r in mine if r.status == "queued" and not r.ever_unknown]
+        unsent = [r for r in mine if r.status == "queued"]
         asked = sum(_by_line(unsent).values())
         if not theirs or asked == 0:
             return

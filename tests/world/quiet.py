@@ -134,6 +134,7 @@ def _next_chore(world: OwnWorld) -> datetime | None:
     moments = [row.read_at for row in world.rows("payment")]
     moments += [row.next_attempt_at for row in world.rows("stripe_event")]
     for case in world.laws.cases():
-        if case.row.follow_up_at and not return_machine.unmet("refund", case.row.state, case.facts()):
+        barred = return_machine.unmet("refund", case.row.state, case.facts()) or case.due_was_taken_off()
+        if case.row.follow_up_at and not barred:
             moments.append(case.row.follow_up_at)
     return min((datetime.fromisoformat(moment) for moment in moments if moment), default=None)

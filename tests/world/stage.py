@@ -70,11 +70,12 @@ class GatedDatabase(Database):
             return await work(tx)
 
 
-# Refunds that Stripe is being asked for from now on, and the refund made outside that nobody has said anything about.
+# Refunds that Stripe is asked for, or about, from now on, and the refund made outside that nobody has said anything of.
 BEGUN = (
-    "SELECT r.id, r.lease_token, r.overrides_hold, x.id AS other FROM refund r LEFT JOIN refund x"
+    "SELECT r.id, r.status, r.lease_token, r.overrides_hold, x.id AS other FROM refund r LEFT JOIN refund x"
     " ON x.payment_id = r.payment_id AND x.source = 'external' AND x.status NOT IN ('failed', 'canceled')"
-    " AND x.return_id IS NULL AND x.acknowledged_at IS NULL AND x.duplicate_of IS NULL WHERE r.status = 'submitted'"
+    " AND x.return_id IS NULL AND x.acknowledged_at IS NULL AND x.duplicate_of IS NULL"
+    " WHERE r.status IN ('submitted', 'unknown')"
 )
 
 
@@ -103,6 +104,7 @@ class Wire(httpx.AsyncBaseTransport):
         self.keys: dict[tuple[str, str], str] = {}  # (refund, generation) -> its key
         self.refused: set[str] = set()  # refunds that Stripe said no to
         self.begun: set[tuple[str, int]] = set()  # (refund, lease's token): first asked for under that lease
+        self.held: set[tuple[str, int]] = set()  # those of them that are in doubt, and wait for a word about another
         self.down_until = 0.0  # Stripe's time: until then it can't be reached
         self.in_flight: list[Call] = []
 
@@ -151,9 +153,12 @@ class Wire(httpx.AsyncBaseTransport):
             begun = (row["id"], row["lease_token"])
             if begun not in self.begun:
                 self.begun.add(begun)
-                free = row["other"] is None or row["overrides_hold"]
-                held = self.stage.context.policy.external_refunds == "hold"
-                self.stage.law(free or not held, f"{row['id']} began while nobody had said what {row['other']} was for")
+                free = row["other"] is None or bool(row["overrides_hold"])
+                free |= self.stage.context.policy.external_refunds != "hold"
+                began = f"{row['id']} began while nobody had said what {row['other']} was for"
+                self.stage.law(free or row["status"] == "unknown", began)
+                if not free:
+                    self.held.add(begun)
 
     def _witness(self, asked: Request) -> Call:
         """Hold what leaves for Stripe against what is committed."""
@@ -167,6 +172,7 @@ class Wire(httpx.AsyncBaseTransport):
         law(key == asked.key, f"{refund}: asked under another key, {asked.key}")
         law(json.loads(row["parameters"])["amount"] == int(form["amount"]), f"{refund}: another amount was asked")
         law(row["amount"] == int(form["amount"]), f"{refund}: asked for {form['amount']}, decided {row['amount']}")
+        law((refund, row["lease_token"]) not in self.held, f"{refund}: in doubt, and sent beside one made outside")
         actor, clock = ACTOR.get(), self.stage.clock
         scheduled = actor.scheduled
         # One that lost its lease to a clock set ahead may still ask under the key before: the next look-up finds it.

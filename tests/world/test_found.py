@@ -295,8 +295,9 @@ def test_what_people_took_off_is_not_paid_beside_an_assigned_refund(amount: int)
 
 def test_what_was_paid_ahead_for_units_that_do_not_come_is_told() -> None:
     world = World()
-    opening = {"amount": 6, "currency": "usd", "method": "pm_card_visa", "lines": [(2, 2)], "parcel": 1}
+    opening = {"amount": 6, "currency": "usd", "method": "pm_card_pendingRefund", "lines": [(2, 2)], "parcel": 1}
     world.the_shop_opens(**opening, ends=(True, True), policy="on approval")
+    world.start_worker(steps=9, fault="")
     world.decide_on(world.returns[0], "close")
     world.holds()
     assert world.rows("return_authorization")[0].overpaid_since is not None

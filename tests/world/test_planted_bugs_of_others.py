@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from returns_service.commands import (
     refunds,
     returns,
     stripe_fold,
+    undue_refunds,
     unmatched_receipts,
 )
 from returns_service.commands.counting import Count
@@ -29,6 +31,7 @@ from returns_service.store import claims, database
 from returns_service.store.columns import Utc
 from returns_service.store.tables import Payment, Refund, UndeclaredItem, UnmatchedReceipt
 from returns_service.stripe_gateway import client
+from returns_service.worker import refunds as executor
 from tests.world.planting import Bugs, Patch, find, listed_in
 from tests.world.world import World
 
@@ -49,6 +52,17 @@ def _(patch: Patch) -> None:
     due = select(Refund, Payment).join(Payment, col(Payment.id) == col(Refund.payment_id))
     due = due.where(col(Refund.next_attempt_at) <= now, *free)
     patch.setattr(claims, "CANDIDATES", due.limit(bindparam("most", type_=Integer())))
+
+
+@bug("a refund in doubt sent again in spite of a hold", "in doubt, and sent beside one made outside")
+def _(patch: Patch) -> None:
+    claim_of = claims.claim_of
+    patch.setattr(claims, "claim_of", lambda row, payment: replace(claim_of(row, payment), only_looks=False))
+
+    async def nobody_else(*_: Any) -> bool:
+        return False
+
+    patch.setattr(executor, "_is_paid_otherwise", nobody_else)
 
 
 @bug("a word about a refund made outside lets nothing go on", "it was given")
@@ -76,7 +90,7 @@ def _(patch: Patch) -> None:
     async def left(*_: Any) -> None:
         return None
 
-    for module in (assignments, external_refunds):
+    for module in (assignments, undue_refunds):
         patch.setattr(module, "withdraw_or_supersede", left)
 
 

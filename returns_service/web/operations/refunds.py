@@ -259,19 +259,11 @@ async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
 
     Less than is open of it leaves the rest failed, to be tried or settled later; `waive` gives it up.
     """
-    body = call.body
-    refund_id = call.id("refund_id")
-    return reply_with_refund(
-        *await refund_actions.retry_refund(
-            tx,
-            call.by,
-            call.policy,
-            refund_id,
-            part=body.part(),
-            override_reason=body.override_reason,
-            note=body.note,
-        )
+    body, refund_id = call.body, call.id("refund_id")
+    made, payment = await refund_actions.retry_refund(
+        tx, call.by, call.policy, refund_id, part=body.part(), override_reason=body.override_reason, note=body.note
     )
+    return reply_with_refund(made, payment)
 
 
 @writes(
@@ -295,9 +287,11 @@ async def settle_refund_outside(call: OperationCall[SettleOneOutside], tx: Tx) -
 
 
 async def canceled_at_stripe(call: OperationCall[Empty]) -> StripeRead:
-    """Ask Stripe to cancel a refund that waits for the customer; Stripe knows nothing of an unsent one."""
+    """Ask Stripe to cancel a refund that waits for the customer; look for a queued one that was ever in doubt."""
     async with call.context.database.reading() as tx:
         row, _ = await found_refund(tx, call.id("refund_id"))
+    if row.status == "queued" and row.ever_unknown:
+        await read_at_stripe(call)
     if row.status != "requires_action" or row.stripe_refund is None:
         return None
     # A key of its own each time: canceling twice is canceling once, but a no is stored under its key, and a refund that
@@ -316,7 +310,7 @@ async def canceled_at_stripe(call: OperationCall[Empty]) -> StripeRead:
 @writes(
     "/v1/refunds/{refund_id}/cancel", TAG, RefundView,
     scope="refunds:write", body=Empty, example={}, before_transaction=canceled_at_stripe,
-    errors=("not_found", "refund_not_cancelable", "stripe_unavailable", "stripe_refuses_us"),
+    errors=("not_found", "refund_not_cancelable", "payment_missing", "stripe_unavailable", "stripe_refuses_us"),
 )  # fmt: skip
 async def cancel_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Cancel a refund that was not sent yet, or that waits for the customer."""
@@ -348,7 +342,7 @@ async def not_found_at_stripe(call: OperationCall[SendAgain]) -> StripeRead:
     example={"reason": "Stripe support says it never arrived."},
     errors=(
         "not_found", "refund_not_unknown", "too_early", "refund_found", "payment_disputed", "payment_missing",
-        "stripe_unavailable", "stripe_refuses_us",
+        "stripe_unavailable", "stripe_refuses_us", "already_refunded",
     ),
 )  # fmt: skip
 async def send_refund_again(call: OperationCall[SendAgain], tx: Tx) -> Reply:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from returns_service.domain.money import format_amount
 from returns_service.domain.vocabulary import DeskAction, Scope
 from returns_service.queries.desk_solved import returns_on_payment
-from returns_service.return_case.rows import is_unapproved, is_unsent, open_amount
+from returns_service.return_case.rows import is_unapproved, open_amount
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 from returns_service.web.operations.refunds import (
@@ -147,7 +147,7 @@ def acts_on_refund(refund: Refund, payment: Payment, may: Callable[[Scope], bool
         return acts
     if refund.stripe_refund is not None or refund.status == "unknown":
         acts.append(check_act(refund))
-    if is_unsent(refund) or refund.status == "requires_action":
+    if refund.status in ("queued", "requires_action"):
         cancel = act_on_refund("cancel", refund, payment, left=0, returns=[])
         acts.extend([cancel] if cancel else [])
     return acts

@@ -18,7 +18,7 @@ from returns_service.queries.photos import photos_of_returns
 from returns_service.queries.second_person import decided_by_person_of
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
-from returns_service.return_case.rows import counted_units, is_unapproved, is_unsent, open_amount, rows_of
+from returns_service.return_case.rows import counted_units, is_unapproved, open_amount, rows_of
 from returns_service.return_case.waiting import amounts_by_place, place_of, waits_for_balance, what_it_waits_for
 from returns_service.store.tables import Event, Receipt, ReceiptLine, Refund, ReturnLine, UndeclaredItem
 from returns_service.web.pages.flashes import read_flashes
@@ -209,7 +209,8 @@ def _on_the_way(case: ReturnCase) -> str:
         return "Another person than the one who decided it has to approve it."
     waits = [what_it_waits_for(refund, case.payment)[1] for refund in case.refunds if refund.status in OPEN]
     told = " ".join(dict.fromkeys(filter(None, waits)))
-    return told or ("It goes to Stripe next." if any(map(is_unsent, case.refunds)) else "Stripe and the bank have it.")
+    queued = any(refund.status == "queued" for refund in case.refunds)
+    return told or ("It goes to Stripe next." if queued else "Stripe and the bank have it.")
 
 
 def steps_of(case: ReturnCase, events: Sequence[Event]) -> list[Step]:

@@ -1,0 +1,80 @@
+"""Refunds that would pay what is due no more, since another one has paid it or the return has changed meanwhile.
+
+The service withdraws one that Stripe holds nothing of, and what is still due becomes a new one. It only looks for one
+in doubt: sent again, that would pay a second time.
+"""
+
+from __future__ import annotations
+
+from returns_service.commands.assignments import ASSIGNED
+from returns_service.commands.refunds import follow_up, withdraw_or_supersede
+from returns_service.domain import money, return_machine
+from returns_service.domain.policy import DEFAULT, Policy
+from returns_service.domain.refund_status import OPEN
+from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.events import Actor
+from returns_service.return_case.loader import case_under_lock, load_case
+from returns_service.return_case.locked_payment import LockedPayment
+from returns_service.return_case.rows import rows_of
+from returns_service.return_case.transition import record_transition
+from returns_service.return_case.waiting import set_waiting
+from returns_service.store.database import Tx
+from returns_service.store.tables import Payment, Refund
+
+DUE_NO_MORE = "What it pays is due no more; it was not sent, and no money has moved."
+
+
+def pays_undue(case: ReturnCase, refund: Refund) -> bool:
+    """Return whether a refund asks for more than is due beside the return's other ones; not what people decided."""
+    others = case.committed_rows(other for other in case.refunds if other is not refund)
+    asked = sum(row.amount for row in rows_of(refund) if not row.adjustment)
+    return asked > money.due(money.outstanding(case.entitled_rows(), others))
+
+
+async def withdraw_undue(case: ReturnCase) -> bool:
+    """Withdraw what is queued and due no more, and let what is in doubt only be looked for.
+
+    Returns whether something was withdrawn: the return then has to follow.
+    """
+    withdrawn = False
+    for refund in case.refunds:
+        if refund.status in ("submitted", "unknown") and pays_undue(case, refund):
+            set_waiting(refund, "due_no_more")
+        elif refund.status == "queued" and pays_undue(case, refund):
+            code, message = ("refund_assigned", ASSIGNED) if _has_assigned(case) else ("due_no_more", DUE_NO_MORE)
+            await withdraw_or_supersede(case, refund, code, message)
+            withdrawn = True
+    return withdrawn
+
+
+async def is_paid_otherwise(tx: Tx, refund_id: str) -> bool:
+    """Return whether another refund waits for a word, or has paid by now what this one would pay."""
+    refund = await tx.get_one(Refund, refund_id)
+    payment = await tx.get_one(Payment, refund.payment_id)
+    if payment.external_open and not refund.overrides_hold:
+        return True
+    if refund.return_id is None:
+        return False
+    case = await load_case(tx, DEFAULT, refund.return_id)  # it goes by its own policy since it was approved
+    return any(one.id == refund_id and pays_undue(case, one) for one in case.refunds)
+
+
+async def withdraw_if_undue(locked: LockedPayment, by: Actor, policy: Policy, refund: Refund) -> None:
+    """Withdraw a refund whose call came to nothing, where it is due no more: tried again it would pay a second time."""
+    if refund.return_id is None or refund.status != "queued":
+        return
+    case = await case_under_lock(locked, by, policy, refund.return_id)
+    if await withdraw_undue(case):
+        await follow_withdrawal(case)
+
+
+async def follow_withdrawal(case: ReturnCase) -> None:
+    """Let a return follow what was withdrawn of it: its state by the rule, and what is still due."""
+    before = case.row.state
+    return_machine.fire("adopt", case.row, case.facts())
+    await record_transition(case, "adopt", before, None)
+    await follow_up(case)
+
+
+def _has_assigned(case: ReturnCase) -> bool:
+    return any(one.source == "external" and one.status in (*OPEN, "succeeded") for one in case.refunds)
