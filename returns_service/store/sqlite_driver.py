@@ -126,7 +126,8 @@ def _finish_soon(
 ) -> Finished | None:
     """Execute a statement; None where a `repeatable` one would take long: it was given up, and has changed nothing.
 
-    One that writes is not given up: that would take back the whole transaction, https://www.sqlite.org/c3ref/interrupt.html
+    A write runs to its end: SQLite takes back the whole transaction of a write that is given up
+    (https://www.sqlite.org/c3ref/interrupt.html).
     """
     if not repeatable:
         return _finish(connection, method, sql, parameters)
