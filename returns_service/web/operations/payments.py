@@ -27,7 +27,12 @@ async def adopt_unless_paid(call: OperationCall[Empty]) -> StripeRead:
     target = target_of(known) if known else target_named(name)
     if target is None:
         return None
-    seen = await payment_at_stripe(call.context, target)
+    try:
+        seen = await payment_at_stripe(call.context, target)
+    except Problem:
+        if known is None:
+            raise
+        return None  # what is on record is shown, though Stripe can't be asked or knows it no more
     await database.run(lambda tx: adopt_payment(tx, stripe_of(call), call.policy, seen), safe_to_repeat=True)
     return seen
 
