@@ -209,7 +209,7 @@ class Postgres:
         return name
 
     def create_template(self, migrate: Callable[[str], None]) -> None:
-        """Create the database that all others are copies of. No vacuum changes from now on how statements are planned."""
+        """Create the database that all others are copies of. No vacuum changes any statement's plan from now on."""
         self.sql("ALTER SYSTEM SET autovacuum = off")
         self.sql("SELECT pg_reload_conf()")
         self.sql(f"CREATE DATABASE {TEMPLATE}")
