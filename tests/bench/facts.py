@@ -55,6 +55,7 @@ class Facts:
 async def read_facts(read: Read, return_id: str, keys: Sequence[str]) -> Facts:
     """Return all rows of a return's life whose requests came under `keys`, one after the other."""
     rows = {table: await read(f"SELECT * FROM {table} WHERE {of}", [return_id]) for table, of in OF_RETURN.items()}
+    rows["event"] = [{**event, "position": None} for event in rows["event"]]  # each has one of its own, given later
     chosen = "SELECT * FROM idempotency_key WHERE key = $1"
     rows["idempotency_key"] = [row for key in keys for row in await read(chosen, [key])]
     payment, made = rows["payment"][0]["payment_intent"], rows["return_authorization"][0]["created_at"]
