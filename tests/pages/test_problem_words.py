@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,9 @@ ITS_OWN = {"invalid_request", "stripe_refuses_us"}  # always raised with a sente
 
 @pytest.mark.parametrize("code", CAN_BE_MET)
 def test_no_refusal_of_a_form_speaks_to_programs(code: ProblemCode) -> None:
-    for facts in ({}, {"refundable": 500, "step": 100, "refunded": 400, "state": "refunded"}):
-        words = describe_problem(Problem(code, **facts), "eur")  # type: ignore[arg-type]  # facts of any kind
+    every: tuple[dict[str, Any], ...] = ({}, {"refundable": 500, "step": 100, "refunded": 400, "state": "refunded"})
+    for facts in every:
+        words = describe_problem(Problem(code, **facts), "eur")
         assert OF_THE_API.findall(words.title) == [], words.title
         if code not in ITS_OWN:
             assert OF_THE_API.findall(words.text) == [], words.text

@@ -32,7 +32,7 @@ async def adopt_unless_paid(call: OperationCall[Empty]) -> StripeRead:
     except Problem:
         if known is None:
             raise
-        return None  # what is on record is shown, though Stripe can't be asked or knows it no more
+        return None  # Stripe can't be asked, or knows it no more: the record is shown
     await database.run(lambda tx: adopt_payment(tx, stripe_of(call), call.policy, seen), safe_to_repeat=True)
     return seen
 
