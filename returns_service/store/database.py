@@ -61,6 +61,11 @@ class Tx(AsyncSession):
     sync_session_class = PlainSession
     execute = AsyncSessionOfSqlalchemy.execute  # SQLModel's warns at each call that `exec` is better typed
 
+    async def flush(self, objects: Sequence[Any] | None = None) -> None:
+        """Send what has changed, where anything has: otherwise the way to the driver is saved."""
+        if self.new or self.dirty or self.deleted:
+            await super().flush(objects)
+
     def new_id(self, prefix: str) -> str:
         """Return a new id of that kind."""
         return self.database.ids.new(prefix, self.now)
