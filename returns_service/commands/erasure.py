@@ -26,7 +26,7 @@ from returns_service.commands.erasure_words import METADATA_OF_OURS, Words
 from returns_service.commands.photos import forget_photos
 from returns_service.commands.portal_erasure import delete_photos, forget_sessions
 from returns_service.commands.saved_views import forget_views
-from returns_service.commands.search_index import index_return
+from returns_service.commands.search_index import index_refunds, index_return
 from returns_service.commands.unmatched_receipts import of_tracking_numbers
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
@@ -255,6 +255,7 @@ async def _forget_return(tx: Tx, by: Actor, policy: Policy, return_id: str, done
         _forget_refund(words, refund, again, done)
     await tx.flush()
     await index_return(tx, row, case.lines)
+    await index_refunds(tx, refunds)
     ids = [refund.id for refund in refunds]
     done.count("events", await forget_events(tx, words, row.payment_id, row.id, ids))
     done.count("answers", await forget_answers(tx, words, [row.id, *parcels, *ids, *words.addresses]))
@@ -304,6 +305,7 @@ async def _forget_standalone(
     for refund in refunds:
         _forget_refund(words, refund, again, done)
     await tx.flush()
+    await index_refunds(tx, refunds)
     ids = [refund.id for refund in refunds]
     done.count("events", await forget_events(tx, words, payment_id, None, ids))
     done.count("answers", await forget_answers(tx, words, [payment_id, *ids]))

@@ -1,4 +1,4 @@
-"""What a return is found by: its words, kept in the transaction that changes them, and its slip code."""
+"""What returns and refunds are found by: their words, kept in the transaction that changes them, and slip codes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from returns_service.domain.search_text import metadata_word, normalise, searcha
 from returns_service.domain.slip_code import slip_code
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
+from returns_service.return_case.locked_payment import words_of as words_of_refund
 from returns_service.return_case.transition import record_return
 from returns_service.store.database import Tx
-from returns_service.store.tables import ReturnAuthorization, ReturnLine, SearchWord, UnmatchedReceipt
+from returns_service.store.tables import (
+    Refund,
+    RefundWord,
+    ReturnAuthorization,
+    ReturnLine,
+    SearchWord,
+    UnmatchedReceipt,
+)
 
 # Built once: each new return runs it.
 TAKEN = (
@@ -43,6 +51,12 @@ async def index_return(tx: Tx, row: ReturnAuthorization, lines: Sequence[ReturnL
         await tx.execute(chosen)
     if fresh := sorted(wanted - stored):
         await tx.execute(insert(SearchWord), [{"return_id": row.id, "word": word} for word in fresh])
+
+
+async def index_refunds(tx: Tx, refunds: Sequence[Refund]) -> None:
+    """Bring the words of refunds up to date with their metadata."""
+    await tx.execute(delete(RefundWord).where(col(RefundWord.refund_id).in_([refund.id for refund in refunds])))
+    tx.add_all([word for refund in refunds for word in words_of_refund(refund)])
 
 
 async def complete(tx: Tx, by: Actor, policy: Policy, return_id: str) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from returns_service.domain.search_text import metadata_word
 from returns_service.store.metadata_value import MetadataValue
-from returns_service.store.tables import Payment, Refund
+from returns_service.store.tables import Payment, Refund, RefundWord
 
 
 def refund_ids(
@@ -28,8 +29,14 @@ def refund_ids(
     if return_id is not None:
         chosen = chosen.where(col(Refund.return_id) == return_id)
     for key, text in metadata.items():
-        chosen = chosen.where(MetadataValue(Refund.details, key) == text)
+        chosen = chosen.where(*has_metadata(key, text))
     return chosen
+
+
+def has_metadata(key: str, text: str) -> tuple[Any, Any]:
+    """Return the conditions of refunds that have `text` under `key` of their metadata."""
+    indexed = select(RefundWord.refund_id).where(col(RefundWord.word) == metadata_word(key, text))
+    return col(Refund.id).in_(indexed), MetadataValue(Refund.details, key) == text
 
 
 def with_payments(ids: Any) -> Any:

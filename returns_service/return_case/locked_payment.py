@@ -17,9 +17,10 @@ from sqlmodel import SQLModel, col, or_, select
 
 from returns_service.domain.policy import Policy
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED
+from returns_service.domain.search_text import metadata_word
 from returns_service.return_case.rows import has_failed
 from returns_service.store.database import Tx, for_update, insert_or_none, select_locked
-from returns_service.store.tables import Payment, Refund, ReturnAuthorization
+from returns_service.store.tables import Payment, Refund, RefundWord, ReturnAuthorization
 
 if TYPE_CHECKING:
     from returns_service.return_case.case import ReturnCase
@@ -38,6 +39,7 @@ class LockedPayment:
     def add(self, refund: Refund) -> None:
         """Add a new refund to the payment and to the transaction."""
         self.tx.add(refund)
+        self.tx.add_all(words_of(refund))
         self.refunds.append(refund)
 
     def set_hold(self, policy: Policy) -> bool:
@@ -66,6 +68,12 @@ class LockedPayment:
     def refundable(self) -> int:
         """What the payment has left, minor units; negative while an overtaken intent hasn't failed yet."""
         return refundable(self.row, self.refunds)
+
+
+def words_of(refund: Refund) -> list[RefundWord]:
+    """Return the words by which a refund is found."""
+    found = (metadata_word(key, value) for key, value in refund.details.items())
+    return [RefundWord(refund_id=refund.id, word=word) for word in sorted(found)]
 
 
 def waits_for_person(refund: Refund) -> bool:

@@ -158,6 +158,7 @@ class Worker:
         hours, days = self.idempotency_hours, self.inbox_days
         while True:
             await self._guard(lambda: maintenance.note_arrivals(self.executor.db))
+            await self._guard(lambda: maintenance.index_late_refunds(self.executor.db))
             await self._guard(
                 lambda: maintenance.delete_expired(self.executor.db, idempotency_hours=hours, inbox_days=days)
             )

@@ -12,13 +12,13 @@ from typing import Any, Literal, get_args
 
 import structlog
 from msgspec.structs import asdict
-from sqlalchemy import and_, bindparam, delete, exists, func, inspect, select, tuple_, update
+from sqlalchemy import Text, and_, bindparam, cast, delete, exists, func, inspect, select, tuple_, update
 from sqlmodel import SQLModel, col
 
 from returns_service.commands.external_refunds import follow_policy, payments_held_otherwise
 from returns_service.commands.mail import GIVE_UP_AFTER, TOLD_AT
 from returns_service.commands.refunds import follow_up
-from returns_service.commands.search_index import complete
+from returns_service.commands.search_index import complete, index_refunds
 from returns_service.commands.stripe_fold import apply_payment
 from returns_service.commands.stripe_inbox import process
 from returns_service.commands.webhook_endpoints import DEAD_KEPT_DAYS
@@ -38,6 +38,8 @@ from returns_service.store.tables import (
     Photo,
     PortalSession,
     Receipt,
+    Refund,
+    RefundWord,
     ReturnAuthorization,
     SignInLink,
     SignInThrottle,
@@ -179,6 +181,21 @@ async def complete_return(db: Database, by: Actor, policy: Policy) -> bool:
         return False
     await db.run(lambda tx: complete(tx, by, policy, return_id))
     return True
+
+
+async def index_late_refunds(db: Database) -> int:
+    """Give refunds the words they are found by, where a release before made them in a rollout; return how many."""
+
+    async def work(tx: Tx) -> int:
+        lately = col(Refund.id) >= first_id("rfd", tx.now - ROLLOUT)
+        has_words = exists().where(col(RefundWord.refund_id) == col(Refund.id))
+        has_metadata = cast(col(Refund.details), Text) != "{}"
+        chosen = select(Refund).where(lately, has_metadata, ~has_words).limit(BATCH)
+        refunds = (await tx.execute(chosen)).scalars().all()
+        await index_refunds(tx, refunds)
+        return len(refunds)
+
+    return await db.run(work, safe_to_repeat=True)
 
 
 async def note_arrivals(db: Database) -> int:

@@ -33,7 +33,6 @@ from tests.pages.conftest import add_person, open_desk
 RETURNS = 300
 # What may read more with the years, and why that is no harm.
 EXCUSED: Mapping[str, str] = {
-    r"/v1/refunds .*metadata": "a return's refunds have its metadata, which is indexed: ask for the returns",
     r"/dashboard: reads .* of return_authorization by ix_return_state": "open returns follow the work, not the years",
     r"/metrics: reads .* by ix_(refund|delivery)_status": "what is settled is counted whole, the seldomer the more",
     r"/v1/receipts .*attached.*true": "most of these parcels are attached: the walk finds a page of them at once",
@@ -161,6 +160,7 @@ async def test_no_worker_reads_more_with_the_years(old_shop: ServedShop) -> None
         await maintenance.reread_payment(shop.db, shop.gateway, BY, DEFAULT)
         await maintenance.complete_return(shop.db, BY, DEFAULT)
         await maintenance.note_arrivals(shop.db)
+        await maintenance.index_late_refunds(shop.db)
         await maintenance.delete_expired(shop.db, idempotency_hours=24, inbox_days=30)
     await judge(shop, asked, "worker", wrong)
     assert not told(wrong), told(wrong)

@@ -10,8 +10,8 @@ from sqlmodel import col, delete, update
 from returns_service.commands.search_index import free_slip_code
 from returns_service.domain.slip_code import is_slip_code, slip_code
 from returns_service.return_case.events import Actor
-from returns_service.store.tables import ReturnAuthorization, SearchWord, UnmatchedReceipt
-from returns_service.worker.maintenance import complete_return
+from returns_service.store.tables import RefundWord, ReturnAuthorization, SearchWord, UnmatchedReceipt
+from returns_service.worker.maintenance import complete_return, index_late_refunds
 from tests.api.test_lists import ids
 from tests.factories import create_unmatched_receipt
 from tests.harness.served_shop import ServedShop, expect, return_body
@@ -152,6 +152,23 @@ async def test_a_return_that_the_release_before_made_is_completed(shop: ServedSh
     done: dict[str, Any] = await shop.read_return(made["id"])
     assert (done["slip_code"], done["version"]) == (made["slip_code"], made["version"] + 1)
     assert await ids(shop, q="ä@example") == await ids(shop, customer_email="ä@example.com") == [made["id"]]
+
+
+async def test_refunds_of_the_release_before_are_found_by_their_metadata(shop: ServedShop) -> None:
+    """While a release is rolled out, old processes write no words; a worker does, for those that have metadata."""
+    body = {"payment_intent": shop.pay(), "amount": 7, "metadata": {"ticket": "T-1"}}
+    with_ticket = expect(await shop.post("/v1/refunds", body), 202)
+    expect(await shop.post("/v1/refunds", body | {"metadata": {}}), 202)
+    async with shop.db.transaction() as tx:
+        await tx.execute(delete(RefundWord))
+
+    async def found() -> list[str]:
+        answer = await shop.get("/v1/refunds", params={"metadata[ticket]": "T-1"})
+        return [row["id"] for row in expect(answer, 200)["data"]]
+
+    assert await found() == []
+    assert [await index_late_refunds(shop.db) for _ in range(2)] == [1, 0]
+    assert await found() == [with_ticket["id"]]
 
 
 @pytest.mark.parametrize("sku", ["A" * 200, "-".join("abcdefghij" * 9), "😀" * 200])

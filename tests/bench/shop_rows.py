@@ -32,6 +32,7 @@ from returns_service.store.tables import (
     Receipt,
     ReceiptLine,
     Refund,
+    RefundWord,
     ReturnAuthorization,
     ReturnLine,
     SearchWord,
@@ -278,6 +279,8 @@ class ShopWriter:
             if status == "failed"
             else None,
         )  # fmt: skip
+        for word in words_of_cart(row["details"]["cart"]):
+            self.add(RefundWord, refund_id=refund_id, word=word)
         about = {"return_id": row["id"], "payment_id": row["payment_id"]}
         of_refund = {**about, "refund_id": refund_id}
         shown = {"object": "refund", "id": refund_id, "amount": amount, "currency": row["currency"], "status": status}

@@ -14,6 +14,7 @@ from returns_service.store.tables import (
     Receipt,
     ReceiptLine,
     Refund,
+    RefundWord,
     ReturnAuthorization,
     ReturnLine,
     SearchWord,
@@ -104,6 +105,12 @@ async def create_search_word(tx: Tx, row: ReturnAuthorization | None = None, **v
     """Insert a word that a return is found by."""
     row = row or await create_return(tx)
     return await insert(tx, SearchWord, {"return_id": row.id, "word": "mug"}, values)
+
+
+async def create_refund_word(tx: Tx, refund: Refund | None = None, **values: Any) -> RefundWord:
+    """Insert a word that a refund is found by."""
+    refund = refund or await create_refund(tx)
+    return await insert(tx, RefundWord, {"refund_id": refund.id, "word": "mug"}, values)
 
 
 async def create_receipt(tx: Tx, row: ReturnAuthorization | None = None, **values: Any) -> Receipt:

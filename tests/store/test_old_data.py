@@ -164,6 +164,11 @@ async def test_old_sums_reasons_and_words_read_as_they_were(shop: ServedShop) ->
     assert found[full_id("rfd_12")][0] == "customer_action"
     why = {row["id"]: row["disabled_reason"] for row in await listed(shop, "/v1/webhook_endpoints")}
     assert why[full_id("whe_3")] == "In words of an older release."
+    assert sum(len(row["metadata"]) for row in await listed(shop, "/v1/refunds")) > 0
+    for refund in await listed(shop, "/v1/refunds"):
+        for key, value in refund["metadata"].items():
+            same = await listed(shop, "/v1/refunds", **{f"metadata[{key}]": value})
+            assert refund["id"] in [row["id"] for row in same], key
     for words in ("äpfel", "jürgen@EXAMPLE.com", row["slip_code"]):
         assert [r["id"] for r in await listed(shop, "/v1/returns", q=words)] == [full_id("ret_1")], words
 

@@ -24,6 +24,7 @@ from returns_service.commands.idempotency import Remembered
 from returns_service.domain.forgotten import REDACTED
 from returns_service.domain.policy import DEFAULT
 from returns_service.domain.problems import Problem
+from returns_service.domain.search_text import metadata_word
 from returns_service.return_case.events import to_json_object
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.views import show_return, show_unmatched
@@ -33,13 +34,14 @@ from tests.harness.shop import BY, Shop, execute_due_refunds
 
 EMAIL = "Anna.Muster@example.com"
 CANARY = "Muster"  # in everything that a person wrote
+PHONE_WORD = metadata_word("phone", "Muster 0170").lstrip("\x02")  # a representation writes that one otherwise
 
 
 async def everything(shop: Shop) -> str:
     """Return all that the database holds, as one text."""
     names = (
         "return_authorization return_line receipt receipt_line undeclared_item refund payment event stripe_event "
-        "delivery idempotency_key search_word unmatched_receipt"
+        "delivery idempotency_key search_word refund_word unmatched_receipt"
     ).split()
     async with shop.db.reading() as tx:
         found = [(await tx.execute(text(f"SELECT * FROM {name}"))).all() for name in names]  # noqa: S608
@@ -90,12 +92,15 @@ async def test_nothing_personal_is_left_and_no_money_is_lost(shop: Shop, named: 
     return_id = await a_persons_return(shop)
     before = money(await shop.show_return(return_id))
     rows = [(r.id, r.amount, r.status, r.stripe_refund) for r in await shop.refunds()]
-    assert CANARY in await everything(shop)
+    written = await everything(shop)
+    assert CANARY in written
+    assert PHONE_WORD in written
     done = await shop.db.run(lambda tx: erasure.forget(tx, BY, DEFAULT, **named))
     assert done.returns == [return_id]
     assert done.left == []
     left = await everything(shop)
     assert CANARY not in left
+    assert PHONE_WORD not in left  # whoever guesses the number could tell
     assert EMAIL.lower() not in left.lower()
     after = await shop.show_return(return_id)
     assert money(after) == before

@@ -168,6 +168,7 @@ async def fill(shop: Shop) -> dict[str, str]:
         await factories.create_event(tx, type="return.created", return_id=made.id, sequence=1)
         await factories.create_event(tx, type="refund.created", refund_id=alone.id)
         await factories.create_search_word(tx, made)
+        await factories.create_refund_word(tx, refund)
         await factories.create_stripe_event(tx, processed_at=tx.now)
         await factories.create_idempotency_key(tx)
         for table in TABLES:

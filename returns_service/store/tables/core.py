@@ -263,6 +263,16 @@ class Refund(StoredRow, table=True):
     traceparent: str | None = Field(default_factory=current_traceparent)
 
 
+class RefundWord(StoredRow, table=True):
+    """A word by which a refund is found: one of its metadata."""
+
+    __tablename__ = "refund_word"
+    __table_args__ = (Index("ix_refund_word_word", "word", "refund_id"),)
+
+    refund_id: str = Field(primary_key=True, foreign_key="refund.id")
+    word: str = bytewise(primary_key=True)
+
+
 class Event(StoredRow, table=True):
     """What happened to what, who did it, and when: append-only."""
 
@@ -351,5 +361,6 @@ defer_foreign_keys(
     "return_line",
     "search_word",
     "refund",
+    "refund_word",
     "event",
 )
