@@ -119,6 +119,7 @@ class Database:
         self.mails_staff = mails_staff  # and what staff are to be told
         self.random = source or random.SystemRandom()
         self.ids = Ids(self.random)
+        self.commits = 0  # of this process: who saw the same number knows that it has changed nothing since
         self.wakes = 0  # counts reasons to look for work; who saw the same number may sleep
         self._sleepers: set[asyncio.Future[None]] = set()
         self.shared_clock = SharedClock() if self.postgresql and now is None else None
@@ -151,6 +152,8 @@ class Database:
                 if is_lost_connection(error):
                     raise CommitLost(str(error)) from error
                 raise
+            finally:
+                self.commits += 1
             for work in tx.info.get("after_commit", ()):
                 work()
         if tx.info.get("wake"):

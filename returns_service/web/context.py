@@ -11,6 +11,7 @@ from litestar.connection import ASGIConnection
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.signed_link import derive_key
 from returns_service.identity_provider import IdentityProvider
+from returns_service.queries.desk import DeskFigures
 from returns_service.settings import Settings
 from returns_service.store.database import Database
 from returns_service.store.stripe_refusals import StripeRefusals
@@ -41,6 +42,8 @@ class Context:
     address: str = "http://127.0.0.1:8000"  # where this process listens: of links, unless the public one is set
     readiness: Snapshot[ReadinessView] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))
     figures: Snapshot[bytes] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))
+    desk: Snapshot[DeskFigures] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))
+    approvals: Snapshot[int] = field(default_factory=lambda: Snapshot(SNAPSHOT_SECONDS))  # requests that wait
     line: WebhookClient = field(init=False)  # to hosts that callers name
     keys: Limiter = field(init=False)  # how fast each API key may ask
     failed_logins: Limiter = field(default_factory=lambda: Limiter(REFUSALS_PER_SECOND))  # of an address

@@ -1,4 +1,4 @@
-"""One look for all who ask within a moment, since what is asked for without a key must cost next to nothing."""
+"""One look for all who ask within a moment: figures that each page shows, or that are asked for without a key."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ class Snapshot(Generic[T]):
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._looking = asyncio.Lock()
-        self._last: tuple[float, T] | None = None  # when its look began, and what it saw
+        self._last: tuple[float, int, T] | None = None  # when its look began, at which version, and what it saw
 
-    async def read(self, look: Callable[[], Awaitable[T]]) -> T:
-        """Return the value, seen at most `seconds` ago."""
+    async def read(self, look: Callable[[], Awaitable[T]], *, version: int = 0, anew: bool = False) -> T:
+        """Return the value, seen at most `seconds` ago and at this `version` of what is looked at; `anew`: just now."""
         async with self._looking:
-            if self._last is None or elapsed_seconds() - self._last[0] >= self.seconds:
+            last = self._last
+            if last is None or anew or last[1] != version or elapsed_seconds() - last[0] >= self.seconds:
                 began = elapsed_seconds()
-                self._last = began, await look()
-            return self._last[1]
+                last = self._last = began, version, await look()
+            return last[2]

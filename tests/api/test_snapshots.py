@@ -1,14 +1,19 @@
-"""A4: readiness and figures are looked up at most once in a moment, however many ask."""
+"""A4: readiness, figures and what waits are looked up at most once in a moment, however many ask."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from sqlalchemy import event
+from sqlmodel import update
 
+from returns_service.store.database import Database
+from returns_service.store.tables import ReturnAuthorization
 from returns_service.web.snapshot import Snapshot
 from tests.harness.served_shop import ServedShop, expect
+from tests.pages.conftest import Desk, open_desk, sign_in_as
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/metrics"])
@@ -45,3 +50,32 @@ async def test_a_look_that_fails_is_made_again_by_the_next(shop: ServedShop) -> 
         await snapshot.read(fail)
     assert await snapshot.read(see) == 7
     assert await snapshot.read(fail) == 7
+
+
+async def test_what_people_see_that_waits_is_a_moment_old_at_most_and_never_older_than_what_they_did(
+    shop: ServedShop,
+) -> None:
+    """The numbers beside the places: with 50 pages a second they are not counted 50 times."""
+    shop.context.desk.seconds = shop.context.approvals.seconds = 60.0
+    made = [await shop.create_return() for _ in range(2)]
+    async with open_desk(shop) as desk:
+        await sign_in_as(shop, desk, "admin")
+        assert await waiting_on(desk) == "2"
+        expect(await shop.post(f"/v1/returns/{made[0]['id']}/approve", {"override_reason": "A test."}), 200)
+        assert await waiting_on(desk) == "1"
+        elsewhere = Database(shop.db.url, now=shop.clock)
+        async with elsewhere.transaction() as tx:
+            await tx.execute(update(ReturnAuthorization).values(state="approved"))
+        await elsewhere.close()
+        assert await waiting_on(desk) == "1"
+        assert await waiting_on(desk, **{"X-Live": "1"}) is None  # a script that heard of it
+        assert await waiting_on(desk) is None
+
+
+async def waiting_on(desk: Desk, **headers: str) -> str | None:
+    """Return the number beside the approvals, None where nothing waits."""
+    page = await desk.get("/returns", **headers)
+    found = re.search(r'href="/approvals"[^>]*>.*?</a>', page.text, re.DOTALL)
+    assert found is not None
+    number = re.search(r'class="n"[^>]*>(\d+)<', found[0])
+    return number[1] if number else None

@@ -47,7 +47,8 @@ class ServedShop(Shop):
         self.context.line = WebhookClient(resolve=resolve)
         self.app = IDLE_APPS.pop() if IDLE_APPS else litestar_app(self.context)
         self.app.state.context = self.context
-        self.context.readiness.seconds = self.context.figures.seconds = 0.0  # a test's clock stands still meanwhile
+        for kept in (self.context.readiness, self.context.figures, self.context.desk, self.context.approvals):
+            kept.seconds = 0.0  # a test's clock stands still meanwhile
 
     async def get(self, path: str, **options: Any) -> httpx.Response:
         """Get `path`."""

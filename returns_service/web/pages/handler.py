@@ -19,10 +19,11 @@ from returns_service.commands.sessions import SEEN_SHOWN_AFTER, touch_session
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import APPROVE, PAY, RECEIVE
 from returns_service.queries.approvals import count_waiting
+from returns_service.queries.desk import read_figures
 from returns_service.store.database import Database, Tx
 from returns_service.web.context import context_of
 from returns_service.web.operations.bodies import parse_object
-from returns_service.web.pages.page import Page, PageCall, read_desk
+from returns_service.web.pages.page import Page, PageCall
 from returns_service.web.pages.visitor import (
     CSRF_FIELD,
     AnyRequest,
@@ -34,6 +35,7 @@ from returns_service.web.pages.visitor import (
 
 SEE_OTHER: Final = 303
 TOLD: Final = ("did", "checked", "back", "new", "undone")  # parameters of pages that tell what just happened
+DESK_PAGES: Final = frozenset({"/", "/refunds"})  # they show the figures themselves, which agree with their lists
 LOOKED_BY_ITSELF: Final = "x-live"  # the header with which a page's script reads the page anew
 
 
@@ -134,15 +136,23 @@ def _let_in(page: Page, visitor: Visitor) -> None:
 
 
 async def _with_waiting(call: PageCall, tx: Tx, page: Page) -> PageCall:
-    """Return the call with what waits for this person, by place. The dock shows none of it: it stays quick."""
+    """Return the call with what waits for this person, by place. The dock shows none of it: it stays quick.
+
+    What this process changes is in the numbers at once. Of others' changes a page's script hears, and reads it anew;
+    without one they are a second old.
+    """
     if page.scope in (None, RECEIVE) or call.visitor.signed_in is None:
         return call
-    waiting = {"/approvals": await count_waiting(tx)} if call.may(APPROVE) else {}
+    shows_desk = page.path in DESK_PAGES
+    version, anew = call.context.database.commits, shows_desk or LOOKED_BY_ITSELF in call.request.headers
+    waiting = {}
+    if call.may(APPROVE):
+        waiting["/approvals"] = await call.context.approvals.read(lambda: count_waiting(tx), version=version, anew=anew)
     if not call.may(PAY):
         return replace(call, waiting=waiting)
-    desk = await read_desk(call, tx)
+    desk = await call.context.desk.read(lambda: read_figures(tx), version=version, anew=anew)
     waiting["/refunds"] = sum(total.number for total in desk.totals)
-    return replace(call, waiting=waiting, desk=desk)
+    return replace(call, waiting=waiting, desk=desk if shows_desk else None)
 
 
 async def _with_form(call: PageCall) -> PageCall:
