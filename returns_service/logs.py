@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import structlog
@@ -15,19 +15,18 @@ from sqlalchemy.exc import DBAPIError
 
 from returns_service.settings import Settings
 
-API_KEY = re.compile(r"rsk_[\w-]{20,}")
-SIGNING_SECRET = re.compile(r"whsec_[\w+/=-]{20,}")
+OURS = r"(?P<kind>rsk_|whsec_)[\w+/=-]{20,}"  # keys that callers send, and secrets that sign
 
 
 def set_up_logs(settings: Settings) -> None:
     """Log one line an event to stderr, as JSON off a terminal; secrets of the settings never appear."""
-    secrets = secrets_in(settings)
+    hidden = pattern_of(secrets_in(settings))
     on_terminal = settings.log == "console" or (settings.log == "auto" and sys.stderr.isatty())
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.ExceptionRenderer(write_exception),
-        lambda _logger, _name, event: mask(event, secrets),
+        lambda _logger, _name, event: mask(event, hidden),
     ]
     last: Any = structlog.dev.ConsoleRenderer() if on_terminal else structlog.processors.JSONRenderer()
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
@@ -61,12 +60,14 @@ def write_exception(exc_info: Any) -> str:
     return "".join(traceback.format_exception(*exc_info, chain=error is None)).rstrip("\n")
 
 
-def mask(event: MutableMapping[str, Any], secrets: list[str]) -> MutableMapping[str, Any]:
-    """Return the log event with every secret of the settings, and every key of ours, replaced in its texts."""
+def pattern_of(secrets: Iterable[str]) -> re.Pattern[str]:
+    """Return the pattern of what no log shows: these secrets, and all that look like ours."""
+    return re.compile("|".join([*map(re.escape, secrets), OURS]))
+
+
+def mask(event: MutableMapping[str, Any], hidden: re.Pattern[str]) -> MutableMapping[str, Any]:
+    """Return the log event with all that is `hidden` replaced in its texts."""
     for name, value in event.items():
         if isinstance(value, str):
-            text = value
-            for secret in secrets:
-                text = text.replace(secret, "***")
-            event[name] = SIGNING_SECRET.sub("whsec_***", API_KEY.sub("rsk_***", text))
+            event[name] = hidden.sub(lambda found: f"{found['kind'] or ''}***", value)
     return event

@@ -19,7 +19,7 @@ from returns_service.doctor import Finding, examine
 from returns_service.domain.identity import role_by_groups
 from returns_service.domain.provider_attempt import ProviderAttempt, read_attempt
 from returns_service.identity_provider import find_claim, provider_of
-from returns_service.logs import mask
+from returns_service.logs import mask, pattern_of
 from returns_service.settings import Settings, SettingsError, load
 from returns_service.store.clock import machine_time
 from returns_service.store.database import Database
@@ -94,7 +94,7 @@ def test_the_secret_is_shown_nowhere() -> None:
     provider = provider_of(settings)
     assert provider is not None
     assert CLIENT_SECRET not in repr(settings) + repr(provider) + repr(vars(settings))
-    assert mask({"event": f"x {CLIENT_SECRET}"}, [CLIENT_SECRET])["event"] == "x ***"
+    assert mask({"event": f"x {CLIENT_SECRET}"}, pattern_of([CLIENT_SECRET]))["event"] == "x ***"
 
 
 def test_what_a_process_needs_beside_the_settings_is_said_at_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
