@@ -134,7 +134,7 @@ def check_reason(reason: str | None, *policies: Policy) -> None:
     """Raise Problem unknown_reason unless a refund's reason is one of Stripe's or of a policy's catalogue."""
     known = list(dict.fromkeys([*(word for policy in policies for word in policy.reasons), *STRIPE_REASONS]))
     if reason is not None and reason not in known:
-        raise Problem("unknown_reason", param="reason", reasons=known)
+        raise Problem("unknown_reason", f"There is no reason {reason!r}.", param="reason", reasons=known)
 
 
 def stripe_reason(case: ReturnCase, reason: str | None) -> StripeReason:
