@@ -24,6 +24,7 @@ from returns_service.web.api.openapi_examples import (
     example_of_id,
     example_of_stream,
 )
+from returns_service.web.api.openapi_facts import tell_facts
 from returns_service.web.api.openapi_links import links_of
 from returns_service.web.api.openapi_problems import HEADER_LINKS, header_components, problems, problems_of
 from returns_service.web.api.openapi_words import describe
@@ -75,7 +76,8 @@ STREAM = """\
 Server-Sent Events. The first one is `ready`: its `id` is the place the stream begins after, also where nothing has
 happened yet. Each other one has the event's id as `id`, its type as `event`, and the event itself as `data`, in one
 line. A line that begins with a colon is a sign of life, every 15 seconds of silence. A stream ends after an hour at
-the latest: ask again with the last `id` as `Last-Event-ID`, and nothing is missed.
+the latest: ask again with the last `id` as `Last-Event-ID`, and nothing is missed. An id that nobody knows, after a
+restore say, is 422: read the list, and begin anew.
 """
 HEADERS: dict[AnswerHeader, str] = {"ETag": "The return's version.", "Location": "Where it can be read."}
 ID_PREFIXES = {
@@ -117,6 +119,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
         if following := links_of(operation, answer, operations):
             paths[operation.path][operation.method.lower()]["responses"][str(operation.status)]["links"] = following
     describe(schemas)
+    tell_facts(schemas["problem"])
     schemas |= event_schemas(schemas["event"], links)
     return {
         "openapi": "3.1.0",
