@@ -31,18 +31,19 @@ from returns_service.web.api.openapi_words import describe
 from returns_service.web.errors import PROBLEM_JSON, ProblemView
 from returns_service.web.health_views import HealthView, ReadinessView
 from returns_service.web.operations.operation import AnswerHeader, Operation
-from returns_service.web.operations.preconditions import TAG
 from returns_service.web.operations.query_string import LIMIT, LONGEST_LIMIT, Form
 
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 HEADER: Schema = {"type": "string", "maxLength": 4096}
-ETAGS: Schema = HEADER | {"pattern": rf"^\s*(\*|{TAG}(\s*,\s*{TAG})*)\s*$"}
+_TAG = '(W/)?"[!#-~]*"'  # in the plainest form, since tools make values out of it
+ETAGS: Schema = HEADER | {"pattern": rf"^(\*|{_TAG}( ?, ?{_TAG})*)$"}
 # How parameters are written that are not one value.
 FORMS: dict[Form, dict[str, Any]] = {
     "listed": {"style": "form", "explode": False},
     "keyed": {"style": "deepObject", "explode": True},
 }
+AN_ETAG = {"example": '"1"'}
 COMPONENTS = "#/components/schemas/"
 ABOUT = """\
 A return's whole life: from the shop's request, over the receiving dock, to money that is provably back.
@@ -257,9 +258,10 @@ def _of_headers(operation: Operation) -> list[dict[str, Any]]:
         found.append(_header("Idempotency-Key", said, key, required=operation.key_rule.always))
     if operation.if_match:
         said = "ETags of the return as they were answered, quotes and all, or `*`; another version: 412."
-        found.append(_header("If-Match", said, ETAGS))
+        found.append(_header("If-Match", said, ETAGS) | AN_ETAG)
     if not operation.writes and "ETag" in operation.headers:
-        found.append(_header("If-None-Match", "ETags that are known already: 304, without `expand[]`.", ETAGS))
+        said = "ETags that are known already: 304, without `expand[]`."
+        found.append(_header("If-None-Match", said, ETAGS) | AN_ETAG)
     if operation.streams:
         event_id = TEXT | {"pattern": "^evt_(0|[0-9a-z]{26})$"}  # a stream of an empty feed opens with `evt_0`
         found.append(_header("Last-Event-ID", "Live only: the id of the last event that was seen.", event_id))
