@@ -57,8 +57,8 @@ one API key, with its successors by `keys rotate`, and one path: sent to two pat
 done. Every answer carries a `Request-Id`. HEAD is answered wherever GET is.
 
 A list is answered in pages, the newest first: while `has_more` is true, ask again with the last `id` as
-`starting_after`. It is exported whole with `Accept: text/csv` or `Accept: application/jsonl`; in CSV, a text that a
-spreadsheet would compute has a `'` before it.
+`starting_after`. It is exported whole with `Accept: text/csv` or `Accept: application/jsonl`; in CSV, a list or an
+object is JSON in its cell, and a text that a spreadsheet would compute has a `'` before it.
 """
 TAGS = {
     "Returns": "Return authorizations: asked for, decided, refunded, closed.",

@@ -84,7 +84,10 @@ BODIES: Final[Mapping[str, str]] = {
     "url": "Where events are posted: https, and a host on the public internet.",
     "waive": "Give up what is then still open of the failed refund; it needs a `reason`.",
 }
-WHO: Final = "A key (`key_…`), a person (`usr_…`), a customer's link (`pts_…`), `stripe`, `worker` or `policy`."
+WHO: Final = (
+    "A key (`key_…`), a person (`usr_…`), a customer's link (`pts_…`), or a part of the service: `stripe`, `worker`, "
+    "`policy`, `reconcile`, `import`, `forget`."
+)
 ANSWERS: Final[Mapping[str, str]] = {
     "accepted_conditions": "The conditions that are paid for.",
     "accepted_quantity": "Units counted that are paid for.",
@@ -211,7 +214,7 @@ ANSWERS: Final[Mapping[str, str]] = {
     "quantity_ordered": "Units of this line of the order, over all returns; null: nobody has said.",
     "reason": "Why; null: nobody has said.",
     "due_barred.reason": "What bars it, in plain words.",
-    "refund.reason": "Stripe's word for why: `requested_by_customer`, `duplicate` or `fraudulent`.",
+    "refund.reason": "Stripe's word for why: `requested_by_customer`, `duplicate` or `fraudulent`; null: none.",
     "return.reason": "A code of the policy's catalogue, or the customer's own words.",
     "receipt": "The receipt's id.",
     "received": "Whether it was taken in.",
