@@ -172,7 +172,7 @@ ANSWERS: Final[Mapping[str, str]] = {
     "generation": "The number of its idempotency key at Stripe, from 1.",
     "has_more": "Whether there is another page.",
     "id": "Its id.",
-    "dispute.id": "Stripe's id, `dp_…`.",
+    "dispute.id": "Stripe's id of the dispute.",
     "inspected": "The receipt whose units were inspected.",
     "inspecting_quantity": "Units counted that wait for inspection.",
     "instance": "The path that was asked.",
