@@ -240,7 +240,7 @@ def test_the_readmes_shell_lines_run(tmp_path: Path) -> None:
         "approved", "receipt", "3333", "receipt", "refunded",
         "pending", "ping",
         "return", "event: return.updated",
-        "once", "idempotency_key_reused", "nothing_due",
+        "once", "idempotency_key_reused", "nothing_due", "version_mismatch",
         "failed", "stopped", "ok",
     ]  # fmt: skip
 

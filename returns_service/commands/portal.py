@@ -82,7 +82,8 @@ def _check_offered(asked: NewSession, captured: int) -> None:
     """Raise Problem for an offer that no return could be made of; what other returns hold shows when one is asked."""
     worth = sum(line.total_amount for line in asked.lines) + asked.shipping_amount
     if worth > captured:
-        raise Problem("amount_exceeds_payment", amount=worth, captured=captured, param="lines")
+        said = money.tell_excess(worth, captured, asked.currency)
+        raise Problem("amount_exceeds_payment", said, amount=worth, captured=captured, param="lines")
     smallest = money.step(asked.currency)
     for number, line in enumerate(asked.lines):
         if line.total_amount % smallest:

@@ -120,7 +120,8 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
     if case.row.state in ("approved", "refunding", "refunded") and amount > case.due and not asked.override_reason:
         if asked.amount and not case.due:
             raise Problem("nothing_due", amount=amount, due=0)
-        raise Problem("override_required", f"{amount - case.due} more than is due.", amount=amount, due=case.due)
+        more = money.format_amount(amount - case.due, case.row.currency)
+        raise Problem("override_required", f"{more} more than is due.", amount=amount, due=case.due)
     override, why = bool(asked.override_reason), asked.override_reason or asked.note or asked.reason
     decided = max(0, amount - max(0, case.due))
     await transition(case, "refund", why=why, amount=amount, override=override)
@@ -134,7 +135,7 @@ def check_reason(reason: str | None, *policies: Policy) -> None:
     """Raise Problem unknown_reason unless a refund's reason is one of Stripe's or of a policy's catalogue."""
     known = list(dict.fromkeys([*(word for policy in policies for word in policy.reasons), *STRIPE_REASONS]))
     if reason is not None and reason not in known:
-        raise Problem("unknown_reason", param="reason", reasons=known)
+        raise Problem("unknown_reason", f"There is no reason {reason!r}.", param="reason", reasons=known)
 
 
 def stripe_reason(case: ReturnCase, reason: str | None) -> StripeReason:

@@ -41,7 +41,8 @@ async def check_lines(
     """
     asked = sum(line.total_amount for line in lines) + shipping_amount
     if asked > payment.captured:
-        raise Problem("amount_exceeds_payment", amount=asked, captured=payment.captured, param="lines")
+        said = money.tell_excess(asked, payment.captured, payment.currency)
+        raise Problem("amount_exceeds_payment", said, amount=asked, captured=payment.captured, param="lines")
     smallest = money.step(payment.currency)
     for number, line in enumerate(lines):
         if line.total_amount % smallest:

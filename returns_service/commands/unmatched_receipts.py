@@ -67,7 +67,7 @@ async def attach(tx: Tx, by: Actor, policy: Policy, unmatched_id: str, return_id
     chosen = select(UnmatchedReceipt).where(col(UnmatchedReceipt.id) == unmatched_id)
     (row,) = await select_for_update(tx, chosen, UnmatchedReceipt)
     if row.receipt_id is not None:
-        raise Problem("already_attached", return_id=row.return_id, receipt=row.receipt_id)
+        raise Problem("already_attached", receipt=row.receipt_id, **{"return": row.return_id})
     counts = [Count(item["quantity"], item["condition"], sku=item["sku"]) for item in row.items]
     counted = await receive_on(case, counts, [])
     row.receipt_id, row.return_id = counted.receipt.id, return_id

@@ -37,6 +37,11 @@ def format_amount(amount: int, currency: str) -> str:
     return f"{'−' if amount < 0 else ''}{digits} {currency.upper()}"
 
 
+def tell_excess(asked: int, paid: int, currency: str) -> str:
+    """Return the sentence about lines that ask for more than was paid; amounts in minor units."""
+    return f"Lines and shipping come to {format_amount(asked, currency)}, and {format_amount(paid, currency)} was paid."
+
+
 def decimal_amount(amount: int, currency: str) -> str:
     """Return `amount` (minor units) as a decimal number, for machines and spreadsheets: `1234.50`, `-1.50`."""
     places = exponent(currency)

@@ -49,7 +49,7 @@ PROBLEMS: dict[ProblemCode, Kind] = {
     "invalid_request": Kind("The request has wrong fields", 422, "Correct the fields named in `errors`."),
     "unknown_filter": Kind("Unknown filter", 422, "Use only the filters that this list documents."),
     "unknown_line": Kind("No such line on this return", 422, "Use a line id of this return, or send the `sku`."),
-    "not_found": Kind("Not found", 404, "Check the id and its prefix; ids are case-sensitive."),
+    "not_found": Kind("Not found", 404, "Check the path, and the id with its prefix; ids are case-sensitive."),
     "method_not_allowed": Kind("Method not allowed", 405, "See the API's documentation for this path's methods."),
     "unsupported_media_type": Kind("Unsupported content type", 415, "Send `Content-Type: application/json`."),
     "body_too_large": Kind("The body is too large", 413, "Send a smaller body."),
@@ -254,7 +254,8 @@ class Problem(Exception):
     def __init__(self, code: ProblemCode, detail: str | None = None, *, param: str | None = None, **facts: Any) -> None:
         self.code = code
         self.kind = PROBLEMS[code]
-        self.detail = detail or self.kind.advice
+        self.said = detail  # None: there is nothing to say but what all problems of this code have in common
+        self.detail = detail or f"{self.kind.title}."
         self.param = param
         self.facts = facts
         super().__init__(f"{code}: {self.detail}")

@@ -356,7 +356,7 @@ def _as_if_asked(facts: Facts) -> dict[PublicTrigger, Facts]:
 def check_edge(trigger: Trigger, state: State, facts: Facts) -> None:
     """Raise Problem invalid_transition unless an edge of `trigger` leaves `state`."""
     if not edges(trigger, state):
-        detail = f"A return that is {state} can't take {trigger}."
+        detail = f"`{trigger}` is not possible while the return is {state}."
         allowed = available(state, facts)
         raise Problem("invalid_transition", detail, state=state, trigger=trigger, allowed=allowed)
 

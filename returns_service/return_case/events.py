@@ -21,7 +21,7 @@ from returns_service.store.tables import Event, Payment, Refund, ReturnAuthoriza
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The actor of an event (`key_…`, `usr_…`, a customer's `pts_…`, `stripe`, `worker`, `policy`), and its request."""
+    """The actor of an event (`key_…`, `usr_…`, a customer's `pts_…`, or a part of the service), and its request."""
 
     actor: str
     request_id: str | None = None

@@ -317,10 +317,12 @@ def _sort(permissions: frozenset[str] | None) -> list[str] | None:
 
 def _check_fields(function: Callable[..., Any], fields: dict[str, Any], *before: Any) -> dict[str, Any]:
     """Return `fields` if `function` takes arguments of these names after the arguments `before`."""
+    shape = inspect.signature(function)
     try:
-        inspect.signature(function).bind(*before, **fields)
+        shape.bind(*before, **fields)
     except TypeError as error:
-        raise ValueError(f"the body does not fit: {error}") from None
+        taken = ", ".join([*shape.parameters][len(before) :])
+        raise ValueError(f"the body does not fit: {error}; it takes: {taken}") from None
     return fields
 
 

@@ -88,7 +88,7 @@ class ProblemView(msgspec.Struct, kw_only=True):
 
 
 def problem_body(problem: Problem, *, base: str, instance: str, request_id: str) -> dict[str, Any]:
-    """Return the answer's members; the problem's facts stand beside the standard ones."""
+    """Return the answer's members; the problem's facts stand after the standard ones."""
     view = ProblemView(
         type=f"{base}/errors/{problem.code}",
         title=problem.kind.title,
@@ -101,7 +101,8 @@ def problem_body(problem: Problem, *, base: str, instance: str, request_id: str)
         request_id=request_id,
         errors=problem.facts.get("errors", []),
     )
-    return {**problem.facts, **msgspec.to_builtins(view)}
+    standard = msgspec.to_builtins(view)
+    return {**standard, **problem.facts, **standard}  # first and last: no fact takes a standard member's place
 
 
 def headers_of(problem: Problem) -> dict[str, str]:

@@ -199,14 +199,18 @@ class LiveFeed:
 
 
 def _feed_event(event: Event) -> FeedEvent:
-    brief = msgspec.json.encode({"return": event.return_id}).decode()
-    return FeedEvent(event, event.position or 0, text_of(event), f"id: {event.id}\nevent: change\ndata: {brief}\n\n")
+    brief = frame(event.id, "change", msgspec.json.encode({"return": event.return_id}))
+    return FeedEvent(event, event.position or 0, text_of(event), brief)
 
 
 def text_of(event: Event) -> str:
     """Return an event as a stream sends it."""
-    shown = msgspec.json.encode(show_event(event)).decode()
-    return f"id: {event.id}\nevent: {event.type}\ndata: {shown}\n\n"
+    return frame(event.id, event.type, msgspec.json.encode(show_event(event)))
+
+
+def frame(event_id: str, kind: str, data: bytes) -> str:
+    """Return one event of a stream, as Server-Sent Events are written."""
+    return f"id: {event_id}\nevent: {kind}\ndata: {data.decode()}\n\n"
 
 
 def greeting(last_event: str) -> str:
@@ -214,5 +218,5 @@ def greeting(last_event: str) -> str:
 
     It needs data as well: a client takes an id over only with a whole event.
     """
-    data = msgspec.json.encode({"object": "stream", "last_event": last_event}).decode()
-    return f": the feed of events\n\nid: {last_event}\nevent: ready\ndata: {data}\n\n"
+    data = msgspec.json.encode({"object": "stream", "last_event": last_event})
+    return f": the feed of events\n\n{frame(last_event, 'ready', data)}"

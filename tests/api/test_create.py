@@ -189,7 +189,7 @@ async def test_a_version_that_was_not_read_is_not_overwritten(shop: ServedShop) 
     where = f"/v1/returns/{made['id']}"
     version = f'"{made["version"]}"'
     expect(await shop.post(where, {"internal_note": "1"}, If_Match=version), 200)
-    for stale in (version, "nonsense", 'W/"1"', '"' + "9" * 400 + '"'):
+    for stale in (version, 'W/"1"', '"' + "9" * 400 + '"'):
         expect(await shop.post(where, {"internal_note": "2"}, If_Match=stale), 412, "version_mismatch")
     assert expect(await shop.post(where, {"internal_note": "3"}, If_Match="*"), 200)["internal_note"] == "3"
 

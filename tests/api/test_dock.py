@@ -335,7 +335,7 @@ async def test_a_parcel_of_nobody_waits_and_is_counted_once(shop: ServedShop) ->
     assert await on_the_desk(shop, "unmatched_receipt") == []
     assert expect(await shop.get("/v1/receipts?attached=true"), 200)["data"] == [attached]
     problem = expect(await shop.post(f"{where}/attach", {"return": made["id"]}), 409, "already_attached")
-    assert problem["receipt"] == attached["receipt"]
+    assert (problem["receipt"], problem["return"]) == (attached["receipt"], made["id"])
     expect(await shop.post(f"{where}/attach", {"return": "ret_nobody"}), 404, "not_found")
     expect(await shop.post("/v1/receipts/umr_nobody/attach", {"return": made["id"]}), 404, "not_found")
 

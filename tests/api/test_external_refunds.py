@@ -37,7 +37,9 @@ async def test_an_unassigned_refund_holds_what_the_dock_counts(shop: ServedShop)
     await shop.settle()
     held = await shop.read_return(made["id"])
     assert (held["state"], held["amount_due"], held["amount_refunded"]) == ("approved", 5000, 0)
-    assert held["refund_barred"]["code"] == "external_refund_open"
+    barred = held["refund_barred"]
+    assert (barred["code"], barred["due"], barred["refundable"]) == ("external_refund_open", 5000, 5000)
+    assert "acknowledge" in barred["reason"]
     waiting = expect(await shop.get("/v1/desk"), 200)["data"]
     assert [item["kind"] for item in waiting] == ["external_refund", "refund_barred"]
     assert all("acknowledge it" in item["advice"] for item in waiting), "to settle it outside may pay it twice"

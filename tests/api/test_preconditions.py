@@ -54,13 +54,24 @@ async def test_b2_no_action_on_a_version_that_the_shop_has_changed(shop: ServedS
 
 
 @pytest.mark.parametrize("given,status", [
-    ('"{v}"', 200), ('"0", "{v}"', 200), ('"{v}","0"', 200), ("*", 200), ('W/"{v}"', 412), ("{v}", 412),
-    ('"0", "99"', 412), ("", 412), ('"{v}', 412), ('"' + "9" * 400 + '"', 412),
+    ('"{v}"', 200), ('"0", "{v}"', 200), ('"{v}","0"', 200), ("*", 200), ('W/"{v}"', 412), ("{v}", 422),
+    ('"0", "99"', 412), ("", 422), ('"{v}', 422), ('"' + "9" * 400 + '"', 412),
 ])  # fmt: skip
 async def test_b2_lists_of_etags_are_understood(shop: ServedShop, given: str, status: int) -> None:
     made = await shop.create_return()
     header = given.replace("{v}", str(made["version"]))
     expect(await shop.post(f"/v1/returns/{made['id']}/approve", {"override_reason": "x"}, If_Match=header), status)
+
+
+async def test_b2_a_refused_version_says_which_one_there_is_and_how_to_write_it(shop: ServedShop) -> None:
+    """A version without its quotes was told that somebody had changed the return: nobody had."""
+    where = f"/v1/returns/{(await shop.create_return())['id']}"
+    old = expect(await shop.post(where, {"internal_note": "x"}, If_Match='"7"'), 412, "version_mismatch")
+    assert old["detail"] == "The return is at version 1 now."
+    weak = expect(await shop.post(where, {"internal_note": "x"}, If_Match='W/"1"'), 412, "version_mismatch")
+    assert "W/" in weak["detail"]
+    bare = expect(await shop.post(where, {"internal_note": "x"}, If_Match="1"), 422, "invalid_request")
+    assert (bare["param"], '"3"' in bare["detail"]) == ("If-Match", True)
 
 
 async def test_b2_a_repeated_action_gets_its_answer_whatever_came_after_it(shop: ServedShop) -> None:

@@ -22,13 +22,16 @@ from returns_service.domain.vocabulary import SCOPES, Scope
 from returns_service.return_case.views.event_data import EVENT_KINDS
 from returns_service.settings import Settings
 from returns_service.store import tables
+from returns_service.web.api.openapi_facts import FACTS
 from returns_service.web.api.openapi_problems import problems_of
 from returns_service.web.context import Context
+from returns_service.web.errors import ProblemView
 from returns_service.web.operations.operation import Operation
 from returns_service.web.routes import OPERATIONS, litestar_app
 from returns_service.webhook_client import WebhookClient
 from tests.harness.shop import KEY, SECRET, Shop
 
+PROBLEM_MEMBERS = frozenset(ProblemView.__struct_fields__) | FACTS.keys()
 SETTLE_SECONDS = 1.0  # from a refund to Stripe's news of it
 # Read once: to look for each setting in the surroundings takes longer than many a test.
 SETTINGS = Settings(stripe_secret_key=SecretStr(KEY), stripe_webhook_secret=(SecretStr(SECRET),), rate_limit=10_000)
@@ -123,6 +126,7 @@ def expect(response: httpx.Response, status: int, code: str | None = None) -> di
         assert body["code"] == code, response.text
         assert response.headers["content-type"].startswith("application/problem+json")
         assert body["request_id"] == response.headers["request-id"]
+        assert body.keys() <= PROBLEM_MEMBERS, "each fact of a problem is in the contract"
     return body
 
 

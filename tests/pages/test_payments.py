@@ -63,6 +63,14 @@ async def test_a_payment_that_is_none_is_said_so_at_the_field(shop: ServedShop, 
     assert f'value="{named}"' in page.text
 
 
+async def test_a_form_at_an_address_of_nothing_is_answered_in_words_for_people(shop: ServedShop, finance: Desk) -> None:
+    payment = shop.pay()
+    fields = forms_in(await finance.get(f"{PAGE}{payment}"))[f"/refunds/payments/{payment}/refund"]
+    answer = await finance.post("/refunds/payments/NW-48171/refund", {**fields, "amount": "1.00", "note": "Goodwill."})
+    assert (answer.status_code, "open it from its list" in answer.text) == (404, True), answer.text
+    assert "case-sensitive" not in answer.text, "advice for programs"
+
+
 async def test_a_refund_made_outside_has_to_be_answered_first(shop: ServedShop, finance: Desk) -> None:
     payment = shop.pay(10_000, currency="eur")
     await approved(shop, "NW-1", 5000, payment=payment)

@@ -50,7 +50,7 @@ def test_only_problems_there_are_have_words() -> None:
         (Problem("amount_not_a_step", step=100), "isk", "in steps of 1.00 ISK only"),
         (Problem("refund_amount_differs", refunded=400), "usd", "Enter 4.00 USD: that is what was refunded."),
         (
-            Problem("invalid_transition", "A return that is failed can't take close.", state="failed"),
+            Problem("invalid_transition", "`close` is not possible while the return is failed.", state="failed"),
             "",
             "is failed by",
         ),

@@ -67,6 +67,15 @@ def test_faults_are_armed_shown_and_disarmed(desk: Desk) -> None:
     assert desk.faults.armed_faults == []
 
 
+def test_a_body_that_does_not_fit_is_told_what_there_is(desk: Desk) -> None:
+    """Whoever arms a fault by hand has the answer alone to learn from."""
+    assert desk.refused("POST", "faults", {"kind": "timeout"}).endswith(
+        "it takes: name, count, share, seed, method, path, event_type, seconds"
+    )
+    intent = desk.shop.pay()
+    assert "it takes: amount" in desk.refused("POST", "moves", {"move": "refund", "id": intent["id"], "sum": 1})
+
+
 def test_moves_are_made_by_name(desk: Desk) -> None:
     intent = desk.shop.pay()
     made = desk.call("POST", "moves", {"move": "refund", "id": intent["id"], "amount": 100}).json()

@@ -12,7 +12,10 @@ Count = Annotated[int, Meta(ge=0)]
 HttpStatus = Annotated[int, Meta(ge=100, le=599)]
 Currency = Annotated[str, Meta(pattern="^[a-z]{3}$", examples=["usd"])]
 
-SlipCode = Annotated[str, Meta(pattern="^[0-9]{10}$", description="The last digit checks the others (Luhn).")]
+SlipCode = Annotated[
+    str,
+    Meta(pattern="^[0-9]{10}$", description="Ten digits that the dock types or scans; the last one checks the others."),
+]
 
 
 ID_PATTERN = "^{}_[0-9a-z]{{26}}$"

@@ -62,6 +62,15 @@ class ApprovalView(Struct, kw_only=True):
     warning: Annotated[RefundWarningCode, Meta(description="What the approver was warned of.")] | UnsetType = UNSET
 
 
+class DueBarredView(Struct, kw_only=True):
+    """What bars that what is due is refunded by itself, and the two amounts it is about."""
+
+    code: str
+    reason: str
+    due: Annotated[int, minor_units("What would be refunded.")] | UnsetType = UNSET
+    refundable: Annotated[int, minor_units("What the payment has left.")] | UnsetType = UNSET
+
+
 class ReturnFailureView(Struct, kw_only=True):
     """Why its refund failed."""
 
@@ -135,7 +144,7 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     approvals_required: Count
     closed_at: Time | None
     failure: ReturnFailureView | None
-    refund_barred: dict[str, Any] | None
+    refund_barred: DueBarredView | None
     refunds_waiting: Annotated[
         list[WaitingRefundView], Meta(description="Its open refunds, the oldest first, and what each waits for.")
     ]
@@ -244,6 +253,15 @@ class RefundView(Struct, kw_only=True, tag_field="object", tag="refund", rename=
     metadata: dict[str, str]
 
 
+class DisputeView(Struct, kw_only=True):
+    """A dispute of a payment, or an inquiry about it (`warning_…`)."""
+
+    id: str
+    status: str
+    amount: Annotated[int, minor_units("What is disputed.")]
+    answer_by: Time | UnsetType | None = UNSET
+
+
 class PaymentView(Struct, kw_only=True, tag_field="object", tag="payment"):
     """A Stripe payment and what is left of it."""
 
@@ -261,5 +279,5 @@ class PaymentView(Struct, kw_only=True, tag_field="object", tag="payment"):
     reserved: Annotated[int, minor_units("On its way.")]
     refundable: Annotated[int, minor_units("Left; below zero while an overtaken refund has not failed yet.")]
     disputed: bool
-    dispute: dict[str, Any] | None
+    dispute: DisputeView | None
     refunds: list[RefundView]

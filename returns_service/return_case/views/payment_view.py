@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from returns_service.domain.refund_status import OPEN
 from returns_service.return_case.locked_payment import refundable
 from returns_service.return_case.views.fields import rfc3339
-from returns_service.return_case.views.objects import PaymentView
+from returns_service.return_case.views.objects import DisputeView, PaymentView
 from returns_service.return_case.views.refund_view import show_refund
 from returns_service.store.tables import Payment, Refund
 
@@ -27,6 +29,6 @@ def show_payment(payment: Payment, refunds: list[Refund]) -> PaymentView:
         reserved=sum(r.amount for r in refunds if r.status in OPEN),
         refundable=refundable(payment, refunds),
         disputed=payment.disputed,
-        dispute=payment.dispute,
+        dispute=msgspec.convert(payment.dispute, DisputeView | None),
         refunds=[show_refund(refund, payment) for refund in refunds],
     )

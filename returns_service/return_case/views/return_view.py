@@ -16,6 +16,7 @@ from returns_service.return_case.rows import counted_units
 from returns_service.return_case.views.fields import rfc3339
 from returns_service.return_case.views.objects import (
     ApprovalView,
+    DueBarredView,
     RefundWarningView,
     ReturnFailureView,
     ReturnLineView,
@@ -114,7 +115,7 @@ def show_return(case: ReturnCase) -> ReturnView:
         approvals_required=row.approvals_required,
         closed_at=rfc3339(row.closed_at),
         failure=show_failure(failed[-1]) if failed else None,
-        refund_barred=row.follow_up_barred,
+        refund_barred=msgspec.convert(row.follow_up_barred, DueBarredView | None),
         refunds_waiting=[_show_waiting(refund, case) for refund in refunds if refund.status in OPEN],
         refund_deadline=rfc3339(case.refund_deadline),
         refund_warning=show_refund_warning(case.refund_warning),

@@ -33,6 +33,7 @@ from returns_service.web.operations.batch import execute_batch
 from returns_service.web.operations.bodies import LONGEST_BODY_BYTES, canonical_json, parse_object, validate
 from returns_service.web.operations.execute import execute
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply
+from returns_service.web.operations.parameters import check_ids
 from returns_service.web.operations.preconditions import is_known, version_tells_all
 from returns_service.web.operations.query_string import read_query, wrong
 
@@ -133,11 +134,13 @@ async def _give_way(raw: bytes) -> None:
 
 
 def _call(operation: Operation, request: AnyRequest, key: ApiKey) -> OperationCall[Any]:
+    query = read_query(request.scope["query_string"], operation.query_forms, operation.expandable)
+    check_ids(query, operation.parameters)
     return OperationCall(
         context=context_of(request),
         by=Actor(key.id, request_id_of(request)),
         path={name: _checked_id(value) for name, value in request.path_params.items()},
-        query=read_query(request.scope["query_string"], operation.query_forms, operation.expandable),
+        query=query,
         body=Empty(),
         if_match=request.headers.get("if-match") if operation.if_match else None,
         scopes=frozenset(key.scopes),

@@ -18,7 +18,13 @@ from returns_service.commands.stripe_inbox import StripeEventReceiptView
 from returns_service.return_case.views.fields import ID_PATTERN
 from returns_service.web.api.export import CSV, JSON_LINES
 from returns_service.web.api.openapi_events import DATA, event_schemas, webhooks
-from returns_service.web.api.openapi_examples import example_of_answer, example_of_body, example_of_id
+from returns_service.web.api.openapi_examples import (
+    example_of_answer,
+    example_of_body,
+    example_of_id,
+    example_of_stream,
+)
+from returns_service.web.api.openapi_facts import tell_facts
 from returns_service.web.api.openapi_links import links_of
 from returns_service.web.api.openapi_problems import HEADER_LINKS, header_components, problems, problems_of
 from returns_service.web.api.openapi_words import describe
@@ -30,16 +36,20 @@ from returns_service.web.operations.query_string import LIMIT, LONGEST_LIMIT, Fo
 Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 HEADER: Schema = {"type": "string", "maxLength": 4096}
+_TAG = '(W/)?"[!#-~]*"'  # in the plainest form, since tools make values out of it
+ETAGS: Schema = HEADER | {"pattern": rf"^(\*|{_TAG}( ?, ?{_TAG})*)$"}
 # How parameters are written that are not one value.
 FORMS: dict[Form, dict[str, Any]] = {
     "listed": {"style": "form", "explode": False},
     "keyed": {"style": "deepObject", "explode": True},
 }
+AN_ETAG = {"example": '"1"'}
 COMPONENTS = "#/components/schemas/"
 ABOUT = """\
 A return's whole life: from the shop's request, over the receiving dock, to money that is provably back.
 
-Amounts are whole numbers of minor units, times are RFC 3339 in UTC, ids tell their kind by prefix. Errors are
+Amounts are whole numbers of minor units, written without a fraction or an exponent. No text may hold the NUL
+character. Times are RFC 3339 in UTC; ids tell their kind by prefix. Errors are
 `application/problem+json` with a stable `code`; 429 and 503 say in `Retry-After` when to come back. A request that
 comes too slowly (408), or with headers that are too large (431), is refused before it is read. A POST with an
 `Idempotency-Key` may be repeated: the same key gives the same answer, and the effect happens once. A key belongs to
@@ -47,8 +57,8 @@ one API key, with its successors by `keys rotate`, and one path: sent to two pat
 done. Every answer carries a `Request-Id`. HEAD is answered wherever GET is.
 
 A list is answered in pages, the newest first: while `has_more` is true, ask again with the last `id` as
-`starting_after`. It is exported whole with `Accept: text/csv` or `Accept: application/jsonl`; in CSV, a text that a
-spreadsheet would compute has a `'` before it.
+`starting_after`. It is exported whole with `Accept: text/csv` or `Accept: application/jsonl`; in CSV, a list or an
+object is JSON in its cell, and a text that a spreadsheet would compute has a `'` before it.
 """
 TAGS = {
     "Returns": "Return authorizations: asked for, decided, refunded, closed.",
@@ -63,6 +73,13 @@ TAGS = {
     "Outgoing webhooks": "Who is told what happens, and whether it arrived.",
     "Service": "Webhooks from Stripe, health, figures: no key is asked.",
 }
+STREAM = """\
+Server-Sent Events. The first one is `ready`: its `id` is the place the stream begins after, also where nothing has
+happened yet. Each other one has the event's id as `id`, its type as `event`, and the event itself as `data`, in one
+line. A line that begins with a colon is a sign of life, every 15 seconds of silence. A stream ends after an hour at
+the latest: ask again with the last `id` as `Last-Event-ID`, and nothing is missed. An id that nobody knows, after a
+restore say, is 422: read the list, and begin anew.
+"""
 HEADERS: dict[AnswerHeader, str] = {"ETag": "The return's version.", "Location": "Where it can be read."}
 ID_PREFIXES = {
     "return_id": "ret", "receipt_id": "rcp", "undeclared_id": "und", "unmatched_id": "umr", "refund_id": "rfd",
@@ -103,6 +120,7 @@ def contract(operations: Sequence[Operation]) -> dict[str, Any]:
         if following := links_of(operation, answer, operations):
             paths[operation.path][operation.method.lower()]["responses"][str(operation.status)]["links"] = following
     describe(schemas)
+    tell_facts(schemas["problem"])
     schemas |= event_schemas(schemas["event"], links)
     return {
         "openapi": "3.1.0",
@@ -218,8 +236,8 @@ def _of_query(operation: Operation, links: Mapping[Any, Schema], schemas: Mappin
         limit = {"type": "integer", "minimum": 1, "maximum": LONGEST_LIMIT, "default": LIMIT}
         found += [
             _query("limit", "How many a page holds.", limit),
-            _query("starting_after", "The page that follows this id.", cursor),
-            _query("ending_before", "The page that leads up to this id.", cursor),
+            _query("starting_after", "The page that follows this id; not beside `ending_before`.", cursor),
+            _query("ending_before", "The page that leads up to this id; not beside `starting_after`.", cursor),
         ]
     if operation.expandable:
         named = {"type": "string", "enum": list(operation.expandable)}
@@ -239,9 +257,11 @@ def _of_headers(operation: Operation) -> list[dict[str, Any]]:
         key = {"type": "string", "maxLength": 255, "minLength": 1, "pattern": "^[ -~]+$"}
         found.append(_header("Idempotency-Key", said, key, required=operation.key_rule.always))
     if operation.if_match:
-        found.append(_header("If-Match", "ETags of the return that were read, or `*`; another version: 412.", HEADER))
+        said = "ETags of the return as they were answered, quotes and all, or `*`; another version: 412."
+        found.append(_header("If-Match", said, ETAGS) | AN_ETAG)
     if not operation.writes and "ETag" in operation.headers:
-        found.append(_header("If-None-Match", "ETags that are known already: 304, without `expand[]`.", HEADER))
+        said = "ETags that are known already: 304, without `expand[]`."
+        found.append(_header("If-None-Match", said, ETAGS) | AN_ETAG)
     if operation.streams:
         event_id = TEXT | {"pattern": "^evt_(0|[0-9a-z]{26})$"}  # a stream of an empty feed opens with `evt_0`
         found.append(_header("Last-Event-ID", "Live only: the id of the last event that was seen.", event_id))
@@ -298,7 +318,7 @@ def _success(operation: Operation, answer: Schema) -> dict[str, Any]:
     if operation.paged:
         content |= {CSV: {"schema": TEXT}, JSON_LINES: {"schema": TEXT}}
     if operation.streams:
-        content["text/event-stream"] = {"schema": TEXT}
+        content["text/event-stream"] = {"schema": TEXT | {"description": STREAM}, "example": example_of_stream()}
     return {"description": "Done." if operation.writes else "Found.", "headers": headers, "content": content}
 
 
@@ -341,10 +361,15 @@ def service_paths(links: Mapping[Any, Schema]) -> dict[str, Any]:
         },
         "/healthz": {"get": _open(
             "read_health", "Say that the process is alive", answers("read_health", HealthView),
+            description="The database is not asked: a process is not started anew because that is away.",
         )},
         "/readyz": {"get": _open(
             "read_readiness", "Say whether requests can be served", answers("read_readiness", ReadinessView),
+            description="The database has to take writes, and to have the schema of this release or a newer one.",
             responses={"503": {"description": "Not ready.", "content": ready}},
         )},
-        "/metrics": {"get": _open("read_metrics", "Return figures for Prometheus", {"text/plain": {"schema": TEXT}})},
+        "/metrics": {"get": _open(
+            "read_metrics", "Return figures for Prometheus", {"text/plain": {"schema": TEXT}},
+            description="Those of this web, and of the whole service as the database tells them at this scrape.",
+        )},
     }  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from returns_service.web.live_feed import frame, greeting
 from returns_service.web.operations.operation import Operation
 
 NAME = "examples.json"
@@ -49,6 +50,12 @@ def example_of_body(operation: Operation) -> Mapping[str, Any]:
     """Return the example of an operation's body."""
     exchange = examples().operations.get(operation.name)
     return dict(operation.example or {}) if exchange is None or exchange.request is None else exchange.request
+
+
+def example_of_stream() -> str:
+    """Return what a stream tells that begins before the first of all events."""
+    event = examples().events["refund_rate.exceeded"]
+    return greeting("evt_0") + frame(event["id"], event["type"], msgspec.json.encode(event))
 
 
 def example_of_id(operation: Operation, parameter: str) -> dict[str, Any]:

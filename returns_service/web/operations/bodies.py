@@ -184,7 +184,13 @@ RefundId = Annotated[Id, Field(json_schema_extra={"pattern": ID_PATTERN.format("
 ReturnId = Annotated[Id, Field(json_schema_extra={"pattern": ID_PATTERN.format("ret")})]
 StripeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
-Email = Annotated[str, StringConstraints(max_length=320), Clean, AfterValidator(plausible_email)]
+Email = Annotated[
+    str,
+    StringConstraints(max_length=320),
+    Field(json_schema_extra={"pattern": f"^{EMAIL.pattern}$"}),
+    Clean,
+    AfterValidator(plausible_email),
+]
 Moment = Annotated[datetime, BeforeValidator(parse_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 Label = Annotated[str, Clean]
 METADATA_SCHEMA = {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from returns_service.return_case.views.fields import ID_PATTERN
-from returns_service.web.operations.query_string import COMPARISONS, Form
+from returns_service.web.operations.query_string import COMPARISONS, Form, Query, wrong
 
 LONGEST_VALUE = 1000
 LATEST_SECONDS = 99_999_999_999  # Unix seconds of eleven digits: the year 5138
@@ -50,6 +51,14 @@ def several_of(description: str, words: Sequence[str]) -> Parameter:
 def id_of(prefix: str, description: str) -> Parameter:
     """Declare a parameter that takes an id of one kind."""
     return Parameter(description, {"type": "string", "pattern": ID_PATTERN.format(prefix)})
+
+
+def check_ids(query: Query, parameters: Mapping[str, Parameter]) -> None:
+    """Raise Problem invalid_request for what can't be an id of its kind: a list would be empty, a stream silent."""
+    for name, one in parameters.items():
+        pattern, value = one.schema.get("pattern"), query.get(name)
+        if pattern is not None and value is not None and not re.fullmatch(pattern, value):
+            raise wrong(name, f"Must be an id, {pattern.removeprefix('^').partition('_')[0]}_…")
 
 
 def times(**said: str) -> dict[str, Parameter]:

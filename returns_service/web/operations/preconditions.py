@@ -13,6 +13,7 @@ from returns_service.return_case.locked_payment import OF_RETURN, lock_row
 from returns_service.return_case.views import ReturnView
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event, ReturnAuthorization
+from returns_service.web.operations.query_string import wrong
 
 TAG = r'(?:W/)?"[\x21\x23-\x7e]*"'
 LONGEST_TRANSACTION = timedelta(minutes=1)  # of one that began before another, and was committed after it
@@ -32,17 +33,21 @@ def tags_in(header: str) -> list[str] | None:
 
 
 async def check_if_match(tx: Tx, return_id: str, header: str) -> None:
-    """Lock a return's payment and compare its version with `If-Match`. Raises Problem version_mismatch.
+    """Lock a return's payment and compare its version with `If-Match`.
 
-    A weak ETag matches nothing: only the very same version may be changed.
+    Raises Problem version_mismatch, or invalid_request for a header that is no list of ETags. A weak ETag matches
+    nothing: only the very same version may be changed.
     """
     tags = tags_in(header)
+    if tags == []:
+        raise wrong("If-Match", 'Must be ETags as they were answered, in their double quotes ("3"), or *')
     if tags is None or await lock_row(tx, OF_RETURN, name=return_id) is None:
         return  # whether there is such a return, the action itself says
     chosen = select(ReturnAuthorization.version).where(col(ReturnAuthorization.id) == return_id)
     version = (await tx.exec(chosen)).one()
     if etag(version) not in tags:
-        raise Problem("version_mismatch", version=version)
+        weak = "; a weak ETag, W/…, matches none" if f"W/{etag(version)}" in tags else ""
+        raise Problem("version_mismatch", f"The return is at version {version} now{weak}.", version=version)
 
 
 def is_known(header: str, tag: str) -> bool:

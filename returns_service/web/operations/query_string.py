@@ -234,7 +234,7 @@ def read_query(raw: bytes, known: Mapping[str, Form], expandable: Sequence[str] 
             raise wrong(name[:100], "Must be text of at most 1000 characters, without NUL")
         if expandable and EXPAND.fullmatch(name):
             if value not in expandable:
-                raise wrong("expand", f"Can expand {', '.join(expandable)}, each in an expand[] of its own")
+                raise wrong("expand[]", f"Can expand {', '.join(expandable)}, each in an expand[] of its own")
             expand.add(value)
         elif (part := KEYED.fullmatch(name)) and known.get(part[1]) == "keyed":
             of = keyed.setdefault(part[1], {})

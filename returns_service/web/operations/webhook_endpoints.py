@@ -46,7 +46,12 @@ ONE = PATH + "/{endpoint_id}"
 EXAMPLE = {"url": "https://shop.example.com/hooks/returns", "events": ["*"], "description": "The shop's backend"}
 
 
-Url = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_URL), Clean]
+Url = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=LONGEST_URL),
+    Field(json_schema_extra={"pattern": "^https?://"}),  # which of the two, and whose host, is asked before it is kept
+    Clean,
+]
 Subscriptions = Annotated[list[Subscription], Field(min_length=1, max_length=100)]
 
 

@@ -48,6 +48,7 @@ EXPLAINED: Final[Mapping[int, Explanation]] = {
         "What was counted or decided before is kept. Trying again is safe: nothing counts or pays twice.",
     ),
 }  # fmt: skip
+MISTYPED: Final = "Or the address has a slip of the pen in it: open it from its list."
 BY_BADGE: Final = Explanation(
     "A badge or PIN only receives", NOTHING_CHANGED, "Sign in with e-mail for this; then Receive is there as well."
 )
@@ -108,7 +109,7 @@ def _explanation(error: Exception, status: int) -> Explanation:
         if _is_barred(error) and "required_scope" not in error.facts:
             return BY_BADGE
         if error.code == "not_found":
-            return Explanation("It is not there any more", NOTHING_CHANGED, error.detail)
+            return Explanation("It is not there any more", NOTHING_CHANGED, error.said or MISTYPED)
         if status in (404, 409, 412, 422) or error.code in ("stripe_unavailable", "stripe_refuses_us"):
             words = describe_problem(error)
             return Explanation(words.title, NOTHING_CHANGED if words.nothing_changed else NOT_HALF_DONE, words.text)

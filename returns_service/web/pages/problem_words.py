@@ -121,7 +121,7 @@ def _own_message(problem: Problem) -> str:
     """Return a problem's own sentence, without the place in the body that the API puts before it."""
     first: Mapping[str, Any] = next(iter(problem.facts.get("errors", ())), {})
     message = str(first.get("message") or "")
-    return f"{message.removesuffix('.')}." if message else problem.detail
+    return f"{message.removesuffix('.')}." if message else problem.said or problem.kind.advice
 
 
 def field_of(problem: Problem, names: Collection[str]) -> str:
