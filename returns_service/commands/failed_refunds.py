@@ -30,7 +30,7 @@ from returns_service.return_case.decided_alone import decided_again
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import LockedPayment
-from returns_service.return_case.rows import holds_decision, open_amount, rows_of
+from returns_service.return_case.rows import holds_decision, is_paid_by_second, open_amount, rows_of
 from returns_service.return_case.transition import check_edge, transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
@@ -163,6 +163,8 @@ async def retry_standalone(
     part.check()
     locked, old = await lock_refund(tx, refund_id)
     check_standalone_failed(old)
+    if is_paid_by_second(old, locked.refunds) and not override_reason:
+        raise Problem("external_refund_open")
     limit = open_amount(old)
     amount = limit if part.amount is None else part.amount
     if amount > limit and not override_reason:

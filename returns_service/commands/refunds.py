@@ -29,7 +29,7 @@ from returns_service.return_case.decided_alone import decided_alone, set_decided
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment_of_refund
-from returns_service.return_case.rows import holds_decision
+from returns_service.return_case.rows import holds_decision, is_paid_by_second
 from returns_service.return_case.transition import PAYING, follow_rule, record_transition, transition
 from returns_service.return_case.views import show_refund
 from returns_service.return_case.waiting import set_waiting
@@ -369,10 +369,10 @@ async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, mes
     """Take a queued or failed refund out of the way of what its units are due by now; a new one pays the rest.
 
     One in which people decided something beside that waits for a person, as far as it is still due: nothing they took
-    off is paid, and nothing they gave is dropped.
+    off is paid, and nothing they gave is dropped. So does one that a second refund at Stripe may have paid.
     """
     tx, by = case.tx, case.by
-    waits = holds_decision(refund)
+    waits = holds_decision(refund) or is_paid_by_second(refund, case.payment_refunds)
     if refund.status == "queued":
         before = refund.status
         withdraw_unsent(refund, tx, {"code": code, "message": message, "by": by.actor})

@@ -28,7 +28,7 @@ from returns_service.queries.desk_explanations_dock import (
 from returns_service.queries.desk_news import describe_mail_failed, describe_refund_rate
 from returns_service.queries.system_health import SystemHealth
 from returns_service.return_case.case import ReturnCase
-from returns_service.return_case.rows import open_amount
+from returns_service.return_case.rows import is_paid_by_second, open_amount
 from returns_service.return_case.views import show_failure
 from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
 from returns_service.store.database import Tx
@@ -148,7 +148,12 @@ def _refund_failed(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
         advice = f"{warning.message} Then settle it outside."
         return Explanation(warning.code, failure.message, advice, outside, _open(refund))
     message, advice = failure.message, failure.advice or "Retry it, or settle it outside."
-    if open_amount(refund) < refund.amount:
+    whole = entry.whole
+    if whole is not None and is_paid_by_second(refund, whole.payment_refunds):
+        advice = (
+            "Stripe holds a second refund for it: assign that one to the return, or acknowledge it, before it is paid."
+        )
+    elif open_amount(refund) < refund.amount:
         open_, whole = (format_amount(amount, refund.currency) for amount in (open_amount(refund), refund.amount))
         message = f"{message} {open_} of {whole} are still open."
         advice = "Retry the rest, settle it outside, or give it up with `waive` and a reason."
