@@ -32,7 +32,7 @@ DUE_NO_MORE = "What it pays is due no more; it was not sent, and no money has mo
 def pays_undue(case: ReturnCase, refund: Refund) -> bool:
     """Return whether a refund asks for more than is due beside the return's other ones; not what people decided.
 
-    In all, or of one line: what is due for another line is paid beside it.
+    It may do so in all, or for one line: the service pays what is due for another line beside it.
     """
     others, entitled = case.committed_rows(other for other in case.refunds if other is not refund), case.entitled_rows()
     asked = [row for row in rows_of(refund) if not row.adjustment]

@@ -148,11 +148,8 @@ def _refund_failed(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
         advice = f"{warning.message} Then settle it outside."
         return Explanation(warning.code, failure.message, advice, outside, _open(refund))
     message, advice = failure.message, failure.advice or "Retry it, or settle it outside."
-    whole = entry.whole
-    if whole is not None and is_paid_by_second(refund, whole.payment_refunds):
-        advice = (
-            "Stripe holds a second refund for it: assign that one to the return, or acknowledge it, before it is paid."
-        )
+    if entry.whole is not None and is_paid_by_second(refund, entry.whole.payment_refunds):
+        advice = "Stripe holds a second refund for it: first assign that one to the return, or acknowledge it."
     elif open_amount(refund) < refund.amount:
         open_, whole = (format_amount(amount, refund.currency) for amount in (open_amount(refund), refund.amount))
         message = f"{message} {open_} of {whole} are still open."
