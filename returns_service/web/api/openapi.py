@@ -239,7 +239,8 @@ def _of_headers(operation: Operation) -> list[dict[str, Any]]:
         key = {"type": "string", "maxLength": 255, "minLength": 1, "pattern": "^[ -~]+$"}
         found.append(_header("Idempotency-Key", said, key, required=operation.key_rule.always))
     if operation.if_match:
-        found.append(_header("If-Match", "ETags of the return that were read, or `*`; another version: 412.", HEADER))
+        of = "refund's return" if "{refund_id}" in operation.path else "return"
+        found.append(_header("If-Match", f"ETags of the {of} that were read, or `*`; another version: 412.", HEADER))
     if not operation.writes and "ETag" in operation.headers:
         found.append(_header("If-None-Match", "ETags that are known already: 304, without `expand[]`.", HEADER))
     if operation.streams:
