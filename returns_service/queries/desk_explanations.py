@@ -90,12 +90,20 @@ def _work_overdue(_: Tx, __: DeskEntry, health: SystemHealth) -> Explanation:
 
 def _payment_overpaid(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     refund, _payment = _of_refund(entry)
+    others = entry.whole.payment_refunds if entry.whole else []
+    if any(is_paid_by_second(first, others) for first in others if first.id == refund.duplicate_of):
+        return Explanation(
+            "second_refund",
+            f"{refund.duplicate_of} has failed, and Stripe holds a second refund for it ({refund.stripe_refund}): that "
+            "one may have paid the customer instead.",
+            "Assign it to the return, or acknowledge it with what was agreed: what is open can be retried then.",
+            ["assign", "acknowledge"],
+        )
     return Explanation(
         "second_refund",
         f"Stripe holds a second refund ({refund.stripe_refund}) for {refund.duplicate_of}: the customer may have been "
         "paid twice.",
-        "Compare both in Stripe's Dashboard, settle it with the customer, then acknowledge it with what was agreed. "
-        "Where the first has failed, assign this one to the return instead.",
+        "Compare both in Stripe's Dashboard, settle it with the customer, then acknowledge it with what was agreed.",
         ["acknowledge"],
     )
 
