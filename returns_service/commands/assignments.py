@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from returns_service.commands.failed_refunds import take_over
@@ -62,18 +62,33 @@ async def make_room(case: ReturnCase) -> None:
 
 
 def assigned_rows(case: ReturnCase, amount: int) -> list[money.Row]:
-    """Return the rows that a refund made outside pays of a return: the due ones, then an `unallocated` rest."""
-    ways = case.due_rows()
-    unpaid = [*ways.refund, *ways.outside]
-    return _take_with_rest(unpaid, money.due(unpaid), amount)
+    """Return the rows that a refund made outside pays of a return: the due ones, then an `unallocated` rest.
+
+    Before what is due outside Stripe comes what a refund in doubt would pay: somebody saw it hang, and paid instead.
+    """
+    ways, rows = case.due_rows(), list[money.Row]()
+    in_doubt = [refund for refund in case.refunds if refund.status in ("submitted", "unknown")]
+    for unpaid in (ways.refund, _due_rows(in_doubt), ways.outside):
+        if share := min(amount - money.total(rows), money.due(unpaid)):
+            rows += money.take(unpaid, share)
+    return _with_rest(rows, amount)
+
+
+def _due_rows(refunds: Iterable[Refund]) -> list[money.Row]:
+    """Return what refunds pay of what was due: without what people decided."""
+    return [row for refund in refunds for row in rows_of(refund) if not row.adjustment]
 
 
 def _take_with_rest(rows: Sequence[money.Row], most: int, amount: int) -> list[money.Row]:
     """Return what an amount pays of `rows`, at most `most` of it, and its rest as `unallocated`; minor units."""
-    taken = money.take(rows, min(amount, most)) if most else []
-    if rest := amount - money.total(taken):
-        taken.append(money.Row("unallocated", rest, description="Refunded outside this service"))
-    return taken
+    return _with_rest(money.take(rows, min(amount, most)) if most else [], amount)
+
+
+def _with_rest(rows: list[money.Row], amount: int) -> list[money.Row]:
+    """Return rows that come to an amount, minor units: what they leave of it is `unallocated`."""
+    if rest := amount - money.total(rows):
+        return [*rows, money.Row("unallocated", rest, description="Refunded outside this service")]
+    return rows
 
 
 def named_rows(case: ReturnCase, lines: Sequence[AssignedUnits], amount: int) -> list[money.Row]:

@@ -15,6 +15,7 @@ from returns_service.commands.refunds import (
     follow_order,
     lock_refund,
     queue_refund,
+    record_created,
     refund_payment,
     stripe_reason,
     supersede,
@@ -30,8 +31,8 @@ from returns_service.return_case.decided_alone import decided_again
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import LockedPayment
-from returns_service.return_case.rows import holds_decision, open_amount, rows_of
-from returns_service.return_case.transition import check_edge, transition
+from returns_service.return_case.rows import holds_decision, is_paid_by_second, open_amount, rows_of
+from returns_service.return_case.transition import check_edge, fire, record_transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 
@@ -110,14 +111,16 @@ async def retry(
         rows = money.adjust_to(rows, amount, override_reason or "")
     why, in_spite = (part.reason, override_reason) if part.reason else (override_reason or note, None)
     override = bool(override_reason)
-    await transition(case, "retry", why=why, in_spite=in_spite, amount=money.total(rows), override=override)
+    before = fire(case, "retry", why=why, amount=money.total(rows), override=override)
     # The reason of one made outside nobody gave here: `fraudulent` blocks a card, and not every word can be sent.
     reason = (failed.reason if failed.source != "external" else None) or stripe_reason(case, None)
-    made = await queue_refund(
+    made = queue_refund(
         case, rows, reason=reason, note=note or failed.note, override=override, supersedes=failed.id,
         decided=decided_again(failed, money.total(rows), limit),
     )  # fmt: skip
     await take_over(tx, failed, made, left=0 if part.waive else money.total(subtract(open_rows, rows)))
+    await record_transition(case, "retry", before, why, in_spite)
+    await record_created(case.lock, by, made, case)
     await follow_order(case)
     return made, case.payment
 
@@ -163,6 +166,8 @@ async def retry_standalone(
     part.check()
     locked, old = await lock_refund(tx, refund_id)
     check_standalone_failed(old)
+    if is_paid_by_second(old, locked.refunds) and not override_reason:
+        raise Problem("external_refund_open")
     limit = open_amount(old)
     amount = limit if part.amount is None else part.amount
     if amount > limit and not override_reason:

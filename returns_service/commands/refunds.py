@@ -29,8 +29,8 @@ from returns_service.return_case.decided_alone import decided_alone, set_decided
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment_of_refund
-from returns_service.return_case.rows import holds_decision
-from returns_service.return_case.transition import PAYING, follow_rule, record_transition, transition
+from returns_service.return_case.rows import holds_decision, is_paid_by_second
+from returns_service.return_case.transition import PAYING, fire, follow_rule, record_transition
 from returns_service.return_case.views import show_refund
 from returns_service.return_case.waiting import set_waiting
 from returns_service.store.database import Tx
@@ -124,9 +124,11 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
         raise Problem("override_required", f"{more} more than is due.", amount=amount, due=case.due)
     override, why = bool(asked.override_reason), asked.override_reason or asked.note or asked.reason
     decided = max(0, amount - max(0, case.due))
-    await transition(case, "refund", why=why, amount=amount, override=override)
+    before = fire(case, "refund", why=why, amount=amount, override=override)
     reason = stripe_reason(case, asked.reason)
-    queued = await queue_refund(case, rows, reason=reason, note=asked.note, override=override, decided=decided)
+    queued = queue_refund(case, rows, reason=reason, note=asked.note, override=override, decided=decided)
+    await record_transition(case, "refund", before, why)
+    await record_created(case.lock, by, queued, case)
     await follow_order(case)
     return queued, case.payment
 
@@ -154,7 +156,7 @@ def check_step(amount: int, currency: str, param: str = "amount") -> None:
         raise Problem("amount_not_a_step", param=param, step=money.step(currency))
 
 
-async def queue_refund(
+def queue_refund(
     case: ReturnCase,
     rows: Sequence[money.Row],
     *,
@@ -165,7 +167,7 @@ async def queue_refund(
     supersedes: str | None = None,
     decided: int = 0,
 ) -> Refund:
-    """Write the intent, with its key's exact parameters, and wake the workers.
+    """Add the intent to its payment, with its key's exact parameters; the caller records it (`record_created`).
 
     `supersedes`: the failed refund that it takes the place of, whole or in part. `decided`: what a person decides with
     it beyond what is due, minor units.
@@ -185,7 +187,7 @@ async def queue_refund(
     row.next_attempt_at = case.tx.now + timedelta(seconds=delay_seconds)
     set_decided(row, policy, decided, before)
     case.row.follow_up_at = case.row.follow_up_barred = None
-    await add_refund(case.lock, case.by, row, case)
+    case.lock.add(row)
     return row
 
 
@@ -223,6 +225,11 @@ def parameters(
 async def add_refund(locked: LockedPayment, by: Actor, row: Refund, case: ReturnCase | None) -> None:
     """Add a refund to its payment and record that it was created."""
     locked.add(row)
+    await record_created(locked, by, row, case)
+
+
+async def record_created(locked: LockedPayment, by: Actor, row: Refund, case: ReturnCase | None) -> None:
+    """Record that a refund was created, and wake the workers where it can be sent."""
     shown = {"object": show_refund(row, locked.row)}
     of = case.row if case else None
     await record(locked.tx, by, "refund.created", row=of, refund=row, payment=locked.row, data=shown)
@@ -265,9 +272,10 @@ async def pay_what_is_due(case: ReturnCase) -> None:
     elif case.due_was_taken_off():
         await _wait(case, facts, "failed_refund_open", TAKEN_OFF)
     else:
-        await transition(case, "refund")
-        reason = case.policy.stripe_reason(row.reason)
-        await queue_refund(case, case.due_rows().refund, reason=reason, delay_seconds=case.policy.refund_delay)
+        before, reason = fire(case, "refund"), case.policy.stripe_reason(row.reason)
+        queued = queue_refund(case, case.due_rows().refund, reason=reason, delay_seconds=case.policy.refund_delay)
+        await record_transition(case, "refund", before, None)
+        await record_created(case.lock, case.by, queued, case)
 
 
 async def _wait(case: ReturnCase, facts: return_machine.Facts, code: ProblemCode, reason: str) -> None:
@@ -370,10 +378,10 @@ async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, mes
     """Take a queued or failed refund out of the way of what its units are due by now; a new one pays the rest.
 
     One in which people decided something beside that waits for a person, as far as it is still due: nothing they took
-    off is paid, and nothing they gave is dropped.
+    off is paid, and nothing they gave is dropped. So does one that a second refund at Stripe may have paid.
     """
     tx, by = case.tx, case.by
-    waits = holds_decision(refund)
+    waits = holds_decision(refund) or is_paid_by_second(refund, case.payment_refunds)
     if refund.status == "queued":
         before = refund.status
         withdraw_unsent(refund, tx, {"code": code, "message": message, "by": by.actor})

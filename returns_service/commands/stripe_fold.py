@@ -100,20 +100,26 @@ async def apply_payment(
         ask_for_read(locked)
     for refund in sorted(seen.refunds, key=lambda r: (r.created, r.id)):
         await apply_refund(locked, by, policy, refund)
+    if locked.set_hold(policy):  # what it was held for until this read is known, or was no refund
+        await release_hold(locked, by, policy)
     if before != (payment.captured, payment.status, payment.disputed):
         await _record_payment_update(locked, by, policy)
 
 
-async def apply_charge(locked: LockedPayment, by: Actor, seen: ChargeSnapshot) -> None:
+async def apply_charge(locked: LockedPayment, policy: Policy, seen: ChargeSnapshot) -> None:
     """Fold a charge told without its refunds: where its sums aren't ours, a worker reads the payment.
 
-    The captured sum only grows, so a smaller one is older news.
+    The captured sum only grows, so a smaller one is older news. Where more was refunded than all that we may have
+    asked for, somebody else did it, and nothing is sent before the read.
     """
     payment = locked.row
     if payment.charge is None:  # a value that is set again is a row to be flushed, though nothing is written
         payment.charge = seen.id
     ours = sum(r.amount for r in locked.refunds if r.stripe_refund and r.status in (*OPEN, "succeeded"))
-    if ours + payment.released != seen.amount_refunded or seen.captured > payment.captured:
+    in_doubt = sum(r.amount for r in locked.refunds if not r.stripe_refund and r.status in ("submitted", "unknown"))
+    if ours + in_doubt + payment.released < seen.amount_refunded:
+        hold_until_read(locked, policy)
+    elif ours + payment.released != seen.amount_refunded or seen.captured > payment.captured:
         ask_for_read(locked)
 
 
@@ -121,6 +127,12 @@ def ask_for_read(locked: LockedPayment) -> None:
     """Let a worker read the payment at Stripe now."""
     locked.row.read_at = locked.tx.now
     locked.tx.wake_workers()
+
+
+def hold_until_read(locked: LockedPayment, policy: Policy) -> None:
+    """Let a worker read the payment now, and let nothing of it be sent before: somebody may have refunded outside."""
+    ask_for_read(locked)
+    locked.row.external_open = locked.row.external_open or policy.external_refunds == "hold"
 
 
 def may_be_release(locked: LockedPayment, seen: RefundSnapshot) -> bool:

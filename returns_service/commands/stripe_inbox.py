@@ -21,8 +21,8 @@ from returns_service.commands.stripe_fold import (
     apply_charge,
     apply_dispute,
     apply_refund,
-    ask_for_read,
     find_owner,
+    hold_until_read,
     may_be_release,
 )
 from returns_service.domain.policy import Policy
@@ -124,11 +124,11 @@ async def fold(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, liv
     if locked is None:
         return "unknown_payment"
     if isinstance(told, ChargeSnapshot):
-        await apply_charge(locked, by, told)
+        await apply_charge(locked, policy, told)
     elif isinstance(told, DisputeSnapshot):
         await apply_dispute(locked, by, policy, told)
     elif may_be_release(locked, told):
-        ask_for_read(locked)
+        hold_until_read(locked, policy)
     else:
         owner = find_owner(locked.refunds, told)
         with tracing.span(event.type, kind="CONSUMER", parent=owner.traceparent if owner else None):

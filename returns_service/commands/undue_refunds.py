@@ -6,11 +6,16 @@ in doubt: sent again, that would pay a second time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from sqlmodel import col, select
+
 from returns_service.commands.assignments import ASSIGNED
 from returns_service.commands.refunds import follow_up, withdraw_or_supersede
 from returns_service.domain import money, return_machine
 from returns_service.domain.policy import DEFAULT, Policy
-from returns_service.domain.refund_status import OPEN
+from returns_service.domain.refund_status import FINAL, OPEN
+from returns_service.domain.stripe_objects import RefundSnapshot
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_under_lock, load_case
@@ -25,10 +30,14 @@ DUE_NO_MORE = "What it pays is due no more; it was not sent, and no money has mo
 
 
 def pays_undue(case: ReturnCase, refund: Refund) -> bool:
-    """Return whether a refund asks for more than is due beside the return's other ones; not what people decided."""
-    others = case.committed_rows(other for other in case.refunds if other is not refund)
-    asked = sum(row.amount for row in rows_of(refund) if not row.adjustment)
-    return asked > money.due(money.outstanding(case.entitled_rows(), others))
+    """Return whether a refund asks for more than is due beside the return's other ones; not what people decided.
+
+    It may do so in all, or for one line: the service pays what is due for another line beside it.
+    """
+    others, entitled = case.committed_rows(other for other in case.refunds if other is not refund), case.entitled_rows()
+    asked = [row for row in rows_of(refund) if not row.adjustment]
+    too_much = money.total(asked) > money.due(money.outstanding(entitled, others))
+    return too_much or money.overpays(entitled, others, asked)
 
 
 async def withdraw_undue(case: ReturnCase) -> bool:
@@ -47,11 +56,18 @@ async def withdraw_undue(case: ReturnCase) -> bool:
     return withdrawn
 
 
-async def is_paid_otherwise(tx: Tx, refund_id: str) -> bool:
-    """Return whether another refund waits for a word, or has paid by now what this one would pay."""
+async def is_paid_otherwise(tx: Tx, refund_id: str, at_stripe: Sequence[RefundSnapshot]) -> bool:
+    """Return whether another refund waits for a word, or may have paid by now what this one would pay.
+
+    `at_stripe`: what Stripe holds of the payment; one of these that nobody here knows yet may have.
+    """
     refund = await tx.get_one(Refund, refund_id)
     payment = await tx.get_one(Payment, refund.payment_id)
     if payment.external_open and not refund.overrides_hold:
+        return True
+    of_payment = select(Refund.stripe_refund).where(col(Refund.payment_id) == payment.id)
+    known = set((await tx.exec(of_payment)).all())
+    if any(seen.id not in known and seen.status not in FINAL for seen in at_stripe):
         return True
     if refund.return_id is None:
         return False

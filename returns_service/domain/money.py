@@ -212,6 +212,12 @@ def overpaid_parts(entitled: Sequence[Row], committed: Sequence[Row]) -> dict[st
     return beyond
 
 
+def overpays(entitled: Sequence[Row], committed: Sequence[Row], more: Sequence[Row]) -> bool:
+    """Return whether the rows `more` would pay something beyond its worth beside what is committed."""
+    before, after = overpaid_parts(entitled, committed), overpaid_parts(entitled, [*committed, *more])
+    return any(amount > max(0, before.get(part, 0)) for part, amount in after.items())
+
+
 def due(rows: Sequence[Row]) -> int:
     """Return what the still unpaid rows come to; below zero nothing is paid, the next receipt bears it."""
     return max(0, total(rows))

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import BigInteger, and_, case, cast, func, literal, literal_column, or_, select, true, tuple_, union_all
-from sqlalchemy.orm import defer
+from sqlalchemy.orm import aliased, defer
 from sqlmodel import col
 
 from returns_service.commands.stripe_inbox import ON_THE_DESK_AFTER
@@ -281,11 +281,13 @@ def _refund(kind: DeskKind, since: Any) -> Any:
 
 def _overpaid() -> Any:
     """Return second refunds for one intent that stand: found by their event, since no index leads to them."""
+    first = aliased(Refund)
     chosen = entry_head(
         "payment_overpaid", col(Event.created_at), col(Refund.id),
-        refund_id=col(Refund.id), payment_id=col(Refund.payment_id),
+        refund_id=col(Refund.id), return_id=col(first.return_id), payment_id=col(Refund.payment_id),
     )  # fmt: skip
-    return chosen.join(Event, col(Event.refund_id) == col(Refund.id)).where(
+    chosen = chosen.join(Event, col(Event.refund_id) == col(Refund.id))
+    return chosen.join(first, col(first.id) == col(Refund.duplicate_of), isouter=True).where(
         col(Event.type) == "payment.overpaid",
         _status(*WAITING, "succeeded"),
         col(Refund.superseded_at).is_(None),

@@ -28,7 +28,7 @@ from returns_service.queries.desk_explanations_dock import (
 from returns_service.queries.desk_news import describe_mail_failed, describe_refund_rate
 from returns_service.queries.system_health import SystemHealth
 from returns_service.return_case.case import ReturnCase
-from returns_service.return_case.rows import open_amount
+from returns_service.return_case.rows import is_paid_by_second, open_amount
 from returns_service.return_case.views import show_failure
 from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
 from returns_service.store.database import Tx
@@ -90,12 +90,20 @@ def _work_overdue(_: Tx, __: DeskEntry, health: SystemHealth) -> Explanation:
 
 def _payment_overpaid(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     refund, _payment = _of_refund(entry)
+    others = entry.whole.payment_refunds if entry.whole else []
+    if any(is_paid_by_second(first, others) for first in others if first.id == refund.duplicate_of):
+        return Explanation(
+            "second_refund",
+            f"{refund.duplicate_of} has failed, and Stripe holds a second refund for it ({refund.stripe_refund}): that "
+            "one may have paid the customer instead.",
+            "Assign it to the return, or acknowledge it with what was agreed: what is open can be retried then.",
+            ["assign", "acknowledge"],
+        )
     return Explanation(
         "second_refund",
         f"Stripe holds a second refund ({refund.stripe_refund}) for {refund.duplicate_of}: the customer may have been "
         "paid twice.",
-        "Compare both in Stripe's Dashboard, settle it with the customer, then acknowledge it with what was agreed. "
-        "Where the first has failed, assign this one to the return instead.",
+        "Compare both in Stripe's Dashboard, settle it with the customer, then acknowledge it with what was agreed.",
         ["acknowledge"],
     )
 
@@ -148,7 +156,9 @@ def _refund_failed(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
         advice = f"{warning.message} Then settle it outside."
         return Explanation(warning.code, failure.message, advice, outside, _open(refund))
     message, advice = failure.message, failure.advice or "Retry it, or settle it outside."
-    if open_amount(refund) < refund.amount:
+    if entry.whole is not None and is_paid_by_second(refund, entry.whole.payment_refunds):
+        advice = "Stripe holds a second refund for it: first assign that one to the return, or acknowledge it."
+    elif open_amount(refund) < refund.amount:
         open_, whole = (format_amount(amount, refund.currency) for amount in (open_amount(refund), refund.amount))
         message = f"{message} {open_} of {whole} are still open."
         advice = "Retry the rest, settle it outside, or give it up with `waive` and a reason."

@@ -10,7 +10,7 @@ from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.return_case import order_shipping
 from returns_service.return_case.reversal import lines_in_flight, reversible, sent_rows
-from returns_service.return_case.rows import counted_units
+from returns_service.return_case.rows import counted_units, is_paid_by_second
 
 if TYPE_CHECKING:
     from returns_service.return_case.case import ReturnCase
@@ -21,6 +21,8 @@ def read_facts(case: ReturnCase) -> Facts:
     ways, refunds = case.due_rows(), case.refunds
     due, due_outside = money.due(ways.refund), money.due(ways.outside)
     sent = sent_rows(case)
+    unresolved = case.unresolved_refunds()
+    second_stands = any(is_paid_by_second(refund, case.payment_refunds) for refund in unresolved)
     here, in_flight = {line.id for line in case.lines if counted_units(line)}, lines_in_flight(case)
     return Facts(
         due=due + due_outside,
@@ -31,10 +33,10 @@ def read_facts(case: ReturnCase) -> Facts:
         headroom=order_shipping.headroom(case) if case.row.state == "requested" else case.refundable,
         payment_succeeded=has_captured(case.payment.status, case.payment.captured),
         disputed=case.payment.disputed,
-        external_open=case.payment.external_open,
+        external_open=case.payment.external_open or second_stands,
         refund_open=any(r.status in OPEN for r in refunds),
         refund_unanswered=any(r.status in UNANSWERED for r in refunds),
-        refund_failed=bool(case.unresolved_refunds()),
+        refund_failed=bool(unresolved),
         paid=any(r.status in COUNTS_AS_PAID for r in refunds),
         units_expected=case.units_expected,
         units_received=bool(here),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from returns_service.domain import money
@@ -27,6 +29,15 @@ def holds_decision(refund: Refund) -> bool:
 def has_failed(refund: Refund) -> bool:
     """Return whether a refund failed, or was withdrawn, and nothing has taken its place."""
     return refund.status in (*FINAL, "withdrawn") and refund.superseded_at is None
+
+
+def is_paid_by_second(refund: Refund, refunds: Iterable[Refund]) -> bool:
+    """Return whether a failed refund may be paid by a second one that Stripe holds for the same intent.
+
+    `refunds`: all of its payment. Somebody has to say it: the second one is assigned, or acknowledged.
+    """
+    stand = (other for other in refunds if other.duplicate_of == refund.id and other.superseded_at is None)
+    return has_failed(refund) and any(other.status not in FINAL for other in stand)
 
 
 def open_amount(refund: Refund) -> int:

@@ -35,14 +35,23 @@ async def transition(
 
     `why` is its reason, `in_spite` the one beside it for what would bar it.
     """
-    before = case.row.state
-    check_edge(case, trigger)
     if in_spite:
         facts["override"] = True
-    return_machine.fire(trigger, case.row, case.facts(why=why, **facts))
+    before = fire(case, trigger, why=why, **facts)
+    await record_transition(case, trigger, before, why, in_spite)
+
+
+def fire(case: ReturnCase, trigger: Trigger, **facts: Any) -> State:
+    """Fire `trigger` and return the state before it: the caller records it once all that it announces is there.
+
+    Raises Problem, nothing changed.
+    """
+    before = case.row.state
+    check_edge(case, trigger)
+    return_machine.fire(trigger, case.row, case.facts(**facts))
     if trigger == "refund":
         _forget_bar(case)
-    await record_transition(case, trigger, before, why, in_spite)
+    return before
 
 
 async def record_transition(

@@ -166,7 +166,7 @@ async def call_stripe(gateway: Gateway, claim: Claim, not_after: float, db: Data
         seen = heard.lookup
         if seen is None or any(refund.metadata.get("refund_id") == claim.refund_id for refund in seen.refunds):
             return heard
-        if seen.amount_refunded != claim.payment_refunded or await _is_paid_otherwise(db, claim):
+        if seen.amount_refunded != claim.payment_refunded or await _is_paid_otherwise(db, claim, seen):
             # Somebody may have refunded instead: that is written down before anything is sent.
             return heard if claim.ever_unknown else replace(heard, answer=PAYMENT_CHANGED)
     answer = await gateway.create_refund(claim.parameters, key=claim.key, not_after=not_after)
@@ -175,10 +175,10 @@ async def call_stripe(gateway: Gateway, claim: Claim, not_after: float, db: Data
     return AttemptOutcome(answer)
 
 
-async def _is_paid_otherwise(db: Database, claim: Claim) -> bool:
+async def _is_paid_otherwise(db: Database, claim: Claim, seen: PaymentSnapshot) -> bool:
     """Return what has become of it since the claim: a look-up may take long, and people act meanwhile."""
     async with db.reading() as tx:
-        return await is_paid_otherwise(tx, claim.refund_id)
+        return await is_paid_otherwise(tx, claim.refund_id, seen.refunds)
 
 
 async def look_up(gateway: Gateway, claim: Claim, refused: Refused | None) -> AttemptOutcome:

@@ -23,6 +23,7 @@ ON_ONE = {
     "test_openapi": "sqlite",
     "test_order_shipping": "postgresql",
     "test_other_accounts": "postgresql",
+    "test_paid_beside": "sqlite",
     "test_paid_otherwise": "sqlite",
     "test_partial_captures": "postgresql",
     "test_policy": "sqlite",

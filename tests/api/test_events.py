@@ -346,3 +346,27 @@ async def test_events_tell_that_nothing_bars_a_refund_any_more(shop: ServedShop,
     events = expect(await shop.get(f"{where}/events"), 200)["data"]
     told = next(event for event in events if event["data"]["object"]["object"] == "return")
     assert told["data"]["object"]["refund_barred"] is None
+
+
+@pytest.mark.parametrize("road", ["count", "refund", "retry"])
+async def test_the_event_of_a_refunds_decision_shows_the_return_with_it(
+    shop: ServedShop, with_policy: Any, road: str
+) -> None:
+    """It told a return that was refunding, with all of it still due and nothing on its way."""
+    with_policy(refund_on="manual" if road == "refund" else "receipt")
+    made = await shop.create_approved_return(3000, 1, card="pm_card_refundFail")
+    where = f"/v1/returns/{made['id']}"
+    await shop.receive_parcel(made["id"])
+    if road == "refund":
+        expect(await shop.post(f"{where}/refund"), 202)
+    elif road == "retry":
+        await shop.settle()
+        expect(await shop.post(f"{where}/retry"), 202)
+    created, changed = expect(await shop.get(f"{where}/events?limit=2"), 200)["data"]
+    assert (created["type"], changed["type"], changed["data"]["to"]) == (
+        "refund.created", "return.state_changed", "refunding",
+    )  # fmt: skip
+    told, shown = changed["data"]["object"], await shop.read_return(made["id"])
+    assert (told["amount_due"], told["amount_open"], told["failure"]) == (0, 3000, None)
+    assert told["refunds_waiting"] == shown["refunds_waiting"]
+    assert told["available_actions"] == shown["available_actions"]

@@ -70,8 +70,8 @@ async def test_b2_a_refused_version_says_which_one_there_is_and_how_to_write_it(
     assert old["detail"] == "The return is at version 1 now."
     weak = expect(await shop.post(where, {"internal_note": "x"}, If_Match='W/"1"'), 412, "version_mismatch")
     assert "W/" in weak["detail"]
-    bare = expect(await shop.post(where, {"internal_note": "x"}, If_Match="1"), 422, "invalid_request")
-    assert (bare["param"], '"3"' in bare["detail"]) == ("If-Match", True)
+    bare = expect(await shop.post(where, {"internal_note": "x"}, If_Match="1"), 412, "version_mismatch")
+    assert '"3"' in bare["detail"]
 
 
 async def test_b2_a_repeated_action_gets_its_answer_whatever_came_after_it(shop: ServedShop) -> None:
@@ -142,3 +142,39 @@ async def test_a_scan_sent_again_with_its_version_gets_its_receipt(shop: ServedS
     assert again.headers["idempotent-replayed"] == "true"
     expect(await shop.post(where, scan | {"scan_id": "dock-2"}, key=None, If_Match=version), 412, "version_mismatch")
     assert (await shop.read_return(made["id"]))["lines"][0]["received_quantity"] == 1
+
+
+@pytest.mark.parametrize("action,body,status", [
+    ("retry", {}, 202), ("settle_outside", {"method": "cash", "reference": "1"}, 200), ("approve", {}, 409),
+])  # fmt: skip
+async def test_an_action_on_a_refund_holds_for_the_version_of_its_return(
+    shop: ServedShop, action: str, body: dict[str, Any], status: int
+) -> None:
+    """It was done whatever had changed since the return was read."""
+    made = await shop.create_approved_return(3000, 1, card="pm_card_refundFail")
+    await shop.receive_parcel(made["id"])
+    await shop.settle()
+    failed = await shop.read_return(made["id"])
+    where = f"/v1/refunds/{failed['refunds'][0]['id']}/{action}"
+    before = await shop.count_rows()
+    answer = await shop.post(where, body, If_Match=f'"{failed["version"] - 1}"')
+    assert expect(answer, 412, "version_mismatch")["version"] == failed["version"]
+    assert await shop.count_rows() == before
+    expect(await shop.post(where, body, If_Match=f'"{failed["version"]}"'), status)
+
+
+async def test_where_no_version_can_be_compared_if_match_is_refused(shop: ServedShop) -> None:
+    payment = shop.pay(50_000)
+    expect(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 1000}), 202)
+    await shop.settle()
+    (alone,) = expect(await shop.get("/v1/refunds"), 200)["data"]
+    before = await shop.count_rows()
+    for path, body in {
+        "/v1/refunds": {"payment_intent": payment, "amount": 1000},
+        f"/v1/refunds/{alone['id']}/retry": {},
+        f"/v1/refunds/{alone['id']}/cancel": {},
+        f"/v1/refunds/{alone['id']}/acknowledge": {"reason": "x"},
+    }.items():
+        assert "version" not in expect(await shop.post(path, body, If_Match='"1"'), 412, "version_mismatch")
+    assert await shop.count_rows() == before
+    expect(await shop.post(f"/v1/refunds/{alone['id']}/check", If_Match="*"), 200)

@@ -45,7 +45,10 @@ class LawsOfOthers(ABC):
         self._parcels(cases)
 
     def _held(self, refunds: dict[str, Row], cases: list[ReturnCase]) -> None:
-        """A payment is held while a refund made outside waits for a word; what it barred goes on with that word."""
+        """A payment is held while a refund made outside waits for a word; what it barred goes on with that word.
+
+        It may be held for a read, too, that tells whether there is one.
+        """
         holds = self.stage.context.policy.external_refunds == "hold"
         waiting: dict[str, str] = {}
         for row in refunds.values():
@@ -54,7 +57,8 @@ class LawsOfOthers(ABC):
                 waiting[row.payment_id] = row.id
         for case in cases:
             payment, row = case.payment, case.row
-            held = holds and payment.id in waiting
+            for_read = payment.external_open and payment.read_at is not None
+            held = holds and (payment.id in waiting or for_read)
             assert bool(payment.external_open) == held, f"{payment.id}: held by {waiting.get(payment.id, 'nothing')}"
             barred = _read(row.follow_up_barred)
             if held and barred and barred["code"] == "external_refund_open":

@@ -34,7 +34,7 @@ from returns_service.web.operations.bodies import LONGEST_BODY_BYTES, canonical_
 from returns_service.web.operations.execute import execute
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply
 from returns_service.web.operations.parameters import check_ids
-from returns_service.web.operations.preconditions import is_known, version_tells_all
+from returns_service.web.operations.preconditions import check_no_if_match, is_known, version_tells_all
 from returns_service.web.operations.query_string import read_query, wrong
 
 LONGEST_KEY = 255  # of an Idempotency-Key, and of an id
@@ -112,6 +112,8 @@ async def _answer_write(operation: Operation, request: AnyRequest) -> Response[A
     database = context_of(request).database
     key = await database.read(lambda tx: authentication.authenticate(request, tx, operation.scope))
     call = _call(operation, request, key)
+    if not operation.if_match:
+        check_no_if_match(request.headers.get("if-match"))
     raw = await request.body()
     sent = parse_object(raw, request.headers.get("content-type", ""))
     await _give_way(raw)

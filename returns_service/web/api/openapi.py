@@ -257,7 +257,8 @@ def _of_headers(operation: Operation) -> list[dict[str, Any]]:
         key = {"type": "string", "maxLength": 255, "minLength": 1, "pattern": "^[ -~]+$"}
         found.append(_header("Idempotency-Key", said, key, required=operation.key_rule.always))
     if operation.if_match:
-        said = "ETags of the return as they were answered, quotes and all, or `*`; another version: 412."
+        of = "refund's return" if "{refund_id}" in operation.path else "return"
+        said = f"ETags of the {of} as they were answered, quotes and all, or `*`; another version: 412."
         found.append(_header("If-Match", said, ETAGS) | AN_ETAG)
     if not operation.writes and "ETag" in operation.headers:
         said = "ETags that are known already: 304, without `expand[]`."

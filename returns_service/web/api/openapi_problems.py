@@ -43,7 +43,7 @@ def header_components() -> dict[str, Any]:
 def problems_of(operation: Operation) -> dict[str, Any]:
     """Return the problems of an operation by status, with their codes."""
     declared: list[ProblemCode] = ["too_many_streams"] if operation.streams else []
-    declared += ["version_mismatch"] if operation.if_match else []
+    declared += ["version_mismatch"] if operation.writes else []
     codes = [*operation.errors, *declared, *READ_ERRORS, *(WRITE_ERRORS if operation.writes else QUERY_ERRORS)]
     if operation.key_rule is not KEY_OPTIONAL:
         codes.append("idempotency_key_required")

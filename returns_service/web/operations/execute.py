@@ -49,7 +49,7 @@ async def execute(
 async def _check_version(operation: Operation, call: OperationCall[Any], tx: Tx, if_match: str) -> None:
     """Raise Problem version_mismatch, unless it is this very request that has changed the version before."""
     try:
-        await check_if_match(tx, call.id("return_id"), if_match)
+        await check_if_match(tx, call.path, if_match)
     except Problem:  # the payment is locked from here on: nobody else can do it meanwhile
         if operation.is_done is None or not await operation.is_done(call, tx):
             raise

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import exists, or_
 from sqlmodel import col, select
 
 from returns_service.domain.problems import Problem
-from returns_service.return_case.locked_payment import OF_RETURN, lock_row
+from returns_service.return_case.locked_payment import OF_REFUND, OF_RETURN, lock_row
 from returns_service.return_case.views import ReturnView
 from returns_service.store.database import Tx
-from returns_service.store.tables import Event, ReturnAuthorization
-from returns_service.web.operations.query_string import wrong
+from returns_service.store.tables import Event, Refund, ReturnAuthorization
 
 TAG = r'(?:W/)?"[\x21\x23-\x7e]*"'
 LONGEST_TRANSACTION = timedelta(minutes=1)  # of one that began before another, and was committed after it
@@ -32,22 +32,38 @@ def tags_in(header: str) -> list[str] | None:
     return re.findall(TAG, header) if LIST.fullmatch(header) else []
 
 
-async def check_if_match(tx: Tx, return_id: str, header: str) -> None:
-    """Lock a return's payment and compare its version with `If-Match`.
+async def check_if_match(tx: Tx, path: Mapping[str, str], header: str) -> None:
+    """Lock the payment of the return in a path, or of a refund's return, and compare its version with `If-Match`.
 
-    Raises Problem version_mismatch, or invalid_request for a header that is no list of ETags. A weak ETag matches
-    nothing: only the very same version may be changed.
+    A weak ETag matches nothing: only the very same version may be changed. Raises Problem version_mismatch.
     """
-    tags = tags_in(header)
+    tags, refund_id = tags_in(header), path.get("refund_id")
     if tags == []:
-        raise wrong("If-Match", 'Must be ETags as they were answered, in their double quotes ("3"), or *')
-    if tags is None or await lock_row(tx, OF_RETURN, name=return_id) is None:
-        return  # whether there is such a return, the action itself says
-    chosen = select(ReturnAuthorization.version).where(col(ReturnAuthorization.id) == return_id)
-    version = (await tx.exec(chosen)).one()
+        raise Problem("version_mismatch", 'Send ETags as they were answered, in their double quotes ("3"), or *.')
+    statement, name = (OF_REFUND, refund_id) if refund_id is not None else (OF_RETURN, path["return_id"])
+    if tags is None or await lock_row(tx, statement, name=name) is None:
+        return  # whether there is such a return or refund, the action itself says
+    chosen = select(ReturnAuthorization.version)
+    if refund_id is not None:
+        of_refund = col(Refund.return_id) == col(ReturnAuthorization.id)
+        chosen = chosen.join(Refund, of_refund).where(col(Refund.id) == refund_id)
+    else:
+        chosen = chosen.where(col(ReturnAuthorization.id) == name)
+    version = (await tx.exec(chosen)).first()
+    if version is None:
+        raise Problem("version_mismatch", "This refund is of no return, whose version could be compared.")
     if etag(version) not in tags:
         weak = "; a weak ETag, W/…, matches none" if f"W/{etag(version)}" in tags else ""
         raise Problem("version_mismatch", f"The return is at version {version} now{weak}.", version=version)
+
+
+def check_no_if_match(header: str | None) -> None:
+    """Refuse the `If-Match` of a request that has no version to compare: it would be done whatever has changed.
+
+    Raises Problem version_mismatch.
+    """
+    if header is not None and tags_in(header) is not None:
+        raise Problem("version_mismatch", "There is no version to compare here: send it without `If-Match`.")
 
 
 def is_known(header: str, tag: str) -> bool:

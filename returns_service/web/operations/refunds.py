@@ -247,7 +247,8 @@ async def check_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 @writes(
     "/v1/refunds/{refund_id}/retry", TAG, RefundView,
-    scope="refunds:write", body=RetryOne, status=202, headers=("Location",), key_rule=KEY_REQUIRED, example={},
+    if_match=True, scope="refunds:write", body=RetryOne, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
+    example={},
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "override_required",
         "amount_exceeds_refundable", "amount_not_a_step", "payment_disputed", "charge_already_refunded",
@@ -268,7 +269,7 @@ async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
 
 @writes(
     "/v1/refunds/{refund_id}/settle_outside", TAG, RefundView,
-    scope="refunds:write", body=SettleOneOutside, headers=("Location",), key_rule=KEY_REQUIRED,
+    if_match=True, scope="refunds:write", body=SettleOneOutside, headers=("Location",), key_rule=KEY_REQUIRED,
     before_transaction=dashboard_refunds_at_stripe,
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(
@@ -337,7 +338,7 @@ async def not_found_at_stripe(call: OperationCall[SendAgain]) -> StripeRead:
 
 @writes(
     "/v1/refunds/{refund_id}/send_again", TAG, RefundView,
-    scope="refunds:write", body=SendAgain, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
+    if_match=True, scope="refunds:write", body=SendAgain, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
     before_transaction=not_found_at_stripe,
     example={"reason": "Stripe support says it never arrived."},
     errors=(

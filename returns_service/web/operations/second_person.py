@@ -17,7 +17,7 @@ class ApproveRefund(Body):
 
 @writes(
     "/v1/refunds/{refund_id}/approve", "Refunds", RefundView,
-    scope="returns:approve", body=ApproveRefund, example={"note": "Agreed with the customer."},
+    if_match=True, scope="returns:approve", body=ApproveRefund, example={"note": "Agreed with the customer."},
     errors=("not_found", "refund_not_unapproved", "second_person_required"),
 )  # fmt: skip
 async def approve_refund(call: OperationCall[ApproveRefund], tx: Tx) -> Reply:
