@@ -54,8 +54,8 @@ async def test_b2_no_action_on_a_version_that_the_shop_has_changed(shop: ServedS
 
 
 @pytest.mark.parametrize("given,status", [
-    ('"{v}"', 200), ('"0", "{v}"', 200), ('"{v}","0"', 200), ("*", 200), ('W/"{v}"', 412), ("{v}", 422),
-    ('"0", "99"', 412), ("", 422), ('"{v}', 422), ('"' + "9" * 400 + '"', 412),
+    ('"{v}"', 200), ('"0", "{v}"', 200), ('"{v}","0"', 200), ("*", 200), ('W/"{v}"', 412), ("{v}", 412),
+    ('"0", "99"', 412), ("", 412), ('"{v}', 412), ('"' + "9" * 400 + '"', 412),
 ])  # fmt: skip
 async def test_b2_lists_of_etags_are_understood(shop: ServedShop, given: str, status: int) -> None:
     made = await shop.create_return()
