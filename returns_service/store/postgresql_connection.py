@@ -1,7 +1,8 @@
 """Connections to PostgreSQL that notice when its machine is gone without a word, and that find the one in its place.
 
 A machine that loses its power or its network closes nothing, and a worker would wait for its answer for ever. The
-system's own probes end such a connection (https://man7.org/linux/man-pages/man7/tcp.7.html).
+system's own probes end such a connection (https://man7.org/linux/man-pages/man7/tcp.7.html). A server that hangs on a
+machine that lives is answered for by its system: only the driver's limit of time ends that wait.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ HOST_SECONDS = 3.0  # to one of several: the next may be the one that took its p
 IDLE_SECONDS, PROBE_SECONDS, PROBES = 15, 5, 3  # a silent connection is probed, and is over after half a minute
 UNACKNOWLEDGED_MILLISECONDS = 30_000  # data that is not acknowledged for so long ends it, too
 asyncpg_: Any = asyncpg  # typed in part only
+
+
+class DatabaseSilent(ConnectionError):
+    """PostgreSQL gave no answer for longer than it may take over a statement: the connection is given up."""
 
 
 class Connection(asyncpg_.Connection):  # type: ignore[misc]

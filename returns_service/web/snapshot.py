@@ -17,12 +17,17 @@ class Snapshot(Generic[T]):
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._looking = asyncio.Lock()
-        self._last: tuple[float, T] | None = None  # when its look began, and what it saw
+        self._last: tuple[float, float, T] | None = None  # when its look began and ended, and what it saw
 
     async def read(self, look: Callable[[], Awaitable[T]]) -> T:
-        """Return the value, seen at most `seconds` ago."""
+        """Return the value, seen at most `seconds` ago, or by a look that was under way at the call.
+
+        A look may take longer than `seconds`, and those who wait for it would else take their turns at looking.
+        """
+        asked_at = elapsed_seconds()
         async with self._looking:
-            if self._last is None or elapsed_seconds() - self._last[0] >= self.seconds:
-                began = elapsed_seconds()
-                self._last = began, await look()
-            return self._last[1]
+            now = elapsed_seconds()
+            if self._last is None or (self._last[1] < asked_at and now - self._last[0] >= self.seconds):
+                seen = await look()
+                self._last = now, elapsed_seconds(), seen
+            return self._last[2]
