@@ -7,6 +7,7 @@ machine that lives is answered for by its system: only the driver's limit of tim
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from typing import Any
@@ -15,6 +16,7 @@ import asyncpg
 
 CONNECT_SECONDS = 10.0  # to the only host
 HOST_SECONDS = 3.0  # to one of several: the next may be the one that took its place
+FAREWELL_SECONDS = 1.0  # a stop closes one connection after the other, and none of a server that hangs answers
 IDLE_SECONDS, PROBE_SECONDS, PROBES = 15, 5, 3  # a silent connection is probed, and is over after half a minute
 UNACKNOWLEDGED_MILLISECONDS = 30_000  # data that is not acknowledged for so long ends it, too
 asyncpg_: Any = asyncpg  # typed in part only
@@ -30,6 +32,11 @@ class Connection(asyncpg_.Connection):  # type: ignore[misc]
     def __init__(self, protocol: Any, transport: Any, *rest: Any) -> None:
         super().__init__(protocol, transport, *rest)
         probe_when_silent(transport)
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the driver's own signature
+        """Close the connection. The server is told so, and has a second to answer."""
+        with contextlib.suppress(TimeoutError):  # the driver has closed it then, too
+            await super().close(timeout=min(timeout or FAREWELL_SECONDS, FAREWELL_SECONDS))
 
 
 def probe_when_silent(transport: Any) -> None:

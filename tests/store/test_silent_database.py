@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlmodel import col
 
-from returns_service.store import engines
+from returns_service.store import engines, postgresql_connection
 from returns_service.store.database import CommitLost, Database, Tx, insert_ignore, is_unavailable
 from returns_service.store.tables import Payment, Sweep
 from returns_service.worker import notifications
@@ -124,6 +124,24 @@ async def test_what_is_safe_to_repeat_is_done_once_though_its_first_commit_comes
     assert inserted == [True, False]
     async with database.reading() as tx:
         assert (await tx.execute(select(func.count()).where(col(Sweep.name) == "once"))).scalar_one() == 1
+
+
+async def test_a_stop_takes_leave_of_a_stopped_server_for_a_moment_only(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(postgresql_connection, "FAREWELL_SECONDS", SHORT_SECONDS)
+    database = Database(postgresql_url)
+    async with database.reading() as tx:
+        backend = await backend_of(tx)
+        driver: Any = (await (await tx.connection()).get_raw_connection()).driver_connection
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(engines.SILENCE_SECONDS + 20):  # less than a statement may take
+            await database.close()
+    finally:
+        os.kill(backend, signal.SIGCONT)
+    assert driver.is_closed()
+    assert caplog.records == [], "it is no error"
 
 
 async def test_a_listener_whose_server_hangs_listens_anew(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
