@@ -124,6 +124,7 @@ def test_containers_wait_for_the_schema_and_may_do_little() -> None:
         assert (services[name]["read_only"], services[name]["cap_drop"]) == (True, ["ALL"])
     for name in ("web", "worker"):
         assert services[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+    assert {one["logging"]["options"]["max-size"] for one in services.values()} == {"20m"}, "or logs fill the disk"
     volumes = {volume for one in services.values() for volume in one.get("volumes", [])}
     assert "./nginx.conf:/etc/nginx/conf.d/default.conf:ro" in volumes
     (network,) = yaml.safe_load(FILES["compose.yaml"])["networks"]["default"]["ipam"]["config"]
