@@ -43,20 +43,23 @@ async def pull_missed_events(
     since = await _claim(db)
     if since is None:
         return None
-    newest: datetime | None = LONG_AGO
-    again_seconds: float = SWEEP_EVERY_SECONDS
-    pulled = 0
+    newest, pulled = LONG_AGO, 0
     try:
         async for part in _in_parts(gateway.events_since(since - timedelta(seconds=OVERLAP_SECONDS), NEEDED_EVENTS)):
-            newest = max(newest or LONG_AGO, *(event.created for event in part))
-            for event in await _start_part(db, part):
-                take_in = partial(receive, by=by, policy=policy, event=event, livemode=livemode)
-                await db.run(take_in, safe_to_repeat=True)
-                pulled += 1
+            newest = max(newest, *(event.created for event in part))
+            known = await db.read(partial(_known_of, part=part))
+            for event in reversed(part):  # oldest first, as they would have come
+                if event.id not in known:
+                    take_in = partial(receive, by=by, policy=policy, event=event, livemode=livemode)
+                    await db.run(take_in, safe_to_repeat=True)
+                    pulled += 1
+            if len(part) == PART_EVENTS:  # the list goes on, and may be long
+                await db.run(_keep_lease, safe_to_repeat=True)
     except StripeSilent as silence:
         log.warning("events.not_listed", answer=silence.answer.code)
-        newest, again_seconds = None, SWEEP_EVERY_SECONDS / 5
-    await _finish(db, newest, again_seconds=again_seconds)
+        await _finish(db, None, again_seconds=SWEEP_EVERY_SECONDS / 5)
+    else:
+        await _finish(db, newest, again_seconds=SWEEP_EVERY_SECONDS)
     if pulled:
         log.info("events.pulled", count=pulled)
     return pulled
@@ -74,17 +77,16 @@ async def _in_parts(events: AsyncIterator[StripeEventData]) -> AsyncIterator[lis
         yield part
 
 
-async def _start_part(db: Database, part: Sequence[StripeEventData]) -> list[StripeEventData]:
-    """Keep the list for another while, and return a part's events that never arrived, oldest first."""
+async def _known_of(tx: Tx, part: Sequence[StripeEventData]) -> set[str]:
+    """Return the ids of a part's events that have arrived."""
+    chosen = select(col(StripeEvent.id)).where(col(StripeEvent.id).in_([event.id for event in part]))
+    return set((await tx.execute(chosen)).scalars())
 
-    async def start(tx: Tx) -> set[str]:
-        kept = tx.now + timedelta(seconds=SWEEP_LEASE_SECONDS)
-        await tx.execute(update(Sweep).where(col(Sweep.name) == "events").values(lease_until=kept))
-        chosen = select(col(StripeEvent.id)).where(col(StripeEvent.id).in_([event.id for event in part]))
-        return set((await tx.execute(chosen)).scalars())
 
-    known = await db.run(start, safe_to_repeat=True)
-    return [event for event in reversed(part) if event.id not in known]
+async def _keep_lease(tx: Tx) -> None:
+    """Keep the list to ourselves for another while."""
+    until = tx.now + timedelta(seconds=SWEEP_LEASE_SECONDS)
+    await tx.execute(update(Sweep).where(col(Sweep.name) == "events").values(lease_until=until))
 
 
 async def is_time_to_pull(tx: Tx) -> bool:

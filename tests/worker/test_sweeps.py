@@ -17,7 +17,13 @@ from returns_service.store.tables import Payment, ReturnAuthorization, StripeEve
 from returns_service.stripe_gateway import StripeSilent
 from returns_service.worker import missed_events
 from returns_service.worker.maintenance import find_due_chores
-from returns_service.worker.missed_events import STRIPE_KEEPS, SWEEP_EVERY_SECONDS, pull_missed_events
+from returns_service.worker.missed_events import (
+    STRIPE_KEEPS,
+    SWEEP_EVERY_SECONDS,
+    SWEEP_LEASE_SECONDS,
+    is_time_to_pull,
+    pull_missed_events,
+)
 from returns_service.worker.reconcile import reconcile_daily
 from tests.harness.shop import BY, Shop
 
@@ -70,11 +76,12 @@ async def test_what_came_in_a_long_outage_is_pulled_though_nothing_had_come_befo
 
 
 class WatchedList:
-    """Stripe's list of events, which tells how many of it were read and not yet kept, and may fall silent."""
+    """Stripe's list of events: it takes its time, may fall silent, and tells what was in memory and held meanwhile."""
 
     def __init__(self, shop: Shop, silent_after: int | None = None) -> None:
         self.shop, self.silent_after = shop, silent_after
         self.read = self.most_in_memory = 0
+        self.is_held = True
 
     async def events_since(self, *asked: Any) -> AsyncIterator[StripeEventData]:
         """Yield the events. Raises StripeSilent where Stripe is to fall silent."""
@@ -82,6 +89,8 @@ class WatchedList:
             if self.read == self.silent_after:
                 raise StripeSilent(TryLater("rate_limit", "Not now."))
             self.read += 1
+            self.shop.clock.advance(SWEEP_LEASE_SECONDS / 4)
+            self.is_held &= not await self.shop.db.read(is_time_to_pull)
             self.most_in_memory = max(self.most_in_memory, self.read - await inbox_size(self.shop))
             yield event
 
@@ -108,6 +117,7 @@ async def test_a_long_list_is_taken_in_part_by_part_and_goes_on_after_stripe_fel
     whole = WatchedList(shop)
     assert await pull(shop, whole) == whole.read - 6 > 3
     assert silent.most_in_memory == 3
+    assert {silent.is_held, whole.is_held} == {True}, "or another worker would list it all again beside this one"
     assert sorted(row.amount for row in await shop.refunds()) == list(range(1, 8))
     shop.advance(SWEEP_EVERY_SECONDS + 1)
     assert await pull(shop) == 0
