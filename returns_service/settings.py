@@ -207,7 +207,7 @@ class Settings(ProcessSettings):
         default=30,
         gt=0,
         le=3600,
-        description="Seconds after which PostgreSQL ends a statement.",
+        description="Seconds after which PostgreSQL ends a statement; one that hangs is left 5 s later.",
         examples=["30"],
     )
     idempotency_hours: int = Field(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -32,6 +33,7 @@ from returns_service.worker.loop import Worker
 from returns_service.worker.mail import MailSender
 from returns_service.worker.refunds import RefundExecutor
 
+T = TypeVar("T")
 DATABASE_WAIT_SECONDS, DATABASE_AGAIN_SECONDS = 30.0, 0.5  # at a start: who starts us may start it as well
 CALL_SECONDS = 20.0  # a call's own limit: shorter than the lease, so its answer is written by its owner
 TURN_SECONDS = 2.0  # that a request waits for its turn at Stripe: its caller does better to come back
@@ -126,18 +128,23 @@ def open_gateway(settings: Settings, **options: Any) -> StripeGateway:
 
 
 async def prepare(database: Database, settings: Settings) -> None:
-    """Bring an SQLite file to head; refuse an old schema, or data of the other Stripe mode. Raises SettingsError.
+    """Bring an SQLite file to head; refuse an old schema, or data of the other Stripe mode. Raises SettingsError."""
+    await once_reachable(database, lambda: _prepare(database, settings), DATABASE_WAIT_SECONDS)
 
-    A PostgreSQL that is just restarting is waited for.
+
+async def once_reachable(database: Database, work: Callable[[], Awaitable[T]], wait_seconds: float) -> T:
+    """Return what `work` does with a database; a PostgreSQL that is just starting is waited for.
+
+    Raises SettingsError where it can't be reached after so many seconds.
     """
-    end = elapsed_seconds() + DATABASE_WAIT_SECONDS
+    end = elapsed_seconds() + wait_seconds
     while True:
         try:
-            return await _prepare(database, settings)
+            return await work()
         except (SQLAlchemyError, OSError) as error:
             if not database.postgresql or not is_unavailable(error):
                 raise
-            if elapsed_seconds() > end:
+            if elapsed_seconds() >= end:
                 why = f"{type(error).__name__}: {error}".splitlines()[0]
                 raise SettingsError(f"DATABASE_URL: the database can't be reached ({why})") from None
         await asyncio.sleep(DATABASE_AGAIN_SECONDS)

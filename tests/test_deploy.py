@@ -103,6 +103,8 @@ def test_the_environment_is_one_that_the_service_takes(
 
 def test_units_wait_for_the_schema_and_may_do_little() -> None:
     assert len(UNITS) == 3
+    migrate = shlex.split(unit(UNITS["returns-service-migrate.service"])["Service"]["ExecStart"])
+    assert "--wait" in migrate, "what requires a unit that failed never starts"
     for name, text in UNITS.items():
         sections = unit(text)
         service = sections["Service"]
@@ -117,10 +119,12 @@ def test_units_wait_for_the_schema_and_may_do_little() -> None:
 
 def test_containers_wait_for_the_schema_and_may_do_little() -> None:
     services = compose()
+    assert "--host" in services["postgres"]["healthcheck"]["test"][1], "its socket answers before it has been made"
     for name in ("migrate", "web", "worker"):
         assert (services[name]["read_only"], services[name]["cap_drop"]) == (True, ["ALL"])
     for name in ("web", "worker"):
         assert services[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+    assert {one["logging"]["options"]["max-size"] for one in services.values()} == {"20m"}, "or logs fill the disk"
     volumes = {volume for one in services.values() for volume in one.get("volumes", [])}
     assert "./nginx.conf:/etc/nginx/conf.d/default.conf:ro" in volumes
     (network,) = yaml.safe_load(FILES["compose.yaml"])["networks"]["default"]["ipam"]["config"]
@@ -157,7 +161,7 @@ def test_the_proxy_tells_who_calls_and_keeps_the_figures_to_itself(name: str) ->
     directives = [line.strip().rstrip(";") for line in text.splitlines()]
     assert "proxy_set_header X-Forwarded-For $remote_addr" in directives
     assert "proxy_set_header X-Forwarded-Proto $scheme" in directives
-    assert re.search(r"location = /metrics \{\s+return 404;", text)
+    assert re.search(r"location /metrics \{\s+return 404;", text), "the service answers at /metrics/, too"
     (kept,) = re.findall(r"keepalive_timeout (\d+)s", text)
     assert ("server web:8000 resolve" in directives) == (name == "nginx.conf"), "Docker gives a new web a new address"
     assert int(kept) < settings.Settings.model_fields["idle_seconds"].default
@@ -213,6 +217,13 @@ def test_an_image_has_every_extra_that_a_setting_asks_for() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     (installed,) = re.findall(r"'\.\[(.*)\]'", FILES["Dockerfile"])
     assert set(installed.split(",")) == extras.keys() - {"dev"}
+
+
+def test_an_image_runs_as_nobody_in_particular_and_keeps_what_it_depends_on_as_a_layer() -> None:
+    lines = FILES["Dockerfile"].splitlines()
+    assert "USER 10001:10001" in lines, "the owner of a volume, by numbers, as Kubernetes wants them"
+    first, everything = lines.index("COPY pyproject.toml .ci/constraints.txt ./"), lines.index("COPY . .")
+    assert first < next(i for i, line in enumerate(lines) if "-c constraints.txt" in line) < everything
 
 
 def test_the_command_prints_or_writes_them(tmp_path: Path) -> None:

@@ -17,6 +17,10 @@ from sqlalchemy.exc import DBAPIError
 from returns_service import app, cli
 from returns_service.app import Server, address_of, family_of, listen
 from returns_service.cli.output import explained_errors
+from returns_service.settings import SettingsError
+from returns_service.store import schema
+from returns_service.store.database import Database
+from returns_service.wiring import once_reachable
 from returns_service.worker.loop import Worker
 from tests.harness.deployment import clean_environment
 from tests.harness.patience import wait_for
@@ -144,3 +148,21 @@ def test_a_password_that_is_no_text_is_refused(tmp_path: Path, sqlite_url: str) 
     words = ["users", "add", "mia@shop.test", "--role", "admin", "--password-stdin"]
     done = CliRunner(env={"DATABASE_URL": sqlite_url}).invoke(cli.commands, words, input=b"\xff\xfe\n")
     assert (done.exit_code, "not UTF-8" in done.output) == (2, True)
+
+
+async def test_a_migration_waits_for_a_postgresql_that_starts(postgresql_url: str) -> None:
+    database = Database(postgresql_url)
+    refusals = [ConnectionRefusedError(), ConnectionRefusedError()]
+
+    async def look() -> str | None:
+        if refusals:
+            raise refusals.pop()
+        return await schema.current_revision(database)
+
+    try:
+        assert await once_reachable(database, look, wait_seconds=60) == schema.head()
+        refusals.append(ConnectionRefusedError())
+        with pytest.raises(SettingsError, match="can't be reached"):
+            await once_reachable(database, look, wait_seconds=0)
+    finally:
+        await database.close()

@@ -136,7 +136,10 @@ def worker(concurrency: int | None, metrics_port: int | None, metrics_host: str)
 
 
 @commands.command()
-def migrate() -> None:
+@click.option(
+    "--wait", "wait_seconds", type=click.FloatRange(0, 3600), default=0, help="Seconds to wait for PostgreSQL to start."
+)
+def migrate(wait_seconds: float) -> None:
     """Bring the database's schema to this release's, under a lock.
 
     Example: DATABASE_URL=postgresql://… returns-service migrate
@@ -147,12 +150,12 @@ def migrate() -> None:
     log_quietly(loaded)
 
     async def work() -> tuple[str | None, str | None]:
-        from returns_service.wiring import database_of
+        from returns_service.wiring import database_of, once_reachable
 
         database = database_of(loaded)
         try:
             with reaching_database():
-                before = await schema.current_revision(database)
+                before = await once_reachable(database, lambda: schema.current_revision(database), wait_seconds)
             await schema.upgrade(database)
             return before, await schema.current_revision(database)
         finally:

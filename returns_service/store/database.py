@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.ext.asyncio import AsyncSession as AsyncSessionOfSqlalchemy
 from sqlalchemy.orm import Session as SessionOfSqlalchemy
 from sqlalchemy.orm import make_transient_to_detached
@@ -113,6 +113,7 @@ class Database:
         """Prepare the connections; nothing is opened. `listen_url`: the server's own address, past a pooler."""
         self.url = async_url(url)
         self.listen_url = async_url(listen_url or url)
+        self._pooled = listen_url is not None
         self.postgresql = self.url.startswith("postgresql")
         self.vault = Vault(secret_keys)
         self.sends_mail = sends_mail  # commands then write what customers are to be told into the outbox
@@ -127,10 +128,9 @@ class Database:
         self.writer: AsyncEngine
         self.reader: AsyncEngine
         if self.postgresql:
-            pooled = listen_url is not None
-            self.writer = postgresql_engine(self.url, pool_size, statement_timeout_seconds, pooled=pooled)
+            self.writer = postgresql_engine(self.url, pool_size, statement_timeout_seconds, pooled=self._pooled)
             # The same pool without BEGIN: under READ COMMITTED each statement has a snapshot of its own anyway.
-            self.reader = self.writer if pooled else self.writer.execution_options(isolation_level="AUTOCOMMIT")
+            self.reader = self.writer if self._pooled else self.writer.execution_options(isolation_level="AUTOCOMMIT")
         else:
             self.writer, self.reader = sqlite_engine(self.url, writes=True), sqlite_engine(self.url, writes=False)
 
@@ -164,6 +164,17 @@ class Database:
         """Look at the database: nothing is locked or written, and each statement sees what is committed by then."""
         async with self._session(self.reader) as tx:
             yield tx
+
+    @asynccontextmanager
+    async def migrating(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection that has no limits of time, since a migration may take long; it has not begun yet."""
+        engine = postgresql_engine(self.url, 1, None, pooled=self._pooled) if self.postgresql else self.writer
+        try:
+            async with engine.connect() as connection:
+                yield connection
+        finally:
+            if engine is not self.writer:
+                await engine.dispose()
 
     async def read(self, work: Callable[[Tx], Awaitable[T]]) -> T:
         """Return what `work` reads; with a connection that was lost meanwhile it is done once more."""

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from returns_service.store import postgresql_connection, sqlite_driver
 from returns_service.store.pooler import POOLER_OPTIONS, set_in_each_transaction
 
+SILENCE_SECONDS = 5.0  # beyond the server's own limit of a statement: who says nothing then hangs
 LOCK_TIMEOUT = "15s"  # of any wait for a lock; a request answers 409 or 503 then
 BUSY_SECONDS = 10.0
 READ_ONLY = "25006"  # read_only_sql_transaction
@@ -22,15 +23,16 @@ def write_json(value: object) -> str:
 
 
 def postgresql_engine(
-    url: str, pool_size: int, statement_timeout_seconds: float, *, pooled: bool = False
+    url: str, pool_size: int, statement_timeout_seconds: float | None, *, pooled: bool = False
 ) -> AsyncEngine:
     """Return a pool that never waits for ever. The newest connection goes first, so that idle ones may be closed.
 
-    `pooled`: a pooler in transaction mode is in between.
+    The server ends a statement after `statement_timeout_seconds`. We leave a server that hangs `SILENCE_SECONDS` later.
+    None: a statement has all time, as a migration needs it. `pooled`: a pooler in transaction mode is in between.
 
     No `pool_pre_ping`: it costs three round trips a checkout. `Database.run` repeats what a lost connection left.
     """
-    milliseconds = str(int(statement_timeout_seconds * 1000))
+    milliseconds = str(int((statement_timeout_seconds or 0) * 1000))  # 0: no limit
     settings = {
         "timezone": "UTC",
         "statement_timeout": milliseconds,
@@ -50,6 +52,7 @@ def postgresql_engine(
         json_deserializer=msgspec.json.decode,
         connect_args={
             "async_creator_fn": postgresql_connection.connect,
+            "command_timeout": statement_timeout_seconds and statement_timeout_seconds + SILENCE_SECONDS,
             "server_settings": {"application_name": "returns-service", **at_start},
             **(POOLER_OPTIONS if pooled else {}),
         },
@@ -57,6 +60,7 @@ def postgresql_engine(
     if pooled:
         set_in_each_transaction(engine, settings)
     event.listen(engine.sync_engine, "handle_error", leave_standby)
+    event.listen(engine.sync_engine, "handle_error", leave_silent_server, retval=True)
     return engine
 
 
@@ -68,6 +72,21 @@ def leave_standby(context: ExceptionContext) -> None:
     """
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
+
+
+def leave_silent_server(context: ExceptionContext) -> Exception | None:
+    """Give a connection up whose server let the driver's time pass, and return what to raise instead.
+
+    To whoever decides what may be repeated it is a connection that was lost: a server that hangs may go on, and then
+    do what it was sent last.
+    """
+    if not isinstance(context.original_exception, TimeoutError):
+        return None
+    context.is_disconnect = True
+    if context.connection is not None and not context.connection.invalidated:
+        driver: Any = context.connection.connection.driver_connection
+        driver.terminate()  # a farewell would wait for an answer once more
+    return postgresql_connection.DatabaseSilent("PostgreSQL gives no answer: it hangs, or its machine does")
 
 
 def sqlite_engine(url: str, *, writes: bool) -> AsyncEngine:

@@ -1,11 +1,13 @@
 """Connections to PostgreSQL that notice when its machine is gone without a word, and that find the one in its place.
 
 A machine that loses its power or its network closes nothing, and a worker would wait for its answer for ever. The
-system's own probes end such a connection (https://man7.org/linux/man-pages/man7/tcp.7.html).
+system's own probes end such a connection (https://man7.org/linux/man-pages/man7/tcp.7.html). A server that hangs on a
+machine that lives is answered for by its system: only the driver's limit of time ends that wait.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from typing import Any
@@ -14,9 +16,14 @@ import asyncpg
 
 CONNECT_SECONDS = 10.0  # to the only host
 HOST_SECONDS = 3.0  # to one of several: the next may be the one that took its place
+FAREWELL_SECONDS = 1.0  # a stop closes one connection after the other, and none of a server that hangs answers
 IDLE_SECONDS, PROBE_SECONDS, PROBES = 15, 5, 3  # a silent connection is probed, and is over after half a minute
 UNACKNOWLEDGED_MILLISECONDS = 30_000  # data that is not acknowledged for so long ends it, too
 asyncpg_: Any = asyncpg  # typed in part only
+
+
+class DatabaseSilent(ConnectionError):
+    """PostgreSQL gave no answer for longer than it may take over a statement: the connection is given up."""
 
 
 class Connection(asyncpg_.Connection):  # type: ignore[misc]
@@ -25,6 +32,11 @@ class Connection(asyncpg_.Connection):  # type: ignore[misc]
     def __init__(self, protocol: Any, transport: Any, *rest: Any) -> None:
         super().__init__(protocol, transport, *rest)
         probe_when_silent(transport)
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the driver's own signature
+        """Close the connection. The server is told so, and has a second to answer."""
+        with contextlib.suppress(TimeoutError):  # the driver has closed it then, too
+            await super().close(timeout=min(timeout or FAREWELL_SECONDS, FAREWELL_SECONDS))
 
 
 def probe_when_silent(transport: Any) -> None:

@@ -82,10 +82,9 @@ async def upgrade(database: Database, revision: str = "head") -> None:
 
     if revision == "head" and await current_revision(database) == head():
         return
-    async with database.writer.connect() as connection, _copying_tables(database, connection), connection.begin():
+    async with database.migrating() as connection, _copying_tables(database, connection), connection.begin():
         if database.postgresql:
-            # A migration may take long, and so may the one before it, which holds up nobody else meanwhile.
-            await connection.execute(text("SET LOCAL statement_timeout = 0"))
+            # The migration before this one may take long, and holds up nobody else meanwhile.
             await connection.execute(text("SET LOCAL lock_timeout = 0"))
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'"))

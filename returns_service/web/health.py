@@ -18,8 +18,8 @@ from returns_service.store.tables import StripeRefusal
 from returns_service.web.context import Context, context_of
 from returns_service.web.health_views import HealthView, MissingPartView, ReadinessView
 
-PATIENCE_SECONDS = 5  # a database that takes longer to say one word is not there for callers either
-AWAY = "Check that DATABASE_URL is right and that the database runs."
+PATIENCE_SECONDS = 3  # a database that takes longer to say one word is not there for callers either
+AWAY = "Check that DATABASE_URL is right and that the database runs, and answers."
 TAKES_NO_WRITES = "Let DATABASE_URL lead to the primary, or make room: the database takes no writes."
 log = structlog.get_logger("returns.health")
 

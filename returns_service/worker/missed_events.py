@@ -1,6 +1,8 @@
 """The janitor: events whose webhook never came are pulled from Stripe's list, with a cursor that survives a restart.
 
 The cursor is a time of Stripe's own, the newest event it told: our clock may be wrong, and would skip what it overtook.
+It moves once the whole list has been read. Stripe lists the newest first, and the list of an outage may be long, so it
+is taken in part by part: a fold knows no order.
 
 Refunds that are open too long need no sweep of their own: each open row has its `next_attempt_at`.
 https://docs.stripe.com/api/events (kept for 30 days)
@@ -8,11 +10,12 @@ https://docs.stripe.com/api/events (kept for 30 days)
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlmodel import col
 
 from returns_service.commands.stripe_inbox import receive
@@ -28,6 +31,7 @@ OVERLAP_SECONDS = 900  # Stripe's list may lag, and an event may be older than i
 FIRST_LOOK = timedelta(days=1)
 STRIPE_KEEPS = timedelta(days=30)
 SWEEP_LEASE_SECONDS = 120
+PART_EVENTS = 100  # held in memory at once: a page of Stripe's list
 LONG_AGO = datetime.fromtimestamp(0, UTC)  # before any event
 log = structlog.get_logger("returns.sweeps")
 
@@ -39,23 +43,50 @@ async def pull_missed_events(
     since = await _claim(db)
     if since is None:
         return None
-    newest, missed = LONG_AGO, list[StripeEventData]()
+    newest, pulled = LONG_AGO, 0
     try:
-        async for event in gateway.events_since(since - timedelta(seconds=OVERLAP_SECONDS), NEEDED_EVENTS):
-            newest = max(newest, event.created)
-            if not await _is_known(db, event.id):
-                missed.append(event)
+        async for part in _in_parts(gateway.events_since(since - timedelta(seconds=OVERLAP_SECONDS), NEEDED_EVENTS)):
+            newest = max(newest, *(event.created for event in part))
+            known = await db.read(partial(_known_of, part=part))
+            for event in reversed(part):  # oldest first, as they would have come
+                if event.id not in known:
+                    take_in = partial(receive, by=by, policy=policy, event=event, livemode=livemode)
+                    await db.run(take_in, safe_to_repeat=True)
+                    pulled += 1
+            if len(part) == PART_EVENTS:  # the list goes on, and may be long
+                await db.run(_keep_lease, safe_to_repeat=True)
     except StripeSilent as silence:
         log.warning("events.not_listed", answer=silence.answer.code)
         await _finish(db, None, again_seconds=SWEEP_EVERY_SECONDS / 5)
-        return 0
-    for event in reversed(missed):  # oldest first, as they would have come
-        take_in = partial(receive, by=by, policy=policy, event=event, livemode=livemode)
-        await db.run(take_in, safe_to_repeat=True)
-    await _finish(db, newest, again_seconds=SWEEP_EVERY_SECONDS)
-    if missed:
-        log.info("events.pulled", count=len(missed))
-    return len(missed)
+    else:
+        await _finish(db, newest, again_seconds=SWEEP_EVERY_SECONDS)
+    if pulled:
+        log.info("events.pulled", count=pulled)
+    return pulled
+
+
+async def _in_parts(events: AsyncIterator[StripeEventData]) -> AsyncIterator[list[StripeEventData]]:
+    """Yield Stripe's list in parts of `PART_EVENTS`."""
+    part: list[StripeEventData] = []
+    async for event in events:
+        part.append(event)
+        if len(part) == PART_EVENTS:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+async def _known_of(tx: Tx, part: Sequence[StripeEventData]) -> set[str]:
+    """Return the ids of a part's events that have arrived."""
+    chosen = select(col(StripeEvent.id)).where(col(StripeEvent.id).in_([event.id for event in part]))
+    return set((await tx.execute(chosen)).scalars())
+
+
+async def _keep_lease(tx: Tx) -> None:
+    """Keep the list to ourselves for another while."""
+    until = tx.now + timedelta(seconds=SWEEP_LEASE_SECONDS)
+    await tx.execute(update(Sweep).where(col(Sweep.name) == "events").values(lease_until=until))
 
 
 async def is_time_to_pull(tx: Tx) -> bool:
@@ -95,8 +126,3 @@ async def _finish(db: Database, newest: datetime | None, *, again_seconds: float
             row.done_at = tx.now
             if newest > (datetime.fromisoformat(row.cursor) if row.cursor else LONG_AGO):
                 row.cursor = newest.isoformat()
-
-
-async def _is_known(db: Database, event_id: str) -> bool:
-    async with db.reading() as tx:
-        return await tx.get(StripeEvent, event_id) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from returns_service.domain.policy import DEFAULT
 from returns_service.return_case.events import Actor
 from returns_service.store.database import Database
 from returns_service.store.tables import Event, Refund
+from returns_service.web import health
 from returns_service.web.metrics import LATE_SECONDS
 from returns_service.worker.charges import count_charges
 from returns_service.worker.reconcile import reconcile
@@ -128,6 +130,24 @@ async def test_without_the_database_no_old_figure_is_shown(shop: ServedShop, tmp
     assert not {UNANSWERED, DIFFERENCES} & shown.keys()
     assert any(name.startswith("returns_http_requests_total") for name in shown), "its own are"
     assert {"returns_database_up", UNANSWERED, DIFFERENCES} <= (await figures(shop)).keys()
+
+
+async def test_readiness_says_it_while_the_whole_server_hangs(
+    shop: ServedShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "PATIENCE_SECONDS", 0.1)
+    takes_all_and_says_nothing = socket.create_server(("127.0.0.1", 0))
+    with takes_all_and_says_nothing as server:
+        port = server.getsockname()[1]
+        kept, shop.context.database = shop.db, Database(f"postgresql://nobody@127.0.0.1:{port}/hangs")
+        try:
+            (missing,) = expect(await shop.get("/readyz"), 503)["missing"]
+            assert (missing["what"], missing["do"]) == ("database", health.AWAY)
+            assert "returns_database_up 0.0" in (await shop.get("/metrics")).text
+            assert (await shop.get("/healthz")).status_code == 200
+        finally:
+            await shop.context.database.close()
+            shop.context.database = kept
 
 
 async def test_a_database_that_takes_no_writes_is_not_ready(shop: ServedShop) -> None:

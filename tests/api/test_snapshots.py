@@ -37,6 +37,24 @@ async def test_a4_a_look_is_made_again_once_it_is_old(shop: ServedShop) -> None:
     assert '/decline",status="200"} 1.0' in (await shop.get("/metrics")).text
 
 
+async def test_those_who_wait_for_a_long_look_share_what_it_sees() -> None:
+    snapshot: Snapshot[int] = Snapshot(0.0)
+    go_on = asyncio.Event()
+    looks = 0
+
+    async def look() -> int:
+        nonlocal looks
+        looks += 1
+        await go_on.wait()
+        return looks
+
+    waiting = [asyncio.create_task(snapshot.read(look)) for _ in range(5)]
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await asyncio.gather(*waiting) == [1] * 5
+    assert await snapshot.read(look) == 2
+
+
 async def test_a_look_that_fails_is_made_again_by_the_next(shop: ServedShop) -> None:
     snapshot: Snapshot[int] = Snapshot(60.0)
 
