@@ -52,7 +52,14 @@ async def test_finance_settles_a_failed_refund_from_the_desk(site: Site) -> None
     await page.get_by_role("link", name="Settle outside").click()
     dialog = page.locator("dialog:target")
     await dialog.get_by_label("Reference").fill("SEPA-2026-11-0071")
-    await dialog.get_by_role("button", name="Record 148.00 EUR as paid").click()
+    await dialog.get_by_label("Amount").fill("100")
+    assert "148.00 EUR" not in await dialog.inner_text(), "nothing names an amount that is not the one"
+    await dialog.get_by_role("button", name="Settle outside…").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Record 100.00 EUR as paid another way?")
+    await page.get_by_role("button", name="Change it").click()
+    await page.get_by_label("Amount").fill("148.00")
+    await page.get_by_role("button", name="Settle outside…").click()
+    await page.get_by_role("button", name="Record 148.00 EUR as paid").click()
     await expect(page.get_by_role("status")).to_contain_text("148.00 EUR settled outside: bank transfer")
     assert (await site.shop.read_return(made["id"]))["state"] == "refunded"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -91,7 +91,14 @@ async def show_portal(call: PageCall) -> Response[Any]:
     return opened if isinstance(opened, Response) else _page(call, opened)
 
 
-@posts("/portal/{link:str}", scope=None, longest_bytes=LONGEST_PORTAL_FORM_BYTES)
+async def _keep_ticks(call: PageCall, _: Problem) -> Response[Any]:
+    """Keep what is ticked in a form of an earlier visit, and send nothing: its amount is looked at once more."""
+    return await take_portal.work(
+        replace(call, form={name: given for name, given in call.form.items() if name != "do"})
+    )
+
+
+@posts("/portal/{link:str}", scope=None, longest_bytes=LONGEST_PORTAL_FORM_BYTES, show_again=_keep_ticks)
 async def take_portal(call: PageCall) -> Response[Any]:
     """Keep what is ticked; send it where that was asked, and the amount is the one that was shown."""
     opened = await _open(call)

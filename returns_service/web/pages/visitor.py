@@ -84,9 +84,17 @@ def check_form(request: AnyRequest, visitor: Visitor, form_token: str) -> None:
     if site is not None:
         foreign = site not in ("same-origin", "none")
     else:
-        foreign = origin is not None and urlsplit(origin).netloc not in _own_hosts(request)
+        foreign = origin is not None and not comes_from_us(request)
     if foreign or not hmac.compare_digest(form_token.encode(), visitor.form_token.encode()):
         raise Problem("form_out_of_date")
+
+
+def comes_from_us(request: AnyRequest) -> bool:
+    """Return whether the browser itself says that a form is of this site. It proves no session: show, don't do."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        return site == "same-origin"
+    return origin is not None and urlsplit(origin).netloc in _own_hosts(request)
 
 
 def _own_hosts(request: AnyRequest) -> set[str]:
