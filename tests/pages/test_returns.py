@@ -327,20 +327,6 @@ async def test_the_dock_corrects_takes_back_and_decides_on_the_returns_page(shop
     assert (await shop.read_return(made["id"]))["lines"][0]["received_quantity"] == 0
 
 
-async def test_why_and_why_in_spite_of_a_rule_are_told_apart(shop: ServedShop, desk: Desk) -> None:
-    made = await parcel(shop, "NW-1")
-    body = {"undeclared": [{"sku": "X", "quantity": 2}]}
-    expect(await shop.post(f"/v1/returns/{made['id']}/receipts", body), 201)
-    said = {"reason": "It was lost.", "override_reason": "Their <b>X</b> was given away."}
-    expect(await shop.post(f"/v1/returns/{made['id']}/close", said), 200)
-    page = await open_as(shop, desk, "finance", f"/returns/{made['id']}")
-    quoted = re.findall(r"<blockquote><bdi>(.*?)</bdi></blockquote>", page.text)
-    assert quoted[:2] == ["It was lost.", "Their &lt;b&gt;X&lt;/b&gt; was given away."]
-    assert "In spite of the rule:" in page.text
-    assert "<strong><bdi>2 units put aside</bdi></strong>" in page.text
-    assert "in spite of the rule: “<bdi>Their" in (await desk.get("/")).text
-
-
 async def test_the_timeline_names_who_did_what(shop: ServedShop, desk: Desk) -> None:
     made = await refused_once(shop)
     page = await open_as(shop, desk, "approver", f"/returns/{made['id']}")

@@ -296,7 +296,7 @@ def _settle(case: ReturnCase) -> Act:
     values = {"currency": case.row.currency, "refund": failed.id if failed else "", "method": method}
     return _act(
         case, SETTLE, "Record {} as paid another way?",
-        "Stripe isn’t called: pay first, then record it here.", RECORD_NOW,
+        "Stripe isn’t called: pay first, then record it here.", RECORD_NOW, primary=bool(case.due_outside),
         values=values | {"amount": type_amount(amount, case.row.currency)},
     )  # fmt: skip
 

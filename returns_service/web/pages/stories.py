@@ -42,6 +42,7 @@ _LED_TO: Final[Mapping[str, str]] = {
 _FIGURE_OF: Final[Mapping[str, str]] = {  # the amount that says most of a state
     "approved": "amount_estimated", "refunding": "amount_open", "refunded": "amount_refunded",
 }  # fmt: skip
+MOST_PARTS: Final = 6  # lines of a receipt that its story names
 STATUSES: Final[Mapping[str, tuple[str, str, str]]] = {  # a refund's status -> icon, state, what it says of its amount
     "queued": ("refunding", "refunding", "waits to be sent to Stripe"),
     "submitted": ("refunding", "refunding", "sent to Stripe"),
@@ -233,6 +234,8 @@ def _tell_receipt(data: Mapping[str, Any]) -> dict[str, Any]:
     put_aside = f"{plural(aside, 'unit')} put aside"
     if not units and aside:
         return {"title": put_aside, "icon": "box"}
+    if len(parts) > MOST_PARTS:
+        parts = [*parts[:MOST_PARTS], plural(len(parts) - MOST_PARTS, "more line")]
     parts += [put_aside] if aside else []
     return {"title": f"{plural(units, 'unit')} received", "detail": ", ".join(parts), "icon": "box"}
 
