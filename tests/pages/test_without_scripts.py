@@ -64,6 +64,30 @@ async def test_finance_settles_a_failed_refund_from_the_desk(site: Site) -> None
     assert (await site.shop.read_return(made["id"]))["state"] == "refunded"
 
 
+async def test_a_browser_that_knows_no_dialogs_does_the_same(site: Site) -> None:
+    """Phones up to 2022: with scripts, but without `<dialog>`. The link to a dialog shows it, as without scripts."""
+    made = await ask(site.shop, "NW-1")
+    await add_person(site.shop, "approver")
+    page = await site.page()
+    await page.add_init_script(
+        "for (const name of ['show', 'showModal', 'close', 'open']) delete HTMLDialogElement.prototype[name];"
+        "delete window.HTMLDialogElement"
+    )
+    await site.begin_session(page.context, "approver@shop.test")
+    await page.goto("/approvals")
+    await expect(page.get_by_role("button", name="Keys")).to_be_hidden()
+    await page.get_by_role("link", name="Decline NW-1").click()
+    dialog = page.locator("dialog:target")
+    await expect(dialog).to_be_visible()
+    await dialog.get_by_role("link", name="Keep waiting").click()
+    await expect(dialog).to_have_count(0)
+    await page.get_by_role("link", name="Decline NW-1").click()
+    await dialog.get_by_role("button", name="Window closed").click()
+    await dialog.get_by_role("button", name="Decline NW-1").click()
+    await expect(page.get_by_role("status")).to_contain_text("Declined")
+    assert (await site.shop.read_return(made["id"]))["state"] == "declined"
+
+
 async def test_a_double_click_in_a_browser_with_scripts_is_one_act(site: Site) -> None:
     made = await ask(site.shop, "NW-1", 5900)
     for order, amount, currency in (("NW-2", 12_345_610, "eur"), ("NW-3", 18_400, "jpy"), ("NW-4", 10, "kwd")):

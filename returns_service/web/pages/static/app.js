@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const off = () => { try { return localStorage.getItem("keys") === "off"; } catch { return false; } };
-  const wake = (part) => { for (const e of part.querySelectorAll(`${navigator.clipboard ? "[data-copy], " : ""}[data-print], [data-all], [data-pin], [data-fill], button[data-dialog]`)) e.hidden = false; };
+  const wake = (part) => { for (const e of part.querySelectorAll(`${navigator.clipboard ? "[data-copy], " : ""}[data-print], [data-all], [data-pin], [data-fill]${"HTMLDialogElement" in window ? ", button[data-dialog]" : ""}`)) e.hidden = false; };
   wake(document);
   const view = document.querySelector(".views [aria-current]"), strip = view?.closest(".views");  // the chosen view in sight
   if (strip) strip.scrollLeft += Math.max(0, view.getBoundingClientRect().right - strip.getBoundingClientRect().right + 16);
@@ -70,7 +70,7 @@
   document.addEventListener("keydown", (e) => {
     const typing = e.target.matches("input:not([type=checkbox], [type=radio]), textarea, select"), find = document.getElementById("find");
     if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "k" && find) return e.preventDefault(), find.focus(), find.select();
-    if (typing || e.ctrlKey || e.metaKey || e.altKey || off() || document.querySelector("dialog[open]") || document.body.classList.contains("dock")) return;
+    if (typing || e.ctrlKey || e.metaKey || e.altKey || off() || document.querySelector("dialog[open], dialog:target") || document.body.classList.contains("dock")) return;
     const rows = [...document.querySelectorAll(".inbox a, .list .go, .list th[scope=row] > a")].filter((a) => a.offsetParent);
     const at = rows.findIndex((a) => (a.closest("tr") ?? a).contains(document.activeElement));
     if (e.key === "/" && find) e.preventDefault(), find.focus();

@@ -40,7 +40,7 @@
   });
   // How far the return is: looked at while the page is seen.
   if (document.getElementById("state")) setInterval(async () => {
-    if (document.hidden || document.querySelector("dialog[open]")) return;
+    if (document.hidden || document.querySelector("dialog[open], dialog:target")) return;
     try {
       const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
       const page = answer.ok ? parse(await answer.text()) : null, there = page?.getElementById("state");
