@@ -6,7 +6,7 @@ import re
 
 from tests.harness.served_shop import ServedShop, expect, return_body
 from tests.pages.conftest import Desk, sign_in_as
-from tests.pages.world import approved, parcel
+from tests.pages.world import approved, ask, parcel
 
 
 async def test_a_return_of_many_lines_shows_first_what_is_not_here(shop: ServedShop, desk: Desk) -> None:
@@ -24,6 +24,11 @@ async def test_a_return_of_many_lines_shows_first_what_is_not_here(shop: ServedS
     assert "<summary>3 more items</summary>" in items
     assert "<summary>2 more lines</summary>" in items
     assert "SKU-05 (new), 8 more lines</bdi>" in items
+    declined = await ask(shop, "NW-12")
+    expect(await shop.post(f"/v1/returns/{declined['id']}/decline", {"reason": "Worn."}), 200)
+    found = (await desk.get("/receive?q=nw-1")).text
+    assert re.findall("<strong><bdi>(NW-1.?)</bdi>", found)[:2] == ["NW-1", "NW-12"], "what is awaited, then the newest"
+    assert found.index("1 unit expected") < found.index("Nothing more is expected")
     dock = (await desk.get(f"/receive/{made['id']}")).text
     assert re.findall(r'data-sku="(SKU-\d\d)"', dock)[:2] == ["SKU-14", "SKU-00"]
     assert "<summary>14 items came before</summary>" in dock
