@@ -64,17 +64,24 @@ class OpenLink(NamedTuple):
 
 @dataclass
 class Messages:
-    """Says what is wrong with a form: for the whole of it, and by item."""
+    """Says what is wrong with a form: for the whole of it, by item, and with an item's photos."""
 
     whole: list[Markup] = field(default_factory=list)
     by_item: dict[int, list[Markup]] = field(default_factory=dict)
+    photos: dict[int, list[Markup]] = field(default_factory=dict)
 
     def add(self, place: int, message: Markup) -> None:
         """Say it at an item."""
         self.by_item.setdefault(place, []).append(message)
 
     def __bool__(self) -> bool:
-        return bool(self.whole or self.by_item)
+        return bool(self.whole or self.by_item or self.photos)
+
+    @property
+    def first(self) -> list[Markup]:
+        """What stands above the form."""
+        at_fields = [message for found in (self.by_item, self.photos) for some in found.values() for message in some]
+        return self.whole or at_fields
 
 
 @shows("/portal", scope=None)
@@ -207,7 +214,7 @@ async def _clean_photos(
             photos.append(await _photo(call, file))
         except PhotoRefused as refused:
             name = file.filename.replace("\\", "/").rpartition("/")[2][:80]
-            messages.add(place, opened.words(f"wrong.photo_{refused.fault}", file=name))
+            messages.photos.setdefault(place, []).append(opened.words(f"wrong.photo_{refused.fault}", file=name))
     return photos
 
 

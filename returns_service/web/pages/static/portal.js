@@ -35,6 +35,9 @@
       const page = parse(await answer.text());
       if (mine !== newest || !page.getElementById("tally")) return;
       takeFresh(page);
+      const tally = document.getElementById("tally"), heard = document.getElementById("heard");
+      const amount = (tally.querySelector("[data-once]") ?? tally.querySelector(".muted")).textContent.trim();
+      if (heard.textContent !== amount) heard.textContent = amount;        // read aloud; what is exchanged itself is not
       for (const file of form.querySelectorAll("input[type=file]")) if (file.value) file.value = "";
     } catch { /* without a network the button still sends the form, and says so */ }
   });
