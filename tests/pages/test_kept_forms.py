@@ -75,6 +75,28 @@ async def test_what_was_typed_outlives_the_session(shop: ServedShop, desk: Desk)
     assert await state_of(shop, address) == "declined"
 
 
+async def test_several_that_were_chosen_are_looked_at_once_more(shop: ServedShop, desk: Desk) -> None:
+    made = [await ask(shop, f"NW-{number}") for number in range(2)]
+    await sign_in_as(shop, desk, "approver")
+    chosen = "&".join(f"return={one['id']}" for one in made)
+    page = await desk.get(f"/approvals/chosen?do=decline&{chosen}")
+    typed = {**forms_in(page)["/approvals/chosen"], "return": [one["id"] for one in made], "reason": WORDS,
+             "do": "decline"}  # fmt: skip
+    shop.clock.advance(24 * 3600)
+    kept = await desk.post("/approvals/chosen", typed, **OURS)
+    assert "label&lt;/b&gt;" in kept.text
+    await sign_in_anew(desk, "approver@shop.test")
+    token = forms_in(kept)["/approvals/chosen"]["token"]
+    again = await desk.post("/approvals/chosen", {**typed, "token": token}, **OURS)
+    assert again.status_code == 403
+    assert "Decline 2 returns for 200.00 EUR?" in text_of(again)
+    fields = forms_in(again)["/approvals/chosen"]
+    assert fields["reason"] == WORDS
+    done = await desk.post("/approvals/chosen", {**typed, **fields, "return": typed["return"]})
+    assert done.status_code == 303
+    assert [(await shop.read_return(one["id"]))["state"] for one in made] == ["declined", "declined"]
+
+
 async def test_a_form_that_was_sent_before_is_not_done_again_by_being_kept(shop: ServedShop, desk: Desk) -> None:
     """Its one-time token stays: what it did is told once more, in place of a second note."""
     made = await approved(shop, "NW-1")

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import httpx
 
 from returns_service.domain.vocabulary import Role
+from tests.factories import create_api_key, create_device, create_webhook_endpoint
 from tests.harness.served_shop import ServedShop, expect
 from tests.pages.conftest import Desk, open_desk, sign_in_as
 from tests.pages.forms import follow, send
@@ -68,6 +69,11 @@ async def test_no_two_buttons_of_one_name_do_different_things(shop: ServedShop) 
         shop.advance(60)
         lines = [{"line": twice["lines"][0]["id"], "quantity": quantity, "condition": "new"}]
         expect(await shop.post(f"/v1/returns/{twice['id']}/receipts", {"lines": lines}), 201)
+    async with shop.db.transaction() as tx:
+        for name in ("one", "two"):
+            await create_webhook_endpoint(tx, url=f"https://{name}.shop.test/hook")
+            await create_device(tx, name=f"Dock {name}")
+            await create_api_key(tx, name=name)
     shown: dict[Role, tuple[str, ...]] = {
         "approver": ("/approvals", "/approvals?view=aside"),
         "admin": ("/settings", "/returns"),

@@ -49,6 +49,9 @@ async def test_the_next_thing_to_do_is_the_one_in_ink(shop: ServedShop, desk: De
     assert f'class="btn" href="/receive/{disputed["id"]}"' in page.text
     page = await desk.get(f"/returns/{credit['id']}")
     assert re.search(r'class="btn primary" href="#settle_outside-', page.text)
+    waits = await approved(shop, "NW-3")
+    page = await desk.get(f"/returns/{waits['id']}")
+    assert "<b>Refund, Settle outside</b>Nothing received is unpaid." in page.text, "one reason, in a person's words"
     case = await desk.get("/refunds?kind=refund_barred")
     assert "has to be answered by" not in case.text
     assert re.search(r"That is <time datetime=.*Z\">.* UTC</time>", case.text), "as people read it, in their zone"

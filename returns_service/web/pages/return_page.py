@@ -29,7 +29,16 @@ from returns_service.web.pages.page import Page, PageCall, shows
 from returns_service.web.pages.receipt_acts import acts_on_receipt, resolve_act
 from returns_service.web.pages.refund_acts import acts_on_refund
 from returns_service.web.pages.rendering import plural, render
-from returns_service.web.pages.return_acts import WANTED, WRITE_NOTE, acts_on, barred_on, money_of, target_of, url_of
+from returns_service.web.pages.return_acts import (
+    WANTED,
+    WRITE_NOTE,
+    acts_on,
+    barred_on,
+    failed_of,
+    money_of,
+    target_of,
+    url_of,
+)
 from returns_service.web.pages.stories import CONDITIONS, METHODS, is_told_beside, tell
 
 MOST_LINES: Final = 12  # shown at once: the history of a return stays in reach
@@ -107,6 +116,8 @@ async def show_return(call: PageCall) -> Response[Any]:
         names = {**timeline.names, **await names_of(tx, sorted(actors - timeline.names.keys()))}
         own = await decided_by_person_of(tx, call.by.actor, case.refunds)
     able, barred = case.able_and_barred()
+    if barred.keys() >= {"refund", "settle_outside"} and not case.due_outside and failed_of(case) is None:
+        barred = {**barred, "settle_outside": barred["refund"]}  # what can't be refunded needs no settling either
     acts = acts_on(case, able, call.may)
     primary = next((act for act in acts if act.primary), None)
     dock = call.may("receipts:write")
