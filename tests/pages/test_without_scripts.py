@@ -88,6 +88,22 @@ async def test_a_browser_that_knows_no_dialogs_does_the_same(site: Site) -> None
     assert (await site.shop.read_return(made["id"]))["state"] == "declined"
 
 
+async def test_a_script_names_the_amount_that_is_typed_and_needs_no_second_question(site: Site) -> None:
+    payment = site.shop.pay(250_000, currency="eur")
+    await add_person(site.shop, "finance")
+    page = await site.page()
+    await site.begin_session(page.context, "finance@shop.test")
+    await page.goto(f"/refunds/payments?payment={payment}")
+    await page.get_by_role("link", name="Refund…").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_role("heading")).to_have_text("Refund how much to Visa ending 4242?")
+    await dialog.get_by_label("Amount").fill("1234.5")
+    await expect(dialog.get_by_role("heading")).to_have_text("Refund 1,234.5 EUR to Visa ending 4242?")
+    await dialog.get_by_label("What is it for?").fill("Goodwill.")
+    await dialog.get_by_role("button", name="Refund 1,234.5 EUR").click()
+    await expect(page.get_by_role("status")).to_contain_text("1,234.50 EUR decided, goes to Stripe")
+
+
 async def test_a_double_click_in_a_browser_with_scripts_is_one_act(site: Site) -> None:
     made = await ask(site.shop, "NW-1", 5900)
     for order, amount, currency in (("NW-2", 12_345_610, "eur"), ("NW-3", 18_400, "jpy"), ("NW-4", 10, "kwd")):
