@@ -102,20 +102,26 @@ class IdentityProvider:
         if issuer != self.issuer and (issuer or known.get("authorization_response_iss_parameter_supported")):
             raise ProviderError("token_wrong", f"the callback names another issuer: {issuer!r}")
         tokens = await self._redeem(known, code, verifier)
-        claims = await self._verify(str(tokens.get("id_token", "")), nonce)
+        id_token = str(tokens.get("id_token", ""))
+        claims = await self._verify(id_token, nonce)
         if "email" not in claims or "email_verified" not in claims or find_claim(claims, self._roles_claim) is None:
             claims = {**await self._userinfo(known, tokens, claims["sub"]), **claims}
-        return self._identity_in(claims)
+        return self._identity_in(claims, id_token)
 
-    async def end_session_url(self) -> str | None:
-        """Return where the browser ends the provider's own session; None where it has no such place or is away."""
+    async def end_session_url(self, id_token: str = "") -> str | None:
+        """Return where the browser ends the provider's own session; None where it has no such place or is away.
+
+        `id_token`, of that session, where the browser kept it: some providers end none without it.
+        https://openid.net/specs/openid-connect-rpinitiated-1_0.html
+        """
         try:
             endpoint = (await self._about_itself()).get("end_session_endpoint")
         except ProviderError:
             return None
         if not is_endpoint(endpoint):
             return None
-        return str(httpx.URL(endpoint).copy_merge_params({"client_id": self._client_id}))
+        words = {"client_id": self._client_id} | ({"id_token_hint": id_token} if id_token else {})
+        return str(httpx.URL(endpoint).copy_merge_params(words))
 
     async def check(self) -> int:
         """Read what the provider says of itself and its keys; return how many keys. Raises ProviderError."""
@@ -242,7 +248,7 @@ class IdentityProvider:
             raise ProviderError("token_wrong", "the userinfo endpoint speaks of another person")
         return found
 
-    def _identity_in(self, claims: Mapping[str, Any]) -> Identity:
+    def _identity_in(self, claims: Mapping[str, Any], id_token: str) -> Identity:
         email, name, groups = claims.get("email"), claims.get("name"), find_claim(claims, self._roles_claim)
         listed = groups if isinstance(groups, list) else [groups]
         return Identity(
@@ -252,6 +258,7 @@ class IdentityProvider:
             email_verified=claims.get("email_verified") in (True, "true"),  # some write it as a text
             name=name if isinstance(name, str) else None,
             groups=tuple(group for group in listed if isinstance(group, str)),
+            id_token=id_token,
         )
 
     # --- the wire ----------------------------------------------------------------------------------------------------

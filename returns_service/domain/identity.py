@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from returns_service.domain.vocabulary import Role
@@ -21,6 +21,7 @@ class Identity:
     email_verified: bool = False  # the provider has seen that the address is theirs
     name: str | None = None
     groups: tuple[str, ...] = ()
+    id_token: str = field(default="", repr=False)  # as it came; some providers end their session by it alone
 
 
 def role_by_groups(groups: Sequence[str], pairs: Sequence[tuple[str, Role]]) -> tuple[str, Role] | None:

@@ -85,15 +85,17 @@ async def parcel_for_number(tx: Tx, code: str) -> str | None:
 
 
 async def find_parcels(tx: Tx, policy: Policy, words: str) -> list[ParcelMatch]:
-    """Return the returns that people may mean by some words, newest first."""
+    """Return the returns that people may mean by some words: those that wait for units first, then the newest."""
     words = " ".join(words_in(words)[:MOST_WORDS])
     chosen = return_ids(words=words, frequent=await finds_often(tx, words))
     newest = chosen.order_by(col(ReturnAuthorization.id).desc()).limit(MOST_MATCHES)
-    return [_match(case) for case in await load_cases(tx, policy, (await tx.exec(newest)).all())]
+    matches = [_match(case) for case in await load_cases(tx, policy, (await tx.exec(newest)).all())]
+    return sorted(matches, key=lambda match: not match.units)
 
 
 def _match(case: ReturnCase) -> ParcelMatch:
-    open_lines = [line for line in case.lines if counted_units(line) < line.quantity]
+    waits = case.row.closed_at is None and case.row.state not in ("declined", "canceled")
+    open_lines = [line for line in case.lines if waits and counted_units(line) < line.quantity]
     names = [line.title or line.sku for line in open_lines]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ParcelMatch(

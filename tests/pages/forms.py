@@ -66,6 +66,13 @@ def forms_in(page: httpx.Response) -> dict[str, dict[str, str]]:
 
 
 async def send(desk: Desk, page: httpx.Response, address: str, **fields: Any) -> httpx.Response:
+    """Send the page's form at an address, with some fields filled in; asked whether an amount is meant, agree."""
+    answer = await send_once(desk, page, address, **fields)
+    is_asked = answer.status_code == 200 and forms_in(answer).get(address, {}).get("said")
+    return await send_once(desk, answer, address) if is_asked else answer
+
+
+async def send_once(desk: Desk, page: httpx.Response, address: str, **fields: Any) -> httpx.Response:
     """Send the page's form at an address, with some fields filled in."""
     return await desk.post(address, {**forms_in(page)[address], **fields})
 

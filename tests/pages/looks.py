@@ -221,6 +221,15 @@ async def approval_refused(look: Look, page: Page) -> None:
     await page.get_by_text("What you typed is kept").wait_for()
 
 
+@view("approver")
+async def form_kept(look: Look, page: Page) -> None:
+    await approval_declined(look, page)
+    await page.locator("dialog[open] textarea").fill(HOSTILE)
+    await page.context.clear_cookies()
+    await page.locator("dialog[open] button.primary").click()
+    await page.get_by_text("nothing is lost").wait_for()
+
+
 # --- returns ---------------------------------------------------------------------------------------------------------
 
 at("/returns", "finance", "returns_empty", "new_shop")
@@ -315,6 +324,15 @@ async def desk_retry(look: Look, page: Page) -> None:
     # In a narrow window, or with large text, the list stands alone until a case is opened.
     await page.goto(await page.locator(".inbox a").first.get_attribute("href") or "")
     await page.get_by_role("link", name="Retry").click()
+
+
+@view("finance")
+async def amount_asked(look: Look, page: Page) -> None:
+    await desk_retry(look, page)
+    await page.get_by_label("If it is more than is due: why?").fill(HOSTILE)
+    await page.locator("dialog[open] [name=said]").evaluate("e => { e.value = '' }")
+    await page.locator("dialog[open] button.primary").click()
+    await page.get_by_text("Nothing is done yet").wait_for()
 
 
 @view("admin")

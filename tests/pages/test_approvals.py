@@ -214,7 +214,7 @@ async def test_several_are_decided_after_a_look_at_the_list(shop: ServedShop, ap
     first, again = await approver.post("/approvals/chosen", sent), await approver.post("/approvals/chosen", sent)
     assert first.headers["location"] == again.headers["location"]
     told = await follow(approver, first)
-    assert told.text.count("Approved: 50.00 EUR") == 2
+    assert told.text.count("<bdi>Approved: 50.00 EUR") == 2
     assert [await state_of(shop, made) for made in (*euros, dollars, late)] == ["approved"] * 3 + ["requested"]
     assert [len(await events_of(shop, made)) for made in euros] == [2, 2]
 

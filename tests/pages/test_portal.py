@@ -475,7 +475,9 @@ async def test_a_file_that_is_no_photo_is_said_at_its_item_and_the_rest_is_kept(
     answer = await tick(desk, path, "send", files=files, pick=["1"], r1="damaged")
     assert answer.status_code == 422
     assert says in answer.text
-    assert "&lt;b&gt;damage.jpg" in answer.text
+    assert "&lt;b&gt;damage.jpg" in answer.text.partition('<div id="pe1"')[2].partition("</div>")[0], (
+        "where it is chosen"
+    )
     async with shop.db.reading() as tx:
         assert (await tx.exec(select(Photo))).all() == []
         (row,) = (await tx.exec(select(PortalSession))).all()

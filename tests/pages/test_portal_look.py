@@ -39,6 +39,7 @@ async def choose(page: Page) -> None:
     await page.locator("input[name=pick][value='1']").check()
     await page.locator("select[name='reason:1']").select_option("damaged")
     await expect(page.locator("#tally tfoot")).to_contain_text("91")
+    await expect(page.get_by_role("status")).to_contain_text("91")  # and hears it
 
 
 async def open_look(site: Site, page: Page, name: str, language: str) -> None:
@@ -62,7 +63,7 @@ async def open_look(site: Site, page: Page, name: str, language: str) -> None:
         await page.locator("select[name='reason:1']").select_option("")
         photo: Any = {"name": "damage.heic", "mimeType": "image/heic", "buffer": b"no photo at all"}
         await page.locator("input[name='photo:0']").set_input_files(photo)
-        await page.locator("#e0").wait_for()
+        await page.locator("#pe0").wait_for()
     if name == "form":
         await page.locator("select[name='resolution:1']").select_option("store_credit")
         await expect(page.locator("#tally tfoot")).to_contain_text("As store credit€24.50")

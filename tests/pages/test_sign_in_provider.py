@@ -426,7 +426,35 @@ async def test_signing_out_ends_our_session_and_offers_to_end_theirs(
     left = await desk.post("/sign-out")
     assert left.headers["location"] == "/sign-in/provider/ended"
     assert await sessions_in_force(shop) == []
-    assert f'href="{ISSUER}/logout?client_id=returns"' in (await desk.get(left.headers["location"])).text
+    there = re.search(rf'href="{ISSUER}/logout\?client_id=returns&amp;id_token_hint=([^"]+)"',
+                      (await desk.get(left.headers["location"])).text)  # fmt: skip
+    assert there is not None
+    assert there[1].count(".") == 2, "the signed token, by which the provider knows whose session to end"
+    again = await desk.get(left.headers["location"])
+    assert f'href="{ISSUER}/logout?client_id=returns"' in again.text, "it is not kept any longer"
+
+
+async def test_the_providers_token_is_of_its_own_page_alone_and_goes_with_the_next_person(
+    shop: ServedShop, desk: Desk, provider: FakeProvider
+) -> None:
+    await add_person(shop, "admin", MARA)
+    provider.metadata["end_session_endpoint"] = f"{ISSUER}/logout"
+    answer = await come_in(desk, provider)
+    (kept,) = [one for one in answer.headers.get_list("set-cookie") if one.startswith("returns_hint=ey")]
+    assert "Path=/sign-in/provider/ended" in kept
+    assert "HttpOnly" in kept
+    desk.client.cookies.delete("returns_session")
+    await desk.sign_in(MARA)
+    assert f'href="{ISSUER}/logout?client_id=returns"' in (await desk.get("/sign-in/provider/ended")).text
+
+
+async def test_a_token_too_long_for_a_cookie_is_left_out(shop: ServedShop, desk: Desk, provider: FakeProvider) -> None:
+    await add_person(shop, "admin", MARA)
+    provider.metadata["end_session_endpoint"] = f"{ISSUER}/logout"
+    provider.claims["groups"] = ["g" * 100] * 60
+    answer = await come_in(desk, provider)
+    assert answer.status_code == 303
+    assert f'href="{ISSUER}/logout?client_id=returns"' in (await desk.get("/sign-in/provider/ended")).text
 
 
 async def test_signing_out_of_a_password_leads_to_the_sign_in(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -178,18 +178,34 @@ async def _names(tx: Tx, rows: Sequence[Row], refunds: Sequence[RefundRow]) -> d
 async def show_chosen(call: PageCall) -> Response[Any]:
     """List what was chosen, with its sums, before anything is decided."""
     wanted = set(call.request.query_params.getall("return", []))
+    return await _ask_about(call, wanted, declines=call.query("do") == "decline")
+
+
+async def _show_again(call: PageCall, problem: Problem) -> Response[Any]:
+    """Show the list again that a form of an older session brought, with the reason that was typed."""
+    wanted, words = set(call.form.get("return", [])), describe_problem(problem)
+    told = f"{words.title}. {words.text}"
+    return await _ask_about(call, wanted, declines=call.field("do") == "decline", told=told, status=403)
+
+
+async def _ask_about(
+    call: PageCall, wanted: Collection[str], *, declines: bool, told: str = "", status: int = 200
+) -> Response[Any]:
     async with call.context.database.reading() as tx:
         rows = [row_of(call, waiting) for waiting in await waiting_returns(tx, call.context.policy, call.by.actor)]
     chosen = [row for row in rows if row.id in wanted and row.can_be_chosen]
-    return _ask(call, chosen, declines=call.query("do") == "decline", left_out=len(wanted) - len(chosen))
+    left_out = len(wanted) - len(chosen)
+    return _ask(call, chosen, declines=declines, left_out=left_out, told=told, status=status)
 
 
 def _ask(
-    call: PageCall, chosen: Sequence[Row], *, declines: bool, left_out: int = 0, error: str = "", status: int = 200
-) -> Response[Any]:
+    call: PageCall, chosen: Sequence[Row], *, declines: bool, left_out: int = 0, error: str = "", told: str = "",
+    status: int = 200,
+) -> Response[Any]:  # fmt: skip
     return render(
         call, "approvals_chosen.html", status=status, rows=chosen, declines=declines, left_out=left_out,
-        sums=sums_of(chosen), once=new_once(), field=FOR_THE_CUSTOMER, error=error, typed=call.field("reason"),
+        sums=sums_of(chosen), once=new_once(), field=FOR_THE_CUSTOMER, error=error, told=told,
+        typed=call.field("reason"),
     )  # fmt: skip
 
 
@@ -202,7 +218,7 @@ def sums_of(rows: Sequence[Row]) -> str:
     return " and ".join(format_amount(amount, currency) for currency, amount in sorted(sums.items()))
 
 
-@posts("/approvals/chosen", scope=APPROVE, personal=True)
+@posts("/approvals/chosen", scope=APPROVE, personal=True, labels={"reason": "Why?"}, show_again=_show_again)
 async def decide_chosen(call: PageCall) -> Response[Any]:
     """Decide several requests, each in a transaction of its own, each with its own result."""
     once, reason = checked_once(call.field(ONCE)), call.field("reason")

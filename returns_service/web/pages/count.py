@@ -76,6 +76,7 @@ async def _page(
         last = draft.scans[-1] if draft.scans else None
     return render(
         call, "count.html", status=status, error=error, draft=draft, last=last, at=rfc3339(at),
+        came=[line for line in draft.lines if not draft.open_units(line)],
         said=outcome(draft, last, call.context.policy) if last is not None else None,
         conditions=[_choice(draft, c, call.context.policy) for c in CONDITIONS],
         photos=photos, once=new_once,

@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, Literal
 
 from litestar import Response
 
-from returns_service.domain.money import exponent
+from returns_service.domain.money import exponent, format_amount
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import RECEIVE
 from returns_service.queries.history import events_of_request
@@ -24,17 +24,21 @@ from returns_service.return_case.loader import load_case
 from returns_service.store.database import Tx
 from returns_service.web.errors import request_id_of
 from returns_service.web.operations.operation import Operation
-from returns_service.web.pages.handler import redirect, safe_path
+from returns_service.web.pages.handler import ASKS, redirect, safe_path
 from returns_service.web.pages.page import Page, PageCall
 from returns_service.web.pages.perform import perform
 from returns_service.web.pages.problem_words import describe_problem, field_of
 from returns_service.web.pages.rendering import render
 from returns_service.web.pages.stories import told_first
+from returns_service.web.pages.visitor import CSRF_FIELD
 
 FieldKind = Literal["text", "area", "amount", "choice", "number", "flag", "hidden"]
 Choices = Mapping[str, Sequence[tuple[str, str]]]  # field -> what can be chosen: value, words
+TYPED_KINDS: Final[Collection[FieldKind]] = ("text", "area", "amount", "number")
 ONCE: Final = "once"  # the field with the one-time token
 NEXT: Final = "next"  # the field with the page that leads on
+SAID: Final = "said"  # the field with the amount that the button named, as it was typed
+CHANGE: Final = "change"  # the button beside a question about an amount, for another one
 NOT_IN_BODIES: Final = ("currency", "if_match")  # fields that say how the others are read, or when they hold
 _ONCE: Final = re.compile(r"[0-9A-Za-z_-]{8,64}")
 _AMOUNT: Final = re.compile(r"[0-9]{1,13}(\.[0-9]{1,3})?")
@@ -74,6 +78,7 @@ class FormAct:
     danger: bool = False
     build: Callable[[PageCall], dict[str, Any]] | None = None  # the body, where it is not just the fields
     home: str = "/"  # where it leads on to, unless the form says
+    names: str = ""  # what its button says of an amount that is typed: `Refund {}`; it is done only where that was said
     only_looks: bool = False  # nothing may have happened: what is known now is told instead
     ask_again: Callable[[ReturnCase], Act] | None = None  # of a return that changed meanwhile: what is decided now
     choices: Callable[[PageCall, Tx], Awaitable[Choices]] | None = None  # of fields that depend on what it is about
@@ -85,7 +90,14 @@ class FormAct:
         async def work(call: PageCall) -> Response[Any]:
             return await do_act(self, call)
 
-        return Page("POST", self.path, f"page_{self.name}", work, self.operation.scope, self.operation.scope != RECEIVE)
+        async def show_again(call: PageCall, problem: Problem) -> Response[Any]:
+            return await show_refused(call, self, problem, once=call.field(ONCE))
+
+        labels = {one.name: one.label for one in self.fields if one.kind in TYPED_KINDS}
+        return Page(
+            "POST", self.path, f"page_{self.name}", work, self.operation.scope, self.operation.scope != RECEIVE,
+            labels=labels, show_again=show_again,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,7 +106,7 @@ class Act:
 
     form: FormAct
     url: str
-    question: str
+    question: str  # with `{}` for an amount that is typed
     text: str
     button: str
     label: str
@@ -124,6 +136,10 @@ async def do_act(act: FormAct, call: PageCall) -> Response[Any]:
     path = {name: call.path(name) for name in names}
     try:
         body = act.build(call) if act.build is not None else body_of(act.fields, call)
+        if act.names and call.field(CHANGE):
+            return await show_refused(call, act, None, once=once)
+        if act.names and call.field(SAID) != call.field("amount"):
+            return _ask_about_amount(call, act, body["amount"])
         answer = await perform(call, act.operation, path, body, once, if_match=call.field("if_match") or None)
     except Problem as problem:
         if problem.kind.status not in SHOWN_AGAIN or (problem.kind.status == 404 and problem.code == "not_found"):
@@ -139,6 +155,20 @@ async def do_act(act: FormAct, call: PageCall) -> Response[Any]:
         subjects = sorted(name for name in named if isinstance(name, str))
         events = await events_of_request(tx, call.by.actor, request_id_of(call.request), subjects)
     return redirect(with_parameter(next_of(call, act.home), "did", told_first(events)))
+
+
+def _ask_about_amount(call: PageCall, act: FormAct, amount: int) -> Response[Any]:
+    """Ask once more, about the very amount (minor units) that was typed: the button that was pressed named another."""
+    said = format_amount(amount, call.field("currency"))
+    sent = [
+        (name, text) for name, texts in call.form.items() if name not in (CSRF_FIELD, SAID, CHANGE) for text in texts
+    ]
+    labels = {one.name: one.label for one in act.fields if one.kind in TYPED_KINDS and one.name != "amount"}
+    return render(
+        call, "amount_asked.html", act=act, sent=[*sent, (SAID, call.field("amount"))], back=next_of(call, act.home),
+        asks=(call.field(ASKS) or f"{act.names}?").replace("{}", said), button=act.names.replace("{}", said),
+        typed=[(label, call.field(name)) for name, label in labels.items() if call.field(name)],
+    )  # fmt: skip
 
 
 async def _load_case(call: PageCall, return_id: str) -> ReturnCase:
@@ -165,20 +195,28 @@ def with_parameter(path: str, name: str, value: str | None) -> str:
     return f"{path}{'&' if '?' in path else '?'}{name}={value}"
 
 
-async def show_refused(call: PageCall, act: FormAct, problem: Problem, asked: Act | None = None) -> Response[Any]:
-    """Show a form again that was refused: why, and all that was typed. `asked`: the question as it is by now."""
-    typed = {name: (values[0] if values else "") for name, values in call.form.items() if name != "token"}
+async def show_refused(
+    call: PageCall, act: FormAct, problem: Problem | None, asked: Act | None = None, once: str = ""
+) -> Response[Any]:
+    """Show a form again with all that was typed: why it was refused, or, without a problem, to be changed.
+
+    `asked`: the question as it is by now. `once`: the form's one-time token where it stays good, since nothing was
+    tried by it.
+    """
+    typed = {name: (values[0] if values else "") for name, values in call.form.items() if name != CSRF_FIELD}
     if asked is not None:  # sent again, what is asked now is meant
         typed |= asked.values
     choices: Choices = {}
     if act.choices is not None:
         async with call.context.database.reading() as tx:
             choices = await act.choices(call, tx)
-    wrong = field_of(problem, [one.name for one in act.fields if one.kind != "hidden"])
+    wrong = field_of(problem, [one.name for one in act.fields if one.kind != "hidden"]) if problem else ""
+    status = problem.kind.status if problem else 200
     return render(
-        call, "act_refused.html", status=problem.kind.status, act=act, typed=typed, wrong=wrong, choices=choices,
-        words=describe_problem(problem, call.field("currency")), once=new_once(), back=next_of(call, act.home),
-        asked=asked, is_hopeless=problem.kind.status in (404, 409) and not wrong and asked is None,
+        call, "act_refused.html", status=status, act=act, typed=typed, wrong=wrong, choices=choices,
+        words=describe_problem(problem, call.field("currency")) if problem else None, back=next_of(call, act.home),
+        once=once if _ONCE.fullmatch(once) else new_once(), asks=call.field(ASKS), asked=asked,
+        is_hopeless=status in (404, 409) and not wrong and asked is None,
     )  # fmt: skip
 
 

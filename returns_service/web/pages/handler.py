@@ -23,12 +23,14 @@ from returns_service.queries.desk import read_figures
 from returns_service.store.database import Database, Tx
 from returns_service.web.context import context_of
 from returns_service.web.operations.bodies import parse_object
-from returns_service.web.pages.page import Page, PageCall
+from returns_service.web.pages.page import Page, PageCall, PageWork
+from returns_service.web.pages.rendering import render
 from returns_service.web.pages.visitor import (
     CSRF_FIELD,
     AnyRequest,
     Visitor,
     check_form,
+    comes_from_us,
     visitor_cookie,
     visitor_of,
 )
@@ -36,6 +38,7 @@ from returns_service.web.pages.visitor import (
 SEE_OTHER: Final = 303
 TOLD: Final = ("did", "checked", "back", "new", "undone")  # parameters of pages that tell what just happened
 DESK_PAGES: Final = frozenset({"/", "/refunds"})  # they show the figures themselves, which agree with their lists
+ASKS: Final = "asks"  # the field with a form's question, which its later pages repeat
 LOOKED_BY_ITSELF: Final = "x-live"  # the header with which a page's script reads the page anew
 
 
@@ -47,11 +50,13 @@ def handler_of(page: Page) -> HTTPRouteHandler:
             visitor = await visitor_of(request, tx)
             call = await _with_waiting(PageCall(request, visitor), tx, page)
         if page.scope is not None and visitor.signed_in is None:
-            return _ask_to_sign_in(call)
+            return await _ask_to_sign_in(page, call)
+        work = page.work
         if page.method == "POST":
             call = await _with_form(call)
+            work = _checked_work(page, call)
         _let_in(page, visitor)
-        response = await page.work(call)
+        response = await work(call)
         if visitor.is_new:
             response.set_cookie(visitor_cookie(request, visitor))
         response.background = response.background or _touch(request, visitor)
@@ -114,18 +119,45 @@ def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\{\w+:str\\}", "[^/]+", re.escape(path)))
 
 
-def _ask_to_sign_in(call: PageCall) -> Response[Any]:
+def _checked_work(page: Page, call: PageCall) -> PageWork:
+    """Return what a form may do: all of it, or, from a session that is over, only be shown again. Raises Problem."""
+    token = call.field(CSRF_FIELD) if call.json is None else call.request.headers.get("x-csrf-token", "")
+    try:
+        check_form(call.request, call.visitor, token)
+    except Problem as problem:
+        if page.show_again is None or call.json is not None or not comes_from_us(call.request):
+            raise
+        show_again, why = page.show_again, problem
+        return lambda again: show_again(again, why)
+    return page.work
+
+
+async def _ask_to_sign_in(page: Page, call: PageCall) -> Response[Any]:
     if wants_json(call.request):
         raise Problem("unauthorized", "Sign in, then send it again: nothing was taken.")
+    if page.labels and comes_from_us(call.request):
+        call = await _with_form(call)
+        typed = [(label, call.field(name)) for name, label in page.labels.items() if call.field(name)]
+        if typed:
+            return _show_kept(call, typed)
     told: dict[str, str] = {}
     if call.request.method == "GET":
         path, query = call.request.url.path, call.request.url.query
         path = safe_path(f"{path}?{query}" if query else path)
-    else:  # the form is lost; its page is where to begin again
+    else:  # nothing was typed into the form: its page is where to begin again
         path = page_before(call.request)
         told = {} if call.request.url.path == "/sign-out" else {"undone": "1"}
     wanted = told | ({} if path == "/" else {"next": path})
     return redirect(f"/sign-in?{urlencode(wanted, safe='/', quote_via=quote)}" if wanted else "/sign-in")
+
+
+def _show_kept(call: PageCall, typed: Sequence[tuple[str, str]]) -> Response[Any]:
+    """Show what was typed into a form that came without a session, to be sent again after a sign-in beside it."""
+    sent = [(name, text) for name, texts in call.form.items() if name != CSRF_FIELD for text in texts]
+    return render(
+        call, "kept.html", status=403, typed=typed, sent=sent, asks=call.field(ASKS), back=page_before(call.request),
+        photos=bool(call.files),
+    )  # fmt: skip
 
 
 def _let_in(page: Page, visitor: Visitor) -> None:
@@ -159,10 +191,8 @@ async def _with_form(call: PageCall) -> PageCall:
     request = call.request
     content_type = request.headers.get("content-type", "")
     if content_type.startswith("application/json"):
-        check_form(request, call.visitor, request.headers.get("x-csrf-token", ""))
         return replace(call, json=parse_object(await request.body(), content_type))
     form, files = await _read_form(request)
-    check_form(request, call.visitor, (form.get(CSRF_FIELD) or [""])[0])
     return replace(call, form=form, files=files)
 
 

@@ -80,6 +80,11 @@ def _api(call: PageCall) -> str:
     return call.context.settings.public_url or str(call.request.base_url).rstrip("/")
 
 
+def _waiting(path: str, label: str, number: int, oldest: datetime | None) -> Figure:
+    """Return how many wait, and how long the first of them has."""
+    return Figure(path, label, show_number(number), "longest wait" if oldest else "nothing waits", oldest)
+
+
 async def _figures(call: PageCall, tx: Tx, desk: Sequence[DeskTotal]) -> list[Figure]:
     views = await count_views(tx, ListedBy())
     oldest = await oldest_by_view(tx, ("approval", "parcel-here"))
@@ -91,17 +96,12 @@ async def _figures(call: PageCall, tx: Tx, desk: Sequence[DeskTotal]) -> list[Fi
         text = ", ".join(named + ([f"{rest:,} more"] if rest else [])) or "Nothing needs a person"
         figures.append(Figure("/refunds", "Refund desk", f"{sum(t.number for t in waiting):,}", text))
     if call.may(APPROVE):
-        figures.append(
-            Figure("/approvals", "Approvals", show_number(views["approval"]), "longest wait", oldest["approval"])
-        )
+        figures.append(_waiting("/approvals", "Approvals", views["approval"], oldest["approval"]))
         second = next(total for total in desk if total.kind == "second_person")
         if second.number:
-            number = show_number(second.number)
-            figures.append(Figure("/approvals", "Second person", number, "longest wait", second.oldest))
-    here = show_number(views["parcel-here"])
-    figures.append(
-        Figure("/returns?view=parcel-here", "Parcel here, not paid", here, "longest wait", oldest["parcel-here"])
-    )
+            figures.append(_waiting("/approvals", "Second person", second.number, second.oldest))
+    here = "/returns?view=parcel-here"
+    figures.append(_waiting(here, "Parcel here, not paid", views["parcel-here"], oldest["parcel-here"]))
     if call.may(RECEIVE) or call.may(PAY):
         aside = await count_put_aside(tx)
         where = "/receive" if call.may(RECEIVE) else "/refunds?kind=undeclared_item"

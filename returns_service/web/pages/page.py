@@ -94,6 +94,7 @@ def _paths_of(pages: tuple[Page, ...]) -> frozenset[str]:
 
 
 PageWork = Callable[[PageCall], Awaitable[Response[Any]]]
+ShowAgain = Callable[[PageCall, Problem], Awaitable[Response[Any]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +112,8 @@ class Page:
     personal: bool = False
     longest_bytes: int = LONGEST_FORM_BYTES
     or_scope: Scope | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)  # of what people type into its form, by field
+    show_again: ShowAgain | None = None  # a form of another session: what was typed, and nothing is done
 
 
 def shows(
@@ -121,10 +124,13 @@ def shows(
 
 
 def posts(
-    path: str, *, scope: Scope | None = READ, personal: bool = False, longest_bytes: int = LONGEST_FORM_BYTES
-) -> Callable[[PageWork], Page]:
+    path: str, *, scope: Scope | None = READ, personal: bool = False, longest_bytes: int = LONGEST_FORM_BYTES,
+    labels: Mapping[str, str] | None = None, show_again: ShowAgain | None = None,
+) -> Callable[[PageWork], Page]:  # fmt: skip
     """Declare what a form does: it answers with a redirect, so that a reload repeats nothing."""
-    return lambda work: Page("POST", path, _name(work), work, scope, personal, longest_bytes)
+    return lambda work: Page(
+        "POST", path, _name(work), work, scope, personal, longest_bytes, labels=labels or {}, show_again=show_again
+    )
 
 
 def _name(work: PageWork) -> str:

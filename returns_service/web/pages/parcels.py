@@ -32,7 +32,10 @@ from returns_service.web.pages.stories import CONDITIONS
 _SEVERAL: Final = re.compile(r"([0-9]{1,4})\s*[x×]\s+(\S.*)")  # `3xl-shirt` is a code
 
 
-@posts("/parcels", scope=RECEIVE, longest_bytes=LONGEST_PHOTO_FORM_BYTES)
+LABELS: Final = {"items": "What is inside", "tracking_number": "Tracking number", "note": "Note"}
+
+
+@posts("/parcels", scope=RECEIVE, longest_bytes=LONGEST_PHOTO_FORM_BYTES, labels=LABELS, show_again=show_start)
 async def write_parcel(call: PageCall) -> Response[Any]:
     """Write down a parcel of nobody, and lead to its number; a photo that can't be kept loses nothing of it."""
     once = checked_once(call.field(ONCE))

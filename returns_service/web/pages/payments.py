@@ -31,7 +31,7 @@ from returns_service.web.pages.page import Page, PageCall, shows
 from returns_service.web.pages.problem_words import describe_problem
 from returns_service.web.pages.refund_acts import acts_on_refund
 from returns_service.web.pages.rendering import render
-from returns_service.web.pages.return_acts import CURRENCY, OVERRIDE, url_of
+from returns_service.web.pages.return_acts import CURRENCY, OVERRIDE, REFUND_NOW, url_of
 from returns_service.web.pages.stories import STATUSES
 
 PATH: Final = "/refunds/payments"
@@ -64,7 +64,7 @@ REFUND_PAYMENT: Final = FormAct(
                   "Say what it is for, in a sentence."),
         OVERRIDE,
     ),
-    build=_body, home=PATH, choices=_reason_choices,
+    build=_body, home=PATH, choices=_reason_choices, names=REFUND_NOW,
 )  # fmt: skip
 FORMS: Final[tuple[FormAct, ...]] = (REFUND_PAYMENT,)
 
@@ -175,8 +175,8 @@ def _act(payment: Payment, name: str, left: int, policy: Policy) -> Act:
     )
     held = "A refund made in Stripe’s Dashboard waits on the desk, unexplained: it may be this one. "
     return Act(
-        REFUND_PAYMENT, url_of(REFUND_PAYMENT, payment_id=name), f"Refund how much to {target}?",
-        held + text if payment.external_open else text, "Refund", REFUND_PAYMENT.label,
+        REFUND_PAYMENT, url_of(REFUND_PAYMENT, payment_id=name), f"Refund {{}} to {target}?",
+        held + text if payment.external_open else text, REFUND_NOW, REFUND_PAYMENT.label,
         values={"currency": payment.currency}, choices={"reason": _reasons_to_choose(policy)}, primary=True,
         required=frozenset({"override_reason"} if payment.external_open else ()),
     )  # fmt: skip

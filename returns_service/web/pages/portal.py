@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -64,17 +64,24 @@ class OpenLink(NamedTuple):
 
 @dataclass
 class Messages:
-    """Says what is wrong with a form: for the whole of it, and by item."""
+    """Says what is wrong with a form: for the whole of it, by item, and with an item's photos."""
 
     whole: list[Markup] = field(default_factory=list)
     by_item: dict[int, list[Markup]] = field(default_factory=dict)
+    photos: dict[int, list[Markup]] = field(default_factory=dict)
 
     def add(self, place: int, message: Markup) -> None:
         """Say it at an item."""
         self.by_item.setdefault(place, []).append(message)
 
     def __bool__(self) -> bool:
-        return bool(self.whole or self.by_item)
+        return bool(self.whole or self.by_item or self.photos)
+
+    @property
+    def first(self) -> list[Markup]:
+        """What stands above the form."""
+        at_fields = [message for found in (self.by_item, self.photos) for some in found.values() for message in some]
+        return self.whole or at_fields
 
 
 @shows("/portal", scope=None)
@@ -91,7 +98,14 @@ async def show_portal(call: PageCall) -> Response[Any]:
     return opened if isinstance(opened, Response) else _page(call, opened)
 
 
-@posts("/portal/{link:str}", scope=None, longest_bytes=LONGEST_PORTAL_FORM_BYTES)
+async def _keep_ticks(call: PageCall, _: Problem) -> Response[Any]:
+    """Keep what is ticked in a form of an earlier visit, and send nothing: its amount is looked at once more."""
+    return await take_portal.work(
+        replace(call, form={name: given for name, given in call.form.items() if name != "do"})
+    )
+
+
+@posts("/portal/{link:str}", scope=None, longest_bytes=LONGEST_PORTAL_FORM_BYTES, show_again=_keep_ticks)
 async def take_portal(call: PageCall) -> Response[Any]:
     """Keep what is ticked; send it where that was asked, and the amount is the one that was shown."""
     opened = await _open(call)
@@ -200,7 +214,7 @@ async def _clean_photos(
             photos.append(await _photo(call, file))
         except PhotoRefused as refused:
             name = file.filename.replace("\\", "/").rpartition("/")[2][:80]
-            messages.add(place, opened.words(f"wrong.photo_{refused.fault}", file=name))
+            messages.photos.setdefault(place, []).append(opened.words(f"wrong.photo_{refused.fault}", file=name))
     return photos
 
 

@@ -60,11 +60,13 @@ TITLES: Final[Mapping[ProblemCode, str]] = {
     "idempotency_key_in_use": "This form is being worked on",
     "scan_id_reused": "This was sent before with other counts",
     "invalid_transition": "It changed meanwhile",
+    "form_out_of_date": "Somebody signed in or out here since this page was opened",
     "receipt_reversed": "This receipt was taken back already",
 }
 SENTENCES: Final[Mapping[ProblemCode, str | Callable[[Mapping[str, Any], str], str]]] = {
     "unknown_line": "Open the return again, and choose one of its items.",
     "version_mismatch": "Look at it again, then decide.",
+    "form_out_of_date": "Look at what you typed, then send it.",
     "idempotency_key_reused": "What it asked for then counts; what you changed in it since does not. Go back and look "
     "what became of it.",
     "idempotency_key_in_use": "Wait a moment, then go back and look what became of it. It counts once.",

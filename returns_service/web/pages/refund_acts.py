@@ -23,7 +23,19 @@ from returns_service.web.operations.refunds import (
 from returns_service.web.operations.second_person import approve_refund
 from returns_service.web.pages.forms import Act, Choices, FormAct, FormField, type_amount, wrong_field
 from returns_service.web.pages.page import PageCall
-from returns_service.web.pages.return_acts import AMOUNT, CURRENCY, METHOD, MORE, NOTE, PART, REFERENCE, WHY, url_of
+from returns_service.web.pages.return_acts import (
+    AMOUNT,
+    CURRENCY,
+    METHOD,
+    MORE,
+    NOTE,
+    PART,
+    RECORD_NOW,
+    REFERENCE,
+    REFUND_NOW,
+    WHY,
+    url_of,
+)
 
 _REFUND: Final = "/refunds/{refund_id:str}"
 
@@ -41,11 +53,12 @@ async def _return_choices(call: PageCall, tx: Tx) -> Choices:
 
 CHECK: Final = FormAct("check", f"{_REFUND}/check", "Check with Stripe", check_refund, home="/refunds", only_looks=True)
 RETRY_ONE: Final = FormAct(
-    "retry_refund", f"{_REFUND}/retry", "Retry", retry_refund, (CURRENCY, AMOUNT, *PART, MORE), home="/refunds"
-)
+    "retry_refund", f"{_REFUND}/retry", "Retry", retry_refund, (CURRENCY, AMOUNT, *PART, MORE), home="/refunds",
+    names=REFUND_NOW,
+)  # fmt: skip
 SETTLE_ONE: Final = FormAct(
     "settle_refund", f"{_REFUND}/settle_outside", "Settle outside", settle_refund_outside,
-    (CURRENCY, METHOD, REFERENCE, AMOUNT, *PART, NOTE), home="/refunds",
+    (CURRENCY, METHOD, REFERENCE, AMOUNT, *PART, NOTE), home="/refunds", names=RECORD_NOW,
 )  # fmt: skip
 SEND_AGAIN: Final = FormAct(
     "send_again", f"{_REFUND}/send_again", "Send again", send_refund_again, (WHY,), home="/refunds"
@@ -92,14 +105,14 @@ def act_on_refund(
     offers: dict[DeskAction, Callable[[], Act]] = {
         "check": lambda: check_act(refund),
         "retry": lambda: _act(
-            RETRY_ONE, refund, f"Refund {format_amount(retry, refund.currency)} to {target} again?",
+            RETRY_ONE, refund, f"Refund {{}} to {target} again?",
             "A new refund takes the failed one’s place. This moves money and can’t be taken back.",
-            f"Refund {format_amount(retry, refund.currency)}", primary=True,
+            REFUND_NOW, primary=True,
             values=typed | {"amount": type_amount(retry, refund.currency)},
         ),
         "settle_outside": lambda: _act(
-            SETTLE_ONE, refund, f"Record {amount} as paid another way?",
-            "Stripe isn’t called: pay first, then record it here.", f"Record {amount} as paid",
+            SETTLE_ONE, refund, "Record {} as paid another way?",
+            "Stripe isn’t called: pay first, then record it here.", RECORD_NOW,
             values=typed | {"method": "bank_transfer"},
         ),
         "send_again": lambda: _act(

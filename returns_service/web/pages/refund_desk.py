@@ -82,6 +82,11 @@ class DeskRow:
         return self.words.advice or _on_pages(self.item.advice)
 
     @property
+    def answer_by(self) -> datetime | None:
+        """When the payment's dispute has to be answered; None where it waits for no answer."""
+        return datetime.fromisoformat(self.item.answer_by) if self.item.answer_by else None
+
+    @property
     def money(self) -> str:
         """How the truth about the money is shown."""
         return "not-moved" if self._waits_for_balance else self.words.money

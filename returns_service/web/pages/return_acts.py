@@ -41,7 +41,9 @@ OVERRIDE: Final = FormField(
 MORE: Final = FormField(
     "override_reason", "If it is more than is due: why?", "text", "Kept in the history, under your name.",
 )  # fmt: skip
-AMOUNT: Final = FormField("amount", "Amount", "amount", "Leave it as it is for all of it.")
+AMOUNT: Final = FormField(
+    "amount", "Amount", "amount", "Leave it as it is for all of it.", True, "Enter the amount."
+)  # fmt: skip
 CURRENCY: Final = FormField("currency", kind="hidden")
 SEEN: Final = FormField("if_match", kind="hidden")  # the version whose amount the person saw
 REFUND: Final = FormField("refund", kind="hidden")
@@ -56,6 +58,8 @@ WAIVE: Final = FormField(
 )
 WHY_WAIVED: Final = FormField("reason", "Why is the rest given up?", "text", "Kept in the history, under your name.")
 PART: Final = (WAIVE, WHY_WAIVED)
+REFUND_NOW: Final = "Refund {}"
+RECORD_NOW: Final = "Record {} as paid"
 FOR_THE_CUSTOMER: Final = FormField(
     "reason", "Why?", "area", "Write it so that the customer can act on it: it is what they are told.", required=True,
     missing="Say why, in a sentence the customer can act on.",
@@ -78,11 +82,15 @@ DECLINE: Final = FormAct("decline", f"{_RETURN}/decline", "Decline", decline_ret
 CANCEL: Final = FormAct("cancel", f"{_RETURN}/cancel", "Cancel", cancel_return, (WHY, OVERRIDE), danger=True)
 CLOSE: Final = FormAct("close", f"{_RETURN}/close", "Close", close_return, (WHY, OVERRIDE))
 REOPEN: Final = FormAct("reopen", f"{_RETURN}/reopen", "Reopen", reopen_return, (WHY,))
-PAY: Final = FormAct("refund", f"{_RETURN}/refund", "Refund", refund_return, (CURRENCY, AMOUNT, MORE, NOTE))
-RETRY: Final = FormAct("retry", f"{_RETURN}/retry", "Retry", retry_return, (CURRENCY, REFUND, AMOUNT, *PART, MORE))
+PAY: Final = FormAct(
+    "refund", f"{_RETURN}/refund", "Refund", refund_return, (CURRENCY, AMOUNT, MORE, NOTE), names=REFUND_NOW
+)
+RETRY: Final = FormAct(
+    "retry", f"{_RETURN}/retry", "Retry", retry_return, (CURRENCY, REFUND, AMOUNT, *PART, MORE), names=REFUND_NOW
+)  # fmt: skip
 SETTLE: Final = FormAct(
     "settle_outside", f"{_RETURN}/settle_outside", "Settle outside", settle_return_outside,
-    (CURRENCY, REFUND, METHOD, REFERENCE, AMOUNT, *PART, NOTE),
+    (CURRENCY, REFUND, METHOD, REFERENCE, AMOUNT, *PART, NOTE), names=RECORD_NOW,
 )  # fmt: skip
 OVERPAID: Final = FormAct(
     "acknowledge_return", f"{_RETURN}/acknowledge", "Acknowledge", acknowledge_overpaid_return,
@@ -255,10 +263,10 @@ def _pay(case: ReturnCase) -> Act:
     amount = max(0, min(case.due, case.refundable))
     due = money_of(case, case.due)
     return _act(
-        case, PAY, f"Refund {money_of(case, amount)} to {target_of(case)}?",
+        case, PAY, f"Refund {{}} to {target_of(case)}?",
         f"{due} is due for what was received. Less is a reduction, more needs a reason. This moves money and can’t be "
         "taken back.",
-        f"Refund {money_of(case, amount)}", primary=True,
+        REFUND_NOW, primary=True,
         values={"currency": case.row.currency, "amount": type_amount(amount, case.row.currency)},
     )  # fmt: skip
 
@@ -274,9 +282,9 @@ def _retry(case: ReturnCase) -> Act:
     amount = min(open_amount(failed), max(0, case.refundable)) if failed else 0
     values = {"currency": case.row.currency, "refund": failed.id if failed else ""}
     return _act(
-        case, RETRY, f"Refund {money_of(case, amount)} to {target_of(case)} again?",
+        case, RETRY, f"Refund {{}} to {target_of(case)} again?",
         "A new refund takes the failed one’s place. This moves money and can’t be taken back.",
-        f"Refund {money_of(case, amount)}", primary=True,
+        REFUND_NOW, primary=True,
         values=values | {"amount": type_amount(amount, case.row.currency)},
     )  # fmt: skip
 
@@ -287,8 +295,8 @@ def _settle(case: ReturnCase) -> Act:
     method = next(iter(case.outside_lines.values()), "") if case.due_outside else "bank_transfer"
     values = {"currency": case.row.currency, "refund": failed.id if failed else "", "method": method}
     return _act(
-        case, SETTLE, f"Record {money_of(case, amount)} as paid another way?",
-        "Stripe isn’t called: pay first, then record it here.", f"Record {money_of(case, amount)} as paid",
+        case, SETTLE, "Record {} as paid another way?",
+        "Stripe isn’t called: pay first, then record it here.", RECORD_NOW, primary=bool(case.due_outside),
         values=values | {"amount": type_amount(amount, case.row.currency)},
     )  # fmt: skip
 

@@ -29,9 +29,19 @@ from returns_service.web.pages.page import Page, PageCall, shows
 from returns_service.web.pages.receipt_acts import acts_on_receipt, resolve_act
 from returns_service.web.pages.refund_acts import acts_on_refund
 from returns_service.web.pages.rendering import plural, render
-from returns_service.web.pages.return_acts import WANTED, WRITE_NOTE, acts_on, barred_on, money_of, target_of, url_of
+from returns_service.web.pages.return_acts import (
+    WANTED,
+    WRITE_NOTE,
+    acts_on,
+    barred_on,
+    failed_of,
+    money_of,
+    target_of,
+    url_of,
+)
 from returns_service.web.pages.stories import CONDITIONS, METHODS, is_told_beside, tell
 
+MOST_LINES: Final = 12  # shown at once: the history of a return stays in reach
 PLACES: Final[Mapping[str, str]] = {
     "restock": "restock", "scrap": "scrap", "return_to_customer": "back to the customer", "inspect": "inspection",
 }  # fmt: skip
@@ -106,6 +116,8 @@ async def show_return(call: PageCall) -> Response[Any]:
         names = {**timeline.names, **await names_of(tx, sorted(actors - timeline.names.keys()))}
         own = await decided_by_person_of(tx, call.by.actor, case.refunds)
     able, barred = case.able_and_barred()
+    if barred.keys() >= {"refund", "settle_outside"} and not case.due_outside and failed_of(case) is None:
+        barred = {**barred, "settle_outside": barred["refund"]}  # what can't be refunded needs no settling either
     acts = acts_on(case, able, call.may)
     primary = next((act for act in acts if act.primary), None)
     dock = call.may("receipts:write")
@@ -124,7 +136,8 @@ async def show_return(call: PageCall) -> Response[Any]:
     return render(
         call, "return.html", live=address_after(timeline.last_event, return_id), case=case, row=case.row,
         fact=fact_of(case), steps=steps_of(case, events), machine=show_machine(case.row.state, _states_been(events)),
-        lines=[_line(case, line) for line in case.lines], refunds=refunds, receipts=receipts, stories=stories,
+        lines=[_line(case, line) for line in _unfinished_first(case)], most_lines=MOST_LINES,
+        awaited=_units_to_come(case), refunds=refunds, receipts=receipts, stories=stories,
         names=names, flashes=flashes, acts=acts, primary=primary, others=[act for act in acts if act is not primary],
         barred=barred_on(able, barred, call.may), unpaid=case.unpaid_rows(), due=case.due, reasons=_reasons(case),
         goes_to=PLACES, methods=METHODS, conditions=CONDITIONS, target=target_of(case), meter=_meter(case), total=total,
@@ -191,7 +204,7 @@ def next_of(case: ReturnCase) -> str:
         return "It is closed: nothing more is expected."
     if row.state == "requested":
         return f"An approver decides; approved, it pays up to {money_of(case, case.estimate)}."
-    to_come = sum(line.quantity - counted_units(line) for line in case.lines)
+    to_come = _units_to_come(case)
     comes = f"{plural(to_come, 'unit')} still to come." if case.units_expected and to_come else ""
     sentences: dict[State, str] = {
         "approved": comes or "All units are here.",
@@ -232,6 +245,17 @@ def _states_been(events: Sequence[Event]) -> frozenset[str]:
     """Return the states that a return has been in, as far as its events here tell."""
     changed = (str(event.data.get("to")) for event in events if event.type == "return.state_changed")
     return frozenset(["requested", *changed])
+
+
+def _unfinished_first(case: ReturnCase) -> list[ReturnLine]:
+    """Return a return's lines, those first that are not all here where the page can't show all of them at once."""
+    if len(case.lines) <= MOST_LINES:
+        return list(case.lines)
+    return sorted(case.lines, key=lambda line: counted_units(line) >= line.quantity)
+
+
+def _units_to_come(case: ReturnCase) -> int:
+    return sum(line.quantity - counted_units(line) for line in case.lines)
 
 
 def _line(case: ReturnCase, line: ReturnLine) -> LineShown:

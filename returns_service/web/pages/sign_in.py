@@ -27,14 +27,15 @@ from returns_service.web.pages.navigation import landing_of
 from returns_service.web.pages.page import Page, PageCall, posts, shows
 from returns_service.web.pages.rendering import render
 from returns_service.web.pages.visitor import (
+    PROVIDER_ENDED,
     device_cookie,
+    hint_cookie,
     no_session_cookie,
     session_cookie,
     session_token,
 )
 
 T = TypeVar("T")
-PROVIDER_ENDED: Final = "/sign-in/provider/ended"
 DOESNT_MATCH: Final = "E-mail and password don’t match."
 NO_SUCH_CODE: Final = "Nobody has this badge or PIN."
 
@@ -203,10 +204,15 @@ async def begin_here(call: PageCall, tx: Tx, user: StaffUser, way: Way, device: 
     )  # fmt: skip
 
 
-def lead_in(call: PageCall, user: StaffUser, token: str, next_path: str) -> Response[Any]:
-    """Return the answer that hands the browser its session and leads on: to an address of ours, else to their work."""
+def lead_in(call: PageCall, user: StaffUser, token: str, next_path: str, id_token: str = "") -> Response[Any]:
+    """Return the answer that hands the browser its session and leads on: to an address of ours, else to their work.
+
+    `id_token`: the provider's, for the way out; somebody else's, from before, goes.
+    """
     response = redirect(path_after(call, user, next_path))
     response.set_cookie(session_cookie(call.request, token))
+    if call.context.provider is not None:
+        response.set_cookie(hint_cookie(call.request, id_token))
     return response
 
 

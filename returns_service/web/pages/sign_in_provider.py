@@ -23,8 +23,15 @@ from returns_service.web.authentication import address_of
 from returns_service.web.pages.handler import redirect, safe_path
 from returns_service.web.pages.page import Page, PageCall, shows
 from returns_service.web.pages.rendering import render
-from returns_service.web.pages.sign_in import PROVIDER_ENDED, begin_here, describe_wait, lead_in, path_after, slow_down
-from returns_service.web.pages.visitor import attempt_of, no_provider_cookie, provider_cookie
+from returns_service.web.pages.sign_in import begin_here, describe_wait, lead_in, path_after, slow_down
+from returns_service.web.pages.visitor import (
+    PROVIDER_ENDED,
+    attempt_of,
+    hint_cookie,
+    hint_of,
+    no_provider_cookie,
+    provider_cookie,
+)
 
 AWAY_SECONDS: Final = 10  # before one looks again
 LONGEST_NEXT: Final = 1000  # characters of an address that a cookie carries along
@@ -185,7 +192,7 @@ async def _answer(call: PageCall, provider: IdentityProvider, attempt: ProviderA
         log.warning("sign_in.refused", reason=begun, issuer=who.issuer, subject=who.subject)
         return _explain(call, begun, next_path, who=who)
     user, token = begun
-    return lead_in(call, user, token, next_path)
+    return lead_in(call, user, token, next_path, who.id_token)
 
 
 def _explain(
@@ -206,7 +213,10 @@ def _explain(
 @shows(PROVIDER_ENDED, scope=None)
 async def show_ended(call: PageCall) -> Response[Any]:
     """Say that the session here is over, and offer to end the provider's own."""
-    return render(call, "sign_in_ended.html", elsewhere=await _provider(call).end_session_url())
+    elsewhere = await _provider(call).end_session_url(hint_of(call.request))
+    response = render(call, "sign_in_ended.html", elsewhere=elsewhere)
+    response.set_cookie(hint_cookie(call.request, ""))
+    return response
 
 
 PAGES: Final[tuple[Page, ...]] = (go_to_provider, come_back, show_ended)

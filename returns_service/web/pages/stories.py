@@ -42,6 +42,7 @@ _LED_TO: Final[Mapping[str, str]] = {
 _FIGURE_OF: Final[Mapping[str, str]] = {  # the amount that says most of a state
     "approved": "amount_estimated", "refunding": "amount_open", "refunded": "amount_refunded",
 }  # fmt: skip
+MOST_PARTS: Final = 6  # lines of a receipt that its story names
 STATUSES: Final[Mapping[str, tuple[str, str, str]]] = {  # a refund's status -> icon, state, what it says of its amount
     "queued": ("refunding", "refunding", "waits to be sent to Stripe"),
     "submitted": ("refunding", "refunding", "sent to Stripe"),
@@ -66,6 +67,7 @@ class Story:
     title: str
     detail: str = ""
     quote: str = ""  # a person's own words
+    override: str = ""  # their words for what went against a rule
     icon: str = "info"
     state: str | None = None  # colours the icon
     codes: tuple[tuple[str, str], ...] = ()  # for support: label, id
@@ -93,7 +95,7 @@ def told_first(events: Sequence[Event]) -> str | None:
 def tell(event: Event) -> Story:
     """Return an event in words."""
     words = _TELLERS.get(event.type, _other)(event.data)
-    given = {"icon": "info", "state": None, "detail": "", "quote": "", **words}
+    given = {"icon": "info", "state": None, "detail": "", **words}
     codes = [("Event", event.id)]
     codes += [(label, text) for label, text in (("Refund", event.refund_id), ("Request", event.request_id)) if text]
     if stripe := _object(event.data).get("stripe_refund"):
@@ -146,7 +148,7 @@ def _state_changed(data: Mapping[str, Any]) -> dict[str, Any]:
     to, trigger = str(data.get("to")), str(data.get("trigger"))
     led_to, figure = _LED_TO.get(to, to), _figure(data, _FIGURE_OF.get(to, ""))
     led_to = f"{led_to}: {figure}" if figure else led_to
-    told = {"icon": ICON_OF_STATE.get(to, "info"), "state": to, "quote": _reason(data)}
+    told = {"icon": ICON_OF_STATE.get(to, "info"), "state": to, **_quotes(data)}
     if (item := _decided_item(data)) is not None:
         return {**_tell_decision(item), "detail": f"Now: {led_to}", "state": to}
     if trigger == "resolution":
@@ -179,8 +181,17 @@ def _tell_overpaid(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reason(data: Mapping[str, Any]) -> str:
-    reasons = data.get("reason"), data.get("override_reason")
-    return " · ".join(reason for reason in reasons if isinstance(reason, str))
+    return _text(data, "reason")
+
+
+def _text(data: Mapping[str, Any], name: str) -> str:
+    text = data.get(name)
+    return text if isinstance(text, str) else ""
+
+
+def _quotes(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a person said to an event: why, and why in spite of a rule."""
+    return {"quote": _reason(data), "override": _text(data, "override_reason")}
 
 
 def _tell_update(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,7 +199,7 @@ def _tell_update(data: Mapping[str, Any]) -> dict[str, Any]:
     if trigger == "refund_barred":
         return {"title": "A refund is due and is held", "icon": "desk", "quote": _reason(data)}
     if trigger == "approve":
-        return {"title": "Approved once; a second person has to agree", "icon": "approved", "quote": _reason(data)}
+        return {"title": "Approved once; a second person has to agree", "icon": "approved", **_quotes(data)}
     if (item := _decided_item(data)) is not None:
         return _tell_decision(item)
     if trigger == "resolution":
@@ -196,7 +207,7 @@ def _tell_update(data: Mapping[str, Any]) -> dict[str, Any]:
     if "overpaid_amount" in data:
         return _tell_overpaid(data)
     if trigger in _TRIGGERS:
-        return {"title": _TRIGGERS[str(trigger)], "quote": _reason(data)}
+        return {"title": _TRIGGERS[str(trigger)], **_quotes(data)}
     if "inspected" in data:
         return {"title": "Inspected", "icon": "check"}
     if isinstance(data.get("changed"), list):
@@ -220,7 +231,12 @@ def _tell_receipt(data: Mapping[str, Any]) -> dict[str, Any]:
     aside = sum(item.get("quantity", 0) for item in shown.get("undeclared", []))
     units = sum(line.get("quantity", 0) for line in lines)
     parts = [f"{line['quantity']} × {isolate(line['sku'])} ({CONDITIONS.get(line['condition'], '')})" for line in lines]
-    parts += [f"{plural(aside, 'unit')} put aside"] if aside else []
+    put_aside = f"{plural(aside, 'unit')} put aside"
+    if not units and aside:
+        return {"title": put_aside, "icon": "box"}
+    if len(parts) > MOST_PARTS:
+        parts = [*parts[:MOST_PARTS], plural(len(parts) - MOST_PARTS, "more line")]
+    parts += [put_aside] if aside else []
     return {"title": f"{plural(units, 'unit')} received", "detail": ", ".join(parts), "icon": "box"}
 
 

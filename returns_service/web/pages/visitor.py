@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -32,7 +33,11 @@ SESSION: Final = "returns_session"
 VISITOR: Final = "returns_visitor"  # binds the sign-in's own form to one browser
 DEVICE: Final = "returns_device"
 PROVIDER: Final = "returns_provider"  # a sign-in under way there
+HINT: Final = "returns_hint"  # the provider's ID token, kept for the page that offers to end its session
+PROVIDER_ENDED: Final = "/sign-in/provider/ended"
+LONGEST_HINT: Final = 3800  # characters: browsers keep cookies of up to 4096 bytes; a longer token is left out
 CSRF_FIELD: Final = "token"
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _YEAR_SECONDS: Final = 365 * 86_400
 _DAY_SECONDS: Final = 86_400
 
@@ -84,9 +89,17 @@ def check_form(request: AnyRequest, visitor: Visitor, form_token: str) -> None:
     if site is not None:
         foreign = site not in ("same-origin", "none")
     else:
-        foreign = origin is not None and urlsplit(origin).netloc not in _own_hosts(request)
+        foreign = origin is not None and not comes_from_us(request)
     if foreign or not hmac.compare_digest(form_token.encode(), visitor.form_token.encode()):
         raise Problem("form_out_of_date")
+
+
+def comes_from_us(request: AnyRequest) -> bool:
+    """Return whether the browser itself says that a form is of this site. It proves no session: show, don't do."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:
+        return site == "same-origin"
+    return origin is not None and urlsplit(origin).netloc in _own_hosts(request)
 
 
 def _own_hosts(request: AnyRequest) -> set[str]:
@@ -122,6 +135,28 @@ def provider_cookie(request: AnyRequest, attempt: ProviderAttempt) -> Cookie:
 def no_provider_cookie(request: AnyRequest) -> Cookie:
     """Return the cookie that takes away that of a sign-in at the provider."""
     return _make_cookie(request, PROVIDER, "", 0)
+
+
+def hint_cookie(request: AnyRequest, id_token: str) -> Cookie:
+    """Return the cookie that keeps the provider's ID token for one page of ours; empty, or too long, it takes it away.
+
+    The browser holds it, since no other page needs it and a session's row is read for each.
+    """
+    kept = id_token if len(id_token) <= LONGEST_HINT else ""
+    return Cookie(
+        _hint_name(request), value=kept, path=PROVIDER_ENDED, secure=is_secure(request), httponly=True, samesite="lax",
+        max_age=int(SESSION_LIVES.total_seconds()) if kept else 0,
+    )  # fmt: skip
+
+
+def hint_of(request: AnyRequest) -> str:
+    """Return the provider's ID token that this browser kept; empty where it kept none."""
+    kept = request.cookies.get(_hint_name(request), "")
+    return kept if len(kept) <= LONGEST_HINT and _TOKEN.fullmatch(kept) else ""
+
+
+def _hint_name(request: AnyRequest) -> str:
+    return f"__Secure-{HINT}" if is_secure(request) else HINT  # `__Host-` is for cookies of all pages
 
 
 def attempt_of(request: AnyRequest) -> ProviderAttempt | None:

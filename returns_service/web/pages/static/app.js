@@ -2,11 +2,11 @@
 "use strict";
 (() => {
   const off = () => { try { return localStorage.getItem("keys") === "off"; } catch { return false; } };
-  const wake = (part) => { for (const e of part.querySelectorAll(`${navigator.clipboard ? "[data-copy], " : ""}[data-print], [data-all], [data-pin], [data-fill], button[data-dialog]`)) e.hidden = false; };
+  const wake = (part) => { for (const e of part.querySelectorAll(`${navigator.clipboard ? "[data-copy], " : ""}[data-print], [data-all], [data-pin], [data-fill]${"HTMLDialogElement" in window ? ", button[data-dialog]" : ""}`)) e.hidden = false; };
   wake(document);
   const view = document.querySelector(".views [aria-current]"), strip = view?.closest(".views");  // the chosen view in sight
   if (strip) strip.scrollLeft += Math.max(0, view.getBoundingClientRect().right - strip.getBoundingClientRect().right + 16);
-  document.addEventListener("exchanged", (e) => { wake(e.detail); tell(); });
+  document.addEventListener("exchanged", (e) => { wake(e.detail), nameAll(), tell(); });
   document.addEventListener("click", (e) => {
     const a = e.target.closest("[data-dialog], [data-close], [data-copy], [data-print], [data-pin] button, [data-fill] button");
     for (const menu of document.querySelectorAll("details.menu[open], details.places[open]")) if (!menu.contains(e.target)) menu.open = false;
@@ -24,16 +24,20 @@
       box.value = a.value, box.focus();
     }
   });
-  // A question and a button that name an amount name the one that is typed.
-  document.addEventListener("input", (e) => {
-    const box = e.target, currency = box.form?.elements.currency?.value.toUpperCase();
-    if (box.name !== "amount" || !currency) return;
-    const typed = box.value.trim(), same = !typed || typed === box.defaultValue;
-    for (const says of box.form.querySelectorAll("h2 bdi, [data-once]")) {
-      says.dataset.said ??= says.textContent;
-      says.textContent = same ? says.dataset.said : says.dataset.said.replace(/[\d.,]+ [A-Z]{3}/, () => `${typed} ${currency}`);
+  // A question and a button name the amount that is typed, and the form says which they named: the server does no other.
+  const nameAmount = (form) => {
+    const { amount, currency, said } = form.elements, typed = amount.value.trim(), [units, part] = typed.split(".");
+    const named = `${units.replace(/\B(?=(\d{3})+$)/g, ",")}${part === undefined ? "" : `.${part}`} ${currency.value.toUpperCase()}`;
+    for (const says of form.querySelectorAll("[data-says]")) {
+      says.dataset.plain ??= says.textContent;
+      says.textContent = typed ? says.dataset.says.replace("{}", () => named) : says.dataset.plain;
     }
-  });
+    said.value = typed;
+  };
+  const nameAll = () => { for (const said of document.querySelectorAll("input[name=said]")) nameAmount(said.form); };
+  nameAll();
+  document.addEventListener("input", (e) => { if (e.target.name === "amount" && e.target.form?.elements.said) nameAmount(e.target.form); });
+  addEventListener("pageshow", nameAll);     // a browser may fill fields in again by itself
   // A form whose button moves money is sent once; the server's idempotency is what makes it safe, this only shows it.
   document.addEventListener("submit", (e) => {
     const once = e.submitter?.closest("[data-once]");
@@ -66,7 +70,7 @@
   document.addEventListener("keydown", (e) => {
     const typing = e.target.matches("input:not([type=checkbox], [type=radio]), textarea, select"), find = document.getElementById("find");
     if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === "k" && find) return e.preventDefault(), find.focus(), find.select();
-    if (typing || e.ctrlKey || e.metaKey || e.altKey || off() || document.querySelector("dialog[open]") || document.body.classList.contains("dock")) return;
+    if (typing || e.ctrlKey || e.metaKey || e.altKey || off() || document.querySelector("dialog[open], dialog:target") || document.body.classList.contains("dock")) return;
     const rows = [...document.querySelectorAll(".inbox a, .list .go, .list th[scope=row] > a")].filter((a) => a.offsetParent);
     const at = rows.findIndex((a) => (a.closest("tr") ?? a).contains(document.activeElement));
     if (e.key === "/" && find) e.preventDefault(), find.focus();

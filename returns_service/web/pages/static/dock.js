@@ -106,6 +106,7 @@
     icon(last.querySelector(".top"), ICON[kind]);
     last.querySelector(".said-now b").textContent = head;
     last.querySelector(".said-now span").textContent = text;
+    byId("goes-said").textContent = goes ? `Goes to ${goes[1]}` : "";
     byId("goes").hidden = !goes;
     if (goes) icon(byId("goes"), goes[0]), byId("goes").querySelector("b").textContent = goes[1];
     cond.hidden = !now?.line, undo.hidden = !now;
@@ -319,7 +320,7 @@
   }
   if (shut()) box.inputMode = "none";
   const camera = byId("camera");
-  if (camera && "BarcodeDetector" in window && navigator.mediaDevices) {
+  if (camera && "BarcodeDetector" in window && "HTMLDialogElement" in window && navigator.mediaDevices) {
     camera.hidden = false;
     camera.addEventListener("click", async () => {
       const video = Object.assign(document.createElement("video"), { muted: true, playsInline: true }), shown = document.createElement("dialog");

@@ -23,7 +23,7 @@
     return field.type !== "hidden" && field.value !== field.defaultValue;
   };
   const typed = (part) => [...part.querySelectorAll("input, textarea, select")].some(changed);
-  const busy = (part) => part.matches(":focus-within") || Boolean(part.querySelector("dialog[open], details.menu[open]")) || typed(part);
+  const busy = (part) => part.matches(":focus-within") || Boolean(part.querySelector("dialog[open], dialog:target, details.menu[open]")) || typed(part);
   const rowsOf = (part) => new Map([...part.querySelectorAll("tr, li")].map((row) => [row.querySelector("a[href]")?.pathname + (row.querySelector("a[href]")?.search ?? ""), said(row)]));
   function number(mine, theirs) {               // of rows that are new, gone or say something else
     const before = rowsOf(mine), after = rowsOf(theirs);
@@ -39,7 +39,7 @@
     document.dispatchEvent(new CustomEvent("exchanged", { detail: mine }));
   }
   function exchangeActs(mine, theirs) {         // its dialogs one by one: one that is open, or was typed into, stays
-    for (const mineToo of [...mine.children]) if (!mineToo.matches("[open]") && !typed(mineToo)) mineToo.remove();
+    for (const mineToo of [...mine.children]) if (!mineToo.matches("[open], :target") && !typed(mineToo)) mineToo.remove();
     for (const one of theirs.children) if (!document.getElementById(one.id)) mine.append(document.importNode(one, true));
     document.dispatchEvent(new CustomEvent("exchanged", { detail: mine }));
   }

@@ -35,12 +35,15 @@
       const page = parse(await answer.text());
       if (mine !== newest || !page.getElementById("tally")) return;
       takeFresh(page);
+      const tally = document.getElementById("tally"), heard = document.getElementById("heard");
+      const amount = (tally.querySelector("[data-once]") ?? tally.querySelector(".muted")).textContent.trim();
+      if (heard.textContent !== amount) heard.textContent = amount;        // read aloud; what is exchanged itself is not
       for (const file of form.querySelectorAll("input[type=file]")) if (file.value) file.value = "";
     } catch { /* without a network the button still sends the form, and says so */ }
   });
   // How far the return is: looked at while the page is seen.
   if (document.getElementById("state")) setInterval(async () => {
-    if (document.hidden || document.querySelector("dialog[open]")) return;
+    if (document.hidden || document.querySelector("dialog[open], dialog:target")) return;
     try {
       const answer = await fetch(location.pathname + location.search, { headers: { Accept: "text/html" } });
       const page = answer.ok ? parse(await answer.text()) : null, there = page?.getElementById("state");
