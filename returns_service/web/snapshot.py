@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen(Generic[T]):
+class _Look(Generic[T]):
     """What a look saw, and when; monotonic seconds."""
 
     version: int
@@ -28,7 +28,7 @@ class Snapshot(Generic[T]):
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._looking = asyncio.Lock()
-        self._last: _Seen[T] | None = None
+        self._last: _Look[T] | None = None
 
     async def read(self, look: Callable[[], Awaitable[T]], *, version: int = 0, anew: bool = False) -> T:
         """Return the value at this `version` of what is looked at, seen at most `seconds` ago, or by a look that was
@@ -44,5 +44,5 @@ class Snapshot(Generic[T]):
                 if last.began_at >= asked_at or (is_shared and not anew):
                     return last.value
             value = await look()
-            self._last = _Seen(version, now, elapsed_seconds(), value)
+            self._last = _Look(version, now, elapsed_seconds(), value)
             return value
