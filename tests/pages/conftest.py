@@ -24,6 +24,7 @@ from returns_service.commands.sessions import begin_session
 from returns_service.domain.vocabulary import Role
 from returns_service.store.tables import StaffUser
 from returns_service.web.pages.visitor import SESSION
+from tests.harness.oidc_provider import FakeProvider
 from tests.harness.served_shop import ServedShop, open_shop
 
 PASSWORD = "correct horse battery"
@@ -116,6 +117,14 @@ async def desk(shop: ServedShop) -> AsyncIterator[Desk]:
     """A browser without scripts, nobody signed in."""
     async with open_desk(shop) as desk:
         yield desk
+
+
+@pytest.fixture
+def provider(shop: ServedShop) -> FakeProvider:
+    """The provider that the shop's staff sign in with."""
+    fake = FakeProvider()
+    shop.context.provider = fake.client()
+    return fake
 
 
 # --- a real browser --------------------------------------------------------------------------------------------------

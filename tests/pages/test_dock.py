@@ -16,7 +16,7 @@ from returns_service.store.tables import DockScan, Receipt, ReceiptLine, StaffUs
 from tests.harness.patience import wait_for
 from tests.harness.served_shop import ServedShop, expect, return_body
 from tests.pages.conftest import Site, add_person
-from tests.pages.looks import scan, sent
+from tests.pages.scanner import scan, sent
 from tests.pages.world import approved, parcel
 
 QUEUE = "**/receive/queue"

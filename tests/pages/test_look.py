@@ -17,7 +17,8 @@ from playwright.async_api import Browser, Page
 
 from tests.conftest import fresh_sqlite
 from tests.pages.conftest import find_browser, open_site
-from tests.pages.looks import VIEWS, Look
+from tests.pages.looks import VIEWS
+from tests.pages.view import Look
 from tests.pages.world import play_day
 
 WIDTHS = (320, 390, 1280, 1920)

@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
-from pydantic import SecretStr
 from sqlmodel import select
 
 from returns_service.domain.policy import DEFAULT, Restocking
-from returns_service.domain.signed_link import sign_link
-from returns_service.images import CleanPhoto
-from returns_service.store.tables import Photo, PortalSession
+from returns_service.store.tables import PortalSession
 from tests.harness.served_shop import ServedShop, expect
-from tests.pages.conftest import Desk, add_person, open_desk
+from tests.pages.conftest import Desk
 from tests.pages.forms import forms_in
-from tests.pages.portal import LINES, offer, path_of, picture, returns_of, send_back, tick
+from tests.pages.portal import offer, path_of, picture, returns_of, send_back, tick
 from tests.pages.world import HOSTILE
 
 PICK = {"line": 1, "quantity": 1, "reason": "damaged", "resolution": "refund"}
@@ -360,63 +355,6 @@ async def test_the_customer_is_who_did_it(shop: ServedShop, desk: Desk) -> None:
     assert {event["actor"] for event in events} == {session["id"]}
 
 
-@pytest.mark.parametrize("how", ["cut", "other key", "other id", "no such session", "later", "nonsense", "odd"])
-async def test_a_wrong_link_says_what_is_safe_and_shows_nothing(shop: ServedShop, desk: Desk, how: str) -> None:
-    session = await offer(shop)
-    other = await offer(shop, "NW-2")
-    token = path_of(session).rpartition("/")[2]
-    name, at, signature = token.split(".")
-    wrong = {
-        "cut": token[:-1], "other key": sign_link(b"k" * 32, session["id"], shop.time + timedelta(days=1)),
-        "other id": f"{other['id']}.{at}.{signature}", "later": f"{name}.{int(at) + 1}.{signature}",
-        "no such session": sign_link(shop.context.link_keys[0], "pts_" + "0" * 26, shop.time + timedelta(days=1)),
-        "nonsense": "x", "odd": "%00",
-    }[how]  # fmt: skip
-    page = await desk.get(f"/portal/{wrong}")
-    assert page.status_code == 404
-    assert "This link is not complete" in page.text
-    assert "no money moved" in page.text
-    assert "NW-48213" not in page.text
-
-
-async def test_an_expired_link_says_until_when_it_worked(shop: ServedShop, desk: Desk) -> None:
-    path = path_of(await offer(shop))
-    page = await desk.get(path)
-    shop.advance(61 * 86_400)
-    answer = await tick(desk, path, "send", page=page, pick=["1"], r1="damaged")
-    for refused in (answer, await desk.get(path)):
-        assert refused.status_code == 410
-        assert "This link is over" in refused.text
-        assert 'until <time datetime="' in refused.text
-    assert await returns_of(shop) == []
-
-
-async def test_a_link_of_a_key_that_is_rotated_out_still_works(shop: ServedShop, desk: Desk) -> None:
-    old, new = SecretStr("o" * 32), SecretStr("n" * 32)
-    before = shop.context.settings
-    shop.context.settings = before.model_copy(update={"portal_key": (old,)})
-    path = path_of(await offer(shop))
-    shop.context.settings = before.model_copy(update={"portal_key": (new, old)})
-    assert (await desk.get(path)).status_code == 200
-    shop.context.settings = before.model_copy(update={"portal_key": (new,)})
-    assert (await desk.get(path)).status_code == 404
-
-
-@pytest.mark.parametrize(
-    "locale, browser, query, language, direction",
-    [
-        (None, "", "", "en", "ltr"), ("de", "ar", "", "de", "ltr"), (None, "fr, de;q=0.5, ar;q=0.8", "", "ar", "rtl"),
-        (None, "de-CH", "", "de", "ltr"), ("de", "", "ar", "ar", "rtl"), (None, "xx;q=zz,,;", "", "en", "ltr"),
-    ],
-)  # fmt: skip
-async def test_the_language_is_the_readers(
-    shop: ServedShop, desk: Desk, locale: str | None, browser: str, query: str, language: str, direction: str
-) -> None:
-    session = await offer(shop, **({"locale": locale} if locale else {}))
-    page = await desk.get(path_of(session) + (f"?lang={query}" if query else ""), **{"Accept-Language": browser})
-    assert f'<html lang="{language}" dir="{direction}">' in page.text
-
-
 async def test_hostile_text_is_text(shop: ServedShop, desk: Desk) -> None:
     path = path_of(await offer(shop, HOSTILE[:150], customer_name=HOSTILE[:150]))
     before = await desk.get(path)
@@ -425,111 +363,6 @@ async def test_hostile_text_is_text(shop: ServedShop, desk: Desk) -> None:
         assert "<img src=x" not in page.text
         assert "&lt;img src=x" in page.text
         assert "onerror=alert(1)&gt;" in page.text
-
-
-async def test_photos_are_kept_clean_and_shown_to_staff_alone(shop: ServedShop, desk: Desk) -> None:
-    path = path_of(await offer(shop))
-    exif = Image.Exif()
-    exif[0x010F] = "SECRET-CAMERA"
-    files = [
-        ("photo:1", ("damage.jpg", picture(exif=exif), "image/jpeg")),
-        ("photo:1", ("two.png", picture("PNG"), "image/png")),
-    ]
-    answer = await tick(desk, path, files=files, pick=["1"], r1="damaged")
-    assert answer.status_code == 303
-    page = await desk.get(path)
-    assert "<bdi>2</bdi> photos kept" in page.text
-    assert (await send_back(desk, path, pick=["1"], r1="damaged")).status_code == 303
-    (made,) = await returns_of(shop)
-    async with shop.db.reading() as tx:
-        photos = (await tx.exec(select(Photo))).all()
-    assert [(photo.return_id, photo.line, photo.media_type) for photo in photos] == [(made["id"], 1, "image/webp")] * 2
-    assert not any(b"SECRET-CAMERA" in photo.content for photo in photos)
-    address = f"/photos/{photos[0].id}"
-    assert (await desk.get(address)).status_code == 303, "not the customer, who has no account"
-    async with open_desk(shop) as staff:
-        await add_person(shop, "approver")
-        await staff.sign_in("approver@shop.test")
-        shown = await staff.get(address)
-    assert (shown.status_code, shown.headers["content-type"], shown.content) == (200, "image/webp", photos[0].content)
-    assert "sandbox" in shown.headers["content-security-policy"]
-
-
-FILES = {
-    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", "is no photo"),
-    "text": (b"GIF89a" + b"x" * 50, "is no photo"),
-    "cut": (picture(size=(800, 800))[:300], "is damaged"),
-    "too large": (picture() + b"\0" * 8 * 1024 * 1024, "8 MB"),
-    "gif": (picture("GIF"), "is no photo"),
-    "bomb": (picture("PNG", (9000, 9000)), "8 MB"),
-}
-
-
-@pytest.mark.parametrize("kind", FILES)
-async def test_a_file_that_is_no_photo_is_said_at_its_item_and_the_rest_is_kept(
-    shop: ServedShop, desk: Desk, kind: str
-) -> None:
-    content, says = FILES[kind]
-    path = path_of(await offer(shop))
-    files = {"photo:1": ("<b>damage.jpg", content, "image/jpeg")}
-    answer = await tick(desk, path, "send", files=files, pick=["1"], r1="damaged")
-    assert answer.status_code == 422
-    assert says in answer.text
-    assert "&lt;b&gt;damage.jpg" in answer.text.partition('<div id="pe1"')[2].partition("</div>")[0], (
-        "where it is chosen"
-    )
-    async with shop.db.reading() as tx:
-        assert (await tx.exec(select(Photo))).all() == []
-        (row,) = (await tx.exec(select(PortalSession))).all()
-    assert row.picks == [PICK]
-
-
-async def test_no_more_photos_are_decoded_than_a_link_has_room_for(
-    shop: ServedShop, desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A form may bring a thousand small files that each take seconds and a hundred megabytes."""
-    decoded = []
-
-    def count(content: bytes) -> CleanPhoto:
-        decoded.append(content)
-        return CleanPhoto(b"kept", 1, 1)
-
-    monkeypatch.setattr("returns_service.web.pages.portal.clean_photo", count)
-    path = path_of(await offer(shop))
-    for sent, kept in ((7, 7), (20, 12), (3, 12)):
-        files = [(f"photo:{n % 2}", (f"{n}.png", b"x", "image/png")) for n in range(sent)]
-        answer = await tick(desk, path, files=files, pick="1")
-        assert (answer.status_code, len(decoded)) == (303 if sent == kept else 422, kept)
-
-
-async def test_forty_megabytes_are_refused_with_a_page_that_says_what_to_do(shop: ServedShop, desk: Desk) -> None:
-    path = path_of(await offer(shop, locale="de"))
-    await tick(desk, path, pick=["1"], r1="damaged")
-    files = {"photo:1": ("big.jpg", b"\0" * 40 * 1024 * 1024, "image/jpeg")}
-    answer = await tick(desk, path, files=files, pick=["1"], r1="damaged")
-    assert answer.status_code == 413
-    assert "8 MB" in answer.text
-    page = await desk.get(path)
-    assert forms_in(page)[path]["reason:1"] == "damaged", "what was ticked before is kept"
-
-
-async def test_photos_take_no_more_room_than_is_set(shop: ServedShop, desk: Desk) -> None:
-    shop.context.settings = shop.context.settings.model_copy(update={"photo_storage_mb": 0})
-    path = path_of(await offer(shop))
-    assert 'type="file"' not in (await desk.get(path)).text
-    files = {"photo:1": ("a.png", picture("PNG"), "image/png")}
-    answer = await tick(desk, path, files=files, pick=["1"], r1="damaged")
-    assert answer.status_code == 422
-    assert "can’t keep more photos" in answer.text
-    shop.context.settings = shop.context.settings.model_copy(update={"photo_storage_mb": 1})
-    many = [("photo:1", (f"{n}.png", picture("PNG"), "image/png")) for n in range(14)]
-    assert (await tick(desk, path, files=many, pick=["1"], r1="damaged")).status_code == 422
-    async with shop.db.reading() as tx:
-        assert len((await tx.exec(select(Photo))).all()) == 12
-    page = await desk.get(path)
-    assert (await tick(desk, path, page=page, pick=["1"], r1="damaged", remove="1")).status_code == 303
-    async with shop.db.reading() as tx:
-        assert (await tx.exec(select(Photo))).all() == []
 
 
 async def test_stripe_away_says_that_nothing_is_lost(shop: ServedShop, desk: Desk) -> None:
@@ -542,30 +375,6 @@ async def test_stripe_away_says_that_nothing_is_lost(shop: ServedShop, desk: Des
     assert answer.status_code == 503
     assert "What you ticked is kept" in answer.text
     assert await returns_of(shop) == []
-
-
-async def test_the_shop_is_told_at_once_what_no_customer_could_send(shop: ServedShop) -> None:
-    payment = shop.pay(1000, currency="eur")
-    body = {"order_id": "NW-1", "payment_intent": payment, "currency": "eur", "lines": LINES}
-    expect(await shop.post("/v1/portal_sessions", body), 422, "amount_exceeds_payment")
-    small = LINES[0] | {"total_amount": 9}
-    line = {"sku": "A", "quantity": 3, "total_amount": 100, "quantity_ordered": 2}
-    expect(await shop.post("/v1/portal_sessions", body | {"lines": [line]}), 422, "quantity_exceeds_ordered")
-    expect(
-        await shop.post("/v1/portal_sessions", body | {"currency": "usd", "lines": [small]}),
-        422,
-        "currency_mismatch",
-    )
-    expect(await shop.post("/v1/portal_sessions", body | {"locale": "fr"}), 422, "invalid_request")
-    expect(await shop.post("/v1/portal_sessions", body | {"payment_intent": "pi_none"}), 404, "payment_missing")
-    async with shop.db.reading() as tx:
-        assert (await tx.exec(select(PortalSession))).all() == []
-
-
-async def test_without_a_link_the_portal_says_where_it_is(shop: ServedShop, desk: Desk) -> None:
-    page = await desk.get("/portal", **{"Accept-Language": "de"})
-    assert page.status_code == 200
-    assert "Öffnen Sie den Link" in page.text
 
 
 async def test_the_shops_look_is_its_own(shop: ServedShop, desk: Desk, tmp_path: Path) -> None:

@@ -12,57 +12,13 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 import pytest
 from markupsafe import escape
-from sqlmodel import col, select
 
 from returns_service.commands import staff_users
 from returns_service.commands.provider_sign_in import bind_subject
-from returns_service.store.tables import StaffSession, StaffUser
 from tests.harness.oidc_provider import ISSUER, FakeProvider
 from tests.harness.served_shop import ServedShop
 from tests.pages.conftest import Desk, Site, add_person, open_desk
-
-SESSION = "returns_session"
-ATTEMPT = "returns_provider"
-MARA = "mara@shop.test"
-
-
-@pytest.fixture
-def provider(shop: ServedShop) -> FakeProvider:
-    """The provider that the shop's staff sign in with."""
-    fake = FakeProvider()
-    shop.context.provider = fake.client()
-    return fake
-
-
-async def go(desk: Desk, provider: FakeProvider, next_path: str = "") -> str:
-    """Go to the provider and sign in there; return the way back."""
-    left = await desk.get(f"/sign-in/provider?next={quote(next_path, safe='')}")
-    assert left.status_code == 303, left.text
-    return provider.sign_in(left.headers["location"])
-
-
-async def come_in(desk: Desk, provider: FakeProvider, next_path: str = "") -> httpx.Response:
-    """Go to the provider, sign in there, and come back."""
-    return await desk.get(await go(desk, provider, next_path))
-
-
-async def person(shop: ServedShop, email: str = MARA) -> StaffUser:
-    async with shop.db.reading() as tx:
-        return await staff_users.existing_user(tx, email)
-
-
-async def sessions_in_force(shop: ServedShop) -> list[StaffSession]:
-    async with shop.db.reading() as tx:
-        chosen = select(StaffSession).where(col(StaffSession.ended_at).is_(None))
-        return list((await tx.exec(chosen)).all())
-
-
-async def assert_refused(shop: ServedShop, desk: Desk, answer: httpx.Response, status: int, words: str) -> None:
-    assert answer.status_code == status, answer.text
-    assert words in answer.text
-    assert "Nothing was changed" in answer.text
-    assert SESSION not in desk.client.cookies
-    assert await sessions_in_force(shop) == []
+from tests.pages.provider_visit import ATTEMPT, MARA, SESSION, assert_refused, come_in, go, person, sessions_in_force
 
 
 async def test_a_person_who_was_added_comes_in_by_their_verified_address(
@@ -372,114 +328,7 @@ async def test_claims_that_the_token_leaves_out_are_asked_for(
 # --- groups ----------------------------------------------------------------------------------------------------------
 
 
-async def test_groups_give_roles_at_each_sign_in_and_take_them_back(
-    shop: ServedShop, desk: Desk, provider: FakeProvider
-) -> None:
-    shop.context.provider = provider.client(roles=(("boss", "admin"), ("money", "finance")))
-    await assert_refused(shop, desk, await come_in(desk, provider), 403, "You have no account here yet")
-    provider.claims |= {"groups": ["money", "boss"], "name": "Mara\u202e K"}
-    assert (await come_in(desk, provider)).headers["location"] == "/"
-    user = await person(shop)
-    assert (user.role, user.role_group, user.name, user.password_hash) == ("admin", "boss", "Mara K", None)
-    provider.claims["groups"] = ["money"]
-    async with open_desk(shop) as other:
-        assert (await come_in(other, provider)).headers["location"] == "/refunds"
-    assert (await desk.get("/settings")).status_code == 403, "the role counts from the next page on"
-    provider.claims["groups"] = ["visitors"]
-    async with open_desk(shop) as third:
-        answer = await come_in(third, provider)
-        assert "None of your groups works here" in answer.text
-        assert "You are signed out everywhere" in answer.text
-    assert await sessions_in_force(shop) == []
-
-
-async def test_a_role_that_a_person_gave_stays_where_no_group_speaks(
-    shop: ServedShop, desk: Desk, provider: FakeProvider
-) -> None:
-    shop.context.provider = provider.client(roles=(("money", "finance"),))
-    await add_person(shop, "admin", MARA)
-    assert (await come_in(desk, provider)).headers["location"] == "/"
-    provider.claims["groups"] = "money"
-    async with open_desk(shop) as other:
-        assert (await come_in(other, provider)).headers["location"] == "/refunds"
-    async with shop.db.transaction() as tx:
-        await staff_users.change_user(tx, MARA, role="approver")
-    assert ((await person(shop)).role, (await person(shop)).role_group) == ("approver", None)
-
-
-async def test_roles_may_lie_deep_in_the_token(shop: ServedShop, desk: Desk, provider: FakeProvider) -> None:
-    shop.context.provider = provider.client(roles=(("dock", "warehouse"),), roles_claim="realm_access.roles")
-    provider.claims["realm_access"] = {"roles": ["dock", 5, None]}
-    assert (await come_in(desk, provider)).headers["location"] == "/receive"
-
-
 # --- beside it -------------------------------------------------------------------------------------------------------
-
-
-async def test_signing_out_ends_our_session_and_offers_to_end_theirs(
-    shop: ServedShop, desk: Desk, provider: FakeProvider
-) -> None:
-    await add_person(shop, "admin", MARA)
-    provider.metadata["end_session_endpoint"] = f"{ISSUER}/logout"
-    await come_in(desk, provider)
-    await desk.get("/you")
-    left = await desk.post("/sign-out")
-    assert left.headers["location"] == "/sign-in/provider/ended"
-    assert await sessions_in_force(shop) == []
-    there = re.search(rf'href="{ISSUER}/logout\?client_id=returns&amp;id_token_hint=([^"]+)"',
-                      (await desk.get(left.headers["location"])).text)  # fmt: skip
-    assert there is not None
-    assert there[1].count(".") == 2, "the signed token, by which the provider knows whose session to end"
-    again = await desk.get(left.headers["location"])
-    assert f'href="{ISSUER}/logout?client_id=returns"' in again.text, "it is not kept any longer"
-
-
-async def test_the_providers_token_is_of_its_own_page_alone_and_goes_with_the_next_person(
-    shop: ServedShop, desk: Desk, provider: FakeProvider
-) -> None:
-    await add_person(shop, "admin", MARA)
-    provider.metadata["end_session_endpoint"] = f"{ISSUER}/logout"
-    answer = await come_in(desk, provider)
-    (kept,) = [one for one in answer.headers.get_list("set-cookie") if one.startswith("returns_hint=ey")]
-    assert "Path=/sign-in/provider/ended" in kept
-    assert "HttpOnly" in kept
-    desk.client.cookies.delete("returns_session")
-    await desk.sign_in(MARA)
-    assert f'href="{ISSUER}/logout?client_id=returns"' in (await desk.get("/sign-in/provider/ended")).text
-
-
-async def test_a_token_too_long_for_a_cookie_is_left_out(shop: ServedShop, desk: Desk, provider: FakeProvider) -> None:
-    await add_person(shop, "admin", MARA)
-    provider.metadata["end_session_endpoint"] = f"{ISSUER}/logout"
-    provider.claims["groups"] = ["g" * 100] * 60
-    answer = await come_in(desk, provider)
-    assert answer.status_code == 303
-    assert f'href="{ISSUER}/logout?client_id=returns"' in (await desk.get("/sign-in/provider/ended")).text
-
-
-async def test_signing_out_of_a_password_leads_to_the_sign_in(
-    shop: ServedShop, desk: Desk, provider: FakeProvider
-) -> None:
-    await add_person(shop, "admin", MARA)
-    await desk.sign_in(MARA)
-    await desk.get("/you")
-    assert (await desk.post("/sign-out")).headers["location"] == "/sign-in"
-    assert "may still know" in (await desk.get("/sign-in/provider/ended")).text
-
-
-async def test_passwords_can_be_turned_off(shop: ServedShop, desk: Desk, provider: FakeProvider) -> None:
-    await add_person(shop, "admin", MARA)
-    shop.context.settings = shop.context.settings.model_copy(update={"password_sign_in": False})
-    page = await desk.get("/sign-in")
-    assert 'name="password"' not in page.text
-    assert "Passwords are turned off here" in page.text
-    assert (await desk.sign_in(MARA)).status_code == 403
-    assert await sessions_in_force(shop) == []
-    await come_in(desk, provider)
-    assert "Passwords are turned off here" in (await desk.get("/you")).text
-    before = (await person(shop)).password_hash
-    assert (await desk.post("/you/password", {"password": "a new password!"})).status_code == 403
-    assert (await person(shop)).password_hash == before
 
 
 async def test_a_browser_goes_there_and_comes_back(site: Site) -> None:

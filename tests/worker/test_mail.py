@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from returns_service.domain.portal_offer import Pick
 from returns_service.domain.signed_link import read_link
 from returns_service.domain.stripe_objects import PaymentSnapshot
 from returns_service.mail_client import SmtpClient
-from returns_service.mail_message import LEFT_OUT_WITHOUT, MailTextsError, NewMail, compose, load_texts
+from returns_service.mail_message import load_texts
 from returns_service.return_case.events import Actor
 from returns_service.settings import SettingsError
 from returns_service.store.tables import Mail
@@ -304,21 +303,6 @@ async def desk_of(shop: ServedShop) -> list[dict[str, Any]]:
     return found
 
 
-def test_the_shops_own_texts_take_the_place_of_ours(tmp_path: Path) -> None:
-    (tmp_path / "en.toml").write_text('[declined]\nsubject = "No: {order}"\n', encoding="utf-8")
-    texts = load_texts(tmp_path)
-    assert texts["en"]["declined"]["subject"] == "No: {order}"
-    assert texts["en"]["declined"]["text"] == load_texts(None)["en"]["declined"]["text"]
-    values = {"shop": "S", "order": "1\r\nBcc: x@y.test", **dict.fromkeys(LEFT_OUT_WITHOUT, "")}
-    mail = NewMail("declined", "en", "mia@shop.test", "<1@shop.test>", values)
-    message = compose(texts, mail, "a@shop.test", "S")
-    assert isinstance(message, EmailMessage)
-    assert message["Bcc"] is None
-    text = message.get_body(("plain",))
-    assert text is not None
-    assert "We say why" not in text.get_content(), "a line without its value is left out"
-
-
 async def test_store_credit_is_told_as_store_credit(mailing: MailingShop) -> None:
     await mailing.shop.create_approved_return(9000, 3, customer_email="mia@shop.test", resolution="store_credit")
     await mailing.send_all()
@@ -378,25 +362,6 @@ async def test_the_part_of_a_failed_refund_that_was_settled_is_told(mailing: Mai
         "Nordwind: your money for order order_98765 is delayed",
         "Nordwind: US$40.00 for order order_98765 is settled",
     ]
-
-
-WRONG_TEXTS = (
-    '[declined]\ntext = "{nobody}"', '[declined]\ntext = "{order.x}"', '[other]\ntext = "x"', "x",
-    "[declined]\ntext = 1",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("toml", WRONG_TEXTS)
-def test_texts_that_are_wrong_are_named_at_the_start(tmp_path: Path, toml: str) -> None:
-    (tmp_path / "de.toml").write_text(toml, encoding="utf-8")
-    with pytest.raises(MailTextsError, match=r"de\.toml"):
-        load_texts(tmp_path)
-
-
-def test_all_languages_have_all_mails() -> None:
-    texts = load_texts(None)
-    kinds = {kind: set(parts) for kind, parts in texts["en"].items()}
-    assert all({kind: set(parts) for kind, parts in mine.items()} == kinds for mine in texts.values())
 
 
 async def test_a_worker_sends_mail_only_where_it_is_set(mailing: MailingShop, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.bench.result import Row, percentile, row_of_costs
 from tests.bench.stage import open_folder
 from tests.harness.served_shop import ServedShop
 from tests.pages.conftest import MISSING, Site, add_person, find_browser, open_site
-from tests.pages.looks import sent
+from tests.pages.scanner import sent
 
 AIM = 1 / 1.5
 SCANS, TRIPS = 40, 40  # a round
