@@ -269,7 +269,7 @@ class RefundWord(StoredRow, table=True):
     __tablename__ = "refund_word"
     __table_args__ = (Index("ix_refund_word_word", "word", "refund_id"),)
 
-    refund_id: str = Field(primary_key=True, foreign_key="refund.id")
+    refund_id: str = Field(primary_key=True, foreign_key="refund.id", ondelete="CASCADE")
     word: str = bytewise(primary_key=True)
 
 

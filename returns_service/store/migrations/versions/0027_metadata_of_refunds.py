@@ -23,7 +23,12 @@ def upgrade() -> None:
         sa.Column("refund_id", sa.String(), nullable=False),
         sa.Column("word", columns.Bytewise, nullable=False),
         sa.ForeignKeyConstraint(
-            ["refund_id"], ["refund.id"], name=op.f("fk_refund_word_refund_id"), initially="DEFERRED", deferrable=True
+            ["refund_id"],
+            ["refund.id"],
+            name=op.f("fk_refund_word_refund_id"),
+            ondelete="CASCADE",
+            initially="DEFERRED",
+            deferrable=True,
         ),
         sa.PrimaryKeyConstraint("refund_id", "word", name=op.f("pk_refund_word")),
     )
