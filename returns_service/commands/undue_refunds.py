@@ -79,7 +79,7 @@ async def is_paid_otherwise(tx: Tx, refund_id: str, at_stripe: Sequence[RefundSn
         return True
     if refund.return_id is None:
         of_same = await tx.exec(select(Refund).where(col(Refund.payment_id) == payment.id))
-        return may_be_paid_beside(refund, of_same.all())
+        return refund.ever_unknown and may_be_paid_beside(refund, of_same.all())
     case = await load_case(tx, DEFAULT, refund.return_id)  # it goes by its own policy since it was approved
     return any(one.id == refund_id and pays_undue(case, one) for one in case.refunds)
 

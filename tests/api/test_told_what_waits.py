@@ -220,6 +220,20 @@ async def test_a_person_may_send_a_refund_again_beside_what_was_acknowledged(sho
     assert (shop.at_stripe(payment), await kinds(shop)) == (10_000, [])
 
 
+async def test_what_was_held_for_days_and_never_sent_goes_out_with_the_word(shop: ServedShop) -> None:
+    """Nothing of it is in doubt, however long it was held: what was acknowledged beside it paid something else."""
+    payment = shop.pay(20_000)
+    refund = expect(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 5000}), 202)
+    shop.dashboard.refund(payment, 5000)
+    await shop.deliver()
+    await pass_time(shop, 2 * DAY)
+    assert shop.at_stripe(payment) == 5000
+    expect(await shop.post(f"/v1/refunds/{await external_of(shop)}/acknowledge", {"reason": "For tea."}), 200)
+    await pass_time(shop, HOUR)
+    shown = expect(await shop.get(f"/v1/refunds/{refund['id']}"), 200)
+    assert (shop.at_stripe(payment), shown["status"], await kinds(shop)) == (10_000, "succeeded", [])
+
+
 # --- shipping of an order -----------------------------------------------------------------------------------------
 
 
