@@ -5,14 +5,14 @@ A refund that is not sent yet follows the counts. The customer keeps what they g
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import update
 from sqlmodel import col, select
 
 from returns_service.commands.counting import CountResult, is_accepted, recount, split_row, standing_receipt
-from returns_service.commands.refunds import follow_up, withdraw_or_supersede
+from returns_service.commands.refunds import follow_up, tell_overpaid_siblings, withdraw_or_supersede
 from returns_service.domain import return_machine
 from returns_service.domain.counts import PLACEHOLDERS, default_disposition
 from returns_service.domain.plural import pluralize
@@ -22,8 +22,8 @@ from returns_service.domain.refund_status import OPEN
 from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
-from returns_service.return_case.loader import case_under_lock, lock_case
-from returns_service.return_case.overpaid import note_overpaid
+from returns_service.return_case.loader import lock_case
+from returns_service.return_case.overpaid import note_overpaid, overpaid_amounts
 from returns_service.return_case.reversal import reversible
 from returns_service.return_case.rows import is_unsent, rows_of
 from returns_service.return_case.transition import record_return, transition
@@ -54,7 +54,7 @@ async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id:
     touched = {row.line_id for row in case.rows_in(receipt) if row.accepted}
     for refund in _that_depend_on(case, touched):
         await withdraw_or_supersede(case, refund, "receipt_reversed", REVERSED)
-    before = _overpaid_amounts(case)
+    before = overpaid_amounts(case)
     receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
     await _free_parcel(tx, receipt)
     await recount(case)
@@ -63,7 +63,7 @@ async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id:
     done = CountResult(case, receipt)
     await record(tx, by, "receipt.reversed", row=case.row, data={"object": done.show(), "reason": reason})
     await follow_up(case)
-    await _tell_siblings(case, before)
+    await tell_overpaid_siblings(case, before)
     return done
 
 
@@ -110,7 +110,7 @@ async def correct(
     return_machine.check("correct", case.row.state, case.facts())
     for refund in standing:
         await withdraw_or_supersede(case, refund, "receipt_corrected", CORRECTED)
-    before = _overpaid_amounts(case)
+    before = overpaid_amounts(case)
     for correction in corrections:
         _correct(case, receipt, correction)
     await recount(case)
@@ -121,22 +121,8 @@ async def correct(
     shown = {"object": done.show_change(changed), "reason": reason, "overpaid_amount": case.overpaid_amount}
     await record(tx, by, "receipt.corrected", row=case.row, data=shown)
     await follow_up(case)
-    await _tell_siblings(case, before)
+    await tell_overpaid_siblings(case, before)
     return done
-
-
-def _overpaid_amounts(case: ReturnCase) -> dict[str, int]:
-    """Return what each of the order's returns was paid beyond its worth, minor units."""
-    return {one.row.id: one.overpaid_amount for one in (case, *case.siblings)}
-
-
-async def _tell_siblings(case: ReturnCase, before: Mapping[str, int]) -> None:
-    """Put the order's other returns on the desk that were paid shipping which this correction made undue."""
-    for other in case.siblings:
-        if other.overpaid_amount > before[other.row.id]:
-            sibling = await case_under_lock(case.lock, case.by, case.policy_in_force, other.row.id)
-            sibling.row.overpaid_since = case.tx.now
-            await record_return(sibling, "return.updated", {"overpaid_amount": sibling.overpaid_amount})
 
 
 def _rows_in(case: ReturnCase, receipt: Receipt, line_id: str, condition: Condition) -> list[ReceiptLine]:

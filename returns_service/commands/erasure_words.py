@@ -26,6 +26,7 @@ SAID_BY_US: Final[tuple[RecordedTrigger, ...]] = (
     "withdraw",
     "take_back",
     "resolution",
+    "follow_order",
 )
 FREE_TEXT: Final = ("internal_note", "note", "text", "override_reason", "reversed_reason")
 EMPTIED: Final = ("customer_email", "customer_name", "instructions_email", "scanned")  # they hold nothing else

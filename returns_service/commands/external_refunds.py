@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from sqlalchemy import and_, exists
+from sqlalchemy import and_, exists, or_
 from sqlmodel import col, select
 
 from returns_service.commands.assignments import AssignedUnits, make_room, pay_return
 from returns_service.commands.failed_refunds import give_back
 from returns_service.commands.refunds import follow_up, lock_refund
 from returns_service.commands.stripe_fold import release_hold
-from returns_service.commands.undue_refunds import withdraw_undue
+from returns_service.commands.undue_refunds import hold_in_doubt, withdraw_undue
 from returns_service.domain import money, return_machine
 from returns_service.domain.plural import pluralize
 from returns_service.domain.policy import Policy
@@ -77,6 +77,7 @@ async def acknowledge(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason:
         if row.return_id is not None:
             row.return_id = None
             give_back(locked, row)
+        hold_in_doubt(locked)
         if row.supersedes is None:  # else it pays what was open of a failed refund of no return
             unknown = money.Row("unallocated", row.amount, description="Refunded outside this service")
             row.breakdown, row.taxes = [unknown.to_dict()], None
@@ -100,7 +101,8 @@ async def payments_held_otherwise(tx: Tx, policy: Policy) -> list[str]:
         col(Refund.duplicate_of).is_(None),
     )
     ignored = policy.external_refunds == "ignore"
-    wrong = col(Payment.external_open) if ignored else and_(~col(Payment.external_open), waits)
+    held = or_(col(Payment.external_open), col(Payment.held_until_read))
+    wrong = held if ignored else and_(~col(Payment.external_open), waits)
     return list((await tx.exec(select(Payment.id).where(wrong).order_by(col(Payment.id)))).all())
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from returns_service.commands.refund_metadata import RESERVED_METADATA
 from returns_service.commands.refunds import (
-    RESERVED_METADATA,
     check_step,
     follow_order,
     lock_refund,

@@ -9,8 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from returns_service.commands.refunds import withdraw_unsent
 from returns_service.commands.stripe_fold import apply_payment, apply_refund, propagate_status, withdraw_lost
-from returns_service.commands.undue_refunds import pays_undue, withdraw_if_undue
+from returns_service.commands.undue_refunds import (
+    PAID_BESIDE,
+    SENT_AGAIN,
+    may_be_paid_beside,
+    pays_undue,
+    withdraw_if_undue,
+)
 from returns_service.domain.policy import Policy
 from returns_service.domain.refund_attempt import (
     SECOND_LOOKUP_SECONDS,
@@ -18,6 +25,7 @@ from returns_service.domain.refund_attempt import (
     Attempt,
     Lookup,
     Next,
+    OnlyLooks,
     Outcome,
     after_attempt,
 )
@@ -72,7 +80,15 @@ async def record_attempt(tx: Tx, by: Actor, policy: Policy, claim: Claim, outcom
     if row.status == "queued":
         await withdraw_lost(locked, by, policy)  # the dispute was lost while the call was under way
         await withdraw_if_undue(locked, by, policy, row)
+        await _withdraw_if_paid_beside(locked, by, policy, row)
     return row
+
+
+async def _withdraw_if_paid_beside(locked: LockedPayment, by: Actor, policy: Policy, row: Refund) -> None:
+    """Withdraw a refund of no return that was in doubt and came to nothing, where one made outside may have paid it."""
+    if row.status == "queued" and row.ever_unknown and may_be_paid_beside(row, locked.refunds):
+        withdraw_unsent(row, locked.tx, PAID_BESIDE | {"by": by.actor})
+        await propagate_status(locked, by, policy, row, "queued")
 
 
 async def _apply(
@@ -96,7 +112,7 @@ async def _apply(
         claimed_lookups_only=claim.lookups_only,
         at_stripe=claim.stripe_refund is not None,
         disputed=locked.row.disputed,
-        due_no_more=await _is_due_no_more(locked, by, policy, row),
+        only_looks=await _why_only_looked_for(locked, by, policy, row),
     )
     lookup: Lookup = "empty" if outcome.lookup is not None else "unanswered" if outcome.looked else "none"
     after = after_attempt(attempt, Outcome(answer, lookup), tx.now, jitter=tx.database.random.uniform(0, 1))
@@ -119,10 +135,12 @@ async def _apply(
     await _record(locked, by, policy, row, later, answer)
 
 
-async def _is_due_no_more(locked: LockedPayment, by: Actor, policy: Policy, row: Refund) -> bool:
-    if row.return_id is None or row.stripe_refund is not None:
-        return False
-    return pays_undue(await case_under_lock(locked, by, policy, row.return_id), row)
+async def _why_only_looked_for(locked: LockedPayment, by: Actor, policy: Policy, row: Refund) -> OnlyLooks | None:
+    if row.stripe_refund is not None:
+        return None
+    if row.return_id is None:
+        return "paid_beside" if may_be_paid_beside(row, locked.refunds) else None
+    return "due_no_more" if pays_undue(await case_under_lock(locked, by, policy, row.return_id), row) else None
 
 
 def _write(tx: Tx, row: Refund, after: Next) -> None:
@@ -170,7 +188,8 @@ def start_generation_by_hand(tx: Tx, row: Refund, note: str) -> None:
     It is sent after a minute and one more look-up: by then any worker that may still ask under the key before has lost
     its lease, by its own clock too.
     """
-    _start_generation(tx, row, "sent_again", note)
+    _start_generation(tx, row, SENT_AGAIN, note)
+    set_waiting(row, None)
     row.status, row.next_attempt_at = "queued", tx.now + timedelta(seconds=SECOND_LOOKUP_SECONDS)
     row.lease_token += 1  # an answer to the key before comes late
     tx.wake_workers()

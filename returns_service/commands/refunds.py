@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlmodel import col, select
 
+from returns_service.commands.refund_metadata import check_metadata
 from returns_service.domain import money, return_machine
 from returns_service.domain.money_open import subtract
 from returns_service.domain.policy import Policy
@@ -28,9 +29,17 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.decided_alone import decided_alone, set_decided
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
-from returns_service.return_case.locked_payment import LockedPayment, lock_payment_of_refund
+from returns_service.return_case.locked_payment import LockedPayment, is_held, lock_payment_of_refund
+from returns_service.return_case.overpaid import note_overpaid, overpaid_amounts
 from returns_service.return_case.rows import holds_decision, is_paid_by_second
-from returns_service.return_case.transition import PAYING, fire, follow_rule, record_transition
+from returns_service.return_case.transition import (
+    PAYING,
+    fire,
+    follow_rule,
+    record_return,
+    record_transition,
+    tell_what_followed,
+)
 from returns_service.return_case.views import show_refund
 from returns_service.return_case.waiting import set_waiting
 from returns_service.store.database import Tx
@@ -39,10 +48,8 @@ from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 BARRED_RETRY_SECONDS = 3600  # only a safety net: what frees a barred refund tries it again at once
 SEND_AGAIN_MINUTES = 15  # a call that hangs somewhere on the way has long ended by then
 TAKEN_OFF = "Somebody took it off, in a refund that failed since: it is paid if a person decides so."
-RESERVED_METADATA = ("refund_id", "lines")
+SHIPPING_CHANGED = "Another return of the order changed what is due for shipping."
 ORDER_CHANGED = "Another return of the order changed what is due for shipping before it was sent; no money has moved."
-METADATA_KEYS = 46  # Stripe's 50 less our four
-LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE = 40, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +78,6 @@ class RefundRequest:
     override_reason: str | None = None
 
 
-def check_metadata(metadata: Mapping[str, str]) -> None:
-    """Raise Problem where Stripe would refuse the metadata, or a key is ours. https://docs.stripe.com/api/metadata"""
-    if taken := [key for key in metadata if key in RESERVED_METADATA]:
-        raise Problem("metadata_reserved", param=f"metadata.{taken[0]}")
-    for key, value in metadata.items():
-        fits = 0 < len(key) <= LONGEST_METADATA_KEY and len(value) <= LONGEST_METADATA_VALUE
-        if not fits or "[" in key or "]" in key:
-            raise Problem("metadata_invalid", param=f"metadata.{key[:40]}")
-    if len(metadata) > METADATA_KEYS:
-        raise Problem("metadata_invalid", param="metadata")
-
-
-def merge_metadata(kept: Mapping[str, str], sent: Mapping[str, str]) -> dict[str, str]:
-    """Return metadata with what was sent laid over it; an empty value takes its key away. Raises Problem."""
-    check_metadata(sent)
-    merged = {key: value for key, value in {**kept, **sent}.items() if key not in sent or value}
-    if len(merged) > METADATA_KEYS:
-        raise Problem("metadata_invalid", param="metadata")
-    return merged
-
-
 def breakdown(case: ReturnCase, asked: RefundRequest) -> list[money.Row]:
     """Return the rows that a refund with `asked` would pay; they sum to its amount."""
     rows = case.due_rows().refund
@@ -114,7 +100,7 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
             detail = f"This return has no line {adjustment.line}."
             raise Problem("unknown_line", detail, param=f"adjustments[{number}].line")
         check_step(adjustment.amount, case.row.currency, f"adjustments[{number}].amount")
-    rows = breakdown(case, asked)
+    rows, overpaid_before = breakdown(case, asked), overpaid_amounts(case)
     amount = money.total(rows)
     check_step(amount, case.row.currency)
     if case.row.state in ("approved", "refunding", "refunded") and amount > case.due and not asked.override_reason:
@@ -127,9 +113,11 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
     before = fire(case, "refund", why=why, amount=amount, override=override)
     reason = stripe_reason(case, asked.reason)
     queued = queue_refund(case, rows, reason=reason, note=asked.note, override=override, decided=decided)
+    note_overpaid(case, overpaid_before[case.row.id])
     await record_transition(case, "refund", before, why)
     await record_created(case.lock, by, queued, case)
     await follow_order(case)
+    await tell_overpaid_siblings(case, overpaid_before)
     return queued, case.payment
 
 
@@ -255,6 +243,16 @@ async def follow_order(case: ReturnCase) -> None:
                 await withdraw_or_supersede(sibling, refund, "order_changed", ORDER_CHANGED)
         await follow_rule(sibling)
         await pay_what_is_due(sibling)
+        await tell_what_followed(sibling, SHIPPING_CHANGED)
+
+
+async def tell_overpaid_siblings(case: ReturnCase, before: Mapping[str, int]) -> None:
+    """Put the order's other returns on the desk that were paid shipping which became undue by this one."""
+    for other in case.siblings:
+        if other.overpaid_amount > before[other.row.id]:
+            sibling = await case_under_lock(case.lock, case.by, case.policy_in_force, other.row.id)
+            sibling.row.overpaid_since = case.tx.now
+            await record_return(sibling, "return.updated", {"overpaid_amount": sibling.overpaid_amount})
 
 
 async def pay_what_is_due(case: ReturnCase) -> None:
@@ -314,7 +312,7 @@ async def refund_payment(
         raise Problem("payment_not_succeeded", describe_unpaid(payment.status), payment_status=payment.status)
     if payment.disputed:
         raise Problem("payment_disputed")
-    if payment.external_open and not override_reason:
+    if is_held(payment) and not override_reason:
         raise Problem("external_refund_open")
     if left <= 0:
         raise Problem("charge_already_refunded", refundable=max(0, left))

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from returns_service.commands.counting import recount
-from returns_service.commands.refunds import follow_order, follow_up, merge_metadata
+from returns_service.commands.refund_metadata import merge_metadata
+from returns_service.commands.refunds import follow_order, follow_up
 from returns_service.commands.return_lines import (
     NewLine,
     as_requested_line,

@@ -100,8 +100,10 @@ async def apply_payment(
         ask_for_read(locked)
     for refund in sorted(seen.refunds, key=lambda r: (r.created, r.id)):
         await apply_refund(locked, by, policy, refund)
-    if locked.set_hold(policy):  # what it was held for until this read is known, or was no refund
+    if locked.set_hold(policy, has_been_read=is_fresh):
         await release_hold(locked, by, policy)
+    if payment.held_until_read:  # by news that came while this was read
+        ask_for_read(locked)
     if before != (payment.captured, payment.status, payment.disputed):
         await _record_payment_update(locked, by, policy)
 
@@ -130,9 +132,13 @@ def ask_for_read(locked: LockedPayment) -> None:
 
 
 def hold_until_read(locked: LockedPayment, policy: Policy) -> None:
-    """Let a worker read the payment now, and let nothing of it be sent before: somebody may have refunded outside."""
+    """Let a worker read the payment now, and let nothing of it be sent before: somebody may have refunded outside.
+
+    A read that is under way began before this news, so it may not know of that refund.
+    """
     ask_for_read(locked)
-    locked.row.external_open = locked.row.external_open or policy.external_refunds == "hold"
+    locked.row.observations += 1
+    locked.row.held_until_read = policy.external_refunds == "hold"
 
 
 def may_be_release(locked: LockedPayment, seen: RefundSnapshot) -> bool:

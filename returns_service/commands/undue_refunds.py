@@ -6,7 +6,9 @@ in doubt: sent again, that would pay a second time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
 
 from sqlmodel import col, select
 
@@ -26,6 +28,12 @@ from returns_service.return_case.waiting import set_waiting
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
 
+PAID_BESIDE: Final = {
+    "code": "paid_beside",
+    "message": "Stripe has no such refund, and one made outside meanwhile may have paid it; no money has moved.",
+    "advice": "Retry it if the customer still waits for it; else settle it outside as `waived`.",
+}
+SENT_AGAIN: Final = "sent_again"  # why a generation ended: a person let the refund be sent again
 DUE_NO_MORE = "What it pays is due no more; it was not sent, and no money has moved."
 
 
@@ -63,16 +71,50 @@ async def is_paid_otherwise(tx: Tx, refund_id: str, at_stripe: Sequence[RefundSn
     """
     refund = await tx.get_one(Refund, refund_id)
     payment = await tx.get_one(Payment, refund.payment_id)
-    if payment.external_open and not refund.overrides_hold:
+    if payment.held_until_read or (payment.external_open and not refund.overrides_hold):
         return True
     of_payment = select(Refund.stripe_refund).where(col(Refund.payment_id) == payment.id)
     known = set((await tx.exec(of_payment)).all())
     if any(seen.id not in known and seen.status not in FINAL for seen in at_stripe):
         return True
     if refund.return_id is None:
-        return False
+        of_same = await tx.exec(select(Refund).where(col(Refund.payment_id) == payment.id))
+        return refund.ever_unknown and may_be_paid_beside(refund, of_same.all())
     case = await load_case(tx, DEFAULT, refund.return_id)  # it goes by its own policy since it was approved
     return any(one.id == refund_id and pays_undue(case, one) for one in case.refunds)
+
+
+def may_be_paid_beside(refund: Refund, of_payment: Iterable[Refund]) -> bool:
+    """Return whether one made outside meanwhile may have paid what a refund of no return would pay.
+
+    It can be assigned to returns alone: that it was acknowledged doesn't say that it paid nothing of ours. Not where a
+    person decided about this refund since, or in spite of that one.
+    """
+    if refund.return_id is not None or refund.overrides_hold:
+        return False
+    decided_at = _decided_at(refund)
+    return any(
+        other.source == "external"
+        and other.status not in FINAL
+        and other.return_id is None
+        and other.supersedes is None
+        and other.acknowledged_at is not None
+        and other.acknowledged_at >= decided_at
+        for other in of_payment
+    )
+
+
+def _decided_at(refund: Refund) -> datetime:
+    """Return when a person last decided that a refund is sent, UTC: when it was made, or sent again on their word."""
+    again = [past["ended_at"] for past in refund.past_parameters if past["why"] == SENT_AGAIN]
+    return datetime.fromisoformat(again[-1]) if again else refund.created_at
+
+
+def hold_in_doubt(locked: LockedPayment) -> None:
+    """Let refunds of no return that are in doubt only be looked for, where one made outside may have paid them."""
+    for refund in locked.refunds:
+        if refund.status in ("submitted", "unknown") and may_be_paid_beside(refund, locked.refunds):
+            set_waiting(refund, "paid_beside")
 
 
 async def withdraw_if_undue(locked: LockedPayment, by: Actor, policy: Policy, refund: Refund) -> None:

@@ -28,6 +28,7 @@ WaitingCode = Literal[
     "stripe_refuses",  # nothing was executed: the key is not known, expired, or may not make this call
     "in_doubt",  # this attempt was not executed, an earlier one is in doubt
     "due_no_more",  # in doubt, and what it pays is paid otherwise or due no more: only looked for
+    "paid_beside",  # in doubt, and one made outside meanwhile may have paid it: only looked for
     "refusal_unconfirmed",  # refused, and the look-up that confirms it got no answer
     "refused_for_now",  # refused for a cause that may pass; sent again under a new key
     "payment_missing",  # Stripe does not know the payment: another account or mode?
@@ -37,10 +38,12 @@ WaitingCode = Literal[
 # What holds a refund back without an attempt: told where it is shown, never stored.
 HoldCode = Literal[
     "payment_disputed",  # until the dispute is won
+    "payment_unread",  # until the payment is read: Stripe tells of more refunded than is known
     "external_refund_open",  # until a person assigns or acknowledges the refund made outside
     "refund_delay",  # the policy's: the dock has time to notice a miscount
 ]
 RefundWaitingCode = Literal[WaitingCode, HoldCode]
+OnlyLooks = Literal["due_no_more", "paid_beside"]
 Lookup = Literal["none", "unanswered", "empty"]
 Answer = Refused | TryLater | Unknown | Missing | None
 
@@ -66,7 +69,7 @@ class Attempt:
     claimed_lookups_only: bool = False  # as it was when this attempt began
     at_stripe: bool = False  # Stripe holds it: the attempt was a read
     disputed: bool = False
-    due_no_more: bool = False  # what it pays is paid otherwise by now, or the return has changed
+    only_looks: OnlyLooks | None = None  # in doubt it is not sent again: what it pays may be paid otherwise by now
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +101,8 @@ def after_attempt(attempt: Attempt, outcome: Outcome, now: datetime, *, jitter: 
     `jitter` from 0 to 1 spreads the back-off (full jitter), so that a thousand refunds don't knock together.
     """
     after = _after_attempt(attempt, outcome, now, jitter)
-    if attempt.due_no_more and after.status == "unknown":
-        return replace(after, waiting_code="due_no_more", waiting_detail=None)
+    if attempt.only_looks and after.status == "unknown":
+        return replace(after, waiting_code=attempt.only_looks, waiting_detail=None)
     return after
 
 
@@ -231,7 +234,7 @@ def table() -> Iterator[tuple[str, str, str, str]]:
         ("A stored error, replayed", fresh, Outcome(Unknown("http_500", "", replayed=True)), now),
         ("Nothing executed: 429, 409, 401, 403, no connection", fresh, Outcome(TryLater("rate_limit", "")), now),
         ("The same, with an earlier attempt in doubt", doubt, Outcome(TryLater("rate_limit", "")), now),
-        ("Refused for good", fresh, Outcome(refused), now),
+        ("Refused for good, for one because Stripe does not know the payment", fresh, Outcome(refused), now),
         ("Refused, but its look-up got no answer", doubt, Outcome(refused, "unanswered"), now),
         ("Refused for a cause that may pass", fresh, Outcome(replace(refused, may_pass=True)), now),
         ("Looked up: Stripe has no such refund, the key is young", doubt, Outcome(None, "empty"), now),
@@ -242,7 +245,7 @@ def table() -> Iterator[tuple[str, str, str, str]]:
             Outcome(None, "empty"),
             old,
         ),
-        ("Stripe does not know the payment", fresh, Outcome(Missing("")), now),
+        ("Stripe does not know the payment, with an earlier attempt in doubt", doubt, Outcome(Missing("")), now),
         (
             "A read of a refund at Stripe got no answer",
             Attempt("pending", at_stripe=True),

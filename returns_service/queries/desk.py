@@ -110,7 +110,7 @@ UNRESOLVED = and_(
     or_(
         col(Refund.return_id).is_not(None),
         col(Refund.status) != "withdrawn",
-        col(Refund.failure)["code"].as_string().in_(("dispute_lost", "dispute_won")),
+        col(Refund.failure)["code"].as_string().in_(("dispute_lost", "dispute_won", "paid_beside")),
     ),
 )
 LEFT = cast(
@@ -247,7 +247,8 @@ def _of_refunds() -> Sequence[Any]:
     refused_for_now = WAITS_FOR == "refused_for_now"
     unsent = and_(_status("queued", "submitted"), col(Refund.attempts) > 0, ~col(Payment.disputed))
     late = or_(decided <= before_now(UNSENT_FOR), refused_for_now, MISSING_AT_STRIPE)
-    stuck = or_(col(Refund.failures_in_a_row) >= STUCK_AFTER, col(Refund.lookups_only), MISSING_AT_STRIPE)
+    for_people = or_(MISSING_AT_STRIPE, WAITS_FOR == "paid_beside")
+    stuck = or_(col(Refund.failures_in_a_row) >= STUCK_AFTER, col(Refund.lookups_only), for_people)
     pending = or_(changed <= before_now(PENDING_FOR), WAITS_FOR == "balance_too_low")
     return [
         _refund("refund_unknown", func.coalesce(col(Refund.first_attempt_at), decided))
@@ -312,8 +313,8 @@ def _of_returns() -> Sequence[Any]:
 def _to_decide() -> Any:
     """Return approved returns that nothing will move by itself.
 
-    Either all units are counted, so nothing more comes, and nothing is refunded: the policy leaves that to people, or
-    nothing is due, and the return has to be closed. Or some units came that a manual policy's last refund didn't know.
+    Either something is due, and the policy leaves it to people. Or all units are counted, so nothing more comes, and
+    nothing is due: the return has to be closed. Or some units came that a manual policy's last refund didn't know.
     """
     row, row_id = ReturnAuthorization, col(ReturnAuthorization.id)
 
@@ -347,7 +348,10 @@ def _to_decide() -> Any:
         col(row.follow_up_at).is_(None),
         col(row.due_outside_since).is_(None),  # else it is on the desk for that
         # In this order: sums are worked out only for returns of which something came.
-        case((counted.scalar_subquery() > 0, or_(complete, manual)), else_=literal(False)),
+        or_(
+            func.coalesce(col(row.amount_due), 0) > 0,
+            case((counted.scalar_subquery() > 0, or_(complete, manual)), else_=literal(False)),
+        ),
     )
 
 

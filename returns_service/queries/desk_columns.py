@@ -17,9 +17,9 @@ IDS = (
     "undeclared_id", "unmatched_id", "event_id",
 )  # fmt: skip
 ENTRY = ("kind", "urgency", "since", "subject", *IDS)
-# By a dispute, or by a refund made outside that waits for a person: due, and not to be sent.
+# By a dispute, by a read that is still to come, or by a refund made outside that waits for a person: not to be sent.
 HELD_BY_EXTERNAL = and_(col(Payment.external_open), ~col(Refund.overrides_hold))
-HELD = and_(col(Refund.status) == "queued", or_(col(Payment.disputed), HELD_BY_EXTERNAL))
+HELD = and_(col(Refund.status) == "queued", or_(col(Payment.disputed), col(Payment.held_until_read), HELD_BY_EXTERNAL))
 
 
 def entry_head(kind: DeskKind, since: Any, subject: Any, **ids: Any) -> Any:

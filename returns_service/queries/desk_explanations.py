@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -13,7 +13,6 @@ from returns_service.domain.money import format_amount
 from returns_service.domain.plural import pluralize
 from returns_service.domain.refund_explanations import describe_lost
 from returns_service.domain.refund_windows import refund_warning
-from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.domain.vocabulary import DeskAction, DeskKind
 from returns_service.queries.desk import DeskEntry
@@ -25,9 +24,18 @@ from returns_service.queries.desk_explanations_dock import (
     describe_undeclared,
     describe_unmatched,
 )
+from returns_service.queries.desk_explanations_held import (
+    describe_barred,
+    describe_held,
+    due_amount,
+    refund_of,
+    to_the_minute,
+    ways_out,
+)
 from returns_service.queries.desk_news import describe_mail_failed, describe_refund_rate
 from returns_service.queries.system_health import SystemHealth
 from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.locked_payment import is_held
 from returns_service.return_case.rows import is_paid_by_second, open_amount
 from returns_service.return_case.views import show_failure
 from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
@@ -36,12 +44,6 @@ from returns_service.store.stripe_refusals import EVERY_CALL
 from returns_service.store.tables import Payment, Refund
 
 OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs to. It is asked again by itself."
-
-
-def _of_refund(entry: DeskEntry) -> tuple[Refund, Payment]:
-    if entry.refund is None or entry.payment is None:
-        raise LookupError(f"{entry.id} is of a refund and came without it")
-    return entry.refund, entry.payment
 
 
 def _stripe_refuses(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
@@ -89,7 +91,7 @@ def _work_overdue(_: Tx, __: DeskEntry, health: SystemHealth) -> Explanation:
 
 
 def _payment_overpaid(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
-    refund, _payment = _of_refund(entry)
+    refund, _payment = refund_of(entry)
     others = entry.whole.payment_refunds if entry.whole else []
     if any(is_paid_by_second(first, others) for first in others if first.id == refund.duplicate_of):
         return Explanation(
@@ -119,9 +121,17 @@ def _difference(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
 
 
 def _refund_unknown(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
-    refund, payment = _of_refund(entry)
+    refund, payment = refund_of(entry)
     possible = tx.now >= sendable_again_at(refund) and not payment.disputed and waiting_code(refund) != "due_no_more"
     again: list[DeskAction] = ["send_again"] if possible else []
+    if waiting_code(refund) == "paid_beside":
+        return Explanation(
+            "paid_beside",
+            WAITING["paid_beside"],
+            "See in Stripe's Dashboard what that one was for. If it paid this one, wait: this one is withdrawn after a "
+            "day. Send it again only if that one paid something else, and Stripe has no such refund.",
+            ["check", *again],
+        )
     return Explanation(
         "stored_error" if refund.lookups_only else "no_answer",
         describe_waiting(refund) or "The money may or may not have moved; nobody knows yet.",
@@ -132,12 +142,12 @@ def _refund_unknown(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
 
 
 def _refund_missing(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
-    refund, _payment = _of_refund(entry)
+    refund, _payment = refund_of(entry)
     return Explanation("refund_missing", describe_waiting(refund) or WAITING["refund_missing"], OTHER_ACCOUNT)
 
 
 def _external_refund(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
-    refund, _payment = _of_refund(entry)
+    refund, _payment = refund_of(entry)
     return Explanation(
         "external_refund_open",
         f"{refund.stripe_refund} was made outside this service, and nobody has said for what. It holds the other "
@@ -148,7 +158,7 @@ def _external_refund(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
 
 
 def _refund_failed(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
-    refund, payment = _of_refund(entry)
+    refund, payment = refund_of(entry)
     failure = show_failure(refund)
     warning = refund_warning(payment.method_type, payment.paid_at, tx.now)
     if warning is not None and warning.settle_outside:  # to retry it would fail again
@@ -177,20 +187,20 @@ def _out_of_failure(entry: DeskEntry, refund: Refund, payment: Payment) -> list[
         facts = replace(entry.whole.facts(), amount=amount, settleable=amount)
         able = return_machine.available(entry.whole.row.state, facts)
         return [t for t in able if t in ("retry", "settle_outside")]
-    barred = payment.disputed or payment.connect or payment.external_open
+    barred = payment.disputed or payment.connect or is_held(payment)
     barred = barred or not has_captured(payment.status, payment.captured)
     return ["settle_outside"] if barred or open_amount(refund) > entry.left else ["retry", "settle_outside"]
 
 
 def _dispute_lost(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     """Say it of a refund, or of a return whose refund can't even be decided any more."""
-    due = _due(entry)
+    due = due_amount(entry)
     facts: Mapping[str, Any] = _open(entry.refund) if entry.refund else {"amount": due}
     if entry.refund:
-        refund, payment = _of_refund(entry)
+        refund, payment = refund_of(entry)
         actions = _out_of_failure(entry, refund, payment)
     else:
-        actions = _out_of_barred(entry)
+        actions = ways_out(entry)
     return Explanation(
         "dispute_lost",
         describe_lost((entry.payment.dispute or {}).get("status") if entry.payment else None)["message"],
@@ -200,68 +210,8 @@ def _dispute_lost(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     )
 
 
-def _refund_barred(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
-    barred = (entry.case.follow_up_barred if entry.case else None) or {}
-    due = _due(entry)
-    facts: dict[str, Any] = {"amount": due}
-    if entry.payment is not None and entry.payment.disputed:
-        facts["answer_by"] = _answer_by(entry.payment)
-        advice = f"{_on_the_dispute(entry.payment)} It is refunded by itself once the dispute is won."
-    elif barred.get("code") == "failed_refund_open":
-        advice = "Settle it outside with the method `waived` if it stays taken off, or refund it after all."
-    elif barred.get("code") == "external_refund_open":
-        advice = "Assign that refund to its return, or acknowledge it: what is due after that is refunded by itself."
-    else:
-        advice = (
-            "It is tried again by itself when the payment has more left. Or refund what is left, or settle it outside."
-        )
-    return Explanation(
-        barred.get("code", "barred"),
-        barred.get("reason", "A refund is due and can't be made."),
-        advice,
-        _out_of_barred(entry),
-        facts,
-    )
-
-
-def _answer_by(payment: Payment) -> str | None:
-    """Return until when the payment's dispute waits for the shop's evidence; None: there is nothing to send."""
-    by: str | None = (payment.dispute or {}).get("answer_by")
-    return by
-
-
-def _on_the_dispute(payment: Payment) -> str:
-    by = _answer_by(payment)
-    if by is None:
-        return "The bank decides the dispute; see Stripe's Dashboard."
-    return f"Answer the dispute in Stripe's Dashboard before {_minute(by)}: without an answer it is lost."
-
-
-def _minute(time: str) -> str:
-    """Return an RFC 3339 time in UTC as people read it, to the minute."""
-    return f"{time[:10]}, {time[11:16]} UTC"
-
-
-def _due(entry: DeskEntry) -> int:
-    barred = (entry.case.follow_up_barred if entry.case else None) or {}
-    return int(barred.get("due", 0))
-
-
-def _out_of_barred(entry: DeskEntry) -> list[DeskAction]:
-    """Return what gets a barred refund on: less of it from the payment, or all of it by other means."""
-    case = entry.whole
-    if case is None:
-        return []
-    facts = case.facts()
-    less = replace(facts, amount=max(0, min(facts.amount, case.refundable)))
-    ways: list[tuple[Literal["refund", "settle_outside"], Facts]] = [("refund", less)]
-    if not facts.due_outside:  # else that is settled first
-        ways.append(("settle_outside", facts))
-    return [way for way, facts in ways if way in return_machine.available(case.row.state, facts)]
-
-
 def _second_person(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
-    refund, _payment = _of_refund(entry)
+    refund, _payment = refund_of(entry)
     decided = format_amount(refund.decided_amount, refund.currency)
     return Explanation(
         "second_person",
@@ -273,30 +223,12 @@ def _second_person(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
 
 
 def _refund_unsent(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
-    refund, _payment = _of_refund(entry)
+    refund, _payment = refund_of(entry)
     message = describe_waiting(refund) or "Stripe has not taken it yet; nothing has moved."
     gone = waiting_code(refund) == "payment_missing"
     advice = OTHER_ACCOUNT if gone else "It is sent again by itself. Do what the message says, or cancel it."
     code = "payment_missing" if gone else "not_taken"
     return Explanation(code, message, advice, ["cancel"] if refund.status == "queued" else [])
-
-
-def _refund_held(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
-    refund, payment = _of_refund(entry)
-    if not payment.disputed:
-        return Explanation(
-            "external_refund_open",
-            "A refund made outside this service waits for a person: this refund is held, and nothing has moved.",
-            "Assign that refund to its return, or acknowledge it. Or cancel this one, and refund with an override.",
-            ["cancel"] if refund.status == "queued" else [],
-        )
-    return Explanation(
-        "payment_disputed",
-        "The payment is disputed: this refund is held, and nothing has moved.",
-        f"{_on_the_dispute(payment)} Won, it is sent by itself; lost, settle it outside as `dispute`.",
-        ["cancel"] if refund.status == "queued" else [],
-        {"answer_by": _answer_by(payment)},
-    )
 
 
 def _stripe_event(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
@@ -322,9 +254,9 @@ def _webhook_disabled(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
 
 
 def _refund_requires_action(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
-    refund, _payment = _of_refund(entry)
+    refund, _payment = refund_of(entry)
     expires_at = (refund.next_action or {}).get("expires_at")
-    by = f"before {_minute(expires_at)}" if expires_at else "within 45 days"
+    by = f"before {to_the_minute(expires_at)}" if expires_at else "within 45 days"
     return Explanation(
         "customer_must_act",
         describe_waiting(refund) or "The customer has to act.",
@@ -335,7 +267,7 @@ def _refund_requires_action(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explan
 
 
 def _refund_pending(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
-    refund, _payment = _of_refund(entry)
+    refund, _payment = refund_of(entry)
     too_low = waiting_code(refund) == "balance_too_low"
     return Explanation(
         "balance_too_low" if too_low else "bank_slow",
@@ -369,7 +301,7 @@ EXPLANATIONS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Explanation
     "external_refund": _external_refund,
     "refund_failed": _refund_failed,
     "dispute_lost": _dispute_lost,
-    "refund_barred": _refund_barred,
+    "refund_barred": describe_barred,
     "second_person": _second_person,
     "resolution_due": _of_case(describe_resolution_due),
     "return_to_decide": _of_case(describe_to_decide),
@@ -377,7 +309,7 @@ EXPLANATIONS: dict[DeskKind, Callable[[Tx, DeskEntry, SystemHealth], Explanation
     "undeclared_item": describe_undeclared,
     "unmatched_receipt": describe_unmatched,
     "refund_unsent": _refund_unsent,
-    "refund_held": _refund_held,
+    "refund_held": describe_held,
     "refund_rate": lambda _tx, entry, _health: describe_refund_rate(entry.event),
     "stripe_event": _stripe_event,
     "webhook_disabled": _webhook_disabled,

@@ -9,6 +9,7 @@ from returns_service.domain.refund_status import COUNTS_AS_PAID, OPEN, UNANSWERE
 from returns_service.domain.return_machine import Facts
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.return_case import order_shipping
+from returns_service.return_case.locked_payment import is_held
 from returns_service.return_case.reversal import lines_in_flight, reversible, sent_rows
 from returns_service.return_case.rows import counted_units, is_paid_by_second
 
@@ -33,7 +34,7 @@ def read_facts(case: ReturnCase) -> Facts:
         headroom=order_shipping.headroom(case) if case.row.state == "requested" else case.refundable,
         payment_succeeded=has_captured(case.payment.status, case.payment.captured),
         disputed=case.payment.disputed,
-        external_open=case.payment.external_open or second_stands,
+        external_open=is_held(case.payment) or second_stands,
         refund_open=any(r.status in OPEN for r in refunds),
         refund_unanswered=any(r.status in UNANSWERED for r in refunds),
         refund_failed=bool(unresolved),

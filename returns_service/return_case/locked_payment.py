@@ -42,11 +42,16 @@ class LockedPayment:
         self.tx.add_all(words_of(refund))
         self.refunds.append(refund)
 
-    def set_hold(self, policy: Policy) -> bool:
-        """Hold the payment while a refund made outside waits for a person; return whether a hold has just ended."""
-        was = self.row.external_open
-        self.row.external_open = policy.external_refunds == "hold" and any(map(waits_for_person, self.refunds))
-        return was and not self.row.external_open
+    def set_hold(self, policy: Policy, *, has_been_read: bool = False) -> bool:
+        """Hold the payment while a refund made outside waits for a person; return whether a hold has just ended.
+
+        `has_been_read`: all is known that it was held for until a read. Nothing but that, or a policy that holds
+        nothing, ends such a hold.
+        """
+        was, holds = is_held(self.row), policy.external_refunds == "hold"
+        self.row.held_until_read = self.row.held_until_read and holds and not has_been_read
+        self.row.external_open = holds and any(map(waits_for_person, self.refunds))
+        return was and not is_held(self.row)
 
     def end_overrides(self) -> None:
         """Let nothing that is not begun go on in spite of a hold: of the one that begins now nobody knew."""
@@ -74,6 +79,11 @@ def words_of(refund: Refund) -> list[RefundWord]:
     """Return the words by which a refund is found."""
     found = (metadata_word(key, value) for key, value in refund.details.items())
     return [RefundWord(refund_id=refund.id, word=word) for word in sorted(found)]
+
+
+def is_held(payment: Payment) -> bool:
+    """Return whether a refund made outside, one that is known or may be, holds what is not begun of a payment."""
+    return payment.external_open or payment.held_until_read
 
 
 def waits_for_person(refund: Refund) -> bool:

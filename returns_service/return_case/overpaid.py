@@ -16,8 +16,7 @@ def overpaid_amount(case: ReturnCase) -> int:
     """Return what was paid and is not, or no more, worth it, minor units: units corrected since, or assigned money."""
     if case.row.state in return_machine.DORMANT:
         return 0
-    corrected = 0 if case.is_paid_ahead else _beyond_worth(case)
-    return max(corrected, _assigned_beyond_worth(case))
+    return max(_beyond_worth(case), _assigned_beyond_worth(case))
 
 
 def _beyond_worth(case: ReturnCase) -> int:
@@ -46,6 +45,11 @@ def _assigned_beyond_worth(case: ReturnCase) -> int:
     rows = [row for refund in paid for row in rows_of(refund) if refund.source == "external" or not row.adjustment]
     worth = case.authorized_rows() if case.row.closed_at is None else case.entitled_rows()
     return max(0, money.total(rows) - money.due(worth))
+
+
+def overpaid_amounts(case: ReturnCase) -> dict[str, int]:
+    """Return what each of the order's returns was paid beyond its worth, minor units."""
+    return {one.row.id: one.overpaid_amount for one in (case, *case.siblings)}
 
 
 def note_overpaid(case: ReturnCase | None, before: int = 0) -> None:

@@ -16,7 +16,7 @@ from returns_service.store.tables import Event
 
 PAYING: tuple[State, ...] = ("approved", "refunding")  # states in which what is due is paid by itself
 # Those beside the machine's own lead back to the same state.
-RecordedTrigger = Literal[Trigger, "refund_barred", "forget", "assign", "acknowledge"]
+RecordedTrigger = Literal[Trigger, "refund_barred", "forget", "assign", "acknowledge", "follow_order"]
 
 
 def check_edge(case: ReturnCase, trigger: Trigger) -> None:
@@ -73,6 +73,13 @@ async def follow_rule(case: ReturnCase) -> None:
         await record_transition(case, "adopt", before, None)
 
 
+async def tell_what_followed(case: ReturnCase, why: str) -> None:
+    """Record a return whose amounts another return of its order has changed since they were last told."""
+    row = case.row
+    if row.amount_due != case.due or (row.overpaid_since is not None and not case.overpaid_amount):
+        await record_transition(case, "follow_order", row.state, why)
+
+
 async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, Any]) -> Event:
     """Record what happened to a return, with the return as it is then: its version counts this event."""
     _drop_what_is_not_due(case)
@@ -81,6 +88,7 @@ async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, An
     if case.row.overpaid_since is not None and not case.overpaid_amount:
         case.row.overpaid_since = None  # a later unit is worth it, or the refund failed
     rose = _keep_due_outside(case)
+    case.row.amount_due = case.due
     event = await record(case.tx, case.by, kind, row=case.row, data={})
     event.data = to_json_object({**said, **show_change(case)})
     queue_mail(case.tx, event)

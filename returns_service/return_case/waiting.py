@@ -26,6 +26,8 @@ WAITING: dict[WaitingCode, str] = {
     "stripe_refuses": "Stripe refuses this service's key; nothing has moved. Stripe says: {detail}",
     "in_doubt": "Stripe can't be asked right now ({detail}); an earlier attempt is still in doubt.",
     "due_no_more": "Nobody knows whether it was made. What it pays is due no more: it is looked for, not sent again.",
+    "paid_beside": "Nobody knows whether it was made, and a refund made outside meanwhile may have paid it: it is "
+    "looked for, not sent again.",
     "refusal_unconfirmed": "Stripe refused it ({detail}); the payment is read again before that is believed.",
     "refused_for_now": "{detail}",
     "payment_missing": "Stripe says it knows no such payment: was the account or the mode changed?",
@@ -34,6 +36,7 @@ WAITING: dict[WaitingCode, str] = {
 }
 HOLDS: dict[HoldCode, str] = {
     "payment_disputed": "The payment is disputed: it is held until the dispute is won. Nothing has moved.",
+    "payment_unread": "Stripe tells of a refund that is not known here: the payment is read before anything is sent.",
     "external_refund_open": "A refund made outside waits for a person: this one is held. Nothing has moved.",
     "refund_delay": "The dock has time to notice a miscount; then it is sent.",
 }
@@ -58,6 +61,8 @@ def hold_code(refund: Refund, payment: Payment) -> HoldCode | None:
         return None
     if payment.disputed:
         return "payment_disputed"
+    if payment.held_until_read:
+        return "payment_unread"
     if payment.external_open and not refund.overrides_hold:
         return "external_refund_open"
     at = refund.next_attempt_at if refund.attempts == 0 else None

@@ -10,13 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import Integer, and_, bindparam, exists, or_, select, update
 from sqlalchemy.orm import aliased
 from sqlmodel import col
 
-from returns_service.domain.refund_attempt import KEY_LIFE_SECONDS, REFUND_LEASE_SECONDS, key_age_seconds
+from returns_service.domain.refund_attempt import (
+    KEY_LIFE_SECONDS,
+    REFUND_LEASE_SECONDS,
+    OnlyLooks,
+    key_age_seconds,
+)
 from returns_service.store.columns import Utc
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
@@ -76,7 +81,8 @@ def _candidates() -> Any:
 
     # A dispute, a refund made outside that waits for a person, and a second person's agreement hold what is queued.
     def not_held(row: Any) -> Any:
-        free = and_(~col(Payment.disputed), or_(~col(Payment.external_open), col(row.overrides_hold)))
+        known = or_(~col(Payment.external_open), col(row.overrides_hold))
+        free = and_(~col(Payment.disputed), ~col(Payment.held_until_read), known)
         return or_(and_(free, ~col(row.unapproved)), col(row.status) != "queued")
 
     due_before = exists().where(
@@ -159,7 +165,9 @@ def claim_of(row: Refund, payment: Payment) -> Claim:
         observations=row.observations,
         payment_observations=payment.observations,
         payment_refunded=payment.amount_refunded,
-        only_looks=(payment.external_open and not row.overrides_hold) or row.waiting_code == "due_no_more",
+        only_looks=payment.held_until_read
+        or (payment.external_open and not row.overrides_hold)
+        or row.waiting_code in get_args(OnlyLooks),
         token=row.lease_token,
         lease_until=row.lease_until or row.created_at,
         traceparent=row.traceparent,

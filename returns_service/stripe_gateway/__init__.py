@@ -1,5 +1,6 @@
 """The only room that speaks with Stripe. Out come the values of `domain.stripe_objects`, never an object of the SDK."""
 
+from returns_service.stripe_gateway.classify import as_refused
 from returns_service.stripe_gateway.client import StripeGateway
 from returns_service.stripe_gateway.interface import (
     EndpointSnapshot,
@@ -20,6 +21,7 @@ __all__ = [
     "StripeGateway",
     "StripeSilent",
     "Unreadable",
+    "as_refused",
     "event_data_from_payload",
     "livemode_of",
     "read_webhook",

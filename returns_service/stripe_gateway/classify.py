@@ -134,6 +134,12 @@ def as_read(answer: T | Refused | TryLater | Unknown) -> T | Missing | TryLater 
     return Unknown(answer.code, answer.message, request_id=answer.request_id)
 
 
+def as_refused(answer: Missing) -> Refused:
+    """Turn what a read says is missing into the final no that a write would be answered."""
+    code = "resource_missing"
+    return Refused(code, answer.message, ADVICE[code], http_status=404)
+
+
 def is_refusal_of_us(answer: object) -> TypeGuard[TryLater]:
     """Say whether Stripe refuses the key, or this call to this key: 401 or 403."""
     return isinstance(answer, TryLater) and answer.refuses_us

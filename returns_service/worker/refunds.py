@@ -23,7 +23,7 @@ from returns_service.store.clock import elapsed_seconds
 from returns_service.store.database import Database, Tx
 from returns_service.store.stripe_refusals import StripeRefusals
 from returns_service.store.tables import Refund
-from returns_service.stripe_gateway import Gateway
+from returns_service.stripe_gateway import Gateway, as_refused
 from returns_service.timings import CLAIMS, observe_seconds
 
 BY = Actor("worker")
@@ -182,11 +182,19 @@ async def _is_paid_otherwise(db: Database, claim: Claim, seen: PaymentSnapshot) 
 
 
 async def look_up(gateway: Gateway, claim: Claim, refused: Refused | None) -> AttemptOutcome:
-    """Read the payment with all its refunds: ours is among them, or it isn't."""
+    """Read the payment with all its refunds: ours is among them, or it isn't.
+
+    A payment that Stripe does not know can't be refunded: a known no, whether a call or this look-up hears it. Only a
+    refund that Stripe may hold already waits: with another account's key nobody can tell whether its money has moved.
+    """
     by_charge = None if claim.payment_intent else claim.charge
     seen = await gateway.read_payment(payment_intent=claim.payment_intent, charge=by_charge)
     if isinstance(seen, PaymentSnapshot):
         return AttemptOutcome(refused, lookup=seen, looked=True)
+    if isinstance(seen, Missing) and claim.must_look_before:
+        return AttemptOutcome(seen, looked=True)
+    if isinstance(seen, Missing):
+        return AttemptOutcome(as_refused(seen))
     return AttemptOutcome(refused or seen, looked=True)
 
 

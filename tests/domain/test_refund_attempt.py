@@ -98,7 +98,7 @@ def test_an_empty_look_up_within_the_keys_life_gives_no_new_key(stored: bool, co
 @pytest.mark.parametrize("attempt", [SENT, IN_DOUBT, OLD])
 def test_what_is_in_doubt_and_due_no_more_says_so(attempt: Attempt, outcome: Outcome) -> None:
     """By this word it is not sent again: whatever came between, the word stays."""
-    it = after(replace(attempt, due_no_more=True), outcome)
+    it = after(replace(attempt, only_looks="due_no_more"), outcome)
     assert (it.waiting_code == "due_no_more") == (it.status == "unknown")
 
 

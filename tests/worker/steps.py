@@ -7,7 +7,7 @@ from datetime import timedelta
 from sqlalchemy import delete
 from sqlmodel import col
 
-from returns_service.store.tables import Event, Refund
+from returns_service.store.tables import Event, Refund, RefundWord
 from returns_service.worker.reconcile import Report, reconcile
 from tests.harness.shop import Shop
 
@@ -40,4 +40,5 @@ async def compare(shop: Shop, *, fix: bool = False, days: int = 30) -> Report:
 async def forget_row(shop: Shop, refund: Refund) -> None:
     """Lose a row as a restored backup does: with its history."""
     await shop.execute(delete(Event).where(col(Event.refund_id) == refund.id))
+    await shop.execute(delete(RefundWord).where(col(RefundWord.refund_id) == refund.id))
     await shop.execute(delete(Refund).where(col(Refund.id) == refund.id))

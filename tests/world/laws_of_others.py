@@ -39,6 +39,8 @@ class LawsOfOthers(ABC):
         for case in cases:
             self._paid_once(case)
             self._told_what_is_overpaid(case)
+            told, due = case.row.amount_due, case.due
+            assert told == due, f"{case.row.id}: {due} is due, and its last event told {told}"
         for row in refunds.values():
             is_release = row.stripe_refund in self.stage.ledger.releases
             assert not is_release, f"{row.id} is taken for a refund: {row.stripe_refund} was never captured"
@@ -57,9 +59,11 @@ class LawsOfOthers(ABC):
                 waiting[row.payment_id] = row.id
         for case in cases:
             payment, row = case.payment, case.row
-            for_read = payment.external_open and payment.read_at is not None
-            held = holds and (payment.id in waiting or for_read)
-            assert bool(payment.external_open) == held, f"{payment.id}: held by {waiting.get(payment.id, 'nothing')}"
+            known = holds and payment.id in waiting
+            assert bool(payment.external_open) == known, f"{payment.id}: held by {waiting.get(payment.id, 'nothing')}"
+            read_comes = payment.read_at is not None or not payment.held_until_read
+            assert read_comes, f"{payment.id}: held until a read that nobody makes"
+            held = known or payment.held_until_read
             barred = _read(row.follow_up_barred)
             if held and barred and barred["code"] == "external_refund_open":
                 self.stage.kernel.meet("a refund made outside holds a return's refund")

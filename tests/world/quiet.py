@@ -119,7 +119,7 @@ def next_refund(world: Life) -> datetime | None:
 
 def _is_due(world: Life, row: Row, payment: Row) -> bool:
     """Whether Stripe is to be asked; what waits for a customer, as Stripe says too, is as quiet as it gets."""
-    held = payment.disputed or (payment.external_open and not row.overrides_hold)
+    held = payment.disputed or payment.held_until_read or (payment.external_open and not row.overrides_hold)
     if row.next_attempt_at is None or (held and row.status == "queued"):
         return False
     seen = world.ledger.refunds.get(row.stripe_refund or "")

@@ -42,7 +42,7 @@ bug = listed_in(BUGS)
 
 @bug("a refund made outside holds nothing", "held by rfd_|while nobody had said what")
 def _(patch: Patch) -> None:
-    patch.setattr(locked_payment.LockedPayment, "set_hold", lambda self, policy: False)
+    patch.setattr(locked_payment.LockedPayment, "set_hold", lambda self, policy, **_: False)
 
 
 @bug("a hold that isn't looked at when a refund is claimed", "while nobody had said what")

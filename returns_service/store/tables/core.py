@@ -48,6 +48,7 @@ class Payment(StoredRow, table=True):
         partial("ix_payment_read_due", "read_at", where="read_at IS NOT NULL"),
         partial("ix_payment_disputed", "id", where="disputed"),
         partial("ix_payment_external_open", "id", where="external_open"),
+        partial("ix_payment_held_until_read", "id", where="held_until_read"),
     )
 
     id: str = Field(primary_key=True)
@@ -65,6 +66,8 @@ class Payment(StoredRow, table=True):
     disputed: bool = False  # a formal dispute bars refunds
     # A refund made outside waits to be assigned or acknowledged: what is queued is held until then.
     external_open: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
+    # Stripe tells of more refunded than is known here: nothing is sent before the payment is read, in spite of nothing.
+    held_until_read: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     dispute: dict[str, Any] | None = json_or_null()  # {"id", "status", "amount", "answer_by"} of the one that decides
     method: str | None = None  # "Visa ending 4242"
     method_type: str | None = None  # Stripe's `payment_method_details.type`: card, sepa_debit, …
@@ -130,6 +133,8 @@ class ReturnAuthorization(StoredRow, table=True):
     # The amount due for units that the customer wants no refund for, as last told, and since when: on the desk.
     due_outside: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     due_outside_since: datetime | None = utc(nullable=True)
+    # The amount due as refund that the last event told, minor units; None: a release before wrote that event.
+    amount_due: int | None = Field(default=None, sa_type=BigInteger)
     arrived_at: datetime | None = utc(nullable=True)  # when the dock first counted something of it, reversed or not
     closed_at: datetime | None = utc(nullable=True)
     details: dict[str, Any] = metadata_column()

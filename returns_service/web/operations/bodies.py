@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from returns_service.commands.refunds import LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE, METADATA_KEYS
+from returns_service.commands.refund_metadata import LONGEST_METADATA_KEY, LONGEST_METADATA_VALUE, METADATA_KEYS
 from returns_service.domain.problems import Problem
 from returns_service.return_case.views.fields import ID_PATTERN
 

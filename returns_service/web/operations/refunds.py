@@ -9,7 +9,8 @@ from sqlmodel import col, select
 
 from returns_service.commands import external_refunds, refund_actions
 from returns_service.commands.assignments import AssignedUnits
-from returns_service.commands.refunds import check_reason, merge_metadata, refund_payment
+from returns_service.commands.refund_metadata import merge_metadata
+from returns_service.commands.refunds import check_reason, refund_payment
 from returns_service.commands.stripe_fold import NO_OBSERVATIONS, adopt_payment
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import STATUSES

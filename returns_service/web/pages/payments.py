@@ -16,7 +16,7 @@ from returns_service.domain.stripe_objects import describe_unpaid, has_captured
 from returns_service.queries.history import names_of
 from returns_service.queries.payments import payment_named, refunds_of_payment
 from returns_service.queries.second_person import decided_by_person_of
-from returns_service.return_case.locked_payment import refundable
+from returns_service.return_case.locked_payment import is_held, refundable
 from returns_service.return_case.waiting import amounts_by_place
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
@@ -174,11 +174,13 @@ def _act(payment: Payment, name: str, left: int, policy: Policy) -> Act:
         "back."
     )
     held = "A refund made in Stripe’s Dashboard waits on the desk, unexplained: it may be this one. "
+    if payment.held_until_read:
+        held = "Stripe tells of a refund that is not known here: nothing is sent before the payment is read. "
     return Act(
         REFUND_PAYMENT, url_of(REFUND_PAYMENT, payment_id=name), f"Refund {{}} to {target}?",
-        held + text if payment.external_open else text, REFUND_NOW, REFUND_PAYMENT.label,
+        held + text if is_held(payment) else text, REFUND_NOW, REFUND_PAYMENT.label,
         values={"currency": payment.currency}, choices={"reason": _reasons_to_choose(policy)}, primary=True,
-        required=frozenset({"override_reason"} if payment.external_open else ()),
+        required=frozenset({"override_reason"} if is_held(payment) else ()),
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ _TRIGGERS: Final[Mapping[str, str]] = {
     "approve": "Approved", "decline": "Declined", "cancel": "Canceled", "close": "Closed", "reopen": "Reopened",
     "forget": "Personal data erased", "assign": "A refund made outside was assigned",
     "adopt": "A refund made outside was assigned here",
+    "follow_order": "Another return of the order changed what is due here",
     "acknowledge": "A refund made outside was set apart", "settle_outside": "Settled outside",
 }  # fmt: skip
 _TOLD_BESIDE: Final = frozenset(
