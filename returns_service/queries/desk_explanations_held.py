@@ -39,7 +39,7 @@ def describe_barred(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     elif barred.get("code") == "failed_refund_open":
         advice = "Settle it outside with the method `waived` if it stays taken off, or refund it after all."
     elif barred.get("code") == "external_refund_open" and entry.payment is not None and entry.payment.held_until_read:
-        advice = READ_BY_ITSELF
+        return Explanation("payment_unread", HOLDS["payment_unread"], READ_BY_ITSELF, ways_out(entry), facts)
     elif barred.get("code") == "external_refund_open":
         advice = "Assign that refund to its return, or acknowledge it: what is due after that is refunded by itself."
     else:

@@ -176,6 +176,7 @@ async def test_a_read_that_began_before_the_news_ends_no_hold(
     await shop.receive_parcel(made["id"])
     shown = await shop.read_return(made["id"])
     assert (shown["refund_barred"]["code"], shown["refunds"]) == ("external_refund_open", [])
+    assert [item[:2] for item in await on_desk(shop)] == [("refund_barred", "payment_unread")]
     await reread(shop)
     await shop.work()
     assert (shop.at_stripe(payment), await kinds(shop)) == (5000, ["external_refund", "refund_barred"])

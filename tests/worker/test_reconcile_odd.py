@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import update
 from sqlmodel import col
 
-from returns_service.store.tables import Event, Refund
+from returns_service.store.tables import Refund
 from returns_service.worker.reconcile import Report, reconcile
 from tests.harness.shop import Shop
+from tests.worker.steps import forget_row
 
 LOST = "rfd_01kbmxv1ateg6vd2a5t8mh6r4z"  # of ours, and in no table
 
@@ -56,8 +57,7 @@ async def test_b4_a_callers_metadata_stays_theirs_and_the_return_is_found_again(
     kept = dict(shop.ledger.refunds[str(row.stripe_refund)]["metadata"])
     ours = {"return_id": return_id, "order_id": "order_1", "refund_id": row.id, "lines": kept["lines"]}
     assert kept == {**ours, **theirs}
-    await shop.execute(delete(Event).where(col(Event.refund_id) == row.id))
-    await shop.execute(delete(Refund))
+    await forget_row(shop, row)
     shop.lose_webhooks()
     assert not (await compare(shop, fix=True)).differs
     (again,) = await shop.refunds()

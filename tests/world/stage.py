@@ -72,7 +72,8 @@ class GatedDatabase(Database):
 
 # Refunds that Stripe is asked for, or about, from now on, and the refund made outside that nobody has said anything of.
 BEGUN = (
-    "SELECT r.id, r.status, r.lease_token, r.overrides_hold, x.id AS other FROM refund r LEFT JOIN refund x"
+    "SELECT r.id, r.status, r.lease_token, r.overrides_hold, p.held_until_read, x.id AS other"
+    " FROM refund r JOIN payment p ON p.id = r.payment_id LEFT JOIN refund x"
     " ON x.payment_id = r.payment_id AND x.source = 'external' AND x.status NOT IN ('failed', 'canceled')"
     " AND x.return_id IS NULL AND x.acknowledged_at IS NULL AND x.duplicate_of IS NULL"
     " WHERE r.status IN ('submitted', 'unknown')"
@@ -148,7 +149,7 @@ class Wire(httpx.AsyncBaseTransport):
         return Call(scheduled.claim.refund_id, scheduled.claim.token, lease_until, sent=False)
 
     def look_at_begun(self) -> None:
-        """Hold each refund that was just begun against those that somebody made outside."""
+        """Hold each refund that was just begun against those that somebody made outside, or may have."""
         for row in self.stage.eye.execute(BEGUN).fetchall():
             begun = (row["id"], row["lease_token"])
             if begun not in self.begun:
@@ -157,7 +158,11 @@ class Wire(httpx.AsyncBaseTransport):
                 free |= self.stage.context.policy.external_refunds != "hold"
                 began = f"{row['id']} began while nobody had said what {row['other']} was for"
                 self.stage.law(free or row["status"] == "unknown", began)
-                if not free:
+                unread = bool(row["held_until_read"])
+                self.stage.law(
+                    not unread or row["status"] == "unknown", f"{row['id']} began before its payment was read"
+                )
+                if unread or not free:
                     self.held.add(begun)
 
     def _witness(self, asked: Request) -> Call:

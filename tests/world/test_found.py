@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from returns_service.commands import returns
 from tests.world.outside import DAY
 from tests.world.quiet import grow_quiet
 from tests.world.world import World
@@ -291,6 +292,13 @@ def test_what_people_took_off_is_not_paid_beside_an_assigned_refund(amount: int)
     assert [row.amount_open for row in world.undecided] == [50]
     grow_quiet(world)
     world.laws.check_truth()
+
+
+def test_a_closing_that_tells_of_nothing_paid_ahead_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closings are rare among random lives, so this bug is planted in its story."""
+    monkeypatch.setattr(returns, "note_overpaid", lambda case, before=0: None)
+    with pytest.raises(AssertionError, match="it is worth"):
+        test_what_was_paid_ahead_for_units_that_do_not_come_is_told()
 
 
 def test_what_was_paid_ahead_for_units_that_do_not_come_is_told() -> None:

@@ -16,7 +16,6 @@ from returns_service.commands import (
     external_refunds,
     receipts,
     refunds,
-    returns,
     stripe_fold,
     undue_refunds,
     unmatched_receipts,
@@ -129,11 +128,6 @@ def _(patch: Patch) -> None:
         await transition.transition(of, trigger, **more)
 
     patch.setattr(corrections, "transition", untold)
-
-
-@bug("a closing before all came tells of nothing paid ahead", "it is worth")
-def _(patch: Patch) -> None:
-    patch.setattr(returns, "note_overpaid", lambda case, before=0: None)
 
 
 @bug("a parcel attached twice", "was counted twice|was counted at")
