@@ -261,10 +261,14 @@ class Laws(LawsOfOthers):
         assert (row.due_outside_since is None) == (due[1] == 0), f"{row.id}: {due[1]} due outside, and not on the desk"
 
     def _shipping(self, cases: list[ReturnCase]) -> None:
-        """Shipping is paid once an order, whatever the number of its returns."""
+        """Shipping is paid once an order, whatever the number of its returns.
+
+        A refund in doubt whose place another took is only looked for: it pays nothing, unless it paid before.
+        """
         paid: dict[str, list[int]] = defaultdict(list)
         for case in cases:
-            shipping = sum(row.amount for row in case.committed_rows() if row.kind == "shipping")
+            sent = [refund for refund in case.refunds if refund.waiting_code != "due_no_more"]
+            shipping = sum(row.amount for row in case.committed_rows(sent) if row.kind == "shipping")
             if shipping:
                 paid[case.row.order_id].append(shipping)
                 whole, sums = case.row.shipping_amount, paid[case.row.order_id]
