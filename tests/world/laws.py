@@ -267,7 +267,9 @@ class Laws(LawsOfOthers):
         """
         paid: dict[str, list[int]] = defaultdict(list)
         for case in cases:
-            sent = [refund for refund in case.refunds if refund.waiting_code != "due_no_more"]
+            in_doubt = [refund for refund in case.refunds if refund.status in ("submitted", "unknown")]
+            only_looked_for = [refund for refund in in_doubt if refund.waiting_code == "due_no_more"]
+            sent = [refund for refund in case.refunds if refund not in only_looked_for]
             shipping = sum(row.amount for row in case.committed_rows(sent) if row.kind == "shipping")
             if shipping:
                 paid[case.row.order_id].append(shipping)
