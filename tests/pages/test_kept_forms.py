@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
 
 import httpx
 import pytest
 
+import returns_service.web.pages
+from returns_service.domain.vocabulary import Role
+from returns_service.web.pages.routes import PAGES
 from tests.harness.served_shop import ServedShop, expect
 from tests.pages.conftest import Desk, add_person, sign_in_as
 from tests.pages.forms import follow, forms_in, send_once
 from tests.pages.portal import offer, path_of, returns_of, tick
 from tests.pages.world import approved, ask
 
+TEMPLATES: Final = Path(returns_service.web.pages.__file__).with_name("templates")
 OURS = {"Sec-Fetch-Site": "same-origin"}
 WORDS = "Worn, and the <b>label</b>\nis gone."
 
@@ -147,6 +155,85 @@ async def test_a_parcel_of_nobody_is_not_typed_twice(shop: ServedShop, desk: Des
     again = await desk.post("/parcels", forms_in(kept)["/parcels"], **OURS)
     assert (again.status_code, forms_in(again)["/parcels"]["note"]) == (403, "Wet.")
     assert (await send_once(desk, again, "/parcels")).status_code == 303
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A form that somebody fills in: the page it stands on, its address, what they type, and what comes of it."""
+
+    role: Role
+    page: str
+    form: str
+    fields: Mapping[str, str]
+    done: str  # what is on the page once it is sent
+
+
+TYPED: Final = (
+    Typed("admin", "/settings", "/settings/keys", {"name": "till-7", "scope": "returns:read"}, "till-7"),
+    Typed("admin", "/settings", "/settings/people", {"email": "new@shop.test", "role": "finance"}, "new@shop.test"),
+    Typed("admin", "/settings", "/settings/webhooks", {"url": "https://shop.example/hook"}, "shop.example/hook"),
+    Typed("approver", "/returns?q=NW-1", "/returns/views", {"name": "Mine this week"}, "Mine this week"),
+    Typed("warehouse", "/receive/{id}", "/receive/{id}/aside", {"what": "Old kettle"}, "Old kettle"),
+    Typed("warehouse", "/receive/{id}", "/receive/{id}/counts", {"{line}:damaged": "1"}, "1 damaged"),
+    Typed("warehouse", "/receive/{id}", "/receive/{id}/scan", {"q": "BLU-MUG-9"}, "BLU-MUG-9"),
+    Typed("warehouse", "/receive", "/receive/open", {"q": "{id}"}, "{id}"),
+)
+
+
+@pytest.mark.parametrize("typed", TYPED, ids=[typed.form for typed in TYPED])
+@pytest.mark.parametrize("ended", [True, False], ids=["session over", "signed in beside"])
+async def test_no_form_forgets_what_was_typed_when_a_session_ends(
+    shop: ServedShop, desk: Desk, typed: Typed, ended: bool
+) -> None:
+    """Shown once more after the sign-in, with a token of that session; then it is done, once."""
+    made = await approved(shop, "NW-1")
+    of = {"id": made["id"], "line": made["lines"][0]["id"]}
+    await sign_in_as(shop, desk, typed.role)
+    address = typed.form.format(**of)
+    fields = {name.format(**of): text.format(**of) for name, text in typed.fields.items()}
+    form = {**forms_in(await desk.get(typed.page.format(**of)))[address], **fields}
+    if ended:
+        shop.clock.advance(24 * 3600)
+        kept = await desk.post(address, form, **OURS)
+        assert (kept.status_code, "Sign in, then send it" in kept.text) == (403, True)
+        assert all(text in text_of(kept) for text in fields.values())
+        form = forms_in(kept)[address]
+    await sign_in_anew(desk, f"{typed.role}@shop.test")
+    again = await desk.post(address, form, **OURS)
+    assert (again.status_code, "Send it once more?" in again.text) == (403, True)
+    assert all(text in text_of(again) for text in fields.values())
+    done = await send_once(desk, again, address)
+    page = await follow(desk, done) if done.status_code == 303 else done
+    assert page.status_code == 200
+    assert typed.done.format(**of) in page.text
+
+
+def test_every_text_field_of_the_staff_has_a_label_to_be_kept_by() -> None:
+    """Whatever page somebody types on next: a form without labels would forget it."""
+    pages = [page for page in PAGES if page.method == "POST" and page.scope is not None]
+    forgotten = []
+    for template in sorted(TEMPLATES.glob("*.html")):
+        for action, name in text_fields_in(template.read_text()):
+            owners = [page for page in pages if fnmatchcase(page.path, action)]
+            kept = any(page.show_again or page.typed_in({name: ["x"]}) for page in owners)
+            if owners and not kept:
+                forgotten.append((template.name, action, name))
+    assert not forgotten
+
+
+def text_fields_in(template: str) -> list[tuple[str, str]]:
+    """Return the text fields of a template's forms at fixed addresses: address as a pattern, and name."""
+    plain = re.sub(r"\{\{.*?\}\}", "*", re.sub(r"\{%.*?%\}", "", template))
+    fields = []
+    for form in re.findall(r"<form\b[^>]*>.*?</form>", plain, flags=re.DOTALL):
+        action = re.search(r'action="([^"]*)"', form)
+        if action is None or action[1] == "*":  # a declared act, which labels its fields itself
+            continue
+        for tag in re.findall(r"<(?:input|textarea)\b[^>]*>", form):
+            kind, name = re.search(r'type="([^"]*)"', tag), re.search(r'name="([^"]*)"', tag)
+            if name is not None and (kind is None or kind[1] in ("text", "email", "url", "number", "search")):
+                fields.append((action[1], name[1]))
+    return fields
 
 
 # --- amounts ---------------------------------------------------------------------------------------------------------

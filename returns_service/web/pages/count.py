@@ -49,6 +49,7 @@ PLACES: Final[Mapping[str, tuple[str, str]]] = {  # where a unit goes -> icon, w
     "aside": ("aside", "Put aside"),
 }
 WORDS: Final = {"new": "New", "opened": "Opened", "damaged": "Damaged", "wrong_item": "Wrong item"}
+COUNT_LABELS: Final = {"note:*": "Note"} | {f"*:{condition}": f"Units: {words}" for condition, words in WORDS.items()}
 RETRIED: Final = ("idempotency_key_in_use", "database_unavailable")  # problems that pass: the browser sends it again
 
 
@@ -112,7 +113,7 @@ def outcome(draft: Draft, scan: DockScan, policy: Policy) -> dict[str, str]:
 # --- without scripts: a form each ------------------------------------------------------------------------------------
 
 
-@posts("/receive/{return_id:str}/scan", scope=RECEIVE)
+@posts("/receive/{return_id:str}/scan", scope=RECEIVE, labels={"q": "Scanned"})
 async def scan_by_form(call: PageCall) -> Response[Any]:
     """Count what was scanned into the box."""
     return_id, code = call.path("return_id"), call.field("q")
@@ -138,7 +139,7 @@ async def undo_by_form(call: PageCall) -> Response[Any]:
     return redirect(f"/receive/{return_id}?last={scan_id}")
 
 
-@posts("/receive/{return_id:str}/aside", scope=RECEIVE)
+@posts("/receive/{return_id:str}/aside", scope=RECEIVE, labels={"what": "Put aside", "note": "Note"})
 async def aside_by_form(call: PageCall) -> Response[Any]:
     """Put a unit without a barcode aside."""
     return_id, what, note = call.path("return_id"), call.field("what"), call.field("note")
@@ -154,7 +155,7 @@ async def aside_by_form(call: PageCall) -> Response[Any]:
     return redirect(f"/receive/{return_id}?last={scan_id}")
 
 
-@posts("/receive/{return_id:str}/counts", scope=RECEIVE)
+@posts("/receive/{return_id:str}/counts", scope=RECEIVE, labels=COUNT_LABELS)
 async def counts_by_form(call: PageCall) -> Response[Any]:
     """Take the counts typed by hand and the notes; then one step more or less, or Done."""
     return_id, database = call.path("return_id"), call.context.database

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -125,10 +125,14 @@ def _checked_work(page: Page, call: PageCall) -> PageWork:
     try:
         check_form(call.request, call.visitor, token)
     except Problem as problem:
-        if page.show_again is None or call.json is not None or not comes_from_us(call.request):
+        if call.json is not None or not comes_from_us(call.request):
             raise
-        show_again, why = page.show_again, problem
-        return lambda again: show_again(again, why)
+        show_again, why, typed = page.show_again, problem, page.typed_in(call.form)
+        if show_again is not None:
+            return lambda again: show_again(again, why)
+        if not typed:
+            raise
+        return partial(_show_kept, typed=typed)
     return page.work
 
 
@@ -137,9 +141,9 @@ async def _ask_to_sign_in(page: Page, call: PageCall) -> Response[Any]:
         raise Problem("unauthorized", "Sign in, then send it again: nothing was taken.")
     if page.labels and comes_from_us(call.request):
         call = await _with_form(call)
-        typed = [(label, call.field(name)) for name, label in page.labels.items() if call.field(name)]
+        typed = page.typed_in(call.form)
         if typed:
-            return _show_kept(call, typed)
+            return await _show_kept(call, typed)
     told: dict[str, str] = {}
     if call.request.method == "GET":
         path, query = call.request.url.path, call.request.url.query
@@ -151,8 +155,8 @@ async def _ask_to_sign_in(page: Page, call: PageCall) -> Response[Any]:
     return redirect(f"/sign-in?{urlencode(wanted, safe='/', quote_via=quote)}" if wanted else "/sign-in")
 
 
-def _show_kept(call: PageCall, typed: Sequence[tuple[str, str]]) -> Response[Any]:
-    """Show what was typed into a form that came without a session, to be sent again after a sign-in beside it."""
+async def _show_kept(call: PageCall, typed: Sequence[tuple[str, str]]) -> Response[Any]:
+    """Show what was typed into a form of a session that is over: to be sent once more, after a sign-in beside it."""
     sent = [(name, text) for name, texts in call.form.items() if name != CSRF_FIELD for text in texts]
     return render(
         call, "kept.html", status=403, typed=typed, sent=sent, asks=call.field(ASKS), back=page_before(call.request),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, Final
 
@@ -95,6 +96,7 @@ def _paths_of(pages: tuple[Page, ...]) -> frozenset[str]:
 
 PageWork = Callable[[PageCall], Awaitable[Response[Any]]]
 ShowAgain = Callable[[PageCall, Problem], Awaitable[Response[Any]]]
+Labels = Mapping[str, str]  # field, or a pattern of fields as `fnmatch` reads it -> label
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +114,19 @@ class Page:
     personal: bool = False
     longest_bytes: int = LONGEST_FORM_BYTES
     or_scope: Scope | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)  # of what people type into its form, by field
-    show_again: ShowAgain | None = None  # a form of another session: what was typed, and nothing is done
+    labels: Labels = field(default_factory=dict)  # of what people type into its form
+    show_again: ShowAgain | None = None  # shows a form of another session in a way of its own, and does nothing
+
+    def typed_in(self, form: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+        """Return what people typed and ticked in its form, each with its label; the same words once."""
+        given = [
+            (label, text.strip())
+            for pattern, label in self.labels.items()
+            for name in form
+            if fnmatchcase(name, pattern)
+            for text in form[name]
+        ]
+        return list(dict.fromkeys((label, text) for label, text in given if text))
 
 
 def shows(
@@ -125,7 +138,7 @@ def shows(
 
 def posts(
     path: str, *, scope: Scope | None = READ, personal: bool = False, longest_bytes: int = LONGEST_FORM_BYTES,
-    labels: Mapping[str, str] | None = None, show_again: ShowAgain | None = None,
+    labels: Labels | None = None, show_again: ShowAgain | None = None,
 ) -> Callable[[PageWork], Page]:  # fmt: skip
     """Declare what a form does: it answers with a redirect, so that a reload repeats nothing."""
     return lambda work: Page(

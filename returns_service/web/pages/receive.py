@@ -62,7 +62,7 @@ def _midnight(request: AnyRequest, now: datetime) -> datetime:
     return there.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
 
 
-@posts("/receive/open", scope=RECEIVE)
+@posts("/receive/open", scope=RECEIVE, labels={"q": "Looked for"})
 async def open_return(call: PageCall) -> Response[Any]:
     """Open the return that a code names; where it names none or several, look for it."""
     return redirect(await address_for(call, clean_code(call.field("q"))))

@@ -145,7 +145,7 @@ def asked_by(call: PageCall, filters: Mapping[str, str]) -> Asked:
     return Asked(by, typed["from"] if day is not None else "")
 
 
-@posts("/returns/views", personal=True)
+@posts("/returns/views", personal=True, labels={"name": "Name of the view"})
 async def save_this_view(call: PageCall) -> Response[Any]:
     """Keep a list under a name; the same name again means the new list. Raises Problem."""
     user_id, name = call.signed_in.user.id, call.field("name")

@@ -131,7 +131,7 @@ def policy_lines(policy: Policy) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-@posts("/settings/keys", scope=ADMIN, personal=True)
+@posts("/settings/keys", scope=ADMIN, personal=True, labels={"name": "Name", "scope": "It may"})
 async def make_key(call: PageCall) -> Response[Any]:
     """Make an API key, and show its secret once."""
     once, name = checked_once(call.field(ONCE)), call.field("name")
@@ -169,7 +169,7 @@ async def revoke_key(call: PageCall) -> Response[Any]:
     return redirect("/settings?did=revoked#keys")
 
 
-@posts("/settings/people", scope=ADMIN, personal=True)
+@posts("/settings/people", scope=ADMIN, personal=True, labels={"email": "E-mail", "name": "Name", "role": "Role"})
 async def invite(call: PageCall) -> Response[Any]:
     """Let somebody in: show the link that signs them in, once."""
     once, by = checked_once(call.field(ONCE)), call.by.actor
@@ -267,7 +267,7 @@ async def change_device(call: PageCall) -> Response[Any]:
     return redirect(f"/settings?did={'approved' if approves else 'device_revoked'}#devices")
 
 
-@posts("/settings/webhooks", scope=ADMIN, personal=True)
+@posts("/settings/webhooks", scope=ADMIN, personal=True, labels={"url": "URL", "description": "What it is"})
 async def add_endpoint(call: PageCall) -> Response[Any]:
     """Tell a URL what happens from now on, and show its signing secret once."""
     once = checked_once(call.field(ONCE))
