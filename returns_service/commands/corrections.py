@@ -23,7 +23,7 @@ from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import lock_case
-from returns_service.return_case.overpaid import note_overpaid, overpaid_amounts
+from returns_service.return_case.overpaid import is_overpaid_for_sure, note_overpaid, overpaid_amounts
 from returns_service.return_case.reversal import reversible
 from returns_service.return_case.rows import is_unsent, rows_of
 from returns_service.return_case.transition import record_return, transition
@@ -166,10 +166,15 @@ def _correct(case: ReturnCase, receipt: Receipt, correction: Correction) -> None
 
 
 async def acknowledge_overpaid(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str) -> ReturnCase:
-    """Take a return off the desk whose overpaid amount was dealt with. Raises Problem nothing_overpaid."""
+    """Take a return off the desk whose overpaid amount was dealt with. Raises Problem.
+
+    Its code is nothing_overpaid, or refund_in_progress while nobody knows whether so much was paid.
+    """
     case = await lock_case(tx, by, policy, return_id)
     if case.row.overpaid_since is None:
         raise Problem("nothing_overpaid")
+    if not is_overpaid_for_sure(case):
+        raise Problem("refund_in_progress", "A refund has no answer yet: nobody knows what was overpaid.")
     amount = case.overpaid_amount
     case.row.overpaid_since = None
     await record_return(case, "return.updated", {"overpaid_amount": amount, "reason": reason})

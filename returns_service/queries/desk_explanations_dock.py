@@ -8,6 +8,7 @@ from returns_service.queries.desk import DeskEntry
 from returns_service.queries.desk_explanation import Explanation
 from returns_service.queries.system_health import SystemHealth
 from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.overpaid import is_overpaid_for_sure
 from returns_service.store.database import Tx
 
 MOST_ITEMS_NAMED = 5
@@ -65,6 +66,15 @@ def describe_unexpected(case: ReturnCase) -> Explanation:
 def describe_overpaid(case: ReturnCase) -> Explanation:
     """Return what to do with money that was paid beyond what a return is worth."""
     amount = case.overpaid_amount
+    if not is_overpaid_for_sure(case):
+        return Explanation(
+            "overpaid_in_doubt",
+            f"{format_amount(amount, case.row.currency)} may have been paid beyond what the return is worth: a refund "
+            "of it has no answer yet.",
+            "Wait for that answer: the refund is looked for by itself. Then this leaves the desk, or says what was "
+            "paid.",
+            facts={"amount": amount},
+        )
     return Explanation(
         "overpaid",
         f"{format_amount(amount, case.row.currency)} were paid beyond what the return is worth: a correction made its "

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from returns_service.domain import money, return_machine
-from returns_service.domain.refund_status import OPEN
+from returns_service.domain.refund_status import OPEN, UNANSWERED
 from returns_service.return_case.rows import rows_of
 
 if TYPE_CHECKING:
     from returns_service.return_case.case import ReturnCase
+    from returns_service.store.tables import Refund
 
 
 def overpaid_amount(case: ReturnCase) -> int:
-    """Return what was paid and is not, or no more, worth it, minor units: units corrected since, or assigned money."""
+    """Return what was paid and is not, or no more, worth it, minor units: units corrected since, or assigned money.
+
+    A refund without an answer counts as paid: nobody knows that it wasn't.
+    """
+    return _overpaid_by(case, case.refunds)
+
+
+def is_overpaid_for_sure(case: ReturnCase) -> bool:
+    """Return whether the overpaid amount stands, whatever the answer to the refunds that have none yet."""
+    answered = [refund for refund in case.refunds if refund.status not in UNANSWERED]
+    return _overpaid_by(case, answered) == overpaid_amount(case)
+
+
+def _overpaid_by(case: ReturnCase, refunds: Sequence[Refund]) -> int:
     if case.row.state in return_machine.DORMANT:
         return 0
-    return max(_beyond_worth(case), _assigned_beyond_worth(case))
+    return max(_beyond_worth(case, refunds), _assigned_beyond_worth(case, refunds))
 
 
-def _beyond_worth(case: ReturnCase) -> int:
+def _beyond_worth(case: ReturnCase, refunds: Sequence[Refund]) -> int:
     """Return what was paid for units that are worth less by now, minor units.
 
     A reduction or a deduction was never paid, so it lowers the excess of what its own refund pays, and of nothing else.
     """
-    beyond = money.overpaid_parts(case.entitled_rows(), case.committed_rows())
+    beyond = money.overpaid_parts(case.entitled_rows(), case.committed_rows(refunds))
     excess = sum(beyond.values())
-    for refund in case.refunds:
+    for refund in refunds:
         rows = case.committed_rows([refund])
         taken_off = -sum(row.amount for row in rows if row.adjustment and row.amount < 0)
         parts = {money.part_of(row) for row in rows if not row.adjustment}
@@ -34,12 +49,12 @@ def _beyond_worth(case: ReturnCase) -> int:
     return max(0, excess)
 
 
-def _assigned_beyond_worth(case: ReturnCase) -> int:
+def _assigned_beyond_worth(case: ReturnCase, refunds: Sequence[Refund]) -> int:
     """Return what refunds made outside have paid beyond all that the return can be worth, minor units.
 
     What people decided here beside it (adjustments) was meant, and counts for nothing.
     """
-    paid = [refund for refund in case.refunds if refund.status in (*OPEN, "succeeded", "settled_outside")]
+    paid = [refund for refund in refunds if refund.status in (*OPEN, "succeeded", "settled_outside")]
     if not any(refund.source == "external" for refund in paid):
         return 0
     rows = [row for refund in paid for row in rows_of(refund) if refund.source == "external" or not row.adjustment]

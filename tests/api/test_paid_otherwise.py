@@ -23,11 +23,11 @@ async def external_of(shop: ServedShop) -> str:
     return next(str(refund["id"]) for refund in found if refund["source"] == "external")
 
 
-async def refund_in_doubt(shop: ServedShop, amount: int = 5000) -> dict[str, Any]:
-    """Return a return whose refund was sent, and never reached Stripe; nobody here knows."""
+async def refund_in_doubt(shop: ServedShop, amount: int = 5000, fault: str = "drop_before") -> dict[str, Any]:
+    """Return a return whose refund was sent, and by that fault never reached Stripe or did; nobody here knows."""
     made = await shop.create_approved_return(amount, 1, payment=shop.pay(10_000))
     await shop.receive_parcel(made["id"])
-    shop.faults.arm("drop_before", count=1, method="POST", path="/v1/refunds")
+    shop.faults.arm(fault, count=1, method="POST", path="/v1/refunds")
     await shop.work()
     assert [refund["status"] for refund in (await shop.read_return(made["id"]))["refunds"]] == ["unknown"]
     return made
@@ -93,6 +93,27 @@ async def test_a_refund_in_doubt_is_not_sent_again_beside_one_made_outside(
     assert (done["state"], done["amount_refunded"], shop.at_stripe(payment)) == ("refunded", 5000, 5000)
     assert sorted(refund["status"] for refund in done["refunds"]) == ["succeeded", "withdrawn"]
     assert await kinds(shop) == []
+
+
+@pytest.mark.parametrize("reached_stripe", [True, False])
+async def test_nothing_is_called_overpaid_before_the_answer_is_known(shop: ServedShop, reached_stripe: bool) -> None:
+    """A refund in doubt may have paid too much beside one that is assigned: that stays a question until it is found."""
+    made = await refund_in_doubt(shop, fault="drop_after" if reached_stripe else "drop_before")
+    shop.lose_webhooks()
+    shop.dashboard.refund(made["payment_intent"], 5000)
+    await shop.deliver()
+    expect(await shop.post(f"/v1/refunds/{await external_of(shop)}/assign", {"return": made["id"]}), 200)
+    (item,) = expect(await shop.get("/v1/desk?kind=return_overpaid"), 200)["data"]
+    assert (item["code"], item["amount"], item["actions"]) == ("overpaid_in_doubt", 5000, [])
+    acknowledge, why = f"/v1/returns/{made['id']}/acknowledge", {"reason": "Goodwill."}
+    expect(await shop.post(acknowledge, why), 409, "refund_in_progress")
+    await pass_time(shop, DAY + HOUR)
+    assert shop.at_stripe(made["payment_intent"]) == (10_000 if reached_stripe else 5000)
+    items = expect(await shop.get("/v1/desk?kind=return_overpaid"), 200)["data"]
+    assert [(item["code"], item["actions"]) for item in items] == [("overpaid", ["acknowledge"])] * reached_stripe
+    if reached_stripe:
+        expect(await shop.post(acknowledge, why), 200)
+    assert "return_overpaid" not in await kinds(shop)
 
 
 @pytest.mark.parametrize("was_sent", [True, False])

@@ -13,6 +13,7 @@ import pytest
 from returns_service.domain.vocabulary import DESK_KINDS, Role
 from returns_service.web.pages import refund_desk
 from returns_service.web.pages.desk_words import KINDS
+from tests.api.test_paid_otherwise import external_of, refund_in_doubt
 from tests.harness.served_shop import ServedShop, expect
 from tests.pages.conftest import Desk, add_person, open_desk
 from tests.pages.forms import follow, forms_in, send
@@ -156,6 +157,19 @@ async def test_what_was_paid_beyond_its_worth_is_acknowledged(shop: ServedShop, 
     told = await follow(desk, await send(desk, page, address, reason="Goodwill."))
     assert "100.00 EUR stays with the customer" in flash_of(told)
     assert "Nothing needs a person" in (await desk.get("/refunds")).text
+
+
+async def test_what_may_be_paid_beyond_its_worth_is_told_as_a_question(shop: ServedShop, desk: Desk) -> None:
+    made = await refund_in_doubt(shop)
+    shop.dashboard.refund(made["payment_intent"], 5000)
+    await shop.deliver()
+    expect(await shop.post(f"/v1/refunds/{await external_of(shop)}/assign", {"return": made["id"]}), 200)
+    page = await open_as(shop, desk, "finance", "/refunds?kind=return_overpaid")
+    assert '<p class="fact" data-money="unknown">' in page.text
+    assert "Nobody knows yet whether 50.00 USD too much moved." in page.text
+    address = f"/returns/{made['id']}/acknowledge"
+    assert address not in forms_in(page)
+    assert address not in forms_in(await desk.get(f"/returns/{made['id']}"))
 
 
 async def test_the_docks_things_say_whose_they_are_and_admins_decide(shop: ServedShop, desk: Desk, day: World) -> None:

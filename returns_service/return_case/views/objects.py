@@ -139,7 +139,7 @@ class ReturnView(Struct, kw_only=True, tag_field="object", tag="return"):
     amount_refunded: Annotated[int, minor_units("Refunded through Stripe.")]
     amount_settled_outside: Annotated[int, minor_units("Paid by other means.")]
     amount_waived: Annotated[int, minor_units("Given up, by the reductions of what was paid.")]
-    overpaid_amount: Annotated[int, minor_units("Paid beyond what the return is worth: told, never taken.")]
+    overpaid_amount: Annotated[int, minor_units("Paid, or in doubt, beyond the return's worth: told, never taken.")]
     approvals: list[ApprovalView]
     approvals_required: Count
     closed_at: Time | None

@@ -364,7 +364,7 @@ async def close_return(call: OperationCall[Close], tx: Tx) -> Reply:
     "/v1/returns/{return_id}/acknowledge", TAG, ReturnView,
     if_match=True, scope="refunds:write", body=WithReason, headers=("ETag",),
     example={"reason": "The customer keeps it as goodwill."},
-    errors=("not_found", "nothing_overpaid"),
+    errors=("not_found", "nothing_overpaid", "refund_in_progress"),
 )  # fmt: skip
 async def acknowledge_overpaid_return(call: OperationCall[WithReason], tx: Tx) -> Reply:
     """Acknowledge what a return was paid beyond its worth since a correction: it leaves the desk.

@@ -69,6 +69,8 @@ class DeskRow:
         """The truth about the money, in words."""
         if self._waits_for_balance:
             return f"{self.amount} has not left: the Stripe balance is too low."
+        if self._is_in_doubt:
+            return f"Nobody knows yet whether {self.amount} too much moved."
         return self.words.fact.format(amount=self.amount or "The amount")
 
     @property
@@ -89,7 +91,13 @@ class DeskRow:
     @property
     def money(self) -> str:
         """How the truth about the money is shown."""
-        return "not-moved" if self._waits_for_balance else self.words.money
+        if self._waits_for_balance:
+            return "not-moved"
+        return "unknown" if self._is_in_doubt else self.words.money
+
+    @property
+    def _is_in_doubt(self) -> bool:
+        return self.item.code == "overpaid_in_doubt"
 
     @property
     def _waits_for_balance(self) -> bool:

@@ -14,6 +14,7 @@ from returns_service.domain.roles import allows, scopes_of
 from returns_service.domain.vocabulary import ROLES, Resolution, Scope
 from returns_service.queries.approvals import Waiting
 from returns_service.return_case.case import ReturnCase
+from returns_service.return_case.overpaid import is_overpaid_for_sure
 from returns_service.return_case.rows import open_amount
 from returns_service.store.tables import Refund
 from returns_service.web.operations.notes import create_note
@@ -138,7 +139,8 @@ def acts_on(case: ReturnCase, able: Collection[PublicTrigger], may: Callable[[Sc
         ("close", lambda: _close(case)), ("cancel", lambda: _cancel(case)),
     ]  # fmt: skip
     acts = [offer() for trigger, offer in offers if trigger in able and may(_LABELS[trigger][1])]
-    if case.row.overpaid_since is not None and case.overpaid_amount and may("refunds:write"):
+    is_told = case.row.overpaid_since is not None and case.overpaid_amount and is_overpaid_for_sure(case)
+    if is_told and may("refunds:write"):
         acts.append(overpaid_act(case))
     return acts
 
