@@ -26,7 +26,7 @@ from returns_service.return_case.events import Actor, record, to_json_object
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment
 from returns_service.return_case.overpaid import note_overpaid
-from returns_service.return_case.transition import record_transition
+from returns_service.return_case.transition import record_transition, transition
 from returns_service.return_case.views import show_payment
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
@@ -136,8 +136,7 @@ async def _follow(case: ReturnCase, trigger: Literal["assign", "acknowledge"]) -
     """Let a return follow what was said about a refund: its state by the rule, and what is due now."""
     state = case.row.state
     if state in return_machine.LIVE:
-        return_machine.fire("adopt", case.row, case.facts())
-        await record_transition(case, "adopt", state, None)
+        await transition(case, "adopt")
         await follow_up(case)
     else:
         await record_transition(case, trigger, state, None)

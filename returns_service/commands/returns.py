@@ -36,6 +36,7 @@ from returns_service.return_case.overpaid import note_overpaid
 from returns_service.return_case.rows import rows_of
 from returns_service.return_case.transition import (
     check_edge,
+    fire,
     follow_rule,
     record_return,
     record_transition,
@@ -252,11 +253,10 @@ async def close(
 ) -> ReturnCase:
     """Say that the rest is not coming; undeclared items bar it without an override reason. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
-    check_edge(case, "close")
-    before, overpaid_before = case.row.state, case.overpaid_amount
-    return_machine.fire("close", case.row, case.facts(why=reason, closing=True, override=bool(override_reason)))
+    overpaid_before = case.overpaid_amount
+    before = fire(case, "close", why=reason, closing=True, override=bool(override_reason))
     for receipt in case.receipts:
-        receipt.unexpected = False  # what comes from now on is
+        receipt.unexpected = False  # only what comes after the closing is unexpected
     case.row.closed_at = tx.now
     withdrawn = await withdraw_undue(case)  # units paid ahead may not come
     note_overpaid(case, overpaid_before)
@@ -283,7 +283,7 @@ async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str)
     closed, row.closed_at = row.closed_at is not None, None
     case.forget_policy()
     # Units that came after the closing are due again: they decide the state.
-    return_machine.fire("reopen", row, case.facts(why=reason, reopening=True, closed=closed))
+    fire(case, "reopen", why=reason, reopening=True, closed=closed)
     if before in ("declined", "canceled"):
         row.approvals_required = decision_on(case).approvals_required
     await record_transition(case, "reopen", before, reason)

@@ -31,7 +31,7 @@ from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment, insert_payment, lock_payment_at_stripe
 from returns_service.return_case.rows import has_failed
-from returns_service.return_case.transition import record_transition
+from returns_service.return_case.transition import fire, record_transition
 from returns_service.return_case.views import rfc3339, show_payment, show_refund
 from returns_service.return_case.waiting import set_waiting
 from returns_service.store.database import Tx
@@ -379,7 +379,7 @@ async def _let_return_follow(case: ReturnCase, refund: Refund, before: RefundSta
     if trigger and not return_machine.edges(trigger, state):
         trigger = "adopt"
     if trigger and return_machine.edges(trigger, state):
-        return_machine.fire(trigger, case.row, case.facts())
+        fire(case, trigger)
         if state == "requested":  # its approval is lost, and the policy with it: the one in force now is kept
             case.row.policy = to_dict(case.policy)
             case.row.policy_version = version_of(case.row.policy)

@@ -14,7 +14,7 @@ from sqlmodel import col, select
 
 from returns_service.commands.assignments import ASSIGNED
 from returns_service.commands.refunds import follow_up, withdraw_or_supersede
-from returns_service.domain import money, return_machine
+from returns_service.domain import money
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.refund_status import FINAL, OPEN
 from returns_service.domain.stripe_objects import RefundSnapshot
@@ -23,7 +23,7 @@ from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_under_lock, load_case
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.rows import rows_of
-from returns_service.return_case.transition import record_transition
+from returns_service.return_case.transition import transition
 from returns_service.return_case.waiting import set_waiting
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
@@ -128,9 +128,7 @@ async def withdraw_if_undue(locked: LockedPayment, by: Actor, policy: Policy, re
 
 async def follow_withdrawal(case: ReturnCase) -> None:
     """Let a return follow what was withdrawn of it: its state by the rule, and what is still due."""
-    before = case.row.state
-    return_machine.fire("adopt", case.row, case.facts())
-    await record_transition(case, "adopt", before, None)
+    await transition(case, "adopt")
     await follow_up(case)
 
 
