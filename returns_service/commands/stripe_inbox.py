@@ -48,8 +48,11 @@ class StripeEventReceiptView(Struct):
     outcome: InboxOutcome
 
 
-async def receive(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, livemode: bool) -> InboxOutcome:
-    """Store and fold one verified event, all that `tx` does; return its outcome. Safe to be told twice."""
+async def store_and_fold(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, livemode: bool) -> InboxOutcome:
+    """Store and fold one verified event; return its outcome. Safe to do twice.
+
+    `tx` may do nothing else: where the fold raises, all of it is rolled back.
+    """
     # Written as it will most likely end: then one statement does.
     expected = Folded("ignored" if event.object is None else "folded", attempts=1, processed_at=tx.now)
     row = {"id": event.id, "type": event.type, "payload": event.raw, "received_at": tx.now, **asdict(expected)}
@@ -81,7 +84,7 @@ class Folded(Struct, frozen=True):
     next_attempt_at: datetime | None = None
 
 
-async def process(
+async def fold_again(
     tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, attempts: int, livemode: bool
 ) -> Folded:
     """Fold an event stored before, for the `attempts`-th time; an exception of the fold is returned, not raised."""

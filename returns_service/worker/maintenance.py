@@ -20,7 +20,7 @@ from returns_service.commands.mail import GIVE_UP_AFTER, TOLD_AT
 from returns_service.commands.refunds import follow_up
 from returns_service.commands.search_index import complete, index_refunds
 from returns_service.commands.stripe_fold import apply_payment
-from returns_service.commands.stripe_inbox import process
+from returns_service.commands.stripe_inbox import fold_again
 from returns_service.commands.webhook_endpoints import DEAD_KEPT_DAYS
 from returns_service.domain.policy import Policy
 from returns_service.domain.stripe_objects import PaymentSnapshot
@@ -115,7 +115,7 @@ async def refold_event(db: Database, by: Actor, policy: Policy, *, livemode: boo
         if row.next_attempt_at is None:
             return False  # somebody else has folded it meanwhile
         event = event_data_from_payload(row.payload)
-        folded = await process(tx, by, policy, event, attempts=row.attempts + 1, livemode=livemode)
+        folded = await fold_again(tx, by, policy, event, attempts=row.attempts + 1, livemode=livemode)
         for name, value in asdict(folded).items():
             setattr(row, name, value)
         return True

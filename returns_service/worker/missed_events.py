@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import select, update
 from sqlmodel import col
 
-from returns_service.commands.stripe_inbox import receive
+from returns_service.commands.stripe_inbox import store_and_fold
 from returns_service.domain.policy import Policy
 from returns_service.domain.stripe_objects import NEEDED_EVENTS, StripeEventData
 from returns_service.return_case.events import Actor
@@ -50,8 +50,8 @@ async def pull_missed_events(
             known = await db.read(partial(_known_of, part=part))
             for event in reversed(part):  # oldest first, as they would have come
                 if event.id not in known:
-                    take_in = partial(receive, by=by, policy=policy, event=event, livemode=livemode)
-                    await db.run(take_in, safe_to_repeat=True)
+                    work = partial(store_and_fold, by=by, policy=policy, event=event, livemode=livemode)
+                    await db.run(work, safe_to_repeat=True)
                     pulled += 1
             if len(part) == PART_EVENTS:  # the list goes on, and may be long
                 await db.run(_keep_lease, safe_to_repeat=True)

@@ -136,7 +136,7 @@ async def test_a_longer_desk_needs_no_more_queries(shop: ServedShop) -> None:
 async def with_a_hostile_event(shop: ServedShop) -> None:
     now = shop.db.now()
     news = StripeEventData("evt_1", "refund.updated", now, False, None, None, "{}", unreadable=HOSTILE)
-    await shop.db.run(lambda tx: stripe_inbox.receive(tx, Actor("stripe"), DEFAULT, news, livemode=False))
+    await shop.db.run(lambda tx: stripe_inbox.store_and_fold(tx, Actor("stripe"), DEFAULT, news, livemode=False))
     async with shop.db.transaction() as tx:
         await tx.execute(update(StripeEvent).values(attempts=5))
 

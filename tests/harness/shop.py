@@ -110,7 +110,9 @@ class Shop:
     async def receive_webhook(self, body: bytes, signature: str) -> None:
         """Take one webhook in."""
         event = read_webhook(body, signature, [SECRET], now=self.clock.unix())
-        await self.db.run(lambda tx: stripe_inbox.receive(tx, Actor("stripe"), self.policy, event, livemode=False))
+        await self.db.run(
+            lambda tx: stripe_inbox.store_and_fold(tx, Actor("stripe"), self.policy, event, livemode=False)
+        )
 
     def lose_webhooks(self) -> None:
         """Let all due webhooks of Stripe's get lost."""
