@@ -33,7 +33,6 @@ KEY = "sk_test_" + "simulator"
 SECRET = "whsec_" + "simulator"
 HOOK = "http://shop.test/webhooks/stripe"
 BY = Actor("key_shop", "req_1")
-SHOP_METADATA = {"customer": "c_17"}
 
 
 class Shop:
