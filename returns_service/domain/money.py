@@ -251,8 +251,8 @@ def take(rows: Sequence[Row], amount: int) -> list[Row]:
     return taken
 
 
-def encode_breakdown(rows: Sequence[Row], positions: Mapping[str, int], limit: int = 500) -> str | None:
-    """Return the breakdown as one short text for Stripe's metadata, or None where it doesn't fit.
+def encode_breakdown(rows: Sequence[Row], positions: Mapping[str, int]) -> str:
+    """Return the breakdown as one short text for Stripe's metadata; `refund_mark` leaves out one that doesn't fit.
 
     `kind:line position:units:amount`, joined by `;`, so that a refund found after a restore knows what it paid.
     """
@@ -260,8 +260,7 @@ def encode_breakdown(rows: Sequence[Row], positions: Mapping[str, int], limit: i
     for row in rows:
         place = "" if row.line is None else str(positions[row.line])
         words.append(f"{row.kind}{'!' if row.adjustment else ''}:{place}:{row.units}:{row.amount}")
-    text = ";".join(words)
-    return text if len(text) <= limit else None
+    return ";".join(words)
 
 
 def decode_breakdown(text: str | None, lines: Mapping[int, tuple[str, str]], amount: int) -> list[Row]:
