@@ -45,7 +45,7 @@ from returns_service.store.tables import Refund
 
 @dataclass(frozen=True, slots=True)
 class AttemptOutcome:
-    """What Stripe answered to one claim. `lookup`: the payment, read after (or instead of) the call."""
+    """What Stripe answered to one claim. `lookup`: the payment, where it was read after (or instead of) the call."""
 
     answer: RefundSnapshot | Answer
     lookup: PaymentSnapshot | None = None
