@@ -78,7 +78,7 @@ async def record_delivery(tx: Tx, claim: DeliveryClaim, attempt: Attempt) -> str
     """
     endpoint = None
     if not attempt.arrived:  # first, as everybody does who may change both
-        endpoint = await _locked_endpoint(tx, claim.endpoint_id)
+        endpoint = await lock_endpoint(tx, claim.endpoint_id)
     found = await select_for_update(tx, select(Delivery).where(col(Delivery.id) == claim.delivery_id), Delivery)
     if not found or found[0].lease_token != claim.token:
         return None
@@ -179,7 +179,7 @@ async def send_again(tx: Tx, endpoint: WebhookEndpoint, *, dead: bool) -> None:
 async def retry_delivery(tx: Tx, delivery_id: str) -> Delivery:
     """Send a delivery again now, whatever its status. Raises Problem not_found."""
     row = await get_delivery(tx, delivery_id)
-    await _locked_endpoint(tx, row.endpoint_id)
+    await lock_endpoint(tx, row.endpoint_id)
     found = await select_for_update(tx, select(Delivery).where(col(Delivery.id) == delivery_id), Delivery)
     if not found:
         raise Problem("not_found", f"There is no delivery {delivery_id}.")
@@ -199,7 +199,8 @@ async def get_delivery(tx: Tx, delivery_id: str) -> Delivery:
     return row
 
 
-async def _locked_endpoint(tx: Tx, endpoint_id: str) -> WebhookEndpoint | None:
+async def lock_endpoint(tx: Tx, endpoint_id: str) -> WebhookEndpoint | None:
+    """Lock an endpoint and return it; None where it is deleted."""
     chosen = select(WebhookEndpoint).where(col(WebhookEndpoint.id) == endpoint_id)
     found: Sequence[WebhookEndpoint] = await select_for_update(tx, chosen, WebhookEndpoint)
     return found[0] if found else None
