@@ -9,13 +9,19 @@ from pydantic import Field
 
 from returns_service.commands import failed_refunds, refunds, settlements
 from returns_service.commands.failed_refunds import Part
-from returns_service.commands.refund_actions import RefundPreviewView, apply_payment_read, preview
+from returns_service.commands.refund_actions import apply_payment_read
 from returns_service.commands.refunds import Adjustment, RefundRequest
 from returns_service.commands.settlements import Outside
 from returns_service.domain.problems import Problem, ProblemCode
 from returns_service.domain.vocabulary import AdjustmentKind, SettlementMethod
 from returns_service.return_case.loader import load_case
-from returns_service.return_case.views import RefundView, ReturnView, show_refund
+from returns_service.return_case.views import (
+    RefundPreviewView,
+    RefundView,
+    ReturnView,
+    show_refund,
+    show_refund_preview,
+)
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 from returns_service.web.operations.ask_stripe import payment_at_stripe, stripe_of, target_of
@@ -143,7 +149,7 @@ def reply_with_refund(refund: Refund, payment: Payment) -> Reply:
 @reads("/v1/returns/{return_id}/refund_preview", TAG, RefundPreviewView, errors=("not_found",))
 async def preview_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Show what a refund would pay now, and what bars it."""
-    return Reply(preview(await load_case(tx, call.policy, call.id("return_id"))))
+    return Reply(show_refund_preview(await load_case(tx, call.policy, call.id("return_id"))))
 
 
 @writes(
