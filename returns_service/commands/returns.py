@@ -94,7 +94,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     await index_return(tx, row, case.lines, is_new=True)
     decision = decision_on(case)
     row.approvals_required = decision.approvals_required
-    case.told = {}  # nobody was told of any of it yet
+    case.recorded_units = {}  # no event has shown any of it yet
     await record_return(case, "return.created", {"from": None, "to": "requested", "trigger": "create"})
     if approves_itself(case, decision):
         case.by = Actor("policy", by.request_id)

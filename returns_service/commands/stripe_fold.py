@@ -363,7 +363,7 @@ async def propagate_status(
         await record(tx, by, "refund.status_changed", refund=refund, payment=payment, data=shown)
     else:
         case = await case_under_lock(locked, by, policy, refund.return_id)
-        case.tell_again(refund)  # loaded after the refund had changed
+        case.record_lines_again(refund)  # the case was loaded after the refund had changed
         await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=payment, data=shown)
         await _let_return_follow(case, refund, before)
     if refund.status in (*FINAL, "withdrawn"):

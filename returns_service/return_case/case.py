@@ -62,7 +62,7 @@ class ReturnCase:
     locked: LockedPayment | None = None
     by: Actor = NOBODY
     now: datetime | None = None  # when it was loaded, UTC: what depends on the time is said for then
-    told: UnitViews | None = None  # its lines and undeclared items as the history knows them, by id
+    recorded_units: UnitViews | None = None  # its lines and undeclared items as its last event showed them, by id
     _rows_by_line: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)  # the first `_indexed` ones
     _rows_by_receipt: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)
     _indexed: int = 0
@@ -94,10 +94,10 @@ class ReturnCase:
         """Other returns of the same order on the payment: shipping is theirs together."""
         return [other for other in self.payment_returns if other.row.order_id == self.row.order_id]
 
-    def tell_again(self, refund: Refund) -> None:
-        """Let the history's next word tell the lines that a refund pays, though they are as they were loaded."""
+    def record_lines_again(self, refund: Refund) -> None:
+        """Let the return's next event show the lines that a refund pays, though they are as they were loaded."""
         lines = {row.line for row in rows_of(refund)}
-        self.told = {name: view for name, view in (self.told or {}).items() if name not in lines}
+        self.recorded_units = {name: unit for name, unit in (self.recorded_units or {}).items() if name not in lines}
 
     # --- money ---------------------------------------------------------------------------------------------------
 
