@@ -15,6 +15,7 @@ from sqlmodel import col
 
 from returns_service.domain.periods import quarter_of
 from returns_service.store.database import Tx, insert_ignore
+from returns_service.store.sweeps import is_waiting
 from returns_service.store.tables import ChargeTotal, Sweep
 
 ChargeSweep = Literal["charges", "charges_past", "charges_again"]
@@ -88,7 +89,7 @@ async def claim_window(tx: Tx, sweep: ChargeSweep) -> ChargeWindow | None:
     begun = {"name": sweep, "next_at": tx.now, "done_at": tx.now, "cursor": first.isoformat()}
     await insert_ignore(tx, Sweep, begun)
     row = await tx.get_one(Sweep, sweep, with_for_update=True)
-    if _is_ahead(row.next_at, tx.now, EVERY_SECONDS) or _is_ahead(row.lease_until, tx.now, COUNT_LEASE_SECONDS):
+    if is_waiting(row, tx.now, EVERY_SECONDS, COUNT_LEASE_SECONDS):
         return None
     cursor = row.cursor or first.isoformat()
     found = next_window(sweep, cursor, tx.now)
@@ -97,10 +98,6 @@ async def claim_window(tx: Tx, sweep: ChargeSweep) -> ChargeWindow | None:
         return None
     row.cursor, row.lease_until = cursor, tx.now + timedelta(seconds=COUNT_LEASE_SECONDS)
     return found
-
-
-def _is_ahead(moment: datetime | None, now: datetime, most_seconds: float) -> bool:
-    return moment is not None and now < moment <= now + timedelta(seconds=most_seconds)
 
 
 def next_window(sweep: ChargeSweep, cursor: str, now: datetime) -> ChargeWindow | None:
