@@ -94,7 +94,7 @@ async def cancel_unsent(tx: Tx, by: Actor, policy: Policy, refund_id: str) -> tu
 
 
 def check_sendable_again(tx: Tx, row: Refund) -> None:
-    """Raise Problem unless nobody knows what became of it, and its last attempt is long over."""
+    """Raise Problem refund_not_unknown or too_early unless the outcome is unknown and the last attempt long over."""
     if row.status != "unknown":
         raise Problem("refund_not_unknown", refund_status=row.status)
     possible_at = sendable_again_at(row)
@@ -103,7 +103,7 @@ def check_sendable_again(tx: Tx, row: Refund) -> None:
 
 
 def sendable_again_at(row: Refund) -> datetime:
-    """Return from when on an unknown refund's last attempt is long over."""
+    """Return the time (UTC) from which on an unknown refund's last attempt is long over."""
     # An unknown answer is the last thing that touched the row; a call still under way holds its lease.
     possible_at = row.updated_at + timedelta(minutes=SEND_AGAIN_MINUTES)
     return possible_at if row.lease_until is None else max(possible_at, row.lease_until)
@@ -114,7 +114,7 @@ async def send_again(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason: 
     locked, row = await lock_refund(tx, refund_id)
     check_sendable_again(tx, row)
     if locked.row.disputed:
-        raise Problem("payment_disputed")  # queued it would be held, for ever where the dispute is lost
+        raise Problem("payment_disputed")  # the dispute would hold it in the queue, and for ever once it is lost
     case = await case_under_lock(locked, by, policy, row.return_id) if row.return_id else None
     if case is not None and pays_undue(case, row):
         raise Problem("already_refunded", "What it pays is paid otherwise, or due no more.", refunds=_others(case, row))

@@ -72,7 +72,7 @@ class NewReturn:
 
 
 async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewReturn) -> ReturnCase:
-    """Open a return on a locked payment. Raises Problem, nothing written."""
+    """Open a return on a locked payment. Raises Problem before anything is written."""
     tx, payment = locked.tx, locked.row
     check_payment(payment, asked.currency)
     metadata = merge_metadata({}, asked.metadata)
@@ -138,7 +138,7 @@ def _new_row(tx: Tx, payment: Payment, asked: NewReturn) -> ReturnAuthorization:
 
 
 def approves_itself(case: ReturnCase, decision: Decision) -> bool:
-    """Return whether a request is approved without a person. What a guard bars waits for people; it isn't refused."""
+    """Return whether a request is approved without a person. If a guard bars that, it waits for people."""
     alone = decision.auto_approve and decision.approvals_required == 1
     return alone and not return_machine.unmet("approve", case.row.state, case.facts())
 
@@ -187,7 +187,7 @@ def _decided_before(case: ReturnCase) -> int:
 async def approve(
     tx: Tx, by: Actor, policy: Policy, return_id: str, *, note: str | None, override_reason: str | None
 ) -> ReturnCase:
-    """Give one approval; the last one that the policy asks for approves. A person counts once, with whatever key.
+    """Give one approval; the last one that the policy asks for approves the return. A person with two keys counts once.
 
     Raises Problem.
     """
@@ -215,16 +215,16 @@ async def _record_approval(case: ReturnCase, *, note: str | None, override_reaso
     if not missing:
         row.policy = to_dict(case.policy_in_force)
         row.policy_version = version_of(row.policy)
-        await _take_in(case)
+        await _count_earlier_receipts(case)
     await transition(case, "approve", why=override_reason or note, approvals_missing=missing)
-    if not missing:  # a refund made outside may be assigned already: it has failed, or paid too much
+    if not missing:  # a refund made outside may be assigned already: it decides the state, or has paid too much
         note_overpaid(case)
         await follow_rule(case)
     await follow_up(case)
 
 
-async def _take_in(case: ReturnCase) -> None:
-    """Let what the dock counted before this decision count by the policy that holds now."""
+async def _count_earlier_receipts(case: ReturnCase) -> None:
+    """Count the receipts that came before the approval, by the policy that it has just stored."""
     for receipt in case.receipts:
         receipt.unexpected = False
     if case.receipts:
@@ -277,8 +277,8 @@ async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str)
     if before in ("declined", "canceled"):
         asked = [as_requested_line(line) for line in case.lines]
         lines = await check_lines(tx, case.payment, row.order_id, asked, row.shipping_amount, besides=row.id)
-        for line, told in zip(case.lines, lines, strict=True):
-            line.quantity_ordered = told.quantity_ordered  # other returns of the order may have told it meanwhile
+        for line, checked in zip(case.lines, lines, strict=True):
+            line.quantity_ordered = checked.quantity_ordered  # other returns of the order may have told it meanwhile
         row.approvals, row.policy, row.policy_version = [], None, None
     closed, row.closed_at = row.closed_at is not None, None
     case.forget_policy()
@@ -351,7 +351,7 @@ async def _replace_lines(case: ReturnCase, lines: Sequence[NewLine]) -> None:
 
 
 def _keep_paid_beside_lines(case: ReturnCase, refund: Refund, gone: Collection[str]) -> None:
-    """Let what a refund made outside has paid of lines that are gone count against the sum: else it is paid again."""
+    """Count against the sum what a refund made outside paid of lines that are gone: else it would be paid again."""
     rows = rows_of(refund)
     kept = [row for row in rows if row.line not in gone]
     if amount := money.total(rows) - money.total(kept):

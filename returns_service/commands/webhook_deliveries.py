@@ -64,7 +64,7 @@ def _row(tx: Tx, endpoint: WebhookEndpoint, event_id: str, stream: str, position
 
 
 async def deliver_alone(tx: Tx, endpoint: WebhookEndpoint, event: Event) -> Delivery:
-    """Let one endpoint be told of one event, beside all others; return the delivery."""
+    """Write a delivery of one event to one endpoint, outside the order of all others; return it."""
     row = Delivery(**_row(tx, endpoint, event.id, event.id, 0))
     tx.add(row)
     await tx.flush()
@@ -77,7 +77,7 @@ async def record_delivery(tx: Tx, claim: DeliveryClaim, attempt: Attempt) -> str
     A claim that another worker has taken over changes nothing.
     """
     endpoint = None
-    if not attempt.arrived:  # first, as everybody does who may change both
+    if not attempt.arrived:  # locked before the delivery, as by everybody who may change both
         endpoint = await lock_endpoint(tx, claim.endpoint_id)
     found = await select_for_update(tx, select(Delivery).where(col(Delivery.id) == claim.delivery_id), Delivery)
     if not found or found[0].lease_token != claim.token:
@@ -88,7 +88,7 @@ async def record_delivery(tx: Tx, claim: DeliveryClaim, attempt: Attempt) -> str
     if attempt.arrived:
         row.status, row.reason, row.failures, row.failing_since = "delivered", None, 0, None
         row.next_attempt_at, row.ended_at = None, tx.now
-        await _next_of_stream(tx, row)
+        await _release_stream(tx, row)
         return None
     row.failures += 1
     row.failing_since = row.failing_since or claim.claimed_at
@@ -106,13 +106,13 @@ async def _record_failure(tx: Tx, endpoint: WebhookEndpoint, row: Delivery, atte
         return None
     if tx.now - since < GIVE_UP_AFTER:
         row.next_attempt_at = tx.now + delay_after(row.failures)
-        await _later_of_stream(tx, row)
+        await _put_off_stream(tx, row)
         return None
     days = GIVE_UP_AFTER.days
     if not await _arrived_since(tx, row):
         return await disable(tx, endpoint, "nothing_arrived", attempt.error)
     _give_up(tx, row, f"It failed for {days} days while others arrived. The last call: {attempt.error}")
-    await _next_of_stream(tx, row)
+    await _release_stream(tx, row)
     return None
 
 
@@ -140,14 +140,14 @@ def _behind(row: Delivery) -> Any:
     )
 
 
-async def _next_of_stream(tx: Tx, row: Delivery) -> None:
-    """Let what waited for this delivery go: the claim keeps it in order."""
+async def _release_stream(tx: Tx, row: Delivery) -> None:
+    """Make the deliveries due that waited for this one: the claim keeps their order."""
     later = update(Delivery).where(_behind(row), col(Delivery.next_attempt_at) > tx.now)
     await tx.execute(later.values(next_attempt_at=tx.now).execution_options(synchronize_session=False))
 
 
-async def _later_of_stream(tx: Tx, row: Delivery) -> None:
-    """Put off what has to wait for this delivery anyway: so it says when, and no worker looks at it in vain."""
+async def _put_off_stream(tx: Tx, row: Delivery) -> None:
+    """Put off the deliveries that wait for this one: they tell their real time, and no worker looks at them in vain."""
     sooner = update(Delivery).where(_behind(row), col(Delivery.next_attempt_at) < row.next_attempt_at)
     await tx.execute(sooner.values(next_attempt_at=row.next_attempt_at).execution_options(synchronize_session=False))
 
@@ -165,9 +165,10 @@ async def disable(tx: Tx, endpoint: WebhookEndpoint, by: DisabledBy, detail: str
 
 
 async def send_again(tx: Tx, endpoint: WebhookEndpoint, *, dead: bool) -> None:
-    """Let what a locked endpoint has not got go at once, in its order, on a new schedule; `dead`: the given up too.
+    """Make due at once, in order and on a new schedule, what a locked endpoint has not got.
 
-    A call under way was made to what the endpoint was before: its answer (410 Gone, say) changes nothing any more.
+    `dead`: also what was given up. A call under way went to the endpoint as it was before: its answer (410 Gone, say)
+    changes nothing any more.
     """
     statuses = ("pending", "dead") if dead else ("pending",)
     left = update(Delivery).where(col(Delivery.endpoint_id) == endpoint.id, col(Delivery.status).in_(statuses))

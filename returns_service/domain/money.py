@@ -198,7 +198,7 @@ def part_of(row: Row) -> str:
 
 
 def overpaid_parts(entitled: Sequence[Row], committed: Sequence[Row]) -> dict[str, int]:
-    """Return by part what was paid beyond its worth; below zero: a label's cost that nothing bears any more."""
+    """Return the amount paid beyond its worth, by part; below zero it is a label's cost that nothing bears any more."""
     worth: dict[str, int] = {}
     paid: dict[str, int] = {}
     for sums, rows in ((worth, entitled), (paid, committed)):

@@ -108,7 +108,7 @@ class ReturnCase:
 
     @cached_property
     def policy(self) -> Policy:
-        """The snapshot taken at approval; before, the policy in force, which is what approval takes."""
+        """The policy that the approval stored; before an approval the one in force, which it would store."""
         return from_snapshot(self.row.policy) if self.row.policy else self.policy_in_force
 
     def forget_policy(self) -> None:
@@ -342,7 +342,7 @@ class ReturnCase:
         return [refund for refund in self.refunds if has_failed(refund)]
 
     def open_rows(self) -> dict[str, list[money.Row]]:
-        """Return by refund what is open of each failed one: without the parts paid, and no more than is still due."""
+        """Return each failed refund's open rows by its id: less the parts paid since, and no more than is still due."""
         failed = self.failed_refunds()
         if not failed:
             return {}

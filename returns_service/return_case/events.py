@@ -27,7 +27,7 @@ class Actor:
     request_id: str | None = None
 
 
-NOBODY = Actor("")  # of what is only looked at
+NOBODY = Actor("")  # the actor of a case that is only looked at
 LOGGED: Final[frozenset[RecordedEventType]] = frozenset(
     ("return.state_changed", "return.updated", "refund.status_changed", "refund.attempt_failed", "refund.stuck")
 )

@@ -47,7 +47,7 @@ def units_back(case: ReturnCase, *, planned: bool) -> int:
 
 
 def shipping_claimed(case: ReturnCase) -> int:
-    """Return what of the order's shipping is paid otherwise, minor units: by its other returns, or by decision.
+    """Return how much of the order's shipping is paid otherwise, minor units: by its other returns, or by a decision.
 
     A failed refund claims it until it is superseded.
     """

@@ -29,7 +29,7 @@ from returns_service.timings import DELIVERIES
 from returns_service.webhook_client import WebhookClient
 
 ENDPOINT_CALLS = 8  # under way to one endpoint from one process: a burst goes fast, a small shop's server copes
-WRITES_AT_ONCE = 2  # of what became of calls: many that end together leave connections to the refunds
+WRITES_AT_ONCE = 2  # write-backs: where many calls end together, the refunds keep connections of the pool
 LOOK_SECONDS = 0.5  # not woken: each refund wakes everybody, and a listener is not that urgent
 USER_AGENT = f"returns-service/{version('returns-service')}"
 UNSIGNED = Attempt(None, "Its signing secret was sealed by a key that is not set: see `returns-service doctor`.")
@@ -107,7 +107,7 @@ class WebhookDispatcher:
             return (await tx.exec(select(Refund.traceparent).where(col(Refund.id) == event.refund_id))).first()
 
     async def _call_in_time(self, claim: DeliveryClaim, not_after: float) -> None:
-        """Call, unless the lease has ended already: then it is another's, whose order this would break."""
+        """Call, unless the lease has ended: then another worker may call, and a late call would break the order."""
         if elapsed_seconds() < not_after:
             await self.deliver(claim)
 

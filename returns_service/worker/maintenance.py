@@ -50,7 +50,7 @@ from returns_service.store.tables import (
 from returns_service.stripe_gateway import Gateway, event_data_from_payload
 from returns_service.worker.missed_events import is_time_to_pull
 
-AGAIN_SECONDS = 60  # what raised, or a read that got no answer
+AGAIN_SECONDS = 60  # before a fold that raised, or a read that got no answer, is tried again
 BATCH = 500  # rows a cleaning transaction takes at once
 SESSION_KEPT_DAYS = 30  # after its end: people see where they were signed in, and late scans find their name
 PORTAL_KEPT = timedelta(days=30)  # after its link's end, where nothing was sent by it
