@@ -1,4 +1,4 @@
-"""What Stripe charged, written down as sums of quarters of an hour, and how far back and on it is known.
+"""What Stripe charged, as sums by the quarter of an hour, and the span of time for which these sums are known.
 
 A sum is always replaced as a whole, so that counting the same time again, by another worker too, changes nothing.
 """
@@ -20,7 +20,7 @@ from returns_service.store.tables import ChargeTotal, Sweep
 
 ChargeSweep = Literal["charges", "charges_past", "charges_again"]
 CHARGE_SWEEPS: Final[tuple[ChargeSweep, ...]] = ("charges", "charges_past", "charges_again")
-EVERY_SECONDS: Final = 300.0  # between two looks at what is new
+EVERY_SECONDS: Final = 300.0  # between two counts of new charges
 AFTER_SILENCE_SECONDS: Final = 60.0
 COUNT_LEASE_SECONDS: Final = 600.0  # longer than it takes to list a day of a large shop
 MOST_AT_ONCE: Final = timedelta(days=1)

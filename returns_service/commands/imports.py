@@ -49,7 +49,7 @@ class NewImport:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of one: `changed` is there already, from a file that said something else of it."""
+    """What became of one import. `changed`: the return is there already, from a file that said something else of it."""
 
     outcome: Outcome
     return_id: str
@@ -129,5 +129,5 @@ async def acknowledge_past(locked: LockedPayment, by: Actor, policy: Policy, rea
 
 
 def digest_of(new: NewImport) -> str:
-    """Return what an id of the other system is kept as."""
+    """Return the digest under which an id of the other system is kept."""
     return hashlib.sha256(new.external_id.encode()).hexdigest()

@@ -158,7 +158,7 @@ async def send(
 
 
 async def offer_for(tx: Tx, policy: Policy, row: PortalSession, payment: Payment, picks: Sequence[Pick]) -> Offer:
-    """Return what the customer would get back for the picks, and whether at once, were they sent now.
+    """Return what the customer would get back if they sent the picks now, and whether a person would have to approve.
 
     It is what the return itself would say: the payment's other returns and refunds count too.
     """

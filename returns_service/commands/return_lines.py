@@ -109,7 +109,7 @@ async def lines_on_returns(
 
 
 def keep_numbers(lines: Sequence[NewLine], before: Sequence[ReturnLine]) -> list[NewLine]:
-    """Return lines that take the place of a return's own, with the numbers ordered that those had told."""
+    """Return a return's new lines, each with the number ordered that the line before had told."""
     told: dict[str | None, int | None] = {
         line.order_line: line.quantity_ordered for line in before if line.order_line is not None
     }
