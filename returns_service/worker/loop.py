@@ -108,7 +108,7 @@ class Worker:
     async def _execute_at_its_time(self, scheduled: ScheduledCall) -> None:
         await asyncio.sleep(scheduled.wait_seconds)
         if scheduled.writes:
-            await asyncio.sleep(self.executor.late_seconds(scheduled))
+            await asyncio.sleep(self.executor.reserve_moment(scheduled))
         self.begun.add(scheduled.claim.refund_id)
         await self._guard(lambda: self.executor.execute(scheduled))
 

@@ -69,32 +69,36 @@ class RefundExecutor:
 
     async def claim(self, limit: int) -> list[ScheduledCall]:
         """Lease up to `limit` due refunds, each with the moment of its call."""
-        asked_at = self.monotonic()
+        started_at = self.monotonic()
         with observe_seconds(CLAIMS):
             async with self.db.transaction() as tx:
                 late = max(0.0, self.next_write_at - self.monotonic())
                 wanted = limit if self.warm else min(limit, 1)
-                allowed = await stripe_throttle.request_slots(tx, self.budget, wanted, late, self.overran_seconds)
+                grant = await stripe_throttle.request_slots(tx, self.budget, wanted, late, self.overran_seconds)
                 self.overran_seconds = 0.0
-                self.failing, self.apart_seconds = allowed.failing, allowed.apart_seconds
-                taken = await claims.claim_refunds(tx, allowed.allowed, self.lease_seconds) if allowed.allowed else []
-                writes = [claim for claim in taken if sends(claim, tx)]
-                moments = dict(
-                    zip((c.refund_id for c in writes), stripe_throttle.slots(allowed, len(writes)), strict=True)
-                )
-                told_at = self.monotonic()
-                self.ask_again_seconds = stripe_throttle.next_slot_seconds(allowed)
-        since, end = self.monotonic() - told_at, asked_at + self.lease_seconds - EARLY_SECONDS
-        self.warm = self.warm or bool(taken)
-        return [
-            ScheduledCall(
-                c, max(0.0, (at := moments.get(c.refund_id, 0.0)) - since), end, c.refund_id in moments, told_at + at
-            )
-            for c in taken
-        ]
+                self.failing, self.apart_seconds = grant.failing, grant.apart_seconds
+                claimed = await claims.claim_refunds(tx, grant.allowed, self.lease_seconds) if grant.allowed else []
+                writes = [claim.refund_id for claim in claimed if sends(claim, tx)]
+                waits = dict(zip(writes, stripe_throttle.slots(grant, len(writes)), strict=True))
+                granted_at = self.monotonic()
+                self.ask_again_seconds = stripe_throttle.next_slot_seconds(grant)
+        # The waits count from the grant, and the commit has taken a part of them.
+        commit_seconds, not_after = self.monotonic() - granted_at, started_at + self.lease_seconds - EARLY_SECONDS
+        self.warm = self.warm or bool(claimed)
 
-    def late_seconds(self, scheduled: ScheduledCall) -> float:
-        """Return how long a write has to wait for the one before it: after a hold-up all moments are past at once."""
+        def schedule(claim: Claim) -> ScheduledCall:
+            wait = waits.get(claim.refund_id, 0.0)
+            return ScheduledCall(
+                claim, max(0.0, wait - commit_seconds), not_after, claim.refund_id in waits, granted_at + wait
+            )
+
+        return [schedule(claim) for claim in claimed]
+
+    def reserve_moment(self, scheduled: ScheduledCall) -> float:
+        """Take this process's next moment for a write; return the wait for it, in seconds.
+
+        After a hold-up the moments of many writes are past at once: they still go one after the other.
+        """
         now = self.monotonic()
         if now >= scheduled.not_after:
             return 0.0  # its lease is over: it sends nothing, and takes nobody's moment
