@@ -204,7 +204,7 @@ async def examine(
     under_way = {row.id for row in refunds if is_under_way(row, tx) or stood.rows.get(row.id) != stand_of(row)}
     elsewhere = await _named_elsewhere(tx, refunds, at_stripe)
     before = [one for one in compare(refunds, at_stripe, elsewhere) if not (one.row and one.row.id in under_way)]
-    told = {one.key: _describe(one) for one in before}  # rows change below: what they were is what differed
+    described = {one.key: _describe(one) for one in before}  # rows change below: what they were is what differed
     after: dict[tuple[DifferenceCode, str], Finding] = {}
     if fix and seen is not None and any(one.differs and one.safe for one in before):
         refunds = await _repair(tx, by, policy, payment_id, seen, stood)
@@ -219,7 +219,7 @@ async def examine(
         else:
             outcome = "left" if one.key in after and after[one.key].differs else "fixed"
         now_owned = find_owner(refunds, one.seen) if one.seen and outcome == "fixed" else None
-        await _note(tx, run_id, name, one.code, outcome, told[one.key], now_owned)
+        await _note(tx, run_id, name, one.code, outcome, described[one.key], now_owned)
     for one in before:
         if fix and one.code == "missing_here" and one.seen and (row := find_owner(refunds, one.seen)):
             await _note_what_is_lost(tx, run_id, name, one.seen, row, refunds)
@@ -336,13 +336,13 @@ async def _note(
     name: Named,
     code: DifferenceCode,
     outcome: DifferenceOutcome,
-    told: Mapping[str, Any],
+    difference: Mapping[str, Any],
     row: Refund | None = None,
 ) -> None:
     """Write one row of the report, once a run."""
     ids = {"refund_id": row.id, "return_id": row.return_id} if row else {}
     values = {
-        **told,
+        **difference,
         **ids,
         "id": tx.new_id("dif"),
         "run_id": run_id,

@@ -110,12 +110,13 @@ async def lines_on_returns(
 
 def keep_numbers(lines: Sequence[NewLine], before: Sequence[ReturnLine]) -> list[NewLine]:
     """Return a return's new lines, each with the number ordered that the line before had told."""
-    told: dict[str | None, int | None] = {
+    numbers: dict[str | None, int | None] = {
         line.order_line: line.quantity_ordered for line in before if line.order_line is not None
     }
     anew = {line.order_line for line in lines if line.quantity_ordered is not None}
     return [
-        line if line.order_line in anew else replace(line, quantity_ordered=told.get(line.order_line)) for line in lines
+        line if line.order_line in anew else replace(line, quantity_ordered=numbers.get(line.order_line))
+        for line in lines
     ]
 
 

@@ -119,21 +119,21 @@ async def fold(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, liv
         if (intent or named_charge) and not await find_payment_id(tx, payment_intent=intent, charge=named_charge):
             return "unknown_payment"
         raise ValueError(event.unreadable)
-    told = event.object
-    if told is None:
+    news = event.object
+    if news is None:
         return "ignored"
-    charge = told.id if isinstance(told, ChargeSnapshot) else told.charge
-    locked = await lock_payment_at_stripe(tx, payment_intent=told.payment_intent, charge=charge)
+    charge = news.id if isinstance(news, ChargeSnapshot) else news.charge
+    locked = await lock_payment_at_stripe(tx, payment_intent=news.payment_intent, charge=charge)
     if locked is None:
         return "unknown_payment"
-    if isinstance(told, ChargeSnapshot):
-        await apply_charge(locked, policy, told)
-    elif isinstance(told, DisputeSnapshot):
-        await apply_dispute(locked, by, policy, told)
-    elif may_be_release(locked, told):
+    if isinstance(news, ChargeSnapshot):
+        await apply_charge(locked, policy, news)
+    elif isinstance(news, DisputeSnapshot):
+        await apply_dispute(locked, by, policy, news)
+    elif may_be_release(locked, news):
         hold_until_read(locked, policy)
     else:
-        owner = find_owner(locked.refunds, told)
+        owner = find_owner(locked.refunds, news)
         with tracing.span(event.type, kind="CONSUMER", parent=owner.traceparent if owner else None):
-            await apply_refund(locked, by, policy, told)
+            await apply_refund(locked, by, policy, news)
     return "folded"

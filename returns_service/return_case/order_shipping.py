@@ -32,8 +32,8 @@ def terms(case: ReturnCase, lines: Sequence[money.PricedLine], *, planned: bool)
 
 def order_units(case: ReturnCase) -> int | None:
     """Return how many units the whole order has, as far as any return of it has told; the greatest number holds."""
-    told = [one.row.order_units for one in (case, *case.siblings) if one.row.order_units is not None]
-    return max(told, default=None)
+    numbers = [one.row.order_units for one in (case, *case.siblings) if one.row.order_units is not None]
+    return max(numbers, default=None)
 
 
 def units_back(case: ReturnCase, *, planned: bool) -> int:

@@ -59,10 +59,10 @@ async def record_transition(
 ) -> None:
     """Record a trigger that has fired: `return.state_changed`, or `return.updated` where it led back."""
     kind: EventType = "return.updated" if case.row.state == before else "return.state_changed"
-    said: dict[str, Any] = {"from": before, "to": case.row.state, "trigger": trigger, "reason": why}
+    data: dict[str, Any] = {"from": before, "to": case.row.state, "trigger": trigger, "reason": why}
     if in_spite:
-        said["override_reason"] = in_spite
-    await record_return(case, kind, said)
+        data["override_reason"] = in_spite
+    await record_return(case, kind, data)
 
 
 async def follow_rule(case: ReturnCase) -> None:
@@ -80,7 +80,7 @@ async def tell_what_followed(case: ReturnCase, why: str) -> None:
         await record_transition(case, "follow_order", row.state, why)
 
 
-async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, Any]) -> Event:
+async def record_return(case: ReturnCase, kind: EventType, data: Mapping[str, Any]) -> Event:
     """Record what happened to a return, with the return as it is then: its version counts this event."""
     _update_open_amounts(case)
     if case.row.follow_up_barred is not None and (case.row.state not in PAYING or not case.due):
@@ -90,7 +90,7 @@ async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, An
     rose = _keep_due_outside(case)
     case.row.amount_due = case.due
     event = await record(case.tx, case.by, kind, row=case.row, data={})
-    event.data = to_json_object({**said, **show_change(case)})
+    event.data = to_json_object({**data, **show_change(case)})
     queue_mail(case.tx, event)
     if rose:
         due = await record(case.tx, case.by, "return.resolution_due", row=case.row, data={})

@@ -67,15 +67,19 @@ class WebhookDispatcher:
             endpoints = await waiting(tx)
         if not endpoints:
             return []
-        told: list[str] = []
+        fanned_out: list[str] = []
         if any(endpoint.enabled for endpoint in endpoints):
             await event_feed.bring_up_to_date(self.db)
             async with self.db.reading() as tx:
                 last = await event_feed.last_position(tx)
             if any(endpoint.enabled and endpoint.position < last for endpoint in endpoints):
-                told = await self.db.run(fan_out)
+                fanned_out = await self.db.run(fan_out)
         now, busy = self.db.now(), Counter(self.in_flight.values())
-        due = [e.endpoint_id for e in endpoints if e.endpoint_id in told or (e.due_at is not None and e.due_at <= now)]
+        due = [
+            e.endpoint_id
+            for e in endpoints
+            if e.endpoint_id in fanned_out or (e.due_at is not None and e.due_at <= now)
+        ]
         free = {name: ENDPOINT_CALLS - busy[name] for name in due if busy[name] < ENDPOINT_CALLS}
         if not free:
             return []

@@ -124,12 +124,12 @@ class RefundExecutor:
     def _log(self, claim: Claim, outcome: AttemptOutcome, row: Refund | None) -> None:
         """Log one attempt: what Stripe answered, and what follows from it."""
         answer = type(outcome.answer).__name__
-        told: dict[str, Any] = {"refund": claim.refund_id, "answer": answer, "looked": outcome.looked}
+        fields: dict[str, Any] = {"refund": claim.refund_id, "answer": answer, "looked": outcome.looked}
         if (code := getattr(outcome.answer, "code", None)) is not None:
-            told["code"] = code
+            fields["code"] = code
         if row is not None:
-            told |= {"return": row.return_id, "status": row.status, "next_attempt_at": rfc3339(row.next_attempt_at)}
-        log.info("refund.asked", **told)
+            fields |= {"return": row.return_id, "status": row.status, "next_attempt_at": rfc3339(row.next_attempt_at)}
+        log.info("refund.asked", **fields)
 
     async def give_back(self, scheduled_calls: list[ScheduledCall]) -> None:
         """Return claims whose call was not begun."""

@@ -252,8 +252,8 @@ async def expand_returns(tx: Tx, call: OperationCall[Any], cases: list[ReturnCas
         if "refunds" in wanted:
             view.refunds = [show_refund(refund, case.payment) for refund in case.refunds]
         if "events" in wanted:
-            told = events.get(case.row.id, [])
-            view.events, view.has_more_events = told[-LIMIT:], len(told) > LIMIT
+            newest = events.get(case.row.id, [])
+            view.events, view.has_more_events = newest[-LIMIT:], len(newest) > LIMIT
         views.append(view)
     return views
 
