@@ -20,7 +20,6 @@ from returns_service.domain.vocabulary import DeliveryStatus, DisabledBy
 from returns_service.domain.webhook_signature import GIVE_UP_AFTER, HTTP_GONE, Attempt, delay_after
 from returns_service.return_case.event_feed import last_position
 from returns_service.return_case.views.fields import EndpointId, EventId, HttpStatus, Time, id_of, rfc3339
-from returns_service.return_case.waiting import describe_disabled
 from returns_service.store.database import Tx, insert_ignore_all, select_for_update
 from returns_service.store.delivery_claims import DeliveryClaim
 from returns_service.store.tables import Delivery, Event, WebhookEndpoint
@@ -28,6 +27,12 @@ from returns_service.store.tables import Delivery, Event, WebhookEndpoint
 AT_ONCE = 200  # events of one look: few enough that nobody waits for the transaction
 MOST_ATTEMPTS_KEPT = 50  # three days of failing are 18; people may ask for more
 BY_HAND = "It was asked for by hand, and the endpoint is disabled."
+DISABLED = {
+    "person": "Disabled by {detail}.",
+    "http_gone": "It answered 410 Gone: it wants no more events.",
+    "nothing_arrived": "Nothing arrived for 3 days. The last call: {detail}",
+    "unknown_reason": "{detail}",
+}
 
 
 async def fan_out(tx: Tx) -> list[str]:
@@ -162,6 +167,15 @@ async def disable(tx: Tx, endpoint: WebhookEndpoint, by: DisabledBy, detail: str
     dead = {"status": "dead", "reason": f"The endpoint was disabled. {reason}", "next_attempt_at": None}
     await tx.execute(left.values(**dead, ended_at=tx.now).execution_options(synchronize_session=False))
     return reason
+
+
+def describe_disabled(endpoint: WebhookEndpoint) -> str | None:
+    """Return in plain words why a webhook endpoint is disabled, None where it is enabled."""
+    if endpoint.disabled_reason is not None:
+        return endpoint.disabled_reason
+    if endpoint.disabled_by is None:
+        return None
+    return DISABLED.get(endpoint.disabled_by, "{detail}").format(detail=endpoint.disabled_detail or "")
 
 
 async def send_again(tx: Tx, endpoint: WebhookEndpoint, *, dead: bool) -> None:

@@ -11,14 +11,19 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from sqlalchemy import delete
 from sqlmodel import col, func, select
 
-from returns_service.commands.webhook_deliveries import deliver_alone, disable, lock_endpoint, send_again
+from returns_service.commands.webhook_deliveries import (
+    deliver_alone,
+    describe_disabled,
+    disable,
+    lock_endpoint,
+    send_again,
+)
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import DISABLED_BY, DisabledBy, EndpointStatus, Subscription, find_word
 from returns_service.domain.webhook_signature import OLD_SECRET_SIGNS, SECRET_BYTES, secret_of
 from returns_service.return_case.event_feed import last_position, place_events
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.views.fields import EndpointId, Time, rfc3339
-from returns_service.return_case.waiting import describe_disabled
 from returns_service.store.database import Tx
 from returns_service.store.tables import Delivery, Event, WebhookEndpoint
 
