@@ -83,7 +83,7 @@ async def is_count_due(tx: Tx) -> bool:
 
 
 async def claim_window(tx: Tx, sweep: ChargeSweep) -> ChargeWindow | None:
-    """Lease the next time that a sweep has to count; None where it is not yet due, or somebody is at it."""
+    """Lease the next time that a sweep has to count; None where it is not yet due, or another worker has it."""
     start = quarter_of(tx.now)
     first = start - AGAIN_AFTER if sweep == "charges_again" else start
     begun = {"name": sweep, "next_at": tx.now, "done_at": tx.now, "cursor": first.isoformat()}

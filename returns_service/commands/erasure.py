@@ -327,7 +327,7 @@ async def _forget_parcels(tx: Tx, words: Words, row: ReturnAuthorization, awaite
 
 
 def _forget_parcel(words: Words, parcel: UnmatchedReceipt, done: Forgotten, *, keep: bool = False) -> None:
-    """Redact a parcel of nobody; `keep`: what it is still to be known and counted by."""
+    """Redact a parcel of nobody. `keep`: leave what it is recognised and counted by."""
     done.count("unmatched", words.forget_row(parcel, ("note",)))
     if keep:
         return

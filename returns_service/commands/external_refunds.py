@@ -133,7 +133,7 @@ def _check_units(case: ReturnCase, lines: Sequence[AssignedUnits]) -> None:
 
 
 async def _follow(case: ReturnCase, trigger: Literal["assign", "acknowledge"]) -> None:
-    """Let a return follow what was said about a refund: its state by the rule, and what is due now."""
+    """Let a return follow what a person said about a refund: its state by the rule, then a refund of what is due."""
     state = case.row.state
     if state in return_machine.LIVE:
         await transition(case, "adopt")

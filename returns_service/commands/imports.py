@@ -121,7 +121,7 @@ def _past_refund(locked: LockedPayment, return_id: str, stripe_refund: str, para
 
 
 async def acknowledge_past(locked: LockedPayment, by: Actor, policy: Policy, reason: str) -> int:
-    """Say of each refund of the payment that nobody has attributed that it is of no return; return how many."""
+    """Acknowledge as of no return each refund of the payment that waits for a person; return how many."""
     found = [refund for refund in locked.refunds if waits_for_person(refund)]
     for refund in found:
         await external_refunds.acknowledge(locked.tx, by, policy, refund.id, reason)

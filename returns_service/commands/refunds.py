@@ -301,8 +301,8 @@ async def refund_payment(
 ) -> Refund:
     """Decide a refund of no return; no amount: all that is left of the payment. Raises Problem.
 
-    `rows`: what it pays of a failed refund, where it takes the place of one; `decided`: what of it, minor units, was
-    not decided with that one.
+    `rows`: the rows of a failed refund that it pays, where it takes the place of one. `decided`: the part of it, minor
+    units, that was not decided with the failed one.
     """
     check_metadata(metadata)
     payment, left = locked.row, locked.refundable

@@ -127,7 +127,7 @@ async def withdraw_if_undue(locked: LockedPayment, by: Actor, policy: Policy, re
 
 
 async def follow_withdrawal(case: ReturnCase) -> None:
-    """Let a return follow a refund of its that was withdrawn: its state by the rule, then a refund of what is due."""
+    """Let a return follow the withdrawal of its refund: its state by the rule, then a refund of what is due."""
     await transition(case, "adopt")
     await follow_up(case)
 

@@ -226,7 +226,7 @@ def due(rows: Sequence[Row]) -> int:
 def adjust_to(rows: Sequence[Row], amount: int, why: str) -> list[Row]:
     """Return `rows` brought to exactly `amount` by a `reduction` or `goodwill` row that says why.
 
-    All of them are kept, also where deductions eat them up: what they pay is due no more.
+    All rows are kept, also where deductions eat them up: what they pay is due no more.
     """
     gap = amount - total(rows)
     if not gap:

@@ -61,7 +61,7 @@ class ReturnCase:
     payment_returns: list[ReturnCase] = field(default_factory=list)  # the others on the payment, without their receipts
     locked: LockedPayment | None = None
     by: Actor = NOBODY
-    now: datetime | None = None  # when it was loaded, UTC: what depends on the time is said for then
+    now: datetime | None = None  # when it was loaded, UTC: windows and deadlines are judged as of then
     recorded_units: UnitViews | None = None  # its lines and undeclared items as its last event showed them, by id
     _rows_by_line: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)  # the first `_indexed` ones
     _rows_by_receipt: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)

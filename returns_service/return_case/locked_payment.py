@@ -64,7 +64,7 @@ class LockedPayment:
         return next((refund for refund in self.refunds if refund.id == refund_id), None)
 
     def is_second(self, refund: Refund) -> bool:
-        """Return whether a refund is one too many for its intent: not where the first failed, and it pays instead."""
+        """Return whether a refund is one too many for its intent: it isn't where it pays instead of a failed one."""
         first = self.refund(refund.duplicate_of)
         pays_instead = first is not None and has_failed(first) and refund.superseded_at is None
         return refund.duplicate_of is not None and not pays_instead

@@ -123,7 +123,7 @@ class WebhookDispatcher:
             log.warning("delivery.left_to_its_lease", delivery=task.get_name(), error=said)
 
     async def finish(self, seconds: float) -> None:
-        """Let calls under way end; the rest is made again by somebody when its lease ends."""
+        """Let calls under way end; a worker makes those that are cut off again, once their lease has ended."""
         if self.in_flight:
             _, late = await asyncio.wait(list(self.in_flight), timeout=seconds)
             for task in late:

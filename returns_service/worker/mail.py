@@ -78,7 +78,7 @@ class MailSender:
         return len(claims) + len(staff_claims)
 
     async def finish(self, seconds: float) -> None:
-        """Let conversations under way end: cut off, they may have handed a mail over, and would do it again."""
+        """Let conversations under way end: a mail that was handed over in one that is cut off would be sent again."""
         if under_way := list(self.in_flight):
             _, late = await asyncio.wait(under_way, timeout=seconds)
             for task in late:

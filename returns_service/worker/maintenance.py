@@ -164,7 +164,7 @@ async def retry_follow_up(db: Database, by: Actor, policy: Policy) -> bool:
 async def follow_policy_on_holds(db: Database, by: Actor, policy: Policy) -> int:
     """Hold and free payments as the policy in force says of refunds made outside; return how many.
 
-    Else another policy would only be felt at the next news of each.
+    Without this, a new policy would reach a payment only with its next news.
     """
     found = await db.read(lambda tx: payments_held_otherwise(tx, policy))
     for payment_id in found:

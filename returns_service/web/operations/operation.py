@@ -126,7 +126,7 @@ class Operation:
     expandable: tuple[str, ...] = ()
     paged: bool = False  # a list: `limit`, `starting_after`, `ending_before`
     streams: bool = False  # can answer with live events
-    each: Operation | None = None  # of a batch: what is done with each item, which `work` is the work of
+    each: Operation | None = None  # of a batch: the operation done with each item; `work` is its work
     show_batch: Callable[[Sequence[BatchResult]], msgspec.Struct] | None = None
 
     def repeats_safely(self, body: Any) -> bool:

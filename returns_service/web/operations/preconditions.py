@@ -73,7 +73,7 @@ def is_known(header: str, tag: str) -> bool:
 
 
 async def version_tells_all(tx: Tx, view: ReturnView) -> bool:
-    """Return whether a return is as it was when its version was made: what it shows is not all of its own.
+    """Return whether a return's version tells all that the return shows, since some of that is not its own.
 
     A dispute of its payment, or another return on it, changes what is possible; an open refund is looked at again, and
     a method's time to refund runs out, without any event.
