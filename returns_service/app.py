@@ -14,6 +14,7 @@ from ipaddress import ip_address
 
 import structlog
 import uvicorn
+from litestar import Litestar
 from prometheus_client import start_http_server
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -168,21 +169,7 @@ async def serve(
 
         allow_files(settings.connections + FILES_BESIDE_CONNECTIONS)
         application = litestar_app(context, lifespan=[worker_inside] if with_worker else [])
-        config = uvicorn.Config(
-            application,
-            log_config=None,
-            access_log=False,
-            lifespan="on",
-            ws="none",
-            timeout_graceful_shutdown=int(settings.shutdown_seconds),
-            http=bounded_protocol(context),
-            timeout_keep_alive=math.ceil(settings.idle_seconds),
-            server_header=False,
-            date_header=True,
-            # uvicorn's own default would believe whoever calls from this machine: any process, any port forwarding.
-            proxy_headers=bool(settings.trusted_proxies),
-            forwarded_allow_ips=list(settings.trusted_proxies),
-        )
+        config = config_of(application, context)
         server = Server(config, context, own_signals=own_signals)
         stop_with_parent(lifeline, server.stop)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -207,6 +194,26 @@ async def serve(
         await database.close()
         listener.close()
         await asyncio.to_thread(tracing.stop_tracing)
+
+
+def config_of(application: Litestar, context: Context) -> uvicorn.Config:
+    """Return how uvicorn serves the application: within the settings' limits, believing trusted proxies alone."""
+    settings = context.settings
+    return uvicorn.Config(
+        application,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        ws="none",
+        timeout_graceful_shutdown=int(settings.shutdown_seconds),
+        http=bounded_protocol(context),
+        timeout_keep_alive=math.ceil(settings.idle_seconds),
+        server_header=False,
+        date_header=True,
+        # uvicorn's own default would believe whoever calls from this machine: any process, any port forwarding.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+    )
 
 
 def stop_with_parent(lifeline: int | None, stop: Callable[[], object]) -> None:

@@ -55,6 +55,12 @@ def test_no_file_is_two_rooms_in_one() -> None:
     assert {str(p): n for p in rooms if (n := len(p.read_text().splitlines())) > 400} == {}
 
 
+def test_a_command_fires_a_trigger_in_one_way() -> None:
+    """`return_case/transition.py` fires: it names what can be done instead, and forgets what barred a refund."""
+    rooms = [p for p in CODE if p.name != "transition.py" or p.parent.name != "return_case"]
+    assert [str(p) for p in rooms if "return_machine.fire(" in p.read_text()] == []
+
+
 def is_sentence(node: ast.AST, sentences: set[str]) -> bool:
     """Return whether a piece of code is a sentence: words as they are read, or a name that stands for them."""
     if isinstance(node, ast.Constant):
@@ -120,6 +126,18 @@ def test_ci_runs_the_readmes_test_command() -> None:
     commands = [block.strip() for block in blocks() if "pytest" in block]
     assert len(commands) == 1
     assert f'step "{commands[0]}"\n' in (ROOT / ".ci/run").read_text()
+
+
+def test_every_place_of_the_code_that_the_readme_names_exists() -> None:
+    text = README.read_text(encoding="utf-8")
+    places = re.findall(r"`([\w/]+\.py)(?::(\w+))?`", text[text.index("## How it works") :])
+    assert len({function for _, function in places}) > 10
+    for place, function in places:
+        file = next((folder / place for folder in (ROOT / "returns_service", ROOT) if (folder / place).exists()), None)
+        assert file is not None, place
+        kinds = ast.FunctionDef | ast.AsyncFunctionDef
+        defined = {node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, kinds)}
+        assert function in ("", *defined), f"{place}:{function}"
 
 
 def test_every_command_in_the_readme_exists() -> None:

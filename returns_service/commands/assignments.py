@@ -50,7 +50,7 @@ async def pay_return(case: ReturnCase, row: Refund, lines: Sequence[AssignedUnit
 
 
 def _is_about(refund: Refund, lines: Collection[str]) -> bool:
-    """Return whether a refund pays for one of these lines; no lines are any."""
+    """Return whether a refund pays for one of these lines; where none is given, every refund does."""
     return not lines or any(part.line in lines for part in rows_of(refund))
 
 

@@ -1,4 +1,4 @@
-"""What Stripe charged, written down as sums of quarters of an hour, and how far back and on it is known.
+"""What Stripe charged, as sums by the quarter of an hour, and the span of time for which these sums are known.
 
 A sum is always replaced as a whole, so that counting the same time again, by another worker too, changes nothing.
 """
@@ -15,11 +15,12 @@ from sqlmodel import col
 
 from returns_service.domain.periods import quarter_of
 from returns_service.store.database import Tx, insert_ignore
+from returns_service.store.sweeps import is_waiting
 from returns_service.store.tables import ChargeTotal, Sweep
 
 ChargeSweep = Literal["charges", "charges_past", "charges_again"]
 CHARGE_SWEEPS: Final[tuple[ChargeSweep, ...]] = ("charges", "charges_past", "charges_again")
-EVERY_SECONDS: Final = 300.0  # between two looks at what is new
+EVERY_SECONDS: Final = 300.0  # between two counts of new charges
 AFTER_SILENCE_SECONDS: Final = 60.0
 COUNT_LEASE_SECONDS: Final = 600.0  # longer than it takes to list a day of a large shop
 MOST_AT_ONCE: Final = timedelta(days=1)
@@ -82,13 +83,13 @@ async def is_count_due(tx: Tx) -> bool:
 
 
 async def claim_window(tx: Tx, sweep: ChargeSweep) -> ChargeWindow | None:
-    """Lease the next time that a sweep has to count; None where it is not yet due, or somebody is at it."""
+    """Lease the next time that a sweep has to count; None where it is not yet due, or another worker has it."""
     start = quarter_of(tx.now)
     first = start - AGAIN_AFTER if sweep == "charges_again" else start
     begun = {"name": sweep, "next_at": tx.now, "done_at": tx.now, "cursor": first.isoformat()}
     await insert_ignore(tx, Sweep, begun)
     row = await tx.get_one(Sweep, sweep, with_for_update=True)
-    if _is_ahead(row.next_at, tx.now, EVERY_SECONDS) or _is_ahead(row.lease_until, tx.now, COUNT_LEASE_SECONDS):
+    if is_waiting(row, tx.now, EVERY_SECONDS, COUNT_LEASE_SECONDS):
         return None
     cursor = row.cursor or first.isoformat()
     found = next_window(sweep, cursor, tx.now)
@@ -97,10 +98,6 @@ async def claim_window(tx: Tx, sweep: ChargeSweep) -> ChargeWindow | None:
         return None
     row.cursor, row.lease_until = cursor, tx.now + timedelta(seconds=COUNT_LEASE_SECONDS)
     return found
-
-
-def _is_ahead(moment: datetime | None, now: datetime, most_seconds: float) -> bool:
-    return moment is not None and now < moment <= now + timedelta(seconds=most_seconds)
 
 
 def next_window(sweep: ChargeSweep, cursor: str, now: datetime) -> ChargeWindow | None:

@@ -52,7 +52,7 @@ async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id:
         raise Problem("already_refunded", refunds=[r.id for r in case.refunds if not is_unsent(r)])
     return_machine.check("reverse", case.row.state, case.facts(units_reversible=True))
     touched = {row.line_id for row in case.rows_in(receipt) if row.accepted}
-    for refund in _that_depend_on(case, touched):
+    for refund in _dependent_refunds(case, touched):
         await withdraw_or_supersede(case, refund, "receipt_reversed", REVERSED)
     before = overpaid_amounts(case)
     receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
@@ -75,7 +75,7 @@ async def _free_parcel(tx: Tx, receipt: Receipt) -> None:
         await tx.execute(update(Photo).where(col(Photo.about_id) == parcel.id).values(return_id=None))
 
 
-def _that_depend_on(case: ReturnCase, touched: set[str]) -> list[Refund]:
+def _dependent_refunds(case: ReturnCase, touched: set[str]) -> list[Refund]:
     """Return the refunds that a recount of these lines may change: none of a return that is paid ahead."""
     if case.is_paid_ahead:
         return []
@@ -103,7 +103,7 @@ async def correct(
     receipt = standing_receipt(case, receipt_id)
     _check_units(case, receipt, corrections)
     touched = {correction.line for correction in corrections}
-    standing = _that_depend_on(case, touched)
+    standing = _dependent_refunds(case, touched)
     on_the_way = [refund for refund in standing if refund.status in OPEN and not is_unsent(refund)]
     if on_the_way:
         raise Problem("refund_in_progress", refunds=[refund.id for refund in on_the_way])

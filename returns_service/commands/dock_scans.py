@@ -110,7 +110,7 @@ async def read_draft(tx: Tx, return_id: str) -> Draft:
 
 
 async def lock_draft(tx: Tx, return_id: str) -> Draft:
-    """Return the same, its return locked: scans change under this lock only. Raises Problem not_found."""
+    """Lock the return, and return its draft: scans change under this lock only. Raises Problem not_found."""
     chosen = select(ReturnAuthorization).where(col(ReturnAuthorization.id) == return_id)
     rows = await select_for_update(tx, chosen, ReturnAuthorization)
     if not rows:

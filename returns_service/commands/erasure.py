@@ -80,7 +80,7 @@ class Person:
 class Forgotten:
     """Counts of redacted things by kind, and the things that had to stay for now."""
 
-    returns: list[str] = field(default_factory=list)  # that something was redacted of
+    returns: list[str] = field(default_factory=list)  # ids of the returns in which something was redacted
     counts: Counter[str] = field(default_factory=Counter)
     left: list[str] = field(default_factory=list)
 
@@ -205,7 +205,7 @@ async def _forget_beside(
     likely = select(UnmatchedReceipt).where(holds_name(UnmatchedReceipt.note, names))
     for parcel in (await tx.exec(likely)).all():
         if text_holds(parcel.note or "", names):
-            _forget_parcel(words, parcel, done, keep=True)  # whose it is, nobody knows: it is still known by the rest
+            _forget_parcel(words, parcel, done, keep=True)  # nobody knows whose it is: the rest still tells it apart
     done.count("answers", await forget_answers(tx, words, [*names, *sessions]))
     emptied, left = await forget_inbox(tx, names)
     done.count("inbox", emptied)
@@ -327,7 +327,7 @@ async def _forget_parcels(tx: Tx, words: Words, row: ReturnAuthorization, awaite
 
 
 def _forget_parcel(words: Words, parcel: UnmatchedReceipt, done: Forgotten, *, keep: bool = False) -> None:
-    """Redact a parcel of nobody; `keep`: what it is still to be known and counted by."""
+    """Redact a parcel of nobody. `keep`: leave what it is recognised and counted by."""
     done.count("unmatched", words.forget_row(parcel, ("note",)))
     if keep:
         return

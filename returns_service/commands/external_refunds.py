@@ -12,7 +12,7 @@ from sqlalchemy import and_, exists, or_
 from sqlmodel import col, select
 
 from returns_service.commands.assignments import AssignedUnits, make_room, pay_return
-from returns_service.commands.failed_refunds import give_back
+from returns_service.commands.failed_refunds import reopen_failed
 from returns_service.commands.refunds import follow_up, lock_refund
 from returns_service.commands.stripe_fold import release_hold
 from returns_service.commands.undue_refunds import hold_in_doubt, withdraw_undue
@@ -26,7 +26,7 @@ from returns_service.return_case.events import Actor, record, to_json_object
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment, lock_payment
 from returns_service.return_case.overpaid import note_overpaid
-from returns_service.return_case.transition import record_transition
+from returns_service.return_case.transition import record_transition, transition
 from returns_service.return_case.views import show_payment
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
@@ -46,7 +46,7 @@ async def assign(
     _check_units(case, lines)
     before, overpaid_before = row.return_id, case.overpaid_amount
     row.return_id = row.acknowledged_at = row.duplicate_of = None
-    give_back(locked, row)
+    reopen_failed(locked, row)
     await make_room(case)
     await pay_return(case, row, lines)
     row.return_id, row.updated_at = case.row.id, tx.now
@@ -76,7 +76,7 @@ async def acknowledge(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason:
         row.acknowledged_at = row.acknowledged_at or tx.now
         if row.return_id is not None:
             row.return_id = None
-            give_back(locked, row)
+            reopen_failed(locked, row)
         hold_in_doubt(locked)
         if row.supersedes is None:  # else it pays what was open of a failed refund of no return
             unknown = money.Row("unallocated", row.amount, description="Refunded outside this service")
@@ -91,7 +91,7 @@ async def acknowledge(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason:
 
 
 async def payments_held_otherwise(tx: Tx, policy: Policy) -> list[str]:
-    """Return the payments that are held, or free, and should not be by the policy in force."""
+    """Return the ids of payments that are held though the policy in force holds none, or free though it holds them."""
     waits = exists().where(
         col(Refund.payment_id) == col(Payment.id),
         col(Refund.source) == "external",
@@ -107,7 +107,7 @@ async def payments_held_otherwise(tx: Tx, policy: Policy) -> list[str]:
 
 
 async def follow_policy(tx: Tx, by: Actor, policy: Policy, payment_id: str) -> None:
-    """Hold a payment, or let all go on that it held, as the policy in force has it. Safe to do twice."""
+    """Hold a payment, or end its hold, as the policy in force says. Safe to do twice."""
     await _end_hold(await lock_payment(tx, payment_id), by, policy)
 
 
@@ -133,11 +133,10 @@ def _check_units(case: ReturnCase, lines: Sequence[AssignedUnits]) -> None:
 
 
 async def _follow(case: ReturnCase, trigger: Literal["assign", "acknowledge"]) -> None:
-    """Let a return follow what was said about a refund: its state by the rule, and what is due now."""
+    """Let a return follow what a person said about a refund: its state by the rule, then a refund of what is due."""
     state = case.row.state
     if state in return_machine.LIVE:
-        return_machine.fire("adopt", case.row, case.facts())
-        await record_transition(case, "adopt", state, None)
+        await transition(case, "adopt")
         await follow_up(case)
     else:
         await record_transition(case, trigger, state, None)

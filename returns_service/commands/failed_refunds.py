@@ -112,7 +112,7 @@ async def retry(
     why, in_spite = (part.reason, override_reason) if part.reason else (override_reason or note, None)
     override = bool(override_reason)
     before = fire(case, "retry", why=why, amount=money.total(rows), override=override)
-    # The reason of one made outside nobody gave here: `fraudulent` blocks a card, and not every word can be sent.
+    # Nobody here gave the reason of one made outside: `fraudulent` blocks a card, and Stripe takes not every word.
     reason = (failed.reason if failed.source != "external" else None) or stripe_reason(case, None)
     made = queue_refund(
         case, rows, reason=reason, note=note or failed.note, override=override, supersedes=failed.id,
@@ -132,11 +132,11 @@ async def take_over(tx: Tx, failed: Refund, made: Refund, *, left: int) -> None:
         await supersede(tx, failed, made)
 
 
-def give_back(locked: LockedPayment, made: Refund) -> None:
-    """Let what a refund took the place of be open again, since it pays something else now.
+def reopen_failed(locked: LockedPayment, made: Refund) -> None:
+    """Open the failed refund again whose place `made` took, since `made` pays something else now.
 
-    What a return is due is worked out anew from its counts, and what people decided in its failed refund is open again;
-    a failed refund of no return is open by its own amount.
+    What a return is due is worked out anew from its counts, so its failed refund opens only where people decided
+    something in it. A failed refund of no return is open again for what no other refund has paid of it.
     """
     failed, made.supersedes = locked.refund(made.supersedes), None
     if failed is None:
@@ -196,6 +196,6 @@ def check_standalone_failed(refund: Refund) -> None:
     """Raise Problem unless the refund of no return has failed and nobody has dealt with it yet."""
     if refund.superseded_at is not None:
         raise Problem("refund_superseded", superseded_by=refund.superseded_by)
-    of_others = refund.source == "external" and refund.supersedes is None  # its maker is told at Stripe
+    of_others = refund.source == "external" and refund.supersedes is None  # Stripe tells whoever made it
     if refund.status not in (*FINAL, "withdrawn") or of_others:
         raise Problem("refund_not_failed", refund_status=refund.status)

@@ -14,12 +14,11 @@ from returns_service.commands.counting import Count
 from returns_service.commands.returns import NewReturn
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
-from returns_service.domain.refund_status import FINAL
 from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_under_lock
-from returns_service.return_case.locked_payment import LockedPayment
+from returns_service.return_case.locked_payment import LockedPayment, waits_for_person
 from returns_service.store.database import Tx, insert_ignore
 from returns_service.store.tables import ImportedReturn, Refund, ReturnAuthorization
 
@@ -50,7 +49,7 @@ class NewImport:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of one: `changed` is there already, from a file that said something else of it."""
+    """What became of one import. `changed`: the return is there already, from a file that said something else of it."""
 
     outcome: Outcome
     return_id: str
@@ -122,18 +121,13 @@ def _past_refund(locked: LockedPayment, return_id: str, stripe_refund: str, para
 
 
 async def acknowledge_past(locked: LockedPayment, by: Actor, policy: Policy, reason: str) -> int:
-    """Say of each refund of the payment that nobody has attributed that it is of no return; return how many."""
-    found = [refund for refund in locked.refunds if _is_open(refund)]
+    """Acknowledge as of no return each refund of the payment that waits for a person; return how many."""
+    found = [refund for refund in locked.refunds if waits_for_person(refund)]
     for refund in found:
         await external_refunds.acknowledge(locked.tx, by, policy, refund.id, reason)
     return len(found)
 
 
-def _is_open(refund: Refund) -> bool:
-    attributed = refund.return_id is not None or refund.acknowledged_at is not None or refund.duplicate_of is not None
-    return refund.source == "external" and not attributed and refund.status not in FINAL
-
-
 def digest_of(new: NewImport) -> str:
-    """Return what an id of the other system is kept as."""
+    """Return the digest under which an id of the other system is kept."""
     return hashlib.sha256(new.external_id.encode()).hexdigest()

@@ -23,19 +23,19 @@ AnyMail = TypeVar("AnyMail", Mail, StaffMail)
 
 @dataclass(frozen=True, slots=True)
 class MailClaim:
-    """A mail as it was claimed. `row` holds its return, `said` the event's data, `session` the link it came by."""
+    """A mail as it was claimed. `row` holds its return, `data` the event's data, `session` the link it came by."""
 
     mail_id: str
     token: int
     kind: MailKind
     row: ReturnAuthorization
-    said: Mapping[str, Any]
+    data: Mapping[str, Any]
     session: PortalSession | None
 
 
 @dataclass(frozen=True, slots=True)
 class StaffMailClaim:
-    """A mail to staff as it was claimed. `said` holds the event's data, `order_id` is that of the refund's return."""
+    """A mail to staff as it was claimed. `data` holds the event's data, `order_id` is that of the refund's return."""
 
     mail_id: str
     token: int
@@ -43,7 +43,7 @@ class StaffMailClaim:
     event_id: str
     refund_id: str | None
     order_id: str | None
-    said: Mapping[str, Any]
+    data: Mapping[str, Any]
 
 
 async def claim_mail(tx: Tx, limit: int) -> list[MailClaim]:
@@ -65,8 +65,9 @@ async def claim_staff_mail(tx: Tx, limit: int) -> list[StaffMailClaim]:
         event = await tx.get_one(Event, mail.event_id)
         row = await tx.get(ReturnAuthorization, event.return_id) if event.return_id else None
         order_id = row.order_id if row else None
-        said = dict(event.data)
-        claims.append(StaffMailClaim(mail.id, mail.lease_token, mail.kind, event.id, event.refund_id, order_id, said))
+        claims.append(
+            StaffMailClaim(mail.id, mail.lease_token, mail.kind, event.id, event.refund_id, order_id, dict(event.data))
+        )
     return claims
 
 

@@ -12,7 +12,7 @@ _DONE: Final = Remembered(200, {}, "{}")  # the secret itself was shown, and is 
 
 
 async def done_before(tx: Tx, actor: str, what: str, once: str) -> bool:
-    """Return whether this was done under its one-time token before; if not, it is from this transaction on."""
+    """Return whether this was done under its one-time token before; if not, this transaction marks it as done."""
     scope = f"{actor} {what}"
     if await idempotency.begin(tx, scope, once, what) is not None:
         return True

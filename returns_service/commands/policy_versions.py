@@ -8,7 +8,7 @@ from returns_service.store.tables import PolicyVersion
 
 
 async def keep_policy_version(tx: Tx, policy: Policy) -> str:
-    """Write down that a policy is in force, unless its rules were before; return the version's name."""
+    """Keep a policy in force as a version, unless one with the same rules is kept; return the version's name."""
     rules = to_dict(policy)
     name = version_of(rules)
     await insert_ignore(tx, PolicyVersion, {"id": name, "policy": rules, "first_in_force_at": tx.now})

@@ -11,7 +11,7 @@ from sqlmodel import col, select
 
 from returns_service.commands import returns
 from returns_service.commands.photo_store import add_to_store, free_bytes
-from returns_service.commands.return_lines import NewLine, lines_on_returns, ordered_numbers
+from returns_service.commands.return_lines import NewLine, check_worth, lines_on_returns, ordered_numbers
 from returns_service.commands.returns import NewReturn, check_not_ahead, check_payment
 from returns_service.domain import money
 from returns_service.domain.policy import Policy
@@ -48,12 +48,12 @@ class NewSession:
 
 
 async def create_session(locked: LockedPayment, by: Actor, asked: NewSession, days: int) -> PortalSession:
-    """Let a customer ask for a return on a locked payment, for some days. Raises Problem, nothing written."""
+    """Let a customer ask for a return on a locked payment, for some days. Raises Problem before anything is written."""
     tx, payment = locked.tx, locked.row
     check_payment(payment, asked.currency)
     check_not_ahead(tx, "purchased_at", asked.purchased_at)
     check_not_ahead(tx, "delivered_at", asked.delivered_at)
-    _check_offered(asked, payment.captured)
+    check_worth(payment, asked.lines, asked.shipping_amount)  # units on other returns show once a return is asked for
     named = [line.order_line for line in asked.lines if line.order_line is not None]
     ordered_numbers(asked.order_id, await lines_on_returns(tx, asked.order_id, named), asked.lines)
     row = PortalSession(
@@ -76,23 +76,6 @@ async def create_session(locked: LockedPayment, by: Actor, asked: NewSession, da
     )
     tx.add(row)
     return row
-
-
-def _check_offered(asked: NewSession, captured: int) -> None:
-    """Raise Problem for an offer that no return could be made of; what other returns hold shows when one is asked."""
-    worth = sum(line.total_amount for line in asked.lines) + asked.shipping_amount
-    if worth > captured:
-        said = money.tell_excess(worth, captured, asked.currency)
-        raise Problem("amount_exceeds_payment", said, amount=worth, captured=captured, param="lines")
-    smallest = money.step(asked.currency)
-    for number, line in enumerate(asked.lines):
-        if line.total_amount % smallest:
-            raise Problem("amount_not_a_step", param=f"lines[{number}].total_amount", step=smallest)
-        if line.quantity_ordered is not None and line.quantity > line.quantity_ordered:
-            place = f"lines[{number}].quantity"
-            raise Problem(
-                "quantity_exceeds_ordered", param=place, quantity=line.quantity, quantity_ordered=line.quantity_ordered
-            )
 
 
 def _describe_line(line: NewLine) -> dict[str, object]:
@@ -175,7 +158,7 @@ async def send(
 
 
 async def offer_for(tx: Tx, policy: Policy, row: PortalSession, payment: Payment, picks: Sequence[Pick]) -> Offer:
-    """Return what the customer would get back for the picks, and whether at once, were they sent now.
+    """Return what the customer would get back if they sent the picks now, and whether a person would have to approve.
 
     It is what the return itself would say: the payment's other returns and refunds count too.
     """

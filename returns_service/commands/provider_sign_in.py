@@ -42,7 +42,7 @@ async def admit(tx: Tx, who: Identity, pairs: Sequence[tuple[str, Role]]) -> Sta
 
 
 async def bind_subject(tx: Tx, email: str, issuer: str, subject: str | None) -> StaffUser:
-    """Say by hand who somebody is at the provider; None: nobody yet, so their verified address counts once more.
+    """Bind a person to a subject of the provider by hand; None unbinds them: their verified address counts once more.
 
     Raises Problem not_found or invalid_request.
     """
@@ -73,7 +73,7 @@ async def _user_by_verified_email(tx: Tx, who: Identity) -> StaffUser | Refusal 
     if not who.email_verified:
         return "email_not_verified"
     user = await user_by_email(tx, who.email)
-    # An address that another person had before names nobody: whoever has it now isn't who was added.
+    # An address that is bound to another subject names nobody: its present owner is not the person who was added.
     if user is not None and user.oidc_issuer == who.issuer and user.oidc_subject != who.subject:
         return "email_taken"
     return user
@@ -82,7 +82,7 @@ async def _user_by_verified_email(tx: Tx, who: Identity) -> StaffUser | Refusal 
 async def _add(tx: Tx, who: Identity, group: str, role: Role) -> StaffUser | Refusal:
     try:
         email = normalize_email(who.email or "")
-    except Problem:  # the address is none that we keep
+    except Problem:  # it is no address that can be kept
         return "email_missing"
     name = "".join(c for c in who.name or "" if c.isprintable())[:LONGEST_NAME]
     values = {

@@ -1,8 +1,8 @@
 """Stripe's ledger against ours: what differs on one payment, why, and what of it the fold may repair.
 
 A comparison is of two moments, so nothing is believed at first sight: the stream only names suspects, and each of
-them is read afresh before it is written down. Repairs go through the fold and nowhere else; what it can't repair
-without a person is left, and said.
+them is read afresh before it is written down. Repairs go through the fold and nowhere else; a difference that needs a
+person is left, and reported.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapsho
 from returns_service.domain.vocabulary import DifferenceCode, DifferenceOutcome
 from returns_service.return_case.events import Actor
 from returns_service.return_case.locked_payment import find_payment_id, lock_payment
-from returns_service.store.database import Tx
+from returns_service.store.database import Tx, insert_ignore
 from returns_service.store.tables import ReconciliationDifference, Refund, ReturnAuthorization, ReturnLine
 
 Named = tuple[str | None, str | None]  # a payment by Stripe's ids: PaymentIntent, charge
@@ -37,15 +37,15 @@ Stand = tuple[int, str, str | None]  # of a row: its count of news, its status, 
 
 
 @dataclass(frozen=True, slots=True)
-class Stood:
-    """Where a payment and its rows stood when a read of it began. A row that moved since knows more than the read."""
+class StandAtRead:
+    """Where a payment and its rows stand when a read of it begins. A row that moves later knows more than the read."""
 
     observations: int = NO_OBSERVATIONS  # the payment's count
     rows: Mapping[str, Stand] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Finding:
     """One thing that a comparison met. `differs`: the ledgers don't agree; otherwise it is for information."""
 
     code: DifferenceCode
@@ -67,7 +67,9 @@ def agrees(row: Refund, seen: RefundSnapshot) -> bool:
     return (row.amount, row.currency, row.status) == (seen.amount, seen.currency, seen.status)
 
 
-def compare(refunds: list[Refund], at_stripe: Sequence[RefundSnapshot], elsewhere: Collection[str] = ()) -> list[Found]:
+def compare(
+    refunds: list[Refund], at_stripe: Sequence[RefundSnapshot], elsewhere: Collection[str] = ()
+) -> list[Finding]:
     """Return all that differs between our rows and Stripe's refunds of one payment, and what is worth knowing.
 
     `elsewhere`: ids that these name and that are rows of other payments.
@@ -75,7 +77,7 @@ def compare(refunds: list[Refund], at_stripe: Sequence[RefundSnapshot], elsewher
     found = []
     for seen in at_stripe:
         row = find_owner(refunds, seen)
-        one = _compare_row(row, seen) if row else _strange(refunds, seen, elsewhere)
+        one = _compare_row(row, seen) if row else _explain_missing_row(refunds, seen, elsewhere)
         if one is not None:
             found.append(one)
     listed = {seen.id for seen in at_stripe}
@@ -88,9 +90,9 @@ def compare(refunds: list[Refund], at_stripe: Sequence[RefundSnapshot], elsewher
     return found
 
 
-def _compare_row(row: Refund, seen: RefundSnapshot) -> Found | None:
+def _compare_row(row: Refund, seen: RefundSnapshot) -> Finding | None:
     if (row.amount, row.currency) != (seen.amount, seen.currency):
-        return Found(
+        return Finding(
             "other_amount",
             f"{seen.id} moved {seen.amount} {seen.currency} at Stripe; here it is {row.amount} {row.currency}.",
             seen,
@@ -99,7 +101,7 @@ def _compare_row(row: Refund, seen: RefundSnapshot) -> Found | None:
             safe=False,
         )
     if row.stripe_refund is None:
-        return Found(
+        return Finding(
             "other_status",
             f"`{row.status}` here, but Stripe made {seen.id} for it and calls it {seen.status}: "
             "the answer and its webhook never arrived.",
@@ -108,7 +110,7 @@ def _compare_row(row: Refund, seen: RefundSnapshot) -> Found | None:
         )
     if row.status != seen.status:
         final = row.status in ("failed", "canceled")
-        return Found(
+        return Finding(
             "other_status",
             f"{seen.status} at Stripe, `{row.status}` here: "
             + ("here it had ended for good." if final else "the news of it never arrived."),
@@ -122,38 +124,38 @@ def _compare_row(row: Refund, seen: RefundSnapshot) -> Found | None:
     return external(row, seen) if row.source == "external" else None
 
 
-def external(row: Refund, seen: RefundSnapshot) -> Found:
+def external(row: Refund, seen: RefundSnapshot) -> Finding:
     """Return what is known of a refund that was made outside, and of a second one for one intent."""
     if row.duplicate_of:
         advice = f"Both {row.id} and {row.duplicate_of} may have paid: see the desk."
-        return Found("two_for_one_intent", _two(row.duplicate_of), seen, row, advice, differs=False)
-    return Found("external", "Made outside this service; counted in the payment here.", seen, row, differs=False)
+        return Finding("two_for_one_intent", _two(row.duplicate_of), seen, row, advice, differs=False)
+    return Finding("external", "Made outside this service; counted in the payment here.", seen, row, differs=False)
 
 
 def _two(named: str) -> str:
     return f"Stripe holds a second refund for {named}, or one for an intent that was dealt with otherwise."
 
 
-def _strange(refunds: list[Refund], seen: RefundSnapshot, elsewhere: Collection[str]) -> Found:
-    """Return why a refund of Stripe's has no row."""
+def _explain_missing_row(refunds: list[Refund], seen: RefundSnapshot, elsewhere: Collection[str]) -> Finding:
+    """Return the finding about a refund of Stripe's that has no row."""
     word = seen.metadata.get("refund_id", "")
     named = next((row for row in refunds if row.id == word), None)
     if named is not None and named.stripe_refund is None and not is_dealt_with(refunds, named):
         cause = f"Stripe's refund names {named.id}, but moved {seen.amount}; here {named.amount} was decided."
-        return Found("other_amount", cause, seen, named, "It gets a row of its own; the intent itself stays open.")
+        return Finding("other_amount", cause, seen, named, "It gets a row of its own; the intent itself stays open.")
     if named is not None:
-        return Found("two_for_one_intent", _two(named.id), seen, named, "It gets a row of its own: see the desk.")
+        return Finding("two_for_one_intent", _two(named.id), seen, named, "It gets a row of its own: see the desk.")
     if word in elsewhere:
         cause = f"Stripe's refund names {word}, which is of another payment."
-        return Found("two_for_one_intent", cause, seen, None, "It gets a row of its own: see the desk.")
+        return Finding("two_for_one_intent", cause, seen, None, "It gets a row of its own: see the desk.")
     if REFUND_ID.match(word):
         cause = f"Stripe made it for {word}, which is not here: the database was restored from before it was made."
-        return Found("missing_here", cause, seen)
-    return Found("missing_here", "Made outside this service, and the news of it never arrived.", seen)
+        return Finding("missing_here", cause, seen)
+    return Finding("missing_here", "Made outside this service, and the news of it never arrived.", seen)
 
 
-def _missing_at_stripe(row: Refund) -> Found:
-    return Found(
+def _missing_at_stripe(row: Refund) -> Finding:
+    return Finding(
         "missing_at_stripe",
         f"`{row.status}` here as {row.stripe_refund}, which Stripe doesn't know.",
         None,
@@ -163,10 +165,10 @@ def _missing_at_stripe(row: Refund) -> Found:
     )
 
 
-def still_open(row: Refund) -> Found:
+def still_open(row: Refund) -> Finding:
     """Return an intent whose outcome nobody knows, with nothing at Stripe so far."""
     cause = "Nobody knows whether it was made; Stripe has nothing for it so far, and is asked again."
-    return Found("open", cause, None, row, differs=False)
+    return Finding("open", cause, None, row, differs=False)
 
 
 def stand_of(row: Refund) -> Stand:
@@ -186,7 +188,7 @@ async def examine(
     run_id: str,
     name: Named,
     seen: PaymentSnapshot | None,
-    stood: Stood,
+    stood: StandAtRead,
     *,
     fix: bool,
 ) -> None:
@@ -202,8 +204,8 @@ async def examine(
     under_way = {row.id for row in refunds if is_under_way(row, tx) or stood.rows.get(row.id) != stand_of(row)}
     elsewhere = await _named_elsewhere(tx, refunds, at_stripe)
     before = [one for one in compare(refunds, at_stripe, elsewhere) if not (one.row and one.row.id in under_way)]
-    told = {one.key: _describe(one) for one in before}  # rows change below: what they were is what differed
-    after: dict[tuple[DifferenceCode, str], Found] = {}
+    described = {one.key: _describe(one) for one in before}  # rows change below: what they were is what differed
+    after: dict[tuple[DifferenceCode, str], Finding] = {}
     if fix and seen is not None and any(one.differs and one.safe for one in before):
         refunds = await _repair(tx, by, policy, payment_id, seen, stood)
         after = {one.key: one for one in compare(refunds, at_stripe, elsewhere)}
@@ -217,10 +219,10 @@ async def examine(
         else:
             outcome = "left" if one.key in after and after[one.key].differs else "fixed"
         now_owned = find_owner(refunds, one.seen) if one.seen and outcome == "fixed" else None
-        await _note(tx, run_id, name, one.code, outcome, told[one.key], now_owned)
+        await _note(tx, run_id, name, one.code, outcome, described[one.key], now_owned)
     for one in before:
         if fix and one.code == "missing_here" and one.seen and (row := find_owner(refunds, one.seen)):
-            await _tell_what_is_lost(tx, run_id, name, one.seen, row, refunds)
+            await _note_what_is_lost(tx, run_id, name, one.seen, row, refunds)
 
 
 async def _named_elsewhere(tx: Tx, refunds: list[Refund], at_stripe: Sequence[RefundSnapshot]) -> set[str]:
@@ -238,7 +240,7 @@ async def _refunds_of(tx: Tx, payment_id: str | None) -> list[Refund]:
 
 
 async def _repair(
-    tx: Tx, by: Actor, policy: Policy, payment_id: str | None, seen: PaymentSnapshot, stood: Stood
+    tx: Tx, by: Actor, policy: Policy, payment_id: str | None, seen: PaymentSnapshot, stood: StandAtRead
 ) -> list[Refund]:
     """Fold what was read, under the payment's lock; return its rows as they are then."""
     if payment_id is None:
@@ -253,10 +255,10 @@ async def _repair(
     return locked.refunds
 
 
-async def _tell_what_is_lost(
+async def _note_what_is_lost(
     tx: Tx, run_id: str, name: Named, seen: RefundSnapshot, row: Refund, refunds: list[Refund]
 ) -> None:
-    """Write down what an adopted refund of ours came without."""
+    """Write down what could not be rebuilt with an adopted refund: its return, or the receipts behind its units."""
     mark = read_mark(seen.metadata)
     lost_return = mark.return_id if mark is not None else None
     if row.source == "external" or (row.return_id is None and not lost_return):
@@ -276,7 +278,7 @@ async def _tell_what_is_lost(
         if kept.state in ("declined", "canceled"):
             advice = f"Its return is {kept.state} here, from before the money moved: a person should look at it."
     cause += " Receipts, notes, approvals and the history since the backup are not at Stripe: they couldn't be rebuilt."
-    found = Found("not_rebuilt", cause, seen, row, advice, differs=False)
+    found = Finding("not_rebuilt", cause, seen, row, advice, differs=False)
     await _note(tx, run_id, name, "not_rebuilt", "information", _describe(found), row)
 
 
@@ -301,7 +303,7 @@ async def _units_without_receipt(tx: Tx, row: Refund, refunds: list[Refund]) -> 
     return f"{', '.join(words)} that no receipt here counts" if words else ""
 
 
-def _describe(one: Found) -> dict[str, Any]:
+def _describe(one: Finding) -> dict[str, Any]:
     """Return a difference as it is stored, as it was before any repair."""
     row, seen = one.row, one.seen
     return {
@@ -334,13 +336,13 @@ async def _note(
     name: Named,
     code: DifferenceCode,
     outcome: DifferenceOutcome,
-    told: Mapping[str, Any],
+    difference: Mapping[str, Any],
     row: Refund | None = None,
 ) -> None:
     """Write one row of the report, once a run."""
     ids = {"refund_id": row.id, "return_id": row.return_id} if row else {}
     values = {
-        **told,
+        **difference,
         **ids,
         "id": tx.new_id("dif"),
         "run_id": run_id,
@@ -350,17 +352,10 @@ async def _note(
         "charge": name[1],
         "created_at": tx.now,
     }
-    if tx.postgresql:
-        from sqlalchemy.dialects.postgresql import insert as insert_pg
-
-        await tx.execute(insert_pg(ReconciliationDifference).values(**values).on_conflict_do_nothing())
-    else:
-        from sqlalchemy.dialects.sqlite import insert as insert_lite
-
-        await tx.execute(insert_lite(ReconciliationDifference).values(**values).on_conflict_do_nothing())
+    await insert_ignore(tx, ReconciliationDifference, values)
 
 
-async def note_information(tx: Tx, run_id: str, found: Iterable[Found]) -> None:
+async def note_information(tx: Tx, run_id: str, found: Iterable[Finding]) -> None:
     """Write down what agrees but is worth knowing."""
     for one in found:
         if one.seen is not None:

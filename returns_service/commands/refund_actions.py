@@ -1,11 +1,8 @@
-"""What finance does about one refund: look at it, preview it, retry it, take it back, send it again, acknowledge it."""
+"""What finance does about one refund: retry it, settle it, read it at Stripe, take it back, send it again."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated
-
-from msgspec import Meta, Struct
 
 from returns_service.commands.failed_refunds import Part, retry, retry_standalone
 from returns_service.commands.refund_attempts import start_generation_by_hand
@@ -13,65 +10,17 @@ from returns_service.commands.refunds import SEND_AGAIN_MINUTES, lock_refund, wi
 from returns_service.commands.settlements import Outside, settle_outside, settle_standalone_outside
 from returns_service.commands.stripe_fold import apply_payment, apply_refund, propagate_status
 from returns_service.commands.undue_refunds import pays_undue
-from returns_service.domain import money, return_machine
 from returns_service.domain.policy import Policy
-from returns_service.domain.problems import Problem, ProblemCode
+from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import COUNTS_AS_PAID, OPEN
 from returns_service.domain.stripe_objects import PaymentSnapshot, RefundSnapshot
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import lock_payment
-from returns_service.return_case.views import rfc3339, show_breakdown
-from returns_service.return_case.views.fields import Currency, ReturnId, Time, minor_units
-from returns_service.return_case.views.objects import BreakdownRowView, RefundWarningView
-from returns_service.return_case.views.return_view import show_refund_warning
+from returns_service.return_case.views import rfc3339
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
-
-
-class RefundBarredView(Struct, kw_only=True):
-    """What bars a refund."""
-
-    code: ProblemCode
-    message: str
-
-
-class RefundPreviewView(Struct, kw_only=True, tag_field="object", tag="refund_preview", rename={"return_": "return"}):
-    """What a refund would pay now."""
-
-    return_: ReturnId
-    amount: Annotated[int, minor_units("What it would pay.")]
-    currency: Currency
-    breakdown: list[BreakdownRowView]
-    refundable: Annotated[int, minor_units("What the payment has left.")]
-    barred: RefundBarredView | None
-    refund_deadline: Annotated[
-        Time | None, Meta(description="Until then its payment method can be refunded; null: no limit known, or never.")
-    ]
-    refund_warning: RefundWarningView | None
-
-
-def preview(case: ReturnCase) -> RefundPreviewView:
-    """Return the breakdown that a refund would pay now, and what bars it, if anything."""
-    state, facts = case.row.state, case.facts()
-    barring = return_machine.unmet("refund", state, facts)
-    barred = None
-    if not return_machine.edges("refund", state):
-        barred = RefundBarredView(code="invalid_transition", message=f"Not possible while the return is {state}.")
-    elif barring:
-        barred = RefundBarredView(code=barring[0].code, message=barring[0].reason)
-    rows = case.due_rows().refund if facts.amount > 0 else []
-    return RefundPreviewView(
-        return_=case.row.id,
-        amount=money.total(rows),
-        currency=case.row.currency,
-        breakdown=show_breakdown(case.with_taxes(rows)),
-        refundable=max(0, case.refundable),
-        barred=barred,
-        refund_deadline=rfc3339(case.refund_deadline),
-        refund_warning=show_refund_warning(case.refund_warning),
-    )
 
 
 async def retry_refund(
@@ -145,7 +94,7 @@ async def cancel_unsent(tx: Tx, by: Actor, policy: Policy, refund_id: str) -> tu
 
 
 def check_sendable_again(tx: Tx, row: Refund) -> None:
-    """Raise Problem unless nobody knows what became of it, and its last attempt is long over."""
+    """Raise Problem refund_not_unknown or too_early unless the outcome is unknown and the last attempt long over."""
     if row.status != "unknown":
         raise Problem("refund_not_unknown", refund_status=row.status)
     possible_at = sendable_again_at(row)
@@ -154,7 +103,7 @@ def check_sendable_again(tx: Tx, row: Refund) -> None:
 
 
 def sendable_again_at(row: Refund) -> datetime:
-    """Return from when on an unknown refund's last attempt is long over."""
+    """Return the time (UTC) from which on an unknown refund's last attempt is long over."""
     # An unknown answer is the last thing that touched the row; a call still under way holds its lease.
     possible_at = row.updated_at + timedelta(minutes=SEND_AGAIN_MINUTES)
     return possible_at if row.lease_until is None else max(possible_at, row.lease_until)
@@ -165,7 +114,7 @@ async def send_again(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason: 
     locked, row = await lock_refund(tx, refund_id)
     check_sendable_again(tx, row)
     if locked.row.disputed:
-        raise Problem("payment_disputed")  # queued it would be held, for ever where the dispute is lost
+        raise Problem("payment_disputed")  # the dispute would hold it in the queue, and for ever once it is lost
     case = await case_under_lock(locked, by, policy, row.return_id) if row.return_id else None
     if case is not None and pays_undue(case, row):
         raise Problem("already_refunded", "What it pays is paid otherwise, or due no more.", refunds=_others(case, row))

@@ -45,7 +45,7 @@ from returns_service.store.tables import Refund
 
 @dataclass(frozen=True, slots=True)
 class AttemptOutcome:
-    """What Stripe answered to one claim. `lookup`: the payment, read after (or instead of) the call."""
+    """What Stripe answered to one claim. `lookup`: the payment, where it was read after (or instead of) the call."""
 
     answer: RefundSnapshot | Answer
     lookup: PaymentSnapshot | None = None
@@ -57,7 +57,7 @@ async def record_attempt(tx: Tx, by: Actor, policy: Policy, claim: Claim, outcom
     locked = await lock_payment(tx, claim.payment_id)
     row = locked.refund(claim.refund_id)
     if row is None or not claims.still_owner(row, claim):
-        # Late, but what Stripe said about money is true whichever worker asked: it joins as news, the lease stays.
+        # The claim is lost, but what Stripe said about money is true: it joins as news, the lease stays its owner's.
         if isinstance(outcome.answer, RefundSnapshot):
             await apply_refund(locked, by, policy, outcome.answer)
         return None
@@ -191,5 +191,5 @@ def start_generation_by_hand(tx: Tx, row: Refund, note: str) -> None:
     _start_generation(tx, row, SENT_AGAIN, note)
     set_waiting(row, None)
     row.status, row.next_attempt_at = "queued", tx.now + timedelta(seconds=SECOND_LOOKUP_SECONDS)
-    row.lease_token += 1  # an answer to the key before comes late
+    row.lease_token += 1  # an answer under the key before then comes from a lost claim
     tx.wake_workers()

@@ -33,7 +33,7 @@ def refunded_between(begin: datetime, end: datetime) -> Any:
 
 async def judge_refund_rate(tx: Tx, by: Actor, policy: Policy) -> int:
     """Record which currencies are above the policy's limit, today and yesterday, each day once; return how many."""
-    await tx.get_one(Sweep, "charges", with_for_update=True)  # one worker at a time: what is told is told once
+    await tx.get_one(Sweep, "charges", with_for_update=True)  # one worker at a time, so that each day is recorded once
     span, zone = await counted_span(tx), ZoneInfo(policy.time_zone)
     if span is None:
         return 0

@@ -266,9 +266,9 @@ async def pay_what_is_due(case: ReturnCase) -> None:
     if row.state not in PAYING or case.policy.refund_on == "manual" or not facts.amount or waits:
         row.follow_up_at = row.follow_up_barred = None
     elif barring := return_machine.unmet("refund", row.state, facts):
-        await _wait(case, facts, barring[0].code, barring[0].reason)
+        await _record_bar(case, facts, barring[0].code, barring[0].reason)
     elif case.due_was_taken_off():
-        await _wait(case, facts, "failed_refund_open", TAKEN_OFF)
+        await _record_bar(case, facts, "failed_refund_open", TAKEN_OFF)
     else:
         before, reason = fire(case, "refund"), case.policy.stripe_reason(row.reason)
         queued = queue_refund(case, case.due_rows().refund, reason=reason, delay_seconds=case.policy.refund_delay)
@@ -276,8 +276,8 @@ async def pay_what_is_due(case: ReturnCase) -> None:
         await record_created(case.lock, case.by, queued, case)
 
 
-async def _wait(case: ReturnCase, facts: return_machine.Facts, code: ProblemCode, reason: str) -> None:
-    """Keep why what is due can't be paid now, and tell it once."""
+async def _record_bar(case: ReturnCase, facts: return_machine.Facts, code: ProblemCode, reason: str) -> None:
+    """Keep the reason why a guard bars a refund of what is due, and record each reason once; a worker tries again."""
     said = {"code": code, "reason": reason, "due": facts.amount, "refundable": facts.refundable}
     case.row.follow_up_at = case.tx.now + timedelta(seconds=BARRED_RETRY_SECONDS)
     if case.row.follow_up_barred != said:
@@ -301,8 +301,8 @@ async def refund_payment(
 ) -> Refund:
     """Decide a refund of no return; no amount: all that is left of the payment. Raises Problem.
 
-    `rows`: what it pays of a failed refund, where it takes the place of one; `decided`: what of it, minor units, was
-    not decided with that one.
+    `rows`: the rows of a failed refund that it pays, where it takes the place of one. `decided`: the part of it, minor
+    units, that was not decided with the failed one.
     """
     check_metadata(metadata)
     payment, left = locked.row, locked.refundable
@@ -358,7 +358,10 @@ async def lock_refund(tx: Tx, refund_id: str) -> tuple[LockedPayment, Refund]:
 
 
 def withdraw_unsent(row: Refund, tx: Tx, failure: Mapping[str, Any]) -> None:
-    """Take back an intent that Stripe holds nothing of, as far as it was asked. Raises Problem for any other."""
+    """Withdraw a queued intent: Stripe was not asked for it, or has answered that it holds nothing of it.
+
+    Raises Problem refund_not_cancelable for an intent in any other status.
+    """
     if row.status != "queued":
         raise Problem("refund_not_cancelable", refund_status=row.status)
     row.status, row.next_attempt_at, row.failure, row.updated_at = "withdrawn", None, dict(failure), tx.now
@@ -373,10 +376,10 @@ async def supersede(tx: Tx, old: Refund, new: Refund | None) -> None:
 
 
 async def withdraw_or_supersede(case: ReturnCase, refund: Refund, code: str, message: str) -> None:
-    """Take a queued or failed refund out of the way of what its units are due by now; a new one pays the rest.
+    """Take a queued or failed refund out of the way, since its units are due anew; a new refund pays what they are due.
 
-    One in which people decided something beside that waits for a person, as far as it is still due: nothing they took
-    off is paid, and nothing they gave is dropped. So does one that a second refund at Stripe may have paid.
+    A refund in which people decided something is never superseded here, it waits for a person: nothing they took off is
+    paid, and nothing they gave is dropped. Nor is one superseded that a second refund at Stripe may have paid.
     """
     tx, by = case.tx, case.by
     waits = holds_decision(refund) or is_paid_by_second(refund, case.payment_refunds)

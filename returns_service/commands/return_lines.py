@@ -39,6 +39,37 @@ async def check_lines(
 
     Raises Problem where they ask for more than was paid or ordered, or for units that are on another return already.
     """
+    check_worth(payment, lines, shipping_amount)
+    names = {pseudonym(line.order_line, order_id): line.order_line for line in lines if line.order_line is not None}
+    if not names:
+        return list(lines)
+    if tx.postgresql:  # an order may have several payments: their locks don't meet
+        await tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:order_id, 0))"), {"order_id": order_id})
+    earlier = await lines_on_returns(tx, order_id, list(names.values()), besides)
+    ordered = ordered_numbers(order_id, earlier, lines)
+    wanted = dict.fromkeys(names, 0)
+    asked: list[NewLine | ReturnLine] = [*lines, *earlier]
+    for line in asked:
+        if line.order_line is not None:
+            wanted[pseudonym(line.order_line, order_id)] += line.quantity
+    for name, units in wanted.items():
+        if name in ordered and units > ordered[name]:
+            raise Problem(
+                "units_already_returned", order_line=names[name], quantity=units, quantity_ordered=ordered[name]
+            )
+
+    def number_of(line: NewLine) -> int | None:
+        named = pseudonym(line.order_line, order_id) if line.order_line is not None else ""
+        return ordered.get(named, line.quantity_ordered)
+
+    return [replace(line, quantity_ordered=number_of(line)) for line in lines]
+
+
+def check_worth(payment: Payment, lines: Sequence[NewLine], shipping_amount: int) -> None:
+    """Raise Problem where lines and shipping (minor units) ask for more than was paid, or a line for more than ordered.
+
+    Also where an amount is not a step of the payment's currency, or a line says more tax than was paid.
+    """
     asked = sum(line.total_amount for line in lines) + shipping_amount
     if asked > payment.captured:
         said = money.tell_excess(asked, payment.captured, payment.currency)
@@ -55,31 +86,6 @@ async def check_lines(
                 quantity=line.quantity,
                 quantity_ordered=line.quantity_ordered,
             )
-    wanted: dict[str, int] = {}
-    names: dict[str, str] = {}
-    for line in lines:
-        if line.order_line is not None:
-            named = pseudonym(line.order_line, order_id)
-            wanted[named], names[named] = wanted.get(named, 0) + line.quantity, line.order_line
-    if not wanted:
-        return list(lines)
-    if tx.postgresql:  # an order may have several payments: their locks don't meet
-        await tx.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:order_id, 0))"), {"order_id": order_id})
-    earlier = await lines_on_returns(tx, order_id, list(names.values()), besides)
-    ordered = ordered_numbers(order_id, earlier, lines)
-    for other in earlier:
-        wanted[pseudonym(other.order_line or "", order_id)] += other.quantity
-    for named, units in wanted.items():
-        if named in ordered and units > ordered[named]:
-            raise Problem(
-                "units_already_returned", order_line=names[named], quantity=units, quantity_ordered=ordered[named]
-            )
-
-    def number_of(line: NewLine) -> int | None:
-        named = pseudonym(line.order_line, order_id) if line.order_line is not None else ""
-        return ordered.get(named, line.quantity_ordered)
-
-    return [replace(line, quantity_ordered=number_of(line)) for line in lines]
 
 
 async def lines_on_returns(
@@ -103,13 +109,14 @@ async def lines_on_returns(
 
 
 def keep_numbers(lines: Sequence[NewLine], before: Sequence[ReturnLine]) -> list[NewLine]:
-    """Return lines that take the place of a return's own, with the numbers ordered that those had told."""
-    told: dict[str | None, int | None] = {
+    """Return a return's new lines, each with the number ordered that the line before had told."""
+    numbers: dict[str | None, int | None] = {
         line.order_line: line.quantity_ordered for line in before if line.order_line is not None
     }
     anew = {line.order_line for line in lines if line.quantity_ordered is not None}
     return [
-        line if line.order_line in anew else replace(line, quantity_ordered=told.get(line.order_line)) for line in lines
+        line if line.order_line in anew else replace(line, quantity_ordered=numbers.get(line.order_line))
+        for line in lines
     ]
 
 

@@ -36,6 +36,7 @@ from returns_service.return_case.overpaid import note_overpaid
 from returns_service.return_case.rows import rows_of
 from returns_service.return_case.transition import (
     check_edge,
+    fire,
     follow_rule,
     record_return,
     record_transition,
@@ -71,7 +72,7 @@ class NewReturn:
 
 
 async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewReturn) -> ReturnCase:
-    """Open a return on a locked payment. Raises Problem, nothing written."""
+    """Open a return on a locked payment. Raises Problem before anything is written."""
     tx, payment = locked.tx, locked.row
     check_payment(payment, asked.currency)
     metadata = merge_metadata({}, asked.metadata)
@@ -93,7 +94,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     await index_return(tx, row, case.lines, is_new=True)
     decision = decision_on(case)
     row.approvals_required = decision.approvals_required
-    case.told = {}  # nobody was told of any of it yet
+    case.recorded_units = {}  # no event has shown any of it yet
     await record_return(case, "return.created", {"from": None, "to": "requested", "trigger": "create"})
     if approves_itself(case, decision):
         case.by = Actor("policy", by.request_id)
@@ -137,7 +138,7 @@ def _new_row(tx: Tx, payment: Payment, asked: NewReturn) -> ReturnAuthorization:
 
 
 def approves_itself(case: ReturnCase, decision: Decision) -> bool:
-    """Return whether a request is approved without a person. What a guard bars waits for people; it isn't refused."""
+    """Return whether a request is approved without a person. If a guard bars that, it waits for people."""
     alone = decision.auto_approve and decision.approvals_required == 1
     return alone and not return_machine.unmet("approve", case.row.state, case.facts())
 
@@ -186,7 +187,7 @@ def _decided_before(case: ReturnCase) -> int:
 async def approve(
     tx: Tx, by: Actor, policy: Policy, return_id: str, *, note: str | None, override_reason: str | None
 ) -> ReturnCase:
-    """Give one approval; the last one that the policy asks for approves. A person counts once, with whatever key.
+    """Give one approval; the last one that the policy asks for approves the return. A person with two keys counts once.
 
     Raises Problem.
     """
@@ -214,16 +215,16 @@ async def _record_approval(case: ReturnCase, *, note: str | None, override_reaso
     if not missing:
         row.policy = to_dict(case.policy_in_force)
         row.policy_version = version_of(row.policy)
-        await _take_in(case)
+        await _count_earlier_receipts(case)
     await transition(case, "approve", why=override_reason or note, approvals_missing=missing)
-    if not missing:  # a refund made outside may be assigned already: it has failed, or paid too much
+    if not missing:  # a refund made outside may be assigned already: it decides the state, or has paid too much
         note_overpaid(case)
         await follow_rule(case)
     await follow_up(case)
 
 
-async def _take_in(case: ReturnCase) -> None:
-    """Let what the dock counted before this decision count by the policy that holds now."""
+async def _count_earlier_receipts(case: ReturnCase) -> None:
+    """Count the receipts that came before the approval, by the policy that it has just stored."""
     for receipt in case.receipts:
         receipt.unexpected = False
     if case.receipts:
@@ -252,11 +253,10 @@ async def close(
 ) -> ReturnCase:
     """Say that the rest is not coming; undeclared items bar it without an override reason. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
-    check_edge(case, "close")
-    before, overpaid_before = case.row.state, case.overpaid_amount
-    return_machine.fire("close", case.row, case.facts(why=reason, closing=True, override=bool(override_reason)))
+    overpaid_before = case.overpaid_amount
+    before = fire(case, "close", why=reason, closing=True, override=bool(override_reason))
     for receipt in case.receipts:
-        receipt.unexpected = False  # what comes from now on is
+        receipt.unexpected = False  # only what comes after the closing is unexpected
     case.row.closed_at = tx.now
     withdrawn = await withdraw_undue(case)  # units paid ahead may not come
     note_overpaid(case, overpaid_before)
@@ -277,13 +277,13 @@ async def reopen(tx: Tx, by: Actor, policy: Policy, return_id: str, reason: str)
     if before in ("declined", "canceled"):
         asked = [as_requested_line(line) for line in case.lines]
         lines = await check_lines(tx, case.payment, row.order_id, asked, row.shipping_amount, besides=row.id)
-        for line, told in zip(case.lines, lines, strict=True):
-            line.quantity_ordered = told.quantity_ordered  # other returns of the order may have told it meanwhile
+        for line, checked in zip(case.lines, lines, strict=True):
+            line.quantity_ordered = checked.quantity_ordered  # other returns of the order may have told it meanwhile
         row.approvals, row.policy, row.policy_version = [], None, None
     closed, row.closed_at = row.closed_at is not None, None
     case.forget_policy()
     # Units that came after the closing are due again: they decide the state.
-    return_machine.fire("reopen", row, case.facts(why=reason, reopening=True, closed=closed))
+    fire(case, "reopen", why=reason, reopening=True, closed=closed)
     if before in ("declined", "canceled"):
         row.approvals_required = decision_on(case).approvals_required
     await record_transition(case, "reopen", before, reason)
@@ -351,7 +351,7 @@ async def _replace_lines(case: ReturnCase, lines: Sequence[NewLine]) -> None:
 
 
 def _keep_paid_beside_lines(case: ReturnCase, refund: Refund, gone: Collection[str]) -> None:
-    """Let what a refund made outside has paid of lines that are gone count against the sum: else it is paid again."""
+    """Count against the sum what a refund made outside paid of lines that are gone: else it would be paid again."""
     rows = rows_of(refund)
     kept = [row for row in rows if row.line not in gone]
     if amount := money.total(rows) - money.total(kept):

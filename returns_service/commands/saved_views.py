@@ -18,7 +18,7 @@ LONGEST_NAME: Final = 40  # characters
 
 
 async def save_view(tx: Tx, user_id: str, name: str, filters: Mapping[str, str]) -> SavedView:
-    """Keep filters under a name; the same name again means them anew. Raises Problem invalid_request."""
+    """Keep filters under a name; a name that is taken then stands for these. Raises Problem invalid_request."""
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise Problem("invalid_request", f"Name the view, in up to {LONGEST_NAME} characters.", param="name")
     await select_for_update(tx, select(StaffUser).where(col(StaffUser.id) == user_id), StaffUser)  # two tabs at once

@@ -36,7 +36,7 @@ async def look_at_sealing(tx: Tx) -> Sealing:
 
 
 async def seal_anew(tx: Tx) -> Sealing:
-    """Seal what an older key sealed, or none, by the first key; return how it was. Safe to do twice.
+    """Seal by the first key what an older key sealed, or no key; return how all was sealed before. Safe to do twice.
 
     What can't be opened stays as it is: its key may come back.
     """

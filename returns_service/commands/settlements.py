@@ -116,7 +116,7 @@ def _dashboard_refund(locked: LockedPayment, asked: Outside) -> Refund:
 
 
 def _due_rows(case: ReturnCase, method: SettlementMethod) -> list[money.Row]:
-    """Return what is due outside, units first that are to be paid by this method; else what is due as refund."""
+    """Return the rows due outside, first those that this method is meant for; without any, the rows due as refund."""
     ways = case.due_rows()
     if money.due(ways.outside) == 0:
         return ways.refund

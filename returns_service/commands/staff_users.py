@@ -170,7 +170,7 @@ async def make_link(tx: Tx, user: StaffUser, created_by: str, *, reusable: bool 
 async def link_in_force(tx: Tx, token: str, *, reusable: bool = False) -> tuple[SignInLink, StaffUser] | None:
     """Return an unused link and its person; None for one that is used, over, or of somebody disabled.
 
-    `reusable`: whether links that work more than once are taken, which else are nobody's.
+    `reusable`: whether links that work more than once are taken, which are refused otherwise.
     """
     if not 0 < len(token) <= LONGEST_TOKEN:
         return None

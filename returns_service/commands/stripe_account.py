@@ -21,7 +21,7 @@ async def keep_account(tx: Tx, account: str) -> None:
 
 
 async def is_of_another_account(tx: Tx, event: StripeEventData) -> bool:
-    """Say whether an event names an account that isn't ours; events of the key's own account name none.
+    """Return whether an event names an account that isn't ours; events of the key's own account name none.
 
     Where our account isn't known, a named one is taken for another: https://docs.stripe.com/connect/webhooks.
     """

@@ -31,7 +31,7 @@ from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import LockedPayment, insert_payment, lock_payment_at_stripe
 from returns_service.return_case.rows import has_failed
-from returns_service.return_case.transition import record_transition
+from returns_service.return_case.transition import fire, record_transition
 from returns_service.return_case.views import rfc3339, show_payment, show_refund
 from returns_service.return_case.waiting import set_waiting
 from returns_service.store.database import Tx
@@ -39,11 +39,11 @@ from returns_service.store.tables import Payment, Refund, ReturnAuthorization
 
 SLOWEST_LOOK_SECONDS = 86_400  # `pending` may last weeks: from a minute, doubling, to once a day
 NO_OBSERVATIONS = -1  # matches no counter: the read or answer is taken as stale
-SECOND_LOOK_SECONDS = 60  # news that came between our first read of a payment and its row was for nobody
+SECOND_LOOK_SECONDS = 60  # news between our first read of a payment and its row found no row: it is read again
 
 
 async def adopt_payment(tx: Tx, by: Actor, policy: Policy, seen: PaymentSnapshot) -> LockedPayment:
-    """Lock the payment's row, made at first sight, and fold all that was just read of it."""
+    """Lock the payment's row, or make it at first sight, and fold what was just read of the payment."""
     names = {"payment_intent": seen.payment_intent, "charge": seen.charge}
     locked = await lock_payment_at_stripe(tx, **names)
     observations = NO_OBSERVATIONS
@@ -109,13 +109,13 @@ async def apply_payment(
 
 
 async def apply_charge(locked: LockedPayment, policy: Policy, seen: ChargeSnapshot) -> None:
-    """Fold a charge told without its refunds: where its sums aren't ours, a worker reads the payment.
+    """Fold a charge that comes without its refunds: where its sums differ from ours, a worker reads the payment.
 
-    The captured sum only grows, so a smaller one is older news. Where more was refunded than all that we may have
-    asked for, somebody else did it, and nothing is sent before the read.
+    The captured sum only grows, so a smaller one is older news. Where more was refunded than we can have asked for,
+    somebody else has refunded, and nothing is sent before the read.
     """
     payment = locked.row
-    if payment.charge is None:  # a value that is set again is a row to be flushed, though nothing is written
+    if payment.charge is None:  # set only then: the session flushes a row whose value is set again to the same
         payment.charge = seen.id
     ours = sum(r.amount for r in locked.refunds if r.stripe_refund and r.status in (*OPEN, "succeeded"))
     in_doubt = sum(r.amount for r in locked.refunds if not r.stripe_refund and r.status in ("submitted", "unknown"))
@@ -142,7 +142,7 @@ def hold_until_read(locked: LockedPayment, policy: Policy) -> None:
 
 
 def may_be_release(locked: LockedPayment, seen: RefundSnapshot) -> bool:
-    """Say whether a refund that we don't know may be the release of a partial capture, which only a read tells."""
+    """Return whether a refund that we don't know may be the release of a partial capture, which only a read tells."""
     payment = locked.row
     in_part = payment.authorized is None or payment.authorized > payment.captured
     ours = REFUND_ID.match(seen.metadata.get("refund_id", ""))
@@ -150,10 +150,10 @@ def may_be_release(locked: LockedPayment, seen: RefundSnapshot) -> bool:
 
 
 async def apply_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: DisputeSnapshot) -> None:
-    """Fold a dispute: a formal one holds what is queued; won, all goes on; lost, the desk decides.
+    """Fold a dispute. A formal one holds what is queued; once it is won, all goes on, and once lost, a person decides.
 
-    A payment may have several, and only all together decide: then a worker lists them. What contradicts what is known
-    of a dispute may come late, or tell that its end has turned: a worker then reads it.
+    A payment may have several disputes, and only all of them together decide: then a worker lists them. News that
+    contradicts what is known of a dispute may be late, or may tell that its end has turned: then a worker reads it.
     """
     payment = locked.row
     known = payment.dispute or {}
@@ -174,7 +174,7 @@ async def apply_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: 
 
 
 async def _take_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: DisputeSnapshot) -> None:
-    """Keep what is known of a dispute. Its end withdraws what it holds for ever, or had settled and settles no more."""
+    """Keep what is known of a dispute; withdraw what a lost one would hold for ever, or a won one has not settled."""
     known = locked.row.dispute or {}
     locked.row.dispute = dispute_record(seen)
     await withdraw_lost(locked, by, policy)
@@ -188,9 +188,9 @@ async def _take_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: 
 
 
 async def _explain_anew(locked: LockedPayment, by: Actor, policy: Policy, failure: Mapping[str, str]) -> None:
-    """Let what a dispute's end withdrew say how that has turned: its old advice would pay the customer twice, or never.
+    """Explain anew the refunds that a dispute's end withdrew, once that end has turned: they still wait for a person.
 
-    It still waits for a person.
+    Their old advice would pay the customer twice, or never.
     """
     for refund in locked.refunds:
         code = (refund.failure or {}).get("code")
@@ -211,7 +211,7 @@ def dispute_record(dispute: DisputeSnapshot) -> dict[str, Any]:
 async def withdraw_lost(locked: LockedPayment, by: Actor, policy: Policy) -> None:
     """Withdraw what is queued on a payment whose dispute is lost: the dispute would hold it for ever.
 
-    A refund that was sent is waited for.
+    A refund that was sent still waits for Stripe's answer.
     """
     status = (locked.row.dispute or {}).get("status")
     if gave_money_back(status, bars_refunds=locked.row.disputed):
@@ -226,7 +226,7 @@ def _settled_by_dispute(refund: Refund) -> bool:
 async def _withdraw(
     locked: LockedPayment, by: Actor, policy: Policy, failure: Mapping[str, str], concerns: Callable[[Refund], bool]
 ) -> None:
-    """Withdraw refunds for what became of a dispute: they wait for a person."""
+    """Withdraw the refunds that a dispute's end `concerns`: they wait for a person."""
     for refund in [one for one in locked.refunds if concerns(one)]:
         before, refund.status = refund.status, "withdrawn"
         refund.failure, refund.next_attempt_at, refund.updated_at = dict(failure), None, locked.tx.now
@@ -296,7 +296,7 @@ async def apply_refund(
 
 
 async def release_hold(locked: LockedPayment, by: Actor, policy: Policy) -> None:
-    """Let all go on that a refund made outside has held."""
+    """Let the payment's refunds go on once no refund made outside holds them any more."""
     await retry_barred_follow_ups(locked, by, policy)
     locked.tx.wake_workers()
 
@@ -363,7 +363,7 @@ async def propagate_status(
         await record(tx, by, "refund.status_changed", refund=refund, payment=payment, data=shown)
     else:
         case = await case_under_lock(locked, by, policy, refund.return_id)
-        case.tell_again(refund)  # loaded after the refund had changed
+        case.record_lines_again(refund)  # the case was loaded after the refund had changed
         await record(tx, by, "refund.status_changed", row=case.row, refund=refund, payment=payment, data=shown)
         await _let_return_follow(case, refund, before)
     if refund.status in (*FINAL, "withdrawn"):
@@ -379,7 +379,7 @@ async def _let_return_follow(case: ReturnCase, refund: Refund, before: RefundSta
     if trigger and not return_machine.edges(trigger, state):
         trigger = "adopt"
     if trigger and return_machine.edges(trigger, state):
-        return_machine.fire(trigger, case.row, case.facts())
+        fire(case, trigger)
         if state == "requested":  # its approval is lost, and the policy with it: the one in force now is kept
             case.row.policy = to_dict(case.policy)
             case.row.policy_version = version_of(case.row.policy)

@@ -48,8 +48,11 @@ class StripeEventReceiptView(Struct):
     outcome: InboxOutcome
 
 
-async def receive(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, livemode: bool) -> InboxOutcome:
-    """Store and fold one verified event, all that `tx` does; return its outcome. Safe to be told twice."""
+async def store_and_fold(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, livemode: bool) -> InboxOutcome:
+    """Store and fold one verified event; return its outcome. Safe to do twice.
+
+    `tx` may do nothing else: where the fold raises, all of it is rolled back.
+    """
     # Written as it will most likely end: then one statement does.
     expected = Folded("ignored" if event.object is None else "folded", attempts=1, processed_at=tx.now)
     row = {"id": event.id, "type": event.type, "payload": event.raw, "received_at": tx.now, **asdict(expected)}
@@ -81,7 +84,7 @@ class Folded(Struct, frozen=True):
     next_attempt_at: datetime | None = None
 
 
-async def process(
+async def fold_again(
     tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, attempts: int, livemode: bool
 ) -> Folded:
     """Fold an event stored before, for the `attempts`-th time; an exception of the fold is returned, not raised."""
@@ -116,21 +119,21 @@ async def fold(tx: Tx, by: Actor, policy: Policy, event: StripeEventData, *, liv
         if (intent or named_charge) and not await find_payment_id(tx, payment_intent=intent, charge=named_charge):
             return "unknown_payment"
         raise ValueError(event.unreadable)
-    told = event.object
-    if told is None:
+    news = event.object
+    if news is None:
         return "ignored"
-    charge = told.id if isinstance(told, ChargeSnapshot) else told.charge
-    locked = await lock_payment_at_stripe(tx, payment_intent=told.payment_intent, charge=charge)
+    charge = news.id if isinstance(news, ChargeSnapshot) else news.charge
+    locked = await lock_payment_at_stripe(tx, payment_intent=news.payment_intent, charge=charge)
     if locked is None:
         return "unknown_payment"
-    if isinstance(told, ChargeSnapshot):
-        await apply_charge(locked, policy, told)
-    elif isinstance(told, DisputeSnapshot):
-        await apply_dispute(locked, by, policy, told)
-    elif may_be_release(locked, told):
+    if isinstance(news, ChargeSnapshot):
+        await apply_charge(locked, policy, news)
+    elif isinstance(news, DisputeSnapshot):
+        await apply_dispute(locked, by, policy, news)
+    elif may_be_release(locked, news):
         hold_until_read(locked, policy)
     else:
-        owner = find_owner(locked.refunds, told)
+        owner = find_owner(locked.refunds, news)
         with tracing.span(event.type, kind="CONSUMER", parent=owner.traceparent if owner else None):
-            await apply_refund(locked, by, policy, told)
+            await apply_refund(locked, by, policy, news)
     return "folded"

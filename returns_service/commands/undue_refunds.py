@@ -14,7 +14,7 @@ from sqlmodel import col, select
 
 from returns_service.commands.assignments import ASSIGNED
 from returns_service.commands.refunds import follow_up, withdraw_or_supersede
-from returns_service.domain import money, return_machine
+from returns_service.domain import money
 from returns_service.domain.policy import DEFAULT, Policy
 from returns_service.domain.refund_status import FINAL, OPEN
 from returns_service.domain.stripe_objects import RefundSnapshot
@@ -23,7 +23,7 @@ from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_under_lock, load_case
 from returns_service.return_case.locked_payment import LockedPayment
 from returns_service.return_case.rows import rows_of
-from returns_service.return_case.transition import record_transition
+from returns_service.return_case.transition import transition
 from returns_service.return_case.waiting import set_waiting
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund
@@ -49,9 +49,9 @@ def pays_undue(case: ReturnCase, refund: Refund) -> bool:
 
 
 async def withdraw_undue(case: ReturnCase) -> bool:
-    """Withdraw what is queued and due no more, and let what is in doubt only be looked for.
+    """Withdraw the return's queued refunds that are due no more; those in doubt are only looked for from now on.
 
-    Returns whether something was withdrawn: the return then has to follow.
+    Returns whether a refund was withdrawn: then the caller lets the return follow.
     """
     withdrawn = False
     for refund in case.refunds:
@@ -65,9 +65,9 @@ async def withdraw_undue(case: ReturnCase) -> bool:
 
 
 async def is_paid_otherwise(tx: Tx, refund_id: str, at_stripe: Sequence[RefundSnapshot]) -> bool:
-    """Return whether another refund waits for a word, or may have paid by now what this one would pay.
+    """Return whether another refund may have paid by now what this one would pay, or waits for a person to say so.
 
-    `at_stripe`: what Stripe holds of the payment; one of these that nobody here knows yet may have.
+    `at_stripe`: the refunds that Stripe holds of the payment; among them may be one that paid and isn't known here yet.
     """
     refund = await tx.get_one(Refund, refund_id)
     payment = await tx.get_one(Payment, refund.payment_id)
@@ -85,10 +85,10 @@ async def is_paid_otherwise(tx: Tx, refund_id: str, at_stripe: Sequence[RefundSn
 
 
 def may_be_paid_beside(refund: Refund, of_payment: Iterable[Refund]) -> bool:
-    """Return whether one made outside meanwhile may have paid what a refund of no return would pay.
+    """Return whether a refund made outside meanwhile may have paid what `refund`, one of no return, would pay.
 
-    It can be assigned to returns alone: that it was acknowledged doesn't say that it paid nothing of ours. Not where a
-    person decided about this refund since, or in spite of that one.
+    One made outside can only be assigned to a return, so the person who acknowledged it didn't say that it paid nothing
+    of ours. It is ignored where a person has decided about `refund` since then, or in spite of it.
     """
     if refund.return_id is not None or refund.overrides_hold:
         return False
@@ -127,10 +127,8 @@ async def withdraw_if_undue(locked: LockedPayment, by: Actor, policy: Policy, re
 
 
 async def follow_withdrawal(case: ReturnCase) -> None:
-    """Let a return follow what was withdrawn of it: its state by the rule, and what is still due."""
-    before = case.row.state
-    return_machine.fire("adopt", case.row, case.facts())
-    await record_transition(case, "adopt", before, None)
+    """Let a return follow the withdrawal of its refund: its state by the rule, then a refund of what is due."""
+    await transition(case, "adopt")
     await follow_up(case)
 
 

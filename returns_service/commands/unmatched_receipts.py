@@ -61,7 +61,7 @@ async def create_unmatched(tx: Tx, by: Actor, parcel: Parcel) -> UnmatchedReceip
 
 async def attach(tx: Tx, by: Actor, policy: Policy, unmatched_id: str, return_id: str) -> UnmatchedReceipt:
     """Count a parcel on a return, once, and pay what is due for it. Raises Problem not_found or already_attached."""
-    await find_unmatched(tx, unmatched_id)
+    await get_unmatched(tx, unmatched_id)
     case = await lock_case(tx, by, policy, return_id)
     # The return's payment is locked first, as everywhere; two attachments to two returns meet at this row.
     chosen = select(UnmatchedReceipt).where(col(UnmatchedReceipt.id) == unmatched_id)
@@ -83,7 +83,7 @@ def of_tracking_numbers(numbers: Sequence[str]) -> Any:
     return or_(col(row.tracking_text).in_(texts), col(row.tracking_number).in_(numbers))
 
 
-async def find_unmatched(tx: Tx, unmatched_id: str) -> UnmatchedReceipt:
+async def get_unmatched(tx: Tx, unmatched_id: str) -> UnmatchedReceipt:
     """Return a parcel without an authorization. Raises Problem not_found."""
     row = await tx.get(UnmatchedReceipt, unmatched_id)
     if row is None:

@@ -20,7 +20,6 @@ from returns_service.domain.vocabulary import DeliveryStatus, DisabledBy
 from returns_service.domain.webhook_signature import GIVE_UP_AFTER, HTTP_GONE, Attempt, delay_after
 from returns_service.return_case.event_feed import last_position
 from returns_service.return_case.views.fields import EndpointId, EventId, HttpStatus, Time, id_of, rfc3339
-from returns_service.return_case.waiting import describe_disabled
 from returns_service.store.database import Tx, insert_ignore_all, select_for_update
 from returns_service.store.delivery_claims import DeliveryClaim
 from returns_service.store.tables import Delivery, Event, WebhookEndpoint
@@ -28,6 +27,12 @@ from returns_service.store.tables import Delivery, Event, WebhookEndpoint
 AT_ONCE = 200  # events of one look: few enough that nobody waits for the transaction
 MOST_ATTEMPTS_KEPT = 50  # three days of failing are 18; people may ask for more
 BY_HAND = "It was asked for by hand, and the endpoint is disabled."
+DISABLED = {
+    "person": "Disabled by {detail}.",
+    "http_gone": "It answered 410 Gone: it wants no more events.",
+    "nothing_arrived": "Nothing arrived for 3 days. The last call: {detail}",
+    "unknown_reason": "{detail}",
+}
 
 
 async def fan_out(tx: Tx) -> list[str]:
@@ -64,7 +69,7 @@ def _row(tx: Tx, endpoint: WebhookEndpoint, event_id: str, stream: str, position
 
 
 async def deliver_alone(tx: Tx, endpoint: WebhookEndpoint, event: Event) -> Delivery:
-    """Let one endpoint be told of one event, beside all others; return the delivery."""
+    """Write a delivery of one event to one endpoint, outside the order of all others; return it."""
     row = Delivery(**_row(tx, endpoint, event.id, event.id, 0))
     tx.add(row)
     await tx.flush()
@@ -77,8 +82,8 @@ async def record_delivery(tx: Tx, claim: DeliveryClaim, attempt: Attempt) -> str
     A claim that another worker has taken over changes nothing.
     """
     endpoint = None
-    if not attempt.arrived:  # first, as everybody does who may change both
-        endpoint = await _locked_endpoint(tx, claim.endpoint_id)
+    if not attempt.arrived:  # locked before the delivery, as by everybody who may change both
+        endpoint = await lock_endpoint(tx, claim.endpoint_id)
     found = await select_for_update(tx, select(Delivery).where(col(Delivery.id) == claim.delivery_id), Delivery)
     if not found or found[0].lease_token != claim.token:
         return None
@@ -88,7 +93,7 @@ async def record_delivery(tx: Tx, claim: DeliveryClaim, attempt: Attempt) -> str
     if attempt.arrived:
         row.status, row.reason, row.failures, row.failing_since = "delivered", None, 0, None
         row.next_attempt_at, row.ended_at = None, tx.now
-        await _next_of_stream(tx, row)
+        await _release_stream(tx, row)
         return None
     row.failures += 1
     row.failing_since = row.failing_since or claim.claimed_at
@@ -106,13 +111,13 @@ async def _record_failure(tx: Tx, endpoint: WebhookEndpoint, row: Delivery, atte
         return None
     if tx.now - since < GIVE_UP_AFTER:
         row.next_attempt_at = tx.now + delay_after(row.failures)
-        await _later_of_stream(tx, row)
+        await _put_off_stream(tx, row)
         return None
     days = GIVE_UP_AFTER.days
     if not await _arrived_since(tx, row):
         return await disable(tx, endpoint, "nothing_arrived", attempt.error)
     _give_up(tx, row, f"It failed for {days} days while others arrived. The last call: {attempt.error}")
-    await _next_of_stream(tx, row)
+    await _release_stream(tx, row)
     return None
 
 
@@ -140,14 +145,14 @@ def _behind(row: Delivery) -> Any:
     )
 
 
-async def _next_of_stream(tx: Tx, row: Delivery) -> None:
-    """Let what waited for this delivery go: the claim keeps it in order."""
+async def _release_stream(tx: Tx, row: Delivery) -> None:
+    """Make the deliveries due that waited for this one: the claim keeps their order."""
     later = update(Delivery).where(_behind(row), col(Delivery.next_attempt_at) > tx.now)
     await tx.execute(later.values(next_attempt_at=tx.now).execution_options(synchronize_session=False))
 
 
-async def _later_of_stream(tx: Tx, row: Delivery) -> None:
-    """Put off what has to wait for this delivery anyway: so it says when, and no worker looks at it in vain."""
+async def _put_off_stream(tx: Tx, row: Delivery) -> None:
+    """Put off the deliveries that wait for this one: they tell their real time, and no worker looks at them in vain."""
     sooner = update(Delivery).where(_behind(row), col(Delivery.next_attempt_at) < row.next_attempt_at)
     await tx.execute(sooner.values(next_attempt_at=row.next_attempt_at).execution_options(synchronize_session=False))
 
@@ -164,10 +169,20 @@ async def disable(tx: Tx, endpoint: WebhookEndpoint, by: DisabledBy, detail: str
     return reason
 
 
-async def send_again(tx: Tx, endpoint: WebhookEndpoint, *, dead: bool) -> None:
-    """Let what a locked endpoint has not got go at once, in its order, on a new schedule; `dead`: the given up too.
+def describe_disabled(endpoint: WebhookEndpoint) -> str | None:
+    """Return in plain words why a webhook endpoint is disabled, None where it is enabled."""
+    if endpoint.disabled_reason is not None:
+        return endpoint.disabled_reason
+    if endpoint.disabled_by is None:
+        return None
+    return DISABLED.get(endpoint.disabled_by, "{detail}").format(detail=endpoint.disabled_detail or "")
 
-    A call under way was made to what the endpoint was before: its answer (410 Gone, say) changes nothing any more.
+
+async def send_again(tx: Tx, endpoint: WebhookEndpoint, *, dead: bool) -> None:
+    """Make due at once, in order and on a new schedule, what a locked endpoint has not got.
+
+    `dead`: also what was given up. A call under way went to the endpoint as it was before: its answer (410 Gone, say)
+    changes nothing any more.
     """
     statuses = ("pending", "dead") if dead else ("pending",)
     left = update(Delivery).where(col(Delivery.endpoint_id) == endpoint.id, col(Delivery.status).in_(statuses))
@@ -179,7 +194,7 @@ async def send_again(tx: Tx, endpoint: WebhookEndpoint, *, dead: bool) -> None:
 async def retry_delivery(tx: Tx, delivery_id: str) -> Delivery:
     """Send a delivery again now, whatever its status. Raises Problem not_found."""
     row = await get_delivery(tx, delivery_id)
-    await _locked_endpoint(tx, row.endpoint_id)
+    await lock_endpoint(tx, row.endpoint_id)
     found = await select_for_update(tx, select(Delivery).where(col(Delivery.id) == delivery_id), Delivery)
     if not found:
         raise Problem("not_found", f"There is no delivery {delivery_id}.")
@@ -199,7 +214,8 @@ async def get_delivery(tx: Tx, delivery_id: str) -> Delivery:
     return row
 
 
-async def _locked_endpoint(tx: Tx, endpoint_id: str) -> WebhookEndpoint | None:
+async def lock_endpoint(tx: Tx, endpoint_id: str) -> WebhookEndpoint | None:
+    """Lock an endpoint and return it; None where it is deleted."""
     chosen = select(WebhookEndpoint).where(col(WebhookEndpoint.id) == endpoint_id)
     found: Sequence[WebhookEndpoint] = await select_for_update(tx, chosen, WebhookEndpoint)
     return found[0] if found else None

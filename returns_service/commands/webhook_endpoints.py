@@ -11,15 +11,20 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from sqlalchemy import delete
 from sqlmodel import col, func, select
 
-from returns_service.commands.webhook_deliveries import deliver_alone, disable, send_again
+from returns_service.commands.webhook_deliveries import (
+    deliver_alone,
+    describe_disabled,
+    disable,
+    lock_endpoint,
+    send_again,
+)
 from returns_service.domain.problems import Problem
 from returns_service.domain.vocabulary import DISABLED_BY, DisabledBy, EndpointStatus, Subscription, find_word
 from returns_service.domain.webhook_signature import OLD_SECRET_SIGNS, SECRET_BYTES, secret_of
 from returns_service.return_case.event_feed import last_position, place_events
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.views.fields import EndpointId, Time, rfc3339
-from returns_service.return_case.waiting import describe_disabled
-from returns_service.store.database import Tx, select_for_update
+from returns_service.store.database import Tx
 from returns_service.store.tables import Delivery, Event, WebhookEndpoint
 
 MOST_ENDPOINTS = 32  # each has calls of its own under way in every worker
@@ -54,7 +59,7 @@ async def update_endpoint(tx: Tx, by: Actor, endpoint_id: str, changes: Mapping[
 
     Enabled again, or at another URL, it is sent at once what it has not got. Raises Problem not_found.
     """
-    row = await locked_endpoint(tx, endpoint_id)
+    row = await _lock_existing(tx, endpoint_id)
     if "description" in changes:
         row.description = changes["description"]
     if changes.get("events") is not None:
@@ -85,7 +90,7 @@ async def _long_ago(tx: Tx) -> int:
 
 async def rotate_secret(tx: Tx, endpoint_id: str) -> tuple[WebhookEndpoint, str]:
     """Return the endpoint and its new secret; the old one signs beside it for a day. Raises Problem not_found."""
-    row = await locked_endpoint(tx, endpoint_id)
+    row = await _lock_existing(tx, endpoint_id)
     old = {"secret": row.secret, "until": (tx.now + OLD_SECRET_SIGNS).isoformat()}
     kept = [one for one in row.old_secrets if datetime.fromisoformat(one["until"]) > tx.now]
     row.old_secrets = [old, *kept][:MOST_OLD_SECRETS]
@@ -97,26 +102,25 @@ async def rotate_secret(tx: Tx, endpoint_id: str) -> tuple[WebhookEndpoint, str]
 
 async def ping_endpoint(tx: Tx, by: Actor, endpoint_id: str) -> Delivery:
     """Write a `ping` that goes to this endpoint alone, the way of all events. Raises Problem not_found."""
-    row = await locked_endpoint(tx, endpoint_id)
+    row = await _lock_existing(tx, endpoint_id)
     event = await record(tx, by, "ping", data={"endpoint": row.id})
     return await deliver_alone(tx, row, event)
 
 
 async def delete_endpoint(tx: Tx, endpoint_id: str) -> None:
     """Take the endpoint away, and its deliveries with it. Raises Problem not_found."""
-    row = await locked_endpoint(tx, endpoint_id)
+    row = await _lock_existing(tx, endpoint_id)
     await tx.execute(delete(Delivery).where(col(Delivery.endpoint_id) == row.id))
     await tx.delete(row)
     await tx.flush()
 
 
-async def locked_endpoint(tx: Tx, endpoint_id: str) -> WebhookEndpoint:
-    """Return an endpoint, locked. Raises Problem not_found."""
-    chosen = select(WebhookEndpoint).where(col(WebhookEndpoint.id) == endpoint_id)
-    found = await select_for_update(tx, chosen, WebhookEndpoint)
-    if not found:
+async def _lock_existing(tx: Tx, endpoint_id: str) -> WebhookEndpoint:
+    """Lock an endpoint and return it. Raises Problem not_found."""
+    row = await lock_endpoint(tx, endpoint_id)
+    if row is None:
         raise Problem("not_found", f"There is no webhook endpoint {endpoint_id}.")
-    return found[0]
+    return row
 
 
 def _once_each(events: Sequence[Subscription]) -> list[Subscription]:

@@ -193,7 +193,7 @@ class Past:
 
         async def work(tx: Tx) -> None:
             for told in news:
-                await stripe_inbox.receive(tx, STRIPE, DEFAULT, told, livemode=False)
+                await stripe_inbox.store_and_fold(tx, STRIPE, DEFAULT, told, livemode=False)
 
         if news:
             await self.run(work)

@@ -36,9 +36,9 @@ async def approve(past: Past, _: Order, return_id: str) -> None:
     await past.approve(return_id)
 
 
-async def count_all(past: Past, order: Order, return_id: str, condition: Condition = "new") -> None:
+async def count_all(past: Past, order: Order, return_id: str) -> None:
     """The dock counts everything."""
-    await past.count(return_id, [(line.sku, line.quantity, condition) for line in order.lines])
+    await past.count(return_id, [(line.sku, line.quantity, "new") for line in order.lines])
 
 
 async def count_one(past: Past, order: Order, return_id: str) -> None:

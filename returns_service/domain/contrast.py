@@ -5,16 +5,8 @@ https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio
 
 from __future__ import annotations
 
-import re
-
 LEAST_CONTRAST = 4.5  # of text of any size
-_COLOUR = re.compile(r"#[0-9a-f]{6}")
 _STEPS = 100  # from the colour to black or white
-
-
-def is_colour(text: str) -> bool:
-    """Return whether text is a colour like `#84264a`."""
-    return _COLOUR.fullmatch(text) is not None
 
 
 def contrast(one: str, other: str) -> float:

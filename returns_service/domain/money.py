@@ -198,7 +198,7 @@ def part_of(row: Row) -> str:
 
 
 def overpaid_parts(entitled: Sequence[Row], committed: Sequence[Row]) -> dict[str, int]:
-    """Return by part what was paid beyond its worth; below zero: a label's cost that nothing bears any more."""
+    """Return the amount paid beyond its worth, by part; below zero it is a label's cost that nothing bears any more."""
     worth: dict[str, int] = {}
     paid: dict[str, int] = {}
     for sums, rows in ((worth, entitled), (paid, committed)):
@@ -226,7 +226,7 @@ def due(rows: Sequence[Row]) -> int:
 def adjust_to(rows: Sequence[Row], amount: int, why: str) -> list[Row]:
     """Return `rows` brought to exactly `amount` by a `reduction` or `goodwill` row that says why.
 
-    All of them are kept, also where deductions eat them up: what they pay is due no more.
+    All rows are kept, also where deductions eat them up: what they pay is due no more.
     """
     gap = amount - total(rows)
     if not gap:
@@ -251,8 +251,8 @@ def take(rows: Sequence[Row], amount: int) -> list[Row]:
     return taken
 
 
-def encode_breakdown(rows: Sequence[Row], positions: Mapping[str, int], limit: int = 500) -> str | None:
-    """Return the breakdown as one short text for Stripe's metadata, or None where it doesn't fit.
+def encode_breakdown(rows: Sequence[Row], positions: Mapping[str, int]) -> str:
+    """Return the breakdown as one short text for Stripe's metadata; `refund_mark` leaves out one that doesn't fit.
 
     `kind:line position:units:amount`, joined by `;`, so that a refund found after a restore knows what it paid.
     """
@@ -260,8 +260,7 @@ def encode_breakdown(rows: Sequence[Row], positions: Mapping[str, int], limit: i
     for row in rows:
         place = "" if row.line is None else str(positions[row.line])
         words.append(f"{row.kind}{'!' if row.adjustment else ''}:{place}:{row.units}:{row.amount}")
-    text = ";".join(words)
-    return text if len(text) <= limit else None
+    return ";".join(words)
 
 
 def decode_breakdown(text: str | None, lines: Mapping[int, tuple[str, str]], amount: int) -> list[Row]:

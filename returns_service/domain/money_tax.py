@@ -23,7 +23,7 @@ class TaxedAmount:
     tax: int
 
     def tax_in(self, paid: int) -> int:
-        """Return the tax in `paid` of the amount: all of it in all, and never more."""
+        """Return how much of the tax lies in `paid` of the amount: the whole tax once all is paid, and never more."""
         if self.total <= 0 or paid <= 0:
             return 0
         return self.tax * min(paid, self.total) // self.total

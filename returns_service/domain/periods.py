@@ -41,7 +41,7 @@ def day_at(moment: datetime, zone: ZoneInfo) -> date:
 
 
 def begin_of(day: date, zone: ZoneInfo) -> datetime:
-    """Return the moment (UTC) at which a day begins in `zone`, where its clocks skip midnight too."""
+    """Return the moment (UTC) at which a day begins in `zone`, also where its clocks skip midnight."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
@@ -57,7 +57,7 @@ def quarter_of(moment: datetime) -> datetime:
 
 
 def offsets_in(begin: datetime, end: datetime, zone: ZoneInfo) -> list[tuple[datetime, int]]:
-    """Return from when (UTC) on which distance from UTC, in seconds, holds in `zone` between two moments."""
+    """Return the distances from UTC (seconds) in `zone` between two moments, each with when (UTC) it begins to hold."""
     found: list[tuple[datetime, int]] = []
     moment, step = quarter_of(begin), timedelta(days=1)
     while moment < end:

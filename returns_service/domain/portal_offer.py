@@ -1,4 +1,4 @@
-"""What a customer would get back for the items they tick: the same rules as the return's own estimate, before it is.
+"""What a customer would get back for the items they tick: the rules of a return's estimate, before there is one.
 
 Amounts are minor units.
 """

@@ -44,7 +44,7 @@ DISPUTE_WON: Final[Mapping[str, str]] = {
 
 
 def describe_lost(status: str | None) -> Mapping[str, str]:
-    """Return why a refund is withdrawn for a dispute that ended, with this status, with the money at the customer."""
+    """Return why a dispute that ended with this status withdraws a refund: the customer has the money."""
     message = HOW_LOST.get(status, HOW_LOST["lost"])
     return {"code": "dispute_lost", "message": message, "advice": "Settle it outside as `dispute`."}
 

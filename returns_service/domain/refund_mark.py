@@ -23,9 +23,9 @@ class RefundMark:
     breakdown: str
 
 
-def write_mark(refund_id: str, return_id: str, breakdown: str | None) -> str:
+def write_mark(refund_id: str, return_id: str, breakdown: str) -> str:
     """Return the mark of a refund: its return, its breakdown if there is room for it, and their digest."""
-    text = f"{return_id}|{breakdown or ''}"
+    text = f"{return_id}|{breakdown}"
     if len(text) + 1 + _DIGITS > LONGEST:
         text = f"{return_id}|"
     return f"{text}|{_digest(refund_id, text)}"

@@ -49,7 +49,7 @@ class Joined:
 def join(known: RefundStatus, word: str, *, first_sight: bool, fresh: bool) -> Joined:
     """Return what `known` becomes when Stripe says `word`.
 
-    `first_sight`: the row carried no Stripe refund yet, so what it said (refused, unknown) knew nothing of this one.
+    `first_sight`: the row carried no Stripe refund yet, so its status (failed, unknown) says nothing about this one.
     `fresh`: the news is a read that began after all other news of this refund, and all other reads, had arrived.
     A status word that Stripe invents later is kept out: it changes nothing and asks for a fresh read.
     """
@@ -59,8 +59,8 @@ def join(known: RefundStatus, word: str, *, first_sight: bool, fresh: bool) -> J
     if first_sight:
         return Joined(news)
     if RANK[news] > RANK.get(known, -1):
-        # Stripe may step back from `succeeded`, and then tell it late: beside what waits it is not sure, and one that
-        # waits for its customer is only believed to be paid by a read.
+        # Stripe may step back from `succeeded`, and news of that status may come late. So it is not sure where the row
+        # waits; and where the row waits for its customer, only a read is believed.
         unsure = news == "succeeded" and known in WAITING and not fresh
         return Joined(known if unsure and known == "requires_action" else news, look_again=unsure)
     if news == known or known in FINAL:
@@ -69,7 +69,7 @@ def join(known: RefundStatus, word: str, *, first_sight: bool, fresh: bool) -> J
 
 
 def trigger_for(before: RefundStatus | None, after: RefundStatus) -> Trigger | None:
-    """Return the return's trigger for a refund's change; None where the return doesn't care."""
+    """Return the return's trigger for a refund's change; None where the return stays as it is."""
     if after == "succeeded":
         return "settle" if before in OPEN else "adopt"
     if after in FINAL:

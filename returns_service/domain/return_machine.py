@@ -252,7 +252,7 @@ def by_the_rule(trigger: Trigger, sources: Sequence[State], *guards: Guard) -> l
 
 
 def leading_back(trigger: Trigger, *guards: Guard) -> list[TransitionConfigDict]:
-    """Return the edges of a trigger of the dock that changes nothing but counts: nothing is paid in these states."""
+    """Return the edges of a dock's trigger from each dormant state to itself: counts change there, nothing is paid."""
     return [edge(trigger, [state], state, *guards) for state in DORMANT]
 
 
@@ -344,7 +344,7 @@ def barred_triggers(state: State, facts: Facts) -> dict[PublicTrigger, str]:
 
 
 def _as_if_asked(facts: Facts) -> dict[PublicTrigger, Facts]:
-    """Facts for the question "could somebody do it?": required reasons will be given, all is settled that may be."""
+    """Return the facts for the question "could somebody do it?", as if every required reason will be given."""
     given = replace(facts, why="given")
     asked = dict.fromkeys(PUBLIC, given)
     for trigger in ("approve", "cancel", "close"):

@@ -66,7 +66,7 @@ DISPUTE_ENDS = ("won", "lost", "prevented", "warning_closed")
 
 
 def may_be_older(news: str, known: str | None) -> bool:
-    """Say whether a dispute's status may be older than the known one: then only a read tells.
+    """Return whether a dispute's status may be older than the known one: then only a read tells.
 
     An inquiry comes before its formal dispute, and that before its appeal. An end may turn, or its news come late.
     """
@@ -78,7 +78,7 @@ def may_be_older(news: str, known: str | None) -> bool:
 
 
 def gave_money_back(status: str | None, *, bars_refunds: bool) -> bool:
-    """Say whether a dispute has ended with the money at the customer: lost, or settled before it was filed."""
+    """Return whether a dispute has ended with the money at the customer: lost, or settled before it was filed."""
     return status == "lost" or (status == "prevented" and bars_refunds)
 
 
@@ -105,7 +105,7 @@ class PaymentSnapshot:
 
 
 def has_captured(status: str, captured: int) -> bool:
-    """Say whether something of a payment can be refunded; `captured` in minor units.
+    """Return whether something of a payment can be refunded; `captured` in minor units.
 
     A PaymentIntent that is captured in parts stays in `requires_capture` meanwhile, and can be refunded up to what is
     captured: https://docs.stripe.com/payments/multicapture.

@@ -112,7 +112,6 @@ Role = Literal["warehouse", "approver", "finance", "admin"]
 Way = Literal["password", "link", "badge", "pin", "provider"]  # of signing in
 
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
-SUBSCRIPTIONS: tuple[Subscription, ...] = get_args(Subscription)
 DISABLED_BY: tuple[DisabledBy, ...] = get_args(DisabledBy)
 ENDPOINT_STATUSES: tuple[EndpointStatus, ...] = get_args(EndpointStatus)
 DELIVERY_STATUSES: tuple[DeliveryStatus, ...] = get_args(DeliveryStatus)

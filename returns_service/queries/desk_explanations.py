@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from returns_service.commands.refund_actions import sendable_again_at
+from returns_service.commands.webhook_deliveries import describe_disabled
 from returns_service.domain import return_machine
 from returns_service.domain.money import format_amount
 from returns_service.domain.plural import pluralize
@@ -38,7 +39,7 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.locked_payment import is_held
 from returns_service.return_case.rows import is_paid_by_second, open_amount
 from returns_service.return_case.views import show_failure
-from returns_service.return_case.waiting import WAITING, describe_disabled, describe_waiting, waiting_code
+from returns_service.return_case.waiting import WAITING, describe_waiting, waiting_code
 from returns_service.store.database import Tx
 from returns_service.store.stripe_refusals import EVERY_CALL
 from returns_service.store.tables import Payment, Refund

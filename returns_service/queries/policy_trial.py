@@ -11,7 +11,7 @@ from sqlmodel import col, func, select
 
 from returns_service.domain.policy import Policy
 from returns_service.queries.policy_judgement import Judgement, judge
-from returns_service.return_case.as_if import under_policy
+from returns_service.return_case.as_if import copy_under_policy
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_cases
 from returns_service.store.database import Tx
@@ -110,4 +110,4 @@ async def returns_since(tx: Tx, since: datetime, after: str, limit: int) -> Sequ
 async def try_returns(tx: Tx, in_force: Policy, tried: Policy, return_ids: Sequence[str]) -> list[TriedReturn]:
     """Return what both policies say about these returns; `in_force` decides about those without a policy of theirs."""
     cases = await load_cases(tx, in_force, return_ids)
-    return [TriedReturn(case, judge(case), judge(under_policy(case, tried))) for case in cases]
+    return [TriedReturn(case, judge(case), judge(copy_under_policy(case, tried))) for case in cases]

@@ -9,7 +9,7 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.store.tables import ReceiptLine, ReturnLine
 
 
-def under_policy(case: ReturnCase, policy: Policy) -> ReturnCase:
+def copy_under_policy(case: ReturnCase, policy: Policy) -> ReturnCase:
     """Return a copy of the case that `policy` decides about, counts included; its rows are of no session."""
     rows = [ReceiptLine(**row.model_dump()) for row in case.receipt_lines]
     for row in rows:

@@ -61,8 +61,8 @@ class ReturnCase:
     payment_returns: list[ReturnCase] = field(default_factory=list)  # the others on the payment, without their receipts
     locked: LockedPayment | None = None
     by: Actor = NOBODY
-    now: datetime | None = None  # when it was loaded, UTC: what depends on the time is said for then
-    told: UnitViews | None = None  # its lines and undeclared items as the history knows them, by id
+    now: datetime | None = None  # when it was loaded, UTC: windows and deadlines are judged as of then
+    recorded_units: UnitViews | None = None  # its lines and undeclared items as its last event showed them, by id
     _rows_by_line: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)  # the first `_indexed` ones
     _rows_by_receipt: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)
     _indexed: int = 0
@@ -94,10 +94,10 @@ class ReturnCase:
         """Other returns of the same order on the payment: shipping is theirs together."""
         return [other for other in self.payment_returns if other.row.order_id == self.row.order_id]
 
-    def tell_again(self, refund: Refund) -> None:
-        """Let the history's next word tell the lines that a refund pays, though they are as they were loaded."""
+    def record_lines_again(self, refund: Refund) -> None:
+        """Let the return's next event show the lines that a refund pays, though they are as they were loaded."""
         lines = {row.line for row in rows_of(refund)}
-        self.told = {name: view for name, view in (self.told or {}).items() if name not in lines}
+        self.recorded_units = {name: unit for name, unit in (self.recorded_units or {}).items() if name not in lines}
 
     # --- money ---------------------------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class ReturnCase:
 
     @cached_property
     def policy(self) -> Policy:
-        """The snapshot taken at approval; before, the policy in force, which is what approval takes."""
+        """The policy that the approval stored; before an approval the one in force, which it would store."""
         return from_snapshot(self.row.policy) if self.row.policy else self.policy_in_force
 
     def forget_policy(self) -> None:
@@ -342,7 +342,7 @@ class ReturnCase:
         return [refund for refund in self.refunds if has_failed(refund)]
 
     def open_rows(self) -> dict[str, list[money.Row]]:
-        """Return by refund what is open of each failed one: without the parts paid, and no more than is still due."""
+        """Return each failed refund's open rows by its id: less the parts paid since, and no more than is still due."""
         failed = self.failed_refunds()
         if not failed:
             return {}

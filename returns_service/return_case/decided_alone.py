@@ -59,7 +59,7 @@ def set_decided(refund: Refund, policy: Policy, amount: int, before: int) -> Non
 def decided_again(failed: Refund, amount: int, still_open: int) -> int:
     """Return what paying `amount` for a failed refund decides, of which `still_open` is open; all in minor units.
 
-    What it pays beyond that; and what nobody has agreed to of a refund that waited for a second person.
+    That is what it pays beyond the open amount, and of a refund that waited for a second person what none agreed to.
     """
     paid = min(amount, still_open)
     return amount - paid + (min(paid, failed.decided_amount) if failed.unapproved else 0)

@@ -1,6 +1,6 @@
 """The feed of events: one order for all readers, and no event that they could skip.
 
-Why positions are given by who reads: a number drawn inside a transaction could be committed after a higher one that
+Why readers give the positions: a number drawn inside a writing transaction could be committed after a higher one that
 was read already. So readers number what is committed, one reader at a time; a late commit gets a later number.
 """
 

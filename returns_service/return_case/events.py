@@ -27,7 +27,7 @@ class Actor:
     request_id: str | None = None
 
 
-NOBODY = Actor("")  # of what is only looked at
+NOBODY = Actor("")  # the actor of a case that is only looked at
 LOGGED: Final[frozenset[RecordedEventType]] = frozenset(
     ("return.state_changed", "return.updated", "refund.status_changed", "refund.attempt_failed", "refund.stuck")
 )
@@ -75,7 +75,7 @@ def log_event(tx: Tx, event: Event) -> None:
     if event.type == "return.updated" and not stopped:
         return
     failure = (data.get("object") or {}).get("failure") or {}
-    told = {
+    fields = {
         "return": event.return_id,
         "refund": event.refund_id or failure.get("refund"),
         "payment": event.payment_id,
@@ -86,7 +86,7 @@ def log_event(tx: Tx, event: Event) -> None:
         "request_id": event.request_id,
     }
     fails = stopped or data.get("to") == "failed" or event.type in ("refund.attempt_failed", "refund.stuck")
-    (log.warning if fails else log.info)(event.type, **{name: value for name, value in told.items() if value})
+    (log.warning if fails else log.info)(event.type, **{name: value for name, value in fields.items() if value})
 
 
 def to_json_object(value: Mapping[str, Any] | msgspec.Struct) -> dict[str, Any]:

@@ -148,8 +148,8 @@ async def case_of_draft(
 
 def _under(locked: LockedPayment, case: ReturnCase, by: Actor) -> ReturnCase:
     case.locked, case.by = locked, by
-    if case.told is None:
-        case.told = show_units(case)
+    if case.recorded_units is None:
+        case.recorded_units = show_units(case)
     locked.cases[case.row.id] = case
     return case
 

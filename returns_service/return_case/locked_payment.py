@@ -45,8 +45,8 @@ class LockedPayment:
     def set_hold(self, policy: Policy, *, has_been_read: bool = False) -> bool:
         """Hold the payment while a refund made outside waits for a person; return whether a hold has just ended.
 
-        `has_been_read`: all is known that it was held for until a read. Nothing but that, or a policy that holds
-        nothing, ends such a hold.
+        `has_been_read`: a fresh read has just told what was refunded. Only such a read, or a policy that holds nothing,
+        ends a hold until a read.
         """
         was, holds = is_held(self.row), policy.external_refunds == "hold"
         self.row.held_until_read = self.row.held_until_read and holds and not has_been_read
@@ -54,7 +54,7 @@ class LockedPayment:
         return was and not is_held(self.row)
 
     def end_overrides(self) -> None:
-        """Let nothing that is not begun go on in spite of a hold: of the one that begins now nobody knew."""
+        """Drop the unanswered refunds' overrides of a hold: no person who gave one knew of the hold that begins now."""
         for refund in self.refunds:
             if refund.status in UNANSWERED:
                 refund.overrides_hold = False
@@ -64,7 +64,7 @@ class LockedPayment:
         return next((refund for refund in self.refunds if refund.id == refund_id), None)
 
     def is_second(self, refund: Refund) -> bool:
-        """Return whether a refund is one too many for its intent: not where the first failed, and it pays instead."""
+        """Return whether a refund is one too many for its intent: it isn't where it pays instead of a failed one."""
         first = self.refund(refund.duplicate_of)
         pays_instead = first is not None and has_failed(first) and refund.superseded_at is None
         return refund.duplicate_of is not None and not pays_instead
@@ -82,7 +82,7 @@ def words_of(refund: Refund) -> list[RefundWord]:
 
 
 def is_held(payment: Payment) -> bool:
-    """Return whether a refund made outside, one that is known or may be, holds what is not begun of a payment."""
+    """Return whether a refund made outside, known or only suspected, holds what is not sent of a payment."""
     return payment.external_open or payment.held_until_read
 
 
@@ -130,7 +130,10 @@ async def lock_payment_at_stripe(tx: Tx, *, payment_intent: str | None, charge: 
 
 
 async def insert_payment(tx: Tx, payment: Payment) -> LockedPayment | None:
-    """Insert a payment, which locks it; None where one with its ids is there already. Waits for who is making it."""
+    """Insert a payment, which locks it; None where one with its ids is there already.
+
+    Waits for another transaction that is just making it.
+    """
     row = await insert_or_none(tx, payment)
     if row is None:
         return None

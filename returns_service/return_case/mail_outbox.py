@@ -36,9 +36,9 @@ def queue_mail(tx: Tx, event: Event) -> None:
         )
 
 
-def mail_kind(event_type: str, said: Mapping[str, Any]) -> MailKind | None:
+def mail_kind(event_type: str, data: Mapping[str, Any]) -> MailKind | None:
     """Return which mail to the customer an event is worth; None for most."""
-    trigger, to = said.get("trigger"), said.get("to")
+    trigger, to = data.get("trigger"), data.get("to")
     if event_type == "return.created" and trigger == "create":
         return "requested"
     if event_type == "receipt.created":
@@ -46,7 +46,7 @@ def mail_kind(event_type: str, said: Mapping[str, Any]) -> MailKind | None:
     if event_type == "refund.status_changed" and to == "succeeded":
         return "refunded"
     if event_type == "refund.created":
-        return "refunded" if settled_by(said) else None
+        return "refunded" if settled_by(data) else None
     # Beside another refund that is under way, one that fails leaves the return where it is. What a person withdrew
     # before it was sent has failed nobody: they retry it, or settle it otherwise.
     if trigger == "fail" and to in ("failed", "refunding"):
@@ -58,17 +58,17 @@ def mail_kind(event_type: str, said: Mapping[str, Any]) -> MailKind | None:
     return "declined" if to == "declined" else None
 
 
-def settled_by(said: Mapping[str, Any]) -> SettlementMethod | None:
+def settled_by(data: Mapping[str, Any]) -> SettlementMethod | None:
     """Return by which way a customer got what an event of a refund tells of, where that was not by Stripe."""
-    refund = said.get("object") or {}
+    refund = data.get("object") or {}
     if refund.get("status") != "settled_outside":
         return None
     return find_word(TOLD_METHODS, refund.get("method"))
 
 
-def staff_mail_kind(event_type: str, said: Mapping[str, Any]) -> StaffMailKind | None:
+def staff_mail_kind(event_type: str, data: Mapping[str, Any]) -> StaffMailKind | None:
     """Return which mail to staff an event is worth; None for most."""
-    if event_type == "refund.status_changed" and said.get("to") == "failed":
+    if event_type == "refund.status_changed" and data.get("to") == "failed":
         return "refund_failed"
     if event_type == "refund.stuck":
         return "refund_stuck"

@@ -32,8 +32,8 @@ def terms(case: ReturnCase, lines: Sequence[money.PricedLine], *, planned: bool)
 
 def order_units(case: ReturnCase) -> int | None:
     """Return how many units the whole order has, as far as any return of it has told; the greatest number holds."""
-    told = [one.row.order_units for one in (case, *case.siblings) if one.row.order_units is not None]
-    return max(told, default=None)
+    numbers = [one.row.order_units for one in (case, *case.siblings) if one.row.order_units is not None]
+    return max(numbers, default=None)
 
 
 def units_back(case: ReturnCase, *, planned: bool) -> int:
@@ -47,7 +47,7 @@ def units_back(case: ReturnCase, *, planned: bool) -> int:
 
 
 def shipping_claimed(case: ReturnCase) -> int:
-    """Return what of the order's shipping is paid otherwise, minor units: by its other returns, or by decision.
+    """Return how much of the order's shipping is paid otherwise, minor units: by its other returns, or by a decision.
 
     A failed refund claims it until it is superseded.
     """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def overpaid_amount(case: ReturnCase) -> int:
-    """Return what was paid and is not, or no more, worth it, minor units: units corrected since, or assigned money.
+    """Return the amount paid beyond the return's worth, minor units: for units corrected since, or by assigned refunds.
 
     A refund without an answer counts as paid: nobody knows that it wasn't.
     """

@@ -29,9 +29,10 @@ def lines_in_flight(case: ReturnCase) -> set[str | None]:
 
 
 def reversible(case: ReturnCase, sent: Sequence[money.Row] | None = None) -> Iterator[Receipt]:
-    """Yield the receipts that stand and without which what was sent is worth as much. `sent`: its rows, if known.
+    """Yield the standing receipts that may be reversed: without them, the rest is still worth what was sent.
 
-    No receipt decides what is paid ahead.
+    `sent`: the rows that were sent, if the caller knows them. Where a return is paid ahead, every receipt may be
+    reversed, since none decides what is paid.
     """
     if case.is_paid_ahead:
         yield from (receipt for receipt in case.receipts if receipt.reversed_at is None)

@@ -34,7 +34,7 @@ def has_failed(refund: Refund) -> bool:
 def is_paid_by_second(refund: Refund, refunds: Iterable[Refund]) -> bool:
     """Return whether a failed refund may be paid by a second one that Stripe holds for the same intent.
 
-    `refunds`: all of its payment. Somebody has to say it: the second one is assigned, or acknowledged.
+    `refunds`: all of its payment. A person says whether it has, and assigns or acknowledges the second one.
     """
     stand = (other for other in refunds if other.duplicate_of == refund.id and other.superseded_at is None)
     return has_failed(refund) and any(other.status not in FINAL for other in stand)

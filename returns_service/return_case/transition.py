@@ -31,9 +31,9 @@ def check_edge(case: ReturnCase, trigger: Trigger) -> None:
 async def transition(
     case: ReturnCase, trigger: Trigger, *, why: str | None = None, in_spite: str | None = None, **facts: Any
 ) -> None:
-    """Fire `trigger` and record it. `facts` are what it brings along. Raises Problem, nothing changed.
+    """Fire `trigger` and record it. `facts`: those that it brings along. Raises Problem, nothing changed.
 
-    `why` is its reason, `in_spite` the one beside it for what would bar it.
+    `why`: its reason. `in_spite`: the reason for doing it in spite of a guard; it counts as an override.
     """
     if in_spite:
         facts["override"] = True
@@ -59,10 +59,10 @@ async def record_transition(
 ) -> None:
     """Record a trigger that has fired: `return.state_changed`, or `return.updated` where it led back."""
     kind: EventType = "return.updated" if case.row.state == before else "return.state_changed"
-    said: dict[str, Any] = {"from": before, "to": case.row.state, "trigger": trigger, "reason": why}
+    data: dict[str, Any] = {"from": before, "to": case.row.state, "trigger": trigger, "reason": why}
     if in_spite:
-        said["override_reason"] = in_spite
-    await record_return(case, kind, said)
+        data["override_reason"] = in_spite
+    await record_return(case, kind, data)
 
 
 async def follow_rule(case: ReturnCase) -> None:
@@ -80,9 +80,9 @@ async def tell_what_followed(case: ReturnCase, why: str) -> None:
         await record_transition(case, "follow_order", row.state, why)
 
 
-async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, Any]) -> Event:
+async def record_return(case: ReturnCase, kind: EventType, data: Mapping[str, Any]) -> Event:
     """Record what happened to a return, with the return as it is then: its version counts this event."""
-    _drop_what_is_not_due(case)
+    _update_open_amounts(case)
     if case.row.follow_up_barred is not None and (case.row.state not in PAYING or not case.due):
         _forget_bar(case)
     if case.row.overpaid_since is not None and not case.overpaid_amount:
@@ -90,7 +90,7 @@ async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, An
     rose = _keep_due_outside(case)
     case.row.amount_due = case.due
     event = await record(case.tx, case.by, kind, row=case.row, data={})
-    event.data = to_json_object({**said, **show_change(case)})
+    event.data = to_json_object({**data, **show_change(case)})
     queue_mail(case.tx, event)
     if rose:
         due = await record(case.tx, case.by, "return.resolution_due", row=case.row, data={})
@@ -99,7 +99,7 @@ async def record_return(case: ReturnCase, kind: EventType, said: Mapping[str, An
 
 
 def _forget_bar(case: ReturnCase) -> None:
-    """Drop what barred a refund of what is due: it is paid now, or nothing is due. Told by the event of that."""
+    """Forget what barred a refund, once what was due is paid or due no more; the event of that shows it."""
     case.row.follow_up_at = case.row.follow_up_barred = None
 
 
@@ -111,10 +111,10 @@ def _keep_due_outside(case: ReturnCase) -> bool:
     return row.due_outside > before
 
 
-def _drop_what_is_not_due(case: ReturnCase) -> None:
+def _update_open_amounts(case: ReturnCase) -> None:
     """Keep what is open of each failed refund as an amount; one of which nothing is due any more is superseded.
 
-    Not where people took something off in it: counted again, its units are due less that, which a person decides.
+    One in which people took something off is kept: its units, counted again, are due less that, and a person decides.
     """
     for refund_id, rows in case.open_rows().items():
         refund = next(refund for refund in case.refunds if refund.id == refund_id)

@@ -1,4 +1,4 @@
-"""The sentence for each code that says what an open refund waits for, or why a webhook endpoint is disabled."""
+"""The sentence for each code that says what an open refund waits for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final, Literal, cast, get_args
 from returns_service.domain.refund_attempt import HoldCode, RefundWaitingCode, WaitingCode
 from returns_service.domain.refund_status import OPEN
 from returns_service.return_case.rows import is_unapproved
-from returns_service.store.tables import Payment, Refund, WebhookEndpoint
+from returns_service.store.tables import Payment, Refund
 
 # Where an open refund's money is. `balance`: Stripe has it, and keeps it until the shop's balance there is high enough.
 OpenPlace = Literal["unknown", "second_person", "balance", "unsent", "on_its_way"]
@@ -39,12 +39,6 @@ HOLDS: dict[HoldCode, str] = {
     "payment_unread": "Stripe tells of a refund that is not known here: the payment is read before anything is sent.",
     "external_refund_open": "A refund made outside waits for a person: this one is held. Nothing has moved.",
     "refund_delay": "The dock has time to notice a miscount; then it is sent.",
-}
-DISABLED = {
-    "person": "Disabled by {detail}.",
-    "http_gone": "It answered 410 Gone: it wants no more events.",
-    "nothing_arrived": "Nothing arrived for 3 days. The last call: {detail}",
-    "unknown_reason": "{detail}",
 }
 
 
@@ -112,12 +106,3 @@ def describe_waiting(refund: Refund) -> str | None:
         return None
     detail = refund.waits_for or refund.waiting_detail or refund.stripe_refund or code
     return WAITING.get(code, "{detail}").format(detail=detail)
-
-
-def describe_disabled(endpoint: WebhookEndpoint) -> str | None:
-    """Return in plain words why a webhook endpoint is disabled, None where it is enabled."""
-    if endpoint.disabled_reason is not None:
-        return endpoint.disabled_reason
-    if endpoint.disabled_by is None:
-        return None
-    return DISABLED.get(endpoint.disabled_by, "{detail}").format(detail=endpoint.disabled_detail or "")

@@ -333,7 +333,10 @@ async def select_for_update(tx: Tx, chosen: Any, kind: type[Row]) -> Sequence[Ro
 
 
 async def insert_ignore(tx: Tx, kind: type[SQLModel], values: Mapping[str, Any]) -> bool:
-    """Insert a row unless one of its unique keys is taken; return whether it was. Waits for who is just taking it."""
+    """Insert a row unless one of its unique keys is taken; return whether it was.
+
+    Waits for another transaction that is just taking the key.
+    """
     done: Any = await tx.execute(_insert_ignore(kind, tx.postgresql), dict(values))
     return bool(done.rowcount)
 

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from litestar import Request, Response, post
 
-from returns_service.commands.stripe_inbox import StripeEventReceiptView, receive
+from returns_service.commands.stripe_inbox import StripeEventReceiptView, store_and_fold
 from returns_service.domain.problems import Problem
 from returns_service.return_case.events import Actor
 from returns_service.stripe_gateway import InvalidSignature, read_webhook
@@ -40,8 +40,8 @@ async def stripe_webhook(request: Request[Any, Any, Any]) -> Response[StripeEven
     if event.account is not None and context.account is None:
         configured = context.settings.stripe_account
         context.account = await learn_account(context.database, context.gateway, configured)
-    take_in = partial(receive, by=by, policy=context.policy, event=event, livemode=context.settings.livemode)
-    outcome = await context.database.run(take_in, safe_to_repeat=True)
+    work = partial(store_and_fold, by=by, policy=context.policy, event=event, livemode=context.settings.livemode)
+    outcome = await context.database.run(work, safe_to_repeat=True)
     context.metrics.webhooks.labels(outcome).inc()
     log.info("webhook.received", stripe_event=event.id, type=event.type, outcome=outcome)
     return Response(StripeEventReceiptView(received=True, outcome=outcome))

@@ -29,7 +29,7 @@ from returns_service.timings import DELIVERIES
 from returns_service.webhook_client import WebhookClient
 
 ENDPOINT_CALLS = 8  # under way to one endpoint from one process: a burst goes fast, a small shop's server copes
-WRITES_AT_ONCE = 2  # of what became of calls: many that end together leave connections to the refunds
+WRITES_AT_ONCE = 2  # write-backs: where many calls end together, the refunds keep connections of the pool
 LOOK_SECONDS = 0.5  # not woken: each refund wakes everybody, and a listener is not that urgent
 USER_AGENT = f"returns-service/{version('returns-service')}"
 UNSIGNED = Attempt(None, "Its signing secret was sealed by a key that is not set: see `returns-service doctor`.")
@@ -67,15 +67,19 @@ class WebhookDispatcher:
             endpoints = await waiting(tx)
         if not endpoints:
             return []
-        told: list[str] = []
+        fanned_out: list[str] = []
         if any(endpoint.enabled for endpoint in endpoints):
             await event_feed.bring_up_to_date(self.db)
             async with self.db.reading() as tx:
                 last = await event_feed.last_position(tx)
             if any(endpoint.enabled and endpoint.position < last for endpoint in endpoints):
-                told = await self.db.run(fan_out)
+                fanned_out = await self.db.run(fan_out)
         now, busy = self.db.now(), Counter(self.in_flight.values())
-        due = [e.endpoint_id for e in endpoints if e.endpoint_id in told or (e.due_at is not None and e.due_at <= now)]
+        due = [
+            e.endpoint_id
+            for e in endpoints
+            if e.endpoint_id in fanned_out or (e.due_at is not None and e.due_at <= now)
+        ]
         free = {name: ENDPOINT_CALLS - busy[name] for name in due if busy[name] < ENDPOINT_CALLS}
         if not free:
             return []
@@ -107,7 +111,7 @@ class WebhookDispatcher:
             return (await tx.exec(select(Refund.traceparent).where(col(Refund.id) == event.refund_id))).first()
 
     async def _call_in_time(self, claim: DeliveryClaim, not_after: float) -> None:
-        """Call, unless the lease has ended already: then it is another's, whose order this would break."""
+        """Call, unless the lease has ended: then another worker may call, and a late call would break the order."""
         if elapsed_seconds() < not_after:
             await self.deliver(claim)
 
@@ -119,7 +123,7 @@ class WebhookDispatcher:
             log.warning("delivery.left_to_its_lease", delivery=task.get_name(), error=said)
 
     async def finish(self, seconds: float) -> None:
-        """Let calls under way end; the rest is made again by somebody when its lease ends."""
+        """Let calls under way end; a worker makes those that are cut off again, once their lease has ended."""
         if self.in_flight:
             _, late = await asyncio.wait(list(self.in_flight), timeout=seconds)
             for task in late:

@@ -108,7 +108,7 @@ class Worker:
     async def _execute_at_its_time(self, scheduled: ScheduledCall) -> None:
         await asyncio.sleep(scheduled.wait_seconds)
         if scheduled.writes:
-            await asyncio.sleep(self.executor.late_seconds(scheduled))
+            await asyncio.sleep(self.executor.reserve_moment(scheduled))
         self.begun.add(scheduled.claim.refund_id)
         await self._guard(lambda: self.executor.execute(scheduled))
 
@@ -193,7 +193,7 @@ class Worker:
             await self._guard(once)
 
     async def _guard(self, once: Callable[[], Awaitable[object]]) -> None:
-        """Do it; what goes wrong is logged and waited out, since nobody else would go on."""
+        """Do one piece of work. An error is logged and waited out: raised, it would end this loop for good."""
         try:
             await once()
         except Exception as error:  # noqa: BLE001 - logged; a worker that dies of one thing leaves all others
@@ -206,7 +206,7 @@ class Worker:
         self.executor.db.wake()
 
     async def _finish(self) -> None:
-        """Give back what was not begun and wait for what was; the rest is taken over when its lease ends."""
+        """Give back the claims that were not begun, and wait for calls under way; those that hang keep their lease."""
         waiting = {
             task: scheduled for task, scheduled in self.in_flight.items() if scheduled.claim.refund_id not in self.begun
         }

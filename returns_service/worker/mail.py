@@ -78,7 +78,7 @@ class MailSender:
         return len(claims) + len(staff_claims)
 
     async def finish(self, seconds: float) -> None:
-        """Let conversations under way end: cut off, they may have handed a mail over, and would do it again."""
+        """Let conversations under way end: a mail that was handed over in one that is cut off would be sent again."""
         if under_way := list(self.in_flight):
             _, late = await asyncio.wait(under_way, timeout=seconds)
             for task in late:
@@ -133,7 +133,7 @@ class MailSender:
             await self.db.run(lambda tx: record_mail(tx, claim, "dropped", "no_address"), safe_to_repeat=True)
             return
         message = compose_for_staff(
-            claim.kind, claim.said, recipients=recipients, sender=sender, shop_name=self.settings.shop_name,
+            claim.kind, claim.data, recipients=recipients, sender=sender, shop_name=self.settings.shop_name,
             order_id=claim.order_id, link=self._place(claim), message_id=self._message_id(claim.mail_id),
         )  # fmt: skip
         if message is None:
@@ -158,13 +158,13 @@ class MailSender:
 
     def _mail(self, claim: MailClaim) -> NewMail:
         language = self._language(claim)
-        shown = claim.said.get("object") or {}
+        shown = claim.data.get("object") or {}
         amount = shown.get("amount") if claim.kind == "refunded" else shown.get("amount_estimated")
         outside = shown.get("amount_estimated_outside")  # no event of an earlier release says it
         if outside and not amount:
             amount = None
-        reason = claim.said.get("reason") if claim.kind == "declined" else None
-        way = settled_by(claim.said) if claim.kind == "refunded" else None
+        reason = claim.data.get("reason") if claim.kind == "declined" else None
+        way = settled_by(claim.data) if claim.kind == "refunded" else None
         told = write_amount(amount, claim.row.currency, language) if isinstance(amount, int) else ""
         values: dict[str, str] = {
             "shop": self.settings.shop_name,

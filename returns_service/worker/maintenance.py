@@ -20,7 +20,7 @@ from returns_service.commands.mail import GIVE_UP_AFTER, TOLD_AT
 from returns_service.commands.refunds import follow_up
 from returns_service.commands.search_index import complete, index_refunds
 from returns_service.commands.stripe_fold import apply_payment
-from returns_service.commands.stripe_inbox import process
+from returns_service.commands.stripe_inbox import fold_again
 from returns_service.commands.webhook_endpoints import DEAD_KEPT_DAYS
 from returns_service.domain.policy import Policy
 from returns_service.domain.stripe_objects import PaymentSnapshot
@@ -50,7 +50,7 @@ from returns_service.store.tables import (
 from returns_service.stripe_gateway import Gateway, event_data_from_payload
 from returns_service.worker.missed_events import is_time_to_pull
 
-AGAIN_SECONDS = 60  # what raised, or a read that got no answer
+AGAIN_SECONDS = 60  # before a fold that raised, or a read that got no answer, is tried again
 BATCH = 500  # rows a cleaning transaction takes at once
 SESSION_KEPT_DAYS = 30  # after its end: people see where they were signed in, and late scans find their name
 PORTAL_KEPT = timedelta(days=30)  # after its link's end, where nothing was sent by it
@@ -115,7 +115,7 @@ async def refold_event(db: Database, by: Actor, policy: Policy, *, livemode: boo
         if row.next_attempt_at is None:
             return False  # somebody else has folded it meanwhile
         event = event_data_from_payload(row.payload)
-        folded = await process(tx, by, policy, event, attempts=row.attempts + 1, livemode=livemode)
+        folded = await fold_again(tx, by, policy, event, attempts=row.attempts + 1, livemode=livemode)
         for name, value in asdict(folded).items():
             setattr(row, name, value)
         return True
@@ -164,7 +164,7 @@ async def retry_follow_up(db: Database, by: Actor, policy: Policy) -> bool:
 async def follow_policy_on_holds(db: Database, by: Actor, policy: Policy) -> int:
     """Hold and free payments as the policy in force says of refunds made outside; return how many.
 
-    Else another policy would only be felt at the next news of each.
+    Without this, a new policy would reach a payment only with its next news.
     """
     found = await db.read(lambda tx: payments_held_otherwise(tx, policy))
     for payment_id in found:

@@ -18,11 +18,12 @@ import structlog
 from sqlalchemy import select, update
 from sqlmodel import col
 
-from returns_service.commands.stripe_inbox import receive
+from returns_service.commands.stripe_inbox import store_and_fold
 from returns_service.domain.policy import Policy
 from returns_service.domain.stripe_objects import NEEDED_EVENTS, StripeEventData
 from returns_service.return_case.events import Actor
 from returns_service.store.database import Database, Tx, insert_ignore
+from returns_service.store.sweeps import is_waiting
 from returns_service.store.tables import StripeEvent, Sweep
 from returns_service.stripe_gateway import Gateway, StripeSilent
 
@@ -50,8 +51,8 @@ async def pull_missed_events(
             known = await db.read(partial(_known_of, part=part))
             for event in reversed(part):  # oldest first, as they would have come
                 if event.id not in known:
-                    take_in = partial(receive, by=by, policy=policy, event=event, livemode=livemode)
-                    await db.run(take_in, safe_to_repeat=True)
+                    work = partial(store_and_fold, by=by, policy=policy, event=event, livemode=livemode)
+                    await db.run(work, safe_to_repeat=True)
                     pulled += 1
             if len(part) == PART_EVENTS:  # the list goes on, and may be long
                 await db.run(_keep_lease, safe_to_repeat=True)
@@ -90,9 +91,9 @@ async def _keep_lease(tx: Tx) -> None:
 
 
 async def is_time_to_pull(tx: Tx) -> bool:
-    """Return whether nobody is at it, and the last look is long enough ago."""
+    """Return whether no worker is pulling, and the last pull is long enough ago."""
     row = await tx.get(Sweep, "events")
-    return row is None or not not_yet_due(row, tx.now, SWEEP_EVERY_SECONDS, SWEEP_LEASE_SECONDS)
+    return row is None or not is_waiting(row, tx.now, SWEEP_EVERY_SECONDS, SWEEP_LEASE_SECONDS)
 
 
 async def _claim(db: Database) -> datetime | None:
@@ -100,7 +101,7 @@ async def _claim(db: Database) -> datetime | None:
         await insert_ignore(tx, Sweep, {"name": "events", "next_at": tx.now, "done_at": tx.now})
         chosen = select(Sweep).where(col(Sweep.name) == "events").with_for_update()
         row = (await tx.execute(chosen)).scalars().one()
-        if not_yet_due(row, tx.now, SWEEP_EVERY_SECONDS, SWEEP_LEASE_SECONDS):
+        if is_waiting(row, tx.now, SWEEP_EVERY_SECONDS, SWEEP_LEASE_SECONDS):
             return None
         row.lease_until = tx.now + timedelta(seconds=SWEEP_LEASE_SECONDS)
         # Until Stripe has told an event, we go by our clock, and by what it said when the list was last read.
@@ -108,17 +109,8 @@ async def _claim(db: Database) -> datetime | None:
         return max(since, tx.now - STRIPE_KEEPS)
 
 
-def not_yet_due(row: Sweep, now: datetime, every_seconds: float, lease_seconds: float) -> bool:
-    """Return whether it is not yet time, or somebody is at it.
-
-    What lies further ahead than we ever set it was set by a clock since set back.
-    """
-    ahead = ((row.next_at, every_seconds), (row.lease_until, lease_seconds))
-    return any(moment is not None and now < moment <= now + timedelta(seconds=most) for moment, most in ahead)
-
-
 async def _finish(db: Database, newest: datetime | None, *, again_seconds: float) -> None:
-    """End a look; None: Stripe's list could not be read. The cursor never goes back, and never goes by our clock."""
+    """End a pull. `newest` None: Stripe's list could not be read. The cursor never goes back, nor by our clock."""
     async with db.transaction() as tx:
         row = await tx.get_one(Sweep, "events")
         row.lease_until, row.next_at = None, tx.now + timedelta(seconds=again_seconds)

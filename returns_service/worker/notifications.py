@@ -50,7 +50,7 @@ async def _listen_once(db: Database) -> None:
 
 
 async def _has_come(happening: asyncio.Event, seconds: float) -> bool:
-    """Return whether it comes within these seconds."""
+    """Return whether the event is set within these seconds."""
     try:
         async with asyncio.timeout(seconds):
             return await happening.wait()

@@ -20,9 +20,9 @@ from sqlmodel import col
 from returns_service.commands import reconciliation_runs as runs
 from returns_service.commands.found_refunds import REFUND_ID
 from returns_service.commands.reconciliation import (
-    Found,
+    Finding,
     Named,
-    Stood,
+    StandAtRead,
     agrees,
     examine,
     external,
@@ -36,9 +36,9 @@ from returns_service.domain.vocabulary import RunPhase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.locked_payment import find_payment_id
 from returns_service.store.database import Database, Tx, insert_ignore
+from returns_service.store.sweeps import is_waiting
 from returns_service.store.tables import Payment, ReconciliationRun, Refund, Sweep
 from returns_service.stripe_gateway import Gateway, StripeSilent
-from returns_service.worker.missed_events import not_yet_due
 
 PAGE = 100  # Stripe's own: one query of ours for each call
 WINDOW = timedelta(days=30)  # a refund may still fail about a month after it succeeded
@@ -67,7 +67,7 @@ class Report:
         return bool(self.run.differing)
 
 
-def nobody(share: float, compared: int) -> None:
+def ignore_progress(share: float, compared: int) -> None:
     """Watch no progress."""
 
 
@@ -77,7 +77,7 @@ async def reconcile(
     since: datetime,
     *,
     fix: bool,
-    progress: Progress = nobody,
+    progress: Progress = ignore_progress,
     by: Actor = BY,
     policy: Policy = DEFAULT,
     sweep: str | None = None,
@@ -102,7 +102,7 @@ async def reconcile_daily(db: Database, gateway: Gateway, by: Actor, policy: Pol
         first_at = tx.now + timedelta(seconds=FIRST_AFTER_SECONDS)
         await insert_ignore(tx, Sweep, {"name": "reconciliation", "next_at": first_at})
         row = await tx.get_one(Sweep, "reconciliation", with_for_update=True)
-        if not_yet_due(row, tx.now, EVERY_SECONDS, runs.RUN_LEASE_SECONDS):
+        if is_waiting(row, tx.now, EVERY_SECONDS, runs.RUN_LEASE_SECONDS):
             return False
         row.lease_until = tx.now + timedelta(seconds=runs.RUN_LEASE_SECONDS)
         return True
@@ -146,7 +146,7 @@ class Comparison:
     async def finish(self) -> ReconciliationRun:
         """Do what is left of the run; return it, closed."""
         if self.run.cursor is not None:
-            await self._made_since_it_began()
+            await self._compare_newer()
         if self.run.phase == "stripe":
             await self._lists()
         await self._check_unanswered()
@@ -156,8 +156,8 @@ class Comparison:
 
     # --- both lists ----------------------------------------------------------------------------------------------
 
-    async def _made_since_it_began(self) -> None:
-        """Compare first what is newer than a run that goes on: a backup may have been restored that holds the run.
+    async def _compare_newer(self) -> None:
+        """Compare what was refunded since the run began, before it goes on: the run may stand in a restored backup.
 
         These are not counted, since they are listed anew each time that it goes on.
         """
@@ -173,7 +173,7 @@ class Comparison:
             self.progress(min(1.0, 1 - (low - since).total_seconds() / whole), self.run.counts.get("at_stripe", 0))
 
     async def _each_page(self, since: datetime, high: datetime | None) -> AsyncIterator[tuple[datetime, bool]]:
-        """Compare page by page; yield down to which time it is done, and whether that was the last."""
+        """Compare page by page; yield the time down to which all is compared, and whether that page was the last."""
         async for page, is_last in pages(self.gateway.refunds_since(since, high)):
             low = since if is_last else page[-1].created
             await self._page(page, low, high)
@@ -196,7 +196,7 @@ class Comparison:
         async for ours in self._ours_between(low, high):
             await self._examine([name for stripe_refund, name in ours if stripe_refund not in at_stripe])
 
-    async def _sift(self, tx: Tx, page: list[RefundSnapshot]) -> tuple[list[Named], list[Found]]:
+    async def _sift(self, tx: Tx, page: list[RefundSnapshot]) -> tuple[list[Named], list[Finding]]:
         """Return the payments that look wrong, and what agrees but is worth knowing."""
         names = [word for seen in page if REFUND_ID.match(word := seen.metadata.get("refund_id", ""))]
         chosen = select(Refund).where(
@@ -244,7 +244,7 @@ class Comparison:
                 return
             after = (found[-1][0] or low, found[-1][1])
 
-    # --- what nobody knows ---------------------------------------------------------------------------------------
+    # --- what nobody knows -----------------------------------------------------------------------------------------
 
     async def _check_unanswered(self) -> None:
         """Look at every intent whose outcome is unknown, however old it is."""
@@ -266,7 +266,7 @@ class Comparison:
         """Read each payment afresh and write down what differs. Raises StripeSilent."""
         for payment_intent, charge in dict.fromkeys(names):
             name = (payment_intent, None if payment_intent else charge)
-            stood = await self._stood(name)
+            stood = await self._stand_at_read(name)
             seen = await self.gateway.read_payment(payment_intent=name[0], charge=name[1])
             if not isinstance(seen, PaymentSnapshot | Missing):
                 raise StripeSilent(seen)
@@ -276,21 +276,21 @@ class Comparison:
             whole = (payment_intent, charge or (read.charge if read else None))
 
             async def work(
-                tx: Tx, name: Named = whole, read: PaymentSnapshot | None = read, stood: Stood = stood
+                tx: Tx, name: Named = whole, read: PaymentSnapshot | None = read, stood: StandAtRead = stood
             ) -> None:
                 await examine(tx, self.by, self.policy, self.run.id, name, read, stood, fix=self.run.fix)
 
             await self.db.run(work)
 
-    async def _stood(self, name: Named) -> Stood:
+    async def _stand_at_read(self, name: Named) -> StandAtRead:
         """Return where the payment and our rows of it stand before the read."""
         async with self.db.reading() as tx:
             payment_id = await find_payment_id(tx, payment_intent=name[0], charge=name[1])
             if payment_id is None:
-                return Stood()
+                return StandAtRead()
             rows = (await tx.execute(select(Refund).where(col(Refund.payment_id) == payment_id))).scalars().all()
             news = (await tx.get_one(Payment, payment_id)).observations
-            return Stood(news, {row.id: stand_of(row) for row in rows})
+            return StandAtRead(news, {row.id: stand_of(row) for row in rows})
 
     async def _with_unlisted(self, seen: PaymentSnapshot, claimed: Iterable[str | None]) -> PaymentSnapshot:
         """Ask by id for what the list lacks: lists may lag behind, a refund that can be read is not missing."""

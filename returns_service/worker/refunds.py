@@ -36,18 +36,18 @@ log = structlog.get_logger("returns.refunds")
 
 @dataclass(frozen=True, slots=True)
 class ScheduledCall:
-    """A claim, the moment of its call (seconds from now), and the end of its lease on the monotonic clock."""
+    """A claim and when its call is made; `wait_seconds` counts from the claim."""
 
     claim: Claim
     wait_seconds: float
-    not_after: float
-    writes: bool = True  # at Stripe, so that it keeps the pace
-    moment: float = 0.0  # of its call, on the monotonic clock
+    not_after: float  # the end of its lease, on the monotonic clock
+    writes: bool = True  # the call writes at Stripe, so that it keeps the pace
+    moment: float = 0.0  # when the call is due, on the monotonic clock
 
 
 @dataclass
 class RefundExecutor:
-    """What the executor works with; one a process."""
+    """Claims due refunds and speaks with Stripe about each; one a process."""
 
     db: Database
     gateway: Gateway
@@ -56,10 +56,10 @@ class RefundExecutor:
     monotonic: Callable[[], float] = elapsed_seconds
     policy: Policy = DEFAULT  # in force: a return that a restore has put back may be adopted here
     by: Actor = BY
-    failing: bool = field(default=False)  # the breaker counted failures when last seen
-    ask_again_seconds: float = 0.0  # when the pace left no room
-    apart_seconds: float = 0.0  # between two writes of this process
-    next_write_at: float = 0.0  # monotonic
+    failing: bool = field(default=False)  # the breaker had counted failures at the last claim
+    ask_again_seconds: float = 0.0  # the wait before the next claim, where the pace left no room
+    apart_seconds: float = 0.0  # the time between two writes of this process
+    next_write_at: float = 0.0  # on the monotonic clock
     warm: bool = False  # the first call of a process loads and connects: it goes alone, or those behind it come late
     overran_seconds: float = 0.0  # the most by which a write missed its moment since the last claim
     done: Counter[tuple[str, str]] = field(default_factory=Counter)  # ("asked", status) and ("chore", name)
@@ -69,32 +69,36 @@ class RefundExecutor:
 
     async def claim(self, limit: int) -> list[ScheduledCall]:
         """Lease up to `limit` due refunds, each with the moment of its call."""
-        asked_at = self.monotonic()
+        started_at = self.monotonic()
         with observe_seconds(CLAIMS):
             async with self.db.transaction() as tx:
                 late = max(0.0, self.next_write_at - self.monotonic())
                 wanted = limit if self.warm else min(limit, 1)
-                allowed = await stripe_throttle.request_slots(tx, self.budget, wanted, late, self.overran_seconds)
+                grant = await stripe_throttle.request_slots(tx, self.budget, wanted, late, self.overran_seconds)
                 self.overran_seconds = 0.0
-                self.failing, self.apart_seconds = allowed.failing, allowed.apart_seconds
-                taken = await claims.claim_refunds(tx, allowed.allowed, self.lease_seconds) if allowed.allowed else []
-                writes = [claim for claim in taken if sends(claim, tx)]
-                moments = dict(
-                    zip((c.refund_id for c in writes), stripe_throttle.slots(allowed, len(writes)), strict=True)
-                )
-                told_at = self.monotonic()
-                self.ask_again_seconds = stripe_throttle.next_slot_seconds(allowed)
-        since, end = self.monotonic() - told_at, asked_at + self.lease_seconds - EARLY_SECONDS
-        self.warm = self.warm or bool(taken)
-        return [
-            ScheduledCall(
-                c, max(0.0, (at := moments.get(c.refund_id, 0.0)) - since), end, c.refund_id in moments, told_at + at
-            )
-            for c in taken
-        ]
+                self.failing, self.apart_seconds = grant.failing, grant.apart_seconds
+                claimed = await claims.claim_refunds(tx, grant.allowed, self.lease_seconds) if grant.allowed else []
+                writes = [claim.refund_id for claim in claimed if sends(claim, tx)]
+                waits = dict(zip(writes, stripe_throttle.slots(grant, len(writes)), strict=True))
+                granted_at = self.monotonic()
+                self.ask_again_seconds = stripe_throttle.next_slot_seconds(grant)
+        # The waits count from the grant, and the commit has taken a part of them.
+        commit_seconds, not_after = self.monotonic() - granted_at, started_at + self.lease_seconds - EARLY_SECONDS
+        self.warm = self.warm or bool(claimed)
 
-    def late_seconds(self, scheduled: ScheduledCall) -> float:
-        """Return how long a write has to wait for the one before it: after a hold-up all moments are past at once."""
+        def schedule(claim: Claim) -> ScheduledCall:
+            wait = waits.get(claim.refund_id, 0.0)
+            return ScheduledCall(
+                claim, max(0.0, wait - commit_seconds), not_after, claim.refund_id in waits, granted_at + wait
+            )
+
+        return [schedule(claim) for claim in claimed]
+
+    def reserve_moment(self, scheduled: ScheduledCall) -> float:
+        """Take this process's next moment for a write; return the wait for it, in seconds.
+
+        After a hold-up the moments of many writes are past at once: they still go one after the other.
+        """
         now = self.monotonic()
         if now >= scheduled.not_after:
             return 0.0  # its lease is over: it sends nothing, and takes nobody's moment
@@ -107,25 +111,25 @@ class RefundExecutor:
         """Speak with Stripe about one claim and write the answer back; None if the claim was lost meanwhile."""
         claim = scheduled.claim
         with tracing.span("refund.execute", parent=claim.traceparent, refund=claim.refund_id) as span:
-            heard = await call_stripe(self.gateway, claim, scheduled.not_after, self.db)
-            span.tell({"answer": type(heard.answer).__name__})
+            outcome = await call_stripe(self.gateway, claim, scheduled.not_after, self.db)
+            span.tell({"answer": type(outcome.answer).__name__})
             row = await self.db.run(
-                lambda tx: record_attempt(tx, self.by, self.policy, claim, heard), safe_to_repeat=True
+                lambda tx: record_attempt(tx, self.by, self.policy, claim, outcome), safe_to_repeat=True
             )
-        await self._keep_pace(heard)
+        await self._keep_pace(outcome)
         self.done["asked", claim.status] += 1
-        self._log(claim, heard, row)
+        self._log(claim, outcome, row)
         return row
 
-    def _log(self, claim: Claim, heard: AttemptOutcome, row: Refund | None) -> None:
+    def _log(self, claim: Claim, outcome: AttemptOutcome, row: Refund | None) -> None:
         """Log one attempt: what Stripe answered, and what follows from it."""
-        answer = type(heard.answer).__name__
-        told: dict[str, Any] = {"refund": claim.refund_id, "answer": answer, "looked": heard.looked}
-        if (code := getattr(heard.answer, "code", None)) is not None:
-            told["code"] = code
+        answer = type(outcome.answer).__name__
+        fields: dict[str, Any] = {"refund": claim.refund_id, "answer": answer, "looked": outcome.looked}
+        if (code := getattr(outcome.answer, "code", None)) is not None:
+            fields["code"] = code
         if row is not None:
-            told |= {"return": row.return_id, "status": row.status, "next_attempt_at": rfc3339(row.next_attempt_at)}
-        log.info("refund.asked", **told)
+            fields |= {"return": row.return_id, "status": row.status, "next_attempt_at": rfc3339(row.next_attempt_at)}
+        log.info("refund.asked", **fields)
 
     async def give_back(self, scheduled_calls: list[ScheduledCall]) -> None:
         """Return claims whose call was not begun."""
@@ -137,8 +141,9 @@ class RefundExecutor:
 
         await self.db.run(work)
 
-    async def _keep_pace(self, heard: AttemptOutcome) -> None:
-        answer = heard.answer
+    async def _keep_pace(self, outcome: AttemptOutcome) -> None:
+        """Tell the throttle, which all workers share, how Stripe bears the calls; it opens and closes the breaker."""
+        answer = outcome.answer
         if isinstance(answer, TryLater) and answer.slow_down:
             await self.db.run(lambda tx: stripe_throttle.slow_down(tx, self.budget))
         silent = isinstance(answer, Unknown) and not answer.replayed
@@ -151,51 +156,52 @@ class RefundExecutor:
 
 
 def sends(claim: Claim, tx: Tx) -> bool:
-    """Return whether this claim's call writes at Stripe, so that it needs a moment of its own."""
+    """Return whether this claim's call writes at Stripe: then the pace gives it a moment of its own."""
     return claim.stripe_refund is None and not claim.must_look_first(tx.now)
 
 
 async def call_stripe(gateway: Gateway, claim: Claim, not_after: float, db: Database) -> AttemptOutcome:
-    """Ask Stripe what the claim is about. A refund in doubt is looked for before it is sent again."""
+    """Send the claim's refund to Stripe, or read it there. A refund in doubt is looked for before it is sent again."""
     if claim.stripe_refund is not None:
         return AttemptOutcome(await gateway.retrieve_refund(claim.stripe_refund))
     if claim.must_look_first(db.now()):
         return await look_up(gateway, claim, None)
     if claim.must_look_before:
-        heard = await look_up(gateway, claim, None)
-        seen = heard.lookup
-        if seen is None or any(refund.metadata.get("refund_id") == claim.refund_id for refund in seen.refunds):
-            return heard
-        if seen.amount_refunded != claim.payment_refunded or await _is_paid_otherwise(db, claim, seen):
+        looked = await look_up(gateway, claim, None)
+        payment = looked.lookup
+        if payment is None or any(refund.metadata.get("refund_id") == claim.refund_id for refund in payment.refunds):
+            return looked
+        if payment.amount_refunded != claim.payment_refunded or await _is_paid_otherwise(db, claim, payment):
             # Somebody may have refunded instead: that is written down before anything is sent.
-            return heard if claim.ever_unknown else replace(heard, answer=PAYMENT_CHANGED)
+            return looked if claim.ever_unknown else replace(looked, answer=PAYMENT_CHANGED)
     answer = await gateway.create_refund(claim.parameters, key=claim.key, not_after=not_after)
     if isinstance(answer, Refused) and (answer.reread or claim.ever_unknown or claim.generation > 1):
         return await look_up(gateway, claim, answer)
     return AttemptOutcome(answer)
 
 
-async def _is_paid_otherwise(db: Database, claim: Claim, seen: PaymentSnapshot) -> bool:
-    """Return what has become of it since the claim: a look-up may take long, and people act meanwhile."""
+async def _is_paid_otherwise(db: Database, claim: Claim, payment: PaymentSnapshot) -> bool:
+    """Return whether another refund may have paid instead by now: a look-up may take long, and people act meanwhile."""
     async with db.reading() as tx:
-        return await is_paid_otherwise(tx, claim.refund_id, seen.refunds)
+        return await is_paid_otherwise(tx, claim.refund_id, payment.refunds)
 
 
 async def look_up(gateway: Gateway, claim: Claim, refused: Refused | None) -> AttemptOutcome:
-    """Read the payment with all its refunds: ours is among them, or it isn't.
+    """Read the payment with all its refunds, to see whether the claim's is among them.
 
-    A payment that Stripe does not know can't be refunded: a known no, whether a call or this look-up hears it. Only a
-    refund that Stripe may hold already waits: with another account's key nobody can tell whether its money has moved.
+    `refused`: the refusal that this look-up has to confirm. A payment that Stripe does not know can't be refunded: that
+    is a refusal, too. A refund that Stripe may hold already still waits then: the key may be another account's, and
+    nobody can tell whether its money has moved.
     """
     by_charge = None if claim.payment_intent else claim.charge
-    seen = await gateway.read_payment(payment_intent=claim.payment_intent, charge=by_charge)
-    if isinstance(seen, PaymentSnapshot):
-        return AttemptOutcome(refused, lookup=seen, looked=True)
-    if isinstance(seen, Missing) and claim.must_look_before:
-        return AttemptOutcome(seen, looked=True)
-    if isinstance(seen, Missing):
-        return AttemptOutcome(as_refused(seen))
-    return AttemptOutcome(refused or seen, looked=True)
+    read = await gateway.read_payment(payment_intent=claim.payment_intent, charge=by_charge)
+    if isinstance(read, PaymentSnapshot):
+        return AttemptOutcome(refused, lookup=read, looked=True)
+    if isinstance(read, Missing) and claim.must_look_before:
+        return AttemptOutcome(read, looked=True)
+    if isinstance(read, Missing):
+        return AttemptOutcome(as_refused(read))
+    return AttemptOutcome(refused or read, looked=True)
 
 
 async def renew_leases(db: Database, scheduled_calls: list[ScheduledCall], lease_seconds: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from returns_service.cli import operator
 from returns_service.commands import stripe_inbox
@@ -28,6 +28,7 @@ from returns_service.worker.missed_events import pull_missed_events
 from returns_service.worker.reconcile import reconcile
 from returns_service.worker.refunds import RefundExecutor
 from tests.api.test_openapi import wrong
+from tests.harness.counting import counting
 from tests.harness.patience import complete, wait_for
 from tests.harness.served_shop import ServedShop, expect
 from tests.readme import README
@@ -112,31 +113,21 @@ async def test_what_is_not_meant_is_said_so(shop: ServedShop, query: str) -> Non
 
 
 async def test_a_longer_desk_needs_no_more_queries(shop: ServedShop) -> None:
-    count = 0
-
-    def counted(*_: Any) -> None:
-        nonlocal count
-        count += 1
-
     async def queries() -> int:
-        nonlocal count
-        count = 0
-        expect(await shop.get("/v1/desk?limit=100"), 200)
-        return count
+        with counting(shop) as seen:
+            expect(await shop.get("/v1/desk?limit=100"), 200)
+        return seen["statements"]
 
     await failed(shop)
-    event.listen(shop.db.reader.sync_engine, "before_cursor_execute", counted)
     few = await queries()
-    event.remove(shop.db.reader.sync_engine, "before_cursor_execute", counted)
     await failed(shop, 5)
-    event.listen(shop.db.reader.sync_engine, "before_cursor_execute", counted)
     assert await queries() == few == 4, "the key, two for the desk, and one for all about its returns"
 
 
 async def with_a_hostile_event(shop: ServedShop) -> None:
     now = shop.db.now()
     news = StripeEventData("evt_1", "refund.updated", now, False, None, None, "{}", unreadable=HOSTILE)
-    await shop.db.run(lambda tx: stripe_inbox.receive(tx, Actor("stripe"), DEFAULT, news, livemode=False))
+    await shop.db.run(lambda tx: stripe_inbox.store_and_fold(tx, Actor("stripe"), DEFAULT, news, livemode=False))
     async with shop.db.transaction() as tx:
         await tx.execute(update(StripeEvent).values(attempts=5))
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from returns_service.queries.refund_journal import journal_after
 from returns_service.web.operations.operation import Operation
 from returns_service.web.routes import OPERATIONS
 from tests.factories.reconciliation import create_reconciliation_difference
+from tests.harness.counting import counting
 from tests.harness.served_shop import ServedShop, expect, return_body
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -144,19 +144,11 @@ async def test_a_payment_is_found_by_each_of_its_names(shop: ServedShop) -> None
 
 
 async def test_a_longer_page_needs_no_more_queries(shop: ServedShop) -> None:
-    count = 0
-
-    def counted(*_: Any) -> None:
-        nonlocal count
-        count += 1
-
     async def queries() -> int:
-        nonlocal count
-        count = 0
-        expect(await shop.get("/v1/returns?limit=100&expand[]=refunds&expand[]=events&expand[]=payment"), 200)
-        return count
+        with counting(shop) as seen:
+            expect(await shop.get("/v1/returns?limit=100&expand[]=refunds&expand[]=events&expand[]=payment"), 200)
+        return seen["statements"]
 
-    event.listen(shop.db.reader.sync_engine, "before_cursor_execute", counted)
     await shop.create_return()
     for _ in range(2):
         made = await shop.create_approved_return(quantity=1)

@@ -21,7 +21,7 @@ from returns_service.return_case.views.event_data import EVENT_KINDS
 from returns_service.web.api.openapi import contract, document
 from returns_service.web.api.openapi_words import ANSWERS, BODIES, WHO
 from returns_service.web.operations.bodies import validate
-from returns_service.web.operations.webhook_endpoints import url_checked
+from returns_service.web.operations.webhook_endpoints import check_url
 from returns_service.web.routes import OPERATIONS
 from tests.factories.reconciliation import create_reconciliation_run
 from tests.harness.node import run_node_tool
@@ -306,7 +306,7 @@ def test_what_asks_stripe_says_both_ways_in_which_it_may_not_answer() -> None:
     """Two operations told of the outage alone, and answered `stripe_refuses_us` as well."""
     away = {operation.name for operation in OPERATIONS if "stripe_unavailable" in operation.errors}
     refuses = {operation.name for operation in OPERATIONS if "stripe_refuses_us" in operation.errors}
-    asking = {operation.name for operation in OPERATIONS if operation.before_transaction not in (None, url_checked)}
+    asking = {operation.name for operation in OPERATIONS if operation.before_transaction not in (None, check_url)}
     assert away == refuses == asking
 
 

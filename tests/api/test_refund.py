@@ -223,21 +223,15 @@ async def test_an_unsent_refund_is_canceled_and_a_sent_one_is_not(shop: ServedSh
 
 
 async def test_a_refund_that_waits_for_the_customer_is_canceled_at_stripe(shop: ServedShop) -> None:
-    made = await shop.create_approved_return(quantity=1, card="pm_card_pendingRefund")
-    await shop.receive_parcel(made["id"])
-    await shop.work()
-    (refund,) = (await shop.read_return(made["id"]))["refunds"]
-    shop.dashboard.require_action(refund["stripe_refund"])
-    await shop.deliver()
-    await shop.work()
-    waiting = expect(await shop.get(f"/v1/refunds/{refund['id']}"), 200)
+    where, _ = await waits_for_its_customer(shop)
+    waiting = expect(await shop.get(where), 200)
     assert waiting["status"] == "requires_action"
     assert "customer" in waiting["waits_for"]
     shop.wire.down = True
-    expect(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 503, "stripe_unavailable")
+    expect(await shop.post(f"{where}/cancel"), 503, "stripe_unavailable")
     shop.wire.down = False
-    assert expect(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 200)["status"] == "canceled"
-    assert (await shop.read_return(made["id"]))["state"] == "failed"
+    assert expect(await shop.post(f"{where}/cancel"), 200)["status"] == "canceled"
+    assert (await shop.read_return(waiting["return"]))["state"] == "failed"
 
 
 async def waits_for_its_customer(shop: ServedShop) -> tuple[str, Any]:

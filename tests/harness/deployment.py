@@ -100,12 +100,6 @@ class Deployment:
         name = f"crashing-{point}"
         return self.start(name, point, str(calls), program=program, RETURNS_WORKER_CONCURRENCY=concurrency)
 
-    async def restart(self, web: Process) -> None:
-        """Kill the only web, and start it again on its port."""
-        web.end(signal.SIGKILL)
-        web.start()
-        await answering(f"{self.webs[0]}/healthz", web)
-
     def run(self, *words: str) -> str:
         """Run a command to its end and return what it prints."""
         process = Process(words, self.environment(), self.folder / f"{words[0]}.log", folder=self.folder)

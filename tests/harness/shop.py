@@ -33,7 +33,6 @@ KEY = "sk_test_" + "simulator"
 SECRET = "whsec_" + "simulator"
 HOOK = "http://shop.test/webhooks/stripe"
 BY = Actor("key_shop", "req_1")
-SHOP_METADATA = {"customer": "c_17"}
 
 
 class Shop:
@@ -110,7 +109,9 @@ class Shop:
     async def receive_webhook(self, body: bytes, signature: str) -> None:
         """Take one webhook in."""
         event = read_webhook(body, signature, [SECRET], now=self.clock.unix())
-        await self.db.run(lambda tx: stripe_inbox.receive(tx, Actor("stripe"), self.policy, event, livemode=False))
+        await self.db.run(
+            lambda tx: stripe_inbox.store_and_fold(tx, Actor("stripe"), self.policy, event, livemode=False)
+        )
 
     def lose_webhooks(self) -> None:
         """Let all due webhooks of Stripe's get lost."""

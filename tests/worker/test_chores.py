@@ -79,7 +79,7 @@ async def test_an_event_whose_fold_meets_an_outage_lets_the_next_one_be_folded(
             raise outages.pop()
         return Folded("folded", attempts=2, processed_at=shop.time)
 
-    monkeypatch.setattr(maintenance, "process", meet_an_outage)
+    monkeypatch.setattr(maintenance, "fold_again", meet_an_outage)
     monkeypatch.setattr(maintenance, "event_data_from_payload", lambda _: None)
     with pytest.raises(TimeoutError):
         await maintenance.refold_event(shop.db, BY, DEFAULT, livemode=False)

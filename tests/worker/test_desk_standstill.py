@@ -38,7 +38,7 @@ async def test_an_event_that_nobody_can_fold_waits_from_the_fifth_try_on(shop: S
     bad = json.dumps({**whole, "data": {"object": {**whole["data"]["object"], "id": 7}}})
     name, kind, error = mail.event["id"], mail.event["type"], "`id` is no text"
     news = StripeEventData(name, kind, shop.time, False, None, None, bad, unreadable=error)
-    await shop.db.run(lambda tx: stripe_inbox.receive(tx, STRIPE, DEFAULT, news, livemode=False))
+    await shop.db.run(lambda tx: stripe_inbox.store_and_fold(tx, STRIPE, DEFAULT, news, livemode=False))
     for _ in range(4):
         assert await shop.desk_items() == []
         shop.advance(6 * HOUR)

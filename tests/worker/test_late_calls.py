@@ -15,5 +15,5 @@ async def test_a_call_whose_lease_is_over_pushes_nobody_back(shop: Shop, now: fl
     claim: Any = None
     executor = RefundExecutor(shop.db, shop.gateway, monotonic=lambda: now)
     scheduled = ScheduledCall(claim, wait_seconds=0.0, not_after=30.0, moment=1.0)
-    assert executor.late_seconds(scheduled) == 0.0
+    assert executor.reserve_moment(scheduled) == 0.0
     assert executor.overran_seconds == pytest.approx(overran_seconds, abs=0.05)

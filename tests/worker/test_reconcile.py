@@ -273,7 +273,7 @@ async def test_a_long_list_is_held_a_page_at_a_time(shop: Shop, monkeypatch: pyt
 async def test_a_refund_without_its_payment_here_brings_the_payment_back(shop: Shop) -> None:
     intent = shop.pay(9000)
     lost = "rfd_01kbmxv1ateg6vd2a5t8mh6r4z"
-    shop.dashboard.refund(intent, 700, metadata={"refund_id": lost, "lines": write_mark(lost, "ret_gone", None)})
+    shop.dashboard.refund(intent, 700, metadata={"refund_id": lost, "lines": write_mark(lost, "ret_gone", "")})
     report = await compare(shop, fix=True)
     assert not report.differs
     assert await shop.outcomes(report) == [("missing_here", "fixed"), ("not_rebuilt", "information")]

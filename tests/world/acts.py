@@ -132,7 +132,7 @@ async def take_news(stage: Stage, mail: OutgoingWebhook, policy: Policy) -> str:
     body, now = stage.ledger.body_of(mail), stage.clock.unix()
     news = read_webhook(body, signature_of(body, SECRET, now), [SECRET], now=now)
     by = Actor("stripe")
-    return await stage.db.run(lambda tx: stripe_inbox.receive(tx, by, policy, news, livemode=False))
+    return await stage.db.run(lambda tx: stripe_inbox.store_and_fold(tx, by, policy, news, livemode=False))
 
 
 async def listen(stage: Stage) -> str:

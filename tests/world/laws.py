@@ -13,7 +13,6 @@ from tests.world.committed import Row, by
 from tests.world.laws_of_others import LawsOfOthers, assigned, ours_of
 from tests.world.listener import check_told
 
-LIVE_AT_STRIPE = ("pending", "requires_action", "succeeded")
 COUNTS = (*OPEN, "succeeded", "settled_outside")
 TOLD = ("pending", "requires_action", "succeeded", "failed", "canceled", "withdrawn", "settled_outside")
 NOT_HERE = ("missing", "wrong_item")

@@ -168,18 +168,18 @@ def _(patch: Patch) -> None:
 
 @bug("inbox without unique id", "was folded 2 times")
 def _(patch: Patch) -> None:
-    receive = stripe_inbox.receive
+    store_and_fold = stripe_inbox.store_and_fold
 
     async def every_time(tx: database.Tx, by: events.Actor, policy: Policy, event: Any, *, livemode: bool) -> str:
-        outcome = await receive(tx, by, policy, event, livemode=livemode)
+        outcome = await store_and_fold(tx, by, policy, event, livemode=livemode)
         if outcome == "known":
             row = await tx.get_one(StripeEvent, event.id)
             row.attempts += 1
-            folded = await stripe_inbox.process(tx, by, policy, event, attempts=row.attempts, livemode=livemode)
+            folded = await stripe_inbox.fold_again(tx, by, policy, event, attempts=row.attempts, livemode=livemode)
             return folded.outcome
         return outcome
 
-    patch.setattr(stripe_inbox, "receive", every_time)
+    patch.setattr(stripe_inbox, "store_and_fold", every_time)
 
 
 @bug("floor per receipt instead of cumulative", "they are worth")

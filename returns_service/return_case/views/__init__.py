@@ -9,6 +9,7 @@ from returns_service.return_case.views.note_view import NoteView, show_note
 from returns_service.return_case.views.objects import PaymentView, RefundView, ReturnView
 from returns_service.return_case.views.payment_view import show_payment
 from returns_service.return_case.views.receipt_view import ReceiptView, show_receipt, show_undeclared
+from returns_service.return_case.views.refund_preview_view import RefundPreviewView, show_refund_preview
 from returns_service.return_case.views.refund_view import show_breakdown, show_refund
 from returns_service.return_case.views.return_view import show_failure, show_return
 from returns_service.return_case.views.unmatched_view import UnmatchedReceiptView, show_unmatched
@@ -18,6 +19,7 @@ __all__ = [
     "NoteView",
     "PaymentView",
     "ReceiptView",
+    "RefundPreviewView",
     "RefundView",
     "ReturnView",
     "UnmatchedReceiptView",
@@ -29,6 +31,7 @@ __all__ = [
     "show_payment",
     "show_receipt",
     "show_refund",
+    "show_refund_preview",
     "show_return",
     "show_undeclared",
     "show_unmatched",

@@ -58,15 +58,15 @@ def _by_id(lines: Iterable[ReturnLineView], items: Iterable[UndeclaredItemView])
 
 
 def show_change(case: ReturnCase) -> dict[str, Any]:
-    """Return what the history keeps of a return: only those lines and items that are not as they were told before.
+    """Return what an event keeps of a return: of its lines and items only those that changed since the event before.
 
-    Those that were told and are gone are named by their ids as `removed`.
+    `removed` names the ids of those that are gone since then.
     """
-    view, told = show_return(case), case.told or {}
-    case.told = _by_id(view.lines, view.undeclared)
-    view.lines = [line for line in view.lines if told.get(line.id) != line]
-    view.undeclared = [item for item in view.undeclared if told.get(item.id) != item]
-    removed = sorted(told.keys() - case.told.keys())
+    view, before = show_return(case), case.recorded_units or {}
+    case.recorded_units = _by_id(view.lines, view.undeclared)
+    view.lines = [line for line in view.lines if before.get(line.id) != line]
+    view.undeclared = [item for item in view.undeclared if before.get(item.id) != item]
+    removed = sorted(before.keys() - case.recorded_units.keys())
     return {"object": view, "removed": removed} if removed else {"object": view}
 
 

@@ -77,8 +77,8 @@ async def _answer_read(operation: Operation, request: AnyRequest) -> Response[An
     async def answer(tx: Tx, key: ApiKey, call: OperationCall[Any]) -> Response[bytes]:
         reply = await operation.work(call, tx)
         if await _is_known(request, call, reply, tx):
-            return _answer(operation, request, key, Remembered(HTTP_NOT_MODIFIED, reply.headers, ""))
-        return _answer(operation, request, key, Remembered(operation.status, reply.headers, reply.encode()))
+            return _answer(request, key, Remembered(HTTP_NOT_MODIFIED, reply.headers, ""))
+        return _answer(request, key, Remembered(operation.status, reply.headers, reply.encode()))
 
     kind = request.accept.best_match([JSON, CSV, JSON_LINES]) if operation.paged else None
     exported = kind if kind in (CSV, JSON_LINES) else None
@@ -120,13 +120,14 @@ async def _answer_write(operation: Operation, request: AnyRequest) -> Response[A
     fingerprint = _fingerprint(request, canonical_json(sent))
     await _give_way(raw)
     call = replace(call, body=validate(operation.body or Empty, sent))
-    word, scope = _idempotency_key(operation, request, call), f"{key.first_id or key.id} {request.url.path}"
-    if operation.each is not None and operation.show_batch is not None and word is not None:
-        results = await execute_batch(operation.each, call, call.body.items, scope, word)
+    idempotency_key = _idempotency_key(operation, request, call)
+    key_scope = f"{key.first_id or key.id} {request.url.path}"
+    if operation.each is not None and operation.show_batch is not None and idempotency_key is not None:
+        results = await execute_batch(operation.each, call, call.body.items, key_scope, idempotency_key)
         body = msgspec.json.encode(operation.show_batch(results)).decode()
-        return _answer(operation, request, key, Remembered(operation.status, {}, body))
-    answer, replayed = await execute(operation, call, scope, word, fingerprint)
-    return _answer(operation, request, key, answer, replayed=replayed)
+        return _answer(request, key, Remembered(operation.status, {}, body))
+    answer, replayed = await execute(operation, call, key_scope, idempotency_key, fingerprint)
+    return _answer(request, key, answer, replayed=replayed)
 
 
 async def _give_way(raw: bytes) -> None:
@@ -161,17 +162,15 @@ def _fingerprint(request: AnyRequest, body: bytes) -> str:
 
 
 def _idempotency_key(operation: Operation, request: AnyRequest, call: OperationCall[Any]) -> str | None:
-    word = request.headers.get("idempotency-key", "").strip()
-    if word and (len(word) > LONGEST_KEY or not word.isascii() or not word.isprintable()):
+    sent = request.headers.get("idempotency-key", "").strip()
+    if sent and (len(sent) > LONGEST_KEY or not sent.isascii() or not sent.isprintable()):
         raise wrong("Idempotency-Key", f"Must be at most {LONGEST_KEY} printable ASCII characters")
-    if not word and operation.key_rule.needs_key(call.body):
+    if not sent and operation.key_rule.needs_key(call.body):
         raise Problem("idempotency_key_required", param="Idempotency-Key")
-    return word or None
+    return sent or None
 
 
-def _answer(
-    operation: Operation, request: AnyRequest, key: ApiKey, answer: Remembered, *, replayed: bool = False
-) -> Response[bytes]:
+def _answer(request: AnyRequest, key: ApiKey, answer: Remembered, *, replayed: bool = False) -> Response[bytes]:
     headers = dict(answer.headers) | ({"Idempotent-Replayed": "true"} if replayed else {})
     return Response(
         answer.body.encode(),

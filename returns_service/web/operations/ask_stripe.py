@@ -22,7 +22,7 @@ from returns_service.web.context import Context
 from returns_service.web.operations.bodies import Body, ChargeId, PaymentIntentId, Wrong
 from returns_service.web.operations.operation import OperationCall, StripeRead
 
-PATIENCE_SECONDS = 5  # where Stripe says nothing of its own: its troubles rarely pass within a second
+PATIENCE_SECONDS = 5  # the least `Retry-After`: Stripe's troubles rarely pass within a second
 
 log = structlog.get_logger("returns.stripe")
 
@@ -94,7 +94,7 @@ def usable_or_503(
 
 
 def stripe_of(call: OperationCall[Any]) -> Actor:
-    """Return Stripe as who says it, in this request."""
+    """Return Stripe as the actor of what this request reads there."""
     return Actor("stripe", call.by.request_id)
 
 

@@ -17,18 +17,19 @@ from returns_service.web.operations.operation import BatchResult, Operation, Ope
 
 
 async def execute_batch(
-    each: Operation, call: OperationCall[Any], items: Sequence[dict[str, Any]], scope: str, word: str
+    each: Operation, call: OperationCall[Any], items: Sequence[dict[str, Any]], key_scope: str, idempotency_key: str
 ) -> list[BatchResult]:
     """Do each of the items, in their order; return each one's answer or problem.
 
-    Each is remembered under the batch's key and its own place: a batch that is sent again does what is not done yet.
+    Each item is remembered under the batch's key and its own place: a batch that is sent again does what is not done
+    yet.
     """
     results = []
     for number, item in enumerate(items):
         try:
             fingerprint = hashlib.sha256(canonical_json(item)).hexdigest()
             item_call = replace(call, body=validate(each.body, item) if each.body else call.body)
-            answer, replayed = await execute(each, item_call, f"{scope} {number}", word, fingerprint)
+            answer, replayed = await execute(each, item_call, f"{key_scope} {number}", idempotency_key, fingerprint)
         except Problem as problem:
             base = call.context.settings.public_url or ""
             shown = problem_body(problem, base=base, instance=each.path, request_id=call.by.request_id or "")

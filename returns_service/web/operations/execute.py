@@ -18,32 +18,35 @@ from returns_service.web.operations.preconditions import check_if_match
 
 
 async def execute(
-    operation: Operation, call: OperationCall[Any], scope: str, word: str | None, fingerprint: str
+    operation: Operation, call: OperationCall[Any], key_scope: str, idempotency_key: str | None, fingerprint: str
 ) -> tuple[Remembered, bool]:
-    """Do a write, or find that it was done under this key (`word`); return its answer, and whether it was done before.
+    """Do a write, or find that it was done under this key; return its answer, and whether it was done before.
 
+    `key_scope`: whose key it is, and for which path; `fingerprint`: the digest of the request that the key stands for.
     Raises Problem, also where the key was used for another request.
     """
     database = call.context.database
     if operation.before_transaction is not None:
-        if word is not None:
-            stored = await database.read(lambda tx: idempotency.recall(tx, scope, word, fingerprint))
+        if idempotency_key is not None:
+            stored = await database.read(lambda tx: idempotency.recall(tx, key_scope, idempotency_key, fingerprint))
             if stored is not None:
                 return stored, True
         call = replace(call, stripe_read=await operation.before_transaction(call))
 
     async def work(tx: Tx) -> tuple[Remembered, bool]:
-        if word is not None and (stored := await idempotency.begin(tx, scope, word, fingerprint)):
-            return stored, True
+        if idempotency_key is not None:
+            stored = await idempotency.begin(tx, key_scope, idempotency_key, fingerprint)
+            if stored is not None:
+                return stored, True
         if call.if_match is not None:
             await _check_version(operation, call, tx, call.if_match)
         reply = await operation.work(call, tx)
         answer = Remembered(operation.status, dict(reply.headers), reply.encode())
-        if word is not None:
-            await idempotency.remember(tx, scope, word, replace(answer, body=reply.encode_to_keep()))
+        if idempotency_key is not None:
+            await idempotency.remember(tx, key_scope, idempotency_key, replace(answer, body=reply.encode_to_keep()))
         return answer, False
 
-    return await database.run(work, safe_to_repeat=word is not None or operation.repeats_safely(call.body))
+    return await database.run(work, safe_to_repeat=idempotency_key is not None or operation.repeats_safely(call.body))
 
 
 async def _check_version(operation: Operation, call: OperationCall[Any], tx: Tx, if_match: str) -> None:

@@ -119,14 +119,14 @@ class Operation:
     errors: tuple[ProblemCode, ...] = ()
     before_transaction: Callable[[OperationCall[Any]], Awaitable[StripeRead]] | None = None
     key_rule: KeyRule = KEY_OPTIONAL
-    if_match: bool = False  # takes an `If-Match` with versions of the return, or of the refund's, in its path
+    if_match: bool = False  # takes an `If-Match`: versions of the return in the path, or of its refund's return
     # Of a request that names itself in its body: whether it was done before. Doing it twice is then doing it once.
     is_done: Callable[[OperationCall[Any], Tx], Awaitable[bool]] | None = None
     parameters: Mapping[str, Parameter] = field(default_factory=dict)  # of the query, by name
     expandable: tuple[str, ...] = ()
     paged: bool = False  # a list: `limit`, `starting_after`, `ending_before`
     streams: bool = False  # can answer with live events
-    each: Operation | None = None  # of a batch: what is done with each item, which `work` is the work of
+    each: Operation | None = None  # of a batch: the operation done with each item; `work` is its work
     show_batch: Callable[[Sequence[BatchResult]], msgspec.Struct] | None = None
 
     def repeats_safely(self, body: Any) -> bool:

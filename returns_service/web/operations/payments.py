@@ -18,7 +18,7 @@ from returns_service.web.operations.operation import Empty, Operation, Operation
 async def adopt_unless_paid(call: OperationCall[Empty]) -> StripeRead:
     """Ask Stripe for a payment that we never saw, and keep it: what can be refunded is known before a return exists.
 
-    A payment that was not paid when it was last read is asked for again: no webhook that we need tells of its success.
+    A payment that was not paid when it was last read is read again: no webhook that we need tells of its success.
     """
     name, database = call.id("payment_id"), call.context.database
     known = await database.read(lambda tx: payment_named(tx, name))

@@ -16,7 +16,7 @@ from returns_service.store.database import Tx
 from returns_service.store.tables import Event, Refund, ReturnAuthorization
 
 TAG = r'(?:W/)?"[\x21\x23-\x7e]*"'
-LONGEST_TRANSACTION = timedelta(minutes=1)  # of one that began before another, and was committed after it
+LONGEST_TRANSACTION = timedelta(minutes=1)  # a transaction that began before another may be committed so much later
 LIST = re.compile(rf"\s*{TAG}(?:\s*,\s*{TAG})*\s*")
 
 
@@ -42,7 +42,7 @@ async def check_if_match(tx: Tx, path: Mapping[str, str], header: str) -> None:
         raise Problem("version_mismatch", 'Send ETags as they were answered, in their double quotes ("3"), or *.')
     statement, name = (OF_REFUND, refund_id) if refund_id is not None else (OF_RETURN, path["return_id"])
     if tags is None or await lock_row(tx, statement, name=name) is None:
-        return  # whether there is such a return or refund, the action itself says
+        return  # the action itself says whether there is such a return or refund
     chosen = select(ReturnAuthorization.version)
     if refund_id is not None:
         of_refund = col(Refund.return_id) == col(ReturnAuthorization.id)
@@ -73,7 +73,7 @@ def is_known(header: str, tag: str) -> bool:
 
 
 async def version_tells_all(tx: Tx, view: ReturnView) -> bool:
-    """Return whether a return is as it was when its version was made: what it shows is not all of its own.
+    """Return whether a return's version tells all that the return shows, since some of that is not its own.
 
     A dispute of its payment, or another return on it, changes what is possible; an open refund is looked at again, and
     a method's time to refund runs out, without any event.

@@ -50,7 +50,7 @@ from returns_service.web.operations.return_refunds import (
     DASHBOARD_REFUND_ERRORS,
     RetryOne,
     SettleOneOutside,
-    dashboard_refunds_at_stripe,
+    read_dashboard_refunds,
     reply_with_refund,
 )
 
@@ -97,10 +97,10 @@ class Acknowledge(Body):
     reason: Reason
 
 
-async def payment_unless_paid(call: OperationCall[CreateRefund]) -> StripeRead:
-    """Ask Stripe for a payment that we never saw, or that was not paid when we did.
+async def read_payment_unless_paid(call: OperationCall[CreateRefund]) -> StripeRead:
+    """Read at Stripe a payment that we never saw, or that was not paid when we saw it.
 
-    With a known one that was paid, an intent can wait until Stripe is back.
+    A known payment that was paid is not read: its intent can be written while Stripe is away, and sent afterwards.
     """
     body = call.body
     async with call.context.database.reading() as tx:
@@ -115,7 +115,7 @@ async def payment_unless_paid(call: OperationCall[CreateRefund]) -> StripeRead:
 @writes(
     "/v1/refunds", TAG, RefundView,
     scope="refunds:write", body=CreateRefund, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
-    before_transaction=payment_unless_paid,
+    before_transaction=read_payment_unless_paid,
     example={"payment_intent": "pi_3PxExample", "amount": 1500, "reason": "requested_by_customer"},
     errors=(
         "amount_exceeds_refundable", "charge_already_refunded", "amount_not_a_step", "payment_missing",
@@ -198,29 +198,27 @@ async def expand_refunds(tx: Tx, call: OperationCall[Any], rows: list[tuple[Refu
     return views
 
 
-async def found_refund(tx: Tx, refund_id: str) -> tuple[Refund, Payment]:
+async def refund_with_payment(tx: Tx, refund_id: str) -> tuple[Refund, Payment]:
     """Return a refund and its payment, to look at. Raises Problem not_found."""
-    refund = await tx.get(Refund, refund_id)
-    if refund is None:
-        raise Problem("not_found", f"There is no refund {refund_id}.")
+    refund = await refund_actions.get_refund(tx, refund_id)
     return refund, await tx.get_one(Payment, refund.payment_id)
 
 
 @reads("/v1/refunds/{refund_id}", TAG, RefundView, expandable=EXPANDABLE, errors=("not_found",))
 async def read_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a refund: its amount, its breakdown, and what became of it."""
-    (view,) = await expand_refunds(tx, call, [await found_refund(tx, call.id("refund_id"))])
+    (view,) = await expand_refunds(tx, call, [await refund_with_payment(tx, call.id("refund_id"))])
     return Reply(view)
 
 
 async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
-    """Read the refund at Stripe and fold it at once; where Stripe gave it no id yet, its payment with all refunds.
+    """Read the refund at Stripe and fold it at once; where Stripe gave it no id yet, read its payment with all refunds.
 
-    Why the fold is here, in a transaction of its own: what Stripe holds is true, whatever is decided next.
+    The fold has a transaction of its own: what Stripe holds is true, even where the operation is then refused.
     """
     database, refund_id = call.context.database, call.id("refund_id")
     async with database.reading() as tx:
-        row, payment = await found_refund(tx, refund_id)
+        row, payment = await refund_with_payment(tx, refund_id)
     read: RefundSnapshot | PaymentSnapshot | Missing | Refused
     if row.stripe_refund is not None:
         observations = row.observations
@@ -243,7 +241,7 @@ async def read_at_stripe(call: OperationCall[Any]) -> StripeRead:
 )  # fmt: skip
 async def check_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Ask Stripe now what became of a refund."""
-    return Reply(show_refund(*await found_refund(tx, call.id("refund_id"))))
+    return Reply(show_refund(*await refund_with_payment(tx, call.id("refund_id"))))
 
 
 @writes(
@@ -271,7 +269,7 @@ async def retry_refund(call: OperationCall[RetryOne], tx: Tx) -> Reply:
 @writes(
     "/v1/refunds/{refund_id}/settle_outside", TAG, RefundView,
     if_match=True, scope="refunds:write", body=SettleOneOutside, headers=("Location",), key_rule=KEY_REQUIRED,
-    before_transaction=dashboard_refunds_at_stripe,
+    before_transaction=read_dashboard_refunds,
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(
         "not_found", "invalid_transition", "refund_not_failed", "refund_superseded", "amount_exceeds_due",
@@ -288,22 +286,25 @@ async def settle_refund_outside(call: OperationCall[SettleOneOutside], tx: Tx) -
     return reply_with_refund(*await refund_actions.settle_refund_outside(tx, call.by, call.policy, refund_id, outside))
 
 
-async def canceled_at_stripe(call: OperationCall[Empty]) -> StripeRead:
-    """Ask Stripe to cancel a refund that waits for the customer; look for a queued one that was ever in doubt."""
+async def cancel_at_stripe(call: OperationCall[Empty]) -> StripeRead:
+    """Ask Stripe to cancel a refund that waits for the customer; look for a queued one that was ever in doubt.
+
+    Returns the canceled refund; None where Stripe was not asked to cancel. Raises Problem refund_not_cancelable.
+    """
     async with call.context.database.reading() as tx:
-        row, _ = await found_refund(tx, call.id("refund_id"))
+        row, _ = await refund_with_payment(tx, call.id("refund_id"))
     if row.status == "queued" and row.ever_unknown:
         await read_at_stripe(call)
     if row.status != "requires_action" or row.stripe_refund is None:
         return None
-    # A key of its own each time: canceling twice is canceling once, but a no is stored under its key, and a refund that
-    # was `pending` then may wait for its customer again.
+    # Each call has a new key. A second cancel is harmless; but Stripe stores a refusal under its key, and a refund that
+    # was `pending` at the refusal may wait for its customer again.
     gateway, key = call.context.gateway, call.context.database.ids.new("cancel", call.context.database.now())
     read = usable_or_503(await gateway.cancel_refund(row.stripe_refund, key=key))
     if isinstance(read, RefundSnapshot):
         return read
     seen = await gateway.retrieve_refund(row.stripe_refund)
-    if isinstance(seen, RefundSnapshot) and seen.status == "canceled":  # by an attempt whose answer was lost
+    if isinstance(seen, RefundSnapshot) and seen.status == "canceled":  # by an earlier cancel whose answer was lost
         return seen
     said = read.message if isinstance(read, Refused | Missing) else None
     raise Problem("refund_not_cancelable", said, refund_status=row.status)
@@ -311,7 +312,7 @@ async def canceled_at_stripe(call: OperationCall[Empty]) -> StripeRead:
 
 @writes(
     "/v1/refunds/{refund_id}/cancel", TAG, RefundView,
-    scope="refunds:write", body=Empty, example={}, before_transaction=canceled_at_stripe,
+    scope="refunds:write", body=Empty, example={}, before_transaction=cancel_at_stripe,
     errors=("not_found", "refund_not_cancelable", "payment_missing", "stripe_unavailable", "stripe_refuses_us"),
 )  # fmt: skip
 async def cancel_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
@@ -319,19 +320,22 @@ async def cancel_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     refund_id = call.id("refund_id")
     if isinstance(call.stripe_read, RefundSnapshot):
         await refund_actions.apply_read(tx, stripe_of(call), call.policy, refund_id, call.stripe_read, NO_OBSERVATIONS)
-        return Reply(show_refund(*await found_refund(tx, refund_id)))
+        return Reply(show_refund(*await refund_with_payment(tx, refund_id)))
     return Reply(show_refund(*await refund_actions.cancel_unsent(tx, call.by, call.policy, refund_id)))
 
 
-async def not_found_at_stripe(call: OperationCall[SendAgain]) -> StripeRead:
-    """Look for the refund at Stripe; it is sent again only where Stripe has none. Raises Problem refund_found."""
+async def check_missing_at_stripe(call: OperationCall[SendAgain]) -> StripeRead:
+    """Look for the refund at Stripe, since only one that Stripe does not have is sent again.
+
+    Raises Problem refund_found where Stripe has it, and refund_not_unknown or too_early before Stripe is asked.
+    """
     database, refund_id = call.context.database, call.id("refund_id")
     async with database.reading() as tx:
-        row, _ = await found_refund(tx, refund_id)
+        row, _ = await refund_with_payment(tx, refund_id)
         refund_actions.check_sendable_again(tx, row)
     read = await read_at_stripe(call)
     async with database.reading() as tx:
-        row, _ = await found_refund(tx, refund_id)
+        row, _ = await refund_with_payment(tx, refund_id)
     if row.stripe_refund is not None:
         raise Problem("refund_found", stripe_refund=row.stripe_refund, refund_status=row.status)
     return read
@@ -340,7 +344,7 @@ async def not_found_at_stripe(call: OperationCall[SendAgain]) -> StripeRead:
 @writes(
     "/v1/refunds/{refund_id}/send_again", TAG, RefundView,
     if_match=True, scope="refunds:write", body=SendAgain, status=202, headers=("Location",), key_rule=KEY_REQUIRED,
-    before_transaction=not_found_at_stripe,
+    before_transaction=check_missing_at_stripe,
     example={"reason": "Stripe support says it never arrived."},
     errors=(
         "not_found", "refund_not_unknown", "too_early", "refund_found", "payment_disputed", "payment_missing",

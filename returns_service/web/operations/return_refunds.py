@@ -9,17 +9,22 @@ from pydantic import Field
 
 from returns_service.commands import failed_refunds, refunds, settlements
 from returns_service.commands.failed_refunds import Part
-from returns_service.commands.refund_actions import RefundPreviewView, apply_payment_read, preview
+from returns_service.commands.refund_actions import apply_payment_read
 from returns_service.commands.refunds import Adjustment, RefundRequest
 from returns_service.commands.settlements import Outside
 from returns_service.domain.problems import Problem, ProblemCode
 from returns_service.domain.vocabulary import AdjustmentKind, SettlementMethod
-from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import load_case
-from returns_service.return_case.views import RefundView, ReturnView, show_refund
+from returns_service.return_case.views import (
+    RefundPreviewView,
+    RefundView,
+    ReturnView,
+    show_refund,
+    show_refund_preview,
+)
 from returns_service.store.database import Tx
 from returns_service.store.tables import Payment, Refund, ReturnAuthorization
-from returns_service.web.operations.ask_stripe import payment_at_stripe, target_of
+from returns_service.web.operations.ask_stripe import payment_at_stripe, stripe_of, target_of
 from returns_service.web.operations.bodies import Body, LineId, Money, Name, Reason, RefundId, Words
 from returns_service.web.operations.operation import (
     KEY_REQUIRED,
@@ -111,24 +116,24 @@ class SettleOutside(SettleOneOutside):
     refund: RefundId | None = None
 
 
-async def dashboard_refunds_at_stripe(call: OperationCall[Any]) -> StripeRead:
-    """Read the payment with all its refunds, where one made in the Stripe Dashboard is said to have paid.
+async def read_dashboard_refunds(call: OperationCall[Any]) -> StripeRead:
+    """Read the payment with all its refunds, where the caller says that a refund made in the Dashboard has paid.
 
-    It is folded at once, in a transaction of its own: what Stripe holds is true, whatever is decided next.
+    The fold has a transaction of its own: what Stripe holds is true, even where the operation is then refused.
     """
     if call.body.method != "dashboard_refund":
         return None
     database = call.context.database
     async with database.reading() as tx:
-        payment = await _payment_named(tx, call.path)
+        payment = await _payment_in_path(tx, call.path)
     seen = await payment_at_stripe(call.context, target_of(payment))
-    stripe = Actor("stripe", call.by.request_id)
-    await database.run(lambda tx: apply_payment_read(tx, stripe, call.policy, payment.id, seen, payment.observations))
+    by, observations = stripe_of(call), payment.observations
+    await database.run(lambda tx: apply_payment_read(tx, by, call.policy, payment.id, seen, observations))
     return seen
 
 
-async def _payment_named(tx: Tx, path: Mapping[str, str]) -> Payment:
-    """Return the payment of the return, or of the refund, in the path. Raises Problem not_found."""
+async def _payment_in_path(tx: Tx, path: Mapping[str, str]) -> Payment:
+    """Return the payment of the return or refund that the path names. Raises Problem not_found."""
     kind, row_id = (Refund, path["refund_id"]) if "refund_id" in path else (ReturnAuthorization, path["return_id"])
     row: Refund | ReturnAuthorization | None = await tx.get(kind, row_id)
     if row is None:
@@ -144,7 +149,7 @@ def reply_with_refund(refund: Refund, payment: Payment) -> Reply:
 @reads("/v1/returns/{return_id}/refund_preview", TAG, RefundPreviewView, errors=("not_found",))
 async def preview_refund(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Show what a refund would pay now, and what bars it."""
-    return Reply(preview(await load_case(tx, call.policy, call.id("return_id"))))
+    return Reply(show_refund_preview(await load_case(tx, call.policy, call.id("return_id"))))
 
 
 @writes(
@@ -194,7 +199,7 @@ async def retry_return(call: OperationCall[RetryRefund], tx: Tx) -> Reply:
 @writes(
     "/v1/returns/{return_id}/settle_outside", TAG, ReturnView,
     if_match=True, scope="refunds:write", body=SettleOutside, headers=("ETag",), key_rule=KEY_REQUIRED,
-    before_transaction=dashboard_refunds_at_stripe,
+    before_transaction=read_dashboard_refunds,
     example={"method": "bank_transfer", "reference": "transfer 2026-04711"},
     errors=(
         "not_found", "invalid_transition", "which_refund", "no_failed_refund", "refund_not_failed",

@@ -17,12 +17,11 @@ from returns_service.domain.return_machine import STATES
 from returns_service.domain.vocabulary import Resolution
 from returns_service.queries.returns import finds_often, return_ids
 from returns_service.return_case.case import ReturnCase
-from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import load_case, load_cases
 from returns_service.return_case.views import EventView, ReturnView, show_event, show_payment, show_refund, show_return
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event, ReturnAuthorization
-from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, payment_in
+from returns_service.web.operations.ask_stripe import Target, payment_at_stripe, payment_in, stripe_of
 from returns_service.web.operations.bodies import (
     MOST_LINES,
     Amount,
@@ -198,8 +197,7 @@ async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
     Stripe is asked for the payment first. The return begins `requested`, or further where the policy approves it.
     An Idempotency-Key is recommended: without one, a repeated request makes a second return.
     """
-    stripe = Actor("stripe", call.by.request_id)
-    locked = await adopt_payment(tx, stripe, call.policy, payment_in(call.stripe_read))
+    locked = await adopt_payment(tx, stripe_of(call), call.policy, payment_in(call.stripe_read))
     case = await returns.create(locked, call.by, call.policy, call.body.new_return())
     return reply_with(case, Location=f"/v1/returns/{case.row.id}")
 
@@ -254,8 +252,8 @@ async def expand_returns(tx: Tx, call: OperationCall[Any], cases: list[ReturnCas
         if "refunds" in wanted:
             view.refunds = [show_refund(refund, case.payment) for refund in case.refunds]
         if "events" in wanted:
-            told = events.get(case.row.id, [])
-            view.events, view.has_more_events = told[-LIMIT:], len(told) > LIMIT
+            newest = events.get(case.row.id, [])
+            view.events, view.has_more_events = newest[-LIMIT:], len(newest) > LIMIT
         views.append(view)
     return views
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from sqlmodel import col, select
 
 from returns_service.commands import unmatched_receipts
-from returns_service.commands.unmatched_receipts import Parcel, UnmatchedItem, find_unmatched, of_tracking_numbers
+from returns_service.commands.unmatched_receipts import Parcel, UnmatchedItem, get_unmatched, of_tracking_numbers
 from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.views import UnmatchedReceiptView, show_unmatched
 from returns_service.store.database import Tx
@@ -96,7 +96,7 @@ async def list_unmatched_receipts(call: OperationCall[Empty], tx: Tx) -> Reply:
 @reads("/v1/receipts/{unmatched_id}", TAG, UnmatchedReceiptView, errors=("not_found",))
 async def read_unmatched_receipt(call: OperationCall[Empty], tx: Tx) -> Reply:
     """Read a parcel that no return announced."""
-    return Reply(show_unmatched(await find_unmatched(tx, call.id("unmatched_id"))))
+    return Reply(show_unmatched(await get_unmatched(tx, call.id("unmatched_id"))))
 
 
 @writes(

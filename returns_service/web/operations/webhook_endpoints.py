@@ -72,7 +72,7 @@ class UpdateEndpoint(Body):
     status: EndpointStatus | None = None
 
 
-async def url_checked(call: OperationCall[Any]) -> StripeRead:
+async def check_url(call: OperationCall[Any]) -> StripeRead:
     """Ask the name server where the URL leads, before the transaction. Raises Problem url_not_allowed."""
     if call.body.url is not None:
         try:
@@ -91,7 +91,7 @@ def reply_with_secret(
 
 @writes(
     PATH, TAG, WebhookEndpointView,
-    scope=SCOPE, body=CreateEndpoint, status=201, headers=("Location",), before_transaction=url_checked,
+    scope=SCOPE, body=CreateEndpoint, status=201, headers=("Location",), before_transaction=check_url,
     example=EXAMPLE,
     errors=("url_not_allowed", "too_many_endpoints"),
 )  # fmt: skip
@@ -129,7 +129,7 @@ async def read_webhook_endpoint(call: OperationCall[Empty], tx: Tx) -> Reply:
 
 @writes(
     ONE, TAG, WebhookEndpointView,
-    scope=SCOPE, body=UpdateEndpoint, before_transaction=url_checked, example={"events": ["return.state_changed"]},
+    scope=SCOPE, body=UpdateEndpoint, before_transaction=check_url, example={"events": ["return.state_changed"]},
     errors=("not_found", "url_not_allowed"),
 )  # fmt: skip
 async def update_webhook_endpoint(call: OperationCall[UpdateEndpoint], tx: Tx) -> Reply:

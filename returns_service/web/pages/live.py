@@ -19,13 +19,13 @@ _EVENT: Final = re.compile(r"evt_(0|[0-9a-z]{26})")
 _RETURN: Final = re.compile(r"ret_[0-9a-z]{26}")
 
 
-async def live_address(tx: Tx, return_id: str = "") -> str:
-    """Return the address of the stream that tells what changes after now, of one return or of all.
+async def live_address(tx: Tx) -> str:
+    """Return the address of the stream that tells what changes after now, of all returns.
 
     Ask before the page reads what it shows: a commit in between is told twice, never not at all.
     """
     _, last_event = await event_feed.last_place(tx)
-    return address_after(last_event, return_id)
+    return address_after(last_event)
 
 
 def address_after(last_event: str, return_id: str = "") -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from litestar import Response
 
-from returns_service.commands.unmatched_receipts import find_unmatched
+from returns_service.commands.unmatched_receipts import get_unmatched
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import RECEIVE
 from returns_service.domain.scan import clean_code
@@ -86,7 +86,7 @@ async def show_parcel(call: PageCall) -> Response[Any]:
 
 async def _show(call: PageCall, unmatched_id: str, *, is_new: bool, problem: Problem | None = None) -> Response[Any]:
     async with call.context.database.reading() as tx:
-        row = await find_unmatched(tx, unmatched_id)
+        row = await get_unmatched(tx, unmatched_id)
         photos = (await photos_about(tx, [unmatched_id])).get(unmatched_id, [])
         words = call.query("q") or row.order_id or row.tracking_number or ""
         matches = await find_parcels(tx, call.context.policy, words) if words else []

@@ -19,7 +19,6 @@ from returns_service.web.pages.portal_words import Words
 from returns_service.web.pages.rendering import ENVIRONMENT, answer, everywhere
 from returns_service.web.pages.visitor import AnyRequest
 
-LIGHT_SURFACE: Final = "#ffffff"
 LIGHT_GROUND: Final = "#f3f4f6"  # the page's own, a shade darker than its cards: links stand on both
 DARK_SURFACE: Final = "#222428"  # the lightest that text stands on in the dark
 _DAY_SECONDS: Final = 86_400

@@ -71,10 +71,6 @@ class Words:
         there = at.astimezone(self.zone)
         return self._time(at, format_date(there, "long", locale=LOCALES[self.language]))
 
-    def plain_day(self, at: datetime) -> str:
-        """Return a day as text."""
-        return format_date(at.astimezone(self.zone), "long", locale=LOCALES[self.language])
-
     def moment(self, at: datetime) -> Markup:
         """Return a time with its day and zone."""
         there = at.astimezone(self.zone)

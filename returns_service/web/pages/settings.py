@@ -10,13 +10,13 @@ from litestar import Response
 from returns_service.commands import api_keys, devices, staff_users
 from returns_service.commands.once import done_before
 from returns_service.commands.sessions import end_anybodys_session, end_sessions
+from returns_service.commands.webhook_deliveries import describe_disabled
 from returns_service.domain.money import format_amount
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.roles import ADMIN
 from returns_service.domain.vocabulary import ROLES, SCOPES
 from returns_service.queries.settings import read_settings
-from returns_service.return_case.waiting import describe_disabled
 from returns_service.store.database import Tx
 from returns_service.web.operations.deliveries import retry_one_delivery
 from returns_service.web.operations.webhook_endpoints import (
