@@ -126,7 +126,9 @@ async def case_of_new_return(
     locked: LockedPayment, by: Actor, policy: Policy, row: ReturnAuthorization, lines: list[ReturnLine]
 ) -> ReturnCase:
     """Return a return that is being made; on a payment that is new, too, there is nothing to read beside it."""
-    if not locked.is_new or locked.cases:
+    known = bool(locked.cases)
+    locked.cases.clear()  # those loaded before don't know it, and it may change what is due with them
+    if not locked.is_new or known:
         return await case_under_lock(locked, by, policy, row.id)
     return _under(locked, ReturnCase(policy, locked.row, row, lines, locked.refunds, now=locked.tx.now), by)
 
