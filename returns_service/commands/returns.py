@@ -9,7 +9,7 @@ from typing import Any
 
 from returns_service.commands.counting import recount
 from returns_service.commands.refund_metadata import merge_metadata
-from returns_service.commands.refunds import follow_order, follow_up
+from returns_service.commands.refunds import follow_order, follow_up, tell_overpaid_siblings
 from returns_service.commands.return_lines import (
     NewLine,
     as_requested_line,
@@ -32,7 +32,7 @@ from returns_service.return_case.decided_alone import decided_alone
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_of_draft, case_of_new_return, lock_case
 from returns_service.return_case.locked_payment import LockedPayment
-from returns_service.return_case.overpaid import note_overpaid
+from returns_service.return_case.overpaid import note_overpaid, overpaid_amounts
 from returns_service.return_case.rows import rows_of
 from returns_service.return_case.transition import (
     check_edge,
@@ -90,6 +90,7 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
     new_lines = [new_line(tx, row, position, line) for position, line in enumerate(lines)]
     tx.add_all([row, *new_lines])
     case = await case_of_new_return(locked, by, policy, row, new_lines)
+    overpaid_before = _overpaid_before(case)
     await index_return(tx, row, case.lines, is_new=True)
     decision = decision_on(case)
     row.approvals_required = decision.approvals_required
@@ -101,7 +102,16 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         case.by = by
     if row.order_units is not None:  # the order's other returns may not have known it
         await follow_order(case)
+        await tell_overpaid_siblings(case, overpaid_before)
     return case
+
+
+def _overpaid_before(case: ReturnCase) -> dict[str, int]:
+    """Return what the order's returns were overpaid before a new one told how many units the order has."""
+    told, case.row.order_units = case.row.order_units, None
+    before = overpaid_amounts(case)
+    case.row.order_units = told
+    return before
 
 
 async def draft(tx: Tx, policy: Policy, payment: Payment, asked: NewReturn) -> ReturnCase:
@@ -242,8 +252,10 @@ async def cancel(
 ) -> ReturnCase:
     """End a return before any money moved. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
+    before = overpaid_amounts(case)
     await transition(case, "cancel", why=reason, in_spite=override_reason)
     await follow_order(case)
+    await tell_overpaid_siblings(case, before)
     return case
 
 
@@ -253,15 +265,16 @@ async def close(
     """Say that the rest is not coming; undeclared items bar it without an override reason. Raises Problem."""
     case = await lock_case(tx, by, policy, return_id)
     check_edge(case, "close")
-    before, overpaid_before = case.row.state, case.overpaid_amount
+    before, overpaid_before = case.row.state, overpaid_amounts(case)
     return_machine.fire("close", case.row, case.facts(why=reason, closing=True, override=bool(override_reason)))
     for receipt in case.receipts:
         receipt.unexpected = False  # what comes from now on is
     case.row.closed_at = tx.now
     withdrawn = await withdraw_undue(case)  # units paid ahead may not come
-    note_overpaid(case, overpaid_before)
+    note_overpaid(case, overpaid_before[case.row.id])
     await record_transition(case, "close", before, reason, override_reason)
     await (follow_withdrawal if withdrawn else follow_up)(case)
+    await tell_overpaid_siblings(case, overpaid_before)
     return case
 
 

@@ -218,3 +218,43 @@ async def told_outside(shop: ServedShop, made: dict[str, Any]) -> tuple[int, int
     items = expect(await shop.get("/v1/desk"), 200)["data"]
     on_desk = [item["kind"] for item in items if item["kind"] == "resolution_due"]
     return shown["amount_due_outside"], newest["amount_due_outside"], on_desk
+
+
+async def told_as_overpaid(shop: ServedShop) -> dict[str, int]:
+    """Return what is on the desk as overpaid, minor units by return."""
+    items = expect(await shop.get("/v1/desk"), 200)["data"]
+    names = [item["return"] for item in items if item["kind"] == "return_overpaid"]
+    return {name: (await shop.read_return(name))["overpaid_amount"] for name in names}
+
+
+async def test_b3_shipping_that_a_new_returns_order_size_makes_undue_is_told(
+    shop: ServedShop, with_policy: Any
+) -> None:
+    with_policy(shipping_refunded="full_return")
+    common: dict[str, Any] = {"payment": shop.pay(20_000), "shipping_amount": 1000}
+    first = await shop.create_approved_return(6000, 2, **common)
+    await shop.receive_parcel(first["id"], 2)
+    assert await refunded(shop, first) == [7000]
+    await shop.create_return(3000, 1, **common, order_units=3)
+    assert await told_as_overpaid(shop) == {first["id"]: 1000}
+
+
+async def test_b3_shipping_that_a_canceled_return_makes_undue_is_told(shop: ServedShop, with_policy: Any) -> None:
+    first, second = await complete_order(shop, with_policy, refund_on="manual")
+    expect(await shop.post(f"/v1/returns/{second['id']}/refund", {}), 202)
+    assert await refunded(shop, second) == [7000]
+    spite = {"reason": "Not of this order.", "override_reason": "The shop keeps it."}
+    expect(await shop.post(f"/v1/returns/{first['id']}/cancel", spite), 200)
+    assert await told_as_overpaid(shop) == {second["id"]: 1000}
+
+
+async def test_b3_shipping_that_a_closed_return_makes_undue_is_told(shop: ServedShop, with_policy: Any) -> None:
+    """Both are paid ahead, the second one with the shipping of all; the first one's unit never comes."""
+    with_policy(shipping_refunded="full_return", refund_on="approval")
+    payment = shop.pay(20_000, "pm_card_pendingRefund")
+    first, second = await two_returns(shop, order_units=3, payment=payment)
+    await shop.work()
+    await shop.work()
+    assert [(await shop.read_return(made["id"]))["amount_open"] for made in (first, second)] == [3000, 7000]
+    expect(await shop.post(f"/v1/returns/{first['id']}/close", {"reason": "It is lost."}), 200)
+    assert await told_as_overpaid(shop) == {first["id"]: 3000, second["id"]: 1000}
