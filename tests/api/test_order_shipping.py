@@ -258,3 +258,17 @@ async def test_b3_shipping_that_a_closed_return_makes_undue_is_told(shop: Served
     assert [(await shop.read_return(made["id"]))["amount_open"] for made in (first, second)] == [3000, 7000]
     expect(await shop.post(f"/v1/returns/{first['id']}/close", {"reason": "It is lost."}), 200)
     assert await told_as_overpaid(shop) == {first["id"]: 3000, second["id"]: 1000}
+
+
+async def test_b3_shipping_that_another_return_takes_from_an_assigned_refund_is_told(
+    shop: ServedShop, with_policy: Any
+) -> None:
+    """A colleague paid the first one in the Dashboard, shipping and all; the second one is counted first."""
+    with_policy(shipping_refunded="always")
+    first, second = await two_returns(shop, payment=shop.pay(20_000))
+    shop.dashboard.refund(first["payment_intent"], 4000, metadata={"return_id": first["id"]})
+    await shop.deliver()
+    assert await told_as_overpaid(shop) == {}
+    await shop.receive_parcel(second["id"], 2)
+    assert await refunded(shop, first, second) == [4000, 7000]
+    assert await told_as_overpaid(shop) == {first["id"]: 1000}
