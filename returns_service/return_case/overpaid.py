@@ -37,7 +37,7 @@ def _beyond_worth(case: ReturnCase) -> int:
 def _assigned_beyond_worth(case: ReturnCase) -> int:
     """Return what refunds made outside have paid beyond all that the return can be worth, minor units.
 
-    What people decided here (adjustments) was meant, and counts for nothing: beside it, or in what it took the place of.
+    What people decided here (adjustments), beside it or in what it took the place of, was meant: it counts for nothing.
     """
     paid = [refund for refund in case.refunds if refund.status in (*OPEN, "succeeded", "settled_outside")]
     if not any(refund.source == "external" for refund in paid):
