@@ -272,8 +272,10 @@ async def pay_what_is_due(case: ReturnCase) -> None:
     elif case.due_was_taken_off():
         await _wait(case, facts, "failed_refund_open", TAKEN_OFF)
     else:
+        overpaid_before = case.overpaid_amount
         before, reason = fire(case, "refund"), case.policy.stripe_reason(row.reason)
         queued = queue_refund(case, case.due_rows().refund, reason=reason, delay_seconds=case.policy.refund_delay)
+        note_overpaid(case, overpaid_before)  # one made outside may have paid more for some of the units
         await record_transition(case, "refund", before, None)
         await record_created(case.lock, case.by, queued, case)
 
