@@ -227,10 +227,9 @@ async def record_created(locked: LockedPayment, by: Actor, row: Refund, case: Re
 
 async def follow_up(case: ReturnCase) -> None:
     """Pay what is due now, then let the order's other returns follow: shipping is theirs together."""
-    before = overpaid_amounts(case) if case.siblings else {}
     await pay_what_is_due(case)
     await follow_order(case)
-    await tell_overpaid_siblings(case, before)
+    await tell_overpaid_siblings(case, case.overpaid_before)
 
 
 async def follow_order(case: ReturnCase) -> None:
@@ -251,7 +250,7 @@ async def follow_order(case: ReturnCase) -> None:
 async def tell_overpaid_siblings(case: ReturnCase, before: Mapping[str, int]) -> None:
     """Put the order's other returns on the desk that were paid shipping which became undue by this one, each once."""
     for other in case.siblings:
-        if other.overpaid_amount > before[other.row.id] and other.row.overpaid_since != case.tx.now:
+        if other.overpaid_amount > before.get(other.row.id, 0) and other.row.overpaid_since != case.tx.now:
             sibling = await case_under_lock(case.lock, case.by, case.policy_in_force, other.row.id)
             sibling.row.overpaid_since = case.tx.now
             await record_return(sibling, "return.updated", {"overpaid_amount": sibling.overpaid_amount})

@@ -18,6 +18,7 @@ from returns_service.domain.problems import Problem
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.locked_payment import OF_RETURN, LockedPayment, lock_row
+from returns_service.return_case.overpaid import overpaid_amounts
 from returns_service.return_case.views.return_view import show_units
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
@@ -152,6 +153,7 @@ def _under(locked: LockedPayment, case: ReturnCase, by: Actor) -> ReturnCase:
     case.locked, case.by = locked, by
     if case.told is None:
         case.told = show_units(case)
+        case.overpaid_before = overpaid_amounts(case) if case.siblings else {}
     locked.cases[case.row.id] = case
     return case
 

@@ -260,15 +260,22 @@ async def test_b3_shipping_that_a_closed_return_makes_undue_is_told(shop: Served
     assert await told_as_overpaid(shop) == {first["id"]: 3000, second["id"]: 1000}
 
 
+@pytest.mark.parametrize("road", ["counted", "settled outside", "assigned"])
 async def test_b3_shipping_that_another_return_takes_from_an_assigned_refund_is_told(
-    shop: ServedShop, with_policy: Any
+    shop: ServedShop, with_policy: Any, road: str
 ) -> None:
-    """A colleague paid the first one in the Dashboard, shipping and all; the second one is counted first."""
-    with_policy(shipping_refunded="always")
+    """A colleague paid the first one in the Dashboard, shipping and all; the second one is paid first."""
+    with_policy(shipping_refunded="always", refund_on="receipt" if road == "counted" else "manual")
     first, second = await two_returns(shop, payment=shop.pay(20_000))
     shop.dashboard.refund(first["payment_intent"], 4000, metadata={"return_id": first["id"]})
     await shop.deliver()
     assert await told_as_overpaid(shop) == {}
     await shop.receive_parcel(second["id"], 2)
-    assert await refunded(shop, first, second) == [4000, 7000]
+    if road == "settled outside":
+        cash = {"method": "cash", "reference": "till"}
+        expect(await shop.post(f"/v1/returns/{second['id']}/settle_outside", cash), 200)
+    elif road == "assigned":
+        shop.dashboard.refund(second["payment_intent"], 7000, metadata={"return_id": second["id"]})
+        await shop.deliver()
+    await shop.settle()
     assert await told_as_overpaid(shop) == {first["id"]: 1000}
