@@ -12,7 +12,7 @@ from sqlalchemy import update
 from sqlmodel import col, select
 
 from returns_service.commands.counting import CountResult, is_accepted, recount, split_row, standing_receipt
-from returns_service.commands.refunds import follow_up, tell_overpaid_siblings, withdraw_or_supersede
+from returns_service.commands.refunds import follow_up, withdraw_or_supersede
 from returns_service.domain import return_machine
 from returns_service.domain.counts import PLACEHOLDERS, default_disposition
 from returns_service.domain.plural import pluralize
@@ -23,7 +23,7 @@ from returns_service.domain.vocabulary import Condition
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import lock_case
-from returns_service.return_case.overpaid import is_overpaid_for_sure, note_overpaid, overpaid_amounts
+from returns_service.return_case.overpaid import is_overpaid_for_sure, note_overpaid
 from returns_service.return_case.reversal import reversible
 from returns_service.return_case.rows import is_unsent, rows_of
 from returns_service.return_case.transition import record_return, transition
@@ -54,16 +54,15 @@ async def reverse(tx: Tx, by: Actor, policy: Policy, return_id: str, receipt_id:
     touched = {row.line_id for row in case.rows_in(receipt) if row.accepted}
     for refund in _dependent_refunds(case, touched):
         await withdraw_or_supersede(case, refund, "receipt_reversed", REVERSED)
-    before = overpaid_amounts(case)
+    before = case.overpaid_amount
     receipt.reversed_at, receipt.reversed_by, receipt.reversed_reason = tx.now, by.actor, reason
     await _free_parcel(tx, receipt)
     await recount(case)
-    note_overpaid(case, before[case.row.id])
+    note_overpaid(case, before)
     await transition(case, "reverse", why=reason, units_reversible=True)
     done = CountResult(case, receipt)
     await record(tx, by, "receipt.reversed", row=case.row, data={"object": done.show(), "reason": reason})
     await follow_up(case)
-    await tell_overpaid_siblings(case, before)
     return done
 
 
@@ -110,18 +109,17 @@ async def correct(
     return_machine.check("correct", case.row.state, case.facts())
     for refund in standing:
         await withdraw_or_supersede(case, refund, "receipt_corrected", CORRECTED)
-    before = overpaid_amounts(case)
+    before = case.overpaid_amount
     for correction in corrections:
         _correct(case, receipt, correction)
     await recount(case)
-    note_overpaid(case, before[case.row.id])
+    note_overpaid(case, before)
     await transition(case, "correct", why=reason)
     done = CountResult(case, receipt)
     changed = {correction.line for correction in corrections}
     shown = {"object": done.show_change(changed), "reason": reason, "overpaid_amount": case.overpaid_amount}
     await record(tx, by, "receipt.corrected", row=case.row, data=shown)
     await follow_up(case)
-    await tell_overpaid_siblings(case, before)
     return done
 
 

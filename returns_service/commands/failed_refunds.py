@@ -31,6 +31,7 @@ from returns_service.return_case.decided_alone import decided_again
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import LockedPayment
+from returns_service.return_case.overpaid import note_overpaid
 from returns_service.return_case.rows import holds_decision, is_paid_by_second, open_amount, rows_of
 from returns_service.return_case.transition import check_edge, fire, record_transition
 from returns_service.store.database import Tx
@@ -99,6 +100,7 @@ async def retry(
     part.check()
     case = await lock_case(tx, by, policy, return_id)
     check_edge(case, "retry")
+    overpaid_before = case.overpaid_amount
     failed = choose_failed(case, refund_id)
     open_rows = case.open_rows()[failed.id]
     limit, amount = money.total(open_rows), part.amount
@@ -119,6 +121,7 @@ async def retry(
         decided=decided_again(failed, money.total(rows), limit),
     )  # fmt: skip
     await take_over(tx, failed, made, left=0 if part.waive else money.total(subtract(open_rows, rows)))
+    note_overpaid(case, overpaid_before)
     await record_transition(case, "retry", before, why, in_spite)
     await record_created(case.lock, by, made, case)
     await follow_order(case)

@@ -9,7 +9,7 @@ from returns_service.commands.refund_attempts import start_generation_by_hand
 from returns_service.commands.refunds import SEND_AGAIN_MINUTES, lock_refund, withdraw_unsent
 from returns_service.commands.settlements import Outside, settle_outside, settle_standalone_outside
 from returns_service.commands.stripe_fold import apply_payment, apply_refund, propagate_status
-from returns_service.commands.undue_refunds import pays_undue
+from returns_service.commands.undue_refunds import has_second, pays_undue
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.refund_status import COUNTS_AS_PAID, OPEN
@@ -118,6 +118,9 @@ async def send_again(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason: 
     case = await case_under_lock(locked, by, policy, row.return_id) if row.return_id else None
     if case is not None and pays_undue(case, row):
         raise Problem("already_refunded", "What it pays is paid otherwise, or due no more.", refunds=_others(case, row))
+    if has_second(row, locked.refunds):
+        seconds = [other.id for other in locked.refunds if other.duplicate_of == row.id]
+        raise Problem("already_refunded", "Stripe holds another refund in its name.", refunds=seconds)
     before = row.status
     start_generation_by_hand(tx, row, reason)
     row.updated_at = tx.now

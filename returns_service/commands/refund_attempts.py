@@ -14,6 +14,7 @@ from returns_service.commands.stripe_fold import apply_payment, apply_refund, pr
 from returns_service.commands.undue_refunds import (
     PAID_BESIDE,
     SENT_AGAIN,
+    has_second,
     may_be_paid_beside,
     pays_undue,
     withdraw_if_undue,
@@ -85,8 +86,10 @@ async def record_attempt(tx: Tx, by: Actor, policy: Policy, claim: Claim, outcom
 
 
 async def _withdraw_if_paid_beside(locked: LockedPayment, by: Actor, policy: Policy, row: Refund) -> None:
-    """Withdraw a refund of no return that was in doubt and came to nothing, where one made outside may have paid it."""
-    if row.status == "queued" and row.ever_unknown and may_be_paid_beside(row, locked.refunds):
+    """Withdraw a refund that was in doubt and came to nothing, where one made outside may have paid it."""
+    if row.status != "queued" or not row.ever_unknown:
+        return
+    if may_be_paid_beside(row, locked.refunds) or has_second(row, locked.refunds):
         withdraw_unsent(row, locked.tx, PAID_BESIDE | {"by": by.actor})
         await propagate_status(locked, by, policy, row, "queued")
 
@@ -138,6 +141,8 @@ async def _apply(
 async def _why_only_looked_for(locked: LockedPayment, by: Actor, policy: Policy, row: Refund) -> OnlyLooks | None:
     if row.stripe_refund is not None:
         return None
+    if has_second(row, locked.refunds):
+        return "paid_beside"
     if row.return_id is None:
         return "paid_beside" if may_be_paid_beside(row, locked.refunds) else None
     return "due_no_more" if pays_undue(await case_under_lock(locked, by, policy, row.return_id), row) else None

@@ -30,7 +30,7 @@ from returns_service.return_case.decided_alone import decided_alone, set_decided
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock, lock_case
 from returns_service.return_case.locked_payment import LockedPayment, is_held, lock_payment_of_refund
-from returns_service.return_case.overpaid import note_overpaid, overpaid_amounts
+from returns_service.return_case.overpaid import note_overpaid
 from returns_service.return_case.rows import holds_decision, is_paid_by_second
 from returns_service.return_case.transition import (
     PAYING,
@@ -100,7 +100,7 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
             detail = f"This return has no line {adjustment.line}."
             raise Problem("unknown_line", detail, param=f"adjustments[{number}].line")
         check_step(adjustment.amount, case.row.currency, f"adjustments[{number}].amount")
-    rows, overpaid_before = breakdown(case, asked), overpaid_amounts(case)
+    rows, overpaid_before = breakdown(case, asked), case.overpaid_amount
     amount = money.total(rows)
     check_step(amount, case.row.currency)
     if case.row.state in ("approved", "refunding", "refunded") and amount > case.due and not asked.override_reason:
@@ -113,11 +113,10 @@ async def refund(tx: Tx, by: Actor, policy: Policy, return_id: str, asked: Refun
     before = fire(case, "refund", why=why, amount=amount, override=override)
     reason = stripe_reason(case, asked.reason)
     queued = queue_refund(case, rows, reason=reason, note=asked.note, override=override, decided=decided)
-    note_overpaid(case, overpaid_before[case.row.id])
+    note_overpaid(case, overpaid_before)
     await record_transition(case, "refund", before, why)
     await record_created(case.lock, by, queued, case)
     await follow_order(case)
-    await tell_overpaid_siblings(case, overpaid_before)
     return queued, case.payment
 
 
@@ -232,7 +231,10 @@ async def follow_up(case: ReturnCase) -> None:
 
 
 async def follow_order(case: ReturnCase) -> None:
-    """Let the order's other returns follow what changed here: shipping may be due there now, or no more."""
+    """Let the order's other returns follow what changed here: shipping may be due there now, or no more.
+
+    One that was paid shipping which is due no more goes to the desk as overpaid.
+    """
     for other in case.siblings:
         shares = other.row.shipping_amount and other.policy.shipping_refunded != "never"
         if not shares or other.row.state not in return_machine.LIVE:
@@ -244,12 +246,9 @@ async def follow_order(case: ReturnCase) -> None:
         await follow_rule(sibling)
         await pay_what_is_due(sibling)
         await tell_what_followed(sibling, SHIPPING_CHANGED)
-
-
-async def tell_overpaid_siblings(case: ReturnCase, before: Mapping[str, int]) -> None:
-    """Put the order's other returns on the desk that were paid shipping which became undue by this one."""
     for other in case.siblings:
-        if other.overpaid_amount > before[other.row.id]:
+        is_told = other.row.overpaid_since == case.tx.now
+        if not is_told and other.overpaid_amount > case.overpaid_before.get(other.row.id, 0):
             sibling = await case_under_lock(case.lock, case.by, case.policy_in_force, other.row.id)
             sibling.row.overpaid_since = case.tx.now
             await record_return(sibling, "return.updated", {"overpaid_amount": sibling.overpaid_amount})
@@ -270,8 +269,10 @@ async def pay_what_is_due(case: ReturnCase) -> None:
     elif case.due_was_taken_off():
         await _record_bar(case, facts, "failed_refund_open", TAKEN_OFF)
     else:
+        overpaid_before = case.overpaid_amount
         before, reason = fire(case, "refund"), case.policy.stripe_reason(row.reason)
         queued = queue_refund(case, case.due_rows().refund, reason=reason, delay_seconds=case.policy.refund_delay)
+        note_overpaid(case, overpaid_before)  # one made outside may have paid more for some of the units
         await record_transition(case, "refund", before, None)
         await record_created(case.lock, case.by, queued, case)
 

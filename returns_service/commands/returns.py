@@ -32,7 +32,7 @@ from returns_service.return_case.decided_alone import decided_alone
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import case_of_draft, case_of_new_return, lock_case
 from returns_service.return_case.locked_payment import LockedPayment
-from returns_service.return_case.overpaid import note_overpaid
+from returns_service.return_case.overpaid import note_overpaid, overpaid_amounts
 from returns_service.return_case.rows import rows_of
 from returns_service.return_case.transition import (
     check_edge,
@@ -101,8 +101,17 @@ async def create(locked: LockedPayment, by: Actor, policy: Policy, asked: NewRet
         await _record_approval(case, note="Below the policy's limit.", override_reason=None)
         case.by = by
     if row.order_units is not None:  # the order's other returns may not have known it
+        case.overpaid_before = _overpaid_without_size(case)
         await follow_order(case)
     return case
+
+
+def _overpaid_without_size(case: ReturnCase) -> dict[str, int]:
+    """Return what the order's returns were overpaid before a new one told how many units the order has."""
+    units, case.row.order_units = case.row.order_units, None
+    before = overpaid_amounts(case)
+    case.row.order_units = units
+    return before
 
 
 async def draft(tx: Tx, policy: Policy, payment: Payment, asked: NewReturn) -> ReturnCase:

@@ -26,6 +26,7 @@ from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record, to_json_object
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import LockedPayment
+from returns_service.return_case.overpaid import note_overpaid
 from returns_service.return_case.rows import open_amount
 from returns_service.return_case.transition import check_edge, transition
 from returns_service.return_case.views import show_payment, show_refund
@@ -55,6 +56,7 @@ async def settle_outside(
     asked.part.check()
     case = await lock_case(tx, by, policy, return_id)
     check_edge(case, "settle_outside")
+    overpaid_before = case.overpaid_amount
     made_outside = _dashboard_refund(case.lock, asked) if asked.method == "dashboard_refund" else None
     part = replace(asked.part, amount=made_outside.amount) if made_outside else asked.part
     failed: Refund | None = None
@@ -78,6 +80,7 @@ async def settle_outside(
         case.lock.add(settled)
     if failed:
         await take_over(tx, failed, settled, left=0 if part.waive else money.total(subtract(settleable, rows)))
+    note_overpaid(case, overpaid_before)
     said = asked.note or (asked.method if made_outside is None else f"{asked.method} {asked.reference}")
     await transition(case, "settle_outside", why=part.reason or said, **facts)
     if made_outside is None:

@@ -104,6 +104,14 @@ def may_be_paid_beside(refund: Refund, of_payment: Iterable[Refund]) -> bool:
     )
 
 
+def has_second(refund: Refund, of_payment: Iterable[Refund]) -> bool:
+    """Return whether Stripe holds another refund in this one's name: of another amount, while this one is in doubt.
+
+    What a person agreed about that one doesn't say whether this one is still to be paid.
+    """
+    return any(other.duplicate_of == refund.id and other.status not in FINAL for other in of_payment)
+
+
 def _decided_at(refund: Refund) -> datetime:
     """Return when a person last decided that a refund is sent, UTC: when it was made, or sent again on their word."""
     again = [past["ended_at"] for past in refund.past_parameters if past["why"] == SENT_AGAIN]

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from returns_service.commands.refund_actions import sendable_again_at
+from returns_service.commands.undue_refunds import has_second
 from returns_service.commands.webhook_deliveries import describe_disabled
 from returns_service.domain import return_machine
 from returns_service.domain.money import format_amount
@@ -124,6 +125,7 @@ def _difference(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
 def _refund_unknown(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
     refund, payment = refund_of(entry)
     possible = tx.now >= sendable_again_at(refund) and not payment.disputed and waiting_code(refund) != "due_no_more"
+    possible = possible and not has_second(refund, entry.whole.payment_refunds if entry.whole else [])
     again: list[DeskAction] = ["send_again"] if possible else []
     if waiting_code(refund) == "paid_beside":
         return Explanation(

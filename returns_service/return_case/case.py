@@ -63,6 +63,7 @@ class ReturnCase:
     by: Actor = NOBODY
     now: datetime | None = None  # when it was loaded, UTC: windows and deadlines are judged as of then
     recorded_units: UnitViews | None = None  # its lines and undeclared items as its last event showed them, by id
+    overpaid_before: dict[str, int] = field(default_factory=dict)  # of an order's returns as they were locked, by id
     _rows_by_line: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)  # the first `_indexed` ones
     _rows_by_receipt: dict[str, list[ReceiptLine]] = field(default_factory=dict, repr=False)
     _indexed: int = 0

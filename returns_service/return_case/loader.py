@@ -18,6 +18,7 @@ from returns_service.domain.problems import Problem
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.locked_payment import OF_RETURN, LockedPayment, lock_row
+from returns_service.return_case.overpaid import overpaid_amounts
 from returns_service.return_case.views.return_view import show_units
 from returns_service.store.database import Tx
 from returns_service.store.tables import (
@@ -126,7 +127,9 @@ async def case_of_new_return(
     locked: LockedPayment, by: Actor, policy: Policy, row: ReturnAuthorization, lines: list[ReturnLine]
 ) -> ReturnCase:
     """Return a return that is being made; on a payment that is new, too, there is nothing to read beside it."""
-    if not locked.is_new or locked.cases:
+    known = bool(locked.cases)
+    locked.cases.clear()  # those loaded before don't know it, and it may change what is due with them
+    if not locked.is_new or known:
         return await case_under_lock(locked, by, policy, row.id)
     return _under(locked, ReturnCase(policy, locked.row, row, lines, locked.refunds, now=locked.tx.now), by)
 
@@ -150,6 +153,7 @@ def _under(locked: LockedPayment, case: ReturnCase, by: Actor) -> ReturnCase:
     case.locked, case.by = locked, by
     if case.recorded_units is None:
         case.recorded_units = show_units(case)
+        case.overpaid_before = overpaid_amounts(case) if case.siblings else {}
     locked.cases[case.row.id] = case
     return case
 

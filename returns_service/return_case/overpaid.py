@@ -52,12 +52,13 @@ def _beyond_worth(case: ReturnCase, refunds: Sequence[Refund]) -> int:
 def _assigned_beyond_worth(case: ReturnCase, refunds: Sequence[Refund]) -> int:
     """Return what refunds made outside have paid beyond all that the return can be worth, minor units.
 
-    What people decided here beside it (adjustments) was meant, and counts for nothing.
+    What people decided here (adjustments), beside it or in what it took the place of, was meant: it counts for nothing.
     """
     paid = [refund for refund in refunds if refund.status in (*OPEN, "succeeded", "settled_outside")]
     if not any(refund.source == "external" for refund in paid):
         return 0
-    rows = [row for refund in paid for row in rows_of(refund) if refund.source == "external" or not row.adjustment]
+    outside = {refund.id for refund in paid if refund.source == "external" and refund.supersedes is None}
+    rows = [row for refund in paid for row in rows_of(refund) if refund.id in outside or not row.adjustment]
     worth = case.authorized_rows() if case.row.closed_at is None else case.entitled_rows()
     return max(0, money.total(rows) - money.due(worth))
 

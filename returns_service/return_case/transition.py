@@ -76,7 +76,8 @@ async def follow_rule(case: ReturnCase) -> None:
 async def tell_what_followed(case: ReturnCase, why: str) -> None:
     """Record a return whose amounts another return of its order has changed since they were last told."""
     row = case.row
-    if row.amount_due != case.due or (row.overpaid_since is not None and not case.overpaid_amount):
+    due_changed = (row.amount_due, row.due_outside) != (case.due, case.due_outside)
+    if due_changed or (row.overpaid_since is not None and not case.overpaid_amount):
         await record_transition(case, "follow_order", row.state, why)
 
 

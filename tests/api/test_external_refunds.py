@@ -227,6 +227,27 @@ async def test_an_assignment_beyond_the_returns_worth_is_told(shop: ServedShop) 
     assert await kinds(shop) == ["return_overpaid"]
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_what_is_paid_beside_more_than_a_unit_was_worth_is_told(
+    shop: ServedShop, with_policy: Any, by_hand: bool
+) -> None:
+    """50.00 in the Dashboard were for one unit of 30.00; the other unit is paid as well, and nothing is taken."""
+    with_policy(refund_on="manual" if by_hand else "receipt")
+    made = await shop.create_approved_return(6000, 2, payment=shop.pay(10_000))
+    shop.dashboard.refund(made["payment_intent"], 5000)
+    await shop.deliver()
+    await shop.receive_parcel(made["id"], 2)
+    (found,) = expect(await shop.get("/v1/refunds"), 200)["data"]
+    units = [{"line": made["lines"][0]["id"], "units": 1}]
+    expect(await shop.post(f"/v1/refunds/{found['id']}/assign", {"return": made["id"], "lines": units}), 200)
+    await shop.settle()
+    if by_hand:
+        cash = {"method": "cash", "reference": "till"}
+        expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", cash), 200)
+    assert (await shop.read_return(made["id"]))["overpaid_amount"] == 2000
+    assert await kinds(shop) == ["return_overpaid"]
+
+
 @pytest.mark.parametrize("ends, state", [("fail", "failed"), (None, "refunded")])
 async def test_a_request_is_approved_to_where_its_assigned_refund_says(
     shop: ServedShop, with_policy: Any, ends: str | None, state: str

@@ -173,3 +173,109 @@ async def test_b3_shipping_that_was_sent_and_is_undue_is_told(shop: ServedShop, 
     assert told == [3000, 1000]
     kinds = [item["kind"] for item in expect(await shop.get("/v1/desk"), 200)["data"]]
     assert kinds == ["return_overpaid"] * 2
+
+
+async def test_b3_a_return_that_tells_the_orders_size_changes_what_its_own_read_has_touched(
+    shop: ServedShop, with_policy: Any
+) -> None:
+    """The read of its payment brings news of the first return; then the order turns out to be larger."""
+    with_policy(shipping_refunded="full_return", refund_delay=600)
+    payment = shop.pay(20_000, "pm_card_pendingRefund")
+    first = await shop.create_approved_return(6000, 2, payment=payment, shipping_amount=1000)
+    await shop.receive_parcel(first["id"], 1)
+    shop.advance(600)
+    await shop.work()
+    await shop.receive_parcel(first["id"], 1)
+    sent, _ = (await shop.read_return(first["id"]))["refunds"]
+    shop.dashboard.settle(sent["stripe_refund"])
+    shop.lose_webhooks()
+    await shop.create_return(6000, 2, payment=payment, shipping_amount=1000, order_units=4)
+    shown = await shop.read_return(first["id"])
+    told = [(refund["status"], refund["amount"]) for refund in shown["refunds"]]
+    assert told == [("succeeded", 3000), ("withdrawn", 4000), ("queued", 3000)]
+
+
+async def test_b3_what_is_due_outside_follows_the_orders_shipping(shop: ServedShop, with_policy: Any) -> None:
+    """An exchange bears what its label costs beyond the shipping: another return that takes the shipping changes it."""
+    with_policy(shipping_refunded="always", refund_on="manual", label_cost={"usd": 1000})
+    common: dict[str, Any] = {"payment": shop.pay(20_000), "shipping_amount": 300}
+    first = await shop.create_approved_return(2000, 2, resolution="exchange", **common)
+    second = await shop.create_approved_return(6000, 2, **common)
+    for made in (first, second):
+        await shop.receive_parcel(made["id"], 1)
+    assert (await shop.read_return(first["id"]))["amount_due_outside"] == 300
+    extra = {"adjustments": [{"kind": "shipping", "amount": 300, "description": "Shipping"}]}
+    expect(await shop.post(f"/v1/returns/{second['id']}/refund", extra), 202)
+    assert await told_outside(shop, first) == (0, 0, [])
+
+
+async def told_outside(shop: ServedShop, made: dict[str, Any]) -> tuple[int, int, list[str]]:
+    """Return what a return is due outside, what its newest event tells of it, and what of that is on the desk."""
+    shown = await shop.read_return(made["id"])
+    events = expect(await shop.get(f"/v1/returns/{made['id']}/events?limit=100"), 200)["data"]
+    telling = [event for event in events if event["data"]["object"]["object"] == "return"]
+    newest = max(telling, key=lambda event: int(event["sequence"]))["data"]["object"]
+    items = expect(await shop.get("/v1/desk"), 200)["data"]
+    on_desk = [item["kind"] for item in items if item["kind"] == "resolution_due"]
+    return shown["amount_due_outside"], newest["amount_due_outside"], on_desk
+
+
+async def told_as_overpaid(shop: ServedShop) -> dict[str, int]:
+    """Return what is on the desk as overpaid, minor units by return."""
+    items = expect(await shop.get("/v1/desk"), 200)["data"]
+    names = [item["return"] for item in items if item["kind"] == "return_overpaid"]
+    return {name: (await shop.read_return(name))["overpaid_amount"] for name in names}
+
+
+async def test_b3_shipping_that_a_new_returns_order_size_makes_undue_is_told(
+    shop: ServedShop, with_policy: Any
+) -> None:
+    with_policy(shipping_refunded="full_return")
+    common: dict[str, Any] = {"payment": shop.pay(20_000), "shipping_amount": 1000}
+    first = await shop.create_approved_return(6000, 2, **common)
+    await shop.receive_parcel(first["id"], 2)
+    assert await refunded(shop, first) == [7000]
+    await shop.create_return(3000, 1, **common, order_units=3)
+    assert await told_as_overpaid(shop) == {first["id"]: 1000}
+
+
+async def test_b3_shipping_that_a_canceled_return_makes_undue_is_told(shop: ServedShop, with_policy: Any) -> None:
+    first, second = await complete_order(shop, with_policy, refund_on="manual")
+    expect(await shop.post(f"/v1/returns/{second['id']}/refund", {}), 202)
+    assert await refunded(shop, second) == [7000]
+    spite = {"reason": "Not of this order.", "override_reason": "The shop keeps it."}
+    expect(await shop.post(f"/v1/returns/{first['id']}/cancel", spite), 200)
+    assert await told_as_overpaid(shop) == {second["id"]: 1000}
+
+
+async def test_b3_shipping_that_a_closed_return_makes_undue_is_told(shop: ServedShop, with_policy: Any) -> None:
+    """Both are paid ahead, the second one with the shipping of all; the first one's unit never comes."""
+    with_policy(shipping_refunded="full_return", refund_on="approval")
+    payment = shop.pay(20_000, "pm_card_pendingRefund")
+    first, second = await two_returns(shop, order_units=3, payment=payment)
+    await shop.work()
+    await shop.work()
+    assert [(await shop.read_return(made["id"]))["amount_open"] for made in (first, second)] == [3000, 7000]
+    expect(await shop.post(f"/v1/returns/{first['id']}/close", {"reason": "It is lost."}), 200)
+    assert await told_as_overpaid(shop) == {first["id"]: 3000, second["id"]: 1000}
+
+
+@pytest.mark.parametrize("road", ["counted", "settled outside", "assigned"])
+async def test_b3_shipping_that_another_return_takes_from_an_assigned_refund_is_told(
+    shop: ServedShop, with_policy: Any, road: str
+) -> None:
+    """A colleague paid the first one in the Dashboard, shipping and all; the second one is paid first."""
+    with_policy(shipping_refunded="always", refund_on="receipt" if road == "counted" else "manual")
+    first, second = await two_returns(shop, payment=shop.pay(20_000))
+    shop.dashboard.refund(first["payment_intent"], 4000, metadata={"return_id": first["id"]})
+    await shop.deliver()
+    assert await told_as_overpaid(shop) == {}
+    await shop.receive_parcel(second["id"], 2)
+    if road == "settled outside":
+        cash = {"method": "cash", "reference": "till"}
+        expect(await shop.post(f"/v1/returns/{second['id']}/settle_outside", cash), 200)
+    elif road == "assigned":
+        shop.dashboard.refund(second["payment_intent"], 7000, metadata={"return_id": second["id"]})
+        await shop.deliver()
+    await shop.settle()
+    assert await told_as_overpaid(shop) == {first["id"]: 1000}

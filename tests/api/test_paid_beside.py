@@ -162,3 +162,30 @@ async def test_what_a_second_refund_may_have_paid_is_not_paid_before_somebody_sa
     expect(await shop.post(where), 202)
     await shop.settle()
     assert shop.at_stripe(payment) == 20_000
+
+
+async def test_a_refund_in_doubt_beside_a_smaller_one_in_its_name_ends_with_a_person(shop: ServedShop) -> None:
+    """A script copies the mark of one that hangs, and pays a part: which of both is meant, nobody here can know."""
+    payment = shop.pay(20_000)
+    made = await shop.create_approved_return(5000, 1, payment=payment)
+    await shop.receive_parcel(made["id"])
+    shop.faults.arm("drop_before", count=1, method="POST", path="/v1/refunds")
+    await shop.work()
+    (hangs,) = (await shop.read_return(made["id"]))["refunds"]
+    shop.dashboard.refund(payment, 3000, metadata={"refund_id": hangs["id"]})
+    await shop.deliver()
+    await pass_time(shop, HOUR)
+    items = expect(await shop.get("/v1/desk"), 200)["data"]
+    told = {item["kind"]: (item["code"], item["actions"]) for item in items}
+    assert told["refund_unknown"] == ("paid_beside", ["check"])
+    again = await shop.post(f"/v1/refunds/{hangs['id']}/send_again", {"reason": "It hangs."})
+    expect(again, 409, "already_refunded")
+    await pass_time(shop, DAY)
+    shown = await shop.read_return(made["id"])
+    assert (shown["state"], shown["failure"]["code"], shop.at_stripe(payment)) == ("failed", "paid_beside", 3000)
+    second = await external_of(shop)
+    expect(await shop.post(f"/v1/returns/{made['id']}/retry", {}), 409, "external_refund_open")
+    expect(await shop.post(f"/v1/refunds/{second}/acknowledge", {"reason": "They sent it back."}), 200)
+    expect(await shop.post(f"/v1/returns/{made['id']}/retry", {}), 202)
+    await shop.settle()
+    assert (shop.at_stripe(payment), (await shop.read_return(made["id"]))["state"]) == (8000, "refunded")

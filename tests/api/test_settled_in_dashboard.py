@@ -125,3 +125,22 @@ async def test_a6_a_refund_of_no_return_is_settled_by_one_too(shop: ServedShop, 
     assert (paid["id"], amount) in [(item["refund"], item["amount"]) for item in items]
     body = {"method": "cash", "reference": "till 2"}
     expect(await shop.post(f"/v1/refunds/{paid['id']}/settle_outside", body), 200)
+
+
+@pytest.mark.parametrize("road", ["settled", "assigned"])
+async def test_a6_what_people_gave_beside_it_is_not_overpaid(shop: ServedShop, road: str) -> None:
+    """A goodwill of 10.00 was decided with a refund that failed; a colleague pays all of it in the Dashboard."""
+    made = await failed_return(shop)
+    where = f"/v1/returns/{made['id']}"
+    expect(await shop.post(f"{where}/retry", {"amount": 6000, "override_reason": "It took long."}), 202)
+    await shop.settle()
+    at_stripe = shop.dashboard.refund(made["payment_intent"], 6000)["id"]
+    await shop.deliver()
+    if road == "settled":
+        expect(await shop.post(f"{where}/settle_outside", paid_by(at_stripe)), 200)
+    else:
+        (external,) = [refund for refund in await shop.refunds() if refund.source == "external"]
+        expect(await shop.post(f"/v1/refunds/{external.id}/assign", {"return": made["id"]}), 200)
+    shown = await shop.read_return(made["id"])
+    assert (shown["state"], shown["amount_refunded"], shown["overpaid_amount"]) == ("refunded", 6000, 0)
+    assert expect(await shop.get("/v1/desk"), 200)["data"] == []

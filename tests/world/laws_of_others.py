@@ -94,6 +94,7 @@ class LawsOfOthers(ABC):
     def _told_what_is_overpaid(self, case: ReturnCase) -> None:
         """What was paid for units and is worth less since a correction is told, with the shipping that hung on them."""
         if case.row.overpaid_since is None or case.row.state not in return_machine.LIVE:
+            assert not case.overpaid_amount, f"{case.row.id}: {case.overpaid_amount} overpaid, and nobody is told"
             return
         self.stage.kernel.meet("a correction of paid units: told as overpaid")
         counted = [refund for refund in case.refunds if refund.status in COUNTS]
@@ -106,12 +107,14 @@ class LawsOfOthers(ABC):
             taken_off = -sum(item["amount"] for item in refund.breakdown if item["adjustment"] and item["amount"] < 0)
             over -= min(taken_off, sum(beyond.get(line, 0) for line in _by_line([refund])))
         over = max(0, over)
+        # A label that was deducted twice, or that nothing bears any more, was taken off what the lines got.
+        labels = -sum(item["amount"] for refund in counted for item in refund.breakdown if item["kind"] == "label")
         shipping = sum(row.amount for row in case.committed_rows() if row.kind == "shipping" and not row.adjustment)
         # What was made outside and assigned may be more than all of the return is worth.
         theirs = sum(r.amount for r in case.refunds if r.source == "external" and r.status in COUNTS)
         told = case.overpaid_amount
         most = over + shipping + theirs
-        assert over <= told <= most, f"{case.row.id}: {over} overpaid beside shipping, we say {told}"
+        assert over - labels <= told <= most, f"{case.row.id}: {over} overpaid beside shipping, we say {told}"
 
     def _parcels(self, cases: list[ReturnCase]) -> None:
         """A parcel of nobody counts at one return, as it was scanned, in a receipt that stands."""
@@ -189,11 +192,11 @@ def assigned(case: ReturnCase) -> int:
 def _by_line(refunds: Iterable[Row]) -> dict[str | None, int]:
     """Return what refunds pay of each line's units, minor units; under None what nobody knows the units of.
 
-    Shipping is the order's, and has a law of its own.
+    Shipping is the order's, and has a law of its own; a label is of no line.
     """
     paid: dict[str | None, int] = {}
     for item in (item for refund in refunds for item in refund.breakdown):
-        if not item["adjustment"] and item["kind"] != "shipping":
+        if not item["adjustment"] and item["kind"] not in ("shipping", "label"):
             paid[item["line"]] = paid.get(item["line"], 0) + item["amount"]
     return paid
 

@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tests.harness.postgres import fast_folder
 from tests.world.conftest import collect_rarely, silent
 from tests.world.met import Met
+from tests.world.prices import PricedWorld
 from tests.world.stage import Stage
 from tests.world.world import CI, World
 
@@ -35,6 +36,7 @@ CHUNK = 100  # lives
 # holds twice as many beginnings.
 LENGTHS = (5, 5, 8, 8, 12, 30)
 ENOUGH = 2000  # lives: so many should have met all there is
+PRICED_EVERY = 3  # chunks: one of so many plays with fees, labels and adjustments
 WARM_CHUNKS = 2  # of a process, before its memory is measured
 LARGEST_GROWTH = 1.1
 
@@ -62,7 +64,7 @@ def play(start: int, lives: int, shrink: bool) -> Played:
         collect_rarely()
     met, failure = Met(), None
 
-    class Counted(World):
+    class Counted(PricedWorld if start % PRICED_EVERY == 0 else World):  # type: ignore[misc]
         def teardown(self) -> None:
             super().teardown()
             met.add(self)

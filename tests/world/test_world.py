@@ -9,6 +9,7 @@ from hypothesis import Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.world.met import Met
+from tests.world.prices import PricedWorld
 from tests.world.world import CI, World
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -49,6 +50,10 @@ def test_money_comes_out_right_and_every_fault_was_met(record_property: Callable
     record_property("met", met.report())
     print(met.report())  # shown where it fails, and with -s
     assert not met.missing(), f"these were never met: {met.missing()}"
+
+
+def test_money_comes_out_right_with_fees_labels_and_adjustments() -> None:
+    run_state_machine_as_test(seed(1)(PricedWorld), settings=settings(CI, max_examples=CHUNK))
 
 
 def test_a_seed_tells_the_same_stories_twice() -> None:
