@@ -233,7 +233,7 @@ async def follow_up(case: ReturnCase) -> None:
 async def follow_order(case: ReturnCase) -> None:
     """Let the order's other returns follow what changed here: shipping may be due there now, or no more.
 
-    One that was paid shipping which is due no more goes to the desk as overpaid.
+    A return that was paid shipping goes to the desk as overpaid once that is due no more.
     """
     for other in case.siblings:
         shares = other.row.shipping_amount and other.policy.shipping_refunded != "never"
