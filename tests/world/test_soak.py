@@ -29,7 +29,7 @@ from tests.world.conftest import collect_rarely, silent
 from tests.world.met import Met
 from tests.world.prices import PricedWorld
 from tests.world.stage import Stage
-from tests.world.world import CI, World
+from tests.world.world import CI, World, tell_each
 
 CHUNK = 100  # lives
 # Rules in each life of a chunk. Most bugs need a few rules in the right order, so most lives are short: an hour then
@@ -64,11 +64,7 @@ def play(start: int, lives: int, shrink: bool) -> Played:
         collect_rarely()
     met, failure = Met(), None
 
-    class Counted(PricedWorld if start % PRICED_EVERY == 0 else World):  # type: ignore[misc]
-        def teardown(self) -> None:
-            super().teardown()
-            met.add(self)
-
+    counted = tell_each(PricedWorld if start % PRICED_EVERY == 0 else World, met.add)
     chosen = settings(
         CI,
         max_examples=lives,
@@ -76,7 +72,7 @@ def play(start: int, lives: int, shrink: bool) -> Played:
         phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
     )
     try:
-        run_state_machine_as_test(seed(start)(Counted), settings=chosen)
+        run_state_machine_as_test(seed(start)(counted), settings=chosen)
     except Exception as error:  # noqa: BLE001 - told by the test that asked for it
         failure = "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])])
     gc.collect()

@@ -10,7 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.world.met import Met
 from tests.world.prices import PricedWorld
-from tests.world.world import CI, World
+from tests.world.world import CI, World, tell_each
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 CHUNK = 35  # lives from one seed
@@ -23,30 +23,20 @@ def stories(worlds: int, start: int) -> list[str]:
     """Play worlds from a seed; return their stories."""
     told: list[str] = []
 
-    @seed(start)
-    class Told(World):
-        def teardown(self) -> None:
-            super().teardown()
-            told.append("\n".join(self.kernel.story))
-
+    world = tell_each(World, lambda life: told.append("\n".join(life.kernel.story)))
     chosen = settings(CI, max_examples=worlds, stateful_step_count=14, phases=[Phase.generate])
-    run_state_machine_as_test(Told, settings=chosen)
+    run_state_machine_as_test(seed(start)(world), settings=chosen)
     return told
 
 
 def test_money_comes_out_right_and_every_fault_was_met(record_property: Callable[[str, object], None]) -> None:
     """Which lives meet a rare thing is luck: some more are played where one is still missing."""
     met = Met()
-
-    class Counted(World):
-        def teardown(self) -> None:
-            super().teardown()
-            met.add(self)
-
+    counted = tell_each(World, met.add)
     for start in SEEDS:
         if met.worlds < LEAST or met.missing():
             chosen = settings(CI, max_examples=CHUNK)
-            run_state_machine_as_test(seed(start)(Counted), settings=chosen)
+            run_state_machine_as_test(seed(start)(counted), settings=chosen)
     record_property("met", met.report())
     print(met.report())  # shown where it fails, and with -s
     assert not met.missing(), f"these were never met: {met.missing()}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import HealthCheck, Phase, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant
@@ -92,3 +94,13 @@ class OwnWorld(Callers, Workers):
 
 class World(Others, OwnWorld):
     """One life of the service among others, who move money and parcels as they like."""
+
+
+def tell_each(world: type[World], hear: Callable[[World], object]) -> type[World]:
+    """Return that world, each life of which is told once it has ended well."""
+
+    def teardown(self: World) -> None:
+        world.teardown(self)
+        hear(self)
+
+    return type(world.__name__, (world,), {"teardown": teardown})
