@@ -16,11 +16,18 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.world import test_planted_bugs, test_planted_bugs_of_others
+from tests.world import test_planted_bugs, test_planted_bugs_of_others, test_planted_bugs_of_prices
 from tests.world.conftest import silent
 from tests.world.planting import HUNT, SEEDS, Bugs, hunt, read_seeds
+from tests.world.prices import PricedWorld
 from tests.world.stage import Stage
 from tests.world.world import OwnWorld, World
+
+WORLDS = (
+    (test_planted_bugs.BUGS, OwnWorld),
+    (test_planted_bugs_of_others.BUGS, World),
+    (test_planted_bugs_of_prices.BUGS, PricedWorld),
+)
 
 
 def is_found(bugs: Bugs, name: str, world: type[OwnWorld], start: int, lives: int) -> bool:
@@ -42,7 +49,7 @@ def main() -> None:
     silent()
     OwnWorld.stage = Stage(Path(tempfile.mkdtemp()) / "world.db")
     OwnWorld.stage.set()
-    for bugs, world in ((test_planted_bugs.BUGS, OwnWorld), (test_planted_bugs_of_others.BUGS, World)):
+    for bugs, world in WORLDS:
         for name in bugs:
             if asked.names and not any(part in name for part in asked.names):
                 continue
