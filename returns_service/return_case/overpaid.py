@@ -52,15 +52,21 @@ def _beyond_worth(case: ReturnCase, refunds: Sequence[Refund]) -> int:
 def _assigned_beyond_worth(case: ReturnCase, refunds: Sequence[Refund]) -> int:
     """Return what refunds made outside have paid beyond all that the return can be worth, minor units.
 
-    What people decided here (adjustments), beside it or in what it took the place of, was meant: it counts for nothing.
+    What people gave here (adjustments), beside it or in what it took the place of, was meant: it counts for nothing.
+    What they took off was never paid.
     """
     paid = [refund for refund in refunds if refund.status in (*OPEN, "succeeded", "settled_outside")]
     if not any(refund.source == "external" for refund in paid):
         return 0
     outside = {refund.id for refund in paid if refund.source == "external" and refund.supersedes is None}
-    rows = [row for refund in paid for row in rows_of(refund) if refund.id in outside or not row.adjustment]
+    counted = [
+        row
+        for refund in paid
+        for row in rows_of(refund)
+        if refund.id in outside or not row.adjustment or row.amount < 0
+    ]
     worth = case.authorized_rows() if case.row.closed_at is None else case.entitled_rows()
-    return max(0, money.total(rows) - money.due(worth))
+    return max(0, money.total(counted) - money.due(worth))
 
 
 def overpaid_amounts(case: ReturnCase) -> dict[str, int]:

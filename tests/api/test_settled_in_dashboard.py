@@ -144,3 +144,23 @@ async def test_a6_what_people_gave_beside_it_is_not_overpaid(shop: ServedShop, r
     shown = await shop.read_return(made["id"])
     assert (shown["state"], shown["amount_refunded"], shown["overpaid_amount"]) == ("refunded", 6000, 0)
     assert expect(await shop.get("/v1/desk"), 200)["data"] == []
+
+
+async def test_what_was_taken_off_is_not_overpaid_by_whoever_paid_the_rest_outside(shop: ServedShop) -> None:
+    """A refund that gave a part up is paid in the Dashboard: no more is overpaid than has moved."""
+    made = await shop.create_approved_return(9000, 3, payment=shop.pay(20_000))
+    receipt = await shop.receive_parcel(made["id"])
+    (refund,) = (await shop.read_return(made["id"]))["refunds"]
+    expect(await shop.post(f"/v1/refunds/{refund['id']}/cancel"), 200)
+    less = {"amount": 1600, "waive": True, "reason": "A scratch."}
+    expect(await shop.post(f"/v1/returns/{made['id']}/retry", less), 202)
+    shop.dashboard.refund(made["payment_intent"], 10_000)
+    await shop.deliver()
+    (outside,) = [one for one in expect(await shop.get("/v1/refunds"), 200)["data"] if one["source"] == "external"]
+    expect(await shop.post(f"/v1/refunds/{outside['id']}/assign", {"return": made["id"]}), 200)
+    wrong = {"line": made["lines"][0]["id"], "from": "new", "to": "missing", "quantity": 1}
+    body = {"lines": [wrong], "reason": "It was empty."}
+    expect(await shop.post(f"/v1/returns/{made['id']}/receipts/{receipt['id']}/correct", body), 200)
+    expect(await shop.post(f"/v1/returns/{made['id']}/close", {"reason": "No more comes."}), 200)
+    done = await shop.read_return(made["id"])
+    assert (done["amount_refunded"], done["overpaid_amount"]) == (10_000, 10_000)
