@@ -337,9 +337,20 @@ class Laws(LawsOfOthers):
         if case.row.state == "refunded":
             worth, paid = self.worth(case), self.paid(case)
             told = case.row.overpaid_since is not None
-            owed = sum(worth.values()) - case.policy.label_cost.get(case.row.currency, 0)
-            whole = paid == worth if not assigned(case) else sum(paid.values()) + assigned(case) >= owed
+            label = case.policy.label_cost.get(case.row.currency, 0)
+            unpaid = sum(worth.values()) - sum(paid.values())
+            if assigned(case):
+                whole = unpaid - label <= assigned(case)
+            else:  # a label that costs more than came is taken off first, and nothing is paid until it is covered
+                whole = paid == worth or 0 < unpaid <= label - _taken_off_for_label(case)
             assert whole or told, f"{case.row.id}: lines got {paid}, they are worth {worth}"
+
+
+def _taken_off_for_label(case: ReturnCase) -> int:
+    """Return what our refunds of a return took off for its label."""
+    counted = [refund for refund in ours_of(case) if refund.status in COUNTS]
+    taken_off = (item["amount"] for refund in counted for item in refund.breakdown if item["kind"] == "label")
+    return -int(sum(taken_off))
 
 
 def _left(payment: Row, refunds: list[Row]) -> int:
