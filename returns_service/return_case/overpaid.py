@@ -58,15 +58,15 @@ def _assigned_beyond_worth(case: ReturnCase, refunds: Sequence[Refund]) -> int:
     paid = [refund for refund in refunds if refund.status in (*OPEN, "succeeded", "settled_outside")]
     if not any(refund.source == "external" for refund in paid):
         return 0
-    outside = {refund.id for refund in paid if refund.source == "external" and refund.supersedes is None}
-    counted = [
-        row
-        for refund in paid
-        for row in rows_of(refund)
-        if refund.id in outside or not row.adjustment or row.amount < 0
-    ]
+    moved = sum(max(0, money.total(_paid_rows(refund))) for refund in paid)
     worth = case.authorized_rows() if case.row.closed_at is None else case.entitled_rows()
-    return max(0, money.total(counted) - money.due(worth))
+    return max(0, moved - money.due(worth))
+
+
+def _paid_rows(refund: Refund) -> list[money.Row]:
+    """Return what a refund paid, without what people gave in it, unless they gave it by making it outside."""
+    counts_whole = refund.source == "external" and refund.supersedes is None
+    return [row for row in rows_of(refund) if counts_whole or not row.adjustment or row.amount < 0]
 
 
 def overpaid_amounts(case: ReturnCase) -> dict[str, int]:

@@ -164,3 +164,18 @@ async def test_what_was_taken_off_is_not_overpaid_by_whoever_paid_the_rest_outsi
     expect(await shop.post(f"/v1/returns/{made['id']}/close", {"reason": "No more comes."}), 200)
     done = await shop.read_return(made["id"])
     assert (done["amount_refunded"], done["overpaid_amount"]) == (10_000, 10_000)
+
+
+async def test_what_is_taken_off_in_one_refund_leaves_overpaid_what_another_paid(shop: ServedShop) -> None:
+    """A colleague refunded too much in the Dashboard: a deduction beside it gives nothing of that back."""
+    made = await shop.create_approved_return(9000, 3, payment=shop.pay(20_000))
+    shop.dashboard.refund(made["payment_intent"], 10_000)
+    await shop.deliver()
+    (outside,) = [one for one in expect(await shop.get("/v1/refunds"), 200)["data"] if one["source"] == "external"]
+    expect(await shop.post(f"/v1/refunds/{outside['id']}/assign", {"return": made["id"]}), 200)
+    assert (await shop.read_return(made["id"]))["overpaid_amount"] == 1000
+    taken_off = {"kind": "deduction", "amount": 4000, "description": "A stain."}
+    body = {"amount": 50, "adjustments": [taken_off], "override_reason": "For the post."}
+    expect(await shop.post(f"/v1/returns/{made['id']}/refund", body), 202)
+    assert (await shop.read_return(made["id"]))["overpaid_amount"] == 1000
+    assert [item["amount"] for item in expect(await shop.get("/v1/desk?kind=return_overpaid"), 200)["data"]] == [1000]
