@@ -212,7 +212,8 @@ class Laws(LawsOfOthers):
         worth, paid = self.worth(case), self.paid(case)
         for line, amount in paid.items():
             told = row.overpaid_since is not None  # since a correction: what is paid is never taken
-            assert amount <= worth[line] or told, f"{line} got {amount}, it is worth {worth[line]}"
+            got = amount - _taken_off_beside(case, line)  # what people took off was never paid
+            assert got <= worth[line] or told, f"{line} got {amount}, it is worth {worth[line]}"
 
     def _counts(self, case: ReturnCase) -> None:
         """A line's counts are those of its standing receipts: units that came first, then those that didn't."""
@@ -351,6 +352,13 @@ def _taken_off_for_label(case: ReturnCase) -> int:
     counted = [refund for refund in ours_of(case) if refund.status in COUNTS]
     taken_off = (item["amount"] for refund in counted for item in refund.breakdown if item["kind"] == "label")
     return -int(sum(taken_off))
+
+
+def _taken_off_beside(case: ReturnCase, line: str) -> int:
+    """Return what people took off in our refunds that pay a line."""
+    counted = [refund.breakdown for refund in ours_of(case) if refund.status in COUNTS]
+    beside = [rows for rows in counted if any(item["line"] == line and not item["adjustment"] for item in rows)]
+    return -int(sum(min(0, item["amount"]) for rows in beside for item in rows if item["adjustment"]))
 
 
 def _left(payment: Row, refunds: list[Row]) -> int:
