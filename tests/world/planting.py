@@ -63,25 +63,25 @@ class Found(BaseException):
 def hunt(world: type[OwnWorld], start: int, chosen: settings) -> str | None:
     """Play lives from a seed until a law is broken; return what the world says then, None if none was."""
 
-    class Hunted(world):  # type: ignore[valid-type, misc]
-        def check_invariants(self, *told: Any) -> None:
-            assume(dice.are_thrown() or not self.kernel.births)  # the simplest life is the same in each hunt
-            super().check_invariants(*told)
+    def check_invariants(self: OwnWorld, *told: Any) -> None:
+        assume(dice.are_thrown() or not self.kernel.births)  # the simplest life is the same in each hunt
+        world.check_invariants(self, *told)
 
-        def teardown(self) -> None:
-            broken = sys.exception()
-            if isinstance(broken, HypothesisException):
-                self.kernel.bury_all()
-                return
-            try:
-                super().teardown()
-            except Exception as error:  # noqa: BLE001 - what the world says is looked at
-                broken = error
-            if isinstance(broken, Exception):
-                raise Found(str(broken)) from broken
+    def teardown(self: OwnWorld) -> None:
+        broken = sys.exception()
+        if isinstance(broken, HypothesisException):
+            self.kernel.bury_all()
+            return
+        try:
+            world.teardown(self)
+        except Exception as error:  # noqa: BLE001 - what the world says is looked at
+            broken = error
+        if isinstance(broken, Exception):
+            raise Found(str(broken)) from broken
 
+    hunted = type(world.__name__, (world,), {"check_invariants": check_invariants, "teardown": teardown})
     try:
-        run_state_machine_as_test(seed(start)(Hunted), settings=chosen)
+        run_state_machine_as_test(seed(start)(hunted), settings=chosen)
     except Found as found:
         return str(found)
     return None
