@@ -1,7 +1,8 @@
 """As many lives as are asked for: `pytest -m soak --lives N --seed S`.
 
 Each process plays chunks of lives, each chunk from its own seed, so that a failure is replayed by its chunk alone,
-and then shrunk to a short story. How long its lives are is the seed's too.
+and then shrunk to a short story. How long its lives are is the seed's too. A failure ends its chunk, not the soak: the
+others go on, and all failures are told at the end.
 """
 
 from __future__ import annotations
@@ -92,16 +93,16 @@ def test_many_lives(pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[s
     chunks = [(start + number, min(CHUNK, lives - number * CHUNK)) for number in range(-(-lives // CHUNK))]
     processes = min(len(chunks), os.cpu_count() or 1)
     met, memory, began = Met(), 0.0, time.monotonic()
-    blocks = defaultdict[int, list[int]](list)
+    blocks, failures = defaultdict[int, list[int]](list), list[str]()
     with capsys.disabled(), _bar() as bar:
         task = bar.add_task("lives", total=lives, speed="")
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
             for done in as_completed([pool.submit(play, *chunk, len(chunks) == 1) for chunk in chunks]):
                 played = done.result()
                 if played.failure is not None:
-                    pool.shutdown(cancel_futures=True, wait=False)
                     again = f"pytest -m soak --lives {played.lives} --seed {played.seed}"
-                    pytest.fail(f"{played.failure}\n\nReplay: {again}", pytrace=False)
+                    failures.append(f"{played.failure}\n\nReplay: {again}")
+                    print(f"\n{failures[-1]}", file=sys.__stderr__, flush=True)
                 met.join(played.met)
                 memory = max(memory, played.memory)
                 blocks[played.process].append(played.blocks)
@@ -112,6 +113,8 @@ def test_many_lives(pytestconfig: pytest.Config, capsys: pytest.CaptureFixture[s
         seconds = time.monotonic() - began
         speed = f"{seconds:.0f} s, {met.worlds / seconds:.1f} lives/s"
         print(f"\n{met.report()}\nseeds {start} to {start + len(chunks) - 1}, {speed}")
+    if failures:
+        pytest.fail("\n\n".join(failures), pytrace=False)
     if lives >= ENOUGH:
         assert not met.missing(), f"these were never met: {met.missing()}"
     for kept in blocks.values():
