@@ -55,7 +55,11 @@ async def check_lines(
     for name, units in wanted.items():
         if name in ordered and units > ordered[name]:
             raise Problem(
-                "units_already_returned", order_line=names[name], quantity=units, quantity_ordered=ordered[name]
+                "units_already_returned",
+                order_line=names[name],
+                quantity=units,
+                quantity_ordered=ordered[name],
+                returns=_returns_of(order_id, earlier, name),
             )
 
     def number_of(line: NewLine) -> int | None:
@@ -63,6 +67,11 @@ async def check_lines(
         return ordered.get(named, line.quantity_ordered)
 
     return [replace(line, quantity_ordered=number_of(line)) for line in lines]
+
+
+def _returns_of(order_id: str, lines: Sequence[ReturnLine], name: str) -> list[str]:
+    """Return the ids of the returns whose lines are of an order line, named by its stand-in, oldest first."""
+    return sorted({line.return_id for line in lines if pseudonym(line.order_line or "", order_id) == name})
 
 
 def check_worth(payment: Payment, lines: Sequence[NewLine], shipping_amount: int) -> None:

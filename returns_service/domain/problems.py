@@ -123,7 +123,10 @@ PROBLEMS: dict[ProblemCode, Kind] = {
         "Refund payments with a transfer or application fee in the Dashboard.",
     ),
     "units_already_returned": Kind(
-        "These units are on another return already", 422, "Authorize at most what was ordered, over all returns."
+        "These units are on another return already",
+        422,
+        "Authorize at most what was ordered, over all returns; `returns` has those that hold units of this order line. "
+        "One that was closed before its units came is reopened for them.",
     ),
     "quantity_exceeds_ordered": Kind(
         "More units than were ordered", 422, "Send at most `quantity_ordered` in `quantity`, or correct the number."

@@ -78,8 +78,9 @@ async def test_no_unit_goes_into_two_returns(shop: ServedShop) -> None:
         line = {"sku": "A", "quantity": quantity, "total_amount": 100, "order_line": "l1", "quantity_ordered": 3}
         return return_body(payment) | {"lines": [line]}
 
-    expect(await shop.post("/v1/returns", units(2)), 201)
-    expect(await shop.post("/v1/returns", units(2)), 422, "units_already_returned")
+    first = expect(await shop.post("/v1/returns", units(2)), 201)
+    problem = expect(await shop.post("/v1/returns", units(2)), 422, "units_already_returned")
+    assert problem["returns"] == [first["id"]]
     expect(await shop.post("/v1/returns", units(1)), 201)
 
 
@@ -118,6 +119,7 @@ async def test_the_number_ordered_is_kept_and_holds_for_later_returns(shop: Serv
     assert (second["order_id"], line["order_line"], line["sku"], line["quantity_ordered"]) == ("o1", "l1", "A", 2)
     problem = expect(await shop.post("/v1/returns", of_order(shop.pay(), {})), 422, "units_already_returned")
     assert (problem["quantity"], problem["quantity_ordered"]) == (3, 2)
+    assert problem["returns"] == [first["id"], second["id"]]
     more = of_order(shop.pay(), {"quantity_ordered": 9})
     expect(await shop.post("/v1/returns", more), 422, "quantity_ordered_differs")
     expect(await shop.post("/v1/returns", of_order(shop.pay(), {"quantity_ordered": 9}, order_id="o2")), 201)

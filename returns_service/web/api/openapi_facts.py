@@ -66,6 +66,7 @@ FACTS: Final[dict[str, Schema]] = {
     "required_scope": _text("The scope that a key needs for it.", enum=list(get_args(Scope))),
     "retry_after": {"type": "number", "description": "Seconds to wait; `Retry-After` says them rounded up."},
     "return": _known("The return that it counts on; null: on none."),
+    "returns": _several("The returns that hold units of the order line already, oldest first."),
     "reversed_at": _text("When the receipt was reversed.", format="date-time"),
     "state": _text("The return's state.", enum=list(STATES)),
     "step": _minor_units("Stripe takes multiples of it alone."),
