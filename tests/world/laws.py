@@ -343,11 +343,11 @@ class Laws(LawsOfOthers):
             if assigned(case):
                 whole = unpaid - label <= assigned(case)
             else:  # a label that costs more than came is taken off first, and nothing is paid until it is covered
-                whole = paid == worth or 0 < unpaid <= label - _taken_off_for_label(case)
+                whole = paid == worth or 0 < unpaid <= label - label_taken_off(case)
             assert whole or told, f"{case.row.id}: lines got {paid}, they are worth {worth}"
 
 
-def _taken_off_for_label(case: ReturnCase) -> int:
+def label_taken_off(case: ReturnCase) -> int:
     """Return what our refunds of a return took off for its label."""
     counted = [refund for refund in ours_of(case) if refund.status in COUNTS]
     taken_off = (item["amount"] for refund in counted for item in refund.breakdown if item["kind"] == "label")

@@ -12,7 +12,8 @@ from returns_service.domain.policy import Policy
 from returns_service.domain.policy.shapes import Restocking
 from returns_service.return_case.case import ReturnCase
 from tests.world.callers import AMOUNTS, FATES, METHODS, SHIPPING
-from tests.world.laws import STEPS, Laws
+from tests.world.laws import STEPS, Laws, label_taken_off
+from tests.world.laws_of_others import COUNTS, assigned, ours_of
 from tests.world.life import pick
 from tests.world.outside import WHICH
 from tests.world.world import World
@@ -71,6 +72,26 @@ class PricedLaws(Laws):
             cost = max(row.shipping_amount for row in returns)
             told = any(row.overpaid_since is not None for row in returns)
             assert amount <= cost or told, f"{order}: {amount} for shipping, it cost {cost}"
+
+    def _return(self, case: ReturnCase) -> None:
+        """A label is taken off once a return, or the customer is told to have lost too much."""
+        super()._return(case)
+        taken, cost = label_taken_off(case), case.policy.label_cost.get(case.row.currency, 0)
+        told = case.row.overpaid_since is not None
+        assert 0 <= taken <= cost or told or case.due, f"{case.row.id}: {taken} taken off for a label of {cost}"
+
+    def _settled(self, case: ReturnCase) -> None:
+        """What was refunded bears its label, whole, unless people decided otherwise or others paid."""
+        super()._settled(case)
+        counted = [refund for refund in ours_of(case) if refund.status in COUNTS]
+        decided = any(item["adjustment"] for refund in counted for item in refund.breakdown)
+        told = case.row.overpaid_since is not None
+        if case.row.state != "refunded" or decided or told or assigned(case):
+            return
+        taken, cost = label_taken_off(case), case.policy.label_cost.get(case.row.currency, 0)
+        cost = cost // STEPS.get(case.row.currency, 1) * STEPS.get(case.row.currency, 1)
+        bears = any(refund.amount for refund in counted)
+        assert taken == (cost if bears else 0), f"{case.row.id}: {taken} taken off for a label of {cost}"
 
 
 class PricedWorld(World):
@@ -154,3 +175,9 @@ class PricedWorld(World):
         if units:
             body = {"lines": [{"sku": "SKU-1", "quantity": units, "total_amount": 200}]}
         self.ask(f"change {name}: {body}", "update_return", {"return_id": name}, body, fate)
+
+    @rule(policy=st.sampled_from(list(POLICIES)))
+    def policy_changes(self, policy: str) -> None:
+        """The shop puts another policy in force: what was approved before goes by the one of its approval."""
+        self.live_by(POLICIES[policy])
+        self.tell(f"from now on the policy takes {policy}")
