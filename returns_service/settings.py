@@ -193,7 +193,7 @@ class Settings(ProcessSettings):
         default=None,
         ge=1,
         le=1000,
-        description="Pieces of work one worker has under way at once. Unset: 32 for each core.",
+        description="Refunds one worker has under way at once. Unset: 32 for each core.",
         examples=["32"],
     )
     shutdown_seconds: float = Field(

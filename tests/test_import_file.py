@@ -129,6 +129,19 @@ def test_a_file_with_mistakes_is_refused_before_anything_is_done(tmp_path: Path)
     assert (len(lines), lines[-1].endswith("60 to correct; nothing was imported")) == (51, True)
 
 
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_refunds_of_the_past_are_acknowledged_only_with_a_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    file = tmp_path / "old.jsonl"
+    file.write_text("")
+    with pytest.raises(SystemExit):
+        commands(["import", str(file), "--acknowledge", reason], standalone_mode=False)
+    assert capsys.readouterr().err == (
+        "returns-service: --acknowledge: say why in words; the reason is kept in the history\n"
+    )
+
+
 def test_the_format_is_what_the_name_ends_in() -> None:
     names = ("a.csv", "a.JSONL", "a.ndjson", "a.txt")
     assert [format_of(Path(name)) for name in names] == ["csv", "jsonl", "jsonl", None]

@@ -32,6 +32,15 @@ def test_b7_a_span_that_is_none_is_refused(tmp_path: Path, span: str) -> None:
     assert "no span" in ended.err
 
 
+@pytest.mark.parametrize("name", ["", "  ", "shop\nbackend", "\u200b", "x" * 101])
+def test_a_name_that_tells_no_key_from_another_is_refused(tmp_path: Path, name: str) -> None:
+    """`keys list` showed a blank; the page for keys refused such names already."""
+    ended = create_key(tmp_path, "--name", name)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.count("\n") == 1
+    assert "Name who uses it" in ended.err
+
+
 def test_b6_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     """B6: customers and webhook secrets were in a file that everybody could read."""
     assert create_key(tmp_path).code == 0

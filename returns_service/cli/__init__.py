@@ -116,7 +116,7 @@ def serve(host: str, port: int, no_worker: bool, webs: int) -> None:
 
 @commands.command()
 @click.option(
-    "--concurrency", type=click.IntRange(1, 1000), help="Calls to Stripe at once; RETURNS_WORKER_CONCURRENCY."
+    "--concurrency", type=click.IntRange(1, 1000), help="Refunds under way at once; unset: RETURNS_WORKER_CONCURRENCY."
 )
 @click.option(
     "--metrics-port", type=click.IntRange(1, 65535), help="Answer Prometheus at this port; without it nothing listens."

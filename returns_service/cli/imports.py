@@ -76,10 +76,11 @@ class OnlyTried(Exception):
 def import_returns(file: Path, kind: FileFormat | None, dry_run: bool, reason: str | None, as_json: bool) -> None:
     """Take over open returns from elsewhere, each once: run again, it goes on where it stopped.
 
-    JSON Lines: an object a line, as POST /v1/returns takes it, with external_id and, where they are so, approved and
-    refunds (Stripe's ids of those that have paid of it already). CSV: the same names as columns, a row for each line of
-    a return, metadata.NAME for metadata; amounts in minor units. A line with payment_intent or charge alone takes in
-    that payment with its refunds. The whole file is checked before anything is written. Exit 1 if a line is refused.
+    JSON Lines: an object a line, as POST /v1/returns takes it, with external_id and, where they are so, approved,
+    requested_at and refunds (Stripe's ids of those that have paid of it already), and received_quantity and
+    received_condition on a line counted there. CSV: the same names as columns, a row for each line of a return,
+    metadata.NAME for metadata; amounts in minor units. A line with payment_intent or charge alone takes in that payment
+    with its refunds. The whole file is checked before anything is written. Exit 1 if a line is refused.
 
     Example: returns-service import open-returns.csv --dry-run
     """
@@ -88,6 +89,8 @@ def import_returns(file: Path, kind: FileFormat | None, dry_run: bool, reason: s
     found = kind or format_of(file)
     if found is None:
         stop(f"{file}: say what it is: --format csv or --format jsonl")
+    if reason is not None and not reason.strip():
+        stop("--acknowledge: say why in words; the reason is kept in the history")
     total = check_file(file, found)
     results = run(_import(settings.load(), file, found, total, dry_run=dry_run, reason=reason))
     counts = Counter(result.outcome for result in results)

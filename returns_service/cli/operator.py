@@ -225,7 +225,7 @@ def forget(order_id: str | None, email: str | None, payment: str | None, as_json
     from returns_service.return_case.events import Actor
 
     if [order_id, email, payment].count(None) != 2:
-        stop("Say whom to forget: --order ID, --email ADDRESS or --payment ID")
+        stop("Say whom to forget, by one of --order ID, --email ADDRESS and --payment ID")
     loaded = settings.load()
     policy, named = wiring.policy_of(loaded), {"order_id": order_id, "email": email, "payment": payment}
 

@@ -16,6 +16,7 @@ from returns_service.store.database import Tx
 from returns_service.store.tables import ApiKey
 
 PREFIX = "rsk_"
+LONGEST_NAME = 100
 # Built once: every request runs it.
 OF_SECRET = select(ApiKey).where(col(ApiKey.secret_hash) == bindparam("secret_hash"))
 
@@ -25,16 +26,26 @@ async def create_key(
 ) -> tuple[ApiKey, str]:
     """Return the new key's row and its secret. `owner`: the e-mail address of its person, for second approvals.
 
-    Raises Problem invalid_request for an unknown scope, or an owner that is no e-mail address.
+    Raises Problem invalid_request for a name that tells nobody apart, an unknown scope, or an owner that is no e-mail
+    address.
     """
+    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        errors = [{"param": "name", "code": "invalid"}]
+        raise Problem("invalid_request", "Name who uses it, for example shop-backend.", param="name", errors=errors)
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
         raise Problem("invalid_request", f"Scopes are {', '.join(SCOPES)}.", param="scopes")
+    return await _add_key(tx, name, scopes, expires_at, normalize_email(owner) if owner is not None else None)
+
+
+async def _add_key(
+    tx: Tx, name: str, scopes: Sequence[str], expires_at: datetime | None, owner: str | None
+) -> tuple[ApiKey, str]:
     secret = new_token(PREFIX)
     row = ApiKey(
         id=tx.new_id("key"),
         name=name,
-        owner=normalize_email(owner) if owner is not None else None,
+        owner=owner,
         secret_hash=hash_token(secret),
         scopes=sorted(scope for scope in SCOPES if scope in scopes),
         created_at=tx.now,
@@ -70,8 +81,7 @@ async def rotate_key(tx: Tx, key_id: str, overlap: timedelta) -> tuple[ApiKey, s
     if old is None or not is_in_force(tx, old):
         raise Problem("not_found", f"There is no key {key_id} in force.")
     expires_at = tx.now + (old.expires_at - old.created_at) if old.expires_at is not None else None
-    row, secret = await create_key(tx, old.name, old.scopes, expires_at)
-    row.owner = old.owner or old.id
+    row, secret = await _add_key(tx, old.name, old.scopes, expires_at, old.owner or old.id)
     row.first_id = old.first_id or old.id
     end = tx.now + overlap
     old.expires_at = min(old.expires_at, end) if old.expires_at is not None else end

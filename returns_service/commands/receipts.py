@@ -27,6 +27,7 @@ from returns_service.commands.counting import (
 from returns_service.commands.refunds import follow_up
 from returns_service.domain import return_machine
 from returns_service.domain.counts import PLACEHOLDERS, LineTally
+from returns_service.domain.plural import pluralize
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
 from returns_service.domain.scan import LineFinder, lines_for
@@ -186,16 +187,23 @@ def _waiting_rows(case: ReturnCase, receipt: Receipt, line_id: str) -> list[Rece
 
 
 def _check_findings(case: ReturnCase, receipt: Receipt, findings: Sequence[InspectionFinding]) -> list[int]:
-    """Return how many units each finding decides. Raises Problem where fewer wait for inspection."""
+    """Return how many units each finding decides. Raises Problem for another's line, or where fewer units wait."""
+    lines = {line.id for line in case.lines}
     left: dict[str, int] = {}
     units = []
     for number, finding in enumerate(findings):
+        if finding.line not in lines:
+            raise Problem("unknown_line", f"This return has no line {finding.line}.", param=f"lines[{number}].line")
         if finding.line not in left:
             left[finding.line] = sum(row.quantity for row in _waiting_rows(case, receipt, finding.line))
         waiting = left[finding.line]
         quantity = waiting if finding.quantity is None else finding.quantity
-        if not 0 < quantity <= waiting:
-            raise Problem("nothing_to_inspect", param=f"lines[{number}].line")
+        if waiting == 0:
+            detail = "No unit of the line waits for inspection in this receipt."
+            raise Problem("nothing_to_inspect", detail, param=f"lines[{number}].line")
+        if quantity > waiting:
+            detail = f"Of the line {pluralize(waiting, 'unit')} waited for inspection in this receipt, not {quantity}."
+            raise Problem("nothing_to_inspect", detail, param=f"lines[{number}].quantity")
         left[finding.line] -= quantity
         units.append(quantity)
     return units

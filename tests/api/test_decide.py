@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from returns_service.domain.policy.shapes import Restocking
 from tests.harness.served_shop import ServedShop, expect
 
@@ -34,6 +36,21 @@ async def test_the_policy_is_overridden_only_with_a_reason(shop: ServedShop, wit
     problem = expect(await shop.post(where), 422, "policy_violation")
     assert problem["violations"][0]["message"]
     assert expect(await shop.post(where, {"override_reason": "Damaged in transit."}), 200)["state"] == "approved"
+
+
+@pytest.mark.parametrize("blank", ["  ", "\r\n", "\u00a0", "\u200b", "\u202e \u200b"])
+async def test_a_reason_that_nobody_could_read_is_none(shop: ServedShop, with_policy: Any, blank: str) -> None:
+    with_policy(excluded_skus=("SHI*",))
+    made = await shop.create_return()
+    where = f"/v1/returns/{made['id']}"
+    bodies = {"approve": {"override_reason": blank}, "decline": {"reason": blank}, "cancel": {"reason": blank}}
+    for action, body in bodies.items():
+        problem = expect(await shop.post(f"{where}/{action}", body), 422, "invalid_request")
+        assert [error["param"] for error in problem["errors"]] == list(body)
+    assert expect(await shop.get(where), 200)["version"] == made["version"]
+    declined = expect(await shop.post(f"{where}/decline", {"reason": " Too late.\n"}), 200)
+    events = expect(await shop.get(f"{where}/events"), 200)["data"]
+    assert (declined["state"], events[0]["data"]["reason"]) == ("declined", "Too late.")
 
 
 async def test_a_declined_return_takes_parcels_or_goes_on_anew(shop: ServedShop) -> None:

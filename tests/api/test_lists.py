@@ -97,10 +97,14 @@ async def test_a_filter_by_another_kinds_id_is_refused_where_its_list_would_be_e
     ]
     assert len(filters) > 4
     for path, name in filters:
-        for value in (made["payment"], made["id"].upper(), ""):
+        for value in (made["payment"], made["id"].upper(), "", f"pi {made['charge']}"):
             problem = expect(await shop.get(path.format(**made), params={name: value}), 422, "invalid_request")
             assert (problem["param"], "Must be an id" in problem["detail"]) == (name, True), (path, name)
     assert expect(await shop.get(f"/v1/refunds?return=ret_{'0' * 26}"), 200)["data"] == []
+    mixed_up = {"payment_intent": made["charge"], "charge": made["payment_intent"]}
+    for name, value in mixed_up.items():
+        problem = expect(await shop.get("/v1/refunds", params={name: value}), 422, "invalid_request")
+        assert problem["detail"].endswith({"payment_intent": "pi_…", "charge": "ch_… or py_…"}[name])
 
 
 @pytest.mark.parametrize("form", ["expand[]", "expand[0]", "expand"])

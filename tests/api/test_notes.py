@@ -40,7 +40,9 @@ async def test_a_note_sent_again_under_its_key_is_one_note(shop: ServedShop) -> 
     assert len(expect(await shop.get(where), 200)["data"]) == 1
 
 
-@pytest.mark.parametrize("body", [{}, {"text": ""}, {"text": "  "}, {"text": None}, {"text": "x" * 1001}])
+@pytest.mark.parametrize(
+    "body", [{}, {"text": ""}, {"text": "  "}, {"text": "\u200b"}, {"text": None}, {"text": "x" * 1001}]
+)
 async def test_an_empty_or_endless_note_is_refused(shop: ServedShop, body: dict[str, Any]) -> None:
     made = await shop.create_return()
     problem = expect(await shop.post(f"/v1/returns/{made['id']}/notes", body), 422, "invalid_request")

@@ -115,7 +115,14 @@ async def test_units_set_aside_for_inspection_are_paid_after_it(shop: ServedShop
     found = expect(await shop.post(where, {"lines": [line]}), 200)
     assert {(row["quantity"], row["accepted"]) for row in found["lines"]} == {(1, None), (1, True)}
     assert [r["amount"] for r in (await shop.read_return(made["id"]))["refunds"]] == [5000]
-    expect(await shop.post(where, {"lines": [line | {"quantity": 2}]}), 409, "nothing_to_inspect")
+    for lines, param, says in (
+        ([line | {"quantity": 2}], "lines[0].quantity", "1 unit waited"),
+        ([line, line], "lines[1].line", "No unit of the line"),
+    ):
+        problem = expect(await shop.post(where, {"lines": lines}), 409, "nothing_to_inspect")
+        assert (problem["param"], says in problem["detail"]) == (param, True)
+    strange = line | {"line": "rli_01h455vb4pex5vsknk084sn02q"}
+    assert expect(await shop.post(where, {"lines": [strange]}), 422, "unknown_line")["param"] == "lines[0].line"
 
 
 @pytest.mark.parametrize("decision, refunded", [("accept_as_line", 1), ("return_to_customer", 0), ("scrap", 0)])

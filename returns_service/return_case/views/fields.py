@@ -19,8 +19,10 @@ SlipCode = Annotated[
 
 
 ID_PATTERN = "^{}_[0-9a-z]{{26}}$"
-PaymentIntentId = Annotated[str, Meta(pattern="^pi_[A-Za-z0-9_]+$")]
-ChargeId = Annotated[str, Meta(pattern="^(ch|py)_[A-Za-z0-9_]+$")]
+PAYMENT_INTENT_PATTERN = "^pi_[A-Za-z0-9_]+$"
+CHARGE_PATTERN = "^(ch|py)_[A-Za-z0-9_]+$"
+PaymentIntentId = Annotated[str, Meta(pattern=PAYMENT_INTENT_PATTERN)]
+ChargeId = Annotated[str, Meta(pattern=CHARGE_PATTERN)]
 PolicyVersionId = Annotated[str, Meta(pattern="^pol_[0-9a-f]{16}$")]
 StripeRefundId = Annotated[str, Meta(pattern="^(re|pyr)_[A-Za-z0-9_]+$")]
 

@@ -135,6 +135,13 @@ def refuse_nul(text: str) -> str:
     return text
 
 
+def refuse_invisible(text: str) -> str:
+    """Refuse what nobody could read, such as a zero-width space alone: a decision's reason is kept for people."""
+    if not any(character.isprintable() and not character.isspace() for character in text):
+        raise PydanticCustomError("invisible", "Must hold a character that can be seen")
+    return text
+
+
 def parse_time(value: Any) -> Any:
     """Read an RFC 3339 time; one without a zone means nothing."""
     if isinstance(value, datetime):
@@ -161,6 +168,7 @@ def plausible_email(text: str) -> str:
 
 
 Clean = AfterValidator(refuse_nul)
+Visible = AfterValidator(refuse_invisible)
 # Bounds stand before the validator: behind it they would be in the contract as `ge` and `le`, which mean nothing there.
 Amount = Annotated[int, Field(ge=0, le=MOST_AMOUNT), BeforeValidator(require_integer)]
 Money = Annotated[int, Field(ge=1, le=MOST_AMOUNT), BeforeValidator(require_integer)]
@@ -168,12 +176,12 @@ Units = Annotated[int, Field(ge=1, le=MOST_UNITS), BeforeValidator(require_integ
 # What a scanner reads: as it is, since the receipt keeps it so.
 Scan = Annotated[str, StringConstraints(min_length=1, max_length=200), Clean]
 # Order ids, SKUs, references: trimmed, since labels and sheets bring blanks along.
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Clean]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Clean, Visible]
 Person = Annotated[str, StringConstraints(max_length=200, strip_whitespace=True), Clean]
 TrackingNumbers = Annotated[list[Name], Field(max_length=MOST_TRACKING_NUMBERS), AfterValidator(once_each)]
 Title = Annotated[str, StringConstraints(max_length=500), Clean]
 Words = Annotated[str, StringConstraints(max_length=1000), Clean]
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=1000), Clean]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True), Clean, Visible]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=255), Clean]
 # Stripe's ids by their prefix: a word such as `search` would be another path of Stripe's.
 PaymentIntentId = Annotated[str, StringConstraints(pattern=r"^pi_[A-Za-z0-9_]{1,250}$")]

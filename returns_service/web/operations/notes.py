@@ -12,13 +12,13 @@ from returns_service.return_case.loader import check_exists
 from returns_service.return_case.views import NoteView, show_note
 from returns_service.store.database import Tx
 from returns_service.store.tables import Event
-from returns_service.web.operations.bodies import Body, Clean
+from returns_service.web.operations.bodies import Body, Clean, Visible
 from returns_service.web.operations.operation import Empty, Operation, OperationCall, Reply, reads, writes
 from returns_service.web.operations.parameters import CREATED
 from returns_service.web.operations.query_string import ListView, show_list
 from returns_service.web.operations.returns import TAG
 
-NoteText = Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True), Clean]
+NoteText = Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True), Clean, Visible]
 
 
 class AddNote(Body):

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from returns_service.return_case.views.fields import ID_PATTERN
+from returns_service.return_case.views.fields import CHARGE_PATTERN, ID_PATTERN, PAYMENT_INTENT_PATTERN
 from returns_service.web.operations.query_string import COMPARISONS, Form, Query, wrong
 
 LONGEST_VALUE = 1000
+STRIPE_PATTERNS = {"pi": PAYMENT_INTENT_PATTERN, "ch": CHARGE_PATTERN}  # its ids have no length of their own
 LATEST_SECONDS = 99_999_999_999  # Unix seconds of eleven digits: the year 5138
 WHEN = {"gte": "at or after", "gt": "after", "lte": "at or before", "lt": "before"}
 UNIX_OR_RFC3339 = [
@@ -49,7 +50,9 @@ def several_of(description: str, words: Sequence[str]) -> Parameter:
 
 
 def id_of(prefix: str, description: str) -> Parameter:
-    """Declare a parameter that takes an id of one kind."""
+    """Declare a parameter that takes an id of one kind, ours or Stripe's."""
+    if (pattern := STRIPE_PATTERNS.get(prefix)) is not None:
+        return Parameter(description, {"type": "string", "pattern": pattern, "maxLength": LONGEST_VALUE})
     return Parameter(description, {"type": "string", "pattern": ID_PATTERN.format(prefix)})
 
 
@@ -58,7 +61,8 @@ def check_ids(query: Query, parameters: Mapping[str, Parameter]) -> None:
     for name, one in parameters.items():
         pattern, value = one.schema.get("pattern"), query.get(name)
         if pattern is not None and value is not None and not re.fullmatch(pattern, value):
-            raise wrong(name, f"Must be an id, {pattern.removeprefix('^').partition('_')[0]}_…")
+            prefixes = pattern.removeprefix("^").partition("_")[0].strip("()").split("|")
+            raise wrong(name, f"Must be an id, {' or '.join(f'{prefix}_…' for prefix in prefixes)}")
 
 
 def times(**said: str) -> dict[str, Parameter]:

@@ -241,7 +241,7 @@ async def correct_receipt(call: OperationCall[CorrectReceipt], tx: Tx) -> Reply:
     "/v1/returns/{return_id}/receipts/{receipt_id}/inspect", TAG, ReceiptView,
     if_match=True, scope="receipts:write", body=InspectReceipt, key_rule=KEY_FOR_A_NUMBER,
     example={"lines": [{"line": "rli_01h455vb4pex5vsknk084sn02q", "condition": "new", "disposition": "restock"}]},
-    errors=("not_found", "invalid_transition", "receipt_reversed", "nothing_to_inspect"),
+    errors=("not_found", "invalid_transition", "receipt_reversed", "nothing_to_inspect", "unknown_line"),
 )  # fmt: skip
 async def inspect_receipt(call: OperationCall[InspectReceipt], tx: Tx) -> Reply:
     """Say what the inspection of set-aside units found.

@@ -44,7 +44,7 @@ from returns_service.web.operations.operation import (
     reads,
     writes,
 )
-from returns_service.web.operations.parameters import CREATED_AND_UPDATED, METADATA, id_of, several_of, text
+from returns_service.web.operations.parameters import CREATED_AND_UPDATED, METADATA, id_of, several_of
 from returns_service.web.operations.query_string import ListView
 from returns_service.web.operations.return_refunds import (
     DASHBOARD_REFUND_ERRORS,
@@ -151,8 +151,8 @@ async def create_refund(call: OperationCall[CreateRefund], tx: Tx) -> Reply:
 @reads(
     "/v1/refunds", TAG, ListView[RefundView], paged=True,
     parameters={
-        "payment_intent": text("Only refunds of this PaymentIntent."),
-        "charge": text("Only refunds of this charge."),
+        "payment_intent": id_of("pi", "Only refunds of this PaymentIntent."),
+        "charge": id_of("ch", "Only refunds of this charge."),
         "return": id_of("ret", "Only refunds of this return."),
         "status": several_of("Only refunds with this status.", STATUSES),
         "metadata": METADATA,

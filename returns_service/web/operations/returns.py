@@ -47,7 +47,7 @@ from returns_service.web.operations.operation import (
     reads,
     writes,
 )
-from returns_service.web.operations.parameters import CREATED_AND_UPDATED, METADATA, several_of, text
+from returns_service.web.operations.parameters import CREATED_AND_UPDATED, METADATA, id_of, several_of, text
 from returns_service.web.operations.preconditions import etag
 from returns_service.web.operations.query_string import LIMIT, ListView
 
@@ -207,7 +207,7 @@ async def create_return(call: OperationCall[CreateReturn], tx: Tx) -> Reply:
     parameters={
         "state": several_of("Only returns in this state.", STATES),
         "order_id": text("Only returns of this order."),
-        "payment_intent": text("Only returns on this PaymentIntent."),
+        "payment_intent": id_of("pi", "Only returns on this PaymentIntent."),
         "customer_email": text("Only returns of this customer."),
         "metadata": METADATA,
         **CREATED_AND_UPDATED,

@@ -140,8 +140,6 @@ async def make_key(call: PageCall) -> Response[Any]:
     async def work(tx: Tx) -> str | None:
         if await done_before(tx, call.by.actor, "settings/keys", once):
             return None
-        if not name or len(name) > 100 or not name.isprintable():
-            raise wrong_field("name", "Name who uses it, for example shop-backend.")
         if not scopes:
             raise wrong_field("scope", "Choose at least one thing that it may do.")
         # Else whoever makes it here would be the second person to what they decide.
