@@ -27,6 +27,7 @@ from returns_service.queries.desk_explanations_dock import (
     describe_unmatched,
 )
 from returns_service.queries.desk_explanations_held import (
+    OTHER_ACCOUNT,
     describe_barred,
     describe_held,
     due_amount,
@@ -44,8 +45,6 @@ from returns_service.return_case.waiting import WAITING, describe_waiting, waiti
 from returns_service.store.database import Tx
 from returns_service.store.stripe_refusals import EVERY_CALL
 from returns_service.store.tables import Payment, Refund
-
-OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs to. It is asked again by itself."
 
 
 def _stripe_refuses(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
