@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
@@ -50,6 +50,25 @@ def open_amount(refund: Refund) -> int:
 def is_unsent(refund: Refund) -> bool:
     """Return whether Stripe certainly knows nothing of this refund yet."""
     return refund.status == "queued" and not refund.ever_unknown
+
+
+def lines_it_depends_on(refund: Refund, lines: Collection[str]) -> set[str]:
+    """Return those of some lines whose recount may change the refund; shipping hangs on all of them."""
+    rows = rows_of(refund)
+    if is_unsent(refund) and any(row.kind == "shipping" and not row.adjustment for row in rows):
+        return set(lines)
+    return {row.line for row in rows if row.line is not None}.intersection(lines)
+
+
+def depends_on(refund: Refund, touched: Collection[str]) -> bool:
+    """Return whether a recount of these lines may change the refund."""
+    return bool(lines_it_depends_on(refund, touched))
+
+
+def waits_for_its_decision(refund: Refund) -> bool:
+    """Return whether people decided about units in a refund that has not paid: that one is dealt with first."""
+    unpaid = refund.status == "queued" or open_amount(refund) > 0
+    return unpaid and refund.superseded_at is None and holds_decision(refund)
 
 
 def is_unapproved(refund: Refund) -> bool:
