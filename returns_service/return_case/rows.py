@@ -10,7 +10,7 @@ from returns_service.domain import money
 from returns_service.domain.counts import PLACEHOLDERS
 from returns_service.domain.forgotten import pseudonym
 from returns_service.domain.refund_status import FINAL
-from returns_service.store.tables import Receipt, Refund, ReturnLine
+from returns_service.store.tables import Receipt, ReceiptLine, Refund, ReturnLine
 
 
 def rows_of(refund: Refund) -> list[money.Row]:
@@ -84,6 +84,11 @@ def has_scan_id(receipt: Receipt, scan_id: str | None) -> bool:
 def counted_units(line: ReturnLine) -> int:
     """Return how many units of the line the dock has counted, in whatever condition."""
     return sum(line.accepted.values()) + sum(line.rejected.values()) + line.inspecting
+
+
+def units_to_inspect(row: ReceiptLine) -> int:
+    """Return how many units of a receipt's row wait for inspection: a surplus is an undeclared item instead."""
+    return row.quantity - row.uncounted if row.accepted is None else 0
 
 
 def units_here(line: ReturnLine) -> int:
