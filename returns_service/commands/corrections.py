@@ -25,7 +25,7 @@ from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.overpaid import is_overpaid_for_sure, note_overpaid
 from returns_service.return_case.reversal import reversible
-from returns_service.return_case.rows import is_unsent, rows_of
+from returns_service.return_case.rows import depends_on, is_unsent
 from returns_service.return_case.transition import record_return, transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Photo, Receipt, ReceiptLine, Refund, UnmatchedReceipt
@@ -79,13 +79,6 @@ def _dependent_refunds(case: ReturnCase, touched: set[str]) -> list[Refund]:
     if case.is_paid_ahead:
         return []
     return [refund for refund in case.refunds if refund.superseded_at is None and depends_on(refund, touched)]
-
-
-def depends_on(refund: Refund, touched: set[str]) -> bool:
-    """Return whether a recount of these lines may change the refund; shipping hangs on all of them."""
-    rows = rows_of(refund)
-    shipping = is_unsent(refund) and any(row.kind == "shipping" and not row.adjustment for row in rows)
-    return bool(touched & {row.line for row in rows}) or (shipping and bool(touched))
 
 
 async def correct(

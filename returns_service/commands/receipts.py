@@ -35,7 +35,7 @@ from returns_service.domain.vocabulary import Condition, FinalDisposition, Undec
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import lock_case
-from returns_service.return_case.rows import counted_units, has_scan_id, units_here
+from returns_service.return_case.rows import counted_units, has_scan_id, units_here, units_to_inspect
 from returns_service.return_case.transition import transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, ReturnLine, UndeclaredItem
@@ -183,7 +183,7 @@ async def inspect(
 
 
 def _waiting_rows(case: ReturnCase, receipt: Receipt, line_id: str) -> list[ReceiptLine]:
-    return [row for row in case.rows_on(line_id, (receipt.id,)) if row.accepted is None]
+    return [row for row in case.rows_on(line_id, (receipt.id,)) if units_to_inspect(row)]
 
 
 def _check_findings(case: ReturnCase, receipt: Receipt, findings: Sequence[InspectionFinding]) -> list[int]:
@@ -195,7 +195,7 @@ def _check_findings(case: ReturnCase, receipt: Receipt, findings: Sequence[Inspe
         if finding.line not in lines:
             raise Problem("unknown_line", f"This return has no line {finding.line}.", param=f"lines[{number}].line")
         if finding.line not in left:
-            left[finding.line] = sum(row.quantity for row in _waiting_rows(case, receipt, finding.line))
+            left[finding.line] = sum(map(units_to_inspect, _waiting_rows(case, receipt, finding.line)))
         waiting = left[finding.line]
         quantity = waiting if finding.quantity is None else finding.quantity
         if waiting == 0:
@@ -212,7 +212,7 @@ def _check_findings(case: ReturnCase, receipt: Receipt, findings: Sequence[Inspe
 def _inspect(case: ReturnCase, receipt: Receipt, finding: InspectionFinding, quantity: int) -> None:
     left = quantity
     for row in _waiting_rows(case, receipt, finding.line):
-        units = min(left, row.quantity)
+        units = min(left, units_to_inspect(row))
         if units == 0:
             break
         left -= units

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from returns_service.commands.failed_refunds import Part, retry, retry_standalone
@@ -95,11 +96,37 @@ async def cancel_unsent(tx: Tx, by: Actor, policy: Policy, refund_id: str) -> tu
 
 def check_sendable_again(tx: Tx, row: Refund) -> None:
     """Raise Problem refund_not_unknown or too_early unless the outcome is unknown and the last attempt long over."""
+    barring = _what_bars_asking_again(tx, row)
+    if barring is not None:
+        raise barring
+
+
+def what_bars_sending_again(
+    tx: Tx, row: Refund, payment: Payment, of_payment: Sequence[Refund], case: ReturnCase | None
+) -> Problem | None:
+    """Return why a refund can't be sent again now, as far as is known here; None: only Stripe is still to be asked.
+
+    `of_payment`: all refunds of its payment. `case`: its return, None where it is of no return.
+    """
+    barring = _what_bars_asking_again(tx, row)
+    if barring is not None:
+        return barring
+    if payment.disputed:  # the dispute would hold it in the queue, and for ever once it is lost
+        return Problem("payment_disputed")
+    if case is not None and pays_undue(case, row):
+        paid = "What it pays is paid otherwise, or due no more."
+        return Problem("already_refunded", paid, refunds=_others(case, row))
+    if has_second(row, of_payment):
+        seconds = [other.id for other in of_payment if other.duplicate_of == row.id]
+        return Problem("already_refunded", "Stripe holds another refund in its name.", refunds=seconds)
+    return None
+
+
+def _what_bars_asking_again(tx: Tx, row: Refund) -> Problem | None:
     if row.status != "unknown":
-        raise Problem("refund_not_unknown", refund_status=row.status)
+        return Problem("refund_not_unknown", refund_status=row.status)
     possible_at = sendable_again_at(row)
-    if tx.now < possible_at:
-        raise Problem("too_early", possible_at=rfc3339(possible_at))
+    return Problem("too_early", possible_at=rfc3339(possible_at)) if tx.now < possible_at else None
 
 
 def sendable_again_at(row: Refund) -> datetime:
@@ -112,15 +139,10 @@ def sendable_again_at(row: Refund) -> datetime:
 async def send_again(tx: Tx, by: Actor, policy: Policy, refund_id: str, reason: str) -> tuple[Refund, Payment]:
     """Give an unknown refund a new key, on a person's word, after a look-up that found nothing. Raises Problem."""
     locked, row = await lock_refund(tx, refund_id)
-    check_sendable_again(tx, row)
-    if locked.row.disputed:
-        raise Problem("payment_disputed")  # the dispute would hold it in the queue, and for ever once it is lost
     case = await case_under_lock(locked, by, policy, row.return_id) if row.return_id else None
-    if case is not None and pays_undue(case, row):
-        raise Problem("already_refunded", "What it pays is paid otherwise, or due no more.", refunds=_others(case, row))
-    if has_second(row, locked.refunds):
-        seconds = [other.id for other in locked.refunds if other.duplicate_of == row.id]
-        raise Problem("already_refunded", "Stripe holds another refund in its name.", refunds=seconds)
+    barring = what_bars_sending_again(tx, row, locked.row, locked.refunds, case)
+    if barring is not None:
+        raise barring
     before = row.status
     start_generation_by_hand(tx, row, reason)
     row.updated_at = tx.now

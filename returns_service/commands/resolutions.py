@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from returns_service.commands.corrections import depends_on
 from returns_service.commands.refunds import follow_up, withdraw_or_supersede
 from returns_service.domain.policy import Policy
 from returns_service.domain.problems import Problem
@@ -13,7 +12,7 @@ from returns_service.domain.vocabulary import Resolution
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
-from returns_service.return_case.rows import holds_decision, is_unsent, open_amount
+from returns_service.return_case.rows import depends_on, is_unsent, waits_for_its_decision
 from returns_service.return_case.transition import check_edge, transition
 from returns_service.store.database import Tx
 from returns_service.store.tables import Refund, ReturnLine
@@ -50,11 +49,11 @@ async def set_resolution(
 
 def _check_undecided(concerned: Sequence[Refund]) -> None:
     """Raise Problem where people decided about a refund of these units that has not paid: they settle it first."""
-    decided = [refund for refund in concerned if holds_decision(refund)]
+    decided = [refund for refund in concerned if waits_for_its_decision(refund)]
     if queued := [refund.id for refund in decided if refund.status == "queued"]:
         raise Problem("refund_in_progress", refunds=queued)
-    if failed := [refund.id for refund in decided if open_amount(refund) > 0]:
-        raise Problem("failed_refund_open", refunds=failed)
+    if decided:
+        raise Problem("failed_refund_open", refunds=[refund.id for refund in decided])
 
 
 def _named_lines(case: ReturnCase, lines: Sequence[str]) -> list[ReturnLine]:

@@ -29,7 +29,12 @@ from returns_service.domain.stripe_objects import (
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock
-from returns_service.return_case.locked_payment import LockedPayment, insert_payment, lock_payment_at_stripe
+from returns_service.return_case.locked_payment import (
+    LockedPayment,
+    insert_payment,
+    lock_payment,
+    lock_payment_at_stripe,
+)
 from returns_service.return_case.rows import has_failed
 from returns_service.return_case.transition import fire, record_transition
 from returns_service.return_case.views import rfc3339, show_payment, show_refund
@@ -79,7 +84,7 @@ async def apply_payment(
     """
     payment = locked.row
     before = payment.captured, payment.status, payment.disputed
-    payment.connect, payment.amount_refunded = seen.connect, seen.amount_refunded
+    payment.connect, payment.amount_refunded, payment.missing_since = seen.connect, seen.amount_refunded, None
     is_fresh = observations_at_start == payment.observations
     if is_fresh or seen.captured >= payment.captured:  # captured only grows: less was read before what is known here
         payment.charge = seen.charge or payment.charge  # the latest: a customer whose card was declined pays anew
@@ -106,6 +111,12 @@ async def apply_payment(
         ask_for_read(locked)
     if before != (payment.captured, payment.status, payment.disputed):
         await _record_payment_update(locked, by, policy)
+
+
+async def note_missing(tx: Tx, payment_id: str) -> None:
+    """Note that Stripe knows no such payment: whoever waits for its read has to hear that."""
+    payment = (await lock_payment(tx, payment_id)).row
+    payment.missing_since = payment.missing_since or tx.now
 
 
 async def apply_charge(locked: LockedPayment, policy: Policy, seen: ChargeSnapshot) -> None:

@@ -57,6 +57,7 @@ class Facts(Struct, frozen=True):
     units_in_flight: bool = False  # of each line that has units here, a refund is on its way
     units_to_inspect: bool = False
     units_unpaid: bool = False  # some that are neither paid nor settled: what the customer wants for them may change
+    units_decided: bool = False  # of all of these, in refunds that have not paid: those are dealt with first
     undeclared_open: bool = False  # items nobody declared wait for a decision
     closed: bool = False
     closing: bool = False  # this trigger closes it: nothing more is expected then
@@ -156,6 +157,11 @@ def something_due_outside(f: Facts) -> bool:
 @guard("already_refunded", "All units are paid, settled or on their way.")
 def something_unpaid(f: Facts) -> bool:
     return f.units_unpaid
+
+
+@guard("failed_refund_open", "A person decided about these units in a refund that has not paid: deal with that first.")
+def none_decided(f: Facts) -> bool:
+    return not f.units_decided
 
 
 @guard("already_closed", "The return is closed already.")
@@ -271,8 +277,8 @@ TRANSITIONS: list[TransitionConfigDict] = [
     *leading_back("inspect", something_to_inspect),
     *by_the_rule("correct", LIVE, something_counted, none_in_flight),
     *leading_back("correct", something_counted, none_in_flight),
-    *by_the_rule("resolution", LIVE, something_unpaid),
-    edge("resolution", ["requested"], "requested", something_unpaid),
+    *by_the_rule("resolution", LIVE, something_unpaid, none_decided),
+    edge("resolution", ["requested"], "requested", something_unpaid, none_decided),
     edge("refund", ["approved", "refunding", "refunded"], "refunding", *REFUNDABLE),
     *by_the_rule("settle", ["refunding", "failed"]),
     *by_the_rule("fail", LIVE),

@@ -73,6 +73,7 @@ class DeskEntry:
     event: Event | None
     left: int  # of the payment, minor units
     whole: ReturnCase | None = None  # the return with all that decides about it
+    payment_refunds: Sequence[Refund] = ()  # all refunds of its payment
 
     @property
     def id(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from returns_service.commands.refund_actions import sendable_again_at
+from returns_service.commands.refund_actions import what_bars_sending_again
 from returns_service.commands.undue_refunds import has_second
 from returns_service.commands.webhook_deliveries import describe_disabled
 from returns_service.domain import return_machine
@@ -27,6 +27,7 @@ from returns_service.queries.desk_explanations_dock import (
     describe_unmatched,
 )
 from returns_service.queries.desk_explanations_held import (
+    OTHER_ACCOUNT,
     describe_barred,
     describe_held,
     due_amount,
@@ -44,8 +45,6 @@ from returns_service.return_case.waiting import WAITING, describe_waiting, waiti
 from returns_service.store.database import Tx
 from returns_service.store.stripe_refusals import EVERY_CALL
 from returns_service.store.tables import Payment, Refund
-
-OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs to. It is asked again by itself."
 
 
 def _stripe_refuses(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
@@ -94,13 +93,19 @@ def _work_overdue(_: Tx, __: DeskEntry, health: SystemHealth) -> Explanation:
 
 def _payment_overpaid(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     refund, _payment = refund_of(entry)
-    others = entry.whole.payment_refunds if entry.whole else []
-    if any(is_paid_by_second(first, others) for first in others if first.id == refund.duplicate_of):
+    others = entry.payment_refunds
+    first = next((other for other in others if other.id == refund.duplicate_of), None)
+    if first is not None and is_paid_by_second(first, others):
+        paid = (
+            f"If it has, settle {first.id} outside as `dashboard_refund` with it"
+            if first.return_id is None
+            else "Assign it to the return"
+        )
         return Explanation(
             "second_refund",
-            f"{refund.duplicate_of} has failed, and Stripe holds a second refund for it ({refund.stripe_refund}): that "
-            "one may have paid the customer instead.",
-            "Assign it to the return, or acknowledge it with what was agreed: what is open can be retried then.",
+            f"{first.id} has failed, and Stripe holds a second refund for it ({refund.stripe_refund}): that one may "
+            "have paid the customer instead.",
+            f"{paid}, or acknowledge it with what was agreed: what is open can be retried then.",
             ["assign", "acknowledge"],
         )
     return Explanation(
@@ -124,17 +129,15 @@ def _difference(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
 
 def _refund_unknown(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
     refund, payment = refund_of(entry)
-    possible = tx.now >= sendable_again_at(refund) and not payment.disputed and waiting_code(refund) != "due_no_more"
-    possible = possible and not has_second(refund, entry.whole.payment_refunds if entry.whole else [])
-    again: list[DeskAction] = ["send_again"] if possible else []
+    barring = what_bars_sending_again(tx, refund, payment, entry.payment_refunds, entry.whole)
+    again: list[DeskAction] = [] if barring else ["send_again"]
     if waiting_code(refund) == "paid_beside":
-        return Explanation(
-            "paid_beside",
-            WAITING["paid_beside"],
-            "See in Stripe's Dashboard what that one was for. If it paid this one, wait: this one is withdrawn after a "
-            "day. Send it again only if that one paid something else, and Stripe has no such refund.",
-            ["check", *again],
-        )
+        advice = "See in Stripe's Dashboard what that one was for. If it paid this one, wait: this one is withdrawn "
+        advice += "after a day. Send it again only if that one paid something else, and Stripe has no such refund."
+        if has_second(refund, entry.payment_refunds):
+            advice = "Stripe holds that one in this one's name, so this one can't be sent again. Wait: it is withdrawn "
+            advice += "after a day, and then retried or settled."
+        return Explanation("paid_beside", WAITING["paid_beside"], advice, ["check", *again])
     return Explanation(
         "stored_error" if refund.lookups_only else "no_answer",
         describe_waiting(refund) or "The money may or may not have moved; nobody knows yet.",
@@ -169,8 +172,11 @@ def _refund_failed(tx: Tx, entry: DeskEntry, _: SystemHealth) -> Explanation:
         advice = f"{warning.message} Then settle it outside."
         return Explanation(warning.code, failure.message, advice, outside, _open(refund))
     message, advice = failure.message, failure.advice or "Retry it, or settle it outside."
-    if entry.whole is not None and is_paid_by_second(refund, entry.whole.payment_refunds):
+    if is_paid_by_second(refund, entry.payment_refunds):
         advice = "Stripe holds a second refund for it: first assign that one to the return, or acknowledge it."
+        if entry.whole is None:
+            advice = "Stripe holds a second refund for it: settle it outside as `dashboard_refund` with that one, if "
+            advice += "that one has paid; or first acknowledge that one."
     elif open_amount(refund) < refund.amount:
         open_, whole = (format_amount(amount, refund.currency) for amount in (open_amount(refund), refund.amount))
         message = f"{message} {open_} of {whole} are still open."
@@ -191,6 +197,7 @@ def _out_of_failure(entry: DeskEntry, refund: Refund, payment: Payment) -> list[
         able = return_machine.available(entry.whole.row.state, facts)
         return [t for t in able if t in ("retry", "settle_outside")]
     barred = payment.disputed or payment.connect or is_held(payment)
+    barred = barred or is_paid_by_second(refund, entry.payment_refunds)
     barred = barred or not has_captured(payment.status, payment.captured)
     return ["settle_outside"] if barred or open_amount(refund) > entry.left else ["retry", "settle_outside"]
 

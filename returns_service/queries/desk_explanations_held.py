@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from returns_service.store.tables import Payment, Refund
 READ_BY_ITSELF = (
     "It is read by itself as long as a worker runs and Stripe answers; then it goes on, or a person is asked."
 )
+OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs to. It is asked again by itself."
 
 
 def refund_of(entry: DeskEntry) -> tuple[Refund, Payment]:
@@ -39,7 +41,7 @@ def describe_barred(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     elif barred.get("code") == "failed_refund_open":
         advice = "Settle it outside with the method `waived` if it stays taken off, or refund it after all."
     elif barred.get("code") == "external_refund_open" and entry.payment is not None and entry.payment.held_until_read:
-        return Explanation("payment_unread", HOLDS["payment_unread"], READ_BY_ITSELF, ways_out(entry), facts)
+        return _describe_unread(entry.payment, ways_out(entry), facts)
     elif barred.get("code") == "external_refund_open":
         advice = "Assign that refund to its return, or acknowledge it: what is due after that is refunded by itself."
     else:
@@ -53,6 +55,16 @@ def describe_barred(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
         ways_out(entry),
         facts,
     )
+
+
+def _describe_unread(
+    payment: Payment, actions: Sequence[DeskAction], facts: Mapping[str, Any] | None = None
+) -> Explanation:
+    """Return what a hold until a read waits for: Stripe may say that there is nothing to read."""
+    if payment.missing_since is None:
+        return Explanation("payment_unread", HOLDS["payment_unread"], READ_BY_ITSELF, actions, facts or {})
+    message = f"{HOLDS['payment_unread']} But Stripe says it knows no such payment."
+    return Explanation("payment_missing", message, OTHER_ACCOUNT, actions, facts or {})
 
 
 def _answer_by(payment: Payment) -> str | None:
@@ -96,9 +108,7 @@ def describe_held(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     """Return what holds a refund that is decided and not sent."""
     refund, payment = refund_of(entry)
     if not payment.disputed and payment.held_until_read:
-        return Explanation(
-            "payment_unread", HOLDS["payment_unread"], READ_BY_ITSELF, ["cancel"] if refund.status == "queued" else []
-        )
+        return _describe_unread(payment, ["cancel"] if refund.status == "queued" else [])
     if not payment.disputed:
         return Explanation(
             "external_refund_open",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
+from sqlmodel import col, select
 
 from returns_service.domain.policy import Policy
 from returns_service.domain.vocabulary import DESK_KINDS, DeskAction, DeskKind
@@ -28,6 +29,7 @@ from returns_service.return_case.views.fields import (
     minor_units,
 )
 from returns_service.store.database import Tx
+from returns_service.store.tables import Refund
 
 
 class DeskItemView(Struct, kw_only=True, tag_field="object", tag="desk_item", rename={"return_": "return"}):
@@ -110,8 +112,24 @@ async def explain_entries(
     """Return things on the desk with their returns as a whole, each beside its explanation."""
     named = sorted({entry.case.id for entry in found if entry.case})
     cases = {case.row.id: case for case in await load_cases(tx, policy, named)}
-    entries = [replace(entry, whole=cases.get(entry.case.id)) if entry.case else entry for entry in found]
+    alone = [entry.payment.id for entry in found if entry.payment and entry.refund and not entry.case]
+    of_payment = await _refunds_by_payment(tx, alone)
+    entries = []
+    for entry in found:
+        whole = cases.get(entry.case.id) if entry.case else None
+        beside = whole.payment_refunds if whole else of_payment.get(entry.payment.id, ()) if entry.payment else ()
+        entries.append(replace(entry, whole=whole, payment_refunds=beside))
     return [(entry, show_entry(tx, entry, health)) for entry in entries]
+
+
+async def _refunds_by_payment(tx: Tx, payment_ids: Iterable[str]) -> dict[str, list[Refund]]:
+    """Return all refunds of payments: what can be done about one of no return hangs on those beside it."""
+    found: dict[str, list[Refund]] = {payment_id: [] for payment_id in payment_ids}
+    if found:
+        chosen = select(Refund).where(col(Refund.payment_id).in_(found)).order_by(col(Refund.id))
+        for refund in (await tx.exec(chosen)).all():
+            found[refund.payment_id].append(refund)
+    return found
 
 
 async def show_page(

@@ -11,7 +11,12 @@ from returns_service.domain.stripe_objects import has_captured
 from returns_service.return_case import order_shipping
 from returns_service.return_case.locked_payment import is_held
 from returns_service.return_case.reversal import lines_in_flight, reversible, sent_rows
-from returns_service.return_case.rows import counted_units, is_paid_by_second
+from returns_service.return_case.rows import (
+    counted_units,
+    is_paid_by_second,
+    lines_it_depends_on,
+    waits_for_its_decision,
+)
 
 if TYPE_CHECKING:
     from returns_service.return_case.case import ReturnCase
@@ -25,6 +30,10 @@ def read_facts(case: ReturnCase) -> Facts:
     unresolved = case.unresolved_refunds()
     second_stands = any(is_paid_by_second(refund, case.payment_refunds) for refund in unresolved)
     here, in_flight = {line.id for line in case.lines if counted_units(line)}, lines_in_flight(case)
+    unpaid = {line.id for line in case.lines if case.is_unpaid(line, sent)}
+    undecided = set(unpaid)
+    for refund in filter(waits_for_its_decision, refunds):
+        undecided -= lines_it_depends_on(refund, undecided)
     return Facts(
         due=due + due_outside,
         due_outside=due_outside,
@@ -44,7 +53,8 @@ def read_facts(case: ReturnCase) -> Facts:
         units_in_flight=bool(here) and here <= in_flight,
         units_reversible=any(True for _ in reversible(case, sent)),
         units_to_inspect=any(line.inspecting for line in case.lines),
-        units_unpaid=any(case.is_unpaid(line, sent) for line in case.lines),
+        units_unpaid=bool(unpaid),
+        units_decided=bool(unpaid) and not undecided,
         undeclared_open=bool(case.open_items()),
         closed=case.row.closed_at is not None,
         settleable=due_outside or due,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from msgspec.structs import replace
 
@@ -10,7 +10,7 @@ from returns_service.domain import money
 from returns_service.domain.counts import PLACEHOLDERS
 from returns_service.domain.forgotten import pseudonym
 from returns_service.domain.refund_status import FINAL
-from returns_service.store.tables import Receipt, Refund, ReturnLine
+from returns_service.store.tables import Receipt, ReceiptLine, Refund, ReturnLine
 
 
 def rows_of(refund: Refund) -> list[money.Row]:
@@ -52,6 +52,25 @@ def is_unsent(refund: Refund) -> bool:
     return refund.status == "queued" and not refund.ever_unknown
 
 
+def lines_it_depends_on(refund: Refund, lines: Collection[str]) -> set[str]:
+    """Return those of some lines whose recount may change the refund; shipping hangs on all of them."""
+    rows = rows_of(refund)
+    if is_unsent(refund) and any(row.kind == "shipping" and not row.adjustment for row in rows):
+        return set(lines)
+    return {row.line for row in rows if row.line is not None}.intersection(lines)
+
+
+def depends_on(refund: Refund, touched: Collection[str]) -> bool:
+    """Return whether a recount of these lines may change the refund."""
+    return bool(lines_it_depends_on(refund, touched))
+
+
+def waits_for_its_decision(refund: Refund) -> bool:
+    """Return whether people decided about units in a refund that has not paid: that one is dealt with first."""
+    unpaid = refund.status == "queued" or open_amount(refund) > 0
+    return unpaid and refund.superseded_at is None and holds_decision(refund)
+
+
 def is_unapproved(refund: Refund) -> bool:
     """Return whether a refund waits for a second person to agree."""
     return refund.unapproved and is_unsent(refund)
@@ -65,6 +84,11 @@ def has_scan_id(receipt: Receipt, scan_id: str | None) -> bool:
 def counted_units(line: ReturnLine) -> int:
     """Return how many units of the line the dock has counted, in whatever condition."""
     return sum(line.accepted.values()) + sum(line.rejected.values()) + line.inspecting
+
+
+def units_to_inspect(row: ReceiptLine) -> int:
+    """Return how many units of a receipt's row wait for inspection: a surplus is an undeclared item instead."""
+    return row.quantity - row.uncounted if row.accepted is None else 0
 
 
 def units_here(line: ReturnLine) -> int:

@@ -19,11 +19,11 @@ from returns_service.commands.external_refunds import follow_policy, payments_he
 from returns_service.commands.mail import GIVE_UP_AFTER, TOLD_AT
 from returns_service.commands.refunds import follow_up
 from returns_service.commands.search_index import complete, index_refunds
-from returns_service.commands.stripe_fold import apply_payment
+from returns_service.commands.stripe_fold import apply_payment, note_missing
 from returns_service.commands.stripe_inbox import fold_again
 from returns_service.commands.webhook_endpoints import DEAD_KEPT_DAYS
 from returns_service.domain.policy import Policy
-from returns_service.domain.stripe_objects import PaymentSnapshot
+from returns_service.domain.stripe_objects import Missing, PaymentSnapshot
 from returns_service.return_case.events import Actor
 from returns_service.return_case.loader import lock_case
 from returns_service.return_case.locked_payment import lock_payment
@@ -136,6 +136,8 @@ async def reread_payment(db: Database, gateway: Gateway, by: Actor, policy: Poli
     seen = await gateway.read_payment(payment_intent=names[0], charge=None if names[0] else names[1])
     if not isinstance(seen, PaymentSnapshot):
         log.warning("payment.not_read", payment=payment.id, answer=type(seen).__name__)
+        if isinstance(seen, Missing):
+            await db.run(lambda tx: note_missing(tx, payment.id), safe_to_repeat=True)
         return True
 
     async def work(tx: Tx) -> None:

@@ -189,3 +189,59 @@ async def test_a_refund_in_doubt_beside_a_smaller_one_in_its_name_ends_with_a_pe
     expect(await shop.post(f"/v1/returns/{made['id']}/retry", {}), 202)
     await shop.settle()
     assert (shop.at_stripe(payment), (await shop.read_return(made["id"]))["state"]) == (8000, "refunded")
+
+
+# --- refunds of no return -----------------------------------------------------------------------------------------
+
+
+async def offered(shop: ServedShop) -> dict[str, list[str]]:
+    """Return what the desk offers to do, by kind."""
+    return {item["kind"]: item["actions"] for item in expect(await shop.get("/v1/desk"), 200)["data"]}
+
+
+async def standalone(shop: ServedShop, fault: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Return a payment, and a refund of no return of it: it hangs by the fault, or has succeeded."""
+    payment = shop.pay(20_000)
+    made = expect(await shop.post("/v1/refunds", {"payment_intent": payment, "amount": 5000}), 202)
+    if fault:
+        shop.faults.arm(fault, count=1, method="POST", path="/v1/refunds")
+    await shop.work()
+    return payment, expect(await shop.get(f"/v1/refunds/{made['id']}"), 200)
+
+
+async def test_the_desk_offers_to_send_again_what_can_be_sent_again(shop: ServedShop) -> None:
+    """Of no return: one hangs, and Stripe holds another in its name."""
+    payment, hangs = await standalone(shop, "drop_before")
+    shop.dashboard.refund(payment, 3000, metadata={"refund_id": hangs["id"]})
+    await shop.deliver()
+    await pass_time(shop, HOUR)
+    assert (await offered(shop))["refund_unknown"] == ["check"]
+    again = await shop.post(f"/v1/refunds/{hangs['id']}/send_again", {"reason": "It hangs."})
+    expect(again, 409, "already_refunded")
+
+
+@pytest.mark.parametrize("road", ["it has paid", "it has not"])
+async def test_the_desk_offers_what_gets_a_failed_refund_of_no_return_on_beside_a_second(
+    shop: ServedShop, road: str
+) -> None:
+    payment, first = await standalone(shop)
+    shop.dashboard.refund(payment, 5000, metadata={"refund_id": first["id"]})
+    shop.dashboard.fail(first["stripe_refund"])
+    await shop.deliver()
+    items = expect(await shop.get("/v1/desk"), 200)["data"]
+    told = {item["kind"]: (item["actions"], item["message"]) for item in items}
+    assert told["refund_failed"][0] == ["settle_outside"]
+    assert told["payment_overpaid"][0] == ["assign", "acknowledge"]
+    assert "may have paid the customer instead" in told["payment_overpaid"][1]
+    where = f"/v1/refunds/{first['id']}"
+    expect(await shop.post(f"{where}/retry"), 409, "external_refund_open")
+    second = next(item["refund"] for item in items if item["kind"] == "payment_overpaid")
+    if road == "it has paid":
+        name = expect(await shop.get(f"/v1/refunds/{second}"), 200)["stripe_refund"]
+        expect(await shop.post(f"{where}/settle_outside", {"method": "dashboard_refund", "reference": name}), 200)
+    else:
+        expect(await shop.post(f"/v1/refunds/{second}/acknowledge", {"reason": "They sent it back."}), 200)
+        assert (await offered(shop))["refund_failed"] == ["retry", "settle_outside"]
+        expect(await shop.post(f"{where}/retry"), 202)
+    await shop.settle()
+    assert (await offered(shop), shop.at_stripe(payment)) == ({}, 5000 if road == "it has paid" else 10_000)

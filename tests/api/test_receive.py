@@ -125,6 +125,25 @@ async def test_units_set_aside_for_inspection_are_paid_after_it(shop: ServedShop
     assert expect(await shop.post(where, {"lines": [strange]}), 422, "unknown_line")["param"] == "lines[0].line"
 
 
+async def test_nobody_inspects_a_surplus(shop: ServedShop) -> None:
+    """Of one unit announced two came: what was set aside waits as an undeclared item once the other one is counted."""
+    made = await shop.create_approved_return(5000, 1)
+    receipt = await shop.receive_parcel(made["id"], 1, "opened", disposition="inspect")
+    other = await shop.receive_parcel(made["id"], 1)
+    shown = await shop.read_return(made["id"])
+    (item,) = shown["undeclared"]
+    assert (shown["lines"][0]["inspecting_quantity"], item["decision"]) == (0, None)
+    assert "inspect" in shown["barred_actions"]
+    finding = {"line": made["lines"][0]["id"], "condition": "opened", "disposition": "restock"}
+    where = f"/v1/returns/{made['id']}/receipts"
+    expect(await shop.post(f"{where}/{receipt['id']}/inspect", {"lines": [finding]}), 409, "nothing_to_inspect")
+    expect(await shop.post(f"{where}/{other['id']}/reverse", {"reason": "Another parcel."}), 200)
+    assert "inspect" in (await shop.read_return(made["id"]))["available_actions"]
+    expect(await shop.post(f"{where}/{receipt['id']}/inspect", {"lines": [finding]}), 200)
+    await shop.settle()
+    assert (await shop.read_return(made["id"]))["amount_refunded"] == 5000
+
+
 @pytest.mark.parametrize("decision, refunded", [("accept_as_line", 1), ("return_to_customer", 0), ("scrap", 0)])
 async def test_what_nobody_announced_is_decided_once(shop: ServedShop, decision: str, refunded: int) -> None:
     made = await shop.create_approved_return(quantity=2)

@@ -131,6 +131,21 @@ async def test_b2_the_customer_may_change_their_mind_until_the_units_are_paid(sh
     assert "resolution" in (await shop.read_return(made["id"]))["barred_actions"]
 
 
+async def test_what_a_person_decided_about_the_units_bars_a_change_of_mind(shop: ServedShop, with_policy: Any) -> None:
+    """Until it has paid, or is dealt with: the return says so before anybody asks."""
+    with_policy(refund_on="manual")
+    made = await create(shop, ("SHIRT", 10_000, None))
+    where = f"/v1/returns/{made['id']}"
+    await shop.receive_parcel(made["id"])
+    less = {"kind": "deduction", "amount": 500, "description": "A button is gone."}
+    queued = expect(await shop.post(f"{where}/refund", {"adjustments": [less]}), 202)
+    for code in ("refund_in_progress", "failed_refund_open"):
+        shown = await shop.read_return(made["id"])
+        assert "decided" in shown["barred_actions"]["resolution"]
+        expect(await shop.post(f"{where}/resolution", {"resolution": "exchange"}), 409, code)
+        await shop.post(f"/v1/refunds/{queued['id']}/cancel")
+
+
 @pytest.mark.parametrize("named", ["id", "object"])
 async def test_b2_one_lines_resolution(shop: ServedShop, named: str) -> None:
     made = await create(shop, ("SHIRT", 4000, None), ("HAT", 6000, None))

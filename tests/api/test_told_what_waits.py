@@ -144,6 +144,34 @@ async def test_no_override_is_sent_before_the_payment_is_read(shop: ServedShop) 
     assert (shop.at_stripe(payment), await kinds(shop)) == (9000, [])
 
 
+@pytest.mark.parametrize("road", ["decided", "due"])
+async def test_a_hold_until_a_read_that_stripe_has_nothing_for_says_so(
+    shop: ServedShop, monkeypatch: pytest.MonkeyPatch, road: str
+) -> None:
+    """The key is another account's by now: nothing is read by itself before somebody sets the right one."""
+    if road == "decided":
+        _, payment = await hinted_at(shop)
+    else:
+        payment = shop.pay(20_000)
+        made = await shop.create_approved_return(5000, 1, payment=payment)
+        shop.dashboard.refund(payment, 2000)
+        await hear(shop, "charge.refunded")
+        await shop.receive_parcel(made["id"])
+    with monkeypatch.context() as patch:
+        forget_payments(shop, patch)
+        await reread(shop)
+    kind, actions = ("refund_held", ["cancel"]) if road == "decided" else ("refund_barred", ["settle_outside"])
+    assert await on_desk(shop) == [(kind, "payment_missing", actions)]
+    (item,) = expect(await shop.get("/v1/desk"), 200)["data"]
+    assert "STRIPE_SECRET_KEY" in item["advice"]
+    shop.advance(HOUR)
+    await reread(shop)
+    assert sorted(await kinds(shop)) == ["external_refund", kind]
+    expect(await shop.post(f"/v1/refunds/{await external_of(shop)}/acknowledge", {"reason": "For tea."}), 200)
+    await shop.settle()
+    assert (await kinds(shop), shop.at_stripe(payment)) == ([], 9000 if road == "decided" else 7000)
+
+
 async def test_no_other_news_ends_a_hold_until_a_read(shop: ServedShop) -> None:
     made, payment = await hinted_at(shop)
     first = (await shop.read_return(made["id"]))["refunds"][0]

@@ -74,6 +74,7 @@ class Payment(StoredRow, table=True):
     paid_at: datetime | None = utc(nullable=True)  # when the charge was made: a method's time to refund runs from it
     busy_until: datetime | None = utc(nullable=True)  # a call about it is under way: Stripe locks per charge
     read_at: datetime | None = utc(nullable=True)  # when to list its refunds at Stripe again
+    missing_since: datetime | None = utc(nullable=True)  # a read of it is answered: there is no such payment
     # How often Stripe told of the payment itself.
     observations: int = Field(default=0, sa_column_kwargs={"name": "news"})
     created_at: datetime = utc()

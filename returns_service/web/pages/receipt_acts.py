@@ -9,7 +9,7 @@ from returns_service.domain.counts import PLACEHOLDERS
 from returns_service.return_case.case import ReturnCase
 from returns_service.return_case.loader import load_case
 from returns_service.return_case.reversal import reversible
-from returns_service.return_case.rows import counted_units
+from returns_service.return_case.rows import counted_units, units_to_inspect
 from returns_service.store.database import Tx
 from returns_service.store.tables import Receipt, ReceiptLine, UndeclaredItem
 from returns_service.web.operations.receipts import (
@@ -72,7 +72,7 @@ async def _counted_choices(call: PageCall, tx: Tx) -> Choices:
 
 async def _waiting_choices(call: PageCall, tx: Tx) -> Choices:
     lines = _lines_of(await _case(call, tx), call.path("receipt_id"))
-    return {"which": [_waits_as(row) for row in lines if row.accepted is None]}
+    return {"which": [_waits_as(row) for row in lines if units_to_inspect(row)]}
 
 
 async def _line_choices(call: PageCall, tx: Tx) -> Choices:
@@ -123,11 +123,11 @@ def acts_on_receipt(case: ReturnCase, receipt: Receipt) -> list[Act]:
         return acts
     lines = _lines_of(case, receipt.id)
     able, names = case.available(), {"return_id": case.row.id, "receipt_id": receipt.id}
-    waiting = [row for row in lines if row.accepted is None]
+    waiting = [row for row in lines if units_to_inspect(row)]
     if waiting and "inspect" in able:
         choices = [_waits_as(row) for row in waiting]
         question, text = "What did the inspection find?", "It is paid for as the policy says."
-        units = {"quantity": str(waiting[0].quantity)}
+        units = {"quantity": str(units_to_inspect(waiting[0]))}
         acts.append(_act(INSPECT, names, question, text, "Record it", choices={"which": choices}, values=units))
     if lines and "correct" in able and any(counted_units(line) for line in case.lines):
         question, text = "Correct what was counted?", "What is unpaid follows; what was paid stays."
@@ -141,7 +141,7 @@ def acts_on_receipt(case: ReturnCase, receipt: Receipt) -> list[Act]:
 
 
 def _waits_as(row: ReceiptLine) -> tuple[str, str]:
-    return row.line_id, f"{row.quantity} × {isolate(row.sku)}"
+    return row.line_id, f"{units_to_inspect(row)} × {isolate(row.sku)}"
 
 
 def _counted_as(row: ReceiptLine) -> tuple[str, str]:
