@@ -53,20 +53,25 @@ def _assigned_beyond_worth(case: ReturnCase, refunds: Sequence[Refund]) -> int:
     """Return what refunds made outside have paid beyond all that the return can be worth, minor units.
 
     What people gave here (adjustments), beside it or in what it took the place of, was meant: it counts for nothing.
-    What they took off was never paid.
+    What they took off was never paid; a label that was taken off what they gave was taken off all the same.
     """
     paid = [refund for refund in refunds if refund.status in (*OPEN, "succeeded", "settled_outside")]
     if not any(refund.source == "external" for refund in paid):
         return 0
-    moved = sum(max(0, money.total(_paid_rows(refund))) for refund in paid)
+    moved = sum(_amount_for_units(refund) for refund in paid)
     worth = case.authorized_rows() if case.row.closed_at is None else case.entitled_rows()
     return max(0, moved - money.due(worth))
 
 
-def _paid_rows(refund: Refund) -> list[money.Row]:
-    """Return what a refund paid, without what people gave in it, unless they gave it by making it outside."""
+def _amount_for_units(refund: Refund) -> int:
+    """Return what a refund paid without what people gave in it, unless they gave it by making it outside, minor units.
+
+    What they took off lowers it to nothing, and no further.
+    """
     counts_whole = refund.source == "external" and refund.supersedes is None
-    return [row for row in rows_of(refund) if counts_whole or not row.adjustment or row.amount < 0]
+    rows = [row for row in rows_of(refund) if counts_whole or not row.adjustment or row.amount < 0]
+    least = money.total(row for row in rows if not row.adjustment)
+    return max(money.total(rows), min(0, least))
 
 
 def overpaid_amounts(case: ReturnCase) -> dict[str, int]:

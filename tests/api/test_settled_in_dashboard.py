@@ -179,3 +179,22 @@ async def test_what_is_taken_off_in_one_refund_leaves_overpaid_what_another_paid
     expect(await shop.post(f"/v1/returns/{made['id']}/refund", body), 202)
     assert (await shop.read_return(made["id"]))["overpaid_amount"] == 1000
     assert [item["amount"] for item in expect(await shop.get("/v1/desk?kind=return_overpaid"), 200)["data"]] == [1000]
+
+
+async def test_a_label_taken_off_what_people_give_is_not_overpaid_too(shop: ServedShop, with_policy: Any) -> None:
+    """The Dashboard paid the units, then a person decides on more for shipping: the label is taken off that."""
+    with_policy(label_cost={"usd": 700}, shipping_refunded="always", refund_on="manual")
+    payment = shop.pay(20_000)
+    made = await shop.create_approved_return(9000, 3, payment=payment, shipping_amount=1000)
+    await shop.receive_parcel(made["id"], 3)
+    shop.dashboard.refund(made["payment_intent"], 9000)
+    await shop.deliver()
+    (outside,) = [one for one in expect(await shop.get("/v1/refunds"), 200)["data"] if one["source"] == "external"]
+    units = [{"line": made["lines"][0]["id"], "units": 3}]
+    expect(await shop.post(f"/v1/refunds/{outside['id']}/assign", {"return": made["id"], "lines": units}), 200)
+    more = {"kind": "shipping", "amount": 2000, "description": "By air."}
+    body = {"adjustments": [more], "override_reason": "Agreed by phone."}
+    expect(await shop.post(f"/v1/returns/{made['id']}/refund", body), 202)
+    shown = await shop.read_return(made["id"])
+    assert [row["amount"] for row in shown["refunds"][-1]["breakdown"]] == [-700, 2000]
+    assert shown["overpaid_amount"] == 0
