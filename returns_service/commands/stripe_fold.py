@@ -31,6 +31,7 @@ from returns_service.return_case.events import Actor, record
 from returns_service.return_case.loader import case_under_lock
 from returns_service.return_case.locked_payment import (
     LockedPayment,
+    describe_lost_dispute,
     insert_payment,
     lock_payment,
     lock_payment_at_stripe,
@@ -192,7 +193,7 @@ async def _take_dispute(locked: LockedPayment, by: Actor, policy: Policy, seen: 
     if (known.get("id"), known.get("status")) == (seen.id, seen.status):
         return
     if gave_money_back(seen.status, bars_refunds=locked.row.disputed):
-        await _explain_anew(locked, by, policy, refund_explanations.describe_lost(seen.status))
+        await _explain_anew(locked, by, policy, describe_lost_dispute(locked.row))
     elif seen.status in ("won", "warning_closed"):
         await _explain_anew(locked, by, policy, refund_explanations.DISPUTE_WON)
         await _withdraw(locked, by, policy, refund_explanations.DISPUTE_WON, _settled_by_dispute)
@@ -226,8 +227,7 @@ async def withdraw_lost(locked: LockedPayment, by: Actor, policy: Policy) -> Non
     """
     status = (locked.row.dispute or {}).get("status")
     if gave_money_back(status, bars_refunds=locked.row.disputed):
-        why = refund_explanations.describe_lost(status)
-        await _withdraw(locked, by, policy, why, lambda refund: refund.status == "queued")
+        await _withdraw(locked, by, policy, describe_lost_dispute(locked.row), lambda refund: refund.status == "queued")
 
 
 def _settled_by_dispute(refund: Refund) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from returns_service.domain.money import format_amount
 from returns_service.domain.refund_attempt import WaitingCode
 from returns_service.domain.stripe_objects import RefundSnapshot
 
@@ -32,10 +33,6 @@ FAILURES = {
     "unknown": ("The bank gave no reason.", "Retry once, or settle it outside."),
 }
 
-HOW_LOST: Final[Mapping[str | None, str]] = {
-    "lost": "The dispute is lost: the bank has given the customer the money back.",
-    "prevented": "The dispute was settled before it was filed: the bank has given the customer the money back.",
-}
 DISPUTE_WON: Final[Mapping[str, str]] = {
     "code": "dispute_won",
     "message": "The dispute ended in the shop's favour: the customer does not have the money.",
@@ -43,10 +40,22 @@ DISPUTE_WON: Final[Mapping[str, str]] = {
 }
 
 
-def describe_lost(status: str | None) -> Mapping[str, str]:
-    """Return why a dispute that ended with this status withdraws a refund: the customer has the money."""
-    message = HOW_LOST.get(status, HOW_LOST["lost"])
-    return {"code": "dispute_lost", "message": message, "advice": "Settle it outside as `dispute`."}
+def describe_lost(dispute: Mapping[str, Any] | None, captured: int, currency: str) -> Mapping[str, str]:
+    """Return why a dispute that ended withdraws a refund: the customer has the money, or some of it.
+
+    `dispute` is what is known of it, its amount and `captured` in minor units.
+    """
+    known = dispute or {}
+    how = "was settled before it was filed" if known.get("status") == "prevented" else "is lost"
+    amount = known.get("amount") or captured
+    if amount >= captured:
+        message = f"The dispute {how}: the bank has given the customer the money back."
+        advice = "Settle it outside with the method `dispute`: the customer has the money already."
+    else:
+        part, whole = format_amount(amount, currency), format_amount(captured, currency)
+        message = f"The dispute over {part} of {whole} {how}: the bank has given the customer that much."
+        advice = "Settle outside with the method `dispute` what that covers, and what it doesn't by another method."
+    return {"code": "dispute_lost", "message": message, "advice": advice}
 
 
 def describe_arrival(seen: RefundSnapshot) -> dict[str, Any] | None:

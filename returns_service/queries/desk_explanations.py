@@ -13,7 +13,6 @@ from returns_service.commands.webhook_deliveries import describe_disabled
 from returns_service.domain import return_machine
 from returns_service.domain.money import format_amount
 from returns_service.domain.plural import pluralize
-from returns_service.domain.refund_explanations import describe_lost
 from returns_service.domain.refund_windows import refund_warning
 from returns_service.domain.stripe_objects import has_captured
 from returns_service.domain.vocabulary import DeskAction, DeskKind
@@ -31,6 +30,7 @@ from returns_service.queries.desk_explanations_held import (
     describe_barred,
     describe_held,
     due_amount,
+    payment_of,
     refund_of,
     to_the_minute,
     ways_out,
@@ -38,7 +38,7 @@ from returns_service.queries.desk_explanations_held import (
 from returns_service.queries.desk_news import describe_mail_failed, describe_refund_rate
 from returns_service.queries.system_health import SystemHealth
 from returns_service.return_case.case import ReturnCase
-from returns_service.return_case.locked_payment import is_held
+from returns_service.return_case.locked_payment import describe_lost_dispute, is_held
 from returns_service.return_case.rows import is_paid_by_second, open_amount
 from returns_service.return_case.views import show_failure
 from returns_service.return_case.waiting import WAITING, describe_waiting, waiting_code
@@ -204,20 +204,11 @@ def _out_of_failure(entry: DeskEntry, refund: Refund, payment: Payment) -> list[
 
 def _dispute_lost(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:
     """Say it of a refund, or of a return whose refund can't even be decided any more."""
-    due = due_amount(entry)
-    facts: Mapping[str, Any] = _open(entry.refund) if entry.refund else {"amount": due}
-    if entry.refund:
-        refund, payment = refund_of(entry)
-        actions = _out_of_failure(entry, refund, payment)
-    else:
-        actions = ways_out(entry)
-    return Explanation(
-        "dispute_lost",
-        describe_lost((entry.payment.dispute or {}).get("status") if entry.payment else None)["message"],
-        "Settle it outside with the method `dispute`: the customer has the money already.",
-        [action for action in actions if action == "settle_outside"],
-        facts,
-    )
+    payment, why = payment_of(entry), describe_lost_dispute(payment_of(entry))
+    facts: Mapping[str, Any] = _open(entry.refund) if entry.refund else {"amount": due_amount(entry)}
+    actions = _out_of_failure(entry, entry.refund, payment) if entry.refund else ways_out(entry)
+    outside: list[DeskAction] = [action for action in actions if action == "settle_outside"]
+    return Explanation("dispute_lost", why["message"], why["advice"], outside, facts)
 
 
 def _second_person(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:

@@ -25,9 +25,16 @@ OTHER_ACCOUNT = "Check which Stripe account and mode STRIPE_SECRET_KEY belongs t
 
 def refund_of(entry: DeskEntry) -> tuple[Refund, Payment]:
     """Return the refund that a thing on the desk is about, and its payment. Raises LookupError where it has none."""
-    if entry.refund is None or entry.payment is None:
+    if entry.refund is None:
         raise LookupError(f"{entry.id} is of a refund and came without it")
-    return entry.refund, entry.payment
+    return entry.refund, payment_of(entry)
+
+
+def payment_of(entry: DeskEntry) -> Payment:
+    """Return the payment that a thing on the desk is about. Raises LookupError where it has none."""
+    if entry.payment is None:
+        raise LookupError(f"{entry.id} is of a payment and came without it")
+    return entry.payment
 
 
 def describe_barred(_: Tx, entry: DeskEntry, __: SystemHealth) -> Explanation:

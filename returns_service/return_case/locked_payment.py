@@ -7,7 +7,7 @@ belongs to this payment can't change until the transaction ends: every writer ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, false
 from sqlmodel import SQLModel, col, or_, select
 
 from returns_service.domain.policy import Policy
+from returns_service.domain.refund_explanations import describe_lost
 from returns_service.domain.refund_status import FINAL, OPEN, UNANSWERED
 from returns_service.domain.search_text import metadata_word
 from returns_service.return_case.rows import has_failed
@@ -84,6 +85,11 @@ def words_of(refund: Refund) -> list[RefundWord]:
 def is_held(payment: Payment) -> bool:
     """Return whether a refund made outside, known or only suspected, holds what is not sent of a payment."""
     return payment.external_open or payment.held_until_read
+
+
+def describe_lost_dispute(payment: Payment) -> Mapping[str, str]:
+    """Return why a payment's dispute that gave the customer money withdraws its refunds."""
+    return describe_lost(payment.dispute, payment.captured, payment.currency)
 
 
 def waits_for_person(refund: Refund) -> bool:

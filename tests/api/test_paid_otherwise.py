@@ -260,6 +260,30 @@ async def test_a_dispute_that_was_settled_before_it_was_filed_holds_nothing_for_
     assert expect(await shop.post(f"/v1/returns/{made['id']}/settle_outside", settled), 200)["state"] == "refunded"
 
 
+async def test_a_dispute_over_a_part_gives_the_customer_no_more_than_that(shop: ServedShop, with_policy: Any) -> None:
+    """The desk says how much the bank has given: the rest of the refund is paid in another way."""
+    with_policy(refund_delay=HOUR)
+    payment = shop.pay()
+    made = await shop.create_approved_return(payment=payment)
+    await shop.receive_parcel(made["id"], 3)
+    dispute = shop.dashboard.open_dispute(payment)
+    shop.ledger.change(dispute, {"amount": 3000}, "charge.dispute.updated")
+    shop.dashboard.lose(dispute["id"])
+    await shop.deliver()
+    (item,) = expect(await shop.get("/v1/desk"), 200)["data"]
+    assert (item["kind"], item["amount"], item["actions"]) == ("dispute_lost", 10_000, ["settle_outside"])
+    assert (
+        item["message"]
+        == "The dispute over 30.00 USD of 100.00 USD is lost: the bank has given the customer that much."
+    )
+    assert "another method" in item["advice"]
+    where = f"/v1/returns/{made['id']}/settle_outside"
+    part = expect(await shop.post(where, {"method": "dispute", "reference": dispute["id"], "amount": 3000}), 200)
+    assert part["state"] == "failed"
+    rest = {"method": "bank_transfer", "reference": "Transfer 1", "amount": 7000}
+    assert expect(await shop.post(where, rest), 200)["state"] == "refunded"
+
+
 @pytest.mark.parametrize("first, then", [("lose", "dispute_won"), ("win", "dispute_lost")])
 async def test_what_a_dispute_withdrew_says_how_it_has_turned(
     shop: ServedShop, with_policy: Any, first: str, then: str
