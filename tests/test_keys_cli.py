@@ -41,6 +41,18 @@ def test_a_name_that_tells_no_key_from_another_is_refused(tmp_path: Path, name: 
     assert "Name who uses it" in ended.err
 
 
+def test_an_owner_whom_nobody_knows_is_told(tmp_path: Path) -> None:
+    """A mistyped address made a second person for two-person approval, in silence."""
+    ended = create_key(tmp_path, "--owner", "Ann@shop.example")
+    assert (ended.code, json.loads(ended.out)["owner"]) == (0, "ann@shop.example")
+    assert "No user has the address ann@shop.example" in ended.err
+    environment = clean_environment(DATABASE_URL=f"sqlite:///{tmp_path}/new.db")
+    user = ["users", "add", "ann@shop.example", "--role", "finance"]
+    assert run_to_end(user, environment, tmp_path).code == 0
+    assert create_key(tmp_path, "--owner", "ann@shop.example").err == ""
+    assert create_key(tmp_path).err == ""
+
+
 def test_b6_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     """B6: customers and webhook secrets were in a file that everybody could read."""
     assert create_key(tmp_path).code == 0

@@ -75,11 +75,16 @@ def keys_create(
     Example: returns-service keys create --name shop --scope returns:read --scope returns:write --expires-in 30d
     """
     from returns_service.commands.api_keys import create_key
+    from returns_service.commands.staff_users import user_by_email
 
-    async def create(tx: Tx) -> tuple[ApiKey, str]:
-        return await create_key(tx, name, scopes, tx.now + expires_in if expires_in else None, owner=owner)
+    async def create(tx: Tx) -> tuple[ApiKey, str, bool]:
+        row, secret = await create_key(tx, name, scopes, tx.now + expires_in if expires_in else None, owner=owner)
+        return row, secret, row.owner is None or await user_by_email(tx, row.owner) is not None
 
-    print_key(*with_database(create), as_json=as_json)
+    row, secret, is_known = with_database(create)
+    print_key(row, secret, as_json=as_json)
+    if not is_known:  # mistyped, it would be a second person for two-person approval
+        click.echo(f"No user has the address {row.owner}: the key counts as a person of its own.", err=True)
 
 
 def print_key(row: ApiKey, secret: str, *, as_json: bool) -> None:
