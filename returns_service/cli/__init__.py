@@ -9,7 +9,7 @@ import rich_click as click
 from click.exceptions import Exit, NoArgsIsHelpError
 
 from returns_service import __version__, settings
-from returns_service.cli import doctor, operator, people
+from returns_service.cli import doctor, keys, operator, people
 from returns_service.cli.deploy import deploy
 from returns_service.cli.imports import import_returns
 from returns_service.cli.journal import journal
@@ -228,7 +228,7 @@ def openapi(check: bool, write: bool) -> None:
         click.echo(served, nl=False)
 
 
-commands.add_command(people.keys)
+commands.add_command(keys.keys)
 commands.add_command(people.users)
 commands.add_command(people.devices)
 commands.add_command(doctor.doctor)

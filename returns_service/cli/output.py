@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from returns_service.store.database import Database
 
 T = TypeVar("T")
+KEEP_IT = "Keep the secret now: it is not shown again."
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -115,7 +115,7 @@ async def apply_payment(
 
 
 async def note_missing(tx: Tx, payment_id: str) -> None:
-    """Note that Stripe knows no such payment: whoever waits for its read has to hear that."""
+    """Note that Stripe knows no such payment: the desk tells those who wait for its read."""
     payment = (await lock_payment(tx, payment_id)).row
     payment.missing_since = payment.missing_since or tx.now
 

@@ -54,6 +54,7 @@ def test_only_problems_there_are_have_words() -> None:
             "",
             "is failed by",
         ),
+        (Problem("units_already_returned", returns=["ret_1", "ret_2"]), "", "They are on ret_1, ret_2: cancel"),
         (Problem("invalid_request", "text: Must be x", errors=[{"message": "Must be x"}]), "", "Must be x."),
         (Problem("not_found", "This session is over already."), "", "This session is over already."),
     ],

@@ -48,6 +48,12 @@ def _by_now(facts: Mapping[str, Any], currency: str) -> str:
     return f"The return is {state} by now: look at it, then decide." if state else "Look at it, then decide."
 
 
+def _held_elsewhere(facts: Mapping[str, Any], currency: str) -> str:
+    holders = ", ".join(facts.get("returns", ()))
+    found = f"They are on {holders}" if holders else "They are on another return"
+    return f"{found}: cancel that first, or reopen it if it was closed before they came."
+
+
 def _in_spite_of(facts: Mapping[str, Any], currency: str) -> str:
     said = [str(violation["message"]) for violation in facts.get("violations", ())]
     return " ".join([*said, "Decline it, or say why you approve it in spite of that."])
@@ -79,6 +85,7 @@ SENTENCES: Final[Mapping[ProblemCode, str | Callable[[Mapping[str, Any], str], s
     "amount_exceeds_refundable": _at_most,
     "amount_not_a_step": _in_steps,
     "amount_exceeds_payment": "The payment has too little left for it.",
+    "units_already_returned": _held_elsewhere,
     "quantity_exceeds_ordered": "Another return holds these units by now: cancel that one first.",
     "quantity_ordered_differs": "Another return holds these units by now: cancel that one first.",
     "policy_violation": _in_spite_of,
