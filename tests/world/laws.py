@@ -342,8 +342,11 @@ class Laws(LawsOfOthers):
             unpaid = sum(worth.values()) - sum(paid.values())
             if assigned(case):
                 whole = unpaid - label <= assigned(case)
-            else:  # a label that costs more than came is taken off first, and nothing is paid until it is covered
-                whole = paid == worth or 0 < unpaid <= label - label_taken_off(case)
+            elif 0 < unpaid <= label - label_taken_off(case):
+                whole = True  # a label that costs more than came is taken off first, and nothing is paid before
+            else:  # what people took off beside a line was never paid for it
+                beyond = {line: got - worth[line] for line, got in paid.items()}
+                whole = all(0 <= more <= _taken_off_beside(case, line) for line, more in beyond.items())
             assert whole or told, f"{case.row.id}: lines got {paid}, they are worth {worth}"
 
 
