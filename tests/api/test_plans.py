@@ -52,7 +52,7 @@ async def old_shop(database_url: str) -> AsyncIterator[ServedShop]:
 
 
 async def known_ids(shop: ServedShop) -> dict[str, str]:
-    """Return an id for each parameter of a path."""
+    """Return an id for each parameter of a path, and a payment's at Stripe."""
     tables = {
         "refund_id": "refund", "payment_id": "payment", "event_id": "event",
         "delivery_id": "delivery", "endpoint_id": "webhook_endpoint", "unmatched_id": "unmatched_receipt",
@@ -61,6 +61,8 @@ async def known_ids(shop: ServedShop) -> dict[str, str]:
     async with shop.db.reading() as tx:
         rows = {name: await tx.execute(text(f"SELECT max(id) FROM {table}")) for name, table in tables.items()}  # noqa: S608
         ids = {name: str(found.scalar_one()) for name, found in rows.items()}
+        at_stripe = (await tx.execute(text("SELECT max(payment_intent), max(charge) FROM payment"))).one()
+        ids |= dict(zip(("payment_intent", "charge"), map(str, at_stripe), strict=True))
         of_receipt = await tx.execute(text("SELECT return_id FROM receipt WHERE id = :id"), {"id": ids["receipt_id"]})
         return {**ids, "return_id": str(of_receipt.scalar_one())}
 
@@ -84,7 +86,7 @@ def queries_of(operation: Operation, ids: Mapping[str, str], shop: ServedShop) -
             yield {name: "2020-01-01T00:00:00Z"}
         else:
             of = {"return": "return_id", "refund": "refund_id", "endpoint": "endpoint_id", "event": "event_id"}
-            yield {name: ids[of[name]] if name in of else "müller"}
+            yield {name: ids.get(of.get(name, name), "müller")}
     if operation.paged and operation.name != "list_desk_items":
         prefix = {"list_returns": "return_id", "list_refunds": "refund_id", "list_deliveries": "delivery_id"}
         if operation.name in prefix:
