@@ -52,15 +52,17 @@ def _beyond_worth(case: ReturnCase, refunds: Sequence[Refund]) -> int:
 def _assigned_beyond_worth(case: ReturnCase, refunds: Sequence[Refund]) -> int:
     """Return what refunds made outside have paid beyond all that the return can be worth, minor units.
 
-    What people gave here (adjustments), beside it or in what it took the place of, was meant: it counts for nothing.
-    What they took off was never paid; a label that was taken off what they gave was taken off all the same.
+    It is no more than those paid for units. What people gave here (adjustments), beside it or in what it took the place
+    of, was meant: it counts for nothing. What they took off was never paid; a label that was taken off what they gave
+    was taken off all the same.
     """
     paid = [refund for refund in refunds if refund.status in (*OPEN, "succeeded", "settled_outside")]
-    if not any(refund.source == "external" for refund in paid):
+    theirs = sum(_amount_for_units(refund) for refund in paid if refund.source == "external")
+    if theirs <= 0:
         return 0
     moved = sum(_amount_for_units(refund) for refund in paid)
     worth = case.authorized_rows() if case.row.closed_at is None else case.entitled_rows()
-    return max(0, moved - money.due(worth))
+    return max(0, min(theirs, moved - money.due(worth)))
 
 
 def _amount_for_units(refund: Refund) -> int:
